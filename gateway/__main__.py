@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.commands.compare_options import compare
 from gateway.commands.cost_options import cache, costs, reconcile
 from gateway.commands.key_options import CONFIG as _CONFIG
 from gateway.commands.key_options import CommandsInOrder, keys, people, takes_file
@@ -429,6 +430,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
     sys.exit(run(file, **options))
 
 
+main.add_command(compare)
 main.add_command(load)
 
 

@@ -20,6 +20,7 @@ from streams.event_stream import EVENT_STREAM
 from streams.events import Api
 from streams.framing import Framing
 from streams.sse import SSE
+from streams.surrogates import NOT_JSON
 
 ERROR_FOLDER: Final = "error_responses"
 """The folder of all error responses, of every API."""
@@ -46,6 +47,10 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 class UnreadableRecording(ValueError):
     """The error for a missing or unusable recording, with its name and the reason."""
+
+
+class NotRepeatable(Exception):
+    """A valid recording that cannot be sent again. The text is the reason, the same for all such recordings."""
 
 
 @attrs.frozen
@@ -141,6 +146,34 @@ def read_client_request(file: Path) -> RecordedRequest | None:
     )
 
 
+def repeatable_body(request: RecordedRequest) -> bytes:
+    """Return the body of a request. Raises ``UnreadableRecording``, or ``NotRepeatable`` if it cannot be repeated."""
+    if request.cut:
+        raise NotRepeatable("the recording is truncated")
+    try:
+        body = request.body.read_bytes()
+    except FileNotFoundError:
+        raise NotRepeatable("without a body") from None
+    except OSError as error:
+        raise UnreadableRecording(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except NOT_JSON:
+        raise UnreadableRecording(f"{request.body.name} is not a JSON object") from None
+    check_repeatable(members)
+    return body
+
+
+def check_repeatable(members: Mapping[str, Any]) -> None:
+    """Check that a request with these ``members``, raw or decoded, refers to nothing that only its server has.
+
+    Raises ``NotRepeatable``."""
+    for name in _SERVER_STATE_MEMBERS:
+        value = members.get(name)
+        if value is not None and (not isinstance(value, msgspec.Raw) or bytes(value) != b"null"):
+            raise NotRepeatable("it continues from a response that only the recorded server has")
+
+
 def _start_time(meta: "_Meta") -> float | None:
     """Return the recorded start, or compute it to the second from the end and the duration."""
     if meta.began is not None:
@@ -153,6 +186,8 @@ def _start_time(meta: "_Meta") -> float | None:
     except ValueError:
         return None
 
+
+_SERVER_STATE_MEMBERS: Final = ("previous_response_id", "conversation")
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")

@@ -18,5 +18,8 @@
   ``cache_files`` is ``cache`` over requests on disk, with ``exact_differences``.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
+- ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
+  ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
+  ``addressing`` has the addresses and credentials of requests that are sent again.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.
 """

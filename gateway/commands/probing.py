@@ -144,7 +144,8 @@ FEATURES = (*PROBES, COUNT)
 _CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": {"store": Parameter(False, "store")}}
 
 
-def _build_request(probe: Probe, api: Api, model: str) -> Request:
+def probe_request(probe: Probe, api: Api, model: str) -> Request:
+    """Return the request of ``probe``, which asks for no storage."""
     return Request(
         api,
         model,
@@ -207,7 +208,7 @@ class ModelTester:
     async def _run_probe(self, probe: Probe) -> CheckOutcome:
         """Send the request of ``probe`` and check its response. Raises ``GatewayError``."""
         recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
-        outgoing = self._codec.write_request(_build_request(probe, self._api, self._name), recipient)
+        outgoing = self._codec.write_request(probe_request(probe, self._api, self._name), recipient)
         start, first = trio.current_time(), None
         response = await self._send(self._request_path(probe.stream), outgoing.body, outgoing.headers)
         async with response:

@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import click
-import msgspec
 import trio
 from quart_trio import QuartTrio
 
+from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
@@ -23,13 +23,9 @@ from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
 from providers.apis import CODECS
-from providers.catalog.providers import STANDARD_AUTH
 from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
 from streams.events import Api
-from streams.surrogates import NOT_JSON
 
-HERE: Final = "http://127.0.0.1:12000"
-KEY: Final = "TRIGATE_API_KEY"
 TIMEOUT: Final = 600.0
 READ: Final = 64 * 1024
 
@@ -69,39 +65,12 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
     return 2
 
 
-def with_model(request: bytes, model: str) -> bytes:
-    """Return the request with another model. Raises ``UnreadableRecording``."""
-    try:
-        members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
-    except NOT_JSON:
-        raise UnreadableRecording(
-            "--model: cannot set the model, because the recorded request is not a JSON object"
-        ) from None
-    members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(members)
-
-
-def address_of(url: str, api: Api, model: str | None = None, stream: bool = False) -> str:
-    """Return ``url`` with the path of ``api``; ``url`` may have a part of that path. Raises ``UnreadableRecording``."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # an invalid host or port
-        good = False
-    if not good:
-        raise UnreadableRecording(f"--to {url}: expected a URL, such as {HERE}")
-    base, path, root = url.rstrip("/"), answer_path(api, model, stream), CODECS[api].wire.root
-    if base.endswith(path.removeprefix(root)):
-        return base
-    return base.removesuffix(root) + path
-
-
 def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
     """Send ``body``, print the response as it arrives, and return the exit status.
 
     Raises ``OSError`` and ``HTTPException``."""
     parts = urlsplit(url)
-    headers = {"content-type": "application/json", **_credential(api, key)}
+    headers = {"content-type": "application/json", **credential_headers(api, key)}
     assert parts.hostname is not None
     if parts.scheme == "https":
         context = ssl.create_default_context()
@@ -125,14 +94,6 @@ def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
         return 0 if 200 <= response.status < 300 else 1
     finally:
         connection.close()
-
-
-def _credential(api: Api, key: str | None) -> dict[str, str]:
-    version = {"anthropic-version": "2023-06-01"} if api == "messages" else {}
-    if not key:
-        return version
-    name, value = STANDARD_AUTH[api].header(key)
-    return {**version, name: value}
 
 
 # As a provider

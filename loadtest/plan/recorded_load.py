@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import msgspec
 
 from configfile.document import ConfigError, Mistake
 from loadtest.plan.traces import LoadTrace, load_trace
-from providers.recordings import RecordedRequest, UnreadableRecording, client_meta_files, read_client_request
-from streams.surrogates import NOT_JSON
+from providers.recordings import (
+    NotRepeatable,
+    RecordedRequest,
+    UnreadableRecording,
+    client_meta_files,
+    read_client_request,
+    repeatable_body,
+)
 
 TOLD: Final = 10  # mistakes, each by the name of its recording
 MOST: Final = 2**29  # bytes of all bodies
 
 _REPEATABLE_STATUSES: Final = frozenset((408, 429, 499))  # statuses of a client's error that are worth repeating
-_SERVER_STATE_MEMBERS: Final = ("previous_response_id", "conversation")
-
-
-class _NotRepeatable(Exception):
-    """A valid recording that cannot be sent again. The text is the reason, the same for all such recordings."""
 
 
 @attrs.frozen
@@ -82,9 +82,9 @@ def recorded_load(folder: Path) -> RecordedLoad:
         try:
             request = read_client_request(meta)
             if request is not None:
-                found.append((request, _repeatable_body(request)))
+                found.append((request, _accepted_body(request)))
                 size += len(found[-1][1])
-        except _NotRepeatable as error:
+        except NotRepeatable as error:
             left_out[str(error)] += 1
         except UnreadableRecording as error:
             mistakes.append((meta.name, str(error).removeprefix(f"{meta}: "), "remove it, or record it again"))
@@ -102,25 +102,12 @@ def recorded_load(folder: Path) -> RecordedLoad:
     return RecordedLoad(folder, requests, bodies, left_out)
 
 
-def _repeatable_body(request: RecordedRequest) -> bytes:
-    """Return the body of a request. Raises ``UnreadableRecording``, or ``_NotRepeatable`` if it cannot be repeated."""
-    if request.cut:
-        raise _NotRepeatable("the recording is truncated")
-    if 400 <= request.status < 500 and request.status not in _REPEATABLE_STATUSES:
-        raise _NotRepeatable("the server rejected the request")
-    try:
-        body = request.body.read_bytes()
-    except FileNotFoundError:
-        raise _NotRepeatable("without a body") from None
-    except OSError as error:
-        raise UnreadableRecording(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
-    try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except NOT_JSON:
-        raise UnreadableRecording(f"{request.body.name} is not a JSON object") from None
-    if any(bytes(members.get(name, b"null")) != b"null" for name in _SERVER_STATE_MEMBERS):
-        raise _NotRepeatable("it continues from a response that only the recorded server has")
-    return body
+def _accepted_body(request: RecordedRequest) -> bytes:
+    """Return the body of a request that its server accepted. Raises as ``repeatable_body``."""
+    rejected = 400 <= request.status < 500 and request.status not in _REPEATABLE_STATUSES
+    if rejected and not request.cut:
+        raise NotRepeatable("the server rejected the request")
+    return repeatable_body(request)
 
 
 def _mistakes_error(folder: Path, found: Sequence[tuple[str, str, str]]) -> ConfigError:

@@ -235,6 +235,11 @@ RUNS = (
     Row("trigate load --self-test", says=("CPU time: ",)),
     Row("trigate replay( FILE)?", "trigate replay records/*/*-client.*.meta.json --to http://127.0.0.1:12000",
         ("Hello", ENDS)),
+    Row("trigate compare --old .* --model demo", "trigate compare --old http://127.0.0.1:12000 "
+        "--new http://127.0.0.1:12000 --model demo --exact", ("28 requests, 28 alike", "first byte, median")),
+    Row("trigate compare --old URL --new URL", "trigate compare --old http://127.0.0.1:12000 "
+        "--new http://127.0.0.1:12000 --model demo --api chat", ("10 requests, ",)),
+    Row("trigate compare --exact", "{} --help", ("Require equal texts",)),
     Row("kill -HUP", RELOADED, ("configuration",)),
     Row("sqlite3 FILE (.*)", r"sqlite3 state.sqlite \1", leaves=("COPY", "SQLite format 3")),
     # As in the justfile, with the smallest arguments. Tests that these collect run with all tests.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.commands.replay import UnreadableRecording, address_of, with_model
+from gateway.commands.addressing import address_of, with_model
+from providers.recordings import UnreadableRecording
 
 
 @pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])

@@ -1,0 +1,152 @@
+"""The reports of ``trigate compare`` for terminals and as JSON."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+import click
+import msgspec
+
+from gateway.commands.answer_differences import AnswerDifference, Effect
+from gateway.commands.compared_answers import ServerResponse, median_first_byte, total_cost
+from gateway.commands.compared_requests import ComparedRequest
+from gateway.commands.text_tables import column_widths, table_line
+from gateway.logs.masking import escape
+
+_LISTED: Final = 3  # names of requests for each difference
+
+_TITLES: Final[Mapping[Effect, tuple[str, str]]] = {
+    "breaks": ("breaks clients", "red"),
+    "differs": ("differs", "yellow"),
+    "lacks": ("only the old server sends", "yellow"),
+    "better": ("fails only on the old server", "green"),
+}
+
+
+@attrs.frozen
+class ComparedPair:
+    """A request with both responses and their differences."""
+
+    request: ComparedRequest
+    old: ServerResponse
+    new: ServerResponse
+    differences: tuple[AnswerDifference, ...]
+
+
+@attrs.frozen
+class ServerComparison:
+    """The URLs of the servers, the compared requests, and the number of skipped ones by reason."""
+
+    old: str
+    new: str
+    pairs: tuple[ComparedPair, ...]
+    skipped: Mapping[str, int]
+    exact: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether no difference breaks clients."""
+        return not any(one.effect == "breaks" for pair in self.pairs for one in pair.differences)
+
+    def requests_by_difference(self) -> dict[AnswerDifference, list[str]]:
+        """Return the names of the requests of each difference."""
+        found: dict[AnswerDifference, list[str]] = {}
+        for pair in self.pairs:
+            for one in pair.differences:
+                found.setdefault(one, []).append(pair.request.name)
+        return found
+
+
+def json_report(found: ServerComparison) -> str:
+    """Return the report as JSON, with the differences, times and costs of each request, without their content."""
+    content = {
+        "good": found.good,
+        "exact": found.exact,
+        **{
+            side: {"url": url, "first_byte_ms": median_first_byte(responses), "cost": _dollars(total_cost(responses))}
+            for side, url, responses in _sides(found)
+        },
+        "requests": [
+            {
+                "name": pair.request.name,
+                "api": pair.request.api,
+                "path": pair.request.path.partition("?")[0],
+                "stream": pair.request.stream,
+                "old": _response_report(pair.old),
+                "new": _response_report(pair.new),
+                "differences": [attrs.asdict(one) for one in pair.differences],
+            }
+            for pair in found.pairs
+        ],
+        "skipped": dict(found.skipped),
+    }
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+
+
+def _sides(found: ServerComparison) -> Sequence[tuple[str, str, list[ServerResponse]]]:
+    return (
+        ("old", found.old, [pair.old for pair in found.pairs]),
+        ("new", found.new, [pair.new for pair in found.pairs]),
+    )
+
+
+def _response_report(response: ServerResponse) -> dict[str, Any]:
+    return {
+        "status": response.status or None,
+        "problem": response.problem or None,
+        "first_byte_ms": response.first_byte_ms,
+        "ms": response.ms,
+        "cost": _dollars(response.cost),
+    }
+
+
+def _dollars(cost: Decimal | None) -> str | None:
+    return None if cost is None else f"{cost:f}"
+
+
+def text_report(found: ServerComparison) -> str:
+    """Return the report for a terminal: the differences by effect, then times and costs."""
+    grouped = found.requests_by_difference()
+    lines = [_summary(found)]
+    for effect, (title, colour) in _TITLES.items():
+        of_effect = {one: names for one, names in grouped.items() if one.effect == effect}
+        if of_effect:
+            lines += ["", click.style(f"{title} ({len(of_effect)}):", fg=colour)]
+            lines += [_difference_line(one, names) for one, names in of_effect.items()]
+    if not grouped:
+        lines += ["", click.style("no differences that clients notice", fg="green")]
+    return "\n".join([*lines, "", *_figures(found)])
+
+
+def _summary(found: ServerComparison) -> str:
+    alike = sum(not pair.differences for pair in found.pairs)
+    skipped = "".join(f"; {count:,} skipped: {escape(why)}" for why, count in found.skipped.items())
+    count = len(found.pairs)
+    return f"{found.old} -> {found.new}: {count:,} request{'s' * (count != 1)}, {alike:,} alike{skipped}"
+
+
+def _difference_line(one: AnswerDifference, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    shown = ", ".join(map(escape, names[:_LISTED])) + more
+    if one.effect == "lacks":
+        count = len(names)
+        return f"  {escape(one.part)}, in {count} response{'s' * (count != 1)}"
+    line = f"{escape(one.part)}: {escape(one.old)} -> {escape(one.new)}"
+    return textwrap.indent(f"{line}\n  in {shown}", "  ")
+
+
+def _figures(found: ServerComparison) -> list[str]:
+    """Return the table of times and costs."""
+    sides = [responses for _, _, responses in _sides(found)]
+    times = [median_first_byte(responses) for responses in sides]
+    both = [pair for pair in found.pairs if pair.old.cost is not None and pair.new.cost is not None]
+    costs = [total_cost(responses) for responses in ([pair.old for pair in both], [pair.new for pair in both])]
+    rows = [
+        ("", "old", "new"),
+        ("first byte, median", *("-" if one is None else f"{one:g} ms" for one in times)),
+        (f"costs of {len(both)} responses", *("-" if one is None else f"${one:.6f}" for one in costs)),
+    ]
+    widths = column_widths(rows, (), None)
+    return [table_line(row, widths, 1) for row in rows]

@@ -1,0 +1,216 @@
+"""The responses that ``trigate compare`` receives, read into the parts that a client's program reads."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.commands.compared_requests import ComparedRequest
+from providers.apis import CODECS
+from providers.grammar import judge
+from providers.recordings import stream_framing
+from streams.errors import GatewayError
+from streams.events import Api, ErrorInfo, Event
+from streams.fold import Answer, fold
+from streams.framing import Framing, FramingError
+from streams.structure import MAX_ELEMENTS, has_more_elements
+from streams.surrogates import NOT_JSON
+
+COST_HEADERS: Final = ("x-trigate-cost", "x-litellm-response-cost")
+"""The headers with the cost of a response in dollars, of this gateway and of LiteLLM."""
+
+_FREE_FORM: Final = frozenset(
+    ("input", "args", "arguments", "metadata", "logprobs", "schema", "parameters", "properties")
+)
+"""Members whose content is the model's or the client's, so its shape does not depend on the server."""
+
+
+@attrs.frozen
+class ServerResponse:
+    """The response of one server. ``problem`` is the reason if there is none, or only a part of it."""
+
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = attrs.field(default=b"", repr=False)
+    first_byte_ms: float | None = None
+    ms: float | None = None
+    problem: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        return not self.problem and 200 <= self.status < 300
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The cost in dollars that the server reports in a header."""
+        for name in COST_HEADERS:
+            try:
+                if (value := self.header(name)) is not None and (cost := Decimal(value)).is_finite():
+                    return cost
+            except InvalidOperation:
+                continue
+        return None
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def media_type(self) -> str:
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+@attrs.frozen
+class ReadResponse:
+    """A response with its content.
+
+    ``answer`` is ``None`` for errors, for unreadable answers and for endpoints without a codec. ``broken_rule`` is the
+    first rule of the API's grammar that it breaks. ``error`` is the error object of the body or stream. ``members``
+    are the types of all JSON members by path, and ``events`` the names of a stream's events."""
+
+    response: ServerResponse
+    answer: Answer | None = None
+    broken_rule: str = ""
+    error: Mapping[str, Any] | None = None
+    members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    events: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+
+def read_response(request: ComparedRequest, response: ServerResponse) -> ReadResponse:
+    """Return the content of a response. Never raises."""
+    if response.problem and not response.body:
+        return ReadResponse(response)
+    framing = _stream_framing(request.api, response)
+    if framing is None:
+        return _read_whole(request, response)
+    events = _split(framing, response.body)
+    values = [(name, value) for name, data in events if (value := _json(data)) is not None]
+    members: dict[str, str] = {}
+    for name, value in values:
+        members |= _member_types(value, name or _type(value))
+    names = frozenset(filter(None, (name or _type(value) for name, value in values)))
+    found = ReadResponse(response, members=members, events=names)
+    if request.api is None:
+        return found
+    verdict = judge(request.api, response.body, streamed=True, tolerant=True)
+    cut = "the stream has no proper end" if verdict.outcome == "cut" else ""
+    broken = verdict.broken.rule if verdict.broken else cut
+    answer, failed = _fold_stream(request.api, events)
+    error = _error_object(next((value for _, value in values if _error_object(value)), None)) if failed else None
+    return attrs.evolve(found, answer=answer, broken_rule=broken, error=error)
+
+
+def _read_whole(request: ComparedRequest, response: ServerResponse) -> ReadResponse:
+    value = _json(response.body)
+    if value is None:
+        rule = "the body is not JSON" if "json" in response.media_type or request.api else ""
+        return ReadResponse(response, broken_rule=rule)
+    found = ReadResponse(response, members=_member_types(value, ""), error=_error_object(value))
+    if isinstance(value, dict) and request.method == "GET" and isinstance(rows := value.get("data"), list):
+        ids = (row.get("id") for row in rows if isinstance(row, dict))
+        found = attrs.evolve(found, names=frozenset(str(one) for one in ids))
+    if request.api is None:
+        return found
+    verdict = judge(request.api, response.body, streamed=False, tolerant=True)
+    if verdict.broken is not None:
+        found = attrs.evolve(found, broken_rule=verdict.broken.rule)
+    if response.is_success:
+        try:
+            found = attrs.evolve(found, answer=fold(CODECS[request.api].read_answer(response.body)))
+        except (GatewayError, ValueError):
+            found = attrs.evolve(found, broken_rule=found.broken_rule or "the body is not an answer of this API")
+    return found
+
+
+def _stream_framing(api: Api | None, response: ServerResponse) -> Framing | None:
+    if not response.is_success and response.status >= 400:
+        return None
+    return stream_framing(api or "chat", response.header("content-type"), response.body)
+
+
+def _split(framing: Framing, body: bytes) -> list[tuple[str, bytes]]:
+    splitter = framing.splitter(len(body) + 1)
+    try:
+        raws = [*splitter.feed(body), *filter(None, (splitter.close(),))]
+        return [parsed for raw in raws if (parsed := framing.parse(raw)) is not None]
+    except FramingError:
+        return []
+
+
+def _fold_stream(api: Api, events: Sequence[tuple[str, bytes]]) -> tuple[Answer | None, bool]:
+    """Return the complete answer of a stream, if it has one, and whether the stream ends with an error."""
+    reader = CODECS[api].reader()
+    found: list[Event] = []
+    try:
+        for name, data in events:
+            found += reader.read_event(name, data)
+        found += reader.close()
+        return fold(found), False
+    except (GatewayError, ValueError):
+        return None, any(isinstance(event, ErrorInfo) for event in found)
+
+
+def _json(data: bytes) -> Any:
+    """Return decoded JSON, or ``None`` for other data and for JSON that is too large to compare."""
+    if has_more_elements(data, MAX_ELEMENTS):
+        return None
+    try:
+        return msgspec.json.decode(data)
+    except NOT_JSON:
+        return None
+
+
+def _type(value: Any) -> str:
+    """Return the type of an event without a name, which Chat calls ``object``."""
+    if not isinstance(value, dict):
+        return ""
+    found = value.get("type") or value.get("object")
+    return found if isinstance(found, str) else ""
+
+
+def _error_object(value: Any) -> Mapping[str, Any] | None:
+    """Return the member ``error``, also within a ``response`` object; an error that is a text has only a message."""
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str):
+        return {"message": error}
+    return _error_object(value["response"]) if isinstance(value.get("response"), dict) else None
+
+
+_NAMES: Final = {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}
+
+
+def _member_types(value: Any, name: str) -> dict[str, str]:
+    """Return the type of each member by its path, which starts with the event's ``name``. Null members are absent."""
+    return dict(_walk(value, f"{name}: " if name else ""))
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if item is not None and item not in ([], {}):
+                at = f"{path}{key}" if not path or path.endswith(" ") else f"{path}.{key}"
+                yield at, _NAMES[type(item)]
+                if key not in _FREE_FORM:
+                    yield from _walk(item, at)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _walk(item, f"{path}[]")
+
+
+def median_first_byte(responses: Sequence[ServerResponse]) -> float | None:
+    """Return the median of the times to the first byte of the successful responses, in milliseconds."""
+    times = [one.first_byte_ms for one in responses if one.is_success and one.first_byte_ms is not None]
+    return round(statistics.median(times), 1) if times else None
+
+
+def total_cost(responses: Sequence[ServerResponse]) -> Decimal | None:
+    """Return the sum of the reported costs, ``None`` if no response reports one."""
+    costs = [one.cost for one in responses if one.cost is not None]
+    return sum(costs, Decimal()) if costs else None

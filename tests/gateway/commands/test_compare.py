@@ -1,0 +1,142 @@
+"""``trigate compare``: two servers get the same requests, from samples, recordings and logs."""
+
+import json
+
+import pytest
+
+from tests.support.command_line import invoke
+from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
+from tests.support.harness import config, provider, refusing_port
+
+KEY = "sk-compared-1234567890"
+HELLO = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with mock_thread() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(mock):
+    """Run a gateway with a key in front of the stand-in provider."""
+    entries = [provider("compatible/m", f"{mock.url}/v1", name="m"), provider("anthropic/claude-sonnet-4-5", mock.url)]
+    with gateway_thread(config(entries, client_keys=[{"name": "a", "key": KEY}])) as found:
+        yield found
+
+
+def compare(old, new, *args, **env):
+    said = invoke("compare", "--old", old, "--new", new, *map(str, args), env=env)
+    assert KEY not in said.stdout + said.stderr
+    return said
+
+
+def report(said):
+    return json.loads(said.stdout)
+
+
+def effects(found):
+    return {one["effect"] for row in found["requests"] for one in row["differences"]}
+
+
+def test_a_server_is_equal_to_itself_in_every_api(mock):
+    apis = ("--api", "chat", "--api", "messages", "--api", "responses", "--api", "gemini", "--api", "converse")
+    said = compare(mock.url, f"{mock.url}/v1/", "--model", "m", "--exact", "--json", *apis)
+    found = report(said)
+    assert (said.returncode, found["good"], effects(found)) == (0, True, set())
+    assert len(found["requests"]) == 1 + 5 * 9
+    assert all(row["old"]["status"] == row["new"]["status"] for row in found["requests"])
+    assert found["old"]["first_byte_ms"] is not None
+
+
+def test_a_gateway_repeats_the_answers_of_its_provider(mock, gateway):
+    said = compare(mock.url, gateway.url, "--model", "m", "--exact", "--json", TRIGATE_API_KEY=KEY)
+    breaking = {
+        row["name"]: [one["part"] for one in row["differences"] if one["effect"] == "breaks"]
+        for row in report(said)["requests"][1:]  # without the list of models: the stand-in lists its own
+    }
+    # The stand-in knows every name and every key.
+    apis, errors = ("chat", "messages", "responses"), ("unknown model", "wrong key")
+    expected = {f"{api} {error}": ["status"] for api in apis for error in errors}
+    assert {name: parts for name, parts in breaking.items() if parts} == expected
+    assert said.returncode == 1
+
+
+def test_recordings_are_sent_to_both(tmp_path, mock):
+    with demo_thread(tmp_path) as demo:
+        for stream in (False, True):
+            demo.request("POST", "/v1/chat/completions", {**HELLO, "model": "demo", "stream": stream})
+        demo.request("POST", "/v1/embeddings", {"model": "demo", "input": "Hello"})
+    found = report(compare(mock.url, mock.url, tmp_path, "--exact", "--json"))
+    assert sorted((row["api"], row["stream"]) for row in found["requests"]) == [("chat", False), ("chat", True)]
+    assert found["good"]
+
+
+def test_a_log_has_requests_in_several_forms(tmp_path, mock):
+    log = tmp_path / "requests.jsonl"
+    lines = [
+        {"url": "http://litellm:4000/v1/chat/completions", "method": "POST", "body": HELLO},
+        {
+            "proxy_server_request": json.dumps(
+                {"url": "http://litellm:4000/v1/messages", "body": {**HELLO, "max_tokens": 9}}
+            )
+        },
+        {"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "Hello"}},
+        {**HELLO, "stream": True},
+        {"model": "m", "input": "Hello"},
+        {"model": "m", "input": "Hello", "previous_response_id": "resp_1"},
+        {"event": "exchange", "status": 200},
+    ]
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    said = compare(mock.url, mock.url, log, "--exact", "--json")
+    found = report(said)
+    assert [(row["api"], row["path"], row["stream"]) for row in found["requests"]] == [
+        ("chat", "/v1/chat/completions", False),
+        ("messages", "/v1/messages", False),
+        (None, "/v1/embeddings", False),
+        ("chat", "/v1/chat/completions", True),
+        ("responses", "/v1/responses", False),
+    ]
+    assert found["skipped"] == {
+        "it continues from a response that only the recorded server has": 1,
+        "the line has no request body; trigate serve --record DIR records bodies": 1,
+    }
+    assert said.returncode == 0
+
+
+def test_the_text_report_lists_differences_by_effect(mock, gateway):
+    said = compare(mock.url, gateway.url, "--model", "m", "--api", "chat", TRIGATE_API_KEY=KEY)
+    assert "\n  model name mock-large: present -> absent\n    in list of models" in said.stdout
+    assert "status: 200 -> 404\n    in chat unknown model" in said.stdout
+    assert "first byte, median" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--model", "m", "--old-key-env", "NOT_SET"), "--old-key-env: the environment variable NOT_SET is not set"),
+        (("missing-folder",), "missing-folder: no recording found"),
+        ((), "choose some with --model MODEL, or --model all"),
+        (("--model", "m", "x.jsonl"), "--model selects models for samples"),
+    ],
+)
+def test_a_command_that_cannot_compare_says_why(mock, args, words):
+    said = compare(mock.url, mock.url, *args)
+    assert said.returncode == 2
+    assert words in " ".join(said.stderr.split())
+
+
+def test_a_server_that_does_not_run_is_reported(mock):
+    with refusing_port() as port:
+        said = compare(mock.url, f"http://127.0.0.1:{port}", "--model", "m")
+    assert said.returncode == 2
+    assert f"--new http://127.0.0.1:{port}: could not connect to the server" in said.stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:4000", "http://me:pw@localhost:4000", "http://localhost:4000/?key=1"])
+def test_an_url_with_a_credential_or_without_a_scheme_is_refused(mock, url):
+    said = compare(url, mock.url)
+    assert said.returncode == 2
+    assert "--old" in said.stderr
+    assert "pw" not in said.stderr
