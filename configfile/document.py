@@ -1,6 +1,7 @@
 """A YAML file as a plain tree with the position of every key, and the mistakes in it.
 
-YAML 1.1 by PyYAML's safe constructors: no Python objects. Anchors and merge keys work; duplicate keys are mistakes.
+YAML 1.1 by PyYAML's safe constructors: no Python objects. Anchors and merge keys work; duplicate keys are mistakes,
+except in files of other programs, where the last one applies.
 """
 
 import pathlib
@@ -82,6 +83,8 @@ class Document:
     file: str
     content: Any
     places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
+    duplicates: tuple[str, ...] = ()
+    """The places of keys that appear twice, if the reader accepts them."""
 
     def at(self, path: Path) -> Any:
         """Return the content at ``path``, or ``None``."""
@@ -128,14 +131,16 @@ def read_file(path: pathlib.Path) -> Document:
     return read(data, str(path))
 
 
-def read(data: bytes, file: str) -> Document:
-    """Read the one document in ``data``. Raises ``ConfigError`` for invalid or unsupported YAML."""
+def read(data: bytes, file: str, last_wins: bool = False) -> Document:
+    """Read the one document in ``data``. Raises ``ConfigError`` for invalid or unsupported YAML.
+
+    With ``last_wins``, the last of several equal keys applies, as in most YAML parsers; otherwise it is a mistake."""
     loader = None
     try:
         text = _replace_tabs(data.decode("utf-8-sig"))
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        return Document(file, None) if node is None else _Conversion(loader, file).document(node)
+        return Document(file, None) if node is None else _Conversion(loader, file, last_wins).document(node)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _create_error(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
@@ -179,9 +184,11 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
 class _Conversion:
     """The conversion of one node graph, with its mistakes."""
 
-    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
+    def __init__(self, loader: yaml.SafeLoader, file: str, last_wins: bool) -> None:
         self._loader = loader
         self._file = file
+        self._last_wins = last_wins
+        self._duplicates: list[str] = []
         self._places: dict[Path, tuple[int, int]] = {}
         self._mistakes: list[Mistake] = []
         self._checked_nodes: set[int] = set()
@@ -192,7 +199,7 @@ class _Conversion:
         content = self._convert(node, ())
         if self._mistakes:
             raise ConfigError(tuple(self._mistakes))
-        return Document(self._file, content, self._places)
+        return Document(self._file, content, self._places, tuple(self._duplicates))
 
     def _convert(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
@@ -261,6 +268,8 @@ class _Conversion:
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._add_mistake(key, path, "a list or mapping cannot be a key", "use text as the key")
+            elif key.value in lines and self._last_wins:
+                self._duplicates.append(f"{spell((*path, key.value))} in line {key.start_mark.line + 1}")
             elif key.value in lines:
                 first = f"this key appears twice, first in line {lines[key.value]}"
                 self._add_mistake(key, (*path, key.value), first, "keep one of them")

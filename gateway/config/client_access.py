@@ -37,7 +37,7 @@ class AccessNames:
     @classmethod
     def of(cls, config: Config) -> "AccessNames":
         """Return the names of a valid configuration."""
-        entries = Entries(config.entries, Names(config.entries, {}), True)
+        entries = Entries(config.entries, Names(config.entries, {}, rules=config.model_names), True)
         groups = {group.name: group for group in config.client_groups}
         servers = tuple(server.name for server in config.mcp_servers)
         return cls(entries, frozenset((*config.aliases, *config.routes)), groups, servers)

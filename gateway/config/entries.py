@@ -103,7 +103,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
         entries.setdefault(entry.name, entry)
         paths.setdefault(entry.name, path)
     made = tuple(entries.values())
-    return Entries(made, Names(made, {}), complete, paths)
+    return Entries(made, Names(made, {}, rules=config.model_names), complete, paths)
 
 
 def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:

@@ -22,6 +22,7 @@ import attrs
 from configfile.wording import nearest
 from gateway.config.aliases import Route
 from gateway.config.model_entry import ModelEntry
+from gateway.config.model_names import ALL_NAMES, ModelNames
 from providers.catalog.provider import region_of
 from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType
@@ -104,16 +105,21 @@ class Names:
     """The index of all entries, aliases and routes."""
 
     def __init__(
-        self, entries: Sequence[ModelEntry], aliases: Mapping[str, str], routes: Mapping[str, Route] | None = None
+        self,
+        entries: Sequence[ModelEntry],
+        aliases: Mapping[str, str],
+        routes: Mapping[str, Route] | None = None,
+        rules: ModelNames = ALL_NAMES,
     ) -> None:
         self.aliases = aliases
         self.routes = routes or {}
+        self._rules = rules
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
         self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._bare: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._wild: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._known: defaultdict[str, list[ModelEntry]] = defaultdict(list)
-        self._wildcards = tuple(entry for entry in entries if entry.wildcard)
+        self._wildcards = tuple(entry for entry in entries if entry.wildcard and self._has_families(entry))
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
         self.defaults: dict[ModelType, str] = {}
@@ -131,15 +137,22 @@ class Names:
         return "chat" if found is None else found.entry.type_of(found.model)
 
     def _add(self, entry: ModelEntry) -> None:
+        if self._rules.exact:
+            return
         self._bare[entry.model].append(entry)
         for prefix in entry.prefixes:
             self._full[f"{prefix}/{entry.model}"].append(entry)
 
     def _add_wildcard(self, entry: ModelEntry) -> None:
-        for prefix in entry.prefixes:
+        for prefix in entry.prefixes[:1] if self._rules.exact else entry.prefixes:
             self._wild[prefix].append(entry)
-        for model in entry.provider.models:
+        for model in entry.provider.models if self._has_families(entry) else ():
             self._known[model].append(entry)
+
+    def _has_families(self, entry: ModelEntry) -> bool:
+        """Return whether the wildcard ``entry`` serves bare ids of its provider's models."""
+        own = entry.name.removesuffix("/*")
+        return not self._rules.exact or own in (entry.written.partition("/")[0], entry.provider.id)
 
     def find(self, requested_name: str | None, may: May | None = None) -> Found:
         """Return the entry for ``requested_name``; for a route, its first entry. Raises as ``meaning`` does."""
@@ -153,7 +166,21 @@ class Names:
         name = self.configured(requested_name) if requested_name else self._required_default()
         if (route := self.routes.get(name)) is not None:
             return self._route_meaning(route, requested_name or "")
+        if self._rules.refused and requested_name and self._is_refused(name):
+            raise _unconfigured_error(requested_name, "`model_names.refused` in the configuration lists it")
         return Meaning((self._find_model(requested_name, may),))
+
+    def is_refused(self, name: str) -> bool:
+        """Return whether ``model_names`` refuses ``name``."""
+        return bool(self._rules.refused) and self._is_refused(self.configured(name))
+
+    def _is_refused(self, name: str) -> bool:
+        """Return whether an item of ``refused`` matches ``name`` more closely than the configuration's own names."""
+        if name in self.aliases or name in self.routes or name in self._by_name:
+            return False
+        length = self._rules.refused_length(name)
+        prefix, slash, _ = name.partition("/")
+        return length > (len(prefix) + len("/*") if slash and prefix in self._wild else 0)
 
     def _required_default(self) -> str:
         """Return the default for conversations. Raises ``GatewayError`` without one."""
@@ -223,13 +250,7 @@ class Names:
         return None
 
     def _unknown_model_error(self, requested_name: str, may: May | None) -> GatewayError:
-        shown = requested_name if len(requested_name) <= _LONGEST else requested_name[:_LONGEST] + "…"
-        return GatewayError(
-            "not_found",
-            f"model {shown!r} is not configured here; {self._advice(requested_name, may)}",
-            code="model_not_found",
-            param="model",
-        )
+        return _unconfigured_error(requested_name, self._advice(requested_name, may))
 
     def _advice(self, requested_name: str, may: May | None) -> str:
         """Return advice on what to request instead, or to add to the configuration."""
@@ -279,6 +300,12 @@ class Names:
             if not (other and entry.provider.families)
         ]
         return [form for form in forms if may is None or may(form)][:_OFFERED]
+
+
+def _unconfigured_error(requested_name: str, advice: str) -> GatewayError:
+    shown = requested_name if len(requested_name) <= _LONGEST else requested_name[:_LONGEST] + "…"
+    message = f"model {shown!r} is not configured here; {advice}"
+    return GatewayError("not_found", message, code="model_not_found", param="model")
 
 
 @lru_cache(_REMEMBERED)

@@ -84,7 +84,7 @@ def _has_price(found: Found) -> bool:
 
 def _models_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
     """Yield the models that a budget of money limits, at the root, an entry, a client or its group."""
-    names = Names(config.entries, config.aliases, config.routes)
+    names = Names(config.entries, config.aliases, config.routes, config.model_names)
     every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
     all_found = [found for name in every for found in _resolve_or_empty(names, name)]
     for text in _dollar_budgets(config):

@@ -40,6 +40,7 @@ from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
+from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.prompt_caches import PromptCacheSettings, PromptCacheSwitch
 from gateway.config.secret_stores import SecretStoreSettings
@@ -192,6 +193,11 @@ class Config:
         factory=dict,
         shown="none",
         compared=False,
+    )
+    model_names: ModelNames = setting(
+        "The names that clients may request. See [model_names](#model_names).",
+        ALL_NAMES,
+        shown="all names",
     )
     routing_preferences: tuple[RoutingPreference, ...] = setting(
         "Routes in Plano's form. See [routing_preferences](#routing_preferences).", (), shown="none", compared=False

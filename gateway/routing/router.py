@@ -83,7 +83,7 @@ class Router:
         self._config = config
         self.client_routing = config.client_routing
         self.several = config.retries or Retries()
-        self._names = Names(config.entries, config.aliases, config.routes)
+        self._names = Names(config.entries, config.aliases, config.routes, config.model_names)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self.mcp_servers = {server.name: server for server in config.mcp_servers}
         self._routes_anything = bool(config.routes) or config.retries is not None
@@ -238,7 +238,8 @@ class Router:
         owners: dict[str, str] = {}
         for entry in self._config.entries:
             for name in listed_names(entry, listed.get(entry.name, ())):
-                owners.setdefault(name, entry.provider.display_name)
+                if not self._names.is_refused(name):
+                    owners.setdefault(name, entry.provider.display_name)
         for alias in (*self._config.aliases, *self._config.routes):
             owners[alias] = self._names.find(alias).entry.provider.display_name
         return tuple(Model(name, owner) for name, owner in owners.items())

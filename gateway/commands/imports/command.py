@@ -4,9 +4,9 @@ The result contains no keys of providers, but a variable for each. Comments and 
 counterpart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import yaml
@@ -15,7 +15,7 @@ from configfile import document
 from gateway.commands.imports.foreign_guards import ForeignGuards, read_foreign_guards
 from gateway.commands.imports.litellm import Clients, imported
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
-from gateway.commands.imports.losses import SERIOUS
+from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
 from gateway.config.loading import ConfigError, from_mapping
@@ -37,10 +37,13 @@ def run(
         say("--teams needs an export of keys, too: add --keys FILE")
         return WRONG
     try:
-        read = document.read(file.read_bytes(), str(file))
-        if (guards := read_foreign_guards(read.content)) is not None:
+        content, duplicates = read_with_includes(file)
+        if (guards := read_foreign_guards(content)) is not None:
             return _write_steps(guards, file, write)
-        result = imported(read.content, None if keys is None else _read_clients(keys, teams))
+        result = imported(content, None if keys is None else _read_clients(keys, teams))
+        for place in duplicates:
+            why = "the key appears twice, and the last value applies, as in LiteLLM"
+            result.remarks.append(result.leave_out(f"an earlier {place}", (Group.TRIFLES, why)))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
         if result.missing and not partial:
@@ -57,6 +60,39 @@ def run(
     for line in summary(result):
         say(line)
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
+
+
+def read_with_includes(file: Path) -> tuple[Any, list[str]]:
+    """Return the content of ``file`` and of the files that its ``include`` lists, and the places of duplicate keys.
+
+    Lists are joined, other values replaced, as in https://docs.litellm.ai/docs/proxy/config_management. Raises
+    ``ConfigError`` and ``OSError``."""
+    merged: Any = None
+    places: list[str] = []
+    waiting, seen = [file], {file.resolve()}
+    while waiting:
+        path = waiting.pop(0)
+        read = document.read(path.read_bytes(), str(path), last_wins=True)
+        places += read.duplicates
+        if not isinstance(read.content, dict):
+            merged = read.content if merged is None else merged
+            continue
+        listed = read.content.get("include")
+        merged = _merge(merged or {}, {name: value for name, value in read.content.items() if name != "include"})
+        for name in listed if isinstance(listed, list) else ():
+            found = path.parent / str(name)
+            if found.resolve() not in seen:
+                seen.add(found.resolve())
+                waiting.append(found)
+    return merged, places
+
+
+def _merge(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``merged`` with the members of an included file."""
+    for name, value in content.items():
+        lists = isinstance(merged.get(name), list) and isinstance(value, list)
+        merged[name] = [*merged[name], *value] if lists else value
+    return merged
 
 
 def _write_steps(guards: ForeignGuards, file: Path, write: Path | None) -> int:
@@ -86,9 +122,7 @@ def _read_clients(keys: Path, teams: Path | None) -> Clients:
 
 
 def _incomplete_lines(result: Result, file: Path) -> Iterator[str]:
-    """Yield lines about models that cannot be converted: requests for them could reach another provider."""
+    """Yield lines about models that cannot be converted: requests for them would fail."""
     yield f"{file}: cannot convert {len(result.missing)} of {result.models} models, so nothing was written:"
     yield from (f"  {one_line(f'{loss.what}: {loss.why}')}" for loss in result.missing)
-    for name, _, entry in result.still_served():
-        yield f"  Requests for {one_line(name)} would go to {one_line(entry)}."
     yield "To convert all other models, and write these entries yourself: --partial"

@@ -11,16 +11,19 @@ import attrs
 import yaml
 
 from configfile import document
-from gateway.commands.imports.litellm_guards import guarded_clients, read_guardrails
+from gateway.commands.imports.imported_secrets import key_of
+from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
-from gateway.commands.imports.litellm_models import add_models, key_of
-from gateway.commands.imports.litellm_routes import ROUTED, add_routes
+from gateway.commands.imports.litellm_models import add_models
+from gateway.commands.imports.litellm_places import ENTRA
+from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, rename_entries
 from gateway.commands.imports.litellm_tables import (
     GUARDS,
-    HERE_ANYWAY,
+    LANGFUSE,
     NO_COUNTERPART,
     NO_MATTER,
     REASONS,
+    TRACES,
     UNENFORCED,
 )
 from gateway.commands.imports.losses import Group
@@ -44,10 +47,12 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise _model_list_error("missing", "give the config.yaml of a LiteLLM proxy")
     result = Result(models=len(content["model_list"]))
-    remarks = add_models(content["model_list"], content.get("credential_list"), result)
+    result.filters_tags = _section(content, "router_settings").get("enable_tag_filtering") is True
+    remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
         raise _model_list_error("no model can be converted", "; ".join(remarks) or "the list is empty")
     result.remarks += remarks
+    _make_way_for_aliases(content, result)
     add_routes(content, result)
     _add_aliases(content, result)
     _add_client_keys(content.get("general_settings"), clients, result)
@@ -57,17 +62,9 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
             continue
         nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
         for name, value in settings.items() if nested else ((section, settings),):
-            _convert_setting(f"{section}.{name}" if nested else section, str(name), value, result)
-    _warn_of_other_entries(result)
+            _convert_setting(f"{section}.{name}" if nested else section, str(name), value, content, result)
     _allow_unpriced(result)
     return result
-
-
-def _warn_of_other_entries(result: Result) -> None:
-    """Record the names without an entry that another entry would serve by its model family."""
-    for _, what, entry in result.still_served():
-        why = f"they go to {entry}: write an entry for the model, or remove the other entry"
-        result.remarks.append(result.leave_out(f"requests for {what}", (Group.PROTECTION, why)))
 
 
 def _allow_unpriced(result: Result) -> None:
@@ -90,27 +87,65 @@ def _model_list_error(found: str, expected: str) -> ConfigError:
 # Other settings
 
 
+ALIASES: Final = (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map"))
+"""The settings with aliases. Their names have precedence over those of models."""
+
+
+def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    settings = content.get(name)
+    return settings if isinstance(settings, dict) else {}
+
+
+def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of ``litellm_params`` that all models share."""
+    given = _section(content, "router_settings").get("default_litellm_params")
+    refreshes = _section(content, "litellm_settings").get(ENTRA) is True
+    shared = {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}
+    return {**shared, **({ENTRA: True} if refreshes else {})}
+
+
+def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
+    """Rename the entries whose names are aliases: LiteLLM resolves aliases first."""
+    known = result.known()
+    for section, setting in ALIASES:
+        for alias, model in aliases_in(_section(content, section), setting):
+            name, target = escape_dollars(alias), escape_dollars(model)
+            if name == target or name not in result.deployments or not known(target):
+                continue
+            hidden = result.deployments.pop(name)
+            rename_entries([(name, one) for one in hidden], result)
+            entries = ", ".join(one.name for one in hidden)
+            result.remarks.append(
+                f"as in LiteLLM, {alias} means {model}; its own models are only available as {entries}"
+            )
+
+
 def _add_aliases(content: dict[str, Any], result: Result) -> None:
     known = result.known()
-    for section, setting in (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map")):
-        settings = content.get(section)
-        given = settings.get(setting) if isinstance(settings, dict) else None
-        if given and not isinstance(given, dict):
+    for section, setting in ALIASES:
+        settings = _section(content, section)
+        if settings.get(setting) and not isinstance(settings[setting], dict):
             result.remarks.append(result.leave_out(f"{section}.{setting}", (Group.NAMES, "it is not a mapping")))
-        for alias, target in given.items() if isinstance(given, dict) else ():
-            model = target.get("model") if isinstance(target, dict) else target
-            if (
-                isinstance(model, str)
-                and known(escape_dollars(model))
-                and str(alias) not in {*result.names, *result.aliases}
-            ):
-                route = result.aliases.get(escape_dollars(model), {})
-                result.aliases[str(alias)] = route if "targets" in route else {"target": escape_dollars(model)}
-                if "targets" in route:
-                    result.same[str(alias)] = escape_dollars(model)
-            else:
-                reason = (Group.NAMES, "its model is not in this file, or a model has the same name")
-                result.remarks.append(result.leave_out(f"the alias {alias}", reason))
+            continue
+        models = dict(aliases_in(settings, setting))
+        for alias, given in (settings.get(setting) or {}).items():
+            name, model = escape_dollars(str(alias)), escape_dollars(models.get(str(alias), ""))
+            if name == model:
+                continue
+            if name in {*result.names, *result.aliases} or not (model and known(model)):
+                taken = name in {*result.names, *result.aliases}
+                why = "another alias has the same name" if taken else "its model is not in this file"
+                result.remarks.append(result.leave_out(f"the alias {alias}", (Group.NAMES, why)))
+                if not taken:
+                    result.missing_aliases.append(str(alias))
+                continue
+            route = result.aliases.get(model, {})
+            result.aliases[name] = route if "targets" in route else {"target": model}
+            if "targets" in route:
+                result.same[name] = model
+            if isinstance(given, dict) and given.get("hidden") is True:
+                why = "GET /v1/models lists it; clients with `models` see only those"
+                result.remarks.append(result.leave_out(f"hidden of the alias {alias}", (Group.TRIFLES, why)))
 
 
 def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> None:
@@ -161,17 +196,20 @@ def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return {**item, **names, "models": [*routes, *same]}
 
 
-def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
+def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
     carried = name == "completion_model" and _set_default_model(value, result)
     if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
         return
     if name in _GUARDRAILS and isinstance(value, list | bool):
         return
+    if name == ENTRA or (name == "default_litellm_params" and isinstance(value, dict)):
+        return
     if name in _COUNTERPARTS and _convert_to_counterpart(name, value, result):
         return
     if name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
-        _convert_callbacks(what, name, value, result)
+        shows = not _section(content, "litellm_settings").get("turn_off_message_logging")
+        _convert_callbacks(what, name, value, shows, result)
     elif name != "database_url" or not result.knows_keys:
         result.remarks.append(result.leave_out(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART)))
 
@@ -217,12 +255,36 @@ def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
     return True
 
 
-def _convert_callbacks(what: str, name: str, value: Any, result: Result) -> None:
-    found = [one if isinstance(one, str) else "…" for one in (value if isinstance(value, list) else [value])]
-    for group, those in (
-        (Group.PROTECTION, [one for one in found if one in GUARDS]),
-        (Group.TRIFLES, [one for one in found if one not in GUARDS | HERE_ANYWAY]),
-    ):
-        why = REASONS["guardrails"][1] if group is Group.PROTECTION else REASONS[name][1]
-        if those:
-            result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", (group, why)))
+_LANGFUSE: Final = {"endpoint": "https://cloud.langfuse.com/api/public/otel"}
+
+
+def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, result: Result) -> None:
+    """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
+    found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
+    for one in found:
+        if one in TRACES:
+            result.tracing = {**(result.tracing or {}), **(_LANGFUSE if one in LANGFUSE else {})}
+            if one in LANGFUSE:
+                result.tracing |= {"content": ["*"]} if shows_texts else {}
+                result.remarks.append(
+                    f"{one}: set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
+                    "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY; if you set LANGFUSE_HOST, change the address in `tracing`"
+                )
+            else:
+                result.remarks.append(f"{one}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)")
+    groups: dict[tuple[Group, str], list[str]] = {}
+    for one in found:
+        if one not in TRACES:
+            groups.setdefault(_callback_reason(one, name), []).append(one)
+    for reason, those in groups.items():
+        result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", reason))
+
+
+def _callback_reason(callback: str, name: str) -> tuple[Group, str]:
+    if callback in GUARDS:
+        return Group.PROTECTION, REASONS["guardrails"][1]
+    if "." in callback:
+        return Group.PROTECTION, NO_CODE
+    if callback == "prometheus":
+        return Group.LOGS, "the metrics in /metrics have other names (docs/metrics.md)"
+    return Group.LOGS, REASONS[name][1]

@@ -8,9 +8,9 @@ import attrs
 import msgspec
 
 from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
+from gateway.commands.imports.imported_secrets import headers_of, key_of
 from gateway.commands.imports.litellm_filter import read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
-from gateway.commands.imports.litellm_models import key_of
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import number_of, text_of
 
@@ -27,9 +27,6 @@ NOT_AT: Final = "there is no such moment"
 
 ANALYZER: Final = "$PRESIDIO_ANALYZER_API_BASE"
 GUARD: Final = "$GENERIC_GUARDRAIL_API_BASE"
-
-_CREDENTIAL: Final = re.compile(r"(?i)auth|key|token|secret|cookie")
-"""The names of headers with credentials."""
 
 _PARTS: Final = ("system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "input", "other")
 
@@ -158,22 +155,14 @@ def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
         settings["key"] = key
     headers = draft.take("headers")
     if isinstance(headers, dict) and headers:
-        settings["headers"] = {str(name): _header(str(name), value, draft) for name, value in headers.items()}
+        notes, settings["headers"] = headers_of(draft.title, headers)
+        draft.notes += notes
     params = draft.take("additional_provider_specific_params")
     if isinstance(params, dict) and params:
         settings["params"] = _escape(params)
     if draft.take("extra_headers"):
         draft.lose("extra_headers", "no header of a client is sent to a service")
     return [("http", {"with": settings})]
-
-
-def _header(name: str, value: Any, draft: GuardDraft) -> str:
-    """Return the value of a header, or the variable for a credential."""
-    if not _CREDENTIAL.search(name):
-        return text_of(value) or ""
-    notes, text = key_of(f"{draft.title} {name}", value, None)
-    draft.notes += (note.replace("the key", f"the header {name}") for note in notes)
-    return text or ""
 
 
 def _presidio(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from streams.surrogates import NOT_JSON
 
 ALL: Final = frozenset({"all-proxy-models", "*"})
 NONE: Final = "no-default-models"
+LONGEST_PERIOD: Final = "366d"
+"""The longest period of a budget."""
 OF_THE_TEAM: Final = "all-team-models"
 
 
@@ -60,6 +63,8 @@ class ConvertedTeam:
     known: bool = False
     blocked: bool = False
     nothing: bool = False
+    exhausted: str | None = None
+    """The end of the period whose budget the team has exhausted, as text."""
 
 
 def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
@@ -77,7 +82,11 @@ def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
 
 
 def convert_teams(
-    ids: Iterable[str], teams: Sequence[Team], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
+    ids: Iterable[str],
+    teams: Sequence[Team],
+    known: Callable[[str], bool],
+    groups: Mapping[str, Sequence[str]],
+    now: datetime,
 ) -> tuple[dict[str, ConvertedTeam], list[Loss]]:
     """Convert the teams with these ``ids``, and return the losses, too.
 
@@ -98,13 +107,16 @@ def convert_teams(
             losses.append(
                 Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not in this file")
             )
-        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **limits_of(team.row)}
+        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **_limits(team.row)}
+        losses += _lifetime_losses(f"the team {name}", [team.row])
         losses += [
             Loss(group, f"{column} of the team {name}", why)
             for column, (group, why) in _lost_limits("group").items()
             if has_value(team.row.get(column)) and column not in set(limited_columns(item))
         ]
-        found[id] = ConvertedTeam(name, item, known=True, blocked=team.blocked, nothing=allowed == ())
+        found[id] = ConvertedTeam(
+            name, item, known=True, blocked=team.blocked, nothing=allowed == (), exhausted=exhausted_text(team.row, now)
+        )
     return found, losses
 
 
@@ -211,6 +223,15 @@ def read_list(value: Any) -> tuple[str, ...]:
     return tuple(text for one in value if (text := read_text(one))) if isinstance(value, list) else ()
 
 
+def read_number(value: Any) -> float | None:
+    """Return a number in JSON or CSV, ``None`` for other values."""
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def has_value(value: Any) -> bool:
     """Return whether a column has a value."""
     return value not in (None, "", "{}", "[]", "null", "NULL", 0, False) and value != [] and value != {}
@@ -228,6 +249,7 @@ _PERMISSIONS: Final = (Group.PROTECTION, "a client key has no list of paths or p
 _KEY_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     **_lost_limits("key"),
     "allowed_routes": _PERMISSIONS, "permissions": _PERMISSIONS, "object_permission_id": _PERMISSIONS,
+    "user_id": (Group.MONEY, "its user's budget is in the table LiteLLM_UserTable: set `budgets` for the key"),
     "policies": (Group.PROTECTION, "write these checks under `steps`: they are not converted"),
     "project_id": _lost_limits("key")["organization_id"],
     "budget_id": (Group.MONEY, "the budget is in another table: set `budgets` for the key"),
@@ -302,7 +324,7 @@ def convert_keys(
     losses: list[Loss] = []
     no_longer_good: list[str] = []
     called = set(taken)
-    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups)
+    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups, now)
     for key in keys:
         name = unique_name(key.name, called)
         team = carried.get(key.team)
@@ -328,11 +350,15 @@ def convert_keys(
             "name": name, "sha256": key.digest,
             **({} if allowed is None or OF_THE_TEAM in key.models else {"models": list(allowed)}),
             **({} if team is None else {"group": team.name}),
-            **({} if key.expires is None else {"until": _time_text(key.expires)}), **limits_of(key.row),
+            **({} if key.expires is None else {"until": _time_text(key.expires)}), **_limits(key.row),
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
     used = {item["group"] for item in items.values() if "group" in item}
     losses += of_teams
+    lasting = [key for key in held if _lifetime_rest(key.row) is not None]
+    losses += _lifetime_losses(_name_list([items[key.digest]["name"] for key in lasting]), [key.row for key in lasting])
+    losses += _spend_losses("keys", {items[key.digest]["name"]: key.row for key in held})
+    losses += _spend_losses("teams", {carried[team.id].name: team.row for team in teams if team.id in carried})
     losses += _limit_losses(held, items)
     losses += _team_losses(held, items, carried)
     return ClientKeys(
@@ -353,7 +379,57 @@ def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> 
         return "blocked"
     if team is not None and team.blocked:
         return "its team is blocked"
-    return f"expired {key.expires:%Y-%m-%d}" if key.expires is not None and key.expires <= now else None
+    if key.expires is not None and key.expires <= now:
+        return f"expired {key.expires:%Y-%m-%d}"
+    if (until := exhausted_text(key.row, now)) is not None:
+        return f"its budget is exhausted {until}"
+    return None if team is None or team.exhausted is None else f"the budget of its team is exhausted {team.exhausted}"
+
+
+def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
+    """Return how long LiteLLM rejects requests because the budget of a key or team is exhausted, if it does.
+
+    https://docs.litellm.ai/docs/proxy/users"""
+    spend, budget = read_number(row.get("spend")), read_number(row.get("max_budget"))
+    if spend is None or budget is None or spend < budget:
+        return None
+    reset, _ = read_time(row.get("budget_reset_at"))
+    if reset is None:
+        return "for good"
+    return None if reset <= now else f"until {reset:%Y-%m-%d}"
+
+
+def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of a key or team; the rest of a budget without a period applies to the longest one."""
+    rest = _lifetime_rest(row)
+    return limits_of(row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD})
+
+
+def _lifetime_rest(row: Mapping[str, Any]) -> float | None:
+    """Return the unspent part of a budget without a period, ``None`` without such a budget."""
+    budget, spend = read_number(row.get("max_budget")), read_number(row.get("spend")) or 0.0
+    has_rest = budget is not None and not has_value(row.get("budget_duration")) and 1e-6 <= budget - spend < 10**12
+    return budget - spend if has_rest and budget is not None else None
+
+
+def _lifetime_losses(whose: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
+    if any(_lifetime_rest(row) is not None for row in rows):
+        why = f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}"
+        yield Loss(Group.MONEY, f"max_budget without budget_duration of {whose}", why)
+
+
+def _spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Loss]:
+    """Yield a loss for the amounts that keys or teams have spent of their budgets."""
+    spent = {
+        name: spend
+        for name, row in rows.items()
+        if (spend := read_number(row.get("spend")))
+        and read_number(row.get("max_budget")) is not None
+        and _lifetime_rest(row) is None
+    }
+    if spent:
+        what = f"the spend so far of {_name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
+        yield Loss(Group.MONEY, what, "their budgets start anew: lower them until the next period if that matters")
 
 
 def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | None:
@@ -390,12 +466,13 @@ def _team_losses(
     """Yield a loss for teams that the export lacks, with their limits."""
     lost = [key for key in held if key.team in carried and not carried[key.team].known]
     if some := [items[key.digest]["name"] for key in lost]:
-        why = f"their models and limits are in another table: {_GIVE_TEAMS}"
-        yield Loss(Group.PROTECTION, f"the teams of {_name_list(some)}", why)
+        why = f"they are in another table: {_GIVE_TEAMS}"
+        yield Loss(Group.PROTECTION, f"the models, rates and blocks of the teams of {_name_list(some)}", why)
+        yield Loss(Group.MONEY, f"the budgets of the teams of {_name_list(some)}", why)
 
 
-def _name_list(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str], noun: str = "keys") -> str:
     shown = ", ".join(names[:5])
     if len(names) == 1:
         return shown
-    return f"{len(names)} keys ({shown}{', …' if len(names) > 5 else ''})"
+    return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"

@@ -1,18 +1,19 @@
 """Converts the items of LiteLLM's ``model_list`` into entries (https://docs.litellm.ai/docs/proxy/configs)."""
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.commands.imports.imported_secrets import headers_of
 from gateway.commands.imports.litellm_members import READ, read_members
+from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
-from gateway.commands.imports.litellm_routes import attempts_of
+from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.litellm_tables import (
+    BARE,
     CARRIED,
     COMPATIBLE,
     NO_COUNTERPART,
-    NO_KEYS,
     NO_MATTER,
     NO_WHOLE_NUMBER,
     NOT_CONVERTED,
@@ -22,11 +23,9 @@ from gateway.commands.imports.litellm_tables import (
     ORIGINS,
     REASONS,
     TYPES,
-    LiteLLMProvider,
 )
-from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.losses import Group, Inconvertible, Loss
 from gateway.commands.imports.result import (
-    ENVIRONMENT,
     VERSION,
     Deployment,
     Result,
@@ -47,6 +46,9 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
 }  # fmt: skip
 """LiteLLM's limits with the names and units of their counterparts."""
 
+WEIGHTS: Final = ("weight", "rpm", "tpm")
+"""The members of ``litellm_params`` that LiteLLM uses as weights, in the order of precedence."""
+
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
 """Rates that LiteLLM also reads in an item itself; they may be in three places, and the item has precedence."""
@@ -56,15 +58,15 @@ _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
 _MAPPINGS: Final = ("headers", "extra_headers")
 
+_SHAPES: Final[Mapping[str, type]] = {"additional_drop_params": list, "extra_body": dict, "thinking": dict}
+"""Members that ``litellm_members`` reads only in this shape."""
+
 _ALMOST: Final = 0.78
 """The minimum similarity of a misspelt parameter: ``extra_body`` does not mean ``extra_headers``."""
 
-_OPENAIS: Final = re.compile(r"https://([\w-]+\.)?api\.openai\.com(?![^/:?])", re.IGNORECASE)
-"""OpenAI's addresses, also in its regions: https://platform.openai.com/docs/guides/your-data."""
 
-
-def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[str]:
-    """Add an entry to ``result`` for each item that can be converted.
+def add_models(items: Sequence[Any], credentials: Any, defaults: Mapping[str, Any], result: Result) -> list[str]:
+    """Add an entry to ``result`` for each item that can be converted; ``defaults`` are members that items may lack.
 
     Return the remarks on items after the last entry, for the end of the file."""
     remarks: list[str] = []  # on omitted models, for the comment above the next entry
@@ -72,7 +74,8 @@ def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[s
     taken: dict[str, str] = {}
     for number, item in enumerate(items):
         if (found := _read_item(number, item, result, remarks)) is not None:
-            _add_model(*found, known, result, remarks, taken)
+            name, params, info, rates = found
+            _add_model(name, {**defaults, **params}, info, rates, known, result, remarks, taken)
     return remarks
 
 
@@ -142,8 +145,8 @@ def _add_model(
     try:
         params, notes = _apply_credential(name, params, credentials, result)
         more, entry = _convert_entry(name, {**params, **rates}, info, result)
-        from_mapping({"version": VERSION, "model_providers": [entry]})
-    except _Inconvertible as reason_why:
+        from_mapping({"version": VERSION, "providers": result.providers, "model_providers": [entry]})
+    except Inconvertible as reason_why:
         del result.losses[before:]  # the losses of an omitted model do not matter
         remarks.append(result.lose_model(name, Loss(Group.NAMES, what, str(reason_why))))
     except ConfigError as error:
@@ -174,51 +177,46 @@ def _apply_credential(
 
 
 def _build_deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
-    order, weight, rpm, tpm = (positive(params.get(name)) for name in ("order", "weight", "rpm", "tpm"))
-    if number_of(params.get("weight")) == 0:
-        weight = 0
     attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))
-    return Deployment(entry, order, _plain_number(weight), _plain_number(rpm or tpm), attempts)
+    weights = tuple(_plain_number(positive(params.get(name)) or 0) for name in WEIGHTS)
+    return Deployment(entry, positive(params.get("order")), weights, attempts)
 
 
-def _plain_number(number: float | None) -> float | None:
-    return int(number) if number is not None and number == int(number) else number
-
-
-class _Inconvertible(Exception):
-    """The model cannot be converted; the message is the reason."""
+def _plain_number(number: float) -> float:
+    return int(number) if number == int(number) else number
 
 
 def _convert_entry(
     name: str, params: dict[str, Any], info: dict[str, Any], result: Result
 ) -> tuple[list[str], dict[str, Any]]:
-    """Convert one model; return remarks and the entry. Raises ``_Inconvertible``."""
+    """Convert one model; return remarks and the entry. Raises ``Inconvertible``."""
+    if params.get("mock_response") is not None:
+        raise Inconvertible(
+            "LiteLLM answers with the text of `mock_response` itself, and trigate would call a provider"
+        )
     prefix, rest = _split_model(params["model"])
-    origin, kind = _provider_and_type(prefix, rest, info.get("mode"))
-    base = _base_url(prefix, params)
-    provider, extra = origin.provider, dict(origin.extra)
-    if rest.startswith("responses/") and prefix in ("openai", "azure"):
-        rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
-    if provider == "openai" and base is not None and not _OPENAIS.match(base):
-        provider = COMPATIBLE
-    notes, model, called = _model_and_entry_name(name, rest, provider, result)
-    entry: dict[str, Any] = {"model": f"{provider}/{model}", "name": called}
+    kind = _type_of(prefix, rest, info.get("mode"))
+    place = place_model(name, prefix, rest, params, kind)
+    notes, model, called = _model_and_entry_name(name, place.model, place.provider, result)
+    entry: dict[str, Any] = {"model": f"{place.provider}/{model}", "name": called}
     if entry["name"] == entry["model"]:
         del entry["name"]
-    if base := base or origin.base_url:
-        entry["base_url"] = _azure_address(base, params) if prefix == "azure" else base
-    more, key = _access_key(name, params.get("api_key"), origin)
-    if key is not None:
-        entry["access_key"] = key
-    if headers := dict(_headers(params)):
-        entry["headers"] = headers
-    entry.update(extra)
-    if kind != model_type(rest):
+    if place.provider == AT_ROOT:
+        result.providers[AT_ROOT] = AT_ROOT_SETTINGS
+    hidden, headers = _headers(name, params)
+    entry |= place.members
+    if headers:
+        entry["headers"] = {**entry.get("headers", {}), **headers}
+    if kind != model_type(place.model):
         entry["type"] = kind
-    if origin.type is not None:
+    more = [*place.notes, *hidden]
+    if prefix in ORIGINS and ORIGINS[prefix].type is not None:
         more.append("LiteLLM also serves it to Chat clients, trigate only at /v1/completions")
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
+    more += _add_circuit(name, params.get("cooldown_time", info.get("cooldown_time")), entry, result)
+    params = {key: value for key, value in params.items() if key not in place.used}
+    info = {key: value for key, value in info.items() if key != "cooldown_time"}
     params, info, priced = _add_price(name, params, info, entry, result)
     notes += [*more, *priced]
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
@@ -226,55 +224,51 @@ def _convert_entry(
     return notes, entry
 
 
-def _provider_and_type(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelType]:
-    """Return the provider with this prefix, and the type of its model ``rest``. Raises ``_Inconvertible``."""
+def _add_circuit(name: str, cooldown: Any, entry: dict[str, Any], result: Result) -> Iterator[str]:
+    """Add the cooldown of a model to its entry, or yield a remark."""
+    if (seconds := positive(cooldown)) is not None:
+        longest = {"longest": f"{seconds:g}s"} if seconds > LONGEST else {}
+        entry["circuit"] = {"cooldown": f"{seconds:g}s", **longest}
+    elif cooldown is not None:
+        reason = (Group.TRIFLES, "set `circuit` in the entry: a target that fails always has a cooldown")
+        yield result.leave_out(f"cooldown_time of {name}", reason)
+
+
+def _type_of(prefix: str, rest: str, mode: Any) -> ModelType:
+    """Return the type of the model ``rest`` of the provider with this prefix. Raises ``Inconvertible``."""
     if mode is not None and (not isinstance(mode, str) or mode not in TYPES):
-        raise _Inconvertible(f"trigate does not support the mode {mode}")
+        raise Inconvertible(f"trigate does not support the mode {mode}")
     if prefix in NOT_SPOKEN:
-        raise _Inconvertible(NOT_SPOKEN[prefix])
+        raise Inconvertible(NOT_SPOKEN[prefix])
+    if prefix in CLOUDS:
+        return TYPES[mode] if mode is not None else model_type(rest)
     if (origin := ORIGINS.get(prefix)) is None:
         row = catalog.find(prefix)
-        raise _Inconvertible(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
-    return origin, TYPES[mode] if mode is not None else origin.type or model_type(rest)
-
-
-def _base_url(prefix: str, params: Mapping[str, Any]) -> str | None:
-    """Return the address in ``params``, without ``/v1/messages`` for Anthropic, which the gateway adds.
-
-    Raises ``_Inconvertible`` for an unreadable one: without it, requests would go to another server."""
-    given = params.get("api_base") or params.get("base_url")
-    base = text_of(given)
-    if given and base is None:
-        raise _Inconvertible("its `api_base` is not a text")
-    return None if base is None else base.rstrip("/").removesuffix("/v1/messages") if prefix == "anthropic" else base
-
-
-def _azure_address(base: str, params: Mapping[str, Any]) -> str:
-    """Return the address of an Azure deployment with its API version."""
-    version = text_of(params.get("api_version"))
-    if not version or "api-version=" in base:
-        return base
-    return f"{base}{'&' if '?' in base else '?'}api-version={version}"
+        raise Inconvertible(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
+    return TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
 def _split_model(model: str) -> tuple[str, str]:
-    """Return the prefix of the provider, and the model. Raises ``_Inconvertible``.
+    """Return the prefix of the provider, and the model. Raises ``Inconvertible``.
 
     Like LiteLLM, the catalogue knows some models without a prefix."""
     prefix, slash, rest = model.partition("/")
     if slash and rest:
         return prefix, rest
+    for known, pattern in BARE.items():
+        if "*" not in model and pattern.match(model):
+            return known, model
     for known, origin in ORIGINS.items():
         row = catalog.find(origin.provider)
         if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
     if model == "*":
-        raise _Inconvertible("a pattern cannot match all providers: write an entry PROVIDER/* for each")
-    raise _Inconvertible("the provider is missing: write provider/model")
+        raise Inconvertible("a pattern cannot match all providers: write an entry PROVIDER/* for each")
+    raise Inconvertible("the provider is missing: write provider/model")
 
 
 def _model_and_entry_name(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
-    """Return remarks, the model and the entry's name. Raises ``_Inconvertible`` for unsupported patterns.
+    """Return remarks, the model and the entry's name. Raises ``Inconvertible`` for unsupported patterns.
 
     Supported are ``prefix/*``, and families of a provider such as ``claude-*``, which its wildcard serves."""
     if "*" not in name + rest:
@@ -288,7 +282,7 @@ def _model_and_entry_name(name: str, rest: str, provider: str, result: Result) -
     if known and row is not None and name == rest == "*" and row.families:
         why = "the entry does not serve names that match no model family of the provider"
         return [result.leave_out(f"the rest of {name}", (Group.NAMES, why))], "*", f"{provider}/*"
-    raise _Inconvertible("the only supported patterns are provider/* and model families such as claude-*")
+    raise Inconvertible("the only supported patterns are provider/* and model families such as claude-*")
 
 
 def _add_price(
@@ -308,7 +302,11 @@ def _add_price(
             notes = [result.leave_out(f"base_model of {name}", (Group.MONEY, why))]
         else:
             price, notes = listed.price, list(listed.remarks)
-    elif price is None and provider == COMPATIBLE and (listed := base_price(f"openai/{model}", provider, model)):
+    elif (
+        price is None
+        and provider in (COMPATIBLE, AT_ROOT)
+        and (listed := base_price(f"openai/{model}", provider, model))
+    ):
         price, notes = listed.price, list(listed.remarks)
     if price is not None:
         entry["price"] = price
@@ -326,7 +324,7 @@ def _convert_params(
     result: Result,
 ) -> Iterator[str]:
     """Convert the rest of ``litellm_params`` into ``entry``, and yield remarks on lost ones."""
-    carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
+    carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if timed else set())
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
@@ -338,7 +336,8 @@ def _convert_params(
     yield from members.index_notes
     for param, loss in members.losses.items():
         yield result.leave_out(f"{param} of {name}", loss)
-    carried |= READ - ({"max_tokens"} if default_limit else set())
+    unread = {name for name, kind in _SHAPES.items() if not isinstance(params.get(name), kind | None)}
+    carried |= READ - unread - ({"max_tokens"} if default_limit else set())
     for param, value in params.items():
         if param in unreadable:
             yield result.leave_out(f"{param} of {name}", unreadable[param])
@@ -347,11 +346,13 @@ def _convert_params(
         elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature
             continue
         else:
-            yield result.leave_out(f"{param} of {name}", _loss_reason(param))
+            yield result.leave_out(f"{param} of {name}", _loss_reason(param, result.filters_tags))
 
 
-def _loss_reason(param: str) -> tuple[Group, str]:
+def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
     """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
+    if param == "tags" and filters_tags:
+        return REASONS["enable_tag_filtering"]
     near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
     typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
     return REASONS.get(param, typo)
@@ -374,7 +375,7 @@ def _unreadable_params(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[G
         values = given.values() if isinstance(given, dict) else (given,)
         if not is_switched_off(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
             yield param, (Group.NAMES, "one of these headers has a value that is not a text")
-    if text_of(params.get("api_version")) is not None and not params["model"].startswith("azure/"):
+    if text_of(params.get("api_version")) is not None and not params["model"].startswith(("azure/", "azure_ai/")):
         yield "api_version", (Group.TRIFLES, "only azure/ uses a version in its address")
 
 
@@ -403,29 +404,11 @@ def _convert_info(name: str, entry: dict[str, Any], info: dict[str, Any], result
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
 
 
-def _access_key(name: str, value: Any, origin: LiteLLMProvider) -> tuple[list[str], str | None]:
-    if value or origin.key_required or origin.key_env is None:
-        return key_of(name, value, origin.key_env)
-    return [f"if {origin.key_env} was set for LiteLLM, add access_key: ${origin.key_env}"], None
-
-
-def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
-    """Return remarks, and the variable with ``key``, or ``default`` without one."""
-    if isinstance(key, str) and key.startswith(ENVIRONMENT):
-        return [], text_of(key)
-    if isinstance(key, str) and key.lower() in NO_KEYS:
-        return [], None
-    if not key:
-        return [], None if default is None else f"${default}"
-    variable = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    variable = f"{'KEY_' if variable[:1].isdigit() else ''}{variable}_API_KEY"
-    return [f"the key is in LiteLLM's file: set the variable {variable} to it"], f"${variable}"
-
-
-def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if organization := text_of(params.get("organization")):
-        yield "openai-organization", organization
-    for given in (params.get("headers"), params.get("extra_headers")):
-        for header, value in given.items() if isinstance(given, dict) else ():
-            if (text := text_of(value)) is not None:
-                yield str(header), text
+def _headers(name: str, params: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return remarks and the headers of a model; ``extra_headers`` have precedence."""
+    given: dict[Any, Any] = {}
+    if organization := params.get("organization"):
+        given["openai-organization"] = organization
+    for headers in (params.get("headers"), params.get("extra_headers")):
+        given |= headers if isinstance(headers, dict) else {}
+    return headers_of(name, given)

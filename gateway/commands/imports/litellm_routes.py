@@ -36,7 +36,7 @@ BALANCES: Final[Mapping[str, tuple[str, str]]] = {
 }  # fmt: skip
 """The value of ``balance`` for each strategy, and the difference between them."""
 
-_LONGEST: Final = 20  # the default of circuit.longest in seconds
+LONGEST: Final = 20  # the default of circuit.longest in seconds
 _LAST: Final = float("inf")
 
 
@@ -92,9 +92,12 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
         for name, deployments in result.deployments.items()
         if (reasons := _suitable_fallbacks(name, fallbacks, find, result)) or len(deployments) > 1
     }
-    _rename_entries([(name, one) for name in routes for one in result.deployments[name]] + separate, result)
+    rename_entries([(name, one) for name in routes for one in result.deployments[name]] + separate, result)
     _add_retries(settings, result)
     balance, find = _read_balance(settings, result), result.finder()
+    for name, deployments in result.deployments.items():
+        if name not in routes and deployments and (attempts := deployments[0].attempts) is not None:
+            deployments[0].entry["retries"] = {"attempts": attempts}
     for name, reasons in routes.items():
         groups = [*_target_groups(name, (), result)]
         listed = {
@@ -110,6 +113,15 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
         result.aliases[name] = route | _route_retries(name, len(groups), result)
 
 
+def aliases_in(settings: Mapping[str, Any], setting: str) -> Iterator[tuple[str, str]]:
+    """Yield the aliases in a setting with their models."""
+    given = settings.get(setting)
+    for alias, target in given.items() if isinstance(given, dict) else ():
+        model = target.get("model") if isinstance(target, dict) else target
+        if isinstance(model, str) and model:
+            yield str(alias), model
+
+
 def _settings_in(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
     settings = content.get(section)
     for name, value in settings.items() if isinstance(settings, dict) else ():
@@ -123,11 +135,14 @@ def _settings_in(content: Mapping[str, Any], section: str) -> Iterator[tuple[str
 def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     """Return the fallbacks to served names; record the others as losses."""
     known = result.known()
+    aliases = dict(aliases_in(settings, "model_group_alias"))
 
     def served_names(names: Any, where: str) -> Iterator[str]:
         for name in names if isinstance(names, list) else [names]:
-            written = escape_dollars(name) if isinstance(name, str) else ""
-            if written in result.deployments or (written and known(written)):
+            written = escape_dollars(aliases.get(name, name)) if isinstance(name, str) else ""
+            if "*" in written:
+                record_loss(f"{where} to {name}", "a pattern is not a single model")
+            elif written in result.deployments or (written and known(written)):
                 yield written
             else:
                 record_loss(
@@ -242,10 +257,10 @@ def _order_of(deployment: Deployment) -> float:
 
 
 def _weights(group: Sequence[Deployment]) -> list[float | None]:
-    """Return the weights of a group; without weights, LiteLLM uses the rates."""
-    for given in ([one.weight for one in group], [one.rate for one in group]):
+    """Return the weights of a group: the first kind that any member has. A member without it has the weight 0."""
+    for given in zip(*(one.weights for one in group), strict=True):
         if any(given):
-            return [1 if weight is None else weight for weight in given]
+            return list(given)
     return [None] * len(group)
 
 
@@ -255,7 +270,7 @@ def _target_item(target: str, weight: float | None, when: Sequence[str]) -> Any:
     return {"target": target, **more} if more else target
 
 
-def _rename_entries(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
+def rename_entries(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
     """Rename the entries of these deployments after their providers: the old names become aliases."""
     taken = {*result.names, *result.deployments}
     for name, one in deployments:
@@ -281,14 +296,12 @@ def _unused_name(name: str, taken: Callable[[str], bool]) -> str:
 
 def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
     attempts = attempts_of(number_of(settings.get("num_retries")))
-    failures, cooldown = (
-        _whole_number(number_of(settings.get("allowed_fails"))),
-        number_of(settings.get("cooldown_time")),
-    )
+    failures = _whole_number(number_of(settings.get("allowed_fails")))
+    cooldown = number_of(settings.get("cooldown_time", 0))
     read = {
         "num_retries": (attempts is not None, "it is not a whole number up to 100"),
         "allowed_fails": (failures is not None, "it is not a whole number"),
-        "cooldown_time": (cooldown is not None and 0 < cooldown < 10**6, "it is not a number of seconds above 0"),
+        "cooldown_time": (cooldown is not None and 0 <= cooldown < 10**6, "it is not a number of seconds"),
     }
     for setting, (good, why) in read.items():
         if settings.get(setting) is not None and not good:
@@ -301,9 +314,9 @@ def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
         )
     if failures is not None:
         result.circuit["failures"] = failures + 1
-    if cooldown is not None and read["cooldown_time"][0]:
+    if cooldown and read["cooldown_time"][0]:  # for 0, LiteLLM uses its default, which is trigate's, too
         result.circuit["cooldown"] = f"{cooldown:g}s"
-        if cooldown > _LONGEST:
+        if cooldown > LONGEST:
             result.circuit["longest"] = f"{cooldown:g}s"
 
 
@@ -328,9 +341,7 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:
-    strategy = settings.get("routing_strategy")
-    if strategy is None:
-        return None
+    strategy = settings.get("routing_strategy", "simple-shuffle")
     if (known := BALANCES.get(str(strategy))) is None:
         why = "set `balance` instead: least_busy (the default), weighted, lowest_latency or cheapest"
         result.remarks.append(result.leave_out(f"routing_strategy {strategy}", (Group.TRIFLES, why)))

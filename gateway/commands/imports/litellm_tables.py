@@ -3,6 +3,7 @@
 The names are those of https://docs.litellm.ai/docs/proxy/config_settings.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,7 +40,6 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "text-completion-openai": LiteLLMProvider("openai", "OPENAI_API_KEY", type="completion"),
     # It translates Chat clients to Messages, as `speaks: [messages]` does.
     "anthropic": LiteLLMProvider("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
-    "azure": LiteLLMProvider("azure_openai", "AZURE_API_KEY"),
     "gemini": LiteLLMProvider("gemini", "GEMINI_API_KEY"),
     "groq": LiteLLMProvider("groq", "GROQ_API_KEY"),
     "mistral": LiteLLMProvider("mistral", "MISTRAL_API_KEY"),
@@ -73,17 +73,18 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
 }
 """The providers by the prefix of ``litellm_params.model``."""
 
+BARE: Final[Mapping[str, re.Pattern[str]]] = {
+    "vertex_ai": re.compile(r"gemini-|.+@20[0-9]{6}$"),
+    "bedrock": re.compile(r"(?:[a-z-]+\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\."),
+}
+"""Models without a prefix that LiteLLM has at a cloud."""
+
 COMPATIBLE: Final = "compatible"
 """The provider for ``openai/`` with another address: most servers support less than OpenAI itself."""
 
-_CLOUD = "entries cannot be converted: see docs/providers.md for their regions and sign-ins, and write them yourself"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
-    "bedrock": f"Bedrock's {_CLOUD}",
     "sagemaker": "trigate does not support SageMaker",
     "sagemaker_chat": "trigate does not support SageMaker",
-    "vertex_ai": f"Vertex AI's {_CLOUD}",
-    "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
-    "azure_ai": f"Azure AI's {_CLOUD}",
     "text-completion-codestral": "clients of trigate send these requests to /v1/fim/completions: write an entry "
     "mistral/MODEL with `base_url: https://codestral.mistral.ai/v1`",
 }
@@ -102,29 +103,23 @@ NOT_KNOWN: Final = (
     "trigate does not know the provider {}; if it speaks OpenAI's Chat, write an entry with its name and base_url"
 )
 
-NO_KEYS: Final = _word_set(
-    "none null empty na n/a - any anything fake fake-key fake-api-key dummy dummy-key ollama lm-studio not-needed "
-    "not-required sk-no-key-required"
-)
-"""Placeholders that users write as a key if a server needs none and LiteLLM requires one."""
-
 
 # Settings
 
 CARRIED: Final = _word_set(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
-    "weight order num_retries max_retries"
+    "weight order num_retries max_retries cooldown_time"
 )
 """The members of ``litellm_params`` that are converted."""
 
 NO_MATTER: Final = _word_set(
-    "drop_params additional_drop_params modify_params set_verbose debug json_logs telemetry "
+    "drop_params modify_params set_verbose debug json_logs telemetry "
     "turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions disable_spend_logs "
     "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
     "disable_reset_budget force_ipv4 suppress_debug_info log_raw_request_response "
-    "merge_reasoning_content_in_choices use_in_pass_through use_chat_completions_url_for_anthropic_messages "
+    "use_in_pass_through use_chat_completions_url_for_anthropic_messages "
     "enable_pre_call_checks "
-    "store_audit_logs disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
+    "disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
 )
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
@@ -132,7 +127,10 @@ _RETRIES = "trigate has one number of attempts for all failures: set `retries.at
 _CHOSEN = "`balance` sets how a target is chosen, and has no other settings"
 _ACCESS = "only client_keys, with keys and certificates, decide which clients may use the gateway"
 _DATABASE = "no counterpart: trigate does not use LiteLLM's database; conversations are in state_storage"
-_LOGGED = "the log is JSON, /metrics is for Prometheus, and traces go to any OpenTelemetry collector (docs/tracing.md)"
+_LOGGED = (
+    "the log is JSON, and traces go to any OpenTelemetry collector (docs/tracing.md); for another destination, write "
+    "an observer: a step `at: [finished]` (docs/steps.md)"
+)
 _ALERTS = "use the Prometheus rules in deploy/prometheus/alerts.yaml; Alertmanager notifies Slack, mail and others"
 _HEALTH = "requests show which targets fail; to check your own server, set `probe` in its entry; or run trigate doctor"
 _OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
@@ -178,7 +176,7 @@ _ROWS: Final = (
      "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
     (Group.PROTECTION, "keys from /key/generate are in that database: import them with --keys FILE",
      "database_url"),
-    (Group.PROTECTION, "the base_url of an entry determines its region", "allowed_model_region region_name"),
+    (Group.RESIDENCY, "the base_url of an entry determines its region", "allowed_model_region region_name"),
     (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
      "team_id team_public_model_name access_groups"),
     (Group.MONEY, _BUDGETS, "max_budget "
@@ -199,13 +197,18 @@ _ROWS: Final = (
     (Group.TRIFLES, "waits start below a second and grow, and follow the provider's retry-after", "retry_after"),
     (Group.TRIFLES, "`circuit` sets when a target is paused, for all failures alike",
      "allowed_fails_policy cooldown_time_in_seconds disable_cooldowns"),
-    (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks enable_tag_filtering "
-     "tag_filtering_match_any tags"),
+    (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks"),
+    (Group.PROTECTION, "every client may use all targets of a name: give the tagged models names of their own, and "
+     "list these under `models` of the client keys", "enable_tag_filtering tag_filtering_match_any tag_regex"),
+    (Group.TRIFLES, "the log has the client and its group, but no tags", "tags"),
+    (Group.LOGS, "`audit: FILE` records the changes of keys (docs/log.md#audit)", "store_audit_logs"),
+    (Group.NAMES, "reasoning stays in its own member of the response", "merge_reasoning_content_in_choices"),
+    (Group.NAMES, "it is not a list of texts", "additional_drop_params"),
     (Group.TRIFLES, "first_byte also applies to responses without streaming, which take longer", "stream_timeout"),
     (Group.TRIFLES, "it is not a number of seconds", "timeout request_timeout"),
     (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
      "alert_type_config alerting_config slack_alerting spend_report_frequency"),
-    (Group.TRIFLES, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
+    (Group.LOGS, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
      "callback_settings langfuse_default_tags prometheus_metrics_config prometheus_initialize_budget_metrics "
      "require_auth_for_metrics_endpoint custom_prometheus_metadata_labels custom_prometheus_tags "
      "disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only datadog_params "
@@ -255,8 +258,10 @@ OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of 
 
 NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you need it")
 
-HERE_ANYWAY: Final = frozenset({"prometheus", "otel", "opentelemetry"})
-"""Callbacks whose counterparts are ``/metrics`` and ``tracing``."""
+TRACES: Final = frozenset({"otel", "opentelemetry", "langfuse", "langfuse_otel"})
+"""Callbacks whose counterpart is ``tracing``."""
+
+LANGFUSE: Final = frozenset({"langfuse", "langfuse_otel"})
 
 GUARDS: Final = _word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "

@@ -10,13 +10,22 @@ class Group(Enum):
     """A group of lost settings, by their meaning for the operator."""
 
     NAMES = "model names"
+    """Clients fail or notice another behaviour."""
     PROTECTION = "protection"
+    """Limits, guardrails, access and fallbacks."""
+    RESIDENCY = "residency"
+    """The place where providers process requests."""
     MONEY = "money"
+    LOGS = "logs"
     TRIFLES = "less important"
     UNKNOWN = "unknown to trigate import"
 
 
 SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
+
+
+class Inconvertible(Exception):
+    """An error for a model that cannot be converted; the message is the reason."""
 
 
 @attrs.frozen

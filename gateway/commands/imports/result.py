@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import yaml
 
 from gateway.commands.imports.losses import Group, Loss
 from gateway.config.loading import from_mapping
+from gateway.config.model_names import ModelNames
 from gateway.config.names import Found, Names
 from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
@@ -29,13 +30,13 @@ _SHOWN = 6  # losses of a group in the summary
 class Deployment:
     """An item of LiteLLM's ``model_list`` with its new ``entry``.
 
-    ``order`` and ``weight`` apply among the items of the same name; ``rate`` replaces a missing weight. ``attempts``
-    is the maximum number of requests to providers for one client request."""
+    ``order`` applies among the items of the same name. So does the first of ``weights`` that any of them has: LiteLLM
+    reads ``weight``, ``rpm`` and ``tpm``. ``attempts`` is the maximum number of requests to providers for one client
+    request."""
 
     entry: dict[str, Any]
     order: float | None = None
-    weight: float | None = None
-    rate: float | None = None
+    weights: tuple[float, ...] = ()
     attempts: int | None = None
 
     @property
@@ -73,6 +74,11 @@ class Result:
     steps: list[dict[str, Any]] = attrs.field(factory=list)
     timeouts: dict[str, str] = attrs.field(factory=dict)
     limits: dict[str, Any] = attrs.field(factory=dict)
+    providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """Providers that the catalogue lacks."""
+    tracing: dict[str, Any] | None = None
+    filters_tags: bool = False
+    """True if LiteLLM chose among the models of a name by the tags of requests."""
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
     models: int = 0
     """The number of items in the old ``model_list``."""
@@ -80,6 +86,8 @@ class Result:
     """Items without a new entry; ``losses`` has them, too."""
     missing_names: dict[str, str] = attrs.field(factory=dict)
     """The names of these items in the old file, with their models."""
+    missing_aliases: list[str] = attrs.field(factory=list)
+    """The aliases of the old file that are not in the new one."""
     losses: list[Loss] = attrs.field(factory=list)
     unpriced: bool = False
     """Whether a budget in dollars allows models without a price."""
@@ -114,20 +122,21 @@ class Result:
         An entry of another provider may still match the name by its family."""
         if name in self.deployments or name in self.names:
             return False
+        if name in self.missing_aliases:
+            return True
         plain = name.replace("$$", "$")
         patterns = {*self.missing_names, *(one.replace("$$", "$") for one in self.names if "*" in one)}
         fitting = [one for one in patterns if one == plain or ("*" in one and fnmatch.fnmatchcase(plain, one))]
         return bool(fitting) and max(fitting, key=len) in self.missing_names
 
-    def still_served(self) -> Iterator[tuple[str, str, str]]:
-        """Yield missing names that the new file would still serve, each with its old and its new model."""
-        find = self.finder()
-        for name, what in self.missing_names.items():
-            written = escape_dollars(name)
-            if not self.is_missing(written):
-                continue
-            if (found := find(written.replace("*", "x"))) is not None:
-                yield name, what, f"{found.entry.provider.id}/{found.model}"
+    @property
+    def refused_names(self) -> list[str]:
+        """The names that LiteLLM served by models without an entry, which a wildcard of the new file might serve."""
+        if not any("*" in name for name in self.names):
+            return []
+        kept = {*self.names, *self.deployments, *self.aliases}
+        missing = (escape_dollars(name) for name in (*self.missing_names, *self.missing_aliases))
+        return [name for name in dict.fromkeys(missing) if name not in kept]
 
     def finder(self) -> Callable[[str], Found | None]:
         """Return a function that finds the entry for a name, without aliases."""
@@ -136,8 +145,8 @@ class Result:
             name = entry.get("name", entry["model"])
             name = f"{name} {number}" if name in entries else name  # items of a group still share a name
             entries[name] = {**entry, "name": name} if "*" not in name else entry
-        content = {"version": VERSION, "model_providers": [*entries.values()]}
-        direct = Names(from_mapping(content).entries, {}).direct
+        content = {"version": VERSION, "providers": self.providers, "model_providers": [*entries.values()]}
+        direct = Names(from_mapping(content).entries, {}, rules=ModelNames(exact=True)).direct
 
         def find(name: str) -> Found | None:
             try:
@@ -180,6 +189,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield f"  # {PORT} is LiteLLM's port. LiteLLM listens on all addresses; for that, set `address: 0.0.0.0`"
     yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
     yield ""
+    yield from _provider_lines(result)
     yield "model_providers:"
     for remarks, entry in result.entries:
         yield from (f"  # {one_line(remark)}" for remark in remarks)
@@ -189,10 +199,13 @@ def lines(result: Result, source: str) -> Iterator[str]:
         yield from ("", "model_aliases:")
         for alias, target in result.aliases.items():
             yield from _alias_lines(alias, target)
+    yield from _name_lines(result)
     yield from _client_lines(result)
     yield from _step_lines(result)
     if result.unpriced:
         yield from ("", "unpriced: allow")
+    if result.tracing is not None:
+        yield from ("", f"tracing: {as_yaml(result.tracing)}")
     yield from _attempt_lines(result)
     if result.timeouts:
         yield from ("", f"timeouts: {as_yaml(result.timeouts)}")
@@ -204,6 +217,19 @@ def lines(result: Result, source: str) -> Iterator[str]:
     if result.remarks:
         yield ""
         yield from (f"# {one_line(remark)}" for remark in result.remarks)
+
+
+def _provider_lines(result: Result) -> Iterator[str]:
+    if result.providers:
+        yield "providers:"
+        yield from (f"  {name}: {as_yaml(dict(settings))}" for name, settings in result.providers.items())
+        yield ""
+
+
+def _name_lines(result: Result) -> Iterator[str]:
+    refused = {"refused": result.refused_names} if result.refused_names else {}
+    yield from ("", "# As in LiteLLM, clients may request only the names in this file")
+    yield f"model_names: {as_yaml({'exact': True, **refused})}"
 
 
 def _client_lines(result: Result) -> Iterator[str]:

@@ -71,18 +71,17 @@ def test_the_command_names_a_file_that_is_not_there(tmp_path):
     assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
 
 
-ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
+ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
 
 
 @pytest.mark.parametrize("write", [(), ("--write", "trigate.yaml")])
 def test_a_model_without_an_entry_is_an_error_unless_requested(file, write):
-    file.write_text(yaml.safe_dump({"model_list": [ON_BEDROCK, item("anthropic/*", "anthropic/*")]}))
+    file.write_text(yaml.safe_dump({"model_list": [ELSEWHERE, item("anthropic/*", "anthropic/*")]}))
     found = invoke("import", "litellm.yaml", *write, cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert not (file.parent / "trigate.yaml").exists()
     assert found.stderr.splitlines()[0] == ("litellm.yaml: cannot convert 1 of 2 models, so nothing was written:")
-    assert "claude-sonnet-4-5 (bedrock/eu.anthropic" in found.stderr
-    assert "Requests for claude-sonnet-4-5 would go to anthropic/claude-sonnet-4-5." in found.stderr
+    assert "claude-sonnet-4-5 (sagemaker/eu.anthropic" in found.stderr
     assert found.stderr.splitlines()[-1].endswith("--partial")
     partial = invoke("import", "litellm.yaml", "--partial", *write, cwd=file.parent)
     assert partial.returncode == 3

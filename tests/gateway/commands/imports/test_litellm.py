@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from gateway.commands.imports.litellm import imported
 from gateway.commands.imports.litellm_tables import ORIGINS, REASONS
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import NO_KEYS_WARNING, summary
-from gateway.config.loading import ConfigError, load
+from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import price_row
@@ -318,7 +319,7 @@ LOST = [
         {"model_list": [item("e", "openai/x") | {"model_info": {"mode": "vector_store"}}]},
         "e (openai/x): trigate does not support the mode vector_store",
     ),
-    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries cannot be converted"),
+    ({"model_list": [item("b", "sagemaker/x")]}, "b (sagemaker/x): trigate does not support SageMaker"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): the provider is missing"),
     ({"model_list": [item("*", "*")]}, "* (*): a pattern cannot match all providers"),
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): the only supported patterns are provider/*"),
@@ -427,7 +428,8 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
         {"cache": False},
         {"num_retries": 0, "fallbacks": [], "max_budget": None},
         {"num_retries": 2, "allowed_fails": 3, "cooldown_time": 5, "routing_strategy": "least-busy"},
-        {"callbacks": ["prometheus", "otel"], "success_callback": "prometheus"},
+        {"cooldown_time": 0},
+        {"callbacks": ["otel"], "success_callback": "langfuse_otel"},
         {"turn_off_message_logging": True},
         {"request_timeout": 600},
     ],
@@ -435,6 +437,7 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
 def test_settings_for_the_gateways_default_behaviour_are_no_loss(settings):
     result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
+    assert from_mapping(yaml.safe_load(file_text(result))).warnings == ()
     assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
 
 
@@ -450,6 +453,16 @@ GROUPS = [
     (Group.PROTECTION, [], {"litellm_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}),
     (Group.PROTECTION, [], {"general_settings": {"database_url": "os.environ/DB"}}),
     (Group.PROTECTION, [], {"general_settings": {"enable_jwt_auth": True}}),
+    (Group.PROTECTION, [], {"litellm_settings": {"callbacks": ["hooks.handler"]}}),
+    (Group.PROTECTION, [], {"router_settings": {"enable_tag_filtering": True}}),
+    (Group.RESIDENCY, [item("r", "openai/r", allowed_model_region="eu")], {}),
+    (Group.LOGS, [], {"litellm_settings": {"success_callback": ["s3"]}}),
+    (Group.LOGS, [], {"litellm_settings": {"callbacks": ["prometheus"]}}),
+    (Group.LOGS, [], {"litellm_settings": {"store_audit_logs": True}}),
+    (Group.NAMES, [item("t", "openai/t", merge_reasoning_content_in_choices=True)], {}),
+    (Group.NAMES, [item("t", "openai/t", additional_drop_params="seed")], {}),
+    (Group.NAMES, [item("t", "openai/t", mock_response="hello")], {}),
+    (Group.TRIFLES, [], {"router_settings": {"model_group_alias": {"x": {"model": "m", "hidden": True}}}}),
     (Group.MONEY, [], {"litellm_settings": {"max_budget": 5}}),
     (Group.MONEY, [], {"litellm_settings": {"cache": True}}),
     (Group.MONEY, [item("c", "openai/c") | {"model_info": {"input_cost_per_token": 0.1}}], {}),
@@ -540,10 +553,12 @@ def test_any_litellm_file_becomes_a_valid_configuration(models, general, router,
     }
     config, text, _ = convert_file(*content.pop("model_list"), **content, litellm_settings=more)
     assert config.entries
-    assert not re.search(r"^(?!version|listeners|model_providers|model_aliases|client_keys|[ #-]|$)", text, re.M)
+    assert not re.search(
+        r"^(?!version|listeners|model_providers|model_aliases|model_names|client_keys|[ #-]|$)", text, re.M
+    )
 
 
-@pytest.mark.parametrize("content", [None, [], {}, {"model_list": []}, {"model_list": [item("x", "bedrock/x")]}])
+@pytest.mark.parametrize("content", [None, [], {}, {"model_list": []}, {"model_list": [item("x", "sagemaker/x")]}])
 def test_a_file_without_a_model_for_us_is_refused(content):
     with pytest.raises(ConfigError, match="model"):
         imported(content)
@@ -734,15 +749,15 @@ def test_two_embedding_models_of_one_name_are_no_group():
 
 # Models without an entry
 
-ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
+ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
 
 
 @pytest.mark.parametrize(
     ("lost", "name"),
     [
-        (ON_BEDROCK, "claude-sonnet-4-5"),
-        (item("claude-*", "bedrock/eu.anthropic.*"), "claude-sonnet-4-5"),
-        (item("anthropic/claude-sonnet-4-5", "bedrock/x"), "anthropic/claude-sonnet-4-5"),
+        (ELSEWHERE, "claude-sonnet-4-5"),
+        (item("claude-*", "sagemaker/eu.anthropic.*"), "claude-sonnet-4-5"),
+        (item("anthropic/claude-sonnet-4-5", "sagemaker/x"), "anthropic/claude-sonnet-4-5"),
     ],
 )
 def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
@@ -756,29 +771,22 @@ def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
     assert [loss.what.split(" (")[0] for loss in found.missing] == [lost["model_name"]]
 
 
-@pytest.mark.parametrize("lost", [ON_BEDROCK, item("claude-*", "bedrock/eu.anthropic.*")])
-def test_a_missing_name_that_a_wildcard_serves_is_a_loss_of_protection(lost):
-    found = imported({"model_list": [lost, item("anthropic/*", "anthropic/*")]})
-    (loss,) = [loss for loss in found.losses if loss.group is Group.PROTECTION]
-    assert loss.what.startswith(f"requests for {lost['model_name']} (bedrock/")
-    assert loss.why.startswith("they go to anthropic/claude-")
-
-
 def test_a_missing_name_that_nothing_serves_is_reported_once():
-    found = imported({"model_list": [item("own", "bedrock/x"), item("anthropic/*", "anthropic/*")]})
-    assert [loss.what for loss in found.losses] == ["own (bedrock/x)"]
+    found = imported({"model_list": [item("own", "sagemaker/x"), item("anthropic/*", "anthropic/*")]})
+    assert [loss.what for loss in found.losses] == ["own (sagemaker/x)"]
 
 
 def test_a_name_that_keeps_one_of_its_models_keeps_its_aliases():
-    models = [item("m", "bedrock/x"), item("m", "openai/m")]
+    models = [item("m", "sagemaker/x"), item("m", "openai/m")]
     found = imported({"model_list": models, "router_settings": {"model_group_alias": {"old": "m"}}})
     assert found.aliases == {"old": {"target": "m"}}
-    assert [loss.what for loss in found.missing] == ["m (bedrock/x)"]
+    assert [loss.what for loss in found.missing] == ["m (sagemaker/x)"]
 
 
 NAMES = st.sampled_from(["m", "n", "e", "claude-x", "groq/x"])
 MODELS = st.sampled_from(
-    ["openai/m", "openai/text-embedding-3-small", "azure/vectors", "openai/dall-e-3", "bedrock/x", "cohere/rerank-v3.5",
+    ["openai/m", "openai/text-embedding-3-small", "azure/vectors", "openai/dall-e-3", "sagemaker/x",
+     "cohere/rerank-v3.5",
      "anthropic/claude-x", "text-completion-openai/x", "hosted_vllm/x"]
 )  # fmt: skip
 MODES = st.sampled_from([None, "chat", "embedding", "image_generation"])

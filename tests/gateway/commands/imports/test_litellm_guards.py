@@ -252,7 +252,7 @@ def test_credentials_in_the_file_become_variables():
     result = convert(guard("generic_guardrail_api", "vendor", api_key="sk-1", headers={"Authorization": "Bearer x1"}))
     (step,) = result.steps
     assert step["with"]["key"] == "$VENDOR_API_KEY"
-    assert step["with"]["headers"] == {"Authorization": "$VENDOR_AUTHORIZATION_API_KEY"}
+    assert step["with"]["headers"] == {"Authorization": "$VENDOR_AUTHORIZATION"}
     text = file_text(result)
     assert "set the variable VENDOR_API_KEY" in text
     assert "sk-1" not in text

@@ -114,7 +114,6 @@ def test_an_unverifiable_key_is_lost(columns, group, what):
         ({"max_budget": 20, "budget_duration": "1h"}, {"budgets": ["20 usd/hour"]}),
         ({"max_budget": 20, "budget_duration": "12h"}, {"budgets": ["20 usd/12h"]}),
         ({"max_budget": 20, "budget_duration": "30s"}, {}),
-        ({"max_budget": 20}, {}),
         ({"rpm_limit": "60", "tpm_limit": 1000.0}, {"ratelimits": {"requests": "60/m", "tokens": "1000/m"}}),
         ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
     ],
@@ -137,12 +136,13 @@ def test_a_key_without_own_models_is_reported():
     ("columns", "group", "what"),
     [
         ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
-        ({"max_budget": "2.5"}, Group.MONEY, "max_budget of team"),
+        ({"max_budget": "2.5"}, Group.MONEY, "max_budget without budget_duration of team"),
+        ({"max_budget": 9, "budget_duration": "1d", "spend": 4}, Group.MONEY, "the spend so far of team: 4.00 usd"),
+        ({"user_id": "u"}, Group.MONEY, "user_id of team"),
         ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
         ({"tpd_limit": 5000}, Group.PROTECTION, "tpd_limit of team"),
         ({"organization_id": "o"}, Group.PROTECTION, "organization_id of team"),
         ({"access_group_ids": ["g"]}, Group.PROTECTION, "access_group_ids of team"),
-        ({"team_id": "t", "models": ["a"]}, Group.PROTECTION, "the teams of team"),
         ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
     ],
 )
@@ -268,7 +268,6 @@ def test_two_teams_of_one_name_are_two_groups():
 @pytest.mark.parametrize(
     ("column", "group"),
     [
-        ({"max_budget": 50}, Group.MONEY),
         ({"soft_budget": 40}, Group.MONEY),
         ({"model_max_budget": {"a": 1}}, Group.MONEY),
         ({"rpm_limit": 0.5}, Group.PROTECTION),
@@ -283,7 +282,40 @@ def test_a_team_without_its_row_is_a_group_by_its_id():
     result = exported(team_id="t-1", models=["a"])
     assert result.client_groups == [{"name": "t-1"}]
     assert result.client_keys[0]["group"] == "t-1"
-    assert "--teams FILE" in result.losses[0].why
+    assert [(loss.group, loss.what) for loss in result.losses] == [
+        (Group.PROTECTION, "the models, rates and blocks of the teams of team"),
+        (Group.MONEY, "the budgets of the teams of team"),
+    ]
+    assert all("--teams FILE" in loss.why for loss in result.losses)
+
+
+@pytest.mark.parametrize(
+    ("columns", "budgets"),
+    [
+        ({"max_budget": 20}, ["20 usd/366d"]),
+        ({"max_budget": "20", "spend": "12.5"}, ["7.5 usd/366d"]),  # only the rest of a budget for good
+        ({"max_budget": 20, "spend": 20, "budget_duration": "1d", "budget_reset_at": "2020-01-01"}, ["20 usd/day"]),
+    ],
+)
+def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
+    assert exported(**columns).client_keys[0]["budgets"] == budgets
+    team = exported(team_id="t-1", teams=[{**TEAM, **columns}])
+    assert team.client_groups[0]["budgets"] == budgets
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"max_budget": 20, "spend": 20.5}, "its budget is exhausted for good"),
+        ({"max_budget": "20", "spend": "20", "budget_duration": "30d", "budget_reset_at": "2999-01-31 00:00:00"},
+         "its budget is exhausted until 2999-01-31"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 5, "spend": 6}]},
+         "the budget of its team is exhausted for good"),
+    ],
+)  # fmt: skip
+def test_a_key_whose_budget_is_exhausted_does_not_start_anew(columns, reason):
+    result = exported(**columns)
+    assert (result.client_keys, result.no_longer_good) == ([], (f"team ({reason})",))
 
 
 @pytest.mark.parametrize(

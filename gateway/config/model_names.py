@@ -1,0 +1,46 @@
+"""The key ``model_names``: the names that clients may request."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from configfile.keys import setting
+
+_TRIED: Final = 256
+"""Remembered pattern lists; each configuration has one."""
+
+
+@attrs.frozen(repr=False)
+class ModelNames:
+    """The mapping ``model_names`` of the root."""
+
+    exact: bool = setting(
+        "Serve only names of entries and aliases, and `NAME/…` of a wildcard `NAME/*`. A wildcard with its provider's "
+        "name also serves the provider's known models. An entry with a `name` of its own is then not available as "
+        "`provider/model id` or as the bare id. Targets of aliases follow the same rule.",
+        False,
+    )
+    refused: tuple[str, ...] = setting(
+        "Names that get 404 even if a wildcard matches them, such as `[dall-e-2, 'legacy/*']`. `*` matches any "
+        "text. A name of an entry or alias, and a longer pattern of a wildcard, take precedence over a pattern here.",
+        (),
+        shown="none",
+    )
+
+    def refused_length(self, name: str) -> int:
+        """Return the length of the longest item of ``refused`` that matches ``name``, 0 if none does."""
+        return max((len(text) for text, pattern in _compile(self.refused) if pattern.fullmatch(name)), default=0)
+
+
+@lru_cache(_TRIED)
+def _compile(texts: Sequence[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return each text with its pattern; runs of ``*`` count as one, so that matching takes linear time."""
+    return tuple(
+        (text, re.compile(".*".join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)) for text in texts if text
+    )
+
+
+ALL_NAMES: Final = ModelNames()

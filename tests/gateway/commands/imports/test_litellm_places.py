@@ -1,0 +1,132 @@
+"""The providers, addresses and credentials of LiteLLM's models: https://docs.litellm.ai/docs/providers."""
+
+from typing import Any
+
+import pytest
+
+from gateway.commands.imports.litellm import imported
+from gateway.config.loading import load
+from gateway.routing.router import Router
+from tests.support.litellm_files import convert_file, file_text, item
+
+CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+INLINE = '{"type": "service_account", "private_key": "hush-hush"}'
+
+
+def entry(model: str, **params: Any) -> dict[str, Any]:
+    found: dict[str, Any] = convert_file(item("m", model, **params))[2]["model_providers"][0]
+    return {name: value for name, value in found.items() if name != "name"}
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "expected"),
+    [
+        (f"bedrock/{CLAUDE}", {"aws_region_name": "eu-central-1"},
+         {"model": f"amazon_bedrock/{CLAUDE}", "speaks": ["converse"], "region": "eu-central-1"}),
+        ("bedrock/converse/us.amazon.nova-pro-v1:0", {"aws_region_name": "os.environ/R"},
+         {"model": "amazon_bedrock/us.amazon.nova-pro-v1:0", "speaks": ["converse"], "region": "$R"}),
+        ("bedrock/us-east-1/meta.llama3-70b-instruct-v1:0", {},
+         {"model": "amazon_bedrock/meta.llama3-70b-instruct-v1:0", "speaks": ["converse"], "region": "us-east-1"}),
+        ("bedrock/invoke/anthropic.claude-3-haiku-20240307-v1:0", {},
+         {"model": "bedrock_invoke/anthropic.claude-3-haiku-20240307-v1:0", "region": "$AWS_REGION"}),
+        ("bedrock/arn:aws:bedrock:us-west-2:1:inference-profile/x", {},
+         {"model": "amazon_bedrock/arn:aws:bedrock:us-west-2:1:inference-profile/x", "speaks": ["converse"],
+          "region": "us-west-2"}),
+        ("anthropic.claude-v2", {"aws_region_name": "us-east-1", "api_key": "os.environ/TOKEN"},
+         {"model": "amazon_bedrock/anthropic.claude-v2", "speaks": ["converse"], "region": "us-east-1",
+          "access_key": "$TOKEN"}),
+        (f"bedrock/{CLAUDE}",
+         {"aws_region_name": "eu-central-1", "aws_role_name": "arn:aws:iam::1:role/r", "aws_session_name": "s",
+          "aws_external_id": "os.environ/E"},
+         {"model": f"amazon_bedrock/{CLAUDE}", "speaks": ["converse"], "region": "eu-central-1",
+          "sign_in": {"type": "aws", "role_arn": "arn:aws:iam::1:role/r", "session_name": "s", "external_id": "$E"}}),
+        (f"bedrock/{CLAUDE}",
+         {"aws_region_name": "eu-central-1", "aws_access_key_id": "os.environ/A",
+          "aws_secret_access_key": "hush-hush", "aws_profile_name": "p", "aws_session_name": "s"},
+         {"model": f"amazon_bedrock/{CLAUDE}", "speaks": ["converse"], "region": "eu-central-1",
+          "sign_in": {"type": "aws", "access_key_id": "$A", "secret_access_key": "$M_AWS_SECRET_ACCESS_KEY"}}),
+        (f"bedrock/{CLAUDE}", {"aws_region_name": "eu-central-1", "aws_bedrock_runtime_endpoint": "https://vpce.example"},
+         {"model": f"amazon_bedrock/{CLAUDE}", "speaks": ["converse"], "base_url": "https://vpce.example",
+          "region": "eu-central-1", "sign_in": "aws"}),
+        ("vertex_ai/gemini-2.5-pro",
+         {"vertex_project": "p", "vertex_location": "global", "vertex_credentials": "os.environ/F"},
+         {"model": "vertex/gemini-2.5-pro", "project": "p", "location": "global",
+          "sign_in": {"type": "google", "credentials_file": "$F"}}),
+        ("vertex_ai/claude-sonnet-4@20250514", {"vertex_ai_project": "p", "vertex_ai_location": "us-east5"},
+         {"model": "vertex/claude-sonnet-4@20250514", "project": "p", "location": "us-east5", "sign_in": "google"}),
+        ("vertex_ai/meta/llama-4-maas", {"vertex_project": "p", "vertex_credentials": INLINE},
+         {"model": "vertex/meta/llama-4-maas", "project": "p", "location": "us-central1",
+          "sign_in": {"type": "google", "credentials_file": "$M_CREDENTIALS_FILE"}}),
+        ("gemini-2.5-flash", {},  # LiteLLM has it at Vertex AI, and gemini/… at AI Studio
+         {"model": "vertex/gemini-2.5-flash", "project": "$VERTEXAI_PROJECT", "location": "us-central1",
+          "sign_in": "google"}),
+        ("azure/d", {"api_base": "https://x.openai.azure.com", "api_version": "preview", "api_key": "os.environ/K"},
+         {"model": "azure_openai/d", "base_url": "https://x.openai.azure.com/openai/v1", "access_key": "$K"}),
+        ("azure/responses/d", {"api_base": "https://x.openai.azure.com/", "api_version": "v1"},
+         {"model": "azure_openai/d", "base_url": "https://x.openai.azure.com/openai/v1", "speaks": ["responses"],
+          "access_key": "$AZURE_API_KEY"}),
+        ("azure/d",
+         {"api_base": "https://x.openai.azure.com", "tenant_id": "t", "client_id": "c", "client_secret": "hush-hush"},
+         {"model": "azure_openai/d", "base_url": "https://x.openai.azure.com",
+          "sign_in": {"type": "azure", "tenant_id": "t", "client_id": "c", "client_secret": "$M_CLIENT_SECRET"}}),
+        ("azure/d", {"api_base": "https://x.openai.azure.com", "azure_ad_token": "os.environ/T"},
+         {"model": "azure_openai/d", "base_url": "https://x.openai.azure.com", "sign_in": "none",
+          "headers": {"authorization": "Bearer $T"}}),
+        ("azure_ai/claude-opus-4-1",
+         {"api_base": "https://x.services.ai.azure.com/anthropic", "api_key": "os.environ/K"},
+         {"model": "foundry/claude-opus-4-1", "base_url": "https://x.services.ai.azure.com", "access_key": "$K"}),
+        ("openai/x", {"api_base": "http://h:8000", "api_key": "os.environ/K"},
+         {"model": "at_root/x", "base_url": "http://h:8000", "access_key": "$K"}),
+    ],
+)  # fmt: skip
+def test_a_model_keeps_its_provider_address_and_credential(model, params, expected):
+    assert entry(model, **params) == expected
+    assert "hush-hush" not in convert_file(item("m", model, **params))[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "why"),
+    [
+        ("bedrock/agent/X/Y", {}, "trigate does not support agent/ at Bedrock"),
+        ("bedrock/stability.sd3-large-v1:0", {"mode": "image_generation"}, "this is image"),
+        ("vertex_ai/1234567890", {"vertex_project": "p"}, "does not support the API of this model"),
+        ("vertex_ai/mistral-large@2411", {"vertex_project": "p"}, "does not support the API of this model"),
+        ("vertex_ai/gemini-2.5-pro", {"api_base": "https://proxy.example"}, "its `api_base` is not Vertex AI's"),
+        ("azure_ai/x", {"api_base": "https://other.example"}, "does not know the paths at this `api_base`"),
+        ("azure/x", {"api_base": "https://x.openai.azure.com", "azure_ad_token": "oidc/x"}, "cannot exchange"),
+    ],
+)
+def test_a_model_without_its_provider_is_refused_with_the_reason(model, params, why):
+    mode = params.pop("mode", None)
+    one = item("m", model, **params) | {"model_info": {} if mode is None else {"mode": mode}}
+    (loss,) = imported({"model_list": [one, item("n", "openai/n")]}).missing
+    assert why in loss.why
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [("http://h:1", "/chat/completions"), ("http://h:1/", "/chat/completions"),
+     ("http://h:1/v1", "/v1/chat/completions"), ("http://h:1/own", "/own/chat/completions")],
+)  # fmt: skip
+def test_an_address_means_what_it_means_to_litellm(base, path, tmp_path):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(convert_file(item("m", "openai/x", api_base=base, api_key="os.environ/K"))[1])
+    target = Router(load(file, {"K": "key"})).resolve("m", "chat")
+    assert target.url == f"http://h:1{path}"
+
+
+def test_entries_without_a_credential_use_the_machines_identity_if_litellm_did():
+    base = {"api_base": "https://x.openai.azure.com"}
+    settings = {"enable_azure_ad_token_refresh": True}
+    result = imported({"model_list": [item("m", "azure/d", **base)], "litellm_settings": settings})
+    assert result.entries[0][1]["sign_in"] == "azure"
+    assert "AZURE_API_KEY" not in file_text(result)
+    assert result.losses == []
+
+
+def test_default_members_apply_to_models_that_lack_them():
+    shared = {"default_litellm_params": {"aws_region_name": "eu-west-1", "temperature": 0}}
+    models = [item("a", f"bedrock/{CLAUDE}"), item("b", f"bedrock/{CLAUDE}", aws_region_name="eu-north-1")]
+    content = convert_file(*models, router_settings=shared)[2]
+    assert [one["region"] for one in content["model_providers"]] == ["eu-west-1", "eu-north-1"]
+    assert content["model_providers"][1]["request"] == {"default": {"temperature": 0}}

@@ -1,0 +1,179 @@
+"""Differences that a move from LiteLLM must not make in silence: names, accounts, shares, secrets and lost settings."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.commands.imports.litellm import imported
+from gateway.config.loading import Config, from_mapping
+from gateway.routing.router import Router
+from streams.errors import GatewayError
+from tests.support.command_line import invoke
+from tests.support.litellm_files import convert_file, file_text, item
+
+ANY_OPENAI = item("openai/*", "openai/*", api_key="os.environ/OF_ALL")
+
+
+def find_served(config: Config, name: str) -> str:
+    """Return the provider's model for ``name`` and the credential, or the error's code."""
+    try:
+        target = Router(config).resolve(name, "chat")
+    except GatewayError as error:
+        return str(error.info.code)
+    return f"{target.entry.provider.id}/{target.model} {target.entry.key}"
+
+
+def convert(*models: Any, **sections: Any) -> Config:
+    text = file_text(imported({"model_list": list(models), **sections}))
+    return from_mapping(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("lost", "name"),
+    [
+        (item("dall-e-2", "azure/d", mock_response="x"), "dall-e-2"),
+        (item("gpt-instruct", "sagemaker/x"), "gpt-instruct"),
+        (item("gpt-*", "sagemaker/*"), "gpt-4o"),
+        (item("claude-x", "sagemaker/x"), "claude-x"),
+        (item("groq/llama", "sagemaker/x"), "groq/llama"),
+        (item("*", "*"), "gpt-4o"),
+    ],
+)
+def test_a_lost_name_never_leads_elsewhere(lost, name):
+    models = (ANY_OPENAI, item("anthropic/*", "anthropic/*"), item("groq/*", "groq/*"))
+    assert find_served(convert(lost, *models), name) == "model_not_found"
+    assert find_served(convert(*models), name) != "model_not_found"
+
+
+def test_a_lost_alias_never_leads_elsewhere():
+    config = convert(ANY_OPENAI, router_settings={"model_group_alias": {"gpt-4o": "gone"}})
+    assert find_served(config, "gpt-4o") == "model_not_found"
+    assert find_served(config, "openai/gpt-4o") == "openai/gpt-4o $OF_ALL"
+
+
+def test_a_name_keeps_its_account():
+    """An entry with the same model, and a second pattern of the provider, took the requests of ``openai/*``."""
+    models = (
+        item("mine", "openai/gpt-4o", api_key="os.environ/MINE"), ANY_OPENAI,
+        item("team/*", "openai/*", api_key="os.environ/TEAM"),
+    )  # fmt: skip
+    config = convert(*models)
+    assert find_served(config, "mine") == "openai/gpt-4o $MINE"
+    assert find_served(config, "openai/gpt-4o") == "openai/gpt-4o $OF_ALL"
+    assert find_served(config, "gpt-4o") == "openai/gpt-4o $OF_ALL"
+    assert find_served(config, "openai/gpt-9") == "openai/gpt-9 $OF_ALL"
+    assert find_served(config, "team/gpt-9") == "openai/gpt-9 $TEAM"
+
+
+def test_a_name_that_litellm_did_not_have_is_not_find_served():
+    config = convert(item("mine", "openai/gpt-4o"))
+    assert [find_served(config, name) for name in ("gpt-4o", "openai/gpt-4o")] == ["model_not_found"] * 2
+
+
+def test_an_alias_has_precedence_over_a_model():
+    models = item("old", "openai/a", api_key="os.environ/A"), item("new", "groq/b", api_key="os.environ/B")
+    result = imported({"model_list": list(models), "router_settings": {"model_group_alias": {"old": "new"}}})
+    config = from_mapping(yaml.safe_load(file_text(result)))
+    assert find_served(config, "old") == "groq/b $B"
+    assert find_served(config, "old-openai") == "openai/a $A"
+    assert "as in LiteLLM, old means new" in file_text(result)
+
+
+def test_a_fallback_to_an_alias_leads_to_its_model():
+    router = {"model_group_alias": {"next": "b"}, "fallbacks": [{"a": ["next"]}]}
+    content = convert_file(item("a", "openai/a"), item("b", "groq/b"), router_settings=router)[2]
+    assert content["model_aliases"]["a"]["targets"] == ["a-openai", "b"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([{"weight": 9}, {"weight": 1}], [9, 1]),
+        ([{"weight": 9}, {}], [9, 0]),  # LiteLLM's weight of a model without one is 0
+        ([{"rpm": 900}, {"rpm": 100, "tpm": 5}], [900, 100]),
+        ([{"rpm": 900}, {"tpm": 5}], [900, 0]),
+        ([{"tpm": 10}, {"tpm": 30}], [10, 30]),
+        ([{}, {}], [1, 1]),
+    ],
+)
+def test_without_a_strategy_models_share_by_weight(shares, expected):
+    """LiteLLM's default is ``simple-shuffle``: 9 to 1 was served as 44 to 36."""
+    config = convert(*(item("m", f"openai/{number}", **share) for number, share in enumerate(shares)))
+    route = config.routes["m"]
+    assert route.balance == "weighted"
+    assert [target.weight for _, target in route.places] == expected
+
+
+def test_a_single_model_keeps_its_retries_and_cooldown():
+    content = convert_file(item("m", "openai/m", num_retries=3, cooldown_time=90), item("n", "openai/n", max_retries=0))
+    first, second = content[2]["model_providers"]
+    assert (first["retries"], first["circuit"]) == ({"attempts": 4}, {"cooldown": "90s", "longest": "90s"})
+    assert second["retries"] == {"attempts": 1}
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "expected"),
+    [
+        ("x-api-key", "plain", "$M_X_API_KEY"),
+        ("Authorization", "Bearer abc", "$M_AUTHORIZATION"),
+        ("x-upstream", "Bearer abc", "$M_X_UPSTREAM"),
+        ("x-upstream", "sk-0123456789abcdef", "$M_X_UPSTREAM"),
+        ("x-upstream", "9f86d081884c7d659a2feaa0c55ad015", "$M_X_UPSTREAM"),
+        ("x-api-key", "os.environ/MINE", "$MINE"),
+        ("x-region", "eu-central-1", "eu-central-1"),
+        ("anthropic-beta", "context-1m", "context-1m"),
+    ],
+)
+@pytest.mark.parametrize("member", ["headers", "extra_headers"])
+def test_no_secret_of_a_header_is_in_the_new_file(header, value, expected, member):
+    _, text, content = convert_file(item("m", "openai/m", **{member: {header: value}}))
+    assert content["model_providers"][0]["headers"] == {header: expected}
+    assert value == expected or value not in text
+
+
+def test_the_last_of_two_equal_keys_applies_as_in_litellm(tmp_path):
+    (tmp_path / "litellm.yaml").write_text(
+        "model_list:\n- model_name: m\n  litellm_params: {model: openai/a}\n  litellm_params: {model: openai/b}\n"
+    )
+    found = invoke("import", "litellm.yaml", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert yaml.safe_load(found.stdout)["model_providers"][0]["model"] == "openai/b"
+    assert "an earlier model_list[0].litellm_params in line 4: the key appears twice" in found.stdout
+
+
+def test_included_files_are_a_part_of_the_configuration(tmp_path):
+    (tmp_path / "litellm.yaml").write_text(
+        "include: [more/models.yaml]\nmodel_list:\n- {model_name: m, litellm_params: {model: openai/a}}\n"
+        "litellm_settings: {num_retries: 2}\n"
+    )
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "models.yaml").write_text(
+        "include: [../litellm.yaml]\nmodel_list:\n- {model_name: n, litellm_params: {model: openai/b}}\n"
+    )
+    found = invoke("import", "litellm.yaml", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    content = yaml.safe_load(found.stdout)
+    assert [one["name"] for one in content["model_providers"]] == ["m", "n"]
+    assert content["retries"] == {"attempts": 3}
+    (tmp_path / "more" / "models.yaml").unlink()
+    missing = invoke("import", "litellm.yaml", cwd=tmp_path)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr.endswith("models.yaml: no such file or directory\n")
+
+
+@pytest.mark.parametrize("mode", [None, "embedding", "rerank", "image_generation"])
+@pytest.mark.parametrize("name", ["vectors", "team/*"])
+def test_default_fallbacks_next_to_other_types_give_a_file_that_checks(name, mode):
+    model = "openai/*" if "*" in name else "openai/text-embedding-3-small"
+    models = [item("m", "openai/gpt-4o"), item(name, model) | {"model_info": {"mode": mode}}]
+    for settings in ({"default_fallbacks": ["m"]}, {"default_fallbacks": [name, "m"]}, {"fallbacks": [{"*": [name]}]}):
+        assert convert(*models, litellm_settings=settings).entries
+
+
+def test_traces_for_langfuse_go_to_its_collector():
+    _, text, content = convert_file(item("m", "openai/m"), litellm_settings={"success_callback": ["langfuse"]})
+    assert content["tracing"] == {"endpoint": "https://cloud.langfuse.com/api/public/otel", "content": ["*"]}
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in text
+    hidden = {"success_callback": ["langfuse"], "turn_off_message_logging": True}
+    assert "content" not in convert_file(item("m", "openai/m"), litellm_settings=hidden)[2]["tracing"]
