@@ -11,7 +11,7 @@
   ``findings`` collects errors and warnings.
 - ``doubtful_routes``, ``prices`` (with ``entry_price``), ``weak_secrets``, ``found_file``: checks of a whole file;
   ``unknown``: advice on unknown keys; ``foreign``: on files of other gateways.
-- ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove credentials
-  from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people; ``stored_keys``: clients in the state
-  storage, ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers, ``litellm_limits``:
-  limits of LiteLLM's keys."""
+- ``names`` finds an entry by a model's name, by the rules of ``model_names``; ``urls``, ``redaction`` remove
+  credentials from texts; ``changes`` lists differences between files, with values in the ``spelling`` for people;
+  ``stored_keys``: clients in the state storage, ``key_changes``: the checks of changes of them, ``client_rows``:
+  clients for readers, ``litellm_limits``: limits of LiteLLM's keys."""

@@ -2,8 +2,8 @@
 
 - ``command``: the command. ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
-  ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``, ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and
-  ``litellm_keys`` convert the parts.
+  ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
+  ``litellm_members``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` convert the parts.
 - ``imported_secrets``: credentials, which become variables in the new file.
 - ``foreign_guards``: the guardrails of Portkey and Bifrost; ``guard_drafts`` are steps while they are read.
 """
