@@ -3,14 +3,13 @@
 
 A text frame ``response.create`` contains the body of a POST and is an exchange with its own nursery, id and ledger
 line. Its response is sent as the stream's events, one per frame. Earlier failures are a frame ``error`` with the POST's
-status, and the connection stays usable. Frames during a response wait for its end, as at OpenAI. Unstored turns can be
-continued while the connection lives."""
+status, and the connection stays usable. The frames of a lane wait for the end of its response; different lanes run side
+by side. Other frames are answered immediately. Unstored turns can be continued on any lane while the connection
+lives."""
 
-import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import trio
@@ -20,15 +19,21 @@ from quart import websocket
 from gateway.access.body_memory import HeldBody
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.envelopes import (
+    CREATE,
+    STEER,
     Envelope,
     Frames,
+    LaneFrame,
     Members,
     body_of,
     error_frame,
     is_processed,
     read_envelope,
+    read_lane,
+    steer_failed_frame,
 )
 from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
+from gateway.endpoints.websocket.lanes import MAX_OPEN, WAITING, Lanes
 from gateway.endpoints.websocket.prewarm import Prewarms, write_prewarm_response
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
@@ -103,12 +108,6 @@ if TYPE_CHECKING:
     from gateway.serving.asgi_extensions import OnArriving
 
 log = logging.getLogger("trigate")
-
-WAITING: Final = 32
-"""Frames that may wait for the current response.
-
-Beyond it, or beyond ``limits.request_body`` bytes, the connection is closed: clients that do not wait must not fill the
-memory."""
 
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
 IDLE: Final = (1001, "the connection was idle for too long (websocket_idle): connect again")
@@ -189,36 +188,80 @@ class _Connection:
         self._replaced = admitted.replaced
         self._closing = OUR_MISTAKE
         self._arriving_size = self._waiting_size = 0
-        self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
+        self._put, self._received = trio.open_memory_channel[str | bytes | None](WAITING + MAX_OPEN)
+        self._end_scope = trio.CancelScope()
+        self._sending = trio.Lock()
+        self._active_at = trio.current_time()
 
     async def run(self) -> tuple[int, str]:
-        """Answer frames in order until the connection must end, and return the code and reason to close with.
+        """Answer frames until the connection must end, and return the code and reason to close with.
 
         The client leaving cancels it."""
-        async with trio.open_nursery() as nursery:
-            if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
-                cast("OnArriving", on_arriving)(partial(self._count_arriving, nursery.cancel_scope))
-            nursery.start_soon(self._receive_frames, nursery.cancel_scope)
-            nursery.start_soon(self._end_on, self._service.lifecycle.closing, GOING_AWAY)
-            nursery.start_soon(self._end_on, self._replaced, REPLACED)
-            await self._answer_all(nursery.cancel_scope)
-            nursery.cancel_scope.cancel()
+        with self._end_scope:
+            async with trio.open_nursery() as nursery:
+                if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
+                    cast("OnArriving", on_arriving)(self._count_arriving)
+                nursery.start_soon(self._receive_frames)
+                nursery.start_soon(self._end_on, self._service.lifecycle.closing, GOING_AWAY)
+                nursery.start_soon(self._end_on, self._replaced, REPLACED)
+                self._closing = await self._answer_all()
+                nursery.cancel_scope.cancel()
         return self._closing
 
-    async def _answer_all(self, scope: trio.CancelScope) -> None:
-        with contextlib.suppress(trio.EndOfChannel):
+    async def _answer_all(self) -> tuple[int, str]:
+        """Answer all frames that arrive, and return the code and reason to close with."""
+        async with trio.open_nursery() as nursery:
+            lanes = Lanes(nursery, self._answer_waiting)
+            closing = await self._route_all(lanes)
+            lanes.close()
+        return self._ended_by if closing is None else closing
+
+    async def _route_all(self, lanes: Lanes) -> tuple[int, str] | None:
+        """Route all frames that arrive until the connection is idle for too long, or accepts no more (``None``)."""
+        try:
             while True:
-                with trio.move_on_after(self._service.websocket_idle) as idle:
-                    frame = await self._waiting.receive()
-                if idle.cancelled_caught:
-                    self._closing = IDLE
-                    return
-                self._waiting_size -= len(frame or b"")
-                self._count_memory(scope)
+                with trio.move_on_at(self._idle_limit(lanes)) as idle:
+                    frame = await self._received.receive()
+                if not idle.cancelled_caught:
+                    self._active_at = trio.current_time()
+                    await self._route(frame, lanes)
+                elif self._idle_limit(lanes) <= trio.current_time():
+                    return IDLE
+        except trio.EndOfChannel:
+            return None
+
+    def _idle_limit(self, lanes: Lanes) -> float:
+        """Return the time from which on the connection is idle for too long if no frame arrives."""
+        since = max(self._active_at, lanes.idle_since) if lanes.is_idle else trio.current_time()
+        return since + self._service.websocket_idle
+
+    async def _route(self, text: str | bytes | None, lanes: Lanes) -> None:
+        """Pass a request to its lane, and answer any other frame immediately."""
+        frame = await offload(len(text or b"") // 4, read_lane, text)
+        try:
+            if frame.kind == CREATE:
+                lanes.add(frame)
+                return
+            if frame.kind == STEER:
+                await self._send(await offload(frame.size, steer_failed_frame, frame))
+            else:
                 await self._answer(frame)
-                self._count_memory(scope)
-                await self._remember()
-        self._closing = self._ended_by
+        except GatewayError as error:
+            await self._answer(frame, error)
+        except trio.WouldBlock:
+            self._end(TOO_MANY)
+        self._forget_waiting(frame)
+
+    async def _answer_waiting(self, frame: LaneFrame) -> None:
+        """Answer a frame whose turn it is in its lane."""
+        self._forget_waiting(frame)
+        await self._answer(frame)
+        self._count_memory()
+        await self._remember()
+
+    def _forget_waiting(self, frame: LaneFrame) -> None:
+        self._waiting_size -= frame.size
+        self._count_memory()
 
     async def _remember(self) -> None:
         local = self._memory.local
@@ -230,48 +273,53 @@ class _Connection:
         self._ended_by = OUT_OF_MEMORY
         self._put.close()
 
-    def _count_arriving(self, scope: trio.CancelScope, size: int) -> None:
+    def _count_arriving(self, size: int) -> None:
         """Count the bytes of the next frame that have arrived."""
         self._arriving_size = size
         if size:
-            self._count_memory(scope)
+            self._count_memory()
 
-    def _count_memory(self, scope: trio.CancelScope) -> None:
+    def _count_memory(self) -> None:
         """Count the memory of arriving and waiting frames and of prewarms, or end the connection if it is exceeded."""
         try:
             self._held.arrive(self._arriving_size + self._waiting_size + self._prewarms.size)
         except GatewayError as error:
-            self._end(scope, (TRY_AGAIN, error.info.message))
+            self._end((TRY_AGAIN, error.info.message))
 
-    async def _receive_frames(self, scope: trio.CancelScope) -> None:
+    async def _receive_frames(self) -> None:
         """Receive frames continuously, because a disconnect is only visible after all earlier frames."""
         while True:
             frame: str | bytes | None = await websocket.receive()
             if is_processed(frame):
                 continue
             self._waiting_size += len(frame or b"")
-            self._count_memory(scope)
+            self._count_memory()
             try:
                 if self._waiting_size > self._service.limits.request_body:
                     raise trio.WouldBlock
                 self._put.send_nowait(frame)
             except trio.WouldBlock:
-                self._end(scope, TOO_MANY)
+                self._end(TOO_MANY)
             except trio.ClosedResourceError:  # shutting down: waiting frames are answered, new ones are not
                 self._waiting_size -= len(frame or b"")
 
-    def _end(self, scope: trio.CancelScope, closing: tuple[int, str]) -> None:
+    def _end(self, closing: tuple[int, str]) -> None:
         self._closing = closing
         self._scope.left = True
-        scope.cancel()
+        self._end_scope.cancel()
 
     async def _end_on(self, event: trio.Event, ended_by: tuple[int, str]) -> None:
         await event.wait()
         self._ended_by = ended_by
         self._put.close()
 
-    async def _answer(self, frame: str | bytes | None) -> None:
-        """Perform one exchange, from its frame to its ledger line."""
+    async def _send(self, text: str) -> None:
+        """Send a frame; those of all lanes one after the other."""
+        async with self._sending:
+            await websocket.send(text)
+
+    async def _answer(self, frame: LaneFrame, refusal: GatewayError | None = None) -> None:
+        """Perform one exchange, from its frame to its ledger line, or answer it with ``refusal``."""
         self._count += 1
         lifecycle = self._service.lifecycle
         lifecycle.in_flight += 1
@@ -283,19 +331,21 @@ class _Connection:
                 exchange = Exchange(
                     self._service, "responses", self._client_request, scope, record, self._memory, trace
                 )
-                envelope = Envelope({})
+                envelope = Envelope({}, stream_id=frame.stream_id)
                 try:
+                    if refusal is not None:
+                        raise refusal
                     if self._service.people is not None:
                         await self._service.admission.prepare(self._arrival)
                     self._service.admission.authenticate(self._arrival)  # the key may have expired
                     self._service.admission.take("in_flight", self._holder, scope)
-                    envelope = await self._read(frame, self._service.admission.body(self._holder, scope))
+                    envelope = await self._read(frame.text, self._service.admission.body(self._holder, scope))
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
                     response = exchange.refuse(error.info)
                 except RecursionError:
                     response = exchange.refuse(too_deep_error().info)
-                await _send_response(response, envelope.stream_id, record)
+                await self._send_response(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1
 
@@ -329,6 +379,19 @@ class _Connection:
         exchange.record.bill.is_complete = True
         return exchange.respond(events, 200, STREAM_HEADERS)
 
+    async def _send_response(self, response: Response, stream_id: str | None, record: Record) -> None:
+        """Send the response as frames. A client that does not read delays only its own streams."""
+        if response.status >= 400 and isinstance(response.body, bytes):
+            await self._send(error_frame(response.status, response.body, response.headers, stream_id))
+            return
+        frames = Frames(response.headers, stream_id)
+        async with as_pieces(response.body) as pieces:
+            async for piece in pieces:
+                for frame in frames.take(piece):
+                    await self._send(frame)
+        if (last := frames.end(record.error.status if record.error is not None else 500)) is not None:
+            await self._send(last)
+
 
 def _elements(frame: str | bytes | None, max_elements: int) -> int:
     """Return the frame's number of elements. Raises ``GatewayError`` (413) for more than ``max_elements``."""
@@ -336,20 +399,3 @@ def _elements(frame: str | bytes | None, max_elements: int) -> int:
         return 0
     body = frame.encode()
     return check_structure(body, len(body), max_elements)
-
-
-# The response
-
-
-async def _send_response(response: Response, stream_id: str | None, record: Record) -> None:
-    """Send the response as frames. A client that does not read delays only its own stream."""
-    if response.status >= 400 and isinstance(response.body, bytes):
-        await websocket.send(error_frame(response.status, response.body, response.headers, stream_id))
-        return
-    frames = Frames(response.headers, stream_id)
-    async with as_pieces(response.body) as pieces:
-        async for piece in pieces:
-            for frame in frames.take(piece):
-                await websocket.send(frame)
-    if (last := frames.end(record.error.status if record.error is not None else 500)) is not None:
-        await websocket.send(last)

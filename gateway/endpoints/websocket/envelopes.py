@@ -21,6 +21,7 @@ Members: TypeAlias = Mapping[str, msgspec.Raw]
 
 CREATE: Final = "response.create"
 PROCESSED: Final = "response.processed"
+STEER: Final = "response.steer"
 TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -56,6 +57,75 @@ def is_processed(frame: str | bytes | None) -> bool:
         return False
 
 
+MAX_STREAM_ID: Final = 256
+"""Characters of a ``stream_id``, which the connection remembers and every frame of its responses repeats."""
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _Head(msgspec.Struct):
+    type: msgspec.Raw = _NULL
+    stream_id: msgspec.Raw = _NULL
+    previous_response_id: msgspec.Raw = _NULL
+    input: msgspec.Raw = _NULL
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+@attrs.frozen
+class LaneFrame:
+    """A client's frame with the id of its lane. ``kind`` is its type, ``None`` if it has none or cannot be read.
+
+    ``steering`` are the members of the response to a ``response.steer``, whose input no provider receives."""
+
+    text: str | bytes | None
+    kind: str | None = None
+    stream_id: str | None = None
+    steering: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The length of the frame."""
+        return len(self.text or b"")
+
+
+def read_lane(text: str | bytes | None) -> LaneFrame:
+    """Return the frame ``text`` with its type and lane. A frame that cannot be read belongs to the lane without an id,
+    as a request that is refused."""
+    try:
+        head = _HEAD.decode(text if isinstance(text, str) else b"")
+    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        return LaneFrame(text, CREATE)
+    kind, stream_id = _short_text(head.type), _short_text(head.stream_id)
+    steering = {"input": head.input, "previous_response_id": head.previous_response_id} if kind == STEER else {}
+    return LaneFrame(text, kind, stream_id, steering)
+
+
+def _short_text(raw: msgspec.Raw) -> str | None:
+    try:
+        text = msgspec.json.decode(raw, type=str | None) if len(raw) <= 6 * MAX_STREAM_ID else None
+    except msgspec.MsgspecError:
+        return None
+    return text if text is not None and len(text) <= MAX_STREAM_ID else None
+
+
+def steer_failed_frame(frame: LaneFrame) -> str:
+    """Return the response to a ``response.steer``: no provider can be steered, because the gateway requests responses
+    over HTTP. It returns the input, which the client may send with its next request."""
+    members = {
+        "type": "response.steer.failed",
+        "sequence_number": 0,
+        "steer": frame.steering,
+        "error": {
+            "type": "invalid_request_error",
+            "code": "steering_not_supported",
+            "message": "this gateway cannot steer a response in progress: send the input in a response.create",
+        },
+    }
+    return _frame(members, frame.stream_id)
+
+
 @attrs.frozen
 class Envelope:
     """A client's frame; ``members`` are those of a POST's body with unchanged bytes."""
@@ -82,6 +152,8 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
         raise invalid(f"unknown frame type {kind!r}: only {CREATE} is supported", "type")
     generate = _member(members, "generate", bool | None, "a boolean")
     stream_id = _member(members, "stream_id", str | None, "a string")
+    if len(stream_id or "") > MAX_STREAM_ID:
+        raise invalid(f"stream_id has more than {MAX_STREAM_ID} characters: use a shorter one", "stream_id")
     return Envelope(
         {name: raw for name, raw in members.items() if name not in _ENVELOPE}, generate is not False, stream_id
     )
