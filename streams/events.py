@@ -187,6 +187,7 @@ class Usage:
     billed quantities by name (``search``, ``image``, ``second``, ``character``) and the media tokens within the counts
     above (``input_audio_token`` and the like). ``estimated`` means that the counts were derived from the request.
     ``reports_cache_read`` means that the provider sent a count of tokens read from a cache, perhaps 0.
+    ``cache_diagnosis`` is the provider's own word for the cause of a miss of its prompt cache, if it was requested.
     """
 
     input: int = 0
@@ -203,6 +204,7 @@ class Usage:
     units: tuple[tuple[str, int], ...] = attrs.field(default=(), eq=False)
     estimated: bool = attrs.field(default=False, eq=False)
     reports_cache_read: bool = attrs.field(default=False, eq=False)
+    cache_diagnosis: str | None = attrs.field(default=None, eq=False)
 
     @property
     def prompt(self) -> int:

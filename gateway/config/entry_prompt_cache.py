@@ -36,7 +36,14 @@ class EntryPromptCache:
         shown="none",
     )
 
+    diagnose: bool = setting(
+        "Request the provider's own diagnosis of misses, which is then in the log. For Anthropic (Messages), and for "
+        "OpenAI's models from GPT-5.6 on (Responses). If the client requests one itself, its request stays unchanged.",
+        False,
+        shown="`false`",
+    )
+
     @property
     def acts(self) -> bool:
         """Whether the gateway changes requests for the entry's prompt cache."""
-        return self.marks is not None or self.key is not None or self.isolate is not None
+        return self.diagnose or self.marks is not None or self.key is not None or self.isolate is not None

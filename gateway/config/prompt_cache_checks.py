@@ -29,6 +29,9 @@ def check_prompt_cache(
         )
     if wanted.marks is not None:
         _check_marks(wanted.marks, entry, apis, known, path, findings)
+    if wanted.diagnose and not any(row.diagnosis_member for row in known):
+        where = ", ".join(sorted(apis))
+        findings.no_effect((*path, "diagnose"), f"{shown} explains no misses of its prompt cache in {where}; ignored")
     if wanted.key is not None and known and not any(row.key_member and not row.key_separates for row in known):
         findings.no_effect((*path, "key"), f"{shown} needs no key to find its cache; ignored")
 

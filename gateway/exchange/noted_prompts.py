@@ -36,7 +36,8 @@ LEAST_BODY: Final = 2_000
 
 HEADER: Final = "x-trigate-prompt-cache"
 _CODE: Final = "gateway.exchange.sent_prompts"
-_EARLIER: Final = "previous_response_id"
+_NOTED: Final = frozenset(("previous_response_id", "diagnostics", "prompt_cache_options"))
+"""Members with which a short request matters: its prompt may be long, or the client requests a diagnosis."""
 
 
 def note_attempt(
@@ -46,7 +47,7 @@ def note_attempt(
 
     A task in ``nursery`` reads it."""
     request, caching = target_request.request, context.service.prompt_caching
-    if len(target_request.prepared.outgoing.body) < LEAST_BODY and _EARLIER not in request.incoming.members:
+    if len(target_request.prepared.outgoing.body) < LEAST_BODY and _NOTED.isdisjoint(request.incoming.members):
         return None
     if caching is None or request.suffix is not None or request.form is not Form.TRANSLATED:
         return None

@@ -66,6 +66,7 @@ def _request_for(
         requested_model=incoming.model,
         session=None if session is None else session[1],
         move=move,
+        is_diagnosed=target.entry.prompt_cache is not None and target.entry.prompt_cache.diagnose,
     )
 
 

@@ -2,4 +2,5 @@
 
 - ``acting``: adds cache marks
 - ``cache_names``: adds keys and salts of caches
+- ``diagnoses``: requests the provider's own explanation of a miss
 - ``mark_guard``: whether marks pay for a client"""

@@ -43,7 +43,7 @@ async def with_cache_names(
         return await offload(prepared.size, _with_salt, prepared, row.takes_salt, owner, secret)
     if wanted.key is None or row.key_member is None or row.key_separates:
         return prepared
-    if _is_refused(prepared, target, row.key_member):
+    if is_refused(prepared, target, row.key_member):
         return prepared
     if await offload(prepared.size, _is_present, prepared, row.key_member, sender.headers):
         return prepared
@@ -69,19 +69,20 @@ def _with_salt(prepared: Prepared, member: str, owner: str, secret: bytes) -> Pr
     own = draft.raw(member)
     parts = (owner.encode(errors="surrogatepass"), b"" if own is None else bytes(own))
     draft.put(member, _digest(secret, b"\0".join(parts)))
-    return _with_edit(prepared, member, body=draft.encode())
+    return with_edit(prepared, member, body=draft.encode())
 
 
 def _with_key(prepared: Prepared, member: str, key: str) -> Prepared:
     if member.startswith(HEADER):
         name = member.removeprefix(HEADER)
-        return _with_edit(prepared, name, headers=(*prepared.outgoing.headers, (name, key)))
+        return with_edit(prepared, name, headers=(*prepared.outgoing.headers, (name, key)))
     draft = Draft.of(prepared.outgoing.body)
     draft.put(member, key)
-    return _with_edit(prepared, member, body=draft.encode())
+    return with_edit(prepared, member, body=draft.encode())
 
 
-def _with_edit(prepared: Prepared, name: str, body: bytes | None = None, headers: Headers | None = None) -> Prepared:
+def with_edit(prepared: Prepared, name: str, body: bytes | None = None, headers: Headers | None = None) -> Prepared:
+    """Return ``prepared`` with another body or other headers, and the edit of the member or header ``name``."""
     outgoing = prepared.outgoing
     outgoing = attrs.evolve(
         outgoing,
@@ -101,7 +102,7 @@ def _is_present(prepared: Prepared, member: str, headers: Headers) -> bool:
     return raw is not None and bytes(raw) != b"null"
 
 
-def _is_refused(prepared: Prepared, target: Target, member: str) -> bool:
+def is_refused(prepared: Prepared, target: Target, member: str) -> bool:
     """Return whether the provider is known to refuse the member, or has refused it."""
     known = map(parse_path, target.recipient.quirks.refused_fields)
     return (member,) in (*known, *prepared.omissions.paths)

@@ -18,6 +18,7 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
   remembers parts that were read before. ``packing`` prepares a prompt for the memory.
 - ``positions``: where later requests recognize a prompt, and where providers leave and find cache entries
 - ``situations``: other facts about an attempt and its parent
+- ``earlier_responses``: ids of earlier responses in a request
 - ``differences``: the first difference of two prompts
 - ``comparisons``: a request compared with its parent; ``rules``: the causes that follow
 - ``verdicts``: the causes of a miss

@@ -25,7 +25,8 @@ class SentRequest:
     the sent ones in lower case. ``client_members`` returns the members of the client's request in ``client_api``,
     ``None`` if they were sent unchanged but for the model. ``account`` identifies the server, the credential and the
     model, ``target`` is the entry's name, ``session`` the client program's name for its session, ``sent`` the time
-    on the memory's clock."""
+    on the memory's clock. ``is_diagnosed``: its entry requests diagnoses, for which the next request needs its
+    response's id."""
 
     client: str
     api: Api
@@ -41,6 +42,7 @@ class SentRequest:
     session: str | None = None
     edits: tuple[str, ...] = ()
     move: str = ""
+    is_diagnosed: bool = False
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -108,6 +110,7 @@ class FollowedAttempt:
     """An attempt whose prompt was read, with everything that its verdict depends on.
 
     ``planned`` are the boundaries that it leaves if it succeeds, ``head`` is when its successful response began.
+    ``compared_with`` is a digest of the response's id with which the provider compares it, b"" without one.
     ``verdict`` is that for ``usage``."""
 
     exchange: FollowedExchange
@@ -120,5 +123,7 @@ class FollowedAttempt:
     packed: PackedPrompts | None
     found: tuple[Boundary, ...] = ()
     head: float | None = None
+    compared_with: bytes = b""
+    is_diagnosed: bool = False
     verdict: CacheVerdict | None = None
     usage: Usage | None = None

@@ -94,7 +94,8 @@ class BoundaryNote(msgspec.Struct, array_like=True):
 class KnownConversation(msgspec.Struct, array_like=True):
     """A conversation's branch without its blocks: ``ends`` and ``boundaries`` of its exchanges, the oldest first.
 
-    ``scope``, ``edits``, ``session`` and ``size`` (bytes of its messages) are those of the latest exchange."""
+    ``scope``, ``edits``, ``session`` and ``size`` (bytes of its messages) are those of the latest exchange.
+    ``response_id`` is that of its response, only if its entry requests diagnoses, for which the provider needs it."""
 
     scope: ScopeNote
     ends: list[ExchangeEnd]
@@ -102,6 +103,7 @@ class KnownConversation(msgspec.Struct, array_like=True):
     edits: tuple[str, ...] = ()
     longest_ttl: float | None = None
     size: int = 0
+    response_id: str = ""
 
     def end_of(self, sent: float) -> ExchangeEnd | None:
         """Return the end of the exchange that was sent at ``sent``."""

@@ -51,7 +51,8 @@ class Parent:
       ones that count for *could*, so they are listed even if they have expired since or are in another scope.
     - ``sent``, ``head``: when it was sent, and when the head of its response arrived (``None``: not yet, or never).
     - ``edits``: the names of the steps and keys by which the gateway changed it.
-    - ``longest_ttl``: the longest lifetime that the conversation's marks had."""
+    - ``longest_ttl``: the longest lifetime that the conversation's marks had.
+    - ``response``: a digest of its response's id, b"" if unknown."""
 
     prompt: PromptDigest
     scope: CacheScope
@@ -63,6 +64,7 @@ class Parent:
     head: float | None = 0.0
     edits: tuple[str, ...] = ()
     longest_ttl: float | None = None
+    response: bytes = b""
 
 
 @attrs.frozen(repr=False)
@@ -75,7 +77,8 @@ class Situation:
     - ``edits``: the names of the steps and keys by which the gateway changed the request.
     - ``is_compacted``: the client replaced its history by a summary, as far as the memory can see that.
     - ``rate``: requests of the last minute with this prefix and key, this one included.
-    - ``diagnosis``: the provider's own explanation that the client or an entry requested, unchanged."""
+    - ``diagnosis``: the provider's own explanation that the client or an entry requested, unchanged.
+    - ``diagnoses_parent``: it compares the request with the parent's, not with that of another response."""
 
     scope: CacheScope
     sent: float
@@ -85,3 +88,4 @@ class Situation:
     is_compacted: bool = False
     rate: int = 0
     diagnosis: str | None = None
+    diagnoses_parent: bool = True

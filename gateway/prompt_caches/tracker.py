@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.prompt_caches.blocks import read_prompt
 from gateway.prompt_caches.comparisons import PromptComparison
+from gateway.prompt_caches.earlier_responses import compared_response, continued_response
 from gateway.prompt_caches.followed import (
     FollowedAttempt,
     FollowedExchange,
@@ -59,12 +60,11 @@ _MOST_PROMPTS: Final = 256
 _MOST_TARGETS: Final = 10_000
 _MOST_CANDIDATES: Final = 4
 _MOST_EDITS: Final = 4
-_MAX_TEXT: Final = 4096
 _ID_BYTES: Final = 12
+_MAX_ID: Final = 128
 _ANCHOR_BYTES: Final = 8
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_STRING: Final = msgspec.json.Decoder(str | None)
 
 
 Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
@@ -142,8 +142,8 @@ class PromptTracker:
     def find_parent(self, sent: SentRequest, read: ReadPrompts) -> FoundParent | None:
         """Return the exchange that the request continues, if it is remembered."""
         owner = self.memory.owner_of(sent.client)
-        if (earlier := _earlier_response(read.members)) is not None:
-            anchor = self.memory.digest("response", earlier)
+        if (earlier := continued_response(read.members)) is not None:
+            anchor = self._response_anchor(earlier)
             ids = self.memory.conversations_at(owner, anchor)
             return self._read_parent(owner, ids[0], anchor[:_ANCHOR_BYTES]) if ids else None
         own, key = read.own, self.memory.key
@@ -161,7 +161,7 @@ class PromptTracker:
 
     def continues(self, read: ReadPrompts) -> bool:
         """Return whether the provider adds earlier turns to the request."""
-        return _earlier_response(read.members) is not None
+        return continued_response(read.members) is not None
 
     def open_exchange(self, sent: SentRequest, parent: FoundParent | None) -> FollowedExchange:
         """Return the exchange of a first attempt."""
@@ -202,9 +202,16 @@ class PromptTracker:
             rate=rate,
         )
         found = self._find_boundaries(exchange, read, scope.digest)
+        compared = compared_response(read.members)
         return FollowedAttempt(
-            exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed, found
-        )
+            exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
+            found, compared_with=b"" if compared is None else self._response_anchor(compared)[:_ANCHOR_BYTES],
+            is_diagnosed=sent.is_diagnosed,
+        )  # fmt: skip
+
+    def _response_anchor(self, id: str) -> bytes:
+        """Return the anchor by which later requests find a response."""
+        return self.memory.digest("response", id)
 
     def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""
@@ -353,9 +360,12 @@ class PromptTracker:
     def judge(self, attempt: FollowedAttempt, usage: Usage | None) -> CacheVerdict:
         """Return the verdict for the provider's ``usage``."""
         if attempt.verdict is None or attempt.usage != usage:
-            parent = self._parent(attempt)
+            parent, situation = self._parent(attempt), attempt.situation
+            if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
+                compares = parent is not None and bool(parent.response) and parent.response == attempt.compared_with
+                situation = attrs.evolve(situation, diagnosis=diagnosis, diagnoses_parent=compares)
             attempt.verdict = judge(
-                attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, attempt.situation, usage
+                attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, situation, usage
             )
             attempt.usage = usage
         return attempt.verdict
@@ -385,7 +395,7 @@ class PromptTracker:
             return
         response = b""
         if response_id:
-            anchor = self.memory.digest("response", response_id)
+            anchor = self._response_anchor(response_id)
             response = anchor[:_ANCHOR_BYTES]
             self.memory.add_anchor(exchange.owner, anchor, exchange.id)
         notes = [
@@ -398,6 +408,8 @@ class PromptTracker:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
                 latest = {note.position: note for note in (*conversation.boundaries, *notes)}
                 conversation.boundaries = sorted(latest.values(), key=lambda note: note.sent)
+                if attempt.is_diagnosed and end is conversation.ends[-1]:
+                    conversation.response_id = response_id if response_id and len(response_id) <= _MAX_ID else ""
 
         self._write_of_winner(attempt)
         self.memory.update(exchange.owner, exchange.id, change)
@@ -435,6 +447,7 @@ class PromptTracker:
             end.head,
             known.edits,
             known.longest_ttl,
+            end.response,
         )
 
 
@@ -463,18 +476,6 @@ def _pack(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPro
         return PackedPrompts(sent) if sent else None
     sent, client = pack(prompt, MOST_BYTES // 2), pack(client_prompt, MOST_BYTES // 2)
     return PackedPrompts(sent, client) if sent and client else None
-
-
-def _earlier_response(members: Members) -> str | None:
-    """Return the id of the response that the provider continues, ``None`` if the request has its whole conversation."""
-    raw = members.get("previous_response_id")
-    if raw is None or len(raw) > _MAX_TEXT:
-        return None
-    try:
-        found: str | None = _STRING.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-    return found
 
 
 def _same(one: PackedBlocks, other: PackedBlocks) -> bool:

@@ -90,7 +90,7 @@ class CacheVerdict:
 
         ``prompt_cache_cause`` is the larger cause. If there are two, ``prompt_cache_causes`` lists both."""
         if not self.could and not self.causes:
-            return {}
+            return {} if self.provider is None else {"prompt_cache_provider": self.provider}
         found: dict[str, Any] = {"prompt_cache_could": self.could, "prompt_cache_missed": self.missed}
         if (cause := self.cause) is not None:
             found["prompt_cache_cause"] = cause.word

@@ -24,13 +24,25 @@ from gateway.prompt_caches.values import (
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
-_DENIED_BY: Final[dict[str, CauseName]] = {
-    "model_changed": "model", "tools_changed": "tools", "system_changed": "system", "messages_changed": "history",
-}  # fmt: skip
-"""Causes that a provider's own diagnosis states (Anthropic, "Cache diagnostics"). It knows no gateway."""
+_SETTINGS: Final[frozenset[CauseName]] = frozenset({"settings"})
+_STATED_BY: Final[dict[str, frozenset[CauseName]]] = {
+    "model_changed": frozenset({"model"}),
+    "tools_changed": frozenset({"tools", "settings"}),
+    "system_changed": frozenset({"system", "settings"}),
+    "messages_changed": frozenset({"history", "settings", "compacted"}),
+    "input_changed": frozenset({"system", "history", "compacted"}),
+    "prompt_cache_key_changed": frozenset({"key"}),
+    "service_tier_changed": frozenset({"tier"}),
+    "context_compacted": frozenset({"compacted", "history"}),
+    **dict.fromkeys(("text_format_changed", "reasoning_effort_changed", "verbosity_changed"), _SETTINGS),
+}
+"""Causes that agree with a provider's own diagnosis. It knows no gateway, and counts some settings as content.
+
+https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics and
+https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics"""
 
 _COMPARABLE: Final[frozenset[CauseName]] = frozenset(
-    {"model", "tools", "system", "history", "settings", "expired", "provider", "busy"}
+    {"model", "key", "tier", "tools", "system", "history", "settings", "expired", "provider", "busy"}
 )
 """Causes that a diagnosis can deny."""
 
@@ -84,7 +96,7 @@ def judge(
         return verdict
     if usage is None or usage.estimated:
         return _without_number(verdict, "no_usage")
-    if not usage.cache_read and not situation.reports:
+    if not usage.cache_read and not _is_zero_stated(compared, usage):
         return _without_number(verdict, "not_reported")
     read = usage.cache_read
     missed = max(could - read, 0)
@@ -94,6 +106,13 @@ def judge(
     causes = _causes(compared, read)
     idle = compared.idle if any(cause.name == "expired" for cause in causes) else None
     return attrs.evolve(verdict, causes=causes, idle=idle)
+
+
+def _is_zero_stated(compared: PromptComparison, usage: Usage) -> bool:
+    """Return whether a response without tokens read from the cache states that there were none."""
+    if not compared.situation.reports:
+        return False
+    return usage.reports_cache_read or not compared.row.states_zero
 
 
 def _without_number(verdict: CacheVerdict, reason: UnknownReason) -> CacheVerdict:
@@ -133,13 +152,13 @@ def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = f
             CauseShare(change.name, change.at, could - intact),
             CauseShare(loss.name, loss.at, rest),
         )
-    if _is_denied(causes, compared.situation.diagnosis):
+    if _is_denied(causes, compared.situation):
         return (CauseShare("unknown", _reason("contradiction"), missed),)
     return tuple(sorted(causes, key=lambda cause: cause.tokens, reverse=True))
 
 
-def _is_denied(causes: tuple[CauseShare, ...], diagnosis: str | None) -> bool:
-    """Return whether the provider's diagnosis states another cause than all of ``causes``."""
-    stated = _DENIED_BY.get(diagnosis or "")
+def _is_denied(causes: tuple[CauseShare, ...], situation: Situation) -> bool:
+    """Return whether the provider's diagnosis of the same two requests agrees with none of ``causes``."""
+    stated = _STATED_BY.get(situation.diagnosis or "") if situation.diagnoses_parent else None
     names = {cause.name for cause in causes}
-    return stated is not None and stated not in names and names <= _COMPARABLE
+    return stated is not None and not stated & names and names <= _COMPARABLE

@@ -42,9 +42,12 @@ class CachingRow:
       A name with ``header:`` is a header; ``media`` is the presence of images.
     - ``ignores``: parts of a request that are not in the key: ``billing_line``, ``deferred_tools``.
     - ``reports``: ``exact`` (read and written), ``read``, or ``flag`` (read, if the server is started with a flag).
+      ``states_zero``: a response without a count of read tokens reports nothing, rather than 0.
     - ``rate``: requests per minute for one prefix and key that one machine serves.
     - ``key_member``: the member or header that selects or routes to a cache; ``key_separates``: it is in the key.
     - ``takes_salt``: the member that separates caches of users.
+    - ``diagnosis_member``: the path of the id of an earlier response with which the provider compares the request, to
+      explain a miss. ``diagnoses_from_start``: only if a first request has it too, with null.
     - ``sources``: by field, its documentation; "" for all others."""
 
     needs_marks: bool = False
@@ -61,10 +64,13 @@ class CachingRow:
     settings: tuple[tuple[str, CachedSection], ...] = ()
     ignores: tuple[str, ...] = ()
     reports: Literal["exact", "read", "flag"] = "read"
+    states_zero: bool = False
     rate: int | None = None
     key_member: str | None = None
     key_separates: bool = False
     takes_salt: str | None = None
+    diagnosis_member: str | None = None
+    diagnoses_from_start: bool = False
     sources: Mapping[str, Source] = _NO_SOURCES
 
 
@@ -84,7 +90,7 @@ _CLAUDE: Final = CachingRow(
         ("speed", "system"), ("citations", "system"), ("web_search", "system"),
         ("tool_choice", "history"), ("thinking", "history"), ("output_config.effort", "history"),
     ),
-    ignores=("billing_line", "deferred_tools"), reports="exact",
+    ignores=("billing_line", "deferred_tools"), reports="exact", states_zero=True,
     sources=_sources(
         "https://platform.claude.com/docs/en/build-with-claude/prompt-caching",
         # A changed presence of images did no harm when it was measured, so it is not among the settings.
@@ -125,12 +131,13 @@ _OPENAI_SETTINGS: Final[tuple[tuple[str, CachedSection], ...]] = (
 _OPENAI: Final = CachingRow(
     minimum=1024, boundaries="step", step=128, lifetime=300.0, longest=600.0,
     lifetimes=MappingProxyType({"24h": _DAY}), lifetime_member="prompt_cache_retention",
-    settings=_OPENAI_SETTINGS, rate=15, key_member="prompt_cache_key", sources=_sources(_OPENAI_PAGE),
+    settings=_OPENAI_SETTINGS, rate=15, states_zero=True, key_member="prompt_cache_key", sources=_sources(_OPENAI_PAGE),
 )  # fmt: skip
 _OPENAI_55: Final = attrs.evolve(_OPENAI, step=2048)
 _OPENAI_56: Final = CachingRow(
     takes_marks=4, minimum=1024, boundaries="ends", lookup=20, lifetime=1800.0,
     lifetimes=MappingProxyType({"30m": 1800.0, "12h": 12 * _HOUR}), settings=_OPENAI_SETTINGS, reports="exact",
+    states_zero=True,
     key_member="prompt_cache_key", key_separates=True, takes_salt="prompt_cache_key", sources=_sources(_OPENAI_PAGE),
 )  # fmt: skip
 
@@ -159,6 +166,24 @@ _ON_OPENAI: Final[_Models] = (
     ("chatgpt-*", _OPENAI),
 )
 _ON_CLAUDE: Final = _with_minima(_CLAUDE, _CLAUDE_MINIMA)
+_DIAGNOSES_PAGE: Final = "https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics"
+_ON_ANTHROPIC: Final = _with_minima(
+    attrs.evolve(
+        _CLAUDE,
+        diagnosis_member="diagnostics.previous_message_id",
+        diagnoses_from_start=True,
+        # An older page required the header cache-diagnosis-2026-04-07; the newer one and the SDKs do not.
+        sources={**_CLAUDE.sources, "diagnosis_member": Source(_DIAGNOSES_PAGE, READ)},
+    ),
+    _CLAUDE_MINIMA,
+)
+_ON_RESPONSES: Final[_Models] = tuple(
+    (
+        pattern,
+        attrs.evolve(row, diagnosis_member="prompt_cache_options.comparison_response_id") if row is _OPENAI_56 else row,
+    )
+    for pattern, row in _ON_OPENAI
+)
 _ON_GEMINI: Final[_Models] = (
     ("gemini-2.5-*", attrs.evolve(_GEMINI, minimum=2048)),
     ("gemini-*", _GEMINI),
@@ -167,7 +192,7 @@ _ON_GEMINI: Final[_Models] = (
 ROWS: Final[Mapping[tuple[str, Api | None], _Models]] = MappingProxyType(
     {
         # Anthropic's Chat has no prompt caching (https://platform.claude.com/docs/en/api/openai-sdk).
-        ("anthropic", "messages"): _ON_CLAUDE,
+        ("anthropic", "messages"): _ON_ANTHROPIC,
         ("vertex", "messages"): _ON_CLAUDE,
         ("foundry", "messages"): _ON_CLAUDE,
         ("bedrock_invoke", "messages"): _with_minima(
@@ -177,6 +202,7 @@ ROWS: Final[Mapping[tuple[str, Api | None], _Models]] = MappingProxyType(
             *_with_minima(_BEDROCK, _BEDROCK_MINIMA),
             ("*nova-*", attrs.evolve(_BEDROCK, minimum=1024, lookup=None, lifetimes=MappingProxyType({"5m": 300.0}))),
         ),
+        ("openai", "responses"): _ON_RESPONSES,
         ("openai", None): _ON_OPENAI,
         ("chatgpt", None): _ON_OPENAI,
         ("azure_openai", None): (*_ON_OPENAI, ("*", _OPENAI)),

@@ -184,6 +184,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
     events: list[Event] = [AnswerStart(as_string(value.get("id")), as_string(value.get("model")))]
     counts = Counts()
     counts.add(value.get("usage"))
+    counts.add_diagnosis(value)
     if (usage := counts.usage()) is not None:  # first, because a client's stream may start with it
         events.append(usage)
     ids: set[str] = set()

@@ -111,6 +111,8 @@ class MessagesReader:
         if not isinstance(message, dict):
             return ()
         self._counts.add(message.get("usage"), begun=True)
+        if message.get("diagnostics"):
+            self._counts.add_diagnosis(message)
         if self._stage is not WAITING:  # some servers repeat it (BerriAI/litellm#32357)
             return ()
         self._stage = ANSWERING

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from providers.neutral.billing import reported_nanos, tier_of, token_count, tool_calls
 from providers.neutral.bounds import check_length
+from providers.neutral.token_usage import diagnosis_word
 from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -34,9 +37,10 @@ class Counts:
     ``input_tokens: 0`` (envoyproxy/ai-gateway#1631).
     """
 
-    __slots__ = ("_extras", "_seen")
+    __slots__ = ("_diagnosis", "_extras", "_seen")
 
     def __init__(self) -> None:
+        self._diagnosis: str | None = None
         self._seen: dict[str, int] | None = None
         self._extras: dict[str, Any] = {}
 
@@ -58,12 +62,22 @@ class Counts:
             if name in usage and (extras := usage[name]) is not None:
                 self._extras[name] = check_length(extras, "steps") if isinstance(extras, list) else extras
 
+    def add_diagnosis(self, message: Mapping[str, Any]) -> None:
+        """Read the provider's explanation of a miss of its prompt cache, if ``message`` has one.
+
+        It has none while the provider compares the requests
+        (https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics)."""
+        found = message.get("diagnostics")
+        reason = found.get("cache_miss_reason") if isinstance(found, dict) else None
+        self._diagnosis = diagnosis_word(reason.get("type") if isinstance(reason, dict) else None)
+
     def usage(self) -> Usage | None:
         """Return the usage so far, or ``None`` if the provider has sent none."""
         if self._seen is None:
             return None
         tier, extras = _read_tier(self._extras), self._extras
-        return _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier))
+        usage = _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier))
+        return usage if self._diagnosis is None else attrs.evolve(usage, cache_diagnosis=self._diagnosis)
 
 
 def _build_usage(

@@ -125,3 +125,12 @@ def _object(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, An
         if isinstance(found := usage.get(name), dict):
             return found
     return _NOTHING
+
+
+_LONGEST_WORD: Final = 64
+
+
+def diagnosis_word(value: Any) -> str | None:
+    """Return a provider's word for the cause of a cache miss, ``None`` if ``value`` is no such word."""
+    is_word = isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= _LONGEST_WORD
+    return value if is_word else None

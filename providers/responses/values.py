@@ -1,7 +1,9 @@
 """Tolerant readers of Responses JSON from providers: a missing value or a wrong type reads as empty, never
 as an error."""
 
-from providers.neutral.token_usage import NEWER, read_tokens
+import attrs
+
+from providers.neutral.token_usage import NEWER, diagnosis_word, read_tokens
 from providers.neutral.values import Json, as_objects, as_string
 from streams.events import Usage
 
@@ -23,4 +25,13 @@ def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple
     value = response.get("usage")
     if not isinstance(value, dict):
         return ()
-    return (read_tokens(value, NEWER, tier=response.get("service_tier"), calls=calls),)
+    usage = read_tokens(value, NEWER, tier=response.get("service_tier"), calls=calls)
+    found = response.get("prompt_cache_diagnostics")
+    return (attrs.evolve(usage, cache_diagnosis=_diagnosis(found)) if isinstance(found, dict) else usage,)
+
+
+def _diagnosis(found: Json) -> str | None:
+    """Return the provider's word for the cause of a miss of its prompt cache, or for its result without a miss.
+
+    https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics"""
+    return diagnosis_word(found.get("reason") or found.get("type"))

@@ -25,6 +25,8 @@ def warnings(model, wanted, **more):
         ("amazon_bedrock/amazon.nova-pro-v1:0", ["converse"], {"marks": "1h"}, "has no cache for 1h"),
         ("openai/gpt-5.6", ["chat"], {"key": "conversation"}, "needs no key"),
         ("groq/llama-4", ["chat"], {"key": "client"}, "needs no key"),
+        ("openai/gpt-5.6", ["chat"], {"diagnose": True}, "explains no misses of its prompt cache in chat"),
+        ("vertex/claude-sonnet-4-6", ["messages"], {"diagnose": True}, "explains no misses"),
     ],
 )
 def test_a_change_without_effect_is_a_warning(model, speaks, wanted, reason):

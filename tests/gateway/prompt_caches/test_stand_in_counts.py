@@ -94,7 +94,7 @@ def test_every_edit_has_its_cause_and_no_other(api: str, seed: int):
         counted = caches.count(model, api, body, {}, "endpoint")
         counted.begin()
         rest = counted.tokens - counted.read - counted.written
-        usage = Usage(input=rest, cache_read=counted.read, cache_write=counted.written)
+        usage = Usage(input=rest, cache_read=counted.read, cache_write=counted.written, reports_cache_read=True)
         prompt = read(api, body)
         situation = Situation(_SCOPE, client.now)
         verdict = judge(prompt, None, parent, client.find_entries(prompt), row_of(api), situation, usage)

@@ -1,0 +1,47 @@
+"""Requests for a provider's own diagnosis of a miss: finds the earlier response with which to compare a request.
+
+Imported with the first request for an entry with ``diagnose``. Only then are prompts read before they are sent."""
+
+import time
+
+import attrs
+
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.noted_prompts import NotedExchange
+from gateway.exchange.sent_prompts import possible_request
+from gateway.http.offload import offload
+from gateway.prompt_acts.diagnoses import with_diagnosis
+from gateway.prompt_caches.caching import PromptCaching
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.routing.target import Target
+
+
+async def request_diagnosis(
+    context: ExchangeContext, caching: PromptCaching, prepared: Prepared, target: Target, incoming: Incoming
+) -> Prepared:
+    """Return ``prepared`` with a request for a diagnosis, unchanged if that fails or the provider has none."""
+    if (row := target.caching) is None or row.diagnosis_member is None:
+        return prepared
+    try:
+        found = await _find_response(context, caching, target, incoming)
+        return await offload(prepared.size, with_diagnosis, prepared, target, row, found)
+    except Exception:  # the boundary: an error here must not fail the request
+        caching.note_error()
+        return prepared
+
+
+async def _find_response(
+    context: ExchangeContext, caching: PromptCaching, target: Target, incoming: Incoming
+) -> str | None:
+    """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
+    tracker = await caching.tracker(__name__)
+    noted = context.record.prompt_caching
+    if isinstance(noted, NotedExchange) and noted.original is not None:
+        incoming = noted.original
+    sent = attrs.evolve(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
+    read = await offload(incoming.size, tracker.read, sent)
+    parent = None if read is None else tracker.find_parent(sent, read)
+    if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:
+        return None
+    return parent.conversation.response_id or None
