@@ -276,13 +276,14 @@ class AnswerEnd:
     """The end of a complete answer.
 
     ``raw`` is the provider's own reason. ``details`` are Messages' ``stop_details``, a JSON object that explains a
-    refusal.
+    refusal. ``moderation`` has the results that the client requested, in the form of Responses.
     """
 
     reason: Reason
     raw: str | None = None
     stop_sequence: str | None = None
     details: Any = None
+    moderation: Any = None
 
 
 @attrs.frozen

@@ -15,12 +15,14 @@ from gateway.ledger.record import Ended, Record
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
-from providers.catalog.prices import NANOS
+from providers.catalog.prices import NANOS, USUAL_TIERS, has_tier_price
 from streams.events import Api, ErrorInfo
 
 LONGEST = 1000  # characters of a message in a log line
 LONGEST_NAME = 200  # characters of a name or an id in a log line
 MOST_TRIED = 20  # attempts in a log line
+LONGEST_TIER = 40  # characters of a provider's word in a warning
+MOST_TIERS = 100  # different warnings
 LONGEST_LINE = 16 * 1024  # bytes
 USUAL_WORDS = frozenset(
     (
@@ -34,6 +36,7 @@ _LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
 
 
 log = logging.getLogger(EXCHANGES)
+operator_log = logging.getLogger("trigate.ledger")
 
 
 class LedgerObserver(Protocol):
@@ -63,6 +66,7 @@ class Ledger:
         self.audit = Audit()
         self.count = 0
         self.open_records: set[Record] = set()
+        self._tiers_without_price: set[tuple[str, str]] = set()
         self.observers: list[LedgerObserver] = []
         self.finishers: list[Callable[[float], Awaitable[None]]] = []
         """Called with a limit in seconds when the process ends, after its last exchange."""
@@ -100,6 +104,9 @@ class Ledger:
             record.prompt_caching.settle(record)
         if record.reservation is not None:
             record.reservation.settle(record)
+        usage = record.bill.usage
+        if usage is not None and usage.tier is not None and usage.tier not in USUAL_TIERS:
+            self._warn_of_tiers(record)
         line = self.line(record, disconnected)
         encoded = msgspec.json.encode(line)
         if len(encoded) > LONGEST_LINE:  # a JSON escape takes up to six bytes per character
@@ -108,6 +115,20 @@ class Ledger:
         log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
         for observer in self.observers:
             observer.settled(record, line)
+
+    def _warn_of_tiers(self, record: Record) -> None:
+        """Warn once of each target's service tier without a price; the tier is that of the response."""
+        for charge in record.bill.charges():
+            tier, price, target = charge.usage.tier, charge.attempt.price, charge.attempt.target
+            if tier is None or price is None or charge.usage.reported_nanos is not None or has_tier_price(price, tier):
+                continue
+            tier, known = self.mask(tier[:LONGEST_TIER]), self._tiers_without_price
+            if (target, tier) not in known and len(known) < MOST_TIERS:
+                known.add((target, tier))
+                operator_log.warning(
+                    "%s: the service tier %r has no price, so its cost is estimated at the standard price: set "
+                    "price.tiers.%s for this entry", target, tier, tier,
+                )  # fmt: skip
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """Return the fields of the log line that have a value."""

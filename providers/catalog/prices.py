@@ -280,6 +280,11 @@ def _fallback_grade(price: Price, grade: Grade) -> Grade:
     return "estimated" if price.origin == "catalogue" and grade == "exact" else grade
 
 
+def has_tier_price(price: Price, tier: str) -> bool:
+    """Return whether the price of the service tier ``tier`` is known; otherwise its cost is an estimate."""
+    return _tier_price(price, tier.lower())[1] == "exact"
+
+
 def _tier_price(price: Price, tier: str) -> tuple[Price, Grade]:
     if tier in USUAL_TIERS or price.origin == "free":
         return price, "exact"

@@ -44,6 +44,7 @@ class Chunk(msgspec.Struct):
     choices: list[Choice] | None = None
     usage: Any = None
     service_tier: Any = None
+    moderation: Any = None
     error: Any = None
     errors: Any = None
     message: Any = None  # with the next two: members of an error without an envelope

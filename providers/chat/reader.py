@@ -14,6 +14,7 @@ from providers.chat.reading import OpenAnswer, add_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, corrected_reason
+from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
@@ -80,14 +81,15 @@ def read_failure(word: str) -> ErrorInfo | None:
     return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + finish_word(word))
 
 
-def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
+def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = None) -> AnswerEnd:
     """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
+    checked = None if moderation is None else moderation_from_chat(moderation)
     if not word:  # Snowflake only sends [DONE]
-        return AnswerEnd(corrected_reason("stop", called))
+        return AnswerEnd(corrected_reason("stop", called), moderation=checked)
     reason = REASONS.get(finish_word(word), "stop")
     if reason == "stop" and stopped_by is not None:
-        return AnswerEnd("stop_sequence", word, stopped_by)
-    return AnswerEnd(reason, word)
+        return AnswerEnd("stop_sequence", word, stopped_by, moderation=checked)
+    return AnswerEnd(reason, word, moderation=checked)
 
 
 LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
@@ -105,6 +107,7 @@ class ChatReader:
         self._usage: Usage | None = None
         self._finish = ""
         self._stopped_by: str | None = None
+        self._moderation: Any = None
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -140,6 +143,8 @@ class ChatReader:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
             self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
+        if chunk.moderation is not None:
+            self._moderation = chunk.moderation
         for choice in check_length(chunk.choices or (), "choices"):
             if choice.index in (0, None):
                 if self._stage is WAITING:
@@ -171,7 +176,7 @@ class ChatReader:
         if self._usage is not None:
             out.append(self._usage)
         self._stage = ENDED
-        out.append(read_end(self._finish, self._stopped_by, bool(self._answer.tools)))
+        out.append(read_end(self._finish, self._stopped_by, bool(self._answer.tools), self._moderation))
         return out
 
     def _fail(self, error: ErrorInfo) -> Sequence[Event]:

@@ -15,6 +15,7 @@ from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, new_id
+from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
 from streams import sse
 from streams.events import (
@@ -293,6 +294,8 @@ class ChatWriter:
         yield self._write_delta({name: value for name, value in extras.items() if value})
         finish = sse.dump(_finish_reason(end, self._tools, self._tools.has_calls))
         yield self._prefix + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
+        if (moderation := moderation_for_chat(end.moderation)) is not None:
+            yield self._head + b'],"moderation":' + sse.dump(moderation) + b"}\n\n"
         if self._include_usage:
             usage = self._usage or estimate_usage(self._input_estimate, self._content_length + self._other_length)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
@@ -332,7 +335,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "logprobs": _logprobs_object(tokens) if tokens else None,
         "finish_reason": _finish_reason(answer.end, tools, answer.calls_tools),
     }
-    whole = {
+    whole: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
         "object": "chat.completion",
         "created": reply.created,
@@ -342,6 +345,8 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
             answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
         ),
     }
+    if (moderation := moderation_for_chat(answer.end.moderation)) is not None:
+        whole["moderation"] = moderation
     return msgspec.json.encode(whole)
 
 

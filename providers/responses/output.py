@@ -147,7 +147,10 @@ class ResponseTemplate:
         (OpenCode) or fail.
         """
         status, word = final_status(end)
-        return self.response(status, output, usage or Usage(), incomplete=word)
+        response = self.response(status, output, usage or Usage(), incomplete=word)
+        if end.moderation is not None:
+            response["moderation"] = end.moderation
+        return response
 
     def failed_response(self, error: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
         """Return the response object of an answer that broke off."""

@@ -142,8 +142,15 @@ class ResponsesReader:
     def _answer_end(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":
             word = as_string(as_object(response.get("incomplete_details")).get("reason"))
-            return AnswerEnd(REASON_OF_INCOMPLETE.get(word, "length"), word or status)
-        return AnswerEnd("tool_calls" if self._answer.call_ids else "stop", status)
+            reason = REASON_OF_INCOMPLETE.get(word, "length")
+            return AnswerEnd(reason, word or status, moderation=_moderation(response))
+        reason = "tool_calls" if self._answer.call_ids else "stop"
+        return AnswerEnd(reason, status, moderation=_moderation(response))
+
+
+def _moderation(response: Json) -> Json | None:
+    found = response.get("moderation")
+    return found if isinstance(found, dict) else None
 
 
 _STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
