@@ -19,6 +19,11 @@ UNFOLDED = 4 * 2**20
 """Bytes to which any body may decompress: a million tokens, the longest context of models, possibly of repeated
 text."""
 
+MEMBERS = 10_000
+"""The most gzip members of a body: each takes some microseconds, even if it is empty."""
+
+PIECE = 16 * 1024  # compressed bytes: at the end of each member, the rest of a piece is copied
+
 ZSTD_WINDOW_LOG = 23  # 8 MiB, the limit of RFC 9659 for HTTP: a frame may request much more memory than it fills
 
 
@@ -60,7 +65,25 @@ def decompress(body: bytes, coding: str, limit: int) -> bytes:
 
 
 def _gzip(body: bytes, limit: int) -> bytes:
-    return _inflate(body, 16 + zlib.MAX_WBITS, limit)
+    """Decode gzip of one or several members (RFC 1952, section 2.2). Claude Code can compress a body in blocks."""
+    parts: list[bytes] = []
+    start = size = 0
+    for _ in range(MEMBERS):
+        decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        while not decoder.eof:
+            if not (piece := body[start : start + PIECE]):
+                raise ValueError
+            try:
+                parts.append(decoder.decompress(piece, limit + 1 - size))
+            except zlib.error as error:
+                raise ValueError from error
+            size += len(parts[-1])
+            if size > limit:
+                raise _Bomb
+            start += len(piece) - len(decoder.unused_data)
+        if start == len(body):
+            return b"".join(parts)
+    raise ValueError
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
@@ -81,7 +104,7 @@ def _inflate(body: bytes, window: int, limit: int) -> bytes:
 def _whole(data: bytes, decoder: Any, limit: int) -> bytes:
     if len(data) > limit:
         raise _Bomb
-    # Only one member: a million empty ones would take minutes, and no client sends two.
+    # Only one frame: a million empty ones would take minutes, and no client sends two.
     if not decoder.eof or decoder.unused_data:
         raise ValueError
     return data

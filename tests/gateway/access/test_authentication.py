@@ -432,7 +432,8 @@ def test_compressed_bodies_are_decompressed_unchanged(packer, data):
 def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
     coding, pack = PACKERS[packer]
     whole = pack(b'{"model": "m", "messages": []}')
-    for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole):
+    twice = [] if "gzip" in coding else [whole + whole]  # gzip may have several members
+    for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", *twice):
         with pytest.raises(GatewayError) as caught:
             decompress(damaged, coding, 1000)
         assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")

@@ -7,8 +7,10 @@ import tracemalloc
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.request.decompress import DECODERS, RATIO, UNFOLDED, decompress
+from gateway.request.decompress import DECODERS, MEMBERS, PIECE, RATIO, UNFOLDED, decompress
 from streams.errors import GatewayError
 
 LIMIT = 64 * 2**20
@@ -52,3 +54,39 @@ def test_the_error_names_the_body_limit_if_it_is_the_smaller_one():
     body = gzip.compress(random.Random(1).randbytes(2**20))
     with pytest.raises(GatewayError, match="the decompressed request body is larger than the limit of 1000 bytes"):
         decompress(body, "gzip", 1000)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.integers(0, 2 * PIECE))
+def test_a_body_may_have_several_gzip_members(parts, size):
+    """Claude Code sends them with CLAUDE_CODE_GZIP_REQUEST_BODY_BLOCKS; RFC 1952, section 2.2."""
+    parts = [*parts, random.Random(size).randbytes(size)]
+    assert decompress(b"".join(map(gzip.compress, parts)), "gzip", LIMIT) == b"".join(parts)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_all_members_together_are_limited(members):
+    body = gzip.compress(random.Random(1).randbytes(1200 // members)) * members
+    assert len(decompress(body, "gzip", 1200)) == 1200
+    with pytest.raises(GatewayError, match="larger than the limit of 1199 bytes") as refused:
+        decompress(body, "gzip", 1199)
+    assert refused.value.info.status == 413
+
+
+def test_many_bombs_in_a_row_are_one_bomb():
+    body = gzip.compress(bytes(2**20)) * 16
+    with pytest.raises(GatewayError, match="more than 100 times larger"):
+        decompress(body, "gzip", LIMIT)
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"x" * 40, gzip.compress(b"two")[:-1], gzip.compress(b"two")[:12]])
+def test_a_damaged_later_member_is_a_mistake(rest):
+    with pytest.raises(GatewayError, match="not valid gzip") as refused:
+        decompress(gzip.compress(b"one") + rest, "gzip", LIMIT)
+    assert refused.value.info.status == 400
+
+
+def test_a_million_empty_members_are_refused_early():
+    body = gzip.compress(b"")
+    assert decompress(body * MEMBERS, "gzip", LIMIT) == b""
+    with pytest.raises(GatewayError, match="not valid gzip"):
+        decompress(body * (MEMBERS + 1), "gzip", LIMIT)
