@@ -74,6 +74,7 @@ def anthropic_model(model: Model, description: Description | None, created: int,
         "type": "model",
         "id": model.id,
         "display_name": model.id,
+        "description": f"{model.id}, from {model.owned_by}",  # Claude Code's model picker shows it
         "created_at": at,
         "lifecycle": "active",
         "deprecated_at": None,

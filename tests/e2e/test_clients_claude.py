@@ -286,7 +286,7 @@ def test_its_picker_gets_every_model_at_once_and_aliases_for_those_of_others(gat
     assert {"claude-via-gpt", "anthropic-local", "messages"} <= set(ids)
     assert (reply.json["has_more"], reply.json["first_id"], reply.json["last_id"]) == (False, ids[0], ids[-1])
     for entry in reply.json["data"]:
-        assert set(entry) >= {"type", "id", "display_name", "created_at"}
+        assert set(entry) >= {"type", "id", "display_name", "description", "created_at"}
         assert entry["lifecycle"] == "active"
 
 

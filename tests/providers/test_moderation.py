@@ -34,7 +34,7 @@ def events_with(moderation: Any) -> list[Event]:
     return [AnswerStart("a", "m"), TextDelta(0, "Hello"), BlockEnd(0), Usage(input=3, output=1), end]
 
 
-def written(api: str, moderation: Any, *, stream: bool) -> bytes:
+def write_body(api: str, moderation: Any, *, stream: bool) -> bytes:
     codec, events = CODECS[api], events_with(moderation)
     if not stream:
         return codec.write_answer(fold(events), reply_for(api))
@@ -63,10 +63,10 @@ def typed_moderation(api: str, body: bytes, *, stream: bool) -> Any:
     ids=["results", "an error"],
 )
 def test_moderation_reaches_the_other_api(source, client, moderation, stream):
-    provided = written(source, moderation, stream=stream)
+    provided = write_body(source, moderation, stream=stream)
     end = read_either(CODECS[source], provided)[-1]
     assert isinstance(end, AnswerEnd)
-    body = written(client, end.moderation, stream=stream)
+    body = write_body(client, end.moderation, stream=stream)
     assert end.moderation == moderation
     found = typed_moderation(client, body, stream=stream)
     expected = moderation if client == "responses" else {side: chat_form(one) for side, one in moderation.items()}
@@ -80,7 +80,7 @@ def chat_form(side: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("api", list(CODECS))
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_without_moderation_has_no_such_member(api, stream):
-    assert b"moderation" not in written(api, None, stream=stream)
+    assert b"moderation" not in write_body(api, None, stream=stream)
 
 
 def test_of_several_results_the_flagged_one_is_reported():
@@ -94,10 +94,10 @@ def test_of_several_results_the_flagged_one_is_reported():
 @pytest.mark.parametrize("value", [1, "x", [], {}, {"input": 3}, {"input": {"results": 1}}, {"output": None}])
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_malformed_results_break_no_answer(api, value):
-    provided = json.loads(written(api, None, stream=False))
+    provided = json.loads(write_body(api, None, stream=False))
     events = CODECS[api].read_answer(json.dumps(provided | {"moderation": value}).encode())
     end = events[-1]
     assert isinstance(end, AnswerEnd)
     for client in CODECS:
         for stream in (False, True):
-            assert b"Hello" in written(client, end.moderation, stream=stream)
+            assert b"Hello" in write_body(client, end.moderation, stream=stream)
