@@ -388,9 +388,9 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     It accepts every model name and needs no key. To use it in a config, set base_url: http://127.0.0.1:51001/v1.
     Any path before /v1 works too, such as http://127.0.0.1:51001/second/v1: it makes several providers of one stand-in.
 
-    It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once, if a read-only tool
-    is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always fails,
-    fault/quota-2 fails twice, then answers the third request, and so on. Models named cache/…, such as
+    It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once for each question, if a
+    read-only tool is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always
+    fails, fault/quota-2 fails twice, then answers the third request, and so on. Models named cache/…, such as
     cache/anthropic, have a prompt cache and report how much of each prompt it serves.
     """
     if faults:

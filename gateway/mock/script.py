@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.mock import words
 from gateway.mock.filling import NoMatchingValue, fill
-from gateway.mock.tools import ToolPick, available_tools, choose
+from gateway.mock.tools import ToolPick, available_tools, choose, current_parts
 from providers.neutral.codec import new_id
 from providers.neutral.request import Format, Request, ToolCallPart, ToolResultPart
 from streams.errors import GatewayError
@@ -79,7 +79,7 @@ def _answer_text(request: Request) -> str:
     if (
         mode == "auto"
         and tools
-        and not any(isinstance(part, ToolResultPart) for message in request.messages for part in message.parts)
+        and not any(isinstance(part, ToolResultPart) for part in current_parts(request))
     ):
         return words.NOT_CALLED.format(said=said, tools=words.names([tool.name for tool in tools]))
     return words.ANSWER.format(said=said)

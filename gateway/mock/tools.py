@@ -9,7 +9,7 @@ import attrs
 
 from gateway.mock.filling import NoMatchingValue, fill
 from gateway.mock.words import GREETING, example_text, last_word, split_words
-from providers.neutral.request import Request, Tool, ToolCallPart, ToolResultPart
+from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolResultPart
 
 AVOIDED_WORDS: Final = frozenset((
     # They start other agents.
@@ -82,7 +82,7 @@ def choose(request: Request) -> ToolPick | None:
         return None
     if mode == "tool":
         return _first_possible_call(tools, request, forced=True)
-    called = {part.name for message in request.messages for part in message.parts if isinstance(part, ToolCallPart)}
+    called = {part.name for part in current_parts(request) if isinstance(part, ToolCallPart)}
     fresh = [tool for tool in tools if tool.name not in called]
     looking = [] if _has_called_tool(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
@@ -104,14 +104,23 @@ def available_tools(request: Request) -> tuple[str, list[Tool]]:
 
 
 def _has_called_tool(request: Request, mode: str) -> bool:
-    """Return whether a tool was called before, for any question, so that it is not called endlessly.
+    """Return whether a tool was called since the last answer, so that it is not called endlessly.
 
     A program may add its own text after the result, and one that requires calls may send results as the user's text."""
     if mode == "required" and any(message.role == "assistant" for message in request.messages):
         return True
-    return any(
-        isinstance(part, ToolCallPart | ToolResultPart) for message in request.messages for part in message.parts
-    )
+    return any(isinstance(part, ToolCallPart | ToolResultPart) for part in current_parts(request))
+
+
+def current_parts(request: Request) -> list[Part]:
+    """Return the parts of the messages after the last answer: an assistant message without a call."""
+    found: list[Part] = []
+    for message in reversed(request.messages):
+        has_call = any(isinstance(part, ToolCallPart) for part in message.parts)
+        if message.role == "assistant" and message.parts and not has_call:
+            break
+        found.extend(message.parts)
+    return found
 
 
 # Selection
