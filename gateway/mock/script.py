@@ -76,11 +76,7 @@ def _answer_text(request: Request) -> str:
         input = words.shorten(asked.input)
         return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.result_sentence(result))
     mode, tools = available_tools(request)
-    if (
-        mode == "auto"
-        and tools
-        and not any(isinstance(part, ToolResultPart) for part in current_parts(request))
-    ):
+    if mode == "auto" and tools and not any(isinstance(part, ToolResultPart) for part in current_parts(request)):
         return words.NOT_CALLED.format(said=said, tools=words.names([tool.name for tool in tools]))
     return words.ANSWER.format(said=said)
 

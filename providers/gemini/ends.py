@@ -6,6 +6,7 @@ Source: ``Candidate.FinishReason`` and ``PromptFeedback.BlockReason`` of the Gem
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from providers.neutral.codec import corrected_reason
 from streams.events import AnswerEnd, ErrorInfo, FailureReason, Reason
 
 REASONS: Final[Mapping[str, Reason]] = {
@@ -60,13 +61,15 @@ def finish_reason(value: Any) -> str | None:
 CONTINUED: Final = "CONTINUATION"
 
 
-def answer_end(word: str, is_continued: bool = False) -> AnswerEnd:
-    """Return the end of an answer for the reason ``word``.
+def answer_end(word: str, is_continued: bool = False, has_calls: bool = False) -> AnswerEnd:
+    """Return the end of an answer for the reason ``word``. An answer with calls has no word of its own for its end.
 
     ``is_continued`` means that a token was sent which continues the answer, so that it is incomplete whatever the
     reason.
     """
-    return AnswerEnd("length" if is_continued else REASONS.get(word, "stop"), word)
+    if is_continued:
+        return AnswerEnd("length", word)
+    return AnswerEnd(corrected_reason(REASONS.get(word, "stop"), has_calls), word)
 
 
 def blocked_end(word: str, message: str) -> AnswerEnd:

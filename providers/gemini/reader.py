@@ -99,7 +99,9 @@ class ChunkReader:
         """Return the events for the end of the body."""
         if self._failed is not None:
             return self.failure_events(self._failed)
-        end = answer_end(self._reason, self._is_continued) if self._reason is not None else self._blocked_end
+        end = self._blocked_end
+        if self._reason is not None:
+            end = answer_end(self._reason, self._is_continued, bool(self._answer.call_ids))
         if end is None:
             return self.failure_events(EARLY)
         return [*self._answer.end_block(), *self._usage_events(), end]

@@ -93,7 +93,7 @@ class Losses:
 
     @property
     def row(self) -> str:
-        lost, changed = (", ".join(f"`{path}`" for path in paths) for paths in (self.dropped, self.adapted))
+        lost, changed = (", ".join(f"`{path}`" for path in found) for found in (self.dropped, self.adapted))
         outcome = f"**{self.trouble}**" if self.trouble else f"{self.requests} requests, {self.tools} tool calls"
         title = PROGRAMS[self.program].title
         return f"| {title} | {TITLES[self.api]} | {outcome} | {lost or 'nothing'} | {changed or 'nothing'} |"
@@ -119,18 +119,21 @@ def losses_of(name: str, api: str) -> Losses:
     with running_command("mock", "--port", "0", "--pace", "0") as mock:
         port = free_port()
         entry = provider(f"vllm/{MODEL}", base_of(CODECS[api].wire, mock.url), [api])
-        with running(config([entry], port), port) as gateway, tempfile.TemporaryDirectory(
-            ignore_cleanup_errors=True
-        ) as folder:
-            place = Place(gateway.url, MODEL, Path(folder), "stream")
-            place.work.mkdir()
-            (place.work / "words.txt").write_text("alpha\nbeta\n")
-            try:
-                PROGRAMS[name].talk(place)
-                trouble = ""
-            except Failed as failed:
-                trouble = str(failed)
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with running(config([entry], port), port) as gateway, folder as home:
+            trouble = hold_talk(PROGRAMS[name], Place(gateway.url, MODEL, Path(home), "stream"))
             return read_losses(name, api, exchanges_in(gateway.log), trouble)
+
+
+def hold_talk(program: Program, place: Place) -> str:
+    """Return what failed, or an empty text."""
+    place.work.mkdir()
+    (place.work / "words.txt").write_text("alpha\nbeta\n")
+    try:
+        program.talk(place)
+    except Failed as failed:
+        return str(failed)
+    return ""
 
 
 def base_of(wire: WireApi, url: str) -> str:

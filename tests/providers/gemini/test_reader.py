@@ -61,7 +61,7 @@ def test_the_signature_of_a_call_precedes_it_with_its_id():
     events = read_chunks(candidate(call("f", {"x": 1}, "c1", "sig"), call("g", id="c2"), **STOP))
     assert events[1:] == [
         *state(0, part="functionCall", id="c1", signature="sig"), *call_events(1, '{"x":1}', id="c1"),
-        *call_events(2, "{}", id="c2", name="g"), AnswerEnd("stop", "STOP"),
+        *call_events(2, "{}", id="c2", name="g"), AnswerEnd("tool_calls", "STOP"),
     ]  # fmt: skip
 
 
