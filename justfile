@@ -57,6 +57,10 @@ clients *ARGS:
 endpoint-clients:
     .venv/bin/python tests/clients/endpoints.py
 
+# list what coding agents lose in ten turns with providers of each API, e.g. `just client-losses --table docs/clients.md`
+client-losses *ARGS:
+    .venv/bin/python tests/clients/losses.py {{ARGS}}
+
 # test every model tier of Claude Code and Codex, with variables, `connect`, and the files that it writes
 tiers:
     .venv/bin/python tests/clients/tiers.py

@@ -1,4 +1,4 @@
-"""What Claude Code, Codex and Gemini CLI lose on the way to providers of each API, for docs/clients.md.
+"""The losses of Claude Code, Codex and Gemini CLI on the way to providers of each API, for docs/clients.md.
 
 ``python tests/clients/losses.py`` drives each program through ten turns of one conversation, each with tools, in front
 of the stand-in provider. It prints the parts of requests that a provider does not get, or gets in another form, as the
