@@ -222,14 +222,14 @@ step.add_command(try_steps, "test")
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path | None, partial: bool) -> None:
-    """Convert FILE, the config of a LiteLLM proxy, and print the result.
+    """Convert FILE, the config of LiteLLM, Bifrost, Portkey or agentgateway, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
     be converted is an error, because requests for it might reach another provider; --partial accepts that.
 
     --keys imports the hashes of keys, so clients keep their keys.
 
-    The guardrails in a file of Portkey or Bifrost become the section `steps`; the rest of such a file is lost.
+    The guardrails in a file of Portkey or Bifrost become the section `steps`.
 
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.

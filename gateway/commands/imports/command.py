@@ -12,10 +12,14 @@ import click
 import yaml
 
 from configfile import document
-from gateway.commands.imports.foreign_guards import ForeignGuards, read_foreign_guards
+from gateway.commands.imports.agentgateway import read_agentgateway
+from gateway.commands.imports.bifrost import is_bifrost, read_bifrost
+from gateway.commands.imports.foreign_guards import NO_MODELS, ForeignGuards, read_foreign_guards
+from gateway.commands.imports.foreign_models import ForeignModels, convert_models
 from gateway.commands.imports.litellm import Clients, imported
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import SERIOUS, Group
+from gateway.commands.imports.portkey import is_portkey, read_portkey
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
 from gateway.config.loading import ConfigError, from_mapping
@@ -38,9 +42,13 @@ def run(
         return WRONG
     try:
         content, duplicates = read_with_includes(file)
-        if (guards := read_foreign_guards(content)) is not None:
+        foreign, guards = _read_foreign(content), read_foreign_guards(content)
+        if guards is not None and (foreign is None or not foreign.items):
             return _write_steps(guards, file, write)
-        result = imported(content, None if keys is None else _read_clients(keys, teams))
+        if foreign is not None:
+            result = convert_models(foreign if guards is None else _with_steps(foreign, guards))
+        else:
+            result = imported(content, None if keys is None else _read_clients(keys, teams))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.remarks.append(result.leave_out(f"an earlier {place}", (Group.TRIFLES, why)))
@@ -60,6 +68,22 @@ def run(
     for line in summary(result):
         say(line)
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
+
+
+def _read_foreign(content: Any) -> ForeignModels | None:
+    """Return the parts of a file of Bifrost, Portkey or agentgateway, ``None`` for other files."""
+    if not isinstance(content, dict) or "model_list" in content:
+        return None
+    if is_bifrost(content):
+        return read_bifrost(content)
+    return read_agentgateway(content) or (read_portkey(content) if is_portkey(content) else None)
+
+
+def _with_steps(foreign: ForeignModels, guards: ForeignGuards) -> ForeignModels:
+    """Return ``foreign`` with the steps and losses of its guardrails."""
+    foreign.steps += guards.steps
+    foreign.losses += [loss for loss in guards.losses if loss.why != NO_MODELS]
+    return foreign
 
 
 def read_with_includes(file: Path) -> tuple[Any, list[str]]:

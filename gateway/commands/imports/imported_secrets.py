@@ -25,13 +25,21 @@ _SECRET: Final = re.compile(
 
 def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
     """Return remarks, and the variable with ``key``, or ``default`` without one."""
+    if is_file(key):
+        variable = _variable(f"{name} API key")
+        return [f"set the variable {variable}_FILE to {key['file']}"], f"${variable}"
     if isinstance(key, str) and key.startswith(ENVIRONMENT):
         return [], text_of(key)
     if isinstance(key, str) and key.lower() in NO_KEYS:
         return [], None
     if not key:
         return [], None if default is None else f"${default}"
-    return _replace_secret(f"{name} API key", "the key is in LiteLLM's file")
+    return _replace_secret(f"{name} API key", "the key is in the old file")
+
+
+def is_file(key: Any) -> bool:
+    """Return whether ``key`` is in a file of its own: ``{file: PATH}``."""
+    return isinstance(key, dict) and isinstance(key.get("file"), str)
 
 
 def secret_of(name: str, what: str, value: Any) -> tuple[list[str], str | None]:
@@ -39,13 +47,18 @@ def secret_of(name: str, what: str, value: Any) -> tuple[list[str], str | None]:
     text = text_of(value)
     if text is None or (text.startswith("$") and not text.startswith("$$")):
         return [], text
-    return _replace_secret(f"{name} {what}", f"{what} is in LiteLLM's file")
+    return _replace_secret(f"{name} {what}", f"{what} is in the old file")
 
 
 def _replace_secret(title: str, why: str) -> tuple[list[str], str]:
-    variable = re.sub(r"[^A-Z0-9]+", "_", title.upper()).strip("_")
-    variable = f"{'KEY_' if variable[:1].isdigit() else ''}{variable}"
+    variable = _variable(title)
     return [f"{why}: set the variable {variable} to it"], f"${variable}"
+
+
+def _variable(title: str) -> str:
+    """Return the name of a variable for ``title``."""
+    variable = re.sub(r"[^A-Z0-9]+", "_", title.upper()).strip("_")
+    return f"{'KEY_' if variable[:1].isdigit() else ''}{variable}"
 
 
 def headers_of(name: str, given: Mapping[Any, Any]) -> tuple[list[str], dict[str, str]]:
@@ -56,7 +69,7 @@ def headers_of(name: str, given: Mapping[Any, Any]) -> tuple[list[str], dict[str
         if value.startswith("$") and not value.startswith("$$"):
             found[header] = value
         elif _CREDENTIAL.search(header) or _SECRET.fullmatch(value):
-            more, found[header] = _replace_secret(f"{name} {header}", f"the header {header} is in LiteLLM's file")
+            more, found[header] = _replace_secret(f"{name} {header}", f"the header {header} is in the old file")
             notes += more
         else:
             found[header] = value

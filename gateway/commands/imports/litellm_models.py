@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imports.imported_secrets import headers_of
+from gateway.commands.imports.imported_secrets import headers_of, is_file
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
@@ -365,7 +365,7 @@ def _unreadable_params(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[G
         if not is_switched_off(params.get(param)) and limit not in limits:
             yield param, NO_WHOLE_NUMBER
     for param in _TEXTS:
-        if not is_switched_off(params.get(param)) and text_of(params[param]) is None:
+        if not (is_switched_off(params.get(param)) or is_file(params[param])) and text_of(params[param]) is None:
             yield param, (Group.NAMES, "it is not a text")
     for param in _NUMBERS:
         if not is_switched_off(params.get(param)) and number_of(params[param]) is None:

@@ -282,9 +282,7 @@ def _vertex(name: str, rest: str, params: Mapping[str, Any], type: ModelType) ->
     elif credentials:
         variable = re.sub(r"[^A-Z0-9]+", "_", f"{name} CREDENTIALS FILE".upper()).strip("_")
         place.members["sign_in"] = {"type": "google", "credentials_file": f"${variable}"}
-        place.notes.append(
-            f"vertex_credentials are in LiteLLM's file: write them to a file, and its path to {variable}"
-        )
+        place.notes.append(f"vertex_credentials are in the old file: write them to a file, and its path to {variable}")
     else:
         place.members["sign_in"] = "google"
     kinds = ("project", "location", "credentials")

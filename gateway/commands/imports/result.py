@@ -17,10 +17,15 @@ from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
-PORT = 4000  # LiteLLM's
+PORT: Final = 4000
+"""LiteLLM's port."""
 NO_KEYS_WARNING: Final = (
     "The file has no master_key, so every client that can connect may use the gateway. If you set LITELLM_MASTER_KEY "
     "for LiteLLM, add that key to client_keys."
+)
+NO_CLIENTS_WARNING: Final = (
+    "The file has no client keys, so every client that can connect may use the gateway. To prevent that, write "
+    "client_keys."
 )
 
 _SHOWN = 6  # losses of a group in the summary
@@ -59,6 +64,8 @@ class Deployment:
 class Result:
     """The sections of the new file, and the lost settings of the old one."""
 
+    gateway: str = "LiteLLM"
+    port: int = PORT
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
     """The deployments by the name that clients use, without patterns."""
@@ -101,6 +108,11 @@ class Result:
     @property
     def lost(self) -> int:
         return len(self.losses)
+
+    @property
+    def no_keys_warning(self) -> str:
+        """The warning for a file without client keys."""
+        return NO_KEYS_WARNING if self.gateway == "LiteLLM" else NO_CLIENTS_WARNING
 
     @property
     def names(self) -> set[str]:
@@ -186,8 +198,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield f"version: {VERSION}"
     yield ""
     yield "listeners:"
-    yield f"  # {PORT} is LiteLLM's port. LiteLLM listens on all addresses; for that, set `address: 0.0.0.0`"
-    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
+    yield f"  # {result.port} is the old port. To listen on all addresses, as {result.gateway} does: `address: 0.0.0.0`"
+    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {result.port}}}"
     yield ""
     yield from _provider_lines(result)
     yield "model_providers:"
@@ -228,7 +240,7 @@ def _provider_lines(result: Result) -> Iterator[str]:
 
 def _name_lines(result: Result) -> Iterator[str]:
     refused = {"refused": result.refused_names} if result.refused_names else {}
-    yield from ("", "# As in LiteLLM, clients may request only the names in this file")
+    yield from ("", f"# As in {result.gateway}, clients may request only the names in this file")
     yield f"model_names: {as_yaml({'exact': True, **refused})}"
 
 
@@ -240,7 +252,7 @@ def _client_lines(result: Result) -> Iterator[str]:
         yield from ("", "client_keys:")
         yield from (f"  - {as_yaml(key)}" for key in result.client_keys)
     else:
-        yield from ("", f"# {NO_KEYS_WARNING}")
+        yield from ("", f"# {result.no_keys_warning}")
 
 
 def _step_lines(result: Result) -> Iterator[str]:
@@ -289,7 +301,7 @@ def summary(result: Result) -> Iterator[str]:
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:
-        yield NO_KEYS_WARNING
+        yield result.no_keys_warning
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
     if result.losses:

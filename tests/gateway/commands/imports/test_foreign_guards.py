@@ -111,7 +111,7 @@ def test_the_command_writes_the_section_and_exits_with_3(tmp_path, capsys, conte
     assert run(file, new) == 3
     guards = read_foreign_guards(content)
     assert guards is not None
-    assert yaml.safe_load(new.read_text()) == {"steps": guards.steps}
+    assert yaml.safe_load(new.read_text())["steps"] == guards.steps
     assert all(f"# not converted: {what}" in new.read_text() for what in protection(guards))
     assert "protection" in capsys.readouterr().err
 

@@ -1,0 +1,280 @@
+"""Files of agentgateway, Bifrost and Portkey: their models, routes and keys.
+
+The formats: https://agentgateway.dev/docs, https://docs.getbifrost.ai/deployment-guides/config-json and
+https://portkey.ai/docs/api-reference/config-object"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.commands.imports.agentgateway import read_agentgateway
+from gateway.commands.imports.bifrost import read_bifrost
+from gateway.commands.imports.foreign_models import convert_models
+from gateway.commands.imports.portkey import read_portkey
+from gateway.config.loading import ConfigError, from_mapping
+from tests.support.command_line import invoke
+from tests.support.examples import examples
+from tests.support.litellm_files import file_text
+
+DIGEST: Final = "00112233445566778899aabbccddeeff" * 2
+
+AGENTGATEWAY: Final[dict[str, Any]] = {
+    "llm": {
+        "port": 4100,
+        "policies": {
+            "apiKey": {
+                "keys": [
+                    {"key": "$DEV_KEY", "metadata": {"user": "dev"}, "allowedModels": ["small", "pool"]},
+                    {"keyHash": f"sha256:{DIGEST}", "budgets": [{"unit": "USD"}]},
+                    {"key": "hush-hush", "metadata": {"user": "odd"}, "allowedModels": {"pattern": "x"}},
+                ]
+            },
+            "localRateLimit": [{"maxTokens": 10, "fillInterval": "1s"}],
+        },
+        "providers": [
+            {"name": "shared", "provider": "openAI", "params": {"apiKey": "$S", "baseUrl": "http://vllm:8000/v1"}}
+        ],
+        "models": [
+            {"name": "small", "provider": "openAI",
+             "params": {"model": "gpt-4o-mini", "apiKey": {"file": "/run/openai"}}},
+            {"name": "claude", "provider": "anthropic", "health": {"eviction": {"duration": "30s"}},
+             "params": {"model": "claude-x", "apiKey": "hush-hush", "baseUrl": "https://anthropic.internal/v1"}},
+            {"name": "local", "provider": {"reference": "shared"}, "params": {"model": "llama"}},
+            {"name": "anthropic/*", "provider": "anthropic", "params": {"apiKey": "$A"}, "visibility": "internal",
+             "transformation": {"model": 'llmRequest.model.stripPrefix("anthropic/")'}},
+            {"name": "deployed", "provider": "azure",
+             "params": {"model": "d", "azureResourceName": "res", "azureApiVersion": "v1"}},
+            {"name": "nova", "provider": "bedrock",
+             "params": {"model": "amazon.nova-micro-v1:0", "awsRegion": "us-east-1"}},
+            {"name": "gem", "provider": "vertex",
+             "params": {"model": "gemini-2.5-flash", "vertexProject": "$P", "vertexRegion": "global"}},
+            {"name": "anthropic/eng", "provider": "openAI", "matches": [{"headers": [{"name": "x-org"}]}]},
+        ],
+        "virtualModels": [
+            {"name": "pool", "routing": {"weighted": {"targets": [
+                {"model": "small", "weight": 60}, {"model": "anthropic/haiku", "weight": 40}]}}},
+            {"name": "safe", "routing": {"failover": {"targets": [
+                {"model": "gem", "priority": 1}, {"model": "small", "priority": 0},
+                {"model": "claude", "priority": 1}]}}},
+        ],
+    },
+    "mcp": {"targets": []},
+    "frontendPolicies": {"accessLog": {}},
+}  # fmt: skip
+
+BIFROST: Final[dict[str, Any]] = {
+    "providers": {
+        "openai": {
+            "keys": [
+                {"name": "a", "value": "env.OPENAI_A", "models": ["gpt-4o", "gpt-4o-mini"], "weight": 0.7},
+                {"name": "b", "value": "hush-hush", "models": ["gpt-4o"], "weight": 0.3},
+            ],
+            "network_config": {"default_request_timeout_in_seconds": 30, "max_retries": 2},
+        },
+        "anthropic": {"keys": [{"value": {"value": "", "env_var": "env.ANTHROPIC", "from_env": True}}]},
+        "azure": {
+            "keys": [
+                {"value": "env.AZ", "models": ["gpt-x"],
+                 "azure_key_config": {"endpoint": "env.AT", "api_version": "2024-10-21", "deployments": {"gpt-x": "d"}}}
+            ]
+        },
+        "bedrock": {"keys": [{"models": ["*"], "bedrock_key_config": {"region": "us-east-1", "role_arn": "env.ROLE"}}]},
+        "parasail": {"keys": [{"value": "env.PARASAIL"}]},
+    },
+    "governance": {
+        "virtual_keys": [
+            {"id": "1", "name": "dev", "value": "env.VK", "is_active": True, "rate_limit_id": "r",
+             "provider_configs": [{"provider": "openai", "allowed_models": ["gpt-4o"]}, {"provider": "anthropic"}]},
+            {"id": "2", "name": "off", "is_active": False},
+            {"id": "3", "name": "stored"},
+        ],
+        "budgets": [{"id": "b", "max_limit": 50.0, "reset_duration": "1M", "virtual_key_id": "1"}],
+        "rate_limits": [{"id": "r", "request_max_limit": 100, "request_reset_duration": "1m"}],
+    },
+    "logs_store": {"enabled": True},
+}  # fmt: skip
+
+PORTKEY: Final[dict[str, Any]] = {
+    "strategy": {"mode": "fallback"},
+    "targets": [
+        {
+            "strategy": {"mode": "loadbalance"},
+            "targets": [
+                {"provider": "openai", "api_key": "hush-hush", "weight": 0.7,
+                 "override_params": {"model": "gpt-4o", "temperature": 0}},
+                {"provider": "azure-openai", "azure_resource_name": "res", "azure_deployment_id": "d",
+                 "azure_api_version": "2024-10-21", "api_key": "hush-hush", "weight": 0.3},
+            ],
+        },
+        {"provider": "bedrock", "aws_region": "us-east-1", "aws_role_arn": "arn:aws:iam::1:role/x",
+         "override_params": {"model": "amazon.nova-micro-v1:0"}, "retry": {"attempts": 2}, "request_timeout": 1500},
+    ],
+    "cache": {"mode": "simple"},
+}  # fmt: skip
+
+
+def convert(found: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of the new file, and the lost settings."""
+    assert found is not None
+    result = convert_models(found)
+    text = file_text(result)
+    assert "hush-hush" not in text
+    content = yaml.safe_load(text)
+    from_mapping(content)
+    return content, [loss.what for loss in result.losses]
+
+
+def test_agentgateways_models_keep_their_names_providers_and_keys():
+    content, lost = convert(read_agentgateway(AGENTGATEWAY))
+    assert content["listeners"][0]["port"] == 4100
+    result = convert_models(read_agentgateway(AGENTGATEWAY))
+    assert "# set the variable SMALL_API_KEY_FILE to /run/openai" in file_text(result)
+    assert content["model_providers"] == [
+        {"model": "openai/gpt-4o-mini", "name": "small", "access_key": "$SMALL_API_KEY"},
+        {"model": "anthropic/claude-x", "name": "claude", "base_url": "https://anthropic.internal/v1",
+         "access_key": "$CLAUDE_API_KEY", "speaks": ["messages"], "circuit": {"cooldown": "30s", "longest": "30s"}},
+        {"model": "compatible/llama", "name": "local", "base_url": "http://vllm:8000/v1", "access_key": "$S"},
+        {"model": "anthropic/*", "access_key": "$A", "speaks": ["messages"]},
+        {"model": "azure_openai/d", "name": "deployed", "base_url": "https://res.openai.azure.com/openai/v1",
+         "access_key": "$AZURE_API_KEY"},
+        {"model": "amazon_bedrock/amazon.nova-micro-v1:0", "name": "nova", "speaks": ["converse"],
+         "region": "us-east-1"},
+        {"model": "vertex/gemini-2.5-flash", "name": "gem", "project": "$P", "location": "global",
+         "sign_in": "google"},
+    ]  # fmt: skip
+    assert content["model_aliases"] == {
+        "pool": {
+            "targets": [[{"target": "small", "weight": 60}, {"target": "anthropic/haiku", "weight": 40}]],
+            "balance": "weighted",
+        },
+        "safe": {"targets": ["small", ["gem", "claude"]]},
+    }
+    assert content["model_names"] == {"exact": True, "refused": ["anthropic/eng"]}
+    assert content["client_keys"] == [
+        {"name": "dev", "key": "$DEV_KEY", "models": ["small", "pool"]}, {"name": "key-2", "sha256": DIGEST},
+    ]  # fmt: skip
+    assert lost == [
+        "the model anthropic/eng", "visibility of anthropic/*", "budgets of the key key-2", "the key odd",
+        "llm.policies.localRateLimit", "mcp", "frontendPolicies",
+    ]  # fmt: skip
+
+
+def test_agentgateways_ai_backends_become_entries_without_their_paths():
+    backends = [
+        {"ai": {"name": "all", "provider": {"openAI": {}}, "policies": {"backendAuth": {"key": "$K"}}}},
+        {"ai": {"groups": [{"providers": [
+            {"name": "b", "provider": {"bedrock": {"region": "us-east-1", "model": "amazon.nova-micro-v1:0"}},
+             "policies": {"backendAuth": {"aws": {"assumeRole": {"roleArn": "arn:aws:iam::1:role/r"}}}}}]}]}},
+        {"mcp": {"targets": []}},
+    ]  # fmt: skip
+    routes = [{"backends": backends, "policies": {"jwtAuth": {}}}]
+    content, lost = convert(read_agentgateway({"binds": [{"port": 1, "listeners": [{"routes": routes}]}]}))
+    assert content["model_providers"] == [
+        {"model": "openai/*", "access_key": "$K"},
+        {"model": "amazon_bedrock/amazon.nova-micro-v1:0", "name": "amazon.nova-micro-v1:0", "speaks": ["converse"],
+         "region": "us-east-1", "sign_in": {"type": "aws", "role_arn": "arn:aws:iam::1:role/r"}},
+    ]  # fmt: skip
+    assert lost == ["jwtAuth of all", "jwtAuth of b", "a route to mcp", "the paths of binds"]
+
+
+def test_bifrosts_keys_become_entries_and_virtual_keys_become_clients():
+    content, lost = convert(read_bifrost(BIFROST))
+    limits = {"timeouts": {"first_byte": "30s", "idle": "30s"}, "retries": {"attempts": 3}}
+    assert content["model_providers"] == [
+        {"model": "openai/gpt-4o", "name": "openai/gpt-4o@a", "access_key": "$OPENAI_A", **limits},
+        {"model": "openai/gpt-4o-mini", "access_key": "$OPENAI_A", **limits},
+        {"model": "openai/gpt-4o", "name": "openai/gpt-4o@b", "access_key": "$OPENAI_GPT_4O_B_API_KEY", **limits},
+        {"model": "anthropic/*", "access_key": "$ANTHROPIC", "speaks": ["messages"]},
+        {"model": "azure_openai/d", "name": "azure/gpt-x", "base_url": "$AT?api-version=2024-10-21",
+         "access_key": "$AZ"},
+        {"model": "amazon_bedrock/*", "name": "bedrock/*", "speaks": ["converse"], "region": "us-east-1",
+         "sign_in": {"type": "aws", "role_arn": "$ROLE"}},
+    ]  # fmt: skip
+    assert content["model_aliases"]["openai/gpt-4o"] == {
+        "targets": [[{"target": "openai/gpt-4o@a", "weight": 0.7}, {"target": "openai/gpt-4o@b", "weight": 0.3}]],
+        "balance": "weighted",
+    }
+    assert content["client_keys"] == [
+        {"name": "dev", "key": "$VK", "models": ["openai/gpt-4o", "anthropic/*"], "budgets": ["50 usd/month"],
+         "ratelimits": {"requests": "100/m"}}
+    ]  # fmt: skip
+    assert content["model_names"] == {"exact": True, "refused": ["parasail/*"]}
+    assert lost == ["the provider parasail", "the key stored", "logs_store"]
+
+
+def test_portkeys_targets_become_one_name():
+    content, lost = convert(read_portkey(PORTKEY))
+    assert content["model_aliases"] == {
+        "portkey": {
+            "targets": [
+                [{"target": "openai/gpt-4o", "weight": 0.7}, {"target": "azure-openai/d", "weight": 0.3}],
+                "bedrock/amazon.nova-micro-v1:0",
+            ],
+            "balance": "weighted",
+        }
+    }
+    first, second, third = content["model_providers"]
+    assert first["request"] == {"set": {"temperature": 0}}
+    assert second["base_url"] == "https://res.openai.azure.com?api-version=2024-10-21"
+    assert third == {
+        "model": "amazon_bedrock/amazon.nova-micro-v1:0", "name": "bedrock/amazon.nova-micro-v1:0",
+        "speaks": ["converse"], "region": "us-east-1",
+        "sign_in": {"type": "aws", "role_arn": "arn:aws:iam::1:role/x"},
+        "timeouts": {"first_byte": "1.5s", "idle": "1.5s"}, "retries": {"attempts": 3},
+    }  # fmt: skip
+    assert "cache of a target (bedrock)" in lost
+    assert "the models that clients request" in lost
+
+
+def test_a_portkey_target_without_a_model_is_a_wildcard():
+    content, lost = convert(read_portkey({"provider": "groq", "api_key": "hush-hush"}))
+    assert content["model_providers"] == [{"model": "groq/*", "access_key": "$GROQ_API_KEY"}]
+    assert lost == ["the choice among the targets"]
+
+
+@pytest.mark.parametrize(("content", "lost"), [(AGENTGATEWAY, 1), (BIFROST, 1), (PORTKEY, 0)])
+def test_the_command_reads_the_files_and_never_loses_a_model_in_silence(content, lost, tmp_path: Path):
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    found = invoke("import", "old.json", cwd=tmp_path)
+    assert found.returncode == (1 if lost else 3), found.stderr
+    partial = invoke("import", "old.json", "--partial", "--write", "trigate.yaml", cwd=tmp_path)
+    assert partial.returncode == 3, partial.stderr
+    assert invoke("check", "./trigate.yaml", "--no-env", cwd=tmp_path).returncode == 0
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["openAI", "openai", "$A", "env.A", "x/*", "*", ""]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["name", "provider", "params", "model", "apiKey", "models", "keys", "value", "targets", "routing",
+             "weighted",
+             "failover", "virtual_keys", "budgets", "provider_configs", "strategy", "override_params", "ai", "routes",
+             "listeners", "backends", "policies", "openai", "reference", "weight", "health"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(ANY, ANY)
+@settings(deadline=None, max_examples=examples(150))
+def test_any_file_is_converted_or_refused(first, second):
+    files = (
+        read_agentgateway({"llm": {"models": [first, second], "virtualModels": [second]}, "binds": [first]}),
+        read_bifrost({"providers": {"openai": first}, "governance": second}),
+        read_portkey({"targets": [first], "strategy": second}),
+    )
+    for found in files:
+        assert found is not None
+        try:
+            convert(found)
+        except ConfigError:
+            continue
