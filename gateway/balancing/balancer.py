@@ -147,24 +147,26 @@ class Balancer:
 
     def record_landing(
         self, plan: Plan, target: Target, affinity: Affinity | None, outcomes: Sequence[Outcome] = ()
-    ) -> None:
+    ) -> Landing | None:
         """Pin the conversation to ``target``, whose response goes to the client after ``outcomes``.
 
-        ``plan`` is the result of ``arrange``."""
-        route = plan.route
+        ``plan`` is the result of ``arrange``. Return the last counted landing."""
+        route, landing = plan.route, None
         if affinity is None or route is None or not has_choice(plan):
-            return
+            return None
         one = next((one for one in plan.candidates if one.target is target), None)
         if one is None:
-            return
+            return None
         for number, group in groupby(plan.candidates, _GROUP):
             members = list(group)
             if len(members) > 1 and number <= one.group:
                 pinned = self._pinned_place(route, number, affinity)
                 if pinned is not None or number == one.group:
-                    self.landings[route.name, _landing(pinned, members, target, outcomes)] += 1
+                    landing = _landing(pinned, members, target, outcomes)
+                    self.landings[route.name, landing] += 1
                 if number == one.group and one.weight:
                     self._pin(route, one, affinity)
+        return landing
 
     def _pinned_place(self, route: Route, group: int, affinity: Affinity) -> bytes | None:
         """Return the identity of the member that has the conversation."""

@@ -35,6 +35,9 @@ LEAST_BODY: Final = 2_000
 """Bytes below which a request cannot miss 2,000 tokens, the least miss with a cause."""
 
 HEADER: Final = "x-trigate-prompt-cache"
+_MOVES: Final = frozenset({"out", "busy", "absent"})
+"""Landings that are reasons for another target than the one before."""
+
 _CODE: Final = "gateway.exchange.sent_prompts"
 _NOTED: Final = frozenset(("previous_response_id", "diagnostics", "prompt_cache_options"))
 """Members with which a short request matters: its prompt may be long, or the client requests a diagnosis."""
@@ -106,6 +109,7 @@ class NotedExchange:
             return ()
         tracker, followed = attempt.tracked
         try:
+            _note_move(followed, record)
             found = tracker.judge(followed, record.bill.usage) if is_whole else tracker.predict(followed)
             text = found.header
         except Exception:  # the boundary: an error in an explanation must not fail the request
@@ -143,6 +147,8 @@ class NotedExchange:
             start = record.answer_start if known.committed else None
             attempt.end = AttemptEnd(usage, known.price, None if start is None else start.id)
             if attempt.tracked is not None:
+                if known.committed:
+                    _note_move(attempt.tracked[1], record)
                 verdict, loss = attempt.settle(*attempt.tracked, attempt.end)
                 judged = attrs.evolve(known, prompt_cache=verdict, prompt_cache_loss=loss)
                 records = record.bill.attempt_records
@@ -150,6 +156,13 @@ class NotedExchange:
         if self.followed is not None and all(one.head is None for one in self.attempts):
             tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
             tracker.forget(self.followed)
+
+
+def _note_move(followed: "FollowedAttempt", record: Record) -> None:
+    """Note why a response comes from another target than the one before, if only the balancer knows that."""
+    if not followed.situation.move and record.landing in _MOVES:
+        followed.situation = attrs.evolve(followed.situation, move=record.landing)
+        followed.verdict = None
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 import msgspec
 
+from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers
@@ -94,6 +95,13 @@ def _edits(context: ExchangeContext, target_request: TargetRequest) -> tuple[str
 
 
 def _move(context: ExchangeContext, target_request: TargetRequest) -> str:
-    """Return why the attempt is at this target: the failure of the last one, or the state of the pinned member."""
-    failed = [one for one in context.record.bill.attempt_records if one.target != target_request.target.place]
-    return failed[-1].reason if failed else ""
+    """Return why the attempt is at this target: the failure of the last one, or ``out`` if the first one is; "" else.
+
+    The balancer reports other reasons when the response begins."""
+    target, plan = target_request.target, target_request.request.plan
+    failed = [one for one in context.record.bill.attempt_records if one.target != target.place]
+    if failed:
+        return failed[-1].reason
+    first = plan.first
+    is_out = first is not target and TargetConditions(context, plan).outage(first, alone=False) is not None
+    return "out" if is_out else ""

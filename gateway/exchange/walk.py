@@ -258,7 +258,8 @@ class Walk:
             assert account.answer is not None, "it has begun"
             turn.record_target(account.target, account.answer.writer)
         if (affinity := self.request.affinity) is not None:
-            self.context.service.balancer.record_landing(self.request.plan, account.target, affinity, self._outcomes)
+            balancer, plan = self.context.service.balancer, self.request.plan
+            self.context.record.landing = balancer.record_landing(plan, account.target, affinity, self._outcomes)
         self._remember_rejections(account.target)
 
     # Two concurrent attempts

@@ -154,6 +154,7 @@ class Record:
     steps: "StepsReport | None" = None  # the outcomes of the operator's steps
     requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
     content: object | None = None  # the texts for observers that want them
+    landing: str | None = None  # of the conversation's turn at the members of its route (``gateway.balancing``)
     prompt_caching: PromptCacheNotes | None = None  # of a prompt that is long enough to matter
     cache_age: int | None = None  # seconds since the provider created the cached response
 

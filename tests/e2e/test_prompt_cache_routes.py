@@ -3,6 +3,7 @@
 Without a name, the beginning of a conversation identifies it. A client that changes its first message would lose the
 cache of tools and system text, if nothing else were compared."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import gateway.exchange.readable_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_talks import long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.harness import Gateway, config, eventually, exchanges, provider
 
 CONVERSATIONS = 10
 
@@ -59,3 +60,37 @@ def test_without_the_memory_only_the_beginning_identifies_a_conversation(mock: G
             first = ask(gateway, name, "Hello")
             moved.append(ask(gateway, name, f"At {number}:00, hello", "Hi", "More") != first)
         assert any(moved)
+
+
+def talk_about(gateway: Gateway, name: str, turns: int) -> tuple[str, dict[str, Any]]:
+    """Send a turn of a conversation, and return the entry that answered, with the log line."""
+    said = [
+        {"role": ("user", "assistant")[at % 2], "content": f"Part {at} of the conversation {name}, which has no equal."}
+        for at in range(2 * turns + 1)
+    ]
+    body = {"model": "pool", "messages": [{"role": "system", "content": long_text(name)}, *said]}
+    reply = gateway.request("POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    tried = reply.headers["x-trigate-tried"].rpartition(", ")[2]
+    return tried.partition("=")[0], dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
+
+
+@pytest.mark.parametrize("targets", [[["one", "two"]], ["one", "two"]], ids=["balanced", "ordered"])
+def test_a_move_has_its_reason(mock: Gateway, targets: list[Any]):
+    """C25, C50: a member failed or is unavailable. The loss is the gateway's, although the move was right."""
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(mock_thread())
+        set_caches(other.url, models={"gpt-4o": "cache/openai"})
+        circuit = {"failures": 1, "cooldown": "60s"}
+        entries = [
+            provider("openai/gpt-4o", url + "/v1", ["chat"], f"sk-{name}", name=name, circuit=circuit)
+            for name, url in (("one", other.url), ("two", mock.url))
+        ]
+        with gateway_thread(config(entries, model_aliases={"pool": {"targets": targets}})) as gateway:
+            names = [f"moved {number} {targets}" for number in range(12)]
+            at_one = [name for name in names if talk_about(gateway, name, 0)[0] == "one"]
+            assert len(at_one) >= 2
+            stack.close()
+            (_, failed), (_, out) = (talk_about(gateway, name, 1) for name in at_one[:2])
+    assert (failed["prompt_cache_cause"], failed["prompt_cache_at"]) == ("moved", "one>two (connection)")
+    assert (out["prompt_cache_cause"], out["prompt_cache_at"]) == ("moved", "one>two (out)")
