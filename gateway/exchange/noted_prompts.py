@@ -92,7 +92,8 @@ class NotedExchange:
         from gateway.exchange.sent_prompts import sent_request
 
         sent, size = sent_request(context, target_request, self.original, sent_at)
-        prompts = await offload(size, tracker.read, sent)
+        known = tracker.recognize(sent)
+        prompts = await offload(size - (known.size if known else 0), tracker.read, sent, known)
         if prompts is None:
             return None
         if self.followed is None:

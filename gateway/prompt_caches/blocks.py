@@ -19,7 +19,7 @@ from gateway.prompt_caches.items import (
     split_parts,
     without_marks,
 )
-from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
 from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
@@ -49,6 +49,10 @@ _NO_ROW: Final = CachingRow()
 _NOTHING: Final = PackedBlocks()
 
 
+_Found: TypeAlias = tuple[str, memoryview]
+"""The path of a member, and its JSON."""
+
+
 def read_prompt(
     api: Api,
     body: bytes | Mapping[str, msgspec.Raw],
@@ -57,24 +61,54 @@ def read_prompt(
     *,
     headers: Mapping[str, str] | None = None,
     memo: BlockMemo | None = None,
+    known: "KnownParts | None" = None,
 ) -> PromptDigest | None:
     """Return the prompt in a request's ``body``, its bytes or its top-level members, or ``None`` if it has none.
 
     ``key`` are 32 random bytes, the key of all digests; the workers of a machine share it. ``row`` decides which
     members are in ``PromptDigest.settings``, and which parts are ignored. ``headers`` (lower case) are those of the
-    request as sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed."""
+    request as sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed. ``known`` are
+    the parts that ``recognize`` has found in it."""
     layout = LAYOUTS.get(api)
     if layout is None:
         return None
     try:
         members = OBJECT.decode(body) if isinstance(body, bytes) else body
-        return _PromptReader(api, layout, row or _NO_ROW, key, memo).read(members, headers or {})
+        return _PromptReader(api, layout, row or _NO_ROW, key, memo, known or _UNKNOWN).read(members, headers or {})
     except UNDECODABLE:
         return None
 
 
-_Found: TypeAlias = tuple[str, memoryview]
-"""The path of a member, and its JSON."""
+@attrs.frozen(repr=False, eq=False)
+class KnownParts:
+    """The parts of a request that were read before, and their bytes in the request."""
+
+    tools: PackedBlocks | None = None
+    system: PackedBlocks | None = None
+    history: KnownPart[object] | None = None
+    size: int = 0
+
+
+def recognize(
+    api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow | None, memo: BlockMemo, most: int
+) -> KnownParts:
+    """Return the parts of a request that ``memo`` knows, which takes a hash of at most ``most`` bytes of each."""
+    layout = LAYOUTS.get(api)
+    if layout is None:
+        return _UNKNOWN
+    reader = _PromptReader(api, layout, row or _NO_ROW, b"", memo, _UNKNOWN)
+    sections: tuple[Section, Section] = ("tools", "system")
+    found = [(name, reader.find(name, members)) for name in sections]
+    (tools, tool_size), (system, system_size) = (
+        (reader.recognize(name, one), len(one[1])) if len(one[1]) <= most else (None, 0) for name, one in found
+    )
+    where, raw = reader.find("history", members)
+    history = memo.longest_part(f"{api}:{where}", raw, most)
+    size = (tool_size if tools else 0) + (system_size if system else 0) + (history.length if history else 0)
+    return KnownParts(tools, system, history, size)
+
+
+_UNKNOWN: Final = KnownParts()
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -86,13 +120,29 @@ class _PromptReader:
     row: CachingRow
     key: bytes
     memo: BlockMemo | None
+    known: KnownParts
+
+    def find(self, section: Section, members: Mapping[str, msgspec.Raw]) -> _Found:
+        """Return the list of a section."""
+        if section == "tools":
+            return _find(members, self.layout.tools)
+        return _find(members, [(name,) for name in getattr(self.layout, section)])
+
+    def recognize(self, section: Section, found: _Found) -> PackedBlocks | None:
+        """Return the blocks of a section that was read before."""
+        known = None if self.memo is None else self.memo.value(self._name(section, found), bytes(found[1]))
+        return cast("PackedBlocks | None", known)
+
+    def _name(self, section: Section, found: _Found) -> str:
+        return f"{self.api}:{section}:{found[0]}:{self.row.ignores}"
 
     def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
         layout, row = self.layout, self.row
-        tools = self._remember("tools", _find(members, layout.tools), self._read_tools)
-        system = self._remember("system", _find(members, [(name,) for name in layout.system]), self._read_system)
-        where, raw = _find(members, [(name,) for name in layout.history])
-        history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}")
+        known = self.known
+        tools = known.tools or self._remember("tools", self.find("tools", members), self._read_tools)
+        system = known.system or self._remember("system", self.find("system", members), self._read_system)
+        where, raw = self.find("history", members)
+        history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}", known.history)
         options = decode_object(members.get(_OPTIONS))
         lifetime = None if row.lifetime_member is None else decode_text(members.get(row.lifetime_member))
         return PromptDigest(
@@ -105,18 +155,17 @@ class _PromptReader:
             digests=history.digests,
         )  # fmt: skip
 
-    def _remember(self, name: str, found: _Found, read: Callable[[str, bytes], PackedBlocks]) -> PackedBlocks:
-        """Return the blocks of a member, from the memo if it was read before."""
+    def _remember(self, section: Section, found: _Found, read: Callable[[str, bytes], PackedBlocks]) -> PackedBlocks:
+        """Return the blocks of a section, from the memo if it was read before."""
         where, raw = found[0], bytes(found[1])
         if not raw:
             return _NOTHING
-        name = f"{self.api}:{name}:{where}:{self.row.ignores}"
-        known = None if self.memo is None else self.memo.value(name, raw)
+        known = self.recognize(section, found)
         if known is None:
             known = read(where, compact_json(raw))
             if self.memo is not None:
-                self.memo.store(name, raw, known)
-        return cast("PackedBlocks", known)
+                self.memo.store(self._name(section, found), raw, known)
+        return known
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:
         blocks: list[RawBlock] = []
@@ -175,15 +224,15 @@ class _PromptReader:
         found = []
         for name, section in self.row.settings:
             if name.startswith(_HEADER):
-                value = headers.get(name.removeprefix(_HEADER), "").encode()
-            else:
-                value = _member_at(members, name)
-            found.append((name, section, value))
+                found.append((name, section, headers.get(name.removeprefix(_HEADER), "").encode()))
+            elif name.partition(".")[0] in members:
+                found.append((name, section, _member_at(members, name)))
         return self._key_members(found)
 
     def _read_own_settings(self, members: Mapping[str, msgspec.Raw]) -> tuple[KeyMember, ...]:
         """Return the members that may be in a key, which a translation writes as others."""
-        return self._key_members([(name, "history", _member_at(members, name)) for name in self.layout.settings])
+        present = [name for name in self.layout.settings if name.partition(".")[0] in members]
+        return self._key_members([(name, "history", _member_at(members, name)) for name in present])
 
     def _key_members(self, found: Iterable[tuple[str, Section, bytes]]) -> tuple[KeyMember, ...]:
         return tuple(

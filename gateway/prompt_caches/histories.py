@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.prompt_caches.digests import compact_json
 from gateway.prompt_caches.items import LIST, RawBlock, pack_blocks, split_item, text_part
-from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, join_blocks, next_digest
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, TAIL
 from gateway.prompt_caches.tables.layouts import PromptLayout
@@ -107,13 +107,14 @@ class _Collector:
 
 
 def read_history(
-    layout: PromptLayout, where: str, raw: memoryview, key: bytes, memo: BlockMemo | None, name: str
-) -> ReadHistory:
+    layout: PromptLayout, where: str, raw: memoryview, key: bytes, memo: BlockMemo | None, name: str,
+    known: KnownPart[object] | None = None,
+) -> ReadHistory:  # fmt: skip
     """Return the history in ``raw``, a JSON list of items, or a text that is one user message.
 
     ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
     which has other marks, parses only the rest. It remembers the items of the rest as well, with and without their
-    marks."""
+    marks. ``known`` is a beginning that it has found already."""
     first = bytes(raw[:1])
     if first == b'"':
         text = bytes(raw)
@@ -122,7 +123,8 @@ def read_history(
         return collector.to_history()
     if first != b"[":
         return ReadHistory()
-    known = None if memo is None else memo.longest_part(name, raw)
+    if known is None and memo is not None:
+        known = memo.longest_part(name, raw)
     start, begin = (ReadHistory(), 1) if known is None else (known.value, _next_item(raw, known.length))
     assert isinstance(start, ReadHistory)
     items = LIST.decode(b"[" + bytes(raw[begin:]))

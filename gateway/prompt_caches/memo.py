@@ -69,12 +69,13 @@ class BlockMemo:
         while len(self._values) > _VALUES * self._most:
             self._values.pop(next(iter(self._values)), None)
 
-    def longest_part(self, name: str, view: memoryview) -> KnownPart[object] | None:
-        """Return the longest known part with ``name`` at the start of ``view``."""
+    def longest_part(self, name: str, view: memoryview, most: int | None = None) -> KnownPart[object] | None:
+        """Return the longest known part with ``name`` at the start of ``view``, of at most ``most`` bytes."""
+        limit = len(view) if most is None else min(len(view), most + 1)
         fitting = [
             part
             for part in list(self._parts.values())
-            if part.name == name and part.length < len(view) and _sample(view, part.length) == part.sample
+            if part.name == name and part.length < limit and _sample(view, part.length) == part.sample
         ]
         for part in sorted(fitting, key=lambda part: part.length, reverse=True):
             if part.is_start_of(view):

@@ -73,6 +73,12 @@ def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int,
     From each mark it goes back ``row.lookup`` positions, where a run of tool calls or of tool results is one. With ends
     as boundaries, it searches at so many of them. Without marks or a stated lookup, these are the last ``MOST_LOOKUPS``
     positions and the ends of system and of tools."""
+    if (known := prompt.known_lookups.get(id(row))) is None:
+        known = prompt.known_lookups[id(row)] = _lookup_positions(prompt, row)
+    return known
+
+
+def _lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
     if row is not None and row.boundaries == "ends" and row.lookup is not None:
         found = {
             prompt.history_start,

@@ -26,7 +26,8 @@ class PromptDigest:
     - ``is_explicit``: the client switched automatic boundaries off.
     - ``lifetime``: the word for the lifetime of all boundaries, if the client sent one.
     - ``digests``: the cumulative digests of all positions in the history, until the prompt is remembered.
-    - ``ends``: the cumulative digests of all three sections, of a remembered prompt."""
+    - ``ends``: the cumulative digests of all three sections, of a remembered prompt.
+    - ``known_lookups``: results of ``lookup_positions``, by the identity of the row."""
 
     api: Api
     tools: PackedBlocks
@@ -44,6 +45,7 @@ class PromptDigest:
     has_answer: bool = False
     digests: bytes | None = None
     ends: tuple[bytes, bytes, bytes] | None = None
+    known_lookups: dict[int, tuple[int, ...]] = attrs.field(init=False, factory=dict)
 
     @cached_property
     def history_start(self) -> int:

@@ -6,14 +6,15 @@ loop."""
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Final, TypeAlias
 
 import attrs
 import msgspec
 
-from gateway.prompt_caches.blocks import read_prompt
+from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.earlier_responses import compared_response, continued_response
 from gateway.prompt_caches.followed import (
@@ -54,8 +55,14 @@ from streams.events import Usage
 _MOST_MEMOS: Final = 128
 """Clients whose messages are recognized without parsing them."""
 
+_MOST_HASHED: Final = 2**20
+"""Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
+
 _MOST_PROMPTS: Final = 256
 """Conversations whose prompts are not decoded again."""
+
+_REFRESH: Final = 3_600.0
+"""Seconds after which the anchors of a conversation are written again, so that they do not expire before it."""
 
 _MOST_TARGETS: Final = 10_000
 _MOST_CANDIDATES: Final = 4
@@ -84,12 +91,27 @@ class PromptTracker:
 
     # Reading
 
-    def read(self, sent: SentRequest) -> ReadPrompts | None:
-        """Return the prompts of a request, ``None`` if it has none."""
-        memo, lock = self._memo(sent.client)
+    def recognize(self, sent: SentRequest) -> KnownParts | None:
+        """Return the parts of a request that were read before. The others may take much longer to read.
+
+        This hashes at most a mebibyte of each part, which takes less time than a switch to a thread."""
+        if isinstance(sent.body, bytes) or sent.client_members is not None:
+            return None
+        with self._free_memo(sent.client) as memo:
+            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED)
+
+    def read(self, sent: SentRequest, known: KnownParts | None = None) -> ReadPrompts | None:
+        """Return the prompts of a request, ``None`` if it has none. ``known`` are the parts that were recognized."""
+        with self._free_memo(sent.client) as memo:
+            return self._read(sent, memo, known)
+
+    @contextmanager
+    def _free_memo(self, client: str) -> Iterator[BlockMemo | None]:
+        """Yield the memo of a client, ``None`` if another thread uses it."""
+        memo, lock = self._memo(client)
         is_free = lock.acquire(blocking=False)
         try:
-            return self._read(sent, memo if is_free else None)
+            yield memo if is_free else None
         finally:
             if is_free:
                 lock.release()
@@ -107,10 +129,10 @@ class PromptTracker:
                 self._memos.popitem(last=False)
         return found
 
-    def _read(self, sent: SentRequest, memo: BlockMemo | None) -> ReadPrompts | None:
+    def _read(self, sent: SentRequest, memo: BlockMemo | None, known: KnownParts | None) -> ReadPrompts | None:
         key, row = self.memory.key, sent.row
         members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
-        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo)
+        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo, known=known)
         if prompt is None:
             return None
         client_prompt, client_members = None, members
@@ -323,11 +345,13 @@ class PromptTracker:
         )
         self._write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
+        is_recent = before is not None and before.end.sent // _REFRESH == sent.sent // _REFRESH
         sent_anchor = None if read.client_prompt is None else next(each_anchor(read.prompt, memory.key), None)
-        for one in {one.digest for one in (anchor, first_anchor(read.own, memory.key), sent_anchor) if one is not None}:
-            memory.add_anchor(exchange.owner, one, exchange.id)
+        named = [one.digest for one in (anchor, first_anchor(read.own, memory.key), sent_anchor) if one is not None]
         if sent.session is not None:
-            memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
+            named.append(memory.digest("session", sent.session))
+        for one in dict.fromkeys(named):
+            memory.add_anchor(exchange.owner, one, exchange.id, is_recent=is_recent)
 
     def forget(self, exchange: FollowedExchange) -> None:
         """Restore the memory from before an exchange that failed: it left nothing in a cache."""

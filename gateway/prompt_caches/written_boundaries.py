@@ -28,10 +28,10 @@ class PlannedBoundary:
 def planned_boundaries(prompt: PromptDigest, row: CachingRow | None) -> tuple[PlannedBoundary, ...]:
     """Return the positions where a request with ``prompt`` leaves entries, in order."""
     found: list[PlannedBoundary] = []
+    marks = dict(prompt.marks)
     for position in boundary_positions(prompt, row):
         if (prefix := prompt.prefix(position)) is not None:
-            block = prompt.block_before(position)
-            ttl = None if row is None else lifetime_of(prompt, row, None if block is None else block.mark)
+            ttl = None if row is None else lifetime_of(prompt, row, marks.get(position))
             found.append(PlannedBoundary(position, prefix, prompt.size_at(position), ttl))
     return tuple(found)
 

@@ -160,16 +160,20 @@ class SharedRows:
         ends: list[tuple[float, int, bytes]] = []
         numbers: defaultdict[bytes, int] = defaultdict(int, {owner: 1})
         limited, free = self._most_of_owner < GROUP, None
+        values = group + KEYS
+        keys = self._map[group:values]
         for number in range(GROUP):
-            key = self._key_of_row(group, number)
-            copy = self._newest_copy(key, group, number)
-            if copy is None or copy.until <= now:
+            row = values + number * self._row_size
+            one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
+            until = one[3] if one[2] > two[2] else two[3]  # without the checksum: a lost value expires as well
+            if until <= now:
                 if not limited:
                     return number
                 free = number if free is None else free
                 continue
-            ends.append((copy.until, number, key[:OWNER]))
-            numbers[key[:OWNER]] += 1
+            name = keys[number * KEY : number * KEY + OWNER]
+            ends.append((until, number, name))
+            numbers[name] += 1
         if limited and numbers[owner] > self._most_of_owner:
             return min(end for end in ends if end[2] == owner)[1]
         if free is not None:
