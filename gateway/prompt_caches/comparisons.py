@@ -35,7 +35,7 @@ class PromptComparison:
     stated_row: CachingRow | None
     situation: Situation
 
-    @property
+    @cached_property
     def row(self) -> CachingRow:
         """The provider's rules; a row without any if they are unknown."""
         return self.stated_row or _NO_ROW
@@ -71,7 +71,8 @@ class PromptComparison:
     @cached_property
     def intact(self) -> int:
         """The tokens up to the deepest boundary that is unchanged, in the scope of the request."""
-        known = max((boundary.tokens for boundary in self.found if self._is_large_enough(boundary)), default=0)
+        least = self.row.minimum or 0
+        known = max([boundary.tokens for boundary in self.found if boundary.tokens >= least], default=0)
         if self.parent is None or self.is_elsewhere:
             return known
         if self.difference is None:
@@ -95,7 +96,7 @@ class PromptComparison:
 
     # Scope
 
-    @property
+    @cached_property
     def is_elsewhere(self) -> bool:
         return self.parent is not None and self.parent.scope.digest != self.situation.scope.digest
 
@@ -189,19 +190,20 @@ class PromptComparison:
     def last_boundary(self) -> Boundary | None:
         if self.parent is None or not self.parent.boundaries:
             return None
-        return max(self.parent.boundaries, key=lambda boundary: boundary.position)
+        return self.parent.boundaries[-1]
 
     @cached_property
     def _intact_boundaries(self) -> tuple[Boundary, ...]:
         """The boundaries in the scope of the request whose prefix it leaves unchanged, the deepest last."""
-        own: tuple[Boundary, ...] = ()
+        own: list[Boundary] = []
         if self.parent is not None and not self.is_elsewhere:
             end = self.parent.position if self.difference is None else self.difference.position
-            own = tuple(boundary for boundary in self.parent.boundaries if boundary.position <= end)
-        known = {boundary.position: boundary for boundary in (*own, *self.found) if self._is_large_enough(boundary)}
-        return tuple(boundary for _, boundary in sorted(known.items()))
+            own = [boundary for boundary in self.parent.boundaries if boundary.position <= end]
+        least = self.row.minimum or 0
+        known = {boundary.position: boundary for boundary in (*own, *self.found) if boundary.tokens >= least}
+        return tuple([known[position] for position in sorted(known)])
 
-    @property
+    @cached_property
     def deepest_intact(self) -> Boundary | None:
         if self._intact_boundaries:
             return self._intact_boundaries[-1]
@@ -214,9 +216,6 @@ class PromptComparison:
     @cached_property
     def marks_of_parent(self) -> tuple[int, ...]:
         return () if self.parent is None else boundary_positions(self.parent.prompt, self.row)
-
-    def _is_large_enough(self, boundary: Boundary) -> bool:
-        return self.row.minimum is None or boundary.tokens >= self.row.minimum
 
     def is_reached(self, boundary: Boundary) -> bool:
         """Return whether the provider searches at ``boundary``."""

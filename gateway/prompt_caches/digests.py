@@ -65,7 +65,7 @@ def loose_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
     Tool calls have their arguments as JSON in a string, which is read as well."""
     try:
         value = _LOOSELY.decode(raw)
-        text = msgspec.json.encode(_with_arguments(value), order="sorted")
+        text = msgspec.json.encode(_with_arguments(value) if b'"arguments"' in raw else value, order="sorted")
     except UNDECODABLE:
         text = raw
     return blake2b(label + b"\0" + text, digest_size=LOOSE, key=key).digest()

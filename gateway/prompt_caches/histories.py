@@ -81,7 +81,7 @@ class _Collector:
 
     def add(self, blocks: PackedBlocks) -> None:
         """Add the next blocks of the history."""
-        for number in range(len(blocks)):
+        for number in range(blocks.length):
             self._count(blocks.strict(number), blocks.size(number))
         self._has_answer = self._has_answer or _ASSISTANT in blocks.roles
         self._kept.append(blocks)
@@ -94,14 +94,14 @@ class _Collector:
 
     def to_history(self) -> ReadHistory:
         """Return the history up to here."""
-        blocks = join_blocks((self._before_gap, *self._kept))
-        if len(blocks) > HEAD + TAIL:
-            blocks = join_blocks((blocks.cut(0, HEAD), blocks.cut(len(blocks) - TAIL, len(blocks))))
+        blocks = join_blocks((self._before_gap, *self._kept)) if self._kept else self._before_gap
+        if blocks.length > HEAD + TAIL:
+            blocks = join_blocks((blocks.cut(0, HEAD), blocks.cut(blocks.length - TAIL, blocks.length)))
         system = self._start.system
         if self._system:
             system = join_blocks((system, pack_blocks(self._system, self._key, has_chunks=True)))
         return ReadHistory(
-            self.items, system, blocks, min(HEAD, len(blocks)), self.count, self._size, self._has_answer,
+            self.items, system, blocks, min(HEAD, blocks.length), self.count, self._size, self._has_answer,
             b"".join(self._digests),
         )  # fmt: skip
 

@@ -112,9 +112,12 @@ class KnownConversation(msgspec.Struct, array_like=True):
     def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
         """Return the latest boundary at each position up to ``position``, the deepest last."""
         latest = {note.position: note for note in self.boundaries if note.position <= position}
+        notes = [latest[at] for at in sorted(latest)]
         return tuple(
-            Boundary(note.position, note.tokens, note.used, note.readable_from, note.ttl, note.is_exact)
-            for _, note in sorted(latest.items())
+            [
+                Boundary(note.position, note.tokens, note.used, note.readable_from, note.ttl, note.is_exact)
+                for note in notes
+            ]
         )
 
 
@@ -258,11 +261,14 @@ class PromptMemory:
     def _checks(self, name: bytes, pieces: list[bytes]) -> bytes:
         """Return the digests of ``pieces``. Those of unchanged pieces are known."""
         old, checks = self._written.pop(name, ([], b""))
+        same = len(old)
         found = b"".join(
-            checks[number * _CHECK : (number + 1) * _CHECK]
-            if number < len(old) and old[number] == piece
-            else self._digest(piece, _CHECK)
-            for number, piece in enumerate(pieces)
+            [
+                checks[number * _CHECK : (number + 1) * _CHECK]
+                if number < same and old[number] == piece
+                else self._digest(piece, _CHECK)
+                for number, piece in enumerate(pieces)
+            ]
         )
         self._written[name] = pieces, found
         if len(self._written) > _MOST_WRITTEN:

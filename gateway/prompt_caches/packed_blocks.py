@@ -51,12 +51,13 @@ class PackedBlocks(Sequence[PromptBlock]):
         chunks: Mapping[int, TextChunks] = MappingProxyType({}),
     ) -> None:
         self.rows = rows
+        self.length = len(rows) // ROW
         self.marks = marks
         self.parts = parts
         self.chunks = chunks
 
     def __len__(self) -> int:
-        return len(self.rows) // ROW
+        return self.length
 
     @overload
     def __getitem__(self, index: int) -> PromptBlock: ...
@@ -137,9 +138,11 @@ def join_blocks(parts: Iterable[PackedBlocks]) -> PackedBlocks:
     chunks: dict[int, TextChunks] = {}
     sections, start = list(parts), 0
     for blocks in sections:
-        marks |= {start + number: mark for number, mark in blocks.marks.items()}
-        chunks |= {start + number: text for number, text in blocks.chunks.items()}
-        start += len(blocks)
+        if blocks.marks:
+            marks |= {start + number: mark for number, mark in blocks.marks.items()}
+        if blocks.chunks:
+            chunks |= {start + number: text for number, text in blocks.chunks.items()}
+        start += blocks.length
     return PackedBlocks(
         b"".join([blocks.rows for blocks in sections]), marks, b"".join([blocks.parts for blocks in sections]), chunks
     )

@@ -93,7 +93,9 @@ def _lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int
         if starts:
             found |= set(_natural_ends(prompt)) - {prompt.end}
     else:
-        found = {near for position, _ in marks(prompt, row) for near in _positions_before(prompt, position, row.lookup)}
+        found = set()
+        for position, _ in marks(prompt, row):
+            found.update(_positions_before(prompt, position, row.lookup))
     return tuple(sorted(found - {0}, reverse=True))
 
 
@@ -187,17 +189,17 @@ def _last_markable(prompt: PromptDigest) -> int:
     return next((at for at in range(prompt.end, 0, -1) if kinds[at - 1] not in (_REASONING, UNKNOWN)), 0)
 
 
-def _positions_before(prompt: PromptDigest, position: int, most: int) -> Iterator[int]:
-    """Yield ``position`` and at most ``most`` earlier ones, where a run of tool calls or of tool results is one."""
+def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
+    """Return ``position`` and at most ``most`` earlier ones, where a run of tool calls or of tool results is one."""
     kinds, steps, last = prompt.kinds, 0, None
     for at in range(position, 0, -1):
         kind = kinds[at - 1]
         if last is not None and not (kind == last and kind in _RUNS):
             steps += 1
             if steps > most:
-                return
-        yield at
+                return range(at + 1, position + 1)
         last = kind
+    return range(1, position + 1)
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:

@@ -50,7 +50,7 @@ class PromptDigest:
     @cached_property
     def history_start(self) -> int:
         """The position of the first block of the history, the end of system."""
-        return len(self.tools) + len(self.system)
+        return self.tools.length + self.system.length
 
     @cached_property
     def end(self) -> int:
@@ -60,7 +60,7 @@ class PromptDigest:
     @property
     def history_count(self) -> int:
         """The blocks of the history, with those of the gap."""
-        return len(self.history) + self.gap
+        return self.history.length + self.gap
 
     @property
     def size(self) -> int:
@@ -99,19 +99,19 @@ class PromptDigest:
             at -= self.gap
             if at < self.head:
                 return None
-        return self.history[at] if at < len(self.history) else None
+        return self.history[at] if at < self.history.length else None
 
     def size_at(self, position: int) -> int:
         """Return the bytes before ``position``. In the gap, every block counts the same."""
         if position >= self.end:
             return self.size
-        if position <= len(self.tools):
+        if position <= self.tools.length:
             return self.tools.sizes[position]
         front, number = self.front_size, position - self.history_start
         if number <= 0:
-            return self.tools.sizes[-1] + self.system.sizes[position - len(self.tools)]
+            return self.tools.sizes[-1] + self.system.sizes[position - self.tools.length]
         sizes = self.history.sizes
-        head = min(self.head, len(self.history))
+        head = min(self.head, self.history.length)
         if number <= head:
             return front + sizes[number]
         gap_size = self.history_size - sizes[-1]
@@ -136,14 +136,12 @@ class PromptDigest:
     def marks(self) -> tuple[tuple[int, str], ...]:
         """The positions after the client's marked blocks, with the lifetimes of the marks."""
         start, after_gap = self.history_start + 1, self.history_start + 1 + self.gap
-        return (
-            *((number + 1, mark) for number, mark in sorted(self.tools.marks.items())),
-            *((len(self.tools) + number + 1, mark) for number, mark in sorted(self.system.marks.items())),
-            *(
-                (number + (start if number < self.head else after_gap), mark)
-                for number, mark in sorted(self.history.marks.items())
-            ),
-        )
+        found = [(number + 1, mark) for number, mark in self.tools.marks.items()]
+        found += [(self.tools.length + number + 1, mark) for number, mark in self.system.marks.items()]
+        found += [
+            (number + (start if number < self.head else after_gap), mark) for number, mark in self.history.marks.items()
+        ]
+        return tuple(sorted(found))
 
     def prefix(self, position: int) -> bytes | None:
         """Return a digest of the blocks before ``position``, with the settings that apply there.
@@ -151,10 +149,10 @@ class PromptDigest:
         Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap that is no
         longer known."""
         tools, system, history = self._fronts
-        if position <= len(self.tools):
+        if position <= self.tools.length:
             return tools + self.tools.cumulative[position]
         if position <= self.history_start:
-            return system + self.system.cumulative[position - len(self.tools)]
+            return system + self.system.cumulative[position - self.tools.length]
         cumulative = self.history_digest(position - self.history_start)
         return None if cumulative is None else history + cumulative
 
@@ -181,7 +179,7 @@ class PromptDigest:
             return self.digests[(number - 1) * DIGEST : number * DIGEST]
         if self.ends is not None and number == self.history_count:
             return self.ends[2]
-        head = min(self.head, len(self.history))
+        head = min(self.head, self.history.length)
         if self.gap and head < number <= head + self.gap:
             return self.gap_digest if number == head + self.gap else None
         return self._remembered_digests[number - 1 if number <= head else number - 1 - self.gap]
@@ -191,7 +189,7 @@ class PromptDigest:
         if not self.gap:
             return self.history.cumulative[1:]
         head = self.history.cut(0, self.head).cumulative[1:]
-        return (*head, *self.history.cut(self.head, len(self.history)).cumulative_after(self.gap_digest)[1:])
+        return (*head, *self.history.cut(self.head, self.history.length).cumulative_after(self.gap_digest)[1:])
 
 
 @attrs.frozen(repr=False)

@@ -308,9 +308,9 @@ class PromptTracker:
         In a known conversation only those positions are tried where its exchanges left a boundary."""
         positions = lookup_positions(read.prompt, read.row)
         if (parent := exchange.parent) is not None:
-            left = (note.position for note in parent.conversation.boundaries)
-            known = {len(read.prompt.tools), read.prompt.history_start, *left}
-            positions = tuple(one for one in positions if one in known)
+            known = {note.position for note in parent.conversation.boundaries}
+            known |= {read.prompt.tools.length, read.prompt.history_start}
+            positions = tuple(sorted(known.intersection(positions), reverse=True))
         prefixes = ((position, read.prompt.prefix(position)) for position in positions)
         return tuple(
             Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact)

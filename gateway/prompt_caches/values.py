@@ -141,5 +141,7 @@ def _header(numbers: dict[str, int], causes: tuple[CauseShare, ...]) -> str:
         pairs.append("cause=" + ",".join(cause.word for cause in causes))
         if places := [cause.at for cause in causes if cause.at is not None]:
             pairs.append("at=" + ",".join(places))
-    text = "".join(letter if " " <= letter <= "~" else "?" for letter in ", ".join(pairs))
+    text = ", ".join(pairs)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
     return text if len(text) <= LONGEST_HEADER else text[: LONGEST_HEADER - 3] + "..."

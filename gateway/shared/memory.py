@@ -90,6 +90,10 @@ class SharedMemory:
         """Return 32 bytes that only processes of this memory can compute, others for each ``purpose``."""
         return hashlib.blake2b(purpose, digest_size=32, key=self._secret).digest()
 
+    def hash_of(self, key: bytes) -> int:
+        """Return the first of the hashes of ``key``."""
+        return int.from_bytes(hashlib.blake2b(key, digest_size=16, key=self._secret).digest()[:8], "little")
+
     def hashes_of(self, key: bytes) -> tuple[int, int]:
         """Return two 64-bit hashes of ``key``, which only processes of this memory can compute."""
         made = hashlib.blake2b(key, digest_size=16, key=self._secret).digest()

@@ -7,6 +7,7 @@ correct checksum."""
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -70,6 +71,7 @@ class SharedRows:
         self._width = size.width
         self._copy_size = COPY.size + size.width
         self._row_size = 2 * self._copy_size
+        self._heads = Struct("=" + f"8xQd{size.width}x" * 2 * GROUP)
         self._cached: dict[bytes, tuple[int, _Copy]] = {}  # positions and contents of rows when they were last read
 
     def read(self, key: bytes) -> bytes | None:
@@ -107,7 +109,7 @@ class SharedRows:
 
     def _group(self, key: bytes) -> int:
         """Return the start of the group of rows to which ``key`` belongs."""
-        return self._start + self._memory.hashes_of(key)[0] % self._groups * self._group_size
+        return self._start + self._memory.hash_of(key) % self._groups * self._group_size
 
     def _find(self, key: bytes, group: int) -> _FoundRow:
         number = find_key(self._map, key, group)
@@ -160,12 +162,12 @@ class SharedRows:
         ends: list[tuple[float, int, bytes]] = []
         numbers: defaultdict[bytes, int] = defaultdict(int, {owner: 1})
         limited, free = self._most_of_owner < GROUP, None
-        values = group + KEYS
-        keys = self._map[group:values]
+        keys = self._map[group : group + KEYS]
+        heads = self._heads.unpack_from(self._map, group + KEYS)
         for number in range(GROUP):
-            row = values + number * self._row_size
-            one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
-            until = one[3] if one[2] > two[2] else two[3]  # without the checksum: a lost value expires as well
+            sequence, until, other_sequence, other_until = heads[4 * number : 4 * number + 4]
+            if other_sequence > sequence:
+                until = other_until  # without the checksum: a row with a lost value expires as well
             if until <= now:
                 if not limited:
                     return number
