@@ -83,7 +83,8 @@ class PromptComparison:
     @cached_property
     def readable(self) -> int:
         """The tokens up to the deepest boundary that is unchanged, alive, and where the provider searches."""
-        alive = [one.tokens for one in self._intact_boundaries if self._is_alive(one) and self.is_reached(one)]
+        row, sent = self.row, self.situation.sent
+        alive = [one.tokens for one in self._intact_boundaries if one.is_alive(sent, row) and self.is_reached(one)]
         if self._common_tokens and not self.is_expired and not self.is_early:
             alive.append(min(self._common_tokens, self.intact))
         return max(alive, default=0)
@@ -224,13 +225,6 @@ class PromptComparison:
 
     def lifetime(self, boundary: Boundary) -> float | None:
         return self.row.lifetime if boundary.ttl is None else boundary.ttl
-
-    def _is_alive(self, boundary: Boundary) -> bool:
-        """Return whether an entry can exist when the request is sent; without a stated lifetime it can."""
-        if boundary.readable_from is None or self.situation.sent < boundary.readable_from:
-            return False
-        lifetime = (self.row.longest or self.row.lifetime) if boundary.ttl is None else boundary.ttl
-        return lifetime is None or self.situation.sent - boundary.used <= lifetime
 
     @cached_property
     def is_expired(self) -> bool:

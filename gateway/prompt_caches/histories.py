@@ -175,7 +175,7 @@ class _ItemReader:
     def read(self, index: int, item: msgspec.Raw, *, is_stored: bool) -> PackedBlocks:
         """Return the blocks of an item."""
         raw = bytes(item)
-        if self.memo is not None and is_stored and (known := self.memo.value(f"{self.name}:{index}", raw)) is not None:
+        if self.memo is not None and (known := self.memo.value(f"{self.name}:{index}", raw)) is not None:
             assert isinstance(known, PackedBlocks)
             return known
         packed = pack_blocks(self._split(index, raw), self.key)

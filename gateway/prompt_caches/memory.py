@@ -193,10 +193,8 @@ class PromptMemory:
         value = self._anchors.read(self._row_key(owner, anchor)) or b""
         return tuple(value[at : at + _ID] for at in range(len(value) - _ID, -1, -_ID))
 
-    def add_anchor(self, owner: bytes, anchor: bytes, conversation: bytes, *, is_recent: bool = False) -> None:
-        """Let ``anchor`` lead to ``conversation``. With ``is_recent``, it is not kept for longer if it does already."""
-        if is_recent and self.conversations_at(owner, anchor)[:1] == (conversation,):
-            return
+    def add_anchor(self, owner: bytes, anchor: bytes, conversation: bytes) -> None:
+        """Let ``anchor`` lead to ``conversation``."""
 
         def change(value: bytes | None, _: float) -> bytes:
             known = value or b""

@@ -5,6 +5,7 @@ All times are seconds of one clock."""
 import attrs
 
 from gateway.prompt_caches.prompts import PromptDigest
+from providers.catalog.prompt_caching import CachingRow
 
 
 @attrs.frozen(repr=False)
@@ -37,6 +38,13 @@ class Boundary:
     readable_from: float | None
     ttl: float | None = None
     is_exact: bool = True
+
+    def is_alive(self, sent: float, row: CachingRow) -> bool:
+        """Return whether an entry can exist for a request of ``sent``; without a stated lifetime it can."""
+        if self.readable_from is None or sent < self.readable_from:
+            return False
+        lifetime = (row.longest or row.lifetime) if self.ttl is None else self.ttl
+        return lifetime is None or sent - self.used <= lifetime
 
 
 @attrs.frozen(repr=False)

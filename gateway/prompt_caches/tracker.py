@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
 import attrs
@@ -71,6 +71,7 @@ _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
 _ANCHOR_BYTES: Final = 8
 
+_NO_ROW: Final = CachingRow()
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -223,7 +224,7 @@ class PromptTracker:
             is_compacted=parent is not None and parent.is_compacted,
             rate=rate,
         )
-        found = self._find_boundaries(exchange, read, scope.digest)
+        found = self._find_boundaries(exchange, read, scope.digest, sent.sent)
         compared = compared_response(read.members)
         return FollowedAttempt(
             exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
@@ -302,21 +303,27 @@ class PromptTracker:
                 return attrs.evolve(found, is_compacted=True)
         return None
 
-    def _find_boundaries(self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes) -> tuple[Boundary, ...]:
-        """Return the client's boundaries in ``scope`` at the positions where the provider searches.
+    def _find_boundaries(
+        self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes, sent: float
+    ) -> tuple[Boundary, ...]:
+        """Return the client's boundaries in ``scope`` where the provider searches, down to the first live one.
 
         In a known conversation only those positions are tried where its exchanges left a boundary."""
-        positions = lookup_positions(read.prompt, read.row)
+        positions, row = lookup_positions(read.prompt, read.row), read.row or _NO_ROW
         if (parent := exchange.parent) is not None:
             known = {note.position for note in parent.conversation.boundaries}
             known |= {read.prompt.tools.length, read.prompt.history_start}
             positions = tuple(sorted(known.intersection(positions), reverse=True))
-        prefixes = ((position, read.prompt.prefix(position)) for position in positions)
-        return tuple(
-            Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact)
-            for position, prefix in prefixes
-            if prefix is not None and (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is not None
-        )
+        found: list[Boundary] = []
+        for position in positions:
+            if (prefix := read.prompt.prefix(position)) is None:
+                continue
+            if (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is None:
+                continue
+            found.append(Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact))
+            if found[-1].is_alive(sent, row) and one.tokens >= (row.minimum or 0):
+                break
+        return tuple(found)
 
     def _remember(
         self, attempt: FollowedAttempt, sent: SentRequest, read: ReadPrompts, anchor: Anchor, packed: PackedPrompts
@@ -345,13 +352,16 @@ class PromptTracker:
         )
         self._write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
-        is_recent = before is not None and before.end.sent // _REFRESH == sent.sent // _REFRESH
-        sent_anchor = None if read.client_prompt is None else next(each_anchor(read.prompt, memory.key), None)
-        named = [one.digest for one in (anchor, first_anchor(read.own, memory.key), sent_anchor) if one is not None]
-        if sent.session is not None:
-            named.append(memory.digest("session", sent.session))
+        named = [anchor.digest]
+        if read.client_prompt is not None:
+            named += [one.digest for one in islice(each_anchor(read.prompt, memory.key), 1)]
+        if before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH:
+            first = first_anchor(read.own, memory.key)
+            named += [] if first is None else [first.digest]
         for one in dict.fromkeys(named):
-            memory.add_anchor(exchange.owner, one, exchange.id, is_recent=is_recent)
+            memory.add_anchor(exchange.owner, one, exchange.id)
+        if sent.session is not None:
+            memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
 
     def forget(self, exchange: FollowedExchange) -> None:
         """Restore the memory from before an exchange that failed: it left nothing in a cache."""
