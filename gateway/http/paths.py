@@ -17,7 +17,7 @@ _SLASHES = re.compile("/{2,}")
 _PREFIX = re.compile(
     r"(?:/v1)*(?=/(?:chat/completions|messages|responses|models|conversations|embeddings|embed|completions|fim/completions"
     r"|moderations|rerank|score|pooling|classify|images|audio|files|uploads|vector_stores|containers|batches|videos"
-    r"|realtime)(?:/|$))"
+    r"|realtime|decisions|content_provenance_checks|alpha/search)(?:/|$))"
 )
 
 _OPENAI = re.compile(

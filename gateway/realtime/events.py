@@ -56,11 +56,16 @@ A second of 24 kHz 16-bit audio has 64,000 characters: about 10 tokens of input 
 
 ERROR_TYPES: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
 
-_AUDIO_DELTAS: Final = frozenset(("response.audio.delta", "response.output_audio.delta"))
+_AUDIO_INPUT: Final = frozenset(("input_audio_buffer.append", "session.input_audio_buffer.append"))
+_AUDIO_DELTAS: Final = frozenset(("response.audio.delta", "response.output_audio.delta", "session.output_audio.delta"))
 _DELTAS: Final = frozenset((
     "response.text.delta", "response.output_text.delta", "response.audio_transcript.delta",
     "response.output_audio_transcript.delta", "response.function_call_arguments.delta",
+    "session.output_transcript.delta",
 ))  # fmt: skip
+_TRANSLATED: Final = frozenset(("session.output_audio.delta", "session.output_transcript.delta"))
+"""The output of a translation, which has no responses, and no usage."""
+
 _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 _NOT_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.failed"
 _SETTINGS: Final = frozenset(
@@ -120,6 +125,7 @@ class OpenAiFrames(FrameReader):
 
     def __init__(self) -> None:
         self._transcriber: str | None = None
+        self._translates = False  # whether a translation has output that is not billed yet
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
@@ -132,7 +138,7 @@ class OpenAiFrames(FrameReader):
         check_members(body, members)
         event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
-        is_audio = kind == "input_audio_buffer.append"
+        is_audio = kind in _AUDIO_INPUT
         characters = len(body) // INPUT_AUDIO_CHARACTERS if is_audio else len(body)
         for at, name in event.texts.items():
             if at in _MODEL_PATHS:
@@ -157,6 +163,10 @@ class OpenAiFrames(FrameReader):
             return ()  # unknown events pass
 
     def _notices(self, message: bytes, kind: str) -> tuple[Notice, ...]:
+        self._translates |= kind in _TRANSLATED
+        if kind == "session.closed" and self._translates:
+            self._translates = False
+            return (ResponseEnded(),)
         if kind in _AUDIO_DELTAS:
             return (OutputPiece(len(message) // OUTPUT_AUDIO_CHARACTERS),)
         if kind in _DELTAS:

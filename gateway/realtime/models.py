@@ -12,9 +12,10 @@ from gateway.exchange.planning import allowed_plan
 from gateway.ledger.record import Record
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError, invalid
 
-ENDPOINT: Final = "realtime"
+ENDPOINT: Final[EndpointName] = "realtime"
 
 MAX_SEARCHED: Final = 200
 """Model names searched for the only entry with realtime."""
@@ -27,11 +28,13 @@ _OTHER_MODEL: Final = "{} has a different model than this session ({!r}): open a
 _OTHER_API: Final = "the provider of {!r} uses another realtime API: use a client for that API"
 
 
-def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:
+def session_target(
+    context: ExchangeContext, model: str | None, shapes: Collection[str], endpoint: EndpointName = ENDPOINT
+) -> Target:
     """Return the first available target for ``model`` whose realtime API is in ``shapes``, and record it.
 
     Raises ``GatewayError``."""
-    plan = _plan(context, model, shapes)
+    plan = _plan(context, model, shapes, endpoint)
     service = context.service
     if plan.route is not None:
         plan = service.balancer.arrange(plan, None, service.health.clock())
@@ -44,9 +47,11 @@ def session_target(context: ExchangeContext, model: str | None, shapes: Collecti
     return target
 
 
-def _plan(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
+def _plan(
+    context: ExchangeContext, model: str | None, shapes: Collection[str], endpoint: EndpointName = ENDPOINT
+) -> Plan:
     may = partial(context.service.authenticator.can_use, context.client_request.client)
-    plan = allowed_plan(context, context.service.router.endpoint_plan(model, ENDPOINT, frozenset(shapes), may))
+    plan = allowed_plan(context, context.service.router.endpoint_plan(model, endpoint, frozenset(shapes), may))
     candidates = tuple(
         one for one in plan.candidates
         if one.target.endpoint_place is not None and one.target.endpoint_place.shape in shapes
@@ -85,17 +90,19 @@ def _with_throwaway_record(context: ExchangeContext) -> ExchangeContext:
 class SessionModels:
     """The rule for models in a session with ``target``: a ``ModelRule``.
 
-    ``is_fixed`` means that the client chose the model when it connected, so frames cannot change it."""
+    ``is_fixed`` means that the client chose the model when it connected, so frames cannot change it. ``endpoint`` is
+    the kind of session."""
 
     context: ExchangeContext
     target: Target
     shapes: Collection[str]
     is_fixed: bool = True
+    endpoint: EndpointName = ENDPOINT
 
     def provider_name(self, at: str, name: str) -> str:
         if name in (self.target.requested_name, self.target.model):
             return self.target.model
-        plan = _plan(_with_throwaway_record(self.context), name, self.shapes)
+        plan = _plan(_with_throwaway_record(self.context), name, self.shapes, self.endpoint)
         for one in plan.targets:
             if one.entry == self.target.entry and (one.model == self.target.model or not self.is_fixed):
                 return one.model

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
 from gateway.http.imports import imported
-from streams.events import Api
+from providers.endpoints.endpoint import EndpointName
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
 GEMINI_PATHS: Final = tuple(
@@ -18,7 +18,12 @@ GEMINI_PATHS: Final = tuple(
     for version in ("v1beta", "v1alpha")
 )
 
-_PATHS: Final[Mapping[Api, tuple[str, ...]]] = {"chat": OPENAI_PATHS, "gemini": GEMINI_PATHS}
+TRANSLATIONS: Final[EndpointName] = "realtime_translations"
+
+_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat": OPENAI_PATHS, "gemini": GEMINI_PATHS, TRANSLATIONS: ("/v1/realtime/translations",),
+}  # fmt: skip
+"""The paths of each view: a client API's, or those of translations."""
 
 View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
 
@@ -27,13 +32,13 @@ def add_realtime(app: QuartTrio, service: Service) -> None:
     """Add the websocket routes for realtime clients of OpenAI, Azure and Gemini to ``app``."""
 
     @cache
-    def views(serving: ModuleType) -> Mapping[Api, View]:
-        made: Mapping[Api, View] = serving.realtime_views(service)
+    def views(serving: ModuleType) -> Mapping[str, View]:
+        made: Mapping[str, View] = serving.realtime_views(service)
         return made
 
-    async def view(api: Api) -> QuartResponse | None:
-        return await views(await imported("gateway.realtime.serving"))[api]()
+    async def view(name: str) -> QuartResponse | None:
+        return await views(await imported("gateway.realtime.serving"))[name]()
 
-    for api, paths in _PATHS.items():
+    for name, paths in _PATHS.items():
         for path in paths:
-            app.add_websocket(path, f"realtime {path}", partial(view, api))
+            app.add_websocket(path, f"realtime {path}", partial(view, name))

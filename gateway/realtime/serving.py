@@ -14,13 +14,15 @@ from gateway.realtime.calls import CallIds, require_calls
 from gateway.realtime.dialing import ConnectionAttempt
 from gateway.realtime.gemini_live import read_setup
 from gateway.realtime.meter import Meter
-from gateway.realtime.models import MISSING_MODEL, SessionModels, only_target, session_target
+from gateway.realtime.models import ENDPOINT, MISSING_MODEL, SessionModels, only_target, session_target
 from gateway.realtime.opening import Opening, open_websocket, run_session
+from gateway.realtime.routes import TRANSLATIONS
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
 from gateway.routing.target import Target
 from gateway.upstream.websocket import Piece
+from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
@@ -33,10 +35,12 @@ _WITHHELD_PARAMETERS: Final = frozenset(
 """Query parameters that are not passed on."""
 
 
-def realtime_views(service: Service) -> Mapping[Api, Callable[[], Awaitable[QuartResponse | None]]]:
-    """Return the views by client API."""
+def realtime_views(service: Service) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
+    """Return the views by client API, and that of translations."""
     resumable = ResumableSessions()
-    return {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
+    views = {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
+    translating = partial(open_websocket, service, resumable, "chat", _serve_translation, TRANSLATIONS)
+    return {**views, TRANSLATIONS: translating}
 
 
 # OpenAI's API
@@ -53,11 +57,24 @@ async def _serve_openai(opening: Opening) -> None:
         raise invalid(MISSING_MODEL, "model")
     find = partial(session_target, model=model) if model else only_target
     target = find(opening.context, shapes=OF_OPENAI)
-    rest = "&".join(
+    sent = _shape_of(target).query_for(target.model if model else None, _passed_query(query))
+    await _run_openai(opening, target, sent, is_fixed=bool(model))
+
+
+async def _serve_translation(opening: Opening) -> None:
+    """Serve a session that translates speech continuously. Raises ``GatewayError`` before the handshake is answered."""
+    query = dict(parse_qsl(opening.context.client_request.query))
+    if not (model := query.get("model")):
+        raise invalid("the model is missing: add ?model=NAME", "model")
+    target = session_target(opening.context, model, OF_OPENAI, TRANSLATIONS)
+    sent = _shape_of(target).query_for(target.model, _passed_query(query))
+    await _run_openai(opening, target, sent, is_fixed=True, endpoint=TRANSLATIONS)
+
+
+def _passed_query(query: Mapping[str, str]) -> str:
+    """Return the parameters in ``query`` that the provider receives."""
+    return "&".join(
         f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _WITHHELD_PARAMETERS
-    )
-    await _run_openai(
-        opening, target, _shape_of(target).query_for(target.model if model else None, rest), is_fixed=bool(model)
     )
 
 
@@ -74,7 +91,13 @@ async def _serve_call(opening: Opening, id: str) -> None:
 
 
 async def _run_openai(
-    opening: Opening, target: Target, query: str, *, is_fixed: bool, joins_call: bool = False
+    opening: Opening,
+    target: Target,
+    query: str,
+    *,
+    is_fixed: bool,
+    joins_call: bool = False,
+    endpoint: EndpointName = ENDPOINT,
 ) -> None:
     """Open a websocket to ``target`` with ``query``, and pass messages on; ``is_fixed`` means that the client chose the
     model, ``joins_call`` that the client chose a call, which may have ended."""
@@ -83,7 +106,7 @@ async def _run_openai(
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
     attempt = ConnectionAttempt(opening.context, target, shape, reports_health=not joins_call)
     provider = await attempt.connect(query, protocols)
-    models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed)
+    models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed, endpoint=endpoint)
     async with provider.socket:
         await opening.accept(opening.offered.chosen)
         await run_session(opening, provider, shape.reader(), meter, models)

@@ -197,6 +197,10 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "voices": no_output,
     "passthrough": unknown_output,
     "mcp": no_output,
+    "realtime_translations": unknown_output,
+    "decisions": no_output,
+    "content_provenance_checks": no_output,
+    "search": no_output,
 }
 """The reader of each endpoint's JSON bodies."""
 

@@ -44,7 +44,7 @@ class RelayRoute:
 
 PLAIN_JSON_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
     "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
-    "chat_classifications", "ocr",
+    "chat_classifications", "decisions", "ocr",
 )  # fmt: skip
 """Endpoints with plain JSON. To add one, add a line here, one in ``ENDPOINTS`` and one in the provider's row."""
 
@@ -93,7 +93,12 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     RelayRoute("image_generations", "POST", "/v1/images/generations", "images.read_generation"),
     RelayRoute("image_edits", "POST", "/v1/images/edits", "images.read_edit"),
     RelayRoute("image_variations", "POST", "/v1/images/variations", "images.read_edit"),
+    RelayRoute("search", "POST", "/v1/alpha/search", "openai_own.read_search"),
+    RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "openai_own.read_check"),
     RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "realtime.read_client_secret"),
+    RelayRoute(
+        "realtime_translations", "POST", "/v1/realtime/translations/client_secrets", "realtime.read_client_secret"
+    ),
     RelayRoute("realtime", "POST", "/v1/realtime/calls", "realtime.read_call"),
     *(
         RelayRoute("realtime", "POST", f"/v1/realtime/calls/{{id}}/{action}", "realtime.read_action")

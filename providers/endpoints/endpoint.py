@@ -17,7 +17,8 @@ EndpointName: TypeAlias = Literal[
     "embeddings", "completions", "fim", "moderations", "rerank", "score", "pooling", "classify", "predict",
     "similarity", "chat_moderations", "classifications", "chat_classifications", "ocr", "image_generations",
     "image_edits", "image_variations", "speech", "transcriptions", "translations", "files", "uploads", "vector_stores",
-    "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough", "mcp",
+    "containers", "batches", "message_batches", "videos", "realtime",
+    "realtime_translations", "decisions", "content_provenance_checks", "search", "voices", "passthrough", "mcp",
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
@@ -163,6 +164,13 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
         ),
         fallback="never",
     ),
+    Endpoint(
+        "realtime_translations", _paths("/v1/realtime/translations", "/client_secrets"), fallback="never",
+    ),
+    # OpenAI's own: classifications and scores by a model, the origin of a file, and Codex's search.
+    Endpoint("decisions", ("/v1/decisions",), fallback="same_model"),
+    Endpoint("content_provenance_checks", ("/v1/content_provenance_checks",), fallback="never", most=100 * MIB),
+    Endpoint("search", ("/v1/alpha/search",), fallback="never"),
     # Open WebUI requests both at a custom speech address.
     Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
     # Any path of a provider, below the name of its entry.

@@ -24,9 +24,16 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "audio": ("speech", "transcriptions", "translations"),
     "files": ("files", "uploads", "vector_stores", "containers"),
     "batches": ("batches", "message_batches"),
-    "realtime": ("realtime",),
+    "realtime": ("realtime", "realtime_translations"),
     "videos": ("videos",),
-    "others": ("classifications", "chat_classifications", "ocr"),
+    "others": (
+        "classifications",
+        "chat_classifications",
+        "ocr",
+        "decisions",
+        "content_provenance_checks",
+        "search",
+    ),
 }
 """The columns of the table of providers. The gateway lists voices itself, and pass-through belongs to an entry."""
 

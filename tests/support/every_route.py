@@ -86,6 +86,8 @@ RELAYED: Final[Mapping[str, Row]] = {
     "kept.read_vector_stores": Row({"name": "x"}, "file_ids"),
     "kept_uploads.read_step": Row({"file": {"display_name": "x"}}, "file", "on-gemini"),
     "plain_json.read_plain_json": INPUT,
+    "openai_own.read_check": FORMS,
+    "openai_own.read_search": Row({"id": "x"}, "input"),
     "realtime.read_action": Row({"target_uri": "x"}, "target_uri"),
     "realtime.read_call": Row({"sdp": "x"}, "sdp", takes_forms=True),
     "realtime.read_client_secret": Row({"session": {"type": "realtime", "model": "on-openai"}}, "session"),

@@ -37,6 +37,10 @@ OPENAI_BESIDE = (  # models for other endpoints than conversations
     "tts-1-*", "dall-e-*", "davinci-*", "babbage-*",
 )  # fmt: skip
 
+_OPENAI_HEADERS = ("x-oai-attestation", "x-responsesapi-include-timing-metrics")  # Codex's, for OpenAI alone
+_SEARCH = Place("/alpha/search", api="responses")
+_CODEX = Source("https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/endpoint/search.rs", READ)
+
 _MOONSHOT = "https://platform.kimi.ai/docs/api/overview.md"
 _COMPARED = "https://www.developersdigest.tech/reference/api-compatibility/"
 
@@ -54,7 +58,12 @@ MAKERS = (
         sources=sources(READ, **dict.fromkeys(
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
-        endpoints={**STANDARD_PLACES, **places(rerank=None, image_variations=None, videos=None)},
+        client_headers=_OPENAI_HEADERS,
+        endpoints={**STANDARD_PLACES, **places(
+            rerank=None, image_variations=None, videos=None,
+            realtime_translations=Place("/realtime/translations"), decisions=Place("/decisions"),
+            content_provenance_checks=Place("/content_provenance_checks"), search=_SEARCH,
+        )},
         embeddings=OPENAIS,
         endpoint_source=Source("https://github.com/openai/openai-python", READ),
     ),
@@ -237,7 +246,8 @@ MAKERS = (
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
-        is_subscription=True, families=OPENAI_FAMILIES,
+        is_subscription=True, families=OPENAI_FAMILIES, client_headers=_OPENAI_HEADERS, endpoints={"search": _SEARCH},
+        endpoint_source=_CODEX,
         about="For ChatGPT subscriptions, with `passthrough_auth: true`.",
     ),
     # These have embeddings and rerank only.

@@ -127,7 +127,7 @@ REQUESTS: Final[Mapping[EndpointName, tuple[Body, Oracle]]] = {
     "speech": ({"model": "mine", "input": "Hello." * 9, "voice": "a"}, of_speech),
     "image_generations": ({"model": "mine", "prompt": "A cat", "n": 8.0}, of_pictures),
     "videos": ({"model": "mine", "prompt": "A cat", "seconds": "8"}, of_film),
-    **dict.fromkeys(PLAIN_JSON_ENDPOINTS[:-1], (_TEXT, by_size)),
+    **dict.fromkeys((*PLAIN_JSON_ENDPOINTS[:-1], "search"), (_TEXT, by_size)),
 }  # fmt: skip
 """A request to each endpoint with JSON, and what it may cost."""
 
@@ -163,6 +163,8 @@ OTHERS: Final[Mapping[EndpointName, str]] = {
     "batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
     "message_batches": "they reserve by their lines: tests/gateway/relay/test_batches.py",
     "realtime": "sessions reserve for each response: tests/gateway/realtime",
+    "realtime_translations": "sessions reserve for their output: tests/gateway/realtime",
+    "content_provenance_checks": "OpenAI checks files free of charge",
 }
 """Endpoints whose requests run no model themselves, with the reason."""
 
@@ -199,7 +201,11 @@ async def test_conversations_reserve_what_their_provider_receives(api, leaves):
 @pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
 @pytest.mark.parametrize("endpoint", [*REQUESTS, *FORMS])
 async def test_endpoints_reserve_what_their_provider_receives(endpoint, leaves):
-    entry = {"name": "mine", "price": {"per": UNITS}, "endpoints": dict.fromkeys(PLAIN_JSON_ENDPOINTS, "/x")}
+    entry = {
+        "name": "mine",
+        "price": {"per": UNITS},
+        "endpoints": dict.fromkeys((*PLAIN_JSON_ENDPOINTS, "search"), "/x"),
+    }
     leaves = leaves and endpoint != "videos"  # the gateway reads a new video's id, even if the client leaves
     for route in (one for one in ROUTES if (one.endpoint, one.method) == (endpoint, "POST") and "{id}" not in one.path):
         with case(route.path):

@@ -1,0 +1,96 @@
+"""Sessions that translate speech, at ``/v1/realtime/translations`` (N58)."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.endpoint_provider import before, json_answer
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+KEY = "sk-client-of-the-gateway-1"
+PATH = "/v1/realtime/translations?model=interpreter"
+BEARER = (("authorization", f"Bearer {KEY}"),)
+
+
+@contextlib.asynccontextmanager
+async def serve_session(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server:
+            entry = {"model": "openai/gpt-realtime-translate", "name": "interpreter", "access_key": "sk-up-0123456789",
+                     "base_url": f"{server.url}/v1", "price": {"input": 4, "output": 16}}  # fmt: skip
+            keys = [{"name": "one", "key": KEY, **more}]
+            config = {"version": "v0.3.0", "model_providers": [entry], "client_keys": keys}
+            async with gateway(config) as running:
+                yield running, server
+                await eventually(lambda: running.service.upstream.stats().active == 0)
+
+
+async def interpret(peer: Peer) -> None:
+    await peer.accept()
+    await peer.send({"type": "session.created", "session": {"type": "translation"}})
+    while (message := await peer.receive()) is not None:
+        if json.loads(message)["type"] == "session.close":
+            await peer.send({"type": "session.closed"})
+            return
+        await peer.send(
+            {"type": "session.output_transcript.delta", "delta": "guten Tag, wie geht es Ihnen heute?"},
+            {"type": "session.output_audio.delta", "delta": "QUJD" * 20_000},
+        )
+
+
+async def test_a_translation_passes_to_its_own_path_and_is_charged(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with serve_session(interpret) as (running, server):
+        async with calling(running.url, PATH, BEARER) as caller:
+            assert caller.status == 101
+            (peer,) = server.peers
+            assert peer.target == "/v1/realtime/translations?model=gpt-realtime-translate"
+            assert KEY not in peer.head.decode()
+            assert (await caller.event())["type"] == "session.created"
+            await caller.send('{"type":"session.input_audio_buffer.append","audio":"QUJD"}')
+            kinds = [(await caller.event())["type"] for _ in range(2)]
+            assert kinds == ["session.output_transcript.delta", "session.output_audio.delta"]
+            await caller.send('{"type":"session.close"}')
+            assert (await caller.event())["type"] == "session.closed"
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    output, session = logged_exchanges(caplog)
+    assert (output["endpoint"], output["client"], output["ended"]) == ("realtime_translations", "one", "complete")
+    assert output["cost_usd"] > 0, "the provider reports no usage, so it is estimated"
+    assert output["usage_estimated"]
+    assert "cost_usd" not in session
+
+
+async def test_a_translation_is_refused_before_the_provider_is_contacted():
+    async with serve_session(interpret, models=[]) as (running, server):
+        for path, headers, status in (
+            (PATH, (), 401), (PATH, BEARER, 403), ("/v1/realtime/translations", BEARER, 400),
+            ("/v1/realtime/translations?model=nobody", BEARER, 404),
+        ):  # fmt: skip
+            async with calling(running.url, path, headers) as caller:
+                assert caller.status == status, path
+        assert server.peers == []
+
+
+async def test_a_credential_for_translations_comes_from_their_path():
+    body = {"session": {"model": "interpreter", "audio": {"output": {"language": "de"}}}}
+    keys = [{"name": "one", "key": KEY, "realtime": {"client_secrets": True}}]
+    entry = {"name": "interpreter", "price": {"input": 4, "output": 16}}
+    async with before(lambda asked: json_answer({"value": "ek_1"}), entry=entry, client_keys=keys) as (
+        running,
+        provider,
+    ):
+        path = "/v1/realtime/translations/client_secrets"
+        found = await running.post(path, json=body, headers=dict(BEARER))
+        assert (found.status_code, found.json()) == (200, {"value": "ek_1"})
+        (asked,) = provider.asked
+        assert asked.path == path
+        assert asked.json == {"session": {**body["session"], "model": "m-1"}}
