@@ -13,7 +13,7 @@ from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
 from gateway.endpoints.admin.paths import add_admin, is_admin_path
 from gateway.endpoints.health import ALIVE, READY, health_routes
-from gateway.endpoints.inference import add_exchanges
+from gateway.endpoints.inference import add_deployments, add_exchanges
 from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.ui.paths import has_pages
@@ -68,7 +68,8 @@ def parts_of(config: Config) -> tuple[str, ...]:
 
 def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
-    relayed, cors = RelayedPaths(service), Cors(config.cors)
+    deployments = _deployment_roots(config)
+    relayed, cors = RelayedPaths(service, deployments), Cors(config.cors)
 
     def is_served(path: str) -> bool:  # without a reference to the app, which only the collector would then free
         if has_path(routes, path) or relayed.methods(path) or is_admin_path(path):
@@ -80,6 +81,7 @@ def app_of(config: Config, service: Service) -> App:
     routes = routes_of(app)
     app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, is_served, people)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
+    add_deployments(app, service, deployments, cors)
     add_relays(app, service, cors, relayed)
     if config.issuers:
         from gateway.endpoints.oauth.paths import add_oauth  # imported only where it is needed
@@ -95,10 +97,22 @@ def app_of(config: Config, service: Service) -> App:
         from gateway.endpoints.claude_code import add_claude_code  # only people have sessions
 
         add_claude_code(app, config, service)
+    if config.compatibility:
+        from gateway.http.compatible import make_adapter
+
+        app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries())
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app
+
+
+def _deployment_roots(config: Config) -> tuple[str, ...]:
+    if not config.compatibility:
+        return ()
+    from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
+
+    return deployment_roots(config.compatibility)
 
 
 class QuartPart:

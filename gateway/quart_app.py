@@ -16,13 +16,14 @@ from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
 from gateway.endpoints.metrics import metrics_routes
-from gateway.endpoints.models import add_models
+from gateway.endpoints.models import add_model_info, add_models
 from gateway.endpoints.provider_kept import ProviderLookup
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.routes import add_ui
 from gateway.endpoints.websocket.route import add_websocket
 from gateway.exchange.service import Service
+from gateway.http.compatible import deployment_roots
 from gateway.http.response import Response
 from gateway.realtime.routes import add_realtime
 from gateway.relay.routes import PATHS, RelayedPaths
@@ -38,7 +39,8 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.url_rule_class = MatchedRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    relayed = RelayedPaths(service)
+    deployments = deployment_roots(config.compatibility)
+    relayed = RelayedPaths(service, deployments)
 
     def is_served(path: str) -> bool:
         return has_route(app, path) or bool(relayed.methods(path))
@@ -60,6 +62,8 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
 
             add_passed_websockets(app, service)
     add_models(app, service)
+    if "litellm" in config.compatibility:
+        add_model_info(app, service)
     add_ui(app, service, config)
     add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
     return app

@@ -17,6 +17,7 @@ from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import Headers
+from gateway.http.response import Response
 from streams.errors import GatewayError
 
 ANY = "*"
@@ -63,6 +64,12 @@ class Cors:
             return self._vary()
         exposed = ", ".join(dict.fromkeys(name.lower() for name in names))
         return (*allowed, ("access-control-expose-headers", exposed), *self._vary())
+
+    def share(self, response: Response, headers: Headers) -> Response:
+        """Return ``response`` with these headers; ``headers`` are the client's with lower-case names."""
+        names = (name for name, _ in response.headers)
+        shared = self.response_headers(dict(headers).get("origin"), names)
+        return attrs.evolve(response, headers=(*response.headers, *shared))
 
     def _origin(self, origin: str | None) -> Headers:
         if origin is None or not self._origins:

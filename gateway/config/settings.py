@@ -77,6 +77,10 @@ ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
 """A format in which clients may put routing options into request bodies."""
 
 
+Compatibility: TypeAlias = Literal["azure", "litellm"]
+"""A server whose paths and key headers clients may use."""
+
+
 class KeyDigest(bytes):
     """The SHA-256 digest of a key; ``is_short`` means that the key is easily guessed."""
 
@@ -213,6 +217,12 @@ class Config:
     )
     client_routing: tuple[ClientRouting, ...] = setting(
         "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.",
+        (),
+        shown="none",
+    )
+    compatibility: tuple[Compatibility, ...] = setting(
+        "The servers whose paths and key headers clients may use: `azure` (Azure OpenAI), `litellm`. See [changes that "
+        "clients notice](migrating.md#changes-that-clients-notice).",
         (),
         shown="none",
     )

@@ -1,10 +1,11 @@
 """Requests with a body for providers: each is an exchange."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import attrs
 
+from gateway.access.page_guard import Cors
 from gateway.endpoints.border import read_whole_body, serve
 from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count_tokens
@@ -45,6 +46,23 @@ def add_exchanges(app: App, service: Service) -> tuple[str, ...]:
     return tuple(path for path, _ in routes)
 
 
+def add_deployments(app: App, service: Service, roots: Sequence[str], cors: Cors) -> None:
+    """Add the routes of Chat on Azure's paths, which start with one of ``roots`` and the model.
+
+    They precede those of relayed endpoints, because ``/chat/completions`` also ends like the path of completions."""
+    wire = CODECS["chat"].wire
+    for root in roots:
+        answer = _exchange(service, "chat", RequestPath(root + MODEL + wire.path, "answer"))
+        add_named_route(app, root, wire.path, _with_cors(answer, cors) if cors else answer)
+
+
+def _with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
+    async def answer_with_cors(incoming: IncomingRequest, name: str | None = None) -> Response:
+        return cors.share(await answer(incoming, name), incoming.headers)
+
+    return answer_with_cors
+
+
 def exchange_routes(service: Service) -> Iterator[tuple[str, "ModelRoute"]]:
     """Yield each path of each API with its handler, which checks the client's key itself."""
     for codec in CODECS.values():
@@ -61,13 +79,13 @@ class ModelRoute(Protocol):
 def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
     """Return the handler of requests on ``route``, which checks the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
-    parts = CODECS[api].parts
+    parts, in_body = CODECS[api].parts, CODECS[api].wire.model_member is not None
 
     def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
             return await answer(exchange, await read_whole_body(exchange.context, incoming))
 
-        path = unnamed if name is None else attrs.evolve(unnamed, model=name)
+        path = unnamed if name is None else attrs.evolve(unnamed, model=name, replaces_model=in_body)
         return serve(service, api, incoming, route.path, read_and_answer, path=path)
 
     async def import_and_answer(incoming: IncomingRequest, name: str | None = None) -> Response:

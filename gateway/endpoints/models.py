@@ -13,8 +13,9 @@ from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, id_headers, is_anthropic, json_answer
-from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
+from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, litellm_model, openai_model
 from gateway.exchange.service import Service
+from gateway.http.compatible import MODEL_INFO
 from gateway.http.paths import shown
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
@@ -48,6 +49,12 @@ def add_models(app: QuartTrio, service: Service) -> None:
     add_view(app, "/v1/audio/models", "speech_models", models.speech_models, ["GET"])
 
 
+def add_model_info(app: QuartTrio, service: Service) -> None:
+    """Add LiteLLM's list of models."""
+    models = ModelList(service.router, service.authenticator, service.provider_lists)
+    add_view(app, MODEL_INFO, "model_info", models.litellm_models, ["GET"])
+
+
 class ModelList:
     """The models of one configuration, as each client may see them."""
 
@@ -72,6 +79,14 @@ class ModelList:
             is_method = model_id.rpartition(":")[2] in SERVED_METHODS
             return _error_response(_post_only_error() if is_method else error, shape)
         return json_answer(self._model_json(Model(model_id, owner), shape))
+
+    async def litellm_models(self) -> Response:
+        """Return the models with prices and limits in LiteLLM's form."""
+        try:
+            visible = self._visible(await self._lists.names())
+        except GatewayError as error:
+            return _error_response(error, "openai")
+        return json_answer({"data": [litellm_model(model, self._router.description(model.id)) for model in visible]})
 
     async def voices(self) -> Response:
         """Return the voices of the speech models.

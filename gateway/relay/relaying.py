@@ -121,8 +121,12 @@ class InboundRequest:
         return int(length) if length.isdecimal() else None
 
     async def read_json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
-        """Read the body as a JSON object; ``path`` may set its model and ``stream``. Raises ``GatewayError``."""
+        """Read the body as a JSON object; ``path`` may set its model and ``stream``. Raises ``GatewayError``.
+
+        A deployment in the client's path sets the model."""
         body = await self.read_body()
+        if self.context.client_request.path.replaces_model:
+            path = self.context.client_request.path
         incoming = await offload(len(body) // 2, read_non_conversation, self.context.codec.api, body, path)
         return self.record_request(incoming)
 

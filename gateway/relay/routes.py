@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
+from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
 from gateway.serving.http_app import App
@@ -145,7 +146,14 @@ PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in 
 
 
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
-_VARIABLE_PATTERNS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
+_VARIABLE_PATTERNS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+", "deployment": ".+"}
+
+DEPLOYMENT: Final = "deployment"
+"""The variable of a path with the name of a model, which replaces that of the body."""
+
+_DEPLOYED: Final[frozenset[EndpointName]] = frozenset(
+    ("completions", "embeddings", "speech", "transcriptions", "translations", "image_generations", "image_edits")
+)
 
 
 @lru_cache(maxsize=1024)
@@ -165,13 +173,25 @@ class RelayedPaths:
 
     They are not Quart routes: adding a hundred to Quart takes longer than the rest of an app's start."""
 
-    def __init__(self, service: Service) -> None:
-        self.routes = (*ROUTES, *_mcp_routes(service), *_pass_through_routes(service))
+    def __init__(self, service: Service, deployments: Sequence[str] = ()) -> None:
+        """Select the routes. ``deployments`` are the starts of paths with a deployment, if clients may use them."""
+        own = (*_mcp_routes(service), *_pass_through_routes(service))
+        self.routes = (*ROUTES, *_deployment_routes(deployments), *own)
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods with a route for ``path``."""
         found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
         return tuple(sorted(set(found)))
+
+
+def _deployment_routes(roots: Sequence[str]) -> tuple[RelayRoute, ...]:
+    """Return the routes of the endpoints that Azure has below a deployment."""
+    return tuple(
+        attrs.evolve(route, path=f"{root}{{{DEPLOYMENT}}}{route.path.removeprefix('/v1')}")
+        for root in roots
+        for route in ROUTES
+        if route.endpoint in _DEPLOYED and route.path.startswith("/v1/") and "{" not in route.path
+    )
 
 
 def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
@@ -240,12 +260,7 @@ class _ServedRoute:
     async def answer_path(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         """Answer a request with CORS headers; ``names`` are the variables of its path."""
         response = await self._answer(incoming, names)
-        if not self.cors:
-            return response
-        shared = self.cors.response_headers(
-            dict(incoming.headers).get("origin"), (name for name, _ in response.headers)
-        )
-        return attrs.evolve(response, headers=(*response.headers, *shared))
+        return self.cors.share(response, incoming.headers) if self.cors else response
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
@@ -266,7 +281,10 @@ class _ServedRoute:
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
         admit: Admit = admit_by_key if route.admit is None else _imported_function(route.admit)
-        return await serve(service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=admit)
+        path = PathParameters(names[DEPLOYMENT], replaces_model=True) if DEPLOYMENT in names else NO_PARAMETERS
+        return await serve(
+            service, api, incoming, route.path, read_and_answer, path=path, endpoint=endpoint.name, admit=admit
+        )
 
 
 class _PrefixRoutes:

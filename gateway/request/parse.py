@@ -30,10 +30,13 @@ _STRING = msgspec.json.Decoder(str | None)
 
 @attrs.frozen(eq=False, repr=False)
 class PathParameters:
-    """The model and the stream flag in the path of a request. Most APIs have them in the body."""
+    """The model and the stream flag in the path of a request. Most APIs have them in the body.
+
+    ``replaces_model``: the path has a deployment of Azure, which replaces the body's model."""
 
     model: str | None = None
     stream: bool = False
+    replaces_model: bool = False
 
 
 NO_PARAMETERS = PathParameters()
@@ -131,6 +134,8 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     required members."""
     wire = CODECS[api].wire
     members = _decode_members(body)
+    if path.replaces_model:
+        body, members = _with_model(members, path.model)
     model, stream = path.model, path.stream
     if wire.model_member is not None:
         model = _decode_member(members, wire.model_member, _STRING, "a string")
@@ -146,9 +151,17 @@ def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAM
     Reads the model and the stream flag from the usual members unless ``path`` has them. Raises as ``read_incoming``
     does."""
     members = _decode_members(body)
+    if path.replaces_model:
+        body, members = _with_model(members, path.model)
     model = path.model or _decode_member(members, "model", _STRING, "a string")
     stream = path.stream or bool(_decode_member(members, "stream", _BOOL, "a boolean"))
     return Incoming(api, body, members, model, stream)
+
+
+def _with_model(members: dict[str, msgspec.Raw], model: str | None) -> tuple[bytes, dict[str, msgspec.Raw]]:
+    """Return a body with these members and another model, and its members."""
+    body = msgspec.json.encode({**members, "model": model})
+    return body, _decode_members(body)
 
 
 def _decode_members(body: bytes) -> dict[str, msgspec.Raw]:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -27,6 +27,9 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
+
+if TYPE_CHECKING:
+    from gateway.http.compatible import Adapter
 
 log = logging.getLogger("trigate.scope")
 
@@ -89,6 +92,8 @@ class App:
         self.extensions: dict[str, Any] = {GUARD: guard}
         self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
         self.other_app = other_app
+        self.adapter: Adapter | None = None
+        """Changes requests in the forms of other servers before anything else reads them."""
         self.before_serving: list[Callable[[], Awaitable[None]]] = []
         """Called in this order before the server accepts connections. A failure ends the start."""
         self.after_serving: list[Callable[[], Awaitable[None]]] = []
@@ -98,6 +103,8 @@ class App:
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if self.adapter is not None and scope["type"] != "lifespan":
+            send = self.adapter(cast("dict[str, Any]", scope), send)
         if scope["type"] == "http":
             await HttpConnection(self, scope)(receive, send)
         elif scope["type"] == "lifespan":

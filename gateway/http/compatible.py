@@ -1,0 +1,105 @@
+"""The paths and headers of clients of other servers, for a configuration with ``compatibility``.
+
+An adapter changes each request before the routes see it. So no other part of the gateway knows these forms, and a
+configuration without them pays nothing.
+
+- Azure's SDK class sends its key as ``api-key``, and requests below ``/openai`` (openai 2.8, ``lib/azure.py``).
+- LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
+  LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
+  (https://docs.litellm.ai/docs/pass_through/intro).
+- Programs read the cost and the id of a request from ``x-litellm-response-cost`` and ``x-litellm-call-id``. Roo Code
+  and Cline read ``/v1/model/info``."""
+
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from typing import Any, Final, Literal, TypeAlias, cast
+
+Server: TypeAlias = Literal["azure", "litellm"]
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+Adapter: TypeAlias = Callable[[MutableMapping[str, Any], Send], Send]
+"""Changes the ASGI scope of a request in place, and returns the function that sends its response."""
+
+MODEL_INFO: Final = "/v1/model/info"
+"""LiteLLM's list of models with their prices and limits."""
+
+_DEPLOYMENTS: Final[Mapping[Server, tuple[str, ...]]] = {
+    "azure": ("/openai/deployments/",),
+    "litellm": ("/openai/deployments/", "/engines/"),
+}
+"""The starts of paths that continue with a model and the path of an endpoint without ``/v1``."""
+
+_PREFIXES: Final[Mapping[Server, tuple[str, ...]]] = {
+    "azure": ("openai",),
+    "litellm": ("openai", "anthropic", "gemini", "vertex_ai", "vertex-ai", "bedrock", "mistral", "cohere"),
+}
+"""The first steps of paths before a provider's own path."""
+
+_OWN_KEY, _PLAIN_KEY = b"x-trigate-key", b"x-api-key"
+_LITELLM_KEY, _AZURE_KEY = b"x-litellm-api-key", b"api-key"
+_OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _OWN_KEY))
+
+_SENT_AS: Final = (
+    (b"x-request-id", b"x-litellm-call-id"),
+    (b"x-trigate-cost", b"x-litellm-response-cost"),
+    (b"x-trigate-target", b"x-litellm-model-id"),
+)
+"""The headers of responses, and the names under which LiteLLM's clients read their values."""
+
+
+def deployment_roots(servers: Collection[Server]) -> tuple[str, ...]:
+    """Return the starts of the paths with a deployment that clients may use."""
+    return tuple(dict.fromkeys(root for server in servers for root in _DEPLOYMENTS[server]))
+
+
+def make_adapter(servers: Collection[Server], taken: Collection[str]) -> Adapter:
+    """Return the adapter for the clients of ``servers``.
+
+    ``taken`` are first steps of paths with another meaning, such as the names of entries with pass-through."""
+    steps = dict.fromkeys(step for server in servers for step in _PREFIXES[server] if step not in taken)
+    prefix = re.compile(f"/(?:{'|'.join(map(re.escape, steps))})(?=/)(?!/deployments/)") if steps else None
+    is_litellm = "litellm" in servers
+
+    def adapt(scope: MutableMapping[str, Any], send: Send) -> Send:
+        path = scope["path"]
+        if prefix is not None and (found := prefix.match(path)) is not None:
+            path = path[found.end() :]
+        if is_litellm and path == "/model/info":
+            path = MODEL_INFO
+        scope["path"] = path
+        scope["headers"] = _with_usual_key(scope["headers"], is_litellm)
+        return _with_litellm_headers(send) if is_litellm else send
+
+    return adapt
+
+
+def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, bytes]]:
+    """Return ``headers`` with the client's key in a header that authentication reads.
+
+    LiteLLM's header takes precedence over others, Azure's does not. Both are removed: they never leave the gateway."""
+    kept, own, azure = [], [], []
+    for name, value in headers:
+        if name == _LITELLM_KEY and is_litellm:
+            own.append(value[7:].strip() if value[:7].lower() == b"bearer " else value.strip())
+        elif name == _AZURE_KEY:
+            azure.append(value)
+        else:
+            kept.append((name, value))
+    names = {name for name, _ in kept}
+    if own and _OWN_KEY not in names:
+        kept += [(_OWN_KEY, key) for key in own if key]
+    elif azure and names.isdisjoint(_OTHER_KEYS):
+        kept += [(_PLAIN_KEY, key) for key in azure]
+    return kept
+
+
+def _with_litellm_headers(send: Send) -> Send:
+    async def send_with_names(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"]]
+            by_name = dict(headers)
+            headers += [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return cast("Send", send_with_names)
