@@ -96,11 +96,10 @@ class NotedExchange:
         prompts = await offload(size - (known.size if known else 0), tracker.read, sent, known)
         if prompts is None:
             return None
-        if self.followed is None:
-            parent = tracker.find_parent(sent, prompts)
-            if parent is not None and tracker.continues(prompts):
-                prompts = await offload(size, tracker.continue_from, parent, prompts)
-            self.followed = self.followed or tracker.open_exchange(sent, parent)
+        parent = tracker.find_parent(sent, prompts) if self.followed is None else self.followed.parent
+        if tracker.continues(prompts):
+            prompts = await offload(size, tracker.continue_from, parent, prompts)
+        self.followed = self.followed or tracker.open_exchange(sent, parent)
         return tracker, tracker.follow(sent, prompts, self.followed)
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:

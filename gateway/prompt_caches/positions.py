@@ -7,8 +7,15 @@ from typing import Final
 import attrs
 
 from gateway.prompt_caches.digests import short_digest
-from gateway.prompt_caches.packed_blocks import KIND_NUMBERS, ROLE_NUMBERS, UNKNOWN, PackedBlocks, join_blocks
-from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, SETTING, TAIL
+from gateway.prompt_caches.packed_blocks import (
+    KIND_NUMBERS,
+    ROLE_NUMBERS,
+    UNKNOWN,
+    PackedBlocks,
+    join_blocks,
+    pack_block,
+)
+from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, LOOSE, SETTING, TAIL
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from providers.catalog.prompt_caching import CachingRow
 
@@ -128,6 +135,15 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
     )  # fmt: skip
 
 
+def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDigest:
+    """Return ``new`` after a history that is not remembered. ``response`` is the digest of the id that it continues.
+
+    So no other history has its prefixes."""
+    row = pack_block(("", -1, "", -1), "assistant", "other", (response, bytes(LOOSE)), 0)
+    earlier = PromptDigest(new.api, PackedBlocks(), PackedBlocks(), PackedBlocks(row), 0)
+    return continue_prompt(earlier, new, key)
+
+
 def _single(blocks: PackedBlocks, number: int) -> PackedBlocks:
     found = blocks.cut(number, number + 1)
     chunks = blocks.chunks.get(number)
@@ -144,6 +160,19 @@ def _continue_long(new: PromptDigest, parent: PromptDigest, key: bytes) -> Promp
         has_answer=True, digests=None, gap=parent.history_count - len(head) + new.head + new.gap,
         gap_digest=blake2b(before + new.gap_digest, digest_size=DIGEST, key=key).digest(),
     )  # fmt: skip
+
+
+def shared_blocks(one: PromptDigest, other: PromptDigest) -> int:
+    """Return the number of equal remembered blocks at the beginning of both histories."""
+    low, high = 0, min(one.end - one.history_start, other.end - other.history_start)
+    while low < high:  # cumulative digests are equal up to the first difference
+        middle = (low + high + 1) // 2
+        digest = one.history_digest(middle)
+        if digest is not None and digest == other.history_digest(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def shorten(prompt: PromptDigest, most: int = TAIL) -> PromptDigest:

@@ -40,7 +40,14 @@ from gateway.prompt_caches.memory import (
 )
 from gateway.prompt_caches.packed_blocks import PackedBlocks
 from gateway.prompt_caches.packing import pack, unpack
-from gateway.prompt_caches.positions import continue_prompt, each_anchor, first_anchor, lookup_positions
+from gateway.prompt_caches.positions import (
+    continue_prompt,
+    continue_unknown,
+    each_anchor,
+    first_anchor,
+    lookup_positions,
+    shared_blocks,
+)
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
@@ -117,9 +124,13 @@ class PromptTracker:
             if is_free:
                 lock.release()
 
-    def continue_from(self, parent: FoundParent, read: ReadPrompts) -> ReadPrompts:
-        """Return the prompts of a request whose provider adds the earlier turns of ``parent``."""
-        prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
+    def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
+        """Return the prompts of a request whose provider adds the earlier turns of ``parent``, or unknown ones."""
+        if parent is not None:
+            prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
+        else:
+            earlier = self._response_anchor(continued_response(read.members) or "")
+            prompt = continue_unknown(earlier, read.prompt, self.memory.key)
         return self._plan(read.row, (read.members, read.client_members), prompt, None)
 
     def _memo(self, client: str) -> tuple[BlockMemo, threading.Lock]:
@@ -195,7 +206,7 @@ class PromptTracker:
         scope, row = self._scope(sent, read), read.row
         rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
         attempt = self._attempt(sent, read, exchange, scope, rate)
-        if read.anchor is not None and read.packed is not None:
+        if read.packed is not None and (read.anchor is not None or self.continues(read)):
             self._remember(attempt, sent, read, read.anchor, read.packed)
         return attempt
 
@@ -326,15 +337,23 @@ class PromptTracker:
         return tuple(found)
 
     def _remember(
-        self, attempt: FollowedAttempt, sent: SentRequest, read: ReadPrompts, anchor: Anchor, packed: PackedPrompts
+        self,
+        attempt: FollowedAttempt,
+        sent: SentRequest,
+        read: ReadPrompts,
+        anchor: Anchor | None,
+        packed: PackedPrompts,
     ) -> None:
-        """Remember the attempt's prompt: in place of its parent's, or as another branch."""
+        """Remember the attempt's prompt: in place of its parent's, or as another branch.
+
+        Without an ``anchor``, only requests that continue its response find it."""
         exchange, memory, parent = attempt.exchange, self.memory, attempt.exchange.parent
         before = None if parent is None or parent.is_compacted else parent
         if exchange.id is None:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
-        ends = [ExchangeEnd(anchor.digest[:_ANCHOR_BYTES], attempt.prompt.end, exchange.sent)]
+        short = b"" if anchor is None else anchor.digest[:_ANCHOR_BYTES]
+        ends = [ExchangeEnd(short, attempt.prompt.end, exchange.sent)]
         boundaries: list[BoundaryNote] = []
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
@@ -488,19 +507,6 @@ class PromptTracker:
 def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
     """Return a tracker with ``size`` bytes of the workers' ``memory``, or of memory of this process alone."""
     return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory(memory, size))
-
-
-def shared_blocks(one: PromptDigest, other: PromptDigest) -> int:
-    """Return the number of equal remembered blocks at the beginning of both histories."""
-    low, high = 0, min(one.end - one.history_start, other.end - other.history_start)
-    while low < high:  # cumulative digests are equal up to the first difference
-        middle = (low + high + 1) // 2
-        digest = one.history_digest(middle)
-        if digest is not None and digest == other.history_digest(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _pack(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPrompts | None:

@@ -1,0 +1,223 @@
+"""Conversations whose history is not in the request, is replaced, or is changed by the gateway (C8, C10, C47)."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+from tests.support.cached_talks import RULES, CachedTalk, entries, long_text, set_caches
+from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.harness import Gateway, config, eventually, exchanges, provider
+from tests.support.upstreams import JSON, PATHS, Raw, Upstream, fake_upstream
+from tests.support.websocket_client import Client
+
+NUMBERS: Final = itertools.count(1)
+Send = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(upstream) -> Iterator[Gateway]:
+    entry = provider("openai/gpt-5.6-sol", f"{upstream.url}/v1", ["responses"], name="sol")
+    with gateway_thread(config([entry], retries={"attempts": 2})) as one:
+        yield one
+        assert "Traceback" not in "\n".join(one.log)
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Gateway]:
+    with mock_thread() as running:
+        set_caches(running.url, models=RULES)
+        yield running
+
+
+# History at the provider
+
+
+def response_of(id: str, total: int, read: int) -> dict[str, Any]:
+    details = {"cached_tokens": read, "cache_write_tokens": total - read}
+    usage = {"input_tokens": total, "input_tokens_details": details, "output_tokens": 1, "total_tokens": total + 1}
+    content = [{"type": "output_text", "text": "Yes.", "annotations": []}]
+    item = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": content}
+    return {
+        "id": id, "object": "response", "created_at": 1, "model": "gpt-5.6-sol", "status": "completed", "usage": usage,
+        "output": [item],
+    }  # fmt: skip
+
+
+def stream_of(response: dict[str, Any]) -> Raw:
+    item = response["output"][0]
+    part = {"type": "output_text", "text": "", "annotations": []}
+    where = {"output_index": 0, "content_index": 0, "item_id": "m"}
+    events = [
+        {"type": "response.created", "response": {**response, "status": "in_progress", "output": [], "usage": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.content_part.added", **where, "part": part},
+        {"type": "response.output_text.delta", **where, "delta": "Yes."},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": response},
+    ]
+    texts = [json.dumps({**one, "sequence_number": number}) for number, one in enumerate(events)]
+    pieces = [f"event: {one['type']}\ndata: {text}\n\n".encode() for one, text in zip(events, texts, strict=True)]
+    return Raw(200, (("content-type", "text/event-stream"),), tuple(pieces))
+
+
+@pytest.fixture(params=["http", "websocket"])
+def send(request, running, upstream) -> Iterator[Send]:
+    """Return a function that sends a turn, to which the provider responds as given, and returns its log line."""
+    known = len(running.log)
+
+    def line_after(number: int) -> dict[str, Any]:
+        return dict(eventually(lambda: exchanges(running.log[known:])[number:])[0])
+
+    def post(response: dict[str, Any], **body: Any) -> dict[str, Any]:
+        number = len(exchanges(running.log[known:]))
+        upstream.script(Raw(200, JSON, (json.dumps(response).encode(),)))
+        assert running.request("POST", PATHS["responses"], {"model": "sol", **body}).status == 200
+        return line_after(number)
+
+    if request.param == "http":
+        yield post
+        return
+    with Client.connect(running.port) as client:
+
+        def create(response: dict[str, Any], **body: Any) -> dict[str, Any]:
+            number = len(exchanges(running.log[known:]))
+            upstream.script(stream_of(response))
+            assert client.ask("sol", body.pop("input"), **body)[-1]["type"] == "response.completed"
+            return line_after(number)
+
+        yield create
+
+
+def test_turns_that_the_provider_continues_belong_together(send, upstream):
+    """C10: history that the provider keeps counts as unchanged."""
+    name, ids = f"native {next(NUMBERS)}", (f"resp_{next(NUMBERS)}" for _ in itertools.count())
+    first, second, third, fourth = (next(ids) for _ in range(4))
+    rules, question = long_text(name), f"Describe the project of {name}, please, in detail and with care."
+    line = send(response_of(first, 6000, 0), instructions=rules, input=question)
+    assert "prompt_cache_cause" not in line
+    more = {"instructions": rules, "input": "Explain the next part."}
+    line = send(response_of(second, 6050, 6000), previous_response_id=first, **more)
+    assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (6000, 0)
+    assert upstream.seen[-1].json["previous_response_id"] == first
+    line = send(response_of(third, 6100, 0), previous_response_id=second, **more)
+    assert (line["prompt_cache_could"], line["prompt_cache_cause"]) == (6050, "provider")
+    changed = {**more, "instructions": f"It is 09:31. {rules}"}
+    line = send(response_of(fourth, 6150, 0), previous_response_id=third, **changed)
+    assert (line["prompt_cache_could"], line["prompt_cache_cause"]) == (6100, "system")
+    assert line["prompt_cache_at"] == "instructions:0-64 (time)"
+
+
+def test_a_fork_of_a_continued_turn_is_no_miss(send):
+    name = f"native fork {next(NUMBERS)}"
+    first, second, third = (f"resp_{next(NUMBERS)}" for _ in range(3))
+    rules, question = long_text(name), f"Describe the project of {name}, please, in detail and with care."
+    send(response_of(first, 6000, 0), instructions=rules, input=question)
+    more = {"instructions": rules, "previous_response_id": first}
+    send(response_of(second, 7000, 6000), input="Explain the next part, with each of its details.", **more)
+    line = send(response_of(third, 6100, 6000), input="Tell me about another part, please, briefly.", **more)
+    assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (6000, 0)
+
+
+def test_a_turn_of_an_unknown_response_is_no_first_turn(send):
+    """C15: after a restart, an eviction or on another gateway. The next turn is known again."""
+    unknown, first, second = (f"resp_{next(NUMBERS)}" for _ in range(3))
+    line = send(response_of(first, 9000, 0), previous_response_id=unknown, input="Go on.")
+    assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
+    line = send(response_of(second, 9100, 9000), previous_response_id=first, input="Go on, please.")
+    assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (9000, 0)
+
+
+def test_two_unknown_histories_have_nothing_in_common(send):
+    one, other = f"resp_{next(NUMBERS)}", f"resp_{next(NUMBERS)}"
+    send(response_of(f"resp_{next(NUMBERS)}", 9000, 0), previous_response_id=one, input="Go on.")
+    line = send(response_of(f"resp_{next(NUMBERS)}", 8000, 0), previous_response_id=other, input="Go on.")
+    assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
+
+
+def test_a_second_attempt_has_the_same_history(running, upstream):
+    """The provider fails first. Both attempts continue the earlier turn."""
+    name = f"native retry {next(NUMBERS)}"
+    first, second = (f"resp_{next(NUMBERS)}" for _ in range(2))
+    body = {"model": "sol", "instructions": long_text(name)}
+    upstream.script(Raw(200, JSON, (json.dumps(response_of(first, 6000, 0)).encode(),)))
+    running.request("POST", PATHS["responses"], {**body, "input": f"Describe {name}, please, in detail and with care."})
+    upstream.script(Raw(503, JSON, (b"{}",)), Raw(200, JSON, (json.dumps(response_of(second, 6050, 6000)).encode(),)))
+    more = {"previous_response_id": first, "input": "Explain the next part."}
+    reply = running.request("POST", PATHS["responses"], {**body, **more})
+    line = eventually(lambda: exchanges(running.log, reply.headers["x-request-id"]))[0]
+    assert (line["attempts"], line["prompt_cache_could"], line["prompt_cache_missed"]) == (2, 6000, 0)
+
+
+# A replaced history
+
+
+def summary_of(talk: CachedTalk, words: str) -> dict[str, Any]:
+    """Return the body of the next turn, with a summary in place of the history."""
+    body = talk.body()
+    body["messages"] = [{"role": "user", "content": [{"type": "text", "text": f"Summary of {talk.name}: {words}"}]}]
+    return body
+
+
+def test_compaction_is_recognized_by_the_session(mock):
+    """C8: the same tools and system text, and less than half of the messages."""
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        session = {"x-claude-code-session-id": "8c7a2c55-1c2f-4d6a-9d3b-000000000001"}
+        talk = CachedTalk(gateway, "messages", "sonnet", "a compaction", headers=session)
+        for _ in range(40):
+            talk.send()
+        turn = talk.send(summary_of(talk, "they looked at all files, and found the fault in the third one."))
+        assert turn.cause == "compacted"
+        assert "prompt_cache_usd" not in turn.line or turn.line["prompt_cache_usd"] == 0  # C34
+        other = CachedTalk(gateway, "messages", "sonnet", "a sub-agent", headers=session)
+        assert [other.send().cause for _ in range(3)] == [None] * 3  # C2: the session does not decide
+
+
+def test_without_a_session_a_summary_is_a_first_turn(mock):
+    with gateway_thread(config(entries(mock.url))) as gateway:
+        talk = CachedTalk(gateway, "messages", "sonnet", "no session")
+        for _ in range(40):
+            talk.send()
+        turn = talk.send(summary_of(talk, "they looked at all files."))
+        assert turn.cause is None
+
+
+# The gateway's own changes
+
+CHANGING_STEP: Final = '''
+import itertools
+
+from trigate.steps import Check, Finding
+
+NUMBERS = itertools.count()
+
+
+def changing(check: Check) -> list[Finding]:
+    """Find another word of the system text in each request."""
+    number = next(NUMBERS)
+    found = [one for one in check.passages if "instructions of" in one.text][:1]
+    return [Finding("word", one, number * 7, number * 7 + 5) for one in found]
+'''
+
+
+@pytest.mark.parametrize("api_and_model", [("messages", "sonnet"), ("chat", "gpt"), ("chat", "sonnet")])
+def test_a_mask_that_differs_in_each_turn_is_the_steps(mock, tmp_path: Path, api_and_model):
+    """C47: the client's own prompt is unchanged; ``at`` names the step."""
+    api, model = api_and_model
+    (tmp_path / "steps.py").write_text(CHANGING_STEP)
+    step = {"use": f"{tmp_path}/steps.py:changing", "name": "random-words", "at": ["request"], "action": "mask"}
+    with gateway_thread(config(entries(mock.url), steps=[step])) as gateway:
+        talk = CachedTalk(gateway, api, model, f"a changing mask {api} {model}")
+        turns = [talk.send() for _ in range(4)]
+    assert [turn.cause for turn in turns] == [None, *["edited"] * 3]
+    assert all("step random-words" in turn.line["prompt_cache_at"] for turn in turns[1:]), turns[1].line
