@@ -371,7 +371,7 @@ class PromptTracker:
         )
         self._write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
-        named = [anchor.digest]
+        named = [] if anchor is None else [anchor.digest]
         if read.client_prompt is not None:
             named += [one.digest for one in islice(each_anchor(read.prompt, memory.key), 1)]
         if before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH:
