@@ -159,7 +159,7 @@ def without_remarks(raw: bytes) -> bytes:
         return raw
     if (end := _end_of_name(raw)) > 0 and _EVENT_NAME.fullmatch(raw, 6, end) is not None:
         return raw
-    lines = raw.splitlines(keepends=True)
+    lines = raw.removeprefix(_BOM).splitlines(keepends=True)
     if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):
         return raw
     return b"".join(line for line in lines if _is_data_line(line))

@@ -27,6 +27,8 @@ from gateway.steps.released import frame_of
 from gateway.steps.response_steps import CheckedStream, StreamSource
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
@@ -54,11 +56,10 @@ class CheckedWholeAnswer(WholeAnswer):
         size = len(self.body) + request.request.incoming.size
         other_choices = await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
         choices = [list(self._folded.events), *other_choices]
-        translates = checks.translates or self.lane_name == "hub"
-        if not translates:
-            choices[0] = [*checks.unread_texts(request.target.api, self.body, choices), *choices[0]]
+        if not checks.translates:
+            choices[0] = [*checks.unread_texts(request.target.api, self.body, dict(enumerate(choices))), *choices[0]]
         released = await checks.check_whole(choices)
-        if not translates:
+        if not checks.translates:
             return
         self.lane_name = "hub"
         first, *others = [_fold(events) for events in released]
@@ -135,6 +136,13 @@ class CheckedStartedStream(StartedStream):
             pieces = _CheckedPieces(self)
             self._released = self._stream.chunks(pieces) if streamed else self._stream.whole_chunks(pieces)
         return self._released
+
+    async def _choose_lane(self, response: UpstreamResponse) -> Lane:
+        lane = await super()._choose_lane(response)
+        self.chunks()
+        if isinstance(lane, Passthrough):
+            lane.use_reader(self._stream.released_reader)
+        return lane
 
     async def verdict(self) -> bool:
         """Wait until the steps have released the whole response, and return whether they masked nothing."""

@@ -119,13 +119,15 @@ class SessionChecks:
         if self._start_later is not None:
             self._start_later()
 
-    def response_steps(self, entry: str) -> ResponseSteps | None:
-        """Return the steps for the response of ``entry``, ``None`` if there is nothing to do."""
-        steps = [step for step in self.session.applied.at_response if step.applies_to_entry(entry)]
+    def response_steps(self, target: Target) -> ResponseSteps | None:
+        """Return the steps for the response of ``target``, ``None`` if there is nothing to do."""
+        steps = [step for step in self.session.applied.at_response if step.applies_to_entry(target.entry.name)]
         if not steps and not self.restores and not self.session.awaits_verdict:
             return None
+        keeps_events = self._context.content is not None
+        translates = target.lane == "hub"
         return ResponseSteps(
-            self.session, steps, restores=self.restores, keeps_events=self._context.content is not None
+            self.session, steps, restores=self.restores, keeps_events=keeps_events, translates=translates
         )
 
     @property

@@ -57,8 +57,8 @@ class ExchangeChecks(Protocol):
     @property
     def may_restore(self) -> bool: ...
 
-    def response_steps(self, entry: str) -> "ResponseSteps | None":
-        """Return the steps for a response of the entry ``entry``, ``None`` if there are none."""
+    def response_steps(self, target: Target) -> "ResponseSteps | None":
+        """Return the steps for a response of ``target``, ``None`` if there are none."""
         ...
 
     async def check_for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":

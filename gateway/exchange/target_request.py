@@ -129,7 +129,7 @@ class TargetRequest:
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
-        checks = None if context.checks is None else context.checks.response_steps(target.entry.name)
+        checks = None if context.checks is None else context.checks.response_steps(target)
         return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped, size, checks)
 
     def report(self, record: Record) -> None:

@@ -2,28 +2,45 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from gateway.steps.runs import TEXTS
-from streams.events import Event
+from gateway.steps.runs import TEXT_TYPES
+from streams.events import ErrorInfo, Event
+
+UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
+"""The events at the end of a stream that is not complete."""
 
 
 class Gate:
     """Releases the provider's own events in order, each when all its text was released."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[bytes, dict[int, int]]] = deque()
+        self.reader = ReleasedEventsReader()
+        """Reads the released bytes for the client's lane."""
+        self._waiting: deque[tuple[bytes, int, int, Sequence[Event] | None]] = deque()
+        """Each event with a choice, the weight of this choice up to it, and what a reader reports of it. An event of
+        several choices has several rows, and its bytes are in the last one."""
         self._read: dict[int, int] = {}
         self._released: dict[int, int] = {}
 
-    def add(self, raw: bytes, read: Mapping[int, Sequence[Event]], *, has_failed: bool) -> None:
-        """Hold ``raw``, whose own events are ``read``. A failure discards everything held and is released."""
+    def add(
+        self, raw: bytes, read: Mapping[int, Sequence[Event]], reported: Sequence[Event] | None, *, has_failed: bool
+    ) -> None:
+        """Hold ``raw``, whose own events are ``read``. A failure discards everything held and is released.
+
+        ``reported`` are those that the lane's reader reports, ``None`` for bytes without data."""
         if has_failed:
             self._waiting.clear()
-            self._waiting.append((raw, {}))
+            self._waiting.append((raw, 0, 0, reported))
             return
+        choice = weight = 0
+        rest = len(read)
         for choice, events in read.items():
-            self._read[choice] = self._read.get(choice, 0) + _weight(events)
-        self._waiting.append((raw, dict(self._read)))
+            self._read[choice] = weight = self._read.get(choice, 0) + _weight(events)
+            rest -= 1
+            if rest:
+                self._waiting.append((b"", choice, weight, None))
+        self._waiting.append((raw, choice, weight, reported))
 
     def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
         """Count the events ``released``, which the client does not get yet."""
@@ -34,18 +51,36 @@ class Gate:
         """Return the events whose text is released after the events ``released``."""
         self.count_released(released)
         out: list[bytes] = []
-        while self._waiting:
-            raw, needed = self._waiting[0]
-            for choice, weight in needed.items():
-                if self._released.get(choice, 0) < weight:
-                    return b"".join(out)
+        waiting, found, report = self._waiting, self._released, self.reader.released.append
+        while waiting:
+            raw, choice, weight, reported = waiting[0]
+            if weight and found.get(choice, 0) < weight:
+                break
             out.append(raw)
-            self._waiting.popleft()
+            if reported is not None:
+                report(reported)
+            waiting.popleft()
         return b"".join(out)
+
+
+class ReleasedEventsReader:
+    """The reader of a provider's events that were read before their release."""
+
+    def __init__(self) -> None:
+        self.released: deque[Sequence[Event]] = deque()
+        """What is reported of each event that was released."""
+        self.end: Sequence[Event] | None = None
+        """What is reported at the end of the stream, once everything was released."""
+
+    def read_event(self, name: str, data: bytes) -> Sequence[Event]:
+        return self.released.popleft() if self.released else ()
+
+    def close(self) -> Sequence[Event]:
+        return UNFINISHED if self.end is None else self.end
 
 
 def _weight(events: Sequence[Event]) -> int:
     weight = 0
     for event in events:
-        weight += len(event.text) if isinstance(event, TEXTS) else 1
+        weight += len(event.text) if type(event) in TEXT_TYPES else 1  # type: ignore[union-attr]
     return weight

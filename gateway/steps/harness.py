@@ -113,8 +113,7 @@ class StepHarness:
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
             session.start_concurrent_steps(_HarnessTexts(api, b"{}"))
-            checks = ResponseSteps(session, [step], restores=False)
-            checks.translates = True
+            checks = ResponseSteps(session, [step], restores=False, translates=True)
             source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
             stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
             try:

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from gateway.steps.gate import UNFINISHED
 from providers.neutral.codec import Reader
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta
 from streams.framing import Framing
@@ -90,7 +91,7 @@ class ReleasedReader:
     def close(self) -> Sequence[Event]:
         if self._is_over:
             return ()
-        return (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
+        return UNFINISHED
 
 
 class ReleasedWire:

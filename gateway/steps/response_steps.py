@@ -3,7 +3,7 @@
 A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
 events are released unchanged once the steps have released their text."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -18,7 +18,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.released import frame_of, frame_of_choices
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
-from gateway.steps.runs import UNREAD, RunBuilder
+from gateway.steps.runs import TEXT_TYPES, UNREAD, RunBuilder
 from gateway.steps.session import Spawn, StepSession
 from gateway.steps.shown_choices import ShownChoices, stop_answer
 from gateway.steps.stages import (
@@ -41,10 +41,6 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
     Usage,
 )
 from streams.framing import Framing
@@ -62,8 +58,6 @@ COUNTED: Final = 64 * 1024
 
 _ANSWERED: Final = frozenset(("assistant", "other"))
 """The parts that a provider's error may quote."""
-
-_TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -85,11 +79,17 @@ class StreamSource:
 class ResponseSteps:
     """The steps for the response of one attempt.
 
-    ``restores``: the client gets its own values back. ``translates``: the released events need the hub lane, because a
-    step may change them. ``keeps_events``: an observer wants the events without restored values."""
+    ``restores``: the client gets its own values back. ``translates``: the client's lane is the hub lane, which it also
+    is if a step may change events. ``keeps_events``: an observer wants the events without restored values."""
 
     def __init__(
-        self, session: StepSession, steps: Sequence[LoadedStep], *, restores: bool, keeps_events: bool = False
+        self,
+        session: StepSession,
+        steps: Sequence[LoadedStep],
+        *,
+        restores: bool,
+        keeps_events: bool = False,
+        translates: bool = False,
     ) -> None:
         self.session = session
         self.steps = steps
@@ -97,7 +97,7 @@ class ResponseSteps:
         self.unrestored: dict[int, list[Event]] = {}
         """The released events of each choice before values were restored, if an observer wants them."""
         self._keeps_events = restores and keeps_events
-        self.translates = restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
+        self.translates = translates or restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
         self.masked = False
         """True if anything was masked."""
         self._unread: UnreadTexts | None = None
@@ -153,13 +153,14 @@ class ResponseSteps:
         if any(step.name == refused.step and step.at("response") for step in self.steps):
             self.session.records.of(refused.step, "response").add("refused")
 
-    def unread_texts(self, api: Api, data: bytes, read: Sequence[Sequence[Event]]) -> list[Event]:
-        """Return the texts in a provider's bytes that ``read``, their events, do not have, as one item."""
+    def unread_texts(self, api: Api, data: bytes, read: Mapping[int, Sequence[Event]]) -> list[Event]:
+        """Return the texts in a provider's bytes that ``read``, their events by choice, do not have, as one item."""
         if not self.steps:
             return []
         if self._unread is None:
             self._unread = UnreadTexts(api)
-        texts = self._unread.find(data, [event for events in read for event in events])
+        events = read[0] if len(read) == 1 and 0 in read else [event for events in read.values() for event in events]
+        texts = self._unread.find(data, events)
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
     async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:
@@ -268,6 +269,10 @@ class CheckedStream:
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
         self._gate = Gate()
+        self.released_reader: Reader = self._gate.reader
+        """Reads the released bytes for the lane of a client of the same API."""
+        self._failure: ErrorInfo | None = None
+        """The failure in the event that is being read."""
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
@@ -318,8 +323,7 @@ class CheckedStream:
         self._watch.lift_content_limit()
         self._watch.pause()
         events = await offload(len(body), read_whole, self._source.codec, bytes(body))
-        for event in events:
-            self._count_event(event)
+        self.characters = self._count(events)
         try:
             change = self._source.change
             changed = list(events) if change is None else [change(event) for event in events]
@@ -382,24 +386,30 @@ class CheckedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         """Return the released bytes after some events of the provider. Their texts are checked together."""
-        out, parse, translates = [], self._source.framing.parse, self._checks.translates
+        out, framing, translates = [], self._source.framing, self._checks.translates
         together: dict[int, list[Event]] = {}
         for raw in raws:
-            parsed = parse(raw)
-            if parsed is not None and self._ended and self._has_ended and parsed[1] != DONE:
+            parsed, reported = framing.parse(raw), None
+            if parsed is None:
+                by_choice = _NOTHING
+            elif self._ended and self._has_ended and parsed[1] != DONE:
                 continue  # the client would join it with the answer that has ended
-            by_choice = _NOTHING if parsed is None else self._read(*parsed)
-            has_failed = False
-            for events in by_choice.values():
-                for event in events:
-                    has_failed = has_failed or type(event) is ErrorInfo
-            if has_failed and parsed is not None:
-                if together:  # a failure discards held text, but not earlier releases
-                    out.append(await self._feed(together))
-                    together = {}
-                by_choice = await self._check_failure(parsed[1], by_choice)
+            else:
+                by_choice = self._read(*parsed)
+                reported = by_choice.get(0, ())
+                if self._failure is not None:
+                    if together:  # a failure discards held text, but not earlier releases
+                        out.append(await self._feed(together))
+                        together = {}
+                    by_choice = await self._check_failure(self._failure, parsed[1])
+                elif not translates and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
+                    by_choice = {**by_choice, 0: [*unread, *reported]}
             if not translates:
-                self._gate.add(self._source.framing.without_remarks(raw), by_choice, has_failed=has_failed)
+                clean = framing.without_remarks(raw)
+                if clean is not raw and framing.parse(clean) is None:
+                    reported = None
+                self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None)
+            self._failure = None
             for choice, events in by_choice.items():
                 if choice in together:
                     together[choice] += events
@@ -408,13 +418,10 @@ class CheckedStream:
         out.append(await self._feed(together))
         return b"".join(out)
 
-    async def _check_failure(
-        self, data: bytes, by_choice: Mapping[int, Sequence[Event]]
-    ) -> Mapping[int, Sequence[Event]]:
+    async def _check_failure(self, failure: ErrorInfo, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
-        failures = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
-        checked = await self._checks.check_failure(failures[0], b"" if self._checks.translates else data)
-        if checked is not failures[0] and not self._checks.translates:
+        checked = await self._checks.check_failure(failure, b"" if self._checks.translates else data)
+        if checked is not failure and not self._checks.translates:
             raise GatewayError.of(checked)
         return {0: [checked]}
 
@@ -424,20 +431,20 @@ class CheckedStream:
         if not by_choice:
             by_choice = {0: list(self._reader(0).close())}
         if not self._checks.translates:
-            self._gate.add(rest, by_choice, has_failed=any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ())))
-        return await self._feed(by_choice)
+            has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
+            self._gate.add(rest, by_choice, None, has_failed=has_failed)
+        released = await self._feed(by_choice)
+        self._gate.reader.end = by_choice.get(0, ())
+        return released
 
     async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
         released: dict[int, list[Event]] = {}
         change = self._source.change
         for choice, events in by_choice.items():
-            for event in events:
-                self._count_event(event)
+            self.characters += self._count(events)
             chain = self._chain(choice)
             released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
-            for event in out:
-                if isinstance(event, _TEXTS):
-                    self._released_characters += len(event.text)
+            self._released_characters += self._count(out)
             if self.characters > self._source.answer_limit:
                 self._drop_watchers(chain)
             if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
@@ -458,7 +465,7 @@ class CheckedStream:
         return self._gate.release(released)
 
     def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
-        """Return the events of one event of the provider by choice, with the texts that its reader does not report."""
+        """Return the events of one event of the provider by choice, and note the first failure."""
         parts = split_choices(self._api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
@@ -466,12 +473,11 @@ class CheckedStream:
         for choice, part in parts.items():
             found[choice] = events = self._reader(choice).read_event(name, part)
             for event in events:
-                if type(event) is AnswerEnd:
+                kind = type(event)
+                if kind is AnswerEnd:
                     self._ended.add(choice)
-        if not self._checks.translates:
-            unread = self._checks.unread_texts(self._api, data, tuple(found.values()))
-            if unread:
-                found[0] = [*unread, *found.get(0, ())]
+                elif kind is ErrorInfo and self._failure is None:
+                    self._failure = event  # type: ignore[assignment]
         return found
 
     def _reader(self, choice: int) -> Reader:
@@ -488,8 +494,12 @@ class CheckedStream:
     def _has_ended(self) -> bool:
         return bool(self._ended) and len(self._ended) == len(self._readers)
 
-    def _count_event(self, event: Event) -> None:
-        if isinstance(event, _TEXTS):
-            self.characters += len(event.text)
-        elif isinstance(event, Usage):
-            self.usage = event
+    def _count(self, events: Iterable[Event]) -> int:
+        """Return the number of characters of text in ``events``, and note the usage that they report."""
+        found = 0
+        for event in events:
+            if type(event) in TEXT_TYPES:
+                found += len(event.text)  # type: ignore[union-attr]
+            elif type(event) is Usage:
+                self.usage = event
+        return found

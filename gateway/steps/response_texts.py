@@ -39,6 +39,9 @@ MAX_SKELETONS: Final = 256
 MAX_SHARED: Final = 4096
 LONGEST_SHARED: Final = 4096
 MAX_EXACT: Final = 16
+LONGEST_KNOWN: Final = 16 * 1024
+"""Bytes of the longest event whose form is remembered."""
+
 MAX_SEARCHES: Final = 1000
 """The most strings of one event that are searched for in the response's text."""
 
@@ -53,7 +56,8 @@ _VARIED: Final = re.compile(
     rb'("(?:obfuscation|p|id|item_id|response_id|system_fingerprint)":[ ]?+")[A-Za-z0-9_-]++(?=")'
 )
 """Padding and ids, which differ in events of the same form."""
-_DIGITS: Final = re.compile(rb"[0-9]++")
+_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_REPEATED_ZEROS: Final = re.compile(b"00++")
 _STREAMED: Final = re.compile(r"delta|partial|candidates|contentBlock")
 
 
@@ -83,7 +87,8 @@ class UnreadTexts:
         self._table = answer_table_for(api)
         self._shared = _SHARED.setdefault(api, set())
         self._exact: set[bytes] = set()  # events without their texts
-        self._skeletons: set[bytes] = set()  # also without numbers and padding
+        self._forms: set[bytes] = set()  # also without digits and padding
+        self._skeletons: set[bytes] = set()  # also without the lengths of numbers
         self._seen: set[str] = set()
         self._blocks: dict[int, list[str]] = {}
         self._length = 0
@@ -93,26 +98,29 @@ class UnreadTexts:
         """Return the strings in ``data``, JSON of an event or a complete response, that ``events`` do not have.
 
         A string that continues one of an earlier event is shown after it."""
-        texts = [event for event in events if isinstance(event, _TEXTS)]
-        self._keep(texts)
-        rest = _without_texts(data, texts)
-        skeleton = b""
+        if len(events) == 1 and isinstance(only := events[0], TextDelta):  # nearly every event
+            self._keep((only,))
+            rest = _without_text(data, only.text)
+        else:
+            texts = [event for event in events if isinstance(event, _TEXTS)]
+            self._keep(texts)
+            rest = _without_texts(data, texts)
+        form = skeleton = b""
         if rest is not None:
             if rest in self._exact:
                 return []
-            skeleton = _skeleton(rest)
-            if skeleton in self._skeletons:
+            form = _form(rest)
+            if form in self._forms:
                 return []
-            if skeleton in self._shared:
-                if len(self._exact) < MAX_EXACT:
-                    self._exact.add(rest)
+            skeleton = _REPEATED_ZEROS.sub(b"0", form)
+            if skeleton in self._skeletons or skeleton in self._shared:
+                self._remember(rest, form)
                 return []
         if data in _NO_JSON:
             return []
         unread, is_repeated = self._unread(data, events)
-        if rest is not None and not unread:
-            if len(self._exact) < MAX_EXACT:
-                self._exact.add(rest)
+        if rest is not None and not unread and len(rest) <= LONGEST_KNOWN:
+            self._remember(rest, None if is_repeated else form)
             if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
                 self._skeletons.add(skeleton)
             if not is_repeated and len(skeleton) <= LONGEST_SHARED and not has_other_strings(events):
@@ -120,6 +128,13 @@ class UnreadTexts:
                     self._shared.clear()
                 self._shared.add(skeleton)
         return unread
+
+    def _remember(self, rest: bytes, form: bytes | None) -> None:
+        """Remember an event without its texts, whose other strings need no check, and its ``form``, if given."""
+        if len(self._exact) < MAX_EXACT:
+            self._exact.add(rest)
+        if form is not None and len(self._forms) < MAX_SKELETONS:
+            self._forms.add(form)
 
     def _unread(self, data: bytes, events: Sequence[Event]) -> tuple[list[Passage], bool]:
         """Return the unread strings, and whether others only repeat earlier ones."""
@@ -147,7 +162,9 @@ class UnreadTexts:
 
     def _keep(self, texts: Iterable[_Text]) -> None:
         for event in texts:
-            self._blocks.setdefault(event.block, []).append(event.text)
+            if (pieces := self._blocks.get(event.block)) is None:
+                pieces = self._blocks[event.block] = []
+            pieces.append(event.text)
             self._length += len(event.text)
         while self._length > KEPT_CHARACTERS and self._blocks:
             oldest = next(iter(self._blocks))
@@ -260,12 +277,18 @@ def _contains(seen: str, text: str) -> bool:
 
 def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
     """Return ``data`` without the strings that are ``texts``; ``None`` if a text is not found."""
+    rest: bytes | None = data
     for event in texts:
-        written = _find_written(data, event.text)
-        if written is None:
+        if (rest := _without_text(data, event.text)) is None:
             return None
-        data = data.replace(written, b'""', 1)
-    return data
+        data = rest
+    return rest
+
+
+def _without_text(data: bytes, text: str) -> bytes | None:
+    """Return ``data`` with an empty string instead of ``text``; ``None`` if it is not found."""
+    written = _find_written(data, text)
+    return None if written is None else data.replace(written, b'""', 1)
 
 
 def _find_written(data: bytes, text: str) -> bytes | None:
@@ -277,9 +300,10 @@ def _find_written(data: bytes, text: str) -> bytes | None:
     return next((one for one in escaped if one in data), None)
 
 
-def _skeleton(data: bytes) -> bytes:
-    """Return ``data`` with the same number, padding and id everywhere, because these differ in each event.
+def _form(data: bytes) -> bytes:
+    """Return ``data`` with the same digits, padding and ids everywhere, because these differ in each event.
 
-    The strings of two events with the same skeleton differ in digits, padding, ids and reported texts only, are at the
-    same paths, and are empty in both or in none. That is enough if all strings of one event are exempt or reported."""
-    return _DIGITS.sub(b"0", _VARIED.sub(rb"\g<1>0", data))
+    The strings of two events with the same form differ in digits, padding, ids and reported texts only, are at the same
+    paths, and are empty in both or in none. That is enough if all strings of one event are exempt or reported. The same
+    is true without the lengths of their numbers."""
+    return b"\0".join(_VARIED.split(data)).translate(_ZEROS)

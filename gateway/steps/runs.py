@@ -29,6 +29,7 @@ from trigate.steps import Part, Passage
 
 TextEvent: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+TEXT_TYPES: Final = frozenset(TEXTS)
 
 UNREAD: Final = "unknown members"
 """The kind of an item with passages of a provider's event that its reader does not report."""

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from gateway.streaming.lane import MapError
 from gateway.streaming.progress import StreamProgress
-from providers.neutral.codec import Codec
+from providers.neutral.codec import Codec, Reader
 from streams.events import ErrorInfo
 from streams.framing import Framing
 
@@ -42,11 +42,15 @@ class Passthrough:
         self._marks = framing.marks
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
-        self._reader = codec.reader(content_limit=0)
+        self._reader: Reader = codec.reader(content_limit=0)
         self._events = 0
         self._plain = True  # a comment is still harmless
         self._ended = False
         self._hidden = False  # the last event was hidden
+
+    def use_reader(self, reader: Reader) -> None:
+        """Let ``reader`` read the events."""
+        self._reader = reader
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._forward, self._splitter.feed(data)))
