@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -31,6 +32,8 @@ HeaderValue: TypeAlias = bool | int | bytes | str | UUID
 _PRELUDE: Final = 12
 _MIN_FRAME: Final = 16
 _STRING_TYPE: Final = 7
+_LONGEST_CACHED: Final = 256
+"""The end of the longest block of headers whose event name is cached."""
 _LENGTHS = struct.Struct(">III")
 _CHECKSUM = struct.Struct(">I")
 _JSON: Final = "application/json"
@@ -127,22 +130,39 @@ def _check_frame(raw: bytes) -> bytes:
 
 def read_headers(raw: bytes) -> dict[str, HeaderValue] | None:
     """Return the headers of a whole frame by name, or ``None`` if they are unreadable."""
-    at, end = _PRELUDE, _payload_start(raw)
+    return _decode_headers(raw[_PRELUDE : _payload_start(raw)])
+
+
+def _decode_headers(block: bytes) -> dict[str, HeaderValue] | None:
+    at, end = 0, len(block)
     headers: dict[str, HeaderValue] = {}
     try:
         while at < end:
-            name = raw[at + 1 : at + 1 + raw[at]].decode("utf-8", "replace")
-            at += 1 + raw[at]
-            size, read = _TYPES[raw[at]]
+            name = block[at + 1 : at + 1 + block[at]].decode("utf-8", "replace")
+            at += 1 + block[at]
+            size, read = _TYPES[block[at]]
             at += 1
             if size is None:
-                size = int.from_bytes(raw[at : at + 2], "big")
+                size = int.from_bytes(block[at : at + 2], "big")
                 at += 2
-            headers[name] = read(raw[at : at + size])
+            headers[name] = read(block[at : at + size])
             at += size
     except (KeyError, IndexError, ValueError):  # an unknown type, or a length beyond the frame
         return None
     return headers if at == end else None
+
+
+@lru_cache(maxsize=64)
+def _plain_event_name(block: bytes) -> str | None:
+    """Return the name of an event whose headers have no remarks, ``None`` for any other frame."""
+    headers = _decode_headers(block)
+    if headers is None or headers.get(":message-type") != "event" or _without_remarks(headers) != headers:
+        return None
+    return _text_header(headers, ":event-type")
+
+
+def _cached_event_name(raw: bytes, start: int) -> str | None:
+    return _plain_event_name(raw[_PRELUDE:start]) if start <= _LONGEST_CACHED else None
 
 
 def read_payload(raw: bytes) -> bytes:
@@ -160,6 +180,9 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     For a failure, the name is ``EXCEPTION`` or ``ERROR`` and the data is a JSON object with ``type``, ``message`` and
     the payload's other members.
     """
+    start = _payload_start(raw)
+    if (name := _cached_event_name(raw, start)) is not None:  # nearly every frame
+        return name, raw[start:-4]
     headers = read_headers(raw)
     if headers is None:
         return ERROR, _failure_payload("", {"message": "the provider sent a frame whose headers cannot be read"})
@@ -203,12 +226,18 @@ def without_remarks(raw: bytes) -> bytes:
     """Return a frame without headers that clients ignore, and without unusual values of the others.
 
     A frame of an error is unchanged, because ``parse`` returns all its texts."""
+    if _cached_event_name(raw, _payload_start(raw)) is not None:
+        return raw
     headers = read_headers(raw)
     if headers is None or headers.get(":message-type", "event") not in ("event", "exception"):
         return raw
-    kept = {name: one for name, one in headers.items() if name in _HEADERS and isinstance(one, str)}
-    kept = {name: one for name, one in kept.items() if _WORD.fullmatch(one) is not None}
-    return raw if len(kept) == len(headers) else build_frame(kept, read_payload(raw))
+    kept = _without_remarks(headers)
+    return raw if kept == headers else build_frame(kept, read_payload(raw))
+
+
+def _without_remarks(headers: Mapping[str, HeaderValue]) -> dict[str, str]:
+    known = {name: one for name, one in headers.items() if name in _HEADERS and isinstance(one, str)}
+    return {name: one for name, one in known.items() if _WORD.fullmatch(one) is not None}
 
 
 # Writing
