@@ -2,8 +2,8 @@
 
 ``secrets``, ``pii``, ``regex``, ``tools`` and ``size`` search texts, ``http`` and ``presidio`` call services.
 ``scanning`` searches segments of a text, in the copy that ``normal`` makes. ``secret_formats``, ``numbers`` and
-``national_ids`` are tables of published formats. ``linear`` searches patterns in linear time. ``services`` sends texts
-to a service, and ``differences`` finds the spans that it changed."""
+``national_ids`` are tables of published formats. ``linear`` searches patterns in linear time, with ``automata``.
+``services`` sends texts to a service, and ``differences`` finds the spans that it changed."""
 
 from collections.abc import Mapping
 from importlib import import_module

@@ -5,20 +5,23 @@ Backreferences and lookarounds have no such automaton, and are refused. Matches 
 import re
 import re._constants as ops  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from configfile.wording import Wrong
-
-MOST_NODES: Final = 4000
-MOST_STATES: Final = 1000
-"""Limits of one pattern: a larger automaton would take too much time and memory."""
-
-EDGE: Final = "edge"
-"""The kind of the place before and after a text. Other kinds are those of characters: in a word or not."""
-
-Test: TypeAlias = Callable[[object, object], bool]
-"""Decides about a position by the kinds of its two neighbours."""
+from gateway.steps.kinds.automata import (
+    ADVICE,
+    EDGE,
+    IN_WORD,
+    WORD,
+    Automaton,
+    Characters,
+    Classes,
+    Graph,
+    Hit,
+    State,
+    Test,
+)
 
 _CATEGORIES: Final = {
     ops.CATEGORY_DIGIT: r"\d", ops.CATEGORY_NOT_DIGIT: r"\D", ops.CATEGORY_SPACE: r"\s",
@@ -45,46 +48,17 @@ _REFUSED: Final = {
     ops.GROUPREF: "a backreference", ops.GROUPREF_EXISTS: "a condition", ops.ASSERT: "a lookaround",
     ops.ASSERT_NOT: "a lookaround", ops.POSSESSIVE_REPEAT: "a possessive repeat", ops.ATOMIC_GROUP: "an atomic group",
 }  # fmt: skip
-_ADVICE: Final = "use a pattern without backreferences, lookarounds and large counts, so that it takes linear time"
-_WORD: Final = re.compile(r"\w")
 _SAMPLES: Final = (*map(chr, range(128)), "é", "É", "ß", "中", "٣", "\u3000", "\u2028", "\x85", "😀", "\u0378")
 
 
 LONGEST_PREFIX: Final = 64
 """The most characters of the beginning of a pattern that Python's search looks for."""
 
+SHORT_TRIAL: Final = 64
+"""Characters after a match whose states are not remembered."""
+
+_FIRST: Final = (0,)
 _SINGLE: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN)
-
-
-class Graph:
-    """The nondeterministic automaton of a pattern. ``steps``, ``empty`` and ``tests`` are the edges by their node."""
-
-    def __init__(self) -> None:
-        self.steps: list[list[tuple[int, int]]] = []
-        self.empty: list[list[int]] = []
-        self.tests: list[list[tuple[Test, int]]] = []
-
-    def node(self) -> int:
-        if len(self.steps) >= MOST_NODES:
-            raise Wrong("the pattern is too long", _ADVICE)
-        self.steps.append([])
-        self.empty.append([])
-        self.tests.append([])
-        return len(self.steps) - 1
-
-    def turn_round(self) -> "Graph":
-        """Return the graph with all edges turned round."""
-        turned = Graph()
-        for _ in self.steps:
-            turned.node()
-        for node, steps in enumerate(self.steps):
-            for leaf, target in steps:
-                turned.steps[target].append((leaf, node))
-            for target in self.empty[node]:
-                turned.empty[target].append(node)
-            for test, target in self.tests[node]:
-                turned.tests[target].append((test, node))
-        return turned
 
 
 class GraphBuilder:
@@ -124,7 +98,7 @@ class GraphBuilder:
             self.has_boundaries = True
             self.graph.tests[start].append((self._tests[value], end))
             return end
-        raise Wrong(f"the pattern has {_REFUSED.get(op, '`^` or `$`')}", _ADVICE)
+        raise Wrong(f"the pattern has {_REFUSED.get(op, '`^` or `$`')}", ADVICE)
 
     def _repeat(self, least: int, most: Any, tree: Any, start: int, flags: int) -> int:
         for _ in range(least):
@@ -172,6 +146,8 @@ class GraphBuilder:
         found, size = [], 0
         for op, value in tree:
             least = most = 1
+            if op is ops.AT:  # a match has the characters around it, too
+                continue
             if op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
                 least, most, inner = value
                 if least == 0 or len(inner) != 1:
@@ -185,116 +161,6 @@ class GraphBuilder:
             if most != least:
                 break
         return re.compile("".join(found)) if found else None
-
-
-class Characters(dict[int, str]):
-    """Maps each character to the first one that the pattern does not distinguish from it."""
-
-    def __init__(self, leaves: Iterable[re.Pattern[str]]) -> None:
-        self._leaves = tuple(leaves)
-        self._first: dict[object, str] = {}
-
-    def signature(self, char: str) -> tuple[bool, ...]:
-        """Return whether each leaf accepts ``char``, and whether it belongs to a word."""
-        return (*(one.match(char) is not None for one in self._leaves), _WORD.match(char) is not None)
-
-    def __missing__(self, code: int) -> str:
-        first = self._first.setdefault(self.signature(chr(code)), chr(code))
-        if len(self) < 20_000:
-            self[code] = first
-        return first
-
-
-class State(dict[str, "State"]):
-    """A state of the deterministic automaton: the next state by character. ``accepts`` are the characters before which
-    a match ends."""
-
-    __slots__ = ("accepts", "automaton", "is_end", "kind", "nodes")
-
-    def __init__(self, automaton: "Automaton", nodes: frozenset[int], kind: object) -> None:
-        self.automaton = automaton
-        self.nodes = nodes
-        self.kind = kind
-        self.accepts: set[str] = set()
-        self.is_end = automaton.accepts(self, EDGE)
-
-    def __missing__(self, char: str) -> "State":
-        signature = self.automaton.characters.signature(char)
-        nodes = self.automaton.closure(self.nodes, self.kind, signature[-1])
-        steps = self.automaton.graph.steps
-        if self.automaton.final in nodes:
-            if self.automaton.found is not None:
-                self[char] = self.automaton.found
-                return self.automaton.found
-            self.accepts.add(char)
-        targets = (target for node in nodes for leaf, target in steps[node] if signature[leaf])
-        self[char] = found = self.automaton.state(targets, signature[-1])
-        return found
-
-
-class FoundState(State):
-    """The state after a match, which no character leaves."""
-
-    def __missing__(self, char: str) -> State:
-        self[char] = self
-        return self
-
-
-class Automaton:
-    """A deterministic automaton over ``graph``. If it ``is_open``, a match may begin anywhere. If it ``stops``, it only
-    decides whether there is a match."""
-
-    def __init__(
-        self, graph: Graph, characters: Characters, start: int, final: int, *, is_open: bool, stops: bool = False
-    ) -> None:
-        self.graph = graph
-        self.characters = characters
-        self.final = final
-        self._always = (start,) if is_open else ()
-        self._start = start
-        self._states: dict[tuple[frozenset[int], object], State] = {}
-        self.found = FoundState(self, frozenset((final,)), EDGE) if stops else None
-
-    def first(self, kind: object) -> State:
-        """Return the state after a character of ``kind``."""
-        return self.state((self._start,), kind)
-
-    def state(self, nodes: Iterable[int], kind: object) -> State:
-        key = frozenset((*nodes, *self._always)), kind
-        if (known := self._states.get(key)) is None:
-            if len(self._states) >= 4 * MOST_STATES:
-                self._states.clear()
-            known = self._states[key] = State(self, *key)
-        return known
-
-    def closure(self, nodes: Iterable[int], before: object, after: object) -> set[int]:
-        """Return the nodes that are reachable without a character between two of these kinds."""
-        found, waiting = set(nodes), list(nodes)
-        while waiting:
-            node = waiting.pop()
-            passed = (target for test, target in self.graph.tests[node] if test(before, after))
-            for target in (*self.graph.empty[node], *passed):
-                if target not in found:
-                    found.add(target)
-                    waiting.append(target)
-        return found
-
-    def accepts(self, state: State, after: object) -> bool:
-        """Return whether a match ends in ``state`` before a character of the kind ``after``."""
-        return self.final in self.closure(state.nodes, state.kind, after)
-
-    def build(self, samples: Iterable[str]) -> None:
-        """Build all states for ``samples``. Raises ``Wrong`` for too many."""
-        waiting = [self.first(kind) for kind in (EDGE, True, False)]
-        seen = {id(one) for one in waiting}
-        while waiting:
-            state = waiting.pop()
-            for char in samples:
-                if id(following := state[char]) not in seen:
-                    seen.add(id(following))
-                    waiting.append(following)
-            if len(seen) > MOST_STATES:
-                raise Wrong("the pattern is too complex", _ADVICE)
 
 
 class LinearPattern:
@@ -314,12 +180,12 @@ class LinearPattern:
         self._prefix = builder.prefix_pattern(tree)
         self.has_boundaries = builder.has_boundaries
         self._characters = Characters(builder.leaves)
-        samples = {self._characters[ord(char)] for char in builder.samples if char}
+        samples = dict.fromkeys(self._characters[ord(char)] for char in builder.samples if char)
         graph, turned = builder.graph, builder.graph.turn_round()
         self._find = Automaton(graph, self._characters, start, final, is_open=True, stops=True)
         self._longest = Automaton(graph, self._characters, start, final, is_open=False)
-        self._starts = Automaton(turned, self._characters, final, start, is_open=True)
-        self._open = Automaton(turned, self._characters, final, start, is_open=False)
+        self._starts = Automaton(turned, self._characters, final, start, is_open=True, is_reversed=True)
+        self._open = Automaton(turned, self._characters, final, start, is_open=False, is_reversed=True)
         self._nodes = frozenset(range(len(graph.steps)))
         for automaton in (self._find, self._longest) if has_edges else (self._find, self._longest, self._starts):
             automaton.build(samples)
@@ -327,60 +193,110 @@ class LinearPattern:
 
     def is_in(self, text: str) -> bool:
         """Return whether a match is anywhere in ``text``."""
-        return self._is_in(text.translate(self._characters), EDGE)
+        return self._is_in(Classes(text.translate(self._characters)), EDGE)
 
-    def _is_in(self, text: str, before: object) -> bool:
-        state = self._find.first(before)
-        for char in text:
-            state = state[char]
+    def _is_in(self, classes: "Classes", before: object) -> bool:
+        state, automaton = self._find.first(before), self._find
+        for words, text in classes.blocks():
+            if words is not None and automaton.has_words:
+                for word in words:
+                    state = state[word]
+            else:
+                for char in text:
+                    state = state[char]
+            if state is automaton.found:
+                return True
         return state.is_end
 
     def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the spans of the longest matches between two positions; the character before them is context."""
         if self._prefix is not None and self._prefix.search(text, start, end) is None:
             return
-        before: object = EDGE if start == 0 else _WORD.match(text, start - 1) is not None
+        before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
         piece = text[start:end].translate(self._characters)
-        if not self._is_in(piece, before):
+        classes = Classes(piece)
+        if not self._is_in(classes, before):
             return
-        at = 0
-        for first in self._first_characters(piece, before):
+        at, dead_ends = 0, DeadEnds()
+        for first in self._first_characters(classes, before):
             if first >= at:
-                kind = before if first == 0 else _WORD.match(piece, first - 1) is not None
-                at = self._end_of(piece, first, kind)
+                kind = before if first == 0 else self._characters.signatures[ord(piece[first - 1])][-1]
+                at = self._end_of(piece, first, kind, dead_ends)
                 yield start + first, start + at
 
     def open_from(self, text: str, start: int, end: int) -> int:
         """Return the first position between two positions at which a match may begin that continues after ``end``."""
-        before: object = EDGE if start == 0 else _WORD.match(text, start - 1) is not None
-        piece = text[start:end].translate(self._characters)
-        state, first = self._open.state(self._nodes, EDGE), end
-        for at in range(len(piece) - 1, -1, -1):
-            following = state[piece[at]]
-            if piece[at] in state.accepts:
-                first = start + at + 1
-            state = following
-        return start if self._open.accepts(state, before) else first
+        before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
+        classes = Classes(text[start:end].translate(self._characters))
+        state, hits = self._hits_before(self._open, self._open.state(self._nodes, EDGE), classes)
+        if self._open.accepts(state, before):
+            return start
+        return start + hits[-1][0] + hits[-1][1][-1] + 1 if hits else end
 
-    def _first_characters(self, text: str, before: object) -> list[int]:
+    def _first_characters(self, classes: "Classes", before: object) -> list[int]:
         """Return the positions at which matches begin."""
-        state, found = self._starts.first(EDGE), []
-        for at in range(len(text) - 1, -1, -1):
-            following = state[text[at]]
-            if text[at] in state.accepts:
-                found.append(at + 1)
-            state = following
+        state, hits = self._hits_before(self._starts, self._starts.first(EDGE), classes)
+        found = [at + index + 1 for at, indexes in hits for index in indexes]
         if self._starts.accepts(state, before):
             found.append(0)
         return found[::-1]
 
-    def _end_of(self, text: str, start: int, kind: object) -> int:
-        state, end = self._longest.first(kind), start
+    @staticmethod
+    def _hits_before(
+        automaton: Automaton, state: State, classes: "Classes"
+    ) -> tuple[State, list[tuple[int, tuple[int, ...]]]]:
+        """Return the state of a reversed automaton after all ``classes``, and the words in which it accepts, from the
+        last one: their positions, and the indexes of the characters before which it accepts."""
+        end, hits = len(classes.text), list[tuple[int, tuple[int, ...]]]()
+        for words, text in reversed(list(classes.blocks())):
+            if words is not None and automaton.has_words:
+                for word in reversed(words):
+                    end -= WORD
+                    following = state[word]
+                    if following.__class__ is Hit:
+                        hits.append((end, following.ends))
+                        following = following.state
+                    state = following
+            else:
+                for char in reversed(text):
+                    end -= 1
+                    following = state[char]
+                    if char in state.accepts:
+                        hits.append((end, _FIRST))
+                    state = following
+        return state, hits
+
+    def _end_of(self, text: str, start: int, kind: object, dead_ends: "DeadEnds") -> int:
+        """Return the end of the longest match that begins at ``start``."""
+        state, end, tried = self._longest.first(kind), start, list[tuple[State, int]]()
         for at in range(start, len(text)):
             following = state[text[at]]
             if text[at] in state.accepts:
                 end = at
+                tried.clear()
+            elif at - end > SHORT_TRIAL:
+                if (state, at) in dead_ends:
+                    break
+                tried.append((state, at))
             if not following.nodes:
-                return end
+                break
             state = following
-        return len(text) if state.is_end else end
+        else:
+            if state.is_end:
+                return len(text)
+        dead_ends.add(tried)
+        return end
+
+
+class DeadEnds:
+    """The states and positions of one text from which no match continues, so that no text is tried again and again:
+    Reps, "Maximal-Munch" Tokenization in Linear Time, https://doi.org/10.1145/276393.276394."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[int, int]] = set()
+
+    def __contains__(self, tried: tuple[State, int]) -> bool:
+        return (tried[0].number, tried[1]) in self._known
+
+    def add(self, tried: Iterable[tuple[State, int]]) -> None:
+        self._known.update((state.number, at) for state, at in tried)

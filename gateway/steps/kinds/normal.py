@@ -179,27 +179,28 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{16,}+|[0-9A-F]{16,}+)")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPED: Final = {f"{one}{other}": chr(int(one + other, 16)) for one in "0123456789ABCDEFabcdef"
                    for other in "0123456789ABCDEFabcdef"}  # fmt: skip
-_PADDING: Final = ("", "", "==", "=")
-_URL_SAFE: Final = str.maketrans("-_", "+/")
+_PADDING: Final = (b"", b"", b"==", b"=")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _CONTROLS: Final = bytes((*range(9), *range(14, 32), 127))
 
-_ASCII_GROUP: Final = "[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
-"""Four characters of base64 that encode three printable characters of ASCII; others may match, too."""
+_PRINTABLE: Final = bytes(1 if 32 <= code < 127 or code in b"\t\n\r" else 0 for code in range(256))
+_TEXT: Final = bytes((1,)) * 6
+"""The least printable characters of ASCII in a row in a decoded text."""
 
-_HEX_TEXT: Final = re.compile(r"(?:[2-7][0-9a-f]){6}|(?:[2-7][0-9A-F]){6}")
-_GROUPS: Final = re.compile(f"(?:{_ASCII_GROUP}){{2}}")
+_HEX_DIGITS: Final = bytes(1 if chr(code) in "0123456789abcdefABCDEF" else 0 for code in range(256))
+_HEX_RUN: Final = bytes((1,)) * SHORTEST
 
 
 def decode_texts(text: str, start: int, end: int) -> DecodedTexts | None:
     """Return the runs of base64 and hex in ``text`` between two positions, decoded once, ``None`` without any.
 
-    A run without printable characters of ASCII in a row is no text."""
+    A run without printable characters of ASCII in a row is no text. Decoding is faster than a search for them."""
     found: list[DecodedRun] = []
     for run in _LONG_RUNS.finditer(text, start, end):
         first, last = run.span()
-        if _GROUPS.search(text, first, last) is not None:
-            _decode_base64(text, first, last, found)
-        if _HEX_TEXT.search(text, first, last) is not None:
+        data = run[0].encode()
+        _decode_base64(data, first, found)
+        if _HEX_RUN in data.translate(_HEX_DIGITS):
             for digits in _HEX.finditer(text, first, last):
                 _decode_hex(text, *digits.span(), found)
     return DecodedTexts(found) if found else None
@@ -212,11 +213,10 @@ def unescape_text(text: str, start: int, end: int) -> UnescapedText | None:
     return UnescapedText(text, start, end)
 
 
-def _decode_base64(text: str, start: int, end: int, found: list[DecodedRun]) -> None:
-    """Decode a run for each position of its first group, because other characters may precede it."""
-    digits = text[start:end]
-    if "-" in digits or "_" in digits:
-        digits = digits.translate(_URL_SAFE)
+def _decode_base64(digits: bytes, start: int, found: list[DecodedRun]) -> None:
+    """Decode a run at position ``start`` for each position of its first group, because other characters may precede
+    it."""
+    digits = digits.translate(_URL_SAFE)
     for first in range(4):
         # A final group of two or three characters encodes one or two bytes; one of one is none.
         rest = (len(digits) - first) % 4
@@ -234,5 +234,8 @@ def _decode_hex(text: str, start: int, end: int, found: list[DecodedRun]) -> Non
 
 
 def is_text(data: bytes) -> bool:
-    """Return whether decoded ``data`` may be text: it has few control characters, unlike compressed data."""
-    return len(data) - len(data.translate(None, _CONTROLS)) <= 2 + len(data) // 50
+    """Return whether decoded ``data`` may be text: it has printable characters in a row, and few control characters,
+    unlike compressed data."""
+    return len(data) - len(data.translate(None, _CONTROLS)) <= 2 + len(data) // 50 and _TEXT in data.translate(
+        _PRINTABLE
+    )

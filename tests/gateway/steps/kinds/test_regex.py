@@ -1,5 +1,6 @@
 """The kind ``regex`` searches in linear time, and refuses patterns that have no linear search."""
 
+import random
 import re
 import time
 from typing import Final
@@ -66,6 +67,43 @@ def test_adversarial_text_takes_linear_time(pattern):
         began = time.process_time()
         assert not found.is_in(text)
         assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(("pattern", "text"), [("a.*b|a", "a"), ("a(b|a*c)?", "a")])
+def test_matches_with_long_vain_trials_take_linear_time(pattern, text):
+    """Each match could be longer up to the end of the text, and is not. Without memory of vain trials, this takes
+    hours: https://doi.org/10.1145/276393.276394."""
+    found, size = LinearPattern(pattern), 2**17
+    began = time.process_time()
+    assert list(found.spans(text * size, 0, size)) == [(at, at + 1) for at in range(size)]
+    assert time.process_time() - began < 20
+
+
+LONG_PATTERNS: Final = ("a+b", "(a|b)+c", "ab?c", "a{2,3}", r"\ba\b", "a|b|ca", "[^a]b{2}", "c(ab)*", "(?:ab){1,9}c")
+
+
+@pytest.mark.parametrize("pattern", LONG_PATTERNS)
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 200), alphabet=st.sampled_from(("abc ", "abc", "ab", "abcé中")))
+def test_reading_words_of_classes_finds_what_reading_characters_finds(pattern, seed, size, alphabet):
+    """Python's matches are the longest ones for these patterns."""
+    text = "".join(random.Random(seed).choices(alphabet, k=size))
+    found = LinearPattern(pattern)
+    expected = [one.span() for one in re.finditer(pattern, text)]
+    assert list(found.spans(text, 0, size)) == expected
+    opened = found.open_from(text, 0, size)
+    assert (
+        opened == min((at for at in range(size) if _may_continue(found, text[at:])), default=size) or "\\b" in pattern
+    )
+
+
+def _may_continue(pattern: LinearPattern, text: str) -> bool:
+    """Return whether a match is all of ``text``, or begins with it."""
+    return any(
+        start == 0 and end >= len(text)
+        for more in ("", "b", "c", "ab", "bc", "bb", "abc", "babc", "aab")
+        for start, end in pattern.spans(text + more, 0, len(text) + len(more))
+    )
 
 
 pieces = st.lists(
