@@ -146,6 +146,7 @@ class Automaton:
         self._always = (start,) if is_open else ()
         self._start = start
         self._states: dict[tuple[frozenset[int], object], State] = {}
+        self._first: dict[object, State] = {}
         self._words_left = MOST_WORDS
         self.take_number: Callable[[], int] = count().__next__
         """Returns the number of a new state."""
@@ -188,13 +189,16 @@ class Automaton:
 
     def first(self, kind: object) -> State:
         """Return the state after a character of ``kind``."""
-        return self.state((self._start,), kind)
+        if (known := self._first.get(kind)) is None:
+            known = self._first[kind] = self.state((self._start,), kind)
+        return known
 
     def state(self, nodes: Iterable[int], kind: object) -> State:
         key = frozenset((*nodes, *self._always)), kind
         if (known := self._states.get(key)) is None:
             if len(self._states) >= 4 * MOST_STATES:
                 self._states.clear()
+                self._first.clear()
                 self._words_left = MOST_WORDS
             known = self._states[key] = State(self, *key)
         return known

@@ -284,7 +284,8 @@ class LinearPattern:
         else:
             if state.is_end:
                 return len(text)
-        dead_ends.add(tried)
+        if tried:
+            dead_ends.add(tried)
         return end
 
 

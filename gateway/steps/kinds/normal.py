@@ -191,15 +191,24 @@ _HEX_DIGITS: Final = bytes(1 if chr(code) in "0123456789abcdefABCDEF" else 0 for
 _HEX_RUN: Final = bytes((1,)) * SHORTEST
 
 
+_ASCII_GROUP: Final = "[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+"""Four characters of base64 that encode three printable characters of ASCII; others may match, too."""
+
+_GROUPS: Final = re.compile(f"(?:{_ASCII_GROUP}){{2}}")
+_SHORT_RUN: Final = 64
+"""Characters up to which a search for printable characters is faster than decoding."""
+
+
 def decode_texts(text: str, start: int, end: int) -> DecodedTexts | None:
     """Return the runs of base64 and hex in ``text`` between two positions, decoded once, ``None`` without any.
 
-    A run without printable characters of ASCII in a row is no text. Decoding is faster than a search for them."""
+    A run without printable characters of ASCII in a row is no text."""
     found: list[DecodedRun] = []
     for run in _LONG_RUNS.finditer(text, start, end):
         first, last = run.span()
         data = run[0].encode()
-        _decode_base64(data, first, found)
+        if last - first > _SHORT_RUN or _GROUPS.search(text, first, last) is not None:
+            _decode_base64(data, first, found)
         if _HEX_RUN in data.translate(_HEX_DIGITS):
             for digits in _HEX.finditer(text, first, last):
                 _decode_hex(text, *digits.span(), found)

@@ -22,18 +22,19 @@ class NumberFormat:
     """The format of a number.
 
     ``is_valid`` gets the number without separators. ``before`` must match the text before it. ``shapes`` are the groups
-    of ``_NUMBER`` that it may have, 0 for any other shape, and ``starts`` are its first characters."""
+    of ``_NUMBER`` that it may have, 0 for any other shape, and ``starts`` are its first characters, or its
+    first two letters."""
 
     label: str
     pattern: re.Pattern[str]
     is_valid: Callable[[str], bool]
     shapes: Collection[int]
-    starts: str
+    starts: Collection[str]
     before: re.Pattern[str] | None = None
 
 
 Formats: TypeAlias = Mapping[tuple[str, int], Sequence[tuple[int, NumberFormat]]]
-"""The formats with the ranks of their labels, by the first character of a number and its shape."""
+"""The formats with the ranks of their labels, by the beginning of a number and its shape."""
 
 _SSN, _CPF, _NORTH_AMERICA, _QUADS, _AMEX, _LONG, _PLAIN = range(1, 8)
 _ANY: Final = range(8)
@@ -92,12 +93,9 @@ def _is_iban(letters: str) -> bool:
     return int((letters[4:] + letters[:4]).translate(_LETTERS)) % 97 == 1
 
 
-def _iban_pattern() -> re.Pattern[str]:
-    countries: dict[int, list[str]] = {}
-    for country, size in _LENGTHS.items():
-        countries.setdefault(size, []).append(country)
-    forms = (f"(?:{'|'.join(names)})[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{size - 4}}}" for size, names in countries.items())
-    return re.compile(f"(?<![0-9A-Za-z])(?:{'|'.join(forms)})(?![0-9A-Za-z])")
+def _iban_of_country(country: str, size: int) -> re.Pattern[str]:
+    """Return the pattern of the account numbers of ``country`` with ``size`` characters."""
+    return re.compile(rf"(?<![0-9A-Za-z]){country}[0-9]{{2}}(?:[ -]?[0-9A-Z]){{{size - 4}}}(?![0-9A-Za-z])")
 
 
 def _is_phone(digits: str) -> bool:
@@ -125,7 +123,8 @@ _NATIONAL: Final[Mapping[str, tuple[Collection[int], str]]] = {
 _ROWS: Final = (
     _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{3}", _QUADS), _card(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}", _QUADS),
     _card(r"3\d{3}([ -])\d{6}\1\d{4,5}", _AMEX, "3"), _card(r"\d{13,19}", _LONG),
-    NumberFormat("iban", _iban_pattern(), _is_iban, (0,), _LETTER),
+    *(NumberFormat("iban", _iban_of_country(country, size), _is_iban, (0,), (country,))
+      for country, size in _LENGTHS.items()),
     _phone(r"(?<![0-9A-Za-z+])\+[1-9]\d{0,2}[ .\-/]?(?:\(\d{1,5}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,12}+(?![0-9A-Za-z])",
            (0,), "+"),
     _phone(r"(?<![0-9A-Za-z.+-])(?<!\d[ ./])00[1-9]\d(?:[ .\-/]?\d){7,12}+(?![0-9A-Za-z])", _ANY, "0"),
@@ -171,7 +170,10 @@ def find(formats: Formats, text: str, start: int, end: int) -> Iterator[RankedSp
 
 
 def _find_at(formats: Formats, text: str, first: int, end: int, shape: int) -> Iterator[RankedSpan]:
-    for rank, row in formats.get((text[first], shape), ()):
+    rows = formats.get((text[first], shape), ())
+    if text[first].isalpha():
+        rows = (*formats.get((text[first : first + 2], shape), ()), *rows)
+    for rank, row in rows:
         found = row.pattern.match(text, first, end)
         if found is None or not row.is_valid(found[0].translate(_NO_SEPARATORS)):
             continue
