@@ -69,9 +69,7 @@ class RelayedPiece:
     def edits(self, placeholders: Placeholders) -> list[PassageEdit]:
         """Return the masks of the passage. The event in which a masked span begins has its replacement."""
         run, found = self.run, list[PassageEdit]()
-        for span in run.spans:
-            if span.start >= self.end or span.end <= self.start:
-                continue
+        for span in run.spans_between(self.start, self.end):
             text = ""
             if span.start >= self.start:
                 text = placeholders.text_for(span, run.text[span.start - run.start : span.end - run.start])

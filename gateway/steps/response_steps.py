@@ -144,7 +144,7 @@ class ResponseSteps:
             stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
             stages[-1].add(events)
         await judge_together(stages)
-        released = [stage.drain() for stage in stages]
+        released = [await stage.drain_offloaded() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
         return released
 

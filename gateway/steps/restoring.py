@@ -27,9 +27,14 @@ class RestoringStage(HoldingStage):
             encode = _escape_for_json if run.part == "tool_calls" else str
             values = self.placeholders.values
             start = max(run.start, run.released - LONGEST_PLACEHOLDER)
-            for found in PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start):
-                if (value := values.get(found[0])) is not None:
-                    run.mask((Span(found.start(), found.end(), "", encode(value)),), run.start)
+            placeholders = PLACEHOLDER.finditer(run.text, start - run.start, safe - run.start)
+            spans = [
+                Span(found.start(), found.end(), "", encode(values[found[0]]))
+                for found in placeholders
+                if found[0] in values
+            ]
+            if spans:
+                run.mask(spans, run.start)
         self.release(run, safe)
         run.forget_before(run.released - LONGEST_PLACEHOLDER)
 

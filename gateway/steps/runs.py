@@ -3,6 +3,7 @@
 A run keeps the text that was not released, and some released text before it. Positions count the characters of the run
 from its beginning, before any masks."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -45,6 +46,7 @@ class Run:
         self.path = path
         self.tool = tool
         self.spans: list[Span] = []
+        """The masks in the kept text, in order."""
         self.released = 0
         self.emitted = 0
         """The position up to which the events of the text were passed on."""
@@ -55,6 +57,7 @@ class Run:
         self.is_complete = False
         self.length = 0
         self._kept_from = 0
+        self._was_masked = False
         self._parts: list[str] = []
 
     def add(self, text: str) -> None:
@@ -80,6 +83,14 @@ class Run:
         if position - self._kept_from > 4096:
             self._parts = [self.text[position - self._kept_from :]]
             self._kept_from = position
+            if self.spans:
+                self._was_masked = True
+                del self.spans[: bisect_right(self.spans, position, key=_end)]
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether anything was masked."""
+        return bool(self.spans) or self._was_masked
 
     def passage(self, start: int, end: int | None = None) -> Passage:
         """Return the text from position ``start`` to ``end`` as a passage; JSON arguments without their escapes."""
@@ -91,12 +102,19 @@ class Run:
     def mask(self, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``; released text stays unchanged."""
         moved = [Span(one.start + base, one.end + base, one.label, one.replacement) for one in spans]
-        self.spans = merge_spans([*self.spans, *(one for one in moved if one.end > self.released)])
+        moved = merge_spans(one for one in moved if one.end > self.released)
+        if moved:
+            at = bisect_right(self.spans, moved[0].start, key=_end)
+            while len(self.spans) > at:
+                moved.append(self.spans.pop())
+            self.spans.extend(merge_spans(moved))
 
     @property
     def is_document(self) -> bool:
         """Whether the text is JSON arguments of a call. They are checked as one, once they are complete."""
-        return self.part == "tool_calls" and self.text.lstrip()[:1] in ("{", "[")
+        if self.part != "tool_calls":
+            return False
+        return self.text.lstrip()[:1] in ("{", "[")
 
     def mask_arguments(self, spans: Sequence[Span], placeholders: Placeholders) -> None:
         """Mask ``spans`` of the passage with the complete arguments, which stay JSON.
@@ -105,19 +123,23 @@ class Run:
         text = document_text(self.text)
         edits = [(one.start, one.end, placeholders.text_for(one, text[one.start : one.end])) for one in spans]
         changes = document_edits(self.text, edits)
-        self.spans = [Span(start, end, "", replacement) for start, end, replacement in changes]
+        self.spans = [Span(start, end, "", replacement) for start, end, replacement in sorted(changes)]
 
     def release(self, position: int) -> None:
         """Let the client have the text up to ``position``, but no part of a masked span without the rest of it."""
-        for span in self.spans:
-            if span.start < position < span.end:
-                position = span.start
+        if self.spans and (at := bisect_left(self.spans, position, key=_start)) and position < self.spans[at - 1].end:
+            position = self.spans[at - 1].start
         self.released = max(self.released, position)
+
+    def spans_between(self, start: int, end: int) -> list[Span]:
+        """Return the masks that overlap the characters from ``start`` to ``end``."""
+        first = bisect_right(self.spans, start, key=_end)
+        return self.spans[first : bisect_left(self.spans, end, first, key=_start)]
 
     def cut(self, start: int, end: int, placeholders: Placeholders) -> str:
         """Return the client's text for the released characters from ``start`` to ``end``: the replacement of a masked
         span is at its beginning."""
-        spans = [one for one in self.spans if one.start < end and one.end > start]
+        spans = self.spans_between(start, end)
         if not spans:
             return self.text[start - self._kept_from : end - self._kept_from]
         out, at = [], start
@@ -128,6 +150,14 @@ class Run:
                 out.append(placeholders.text_for(span, value))
             at = min(end, max(at, span.end))
         return "".join([*out, self.text[at - self._kept_from : end - self._kept_from]])
+
+
+def _start(span: Span) -> int:
+    return span.start
+
+
+def _end(span: Span) -> int:
+    return span.end
 
 
 @attrs.define(eq=False, repr=False)
@@ -201,7 +231,7 @@ def item_texts(api: str, part: Part, path: str, item: Any, known: str = "") -> t
 
 def with_masked_texts(item: Any, texts: Sequence[ItemText], placeholders: Placeholders) -> Any:
     """Return a copy of ``item`` whose strings and names have their masks."""
-    masked = [one for one in texts if one.run.spans]
+    masked = [one for one in texts if one.run.is_masked]
     if not masked:
         return item
     values = {one.keys: _masked_text(one, placeholders) for one in masked if one.is_value}

@@ -15,7 +15,7 @@ from gateway.http.offload import LARGE, offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span
-from gateway.steps.runner import SMALL_TEXTS
+from gateway.steps.runner import SMALL_TEXTS, WORK_OF_FINDING
 from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
 from gateway.steps.verdicts import member_name_refusal
 from streams.errors import GatewayError
@@ -86,7 +86,12 @@ class HoldingStage:
                 self.release(run, run.length)
         else:
             await self.judge()
-        return self.drain()
+        return await self.drain_offloaded()
+
+    async def drain_offloaded(self) -> list[Event]:
+        """Do what ``drain`` does, in a thread if there are many masks."""
+        work = WORK_OF_FINDING * sum(len(run.spans) for run in self.runs) if self.masked else 0
+        return self.drain() if work <= LARGE else await offload(work, self.drain)
 
     def release_all(self) -> None:
         """Release everything."""
@@ -127,7 +132,7 @@ class HoldingStage:
 
     def release(self, run: Run, position: int) -> None:
         """Release ``run`` up to ``position``."""
-        if run.spans:
+        if run.is_masked:
             self.masked = True
         run.release(position)
 
@@ -144,7 +149,7 @@ class HoldingStage:
             if (
                 type(event) is TextDelta
                 and run is not None
-                and not run.spans
+                and not run.is_masked
                 and held.end <= run.released
                 and held.end - held.start == len(event.text)
             ):  # nearly every event
@@ -182,17 +187,17 @@ class HoldingStage:
 
     def _cut(self, held: Held, run: Run, until: int) -> Iterable[Event]:
         event: Any = held.event
-        if run.spans and run in self.sealed:  # its signature would no longer match
+        if run.is_masked and run in self.sealed:  # its signature would no longer match
             return ()
         text = (
             run.cut(held.start, until, self.placeholders)
-            if run.spans or until - held.start < len(event.text)
+            if run.is_masked or until - held.start < len(event.text)
             else event.text
         )
         if not text:
             return ()
         self._opened.add(event.block)
-        if run.spans and isinstance(event, TextDelta) and event.logprobs is not None:
+        if run.is_masked and isinstance(event, TextDelta) and event.logprobs is not None:
             event = attrs.evolve(event, logprobs=None)  # they may be those of masked text before
         if text == event.text:
             return (event,)
@@ -203,9 +208,9 @@ class HoldingStage:
         match held.event:
             case BlockEnd(block):
                 return (held.event,) if block in self._opened else ()
-            case ReasoningState(block) if run.spans or any(one.run.spans for one in held.texts):
+            case ReasoningState(block) if run.is_masked or any(one.run.is_masked for one in held.texts):
                 return ()
-            case Citation() if run.spans:  # it has positions in the unmasked text
+            case Citation() if run.is_masked:  # it has positions in the unmasked text
                 return ()
             case ReasoningState(block) | ToolCallStart(block):
                 self._opened.add(block)
@@ -213,7 +218,7 @@ class HoldingStage:
 
     def _item(self, held: Held) -> Iterable[Event]:
         event = held.event
-        if isinstance(event, BlockEnd) or not any(one.run.spans for one in held.texts):
+        if isinstance(event, BlockEnd) or not any(one.run.is_masked for one in held.texts):
             return (event,)
         self.masked = True
         try:
@@ -294,10 +299,15 @@ async def judge_together(stages: Sequence[WholeStage]) -> None:
     runs = [run for stage in stages for run in stage.runs_to_check()]
     if runs:
         found = await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
-        for run, spans in zip(runs, found, strict=True):
-            stages[0].mask(run, spans, 0)
+        work = WORK_OF_FINDING * sum(map(len, found))
+        await offload(work, _mask_all, first, runs, found)
     for stage in stages:
         stage.release_all()
+
+
+def _mask_all(stage: StepStage, runs: Sequence[Run], found: Sequence[Sequence[Span]]) -> None:
+    for run, spans in zip(runs, found, strict=True):
+        stage.mask(run, spans, 0)
 
 
 class RunningStage(StepStage):
@@ -360,7 +370,7 @@ class TailStage(RunningStage):
             else:
                 found = self._judge_inline(self.step, (passage,), run.is_complete)
             for spans in found:
-                run.mask(spans, start)
+                await offload(WORK_OF_FINDING * len(spans), run.mask, spans, start)
         run.checked = safe
         self.release(run, safe)
         run.forget_before(run.released - CONTEXT)

@@ -7,6 +7,7 @@ are searched together, by few calls of functions."""
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import Final, TypeAlias
 
 from gateway.steps.kinds.normal import NormalText
@@ -170,15 +171,22 @@ class ScanningStep:
 
 def without_overlaps(found: Sequence[RankedSpan]) -> list[RankedSpan]:
     """Return the values, of several that overlap the one with the lowest rank."""
-    taken: list[tuple[int, int]] = []  # in order
-    kept = []
-    for one in sorted(found):
-        _, first, last = one
-        at = bisect_left(taken, (last, 0))
-        if at == 0 or taken[at - 1][1] <= first:
-            taken.insert(at, (first, last))
-            kept.append(one)
+    taken: list[tuple[int, int]] = []  # of lower ranks, in order
+    kept: list[RankedSpan] = []
+    for _, values in groupby(sorted(found), key=_rank):
+        own: list[tuple[int, int]] = []
+        for one in values:
+            _, first, last = one
+            at = bisect_left(taken, (last, 0))
+            if (at == 0 or taken[at - 1][1] <= first) and (not own or own[-1][1] <= first):
+                own.append((first, last))
+                kept.append(one)
+        taken = sorted(chain(taken, own))
     return kept
+
+
+def _rank(value: RankedSpan) -> int:
+    return value[0]
 
 
 def _start(match: Match) -> int:

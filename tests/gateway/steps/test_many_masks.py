@@ -1,0 +1,118 @@
+"""The work on a response with many masks grows linearly with the response, and large work runs in a thread."""
+
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import pytest
+import trio
+
+from gateway.steps.loaded import AppliedSteps
+from gateway.steps.loading import load_steps
+from gateway.steps.masks import Placeholders, Span
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.session import StepSession
+from gateway.steps.verdicts import StepRecords
+from streams.events import AnswerEnd, BlockEnd, Event, TextDelta
+from tests.support.growth import Work, steps
+from tests.support.step_files import step_config
+from trigate.steps import Check
+
+CODE: Final = """
+import re
+from trigate.steps import Finding
+
+def addresses(check):
+    return [
+        Finding("address", one, *found.span())
+        for one in check.passages
+        for found in re.finditer("ann[0-9]*@example.com", one.text)
+    ]
+"""
+STEPS: Final = {
+    "whole": "{use: regex, with: {patterns: {address: 'ann[0-9]*@example[.]com'}}, action: mask, hold: whole}",
+    "tail": "{use: pii, action: mask, at: [response]}",
+    "window": "{use: regex, with: {patterns: {address: 'ann[0-9]*@example[.]com'}}, action: mask, hold: 40}",
+}
+MANY: Final = 5000
+
+
+class NotingPlaceholders(Placeholders):
+    """Placeholders that note the threads in which they are made."""
+
+    def __init__(self) -> None:
+        super().__init__(b"k" * 32, "c")
+        self.threads: set[int] = set()
+
+    def text_for(self, span: Span, value: str) -> str:
+        self.threads.add(threading.get_ident())
+        return super().text_for(span, value)
+
+
+def make_checks(step: Any, placeholders: Placeholders, *, restores: bool = False) -> ResponseSteps:
+    steps = [] if restores else [step]
+    session = StepSession(
+        AppliedSteps.of(steps), Check("response", ()), placeholders, StepRecords(), lambda work: None, lambda: None
+    )
+    session.start_concurrent_steps(None)
+    return ResponseSteps(session, steps, restores=restores)
+
+
+def finish(work: Coroutine[Any, Any, list[Event]]) -> list[Event]:
+    """Return the result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        found: list[Event] = stop.value
+        return found
+    raise AssertionError("it waits")
+
+
+def events_of(texts: list[str]) -> list[Event]:
+    return [*(TextDelta(0, text) for text in texts), BlockEnd(0), AnswerEnd("stop")]
+
+
+@pytest.mark.parametrize("kind", [*STEPS, "restored"])
+@pytest.mark.parametrize("together", [False, True])
+def test_many_masks_take_linear_work(tmp_path, kind, together):
+    rows = f"  - {STEPS.get(kind, STEPS['tail'])}\n"
+    (step,) = load_steps(step_config(tmp_path, rows, CODE)).steps
+
+    def made(count: int) -> Work:
+        placeholders = Placeholders(b"k" * 32, "c")
+        texts = [f"ann{number:06}@example.com is " for number in range(count)]
+        if kind == "restored":
+            texts = [placeholders.placeholder("email", text) for text in texts]
+            for text in texts:
+                placeholders.mark_restorable(text)
+
+        def work() -> None:
+            chain = make_checks(step, placeholders, restores=kind == "restored").chain(lambda: None)
+            batches = [events_of(texts)] if together else [[event] for event in events_of(texts)]
+            released = [event for batch in batches for event in finish(chain.feed(batch))]
+            text = "".join(event.text for event in released if isinstance(event, TextDelta))
+            assert ("@" in text) == (kind == "restored")
+            assert "[EMAIL" not in text or kind != "restored"
+
+        return work
+
+    made(100)()
+    one, two, three = (steps(made(100 * times)).total() for times in (1, 2, 3))
+    assert three - two <= 1.1 * (two - one), (one, two, three)  # text is forgotten now and then
+
+
+@pytest.mark.parametrize("kind", ["whole", "tail"])
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_very_many_masks_of_a_response_are_written_in_a_thread(tmp_path, kind, is_streamed):
+    (step,) = load_steps(step_config(tmp_path, f"  - {STEPS[kind]}\n", CODE)).steps
+    placeholders = NotingPlaceholders()
+    checks = make_checks(step, placeholders)
+    events = events_of(["ann@example.com is here, " * MANY])
+    if is_streamed:
+        released = await checks.chain(lambda: None).feed(events)
+    else:
+        (released,) = await checks.check_whole([events])
+    assert sum(event.text.count("@") for event in released if isinstance(event, TextDelta)) == 0
+    assert placeholders.threads
+    assert placeholders.threads.isdisjoint({threading.get_ident()})
+    await trio.lowlevel.checkpoint()
