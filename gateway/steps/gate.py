@@ -68,9 +68,9 @@ class ReleasedEventsReader:
 
     def __init__(self) -> None:
         self.released: deque[Sequence[Event]] = deque()
-        """What is reported of each event that was released."""
+        """The events that a reader reports for each released one of the provider."""
         self.end: Sequence[Event] | None = None
-        """What is reported at the end of the stream, once everything was released."""
+        """The events at the end of the stream, once everything was released."""
 
     def read_event(self, name: str, data: bytes) -> Sequence[Event]:
         return self.released.popleft() if self.released else ()

@@ -78,7 +78,7 @@ def test_many_masks_take_linear_work(tmp_path, kind, together):
     rows = f"  - {STEPS.get(kind, STEPS['tail'])}\n"
     (step,) = load_steps(step_config(tmp_path, rows, CODE)).steps
 
-    def made(count: int) -> Work:
+    def make_work(count: int) -> Work:
         placeholders = Placeholders(b"k" * 32, "c")
         texts = [f"ann{number:06}@example.com is " for number in range(count)]
         if kind == "restored":
@@ -96,8 +96,8 @@ def test_many_masks_take_linear_work(tmp_path, kind, together):
 
         return work
 
-    made(100)()
-    one, two, three = (steps(made(100 * times)).total() for times in (1, 2, 3))
+    make_work(100)()
+    one, two, three = (steps(make_work(100 * times)).total() for times in (1, 2, 3))
     assert three - two <= 1.1 * (two - one), (one, two, three)  # text is forgotten now and then
 
 
