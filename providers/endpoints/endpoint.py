@@ -23,6 +23,7 @@ EndpointName: TypeAlias = Literal[
 
 BODY_SHAPES: Final = (
     "openai", "cohere", "jina", "voyage", "mistral", "gemini", "anthropic", "tei", "vllm", "nim", "deepinfra", "azure",
+    "amazon", "cohere_invoke", "vertex",
 )  # fmt: skip
 """The formats of endpoint bodies, by their maker."""
 

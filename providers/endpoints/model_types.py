@@ -24,10 +24,10 @@ MODEL_TYPES: Final[tuple[ModelType, ...]] = get_args(ModelType)
 _MAX_NAME: Final = 200  # characters of a model's id; a client may send megabytes
 
 ROWS: Final[tuple[tuple[str, ModelType], ...]] = (
-    *((pattern, "rerank") for pattern in ("rerank-*", "*-rerank", "*-rerank-*", "*reranker*")),
+    *((pattern, "rerank") for pattern in ("rerank-*", "*-rerank", "*-rerank-*", "*reranker*", "*.rerank-*")),
     *((pattern, "embedding") for pattern in (
-        "*-embed", "*-embed-*", "embed-*", "*embedding*", "*embeddings*", "voyage-*", "jina-clip-*", "bge-*", "gte-*",
-        "e5-*", "multilingual-e5-*", "all-minilm*", "snowflake-arctic-embed*",
+        "*-embed", "*-embed-*", "embed-*", "*.embed-*", "*embedding*", "*embeddings*", "voyage-*", "jina-clip-*",
+        "bge-*", "gte-*", "e5-*", "multilingual-e5-*", "all-minilm*", "snowflake-arctic-embed*",
     )),
     ("gemini-*", "chat"),  # including those with speech and images, which they make in conversations
     *((pattern, "image") for pattern in (

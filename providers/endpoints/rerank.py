@@ -33,7 +33,8 @@ class RerankShape:
     ``documents``, ``most`` and ``echo`` are the members for the documents, the number of wanted results, and whether
     results include their text; None if missing. ``objects``: a document may be an object. ``own`` are additional
     members, ``refused`` members that similar formats have but this one rejects. ``query`` is the member of the query,
-    ``queries`` one that repeats it for each document.
+    ``queries`` one that repeats it for each document. ``adds`` are members of every request. If the path has the model,
+    ``names_model`` is false and ``refused`` has the member.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RerankShape:
     names_model: bool = True
     own: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
+    adds: Mapping[str, Any] = MappingProxyType({})
 
 
 COHERE: Final = RerankShape(
@@ -70,8 +72,21 @@ DEEPINFRA: Final = RerankShape(
     "deepinfra", "scores", query="queries", most=None, echo=None, names_model=False, own=frozenset(("instruction",))
 )
 
+AMAZON: Final = RerankShape(
+    "amazon", "results", echo=None, names_model=False,
+    refused=frozenset(("max_chunks_per_doc", "max_tokens_per_doc", "model", "rank_fields", "return_documents")),
+)  # fmt: skip
+"""Bedrock's InvokeModel (https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-use.html)."""
+
+COHERE_INVOKE: Final = RerankShape(
+    "cohere_invoke", "results", echo=None, names_model=False, own=frozenset(("max_tokens_per_doc",)),
+    refused=frozenset(("max_chunks_per_doc", "model", "rank_fields", "return_documents")),
+    adds=MappingProxyType({"api_version": 2}),
+)  # fmt: skip
+
 SHAPES: Final[Mapping[str, RerankShape]] = MappingProxyType(
-    {shape.name: shape for shape in (COHERE, COHERE_V1, JINA, VOYAGE, TEI, DEEPINFRA)} | {"openai": JINA}
+    {shape.name: shape for shape in (COHERE, COHERE_V1, JINA, VOYAGE, TEI, DEEPINFRA, AMAZON, COHERE_INVOKE)}
+    | {"openai": JINA}
 )
 """The formats by the name in a provider's row. A server without a row counts as Jina's format, like vLLM."""
 
@@ -138,7 +153,8 @@ def write_rerank(draft: Draft, wanted: WantedRanking, target: RerankShape, model
 
 def _edit_own(draft: Draft, wanted: WantedRanking, target: RerankShape, model: str) -> WrittenRequest:
     """Return the client's own bytes without members that the provider is known to reject."""
-    if ("model" in draft or target.names_model) and draft.value("model") != model:
+    named = "model" in draft and "model" not in target.refused
+    if (named or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
     documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
     if any(isinstance(one, dict) for one in documents):
@@ -148,7 +164,10 @@ def _edit_own(draft: Draft, wanted: WantedRanking, target: RerankShape, model: s
         if name not in draft:
             continue
         draft.put(name, None)
-        draft.note(Edit(name, lost=name not in _APPLIED_HERE))
+        if name != "model":
+            draft.note(Edit(name, lost=name not in _APPLIED_HERE))
+    for name, value in target.adds.items():
+        draft.put(name, value)
     return draft.encode(), draft.edits
 
 
@@ -168,6 +187,7 @@ def _translate(draft: Draft, wanted: WantedRanking, target: RerankShape, model: 
     if target.query != own.query and not isinstance(query, str):
         raise invalid(f"{own.query} must be a text", own.query)
     body: dict[str, Any] = {"model": model} if target.names_model else {}
+    body |= target.adds
     body[target.query] = query if target.query == "query" else [query] * len(documents)
     body[target.documents] = documents
     if wanted.most is not None and target.most is not None:

@@ -15,7 +15,8 @@ from gateway.commands.imports.litellm_tables import COMPATIBLE, ORIGINS, LiteLLM
 from gateway.commands.imports.losses import Inconvertible
 from gateway.commands.imports.result import ENVIRONMENT, text_of
 from providers.catalog.provider import region_of
-from providers.endpoints.model_types import ModelType, model_type
+from providers.catalog.providers import find
+from providers.endpoints.model_types import ENDPOINTS_OF, ModelType, model_type
 
 
 @attrs.define
@@ -195,10 +196,9 @@ _HINTS: Final = frozenset(
 def _bedrock(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     """Place a model of Bedrock. LiteLLM calls Converse, or InvokeModel after ``invoke/``, both of `bedrock-runtime`."""
     model, hints, region = _split_bedrock(rest)
-    if model_type(model) != "chat" or type != "chat":
-        kind = type if type != "chat" else model_type(model)
-        raise Inconvertible(f"trigate import converts only conversations of Bedrock, and this is {kind}")
-    place = ModelPlace("amazon_bedrock", model, {"speaks": ["converse"]})
+    kind = model_type(model) if type == "chat" else type
+    _check_endpoint("amazon_bedrock", model, kind)
+    place = ModelPlace("amazon_bedrock", model, {"speaks": ["converse"]} if kind == "chat" else {})
     if "invoke" in hints and "anthropic." in model:
         place.provider, place.members = "bedrock_invoke", {}
     endpoint = text_of(params.get("aws_bedrock_runtime_endpoint")) or _base_url("bedrock", params)
@@ -215,6 +215,16 @@ def _bedrock(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -
     elif (sign_in := _sign_in_at_aws(place, name, params)) or endpoint is not None:
         place.members["sign_in"] = {"type": "aws", **sign_in} if sign_in else "aws"
     return place
+
+
+def _check_endpoint(provider: str, model: str, type: ModelType) -> None:
+    """Raise ``Inconvertible`` if trigate cannot call a model of this type there."""
+    row = find(provider)
+    if type == "chat" or row is None:
+        return
+    at = row.for_model(model)
+    if all(at.place_of(endpoint) is None for endpoint in ENDPOINTS_OF[type]):
+        raise Inconvertible(f"trigate does not support {model} at {row.display_name}, which is of the type {type}")
 
 
 def _split_bedrock(rest: str) -> tuple[str, set[str], str | None]:
@@ -261,9 +271,8 @@ _UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|[0-9]|gemini/|ge
 
 def _vertex(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     place = ModelPlace("vertex", rest.removeprefix("openai/") if rest.startswith("openai/gemini") else rest)
-    if type != "chat":
-        raise Inconvertible(f"trigate import converts only conversations of Vertex AI, and this is {type}")
-    if _UNLIKE_OPENAI.match(rest):
+    _check_endpoint("vertex", place.model, type)
+    if type == "chat" and _UNLIKE_OPENAI.match(rest):
         raise Inconvertible("trigate does not support the API of this model at Vertex AI")
     if _base_url("vertex_ai", params) is not None:
         raise Inconvertible("its `api_base` is not Vertex AI's: write an entry with `base_url` yourself")

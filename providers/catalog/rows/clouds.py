@@ -18,7 +18,7 @@ from providers.catalog.provider import (
     sources,
 )
 from providers.catalog.rows.makers import OPENAI_BESIDE, OPENAI_FAMILIES
-from providers.endpoints.embeddings.traits import OPENAIS
+from providers.endpoints.embeddings.traits import OPENAIS, EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
 from providers.neutral.hosting import Hosting
 from providers.neutral.invoked import INVOKED
@@ -61,6 +61,21 @@ INVOKED_CLAUDE = Hosting(
     without=("model", "stream"), adds={"anthropic_version": "bedrock-2023-05-31"}, betas_member="anthropic_beta",
     without_headers=(*_ANTHROPIC, "anthropic-beta"), framing=INVOKED,
 )  # fmt: skip
+
+
+def _invoked_endpoint(name: EndpointName, shape: str) -> Mapping[str, Any]:
+    """Return the changes for models at Bedrock with only the endpoint ``name``, by InvokeModel."""
+    return {"endpoints": places(**{name: Place("/model/{model}/invoke", shape, "converse", "")})}
+
+
+_TITAN = EmbeddingTraits(inputs=1, takes_purpose="never")
+_EMBED = EmbeddingTraits(inputs=96, takes_purpose="required")
+_PREDICTED = {
+    "speaks": _ONLY_GEMINI,
+    "endpoints": places(embeddings=Place("/models/{model}:predict", "vertex", "gemini")),
+}
+_GEMINI_EMBEDDING = EmbeddingTraits(inputs=1, takes_purpose="optional")
+_TEXT_EMBEDDING = EmbeddingTraits(inputs=250, tokens=20_000, takes_purpose="optional")
 
 _AT_VERTEX = "/v1/projects/{project}/locations/{location}"
 _VERTEX_OPEN = "https://cloud.google.com/vertex-ai/generative-ai/docs/maas/use-open-models"
@@ -111,6 +126,10 @@ CLOUDS = (
         speaks=_IN_CONVERSE, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
         places={"messages": "https://bedrock-mantle.{region}.api.aws/anthropic/v1", "converse": ""},
         by_model=(
+            ("*amazon.titan-embed-*", {**_invoked_endpoint("embeddings", "amazon"), "embeddings": _TITAN}),
+            ("*cohere.embed-*", {**_invoked_endpoint("embeddings", "cohere_invoke"), "embeddings": _EMBED}),
+            ("*amazon.rerank-*", _invoked_endpoint("rerank", "amazon")),
+            ("*cohere.rerank-*", _invoked_endpoint("rerank", "cohere_invoke")),
             ("*anthropic.claude-*", {"speaks": {**ONLY_MESSAGES, **_CONVERSE_ITSELF}}),
             ("*openai.*", {"speaks": {**CHAT_AND_RESPONSES, **_CONVERSE_ITSELF}}),
         ),
@@ -151,6 +170,8 @@ CLOUDS = (
         places={"messages": _AT_VERTEX + "/publishers/anthropic", "gemini": _AT_VERTEX + "/publishers/google"},
         paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
         by_model=(
+            ("gemini-embedding-*", {**_PREDICTED, "embeddings": _GEMINI_EMBEDDING}),
+            ("text-*embedding-*", {**_PREDICTED, "embeddings": _TEXT_EMBEDDING}),
             ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
             ("gemini-*", {"speaks": _ONLY_GEMINI, "quirks": _VERTEX_GEMINI, "known": _VERTEX_GEMINI}),
         ),

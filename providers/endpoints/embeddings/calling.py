@@ -218,7 +218,7 @@ def _keep_shape(client: ClientShape, draft: Draft, model: str, shape: str, trait
         case "cohere":
             if draft.value("model") != model:
                 draft.put("model", model)
-        case "tei":
+        case _:
             raise AssertionError("no client asks so")
     plan = partial(AnswerPlan, client, shape, model, request, tokens=tokens)
     if len(pieces) == 1:
@@ -252,7 +252,8 @@ class _Bodies:
 
 
 _LISTS: Final[dict[Family, tuple[str, ...]]] = {
-    "openai": ("input",), "cohere": ("texts", "images", "inputs"), "gemini": ("requests",), "tei": (),
+    "openai": ("input",), "cohere": ("texts", "images", "inputs"), "gemini": ("requests",), "tei": (), "amazon": (),
+    "cohere_invoke": (), "vertex": (),
 }  # fmt: skip
 
 

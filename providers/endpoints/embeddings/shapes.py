@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from providers.endpoints.embeddings import cohere, gemini, openai, tei
+from providers.endpoints.embeddings import cohere, gemini, invoked, openai, tei
 from providers.endpoints.embeddings.answer import Embeddings
 from providers.endpoints.embeddings.openai import MEMBER_NAMES, MemberNames
 from providers.endpoints.embeddings.request import EmbeddingRequest
@@ -14,7 +14,11 @@ from providers.neutral.edits import Edit
 ClientShape: TypeAlias = Literal["openai", "cohere_v1", "cohere_v2", "gemini_one", "gemini_batch"]
 """The format of a client, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
 
-Family: TypeAlias = Literal["openai", "cohere", "gemini", "tei"]
+Family: TypeAlias = Literal["openai", "cohere", "gemini", "tei", "amazon", "cohere_invoke", "vertex"]
+
+_OWN_FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
+    {name: name for name in ("cohere", "gemini", "tei", "amazon", "cohere_invoke", "vertex")}
+)
 
 FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
     {"openai": "openai", "cohere_v1": "cohere", "cohere_v2": "cohere", "gemini_one": "gemini", "gemini_batch": "gemini"}
@@ -23,7 +27,7 @@ FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
 
 def family_of(shape: str) -> Family:
     """Return the family of a provider's format; unknown formats count as OpenAI's."""
-    return shape if shape in ("cohere", "gemini", "tei") else "openai"  # type: ignore[return-value]
+    return _OWN_FAMILIES.get(shape, "openai")
 
 
 def is_own_shape(client: ClientShape, shape: str) -> bool:
@@ -60,6 +64,12 @@ def write_request(
             return gemini.write_request(request, model, traits)
         case "tei":
             return tei.write_request(request, traits)
+        case "amazon":
+            return invoked.write_titan(request, traits)
+        case "cohere_invoke":
+            return invoked.write_cohere(request, model, traits)
+        case "vertex":
+            return invoked.write_vertex(request, traits)
 
 
 def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
@@ -73,6 +83,12 @@ def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int |
             return gemini.read_answer(data, count)
         case "tei":
             return tei.read_answer(data, count)
+        case "amazon":
+            return invoked.read_titan(data, count)
+        case "cohere_invoke":
+            return cohere.read_answer(data, count)
+        case "vertex":
+            return invoked.read_vertex(data, count)
 
 
 def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:

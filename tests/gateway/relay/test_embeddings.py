@@ -69,6 +69,24 @@ def like_tei(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer([vector(text) for text in asked.json["inputs"]])
 
 
+def like_titan(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Accept one text, without the model's name in the body."""
+    assert set(asked.json) == {"inputText"}
+    text = asked.json["inputText"]
+    return json_answer({"embedding": vector(text), "inputTextTokenCount": len(text)})
+
+
+def like_invoked_cohere(asked: ReceivedRequest) -> ScriptedAnswer:
+    assert "model" not in asked.json
+    return like_cohere(asked)
+
+
+def like_vertex(asked: ReceivedRequest) -> ScriptedAnswer:
+    texts = [one["content"] for one in asked.json["instances"]]
+    found = [{"values": vector(text), "statistics": {"token_count": len(text)}} for text in texts]
+    return json_answer({"predictions": [{"embeddings": one} for one in found]})
+
+
 PROVIDERS: dict[str, Any] = {
     "openai/text-embedding-3-small": (like_openai, {"/v1/embeddings"}),
     "cohere/embed-v4.0": (like_cohere, {"/v2/embed"}),
@@ -77,6 +95,12 @@ PROVIDERS: dict[str, Any] = {
         {f"/v1beta/models/gemini-embedding-001:{method}" for method in ("embedContent", "batchEmbedContents")},
     ),
     "tei/bge-m3": (like_tei, {"/embed"}),
+    "amazon_bedrock/amazon.titan-embed-text-v2:0": (like_titan, {"/model/amazon.titan-embed-text-v2:0/invoke"}),
+    "amazon_bedrock/eu.cohere.embed-v4:0": (like_invoked_cohere, {"/model/eu.cohere.embed-v4:0/invoke"}),
+    "vertex/text-embedding-005": (
+        like_vertex,
+        {"/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict"},
+    ),
 }
 
 
@@ -96,6 +120,8 @@ async def test_every_client_gets_the_vectors_of_every_provider(model):
         entry = {"model": model, "name": "mine", "access_key": "provider-key", "base_url": provider.url}
         if model.startswith("tei"):
             entry["endpoints"] = {"embeddings": {"path": "/embed", "shape": "tei"}}
+        if model.startswith("vertex"):
+            entry |= {"project": "p", "location": "l"}
         async with gateway(settings(entry)) as served:
             await every_client_gets_its_vectors(served)
     assert {asked.path for asked in provider.asked} == paths

@@ -23,6 +23,8 @@ SERVERS: dict[str, tuple[str, Any]] = {
     "voyage/m": ("/v1/rerank", {"object": "list", "data": _ITEMS, "model": "m", "usage": {"total_tokens": 7}}),
     "vllm/m": ("/v1/rerank", {"id": "1", "model": "m", "results": _ITEMS, "usage": {"total_tokens": 7}}),
     "tei/m": ("/rerank", _TEI),
+    "amazon_bedrock/cohere.rerank-v3-5:0": ("/model/cohere.rerank-v3-5:0/invoke", {"results": _ITEMS}),
+    "amazon_bedrock/amazon.rerank-v1:0": ("/model/amazon.rerank-v1:0/invoke", {"results": _ITEMS}),
     "deepinfra/m": ("/v1/inference/m", {"scores": [0.25, 0.1, 0.9], "input_tokens": 7}),
 }
 CLIENTS: dict[str, dict[str, Any]] = {
@@ -49,6 +51,9 @@ async def test_each_client_gets_the_same_order_from_each_server():
                 assert [(one["index"], one["relevance_score"]) for one in results] == [(2, 0.9), (0, 0.25)], case
                 assert provider.asked[-1].path == at, case
                 assert b"ranks" not in provider.asked[-1].body, case
+                if model.startswith("amazon_bedrock"):
+                    members = {"query", "documents", "top_n"} | ({"api_version"} if "cohere" in model else set())
+                    assert set(provider.asked[-1].json) == members, case
 
 
 async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():

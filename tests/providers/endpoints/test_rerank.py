@@ -46,6 +46,8 @@ ANSWERS: dict[str, Any] = {
     "openai": {"model": "m", "results": _ITEMS, "usage": {"total_tokens": 7}},
     "voyage": {"object": "list", "data": _ITEMS, "usage": {"total_tokens": 7}},
     "tei": [{"index": item["index"], "score": item["relevance_score"]} for item in _ITEMS],
+    "amazon": {"results": _ITEMS},
+    "cohere_invoke": {"results": _ITEMS},
     "deepinfra": {"scores": [0.1, 0.5, 0.9], "input_tokens": 7, "inference_status": {"cost": 0.0001}},
 }
 PATHS = {"cohere": "/v2/rerank", "jina": "/v1/rerank", "voyage": "/v1/rerank", "tei": "/rerank"}

@@ -1,0 +1,133 @@
+"""Writer of requests and reader of answers of embeddings in Amazon Bedrock's InvokeModel and Vertex AI's ``predict``.
+
+The path has the model, and each maker has its own body:
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html,
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html,
+https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api."""
+
+from typing import Any, Final
+
+import msgspec
+
+from providers.endpoints.embeddings import cohere
+from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, decode, is_array, members, objects
+from providers.endpoints.embeddings.request import (
+    EmbeddingInput,
+    EmbeddingRequest,
+    TokenIds,
+    images_error,
+    number_type_error,
+    token_ids_error,
+)
+from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits
+from providers.neutral.billing import is_token_count, token_count
+from providers.neutral.edits import Edit
+from streams.errors import GatewayError
+from streams.events import Usage
+
+_NUMBERS: Final = frozenset(("float", "base64"))
+
+
+def _input_text(one: EmbeddingInput) -> str:
+    if isinstance(one, TokenIds):
+        raise token_ids_error()
+    if one.text is None:
+        raise images_error()
+    return one.text
+
+
+def _check_numbers(request: EmbeddingRequest) -> None:
+    if not _NUMBERS.issuperset(request.types):
+        raise number_type_error(request)
+
+
+def _count_tokens(raw: msgspec.Raw | None) -> int | None:
+    value = None if raw is None else decode(raw, Any)
+    return token_count(value) if is_token_count(value) else None
+
+
+# Titan at Bedrock: one text in each request
+
+
+def write_titan(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """Return ``request``, which has one input, with the edits made. Raises ``GatewayError`` (400)."""
+    _check_numbers(request)
+    edits = list(request.losses)
+    body: dict[str, Any] = {"inputText": _input_text(request.inputs[0])}
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    if request.purpose is not None:
+        edits.append(Edit(request.place("purpose")))
+    if request.truncate is not None:
+        edits.append(Edit(request.place("truncate")))
+    return body, tuple(edits)
+
+
+def read_titan(data: bytes, count: int | None) -> Embeddings:
+    """Return the answer with one vector. Raises ``GatewayError`` (502)."""
+    answer = members(data)
+    vector = answer.get("embedding")
+    if vector is None or not is_array(vector) or count not in (None, 1):
+        raise bad_answer_error(f"has {0 if vector is None else 1} vectors for {count} inputs")
+    tokens = _count_tokens(answer.get("inputTextTokenCount"))
+    return Embeddings({"float": (vector,)}, None if tokens is None else Usage(input=tokens))
+
+
+# Cohere at Bedrock: its own body without the model
+
+
+def write_cohere(
+    request: EmbeddingRequest, model: str, traits: EmbeddingTraits
+) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """Return ``request`` with the edits made. Raises ``GatewayError`` (400)."""
+    body, edits = cohere.write_request(request, model, traits)
+    return {name: value for name, value in body.items() if name != "model"}, edits
+
+
+# Vertex AI
+
+
+def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """Return ``request`` with the edits made. Raises ``GatewayError`` (400)."""
+    _check_numbers(request)
+    edits = [Edit(path, why="translation") for path in request.dropped]
+    shared: dict[str, Any] = {}
+    if request.purpose is not None:
+        if request.purpose in GEMINI:
+            shared["task_type"] = GEMINI[request.purpose]
+        else:
+            edits.append(Edit(request.place("purpose")))
+    instances = [_instance(one, shared) for one in request.inputs]
+    parameters: dict[str, Any] = {}
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        parameters["outputDimensionality"] = dimensions
+    if request.truncate is not None:
+        parameters["autoTruncate"] = request.truncate != "NONE"
+    return {"instances": instances, **({"parameters": parameters} if parameters else {})}, tuple(edits)
+
+
+def _instance(one: EmbeddingInput, shared: dict[str, Any]) -> dict[str, Any]:
+    title = None if isinstance(one, TokenIds) else one.title
+    return {"content": _input_text(one), **shared, **({} if title is None else {"title": title})}
+
+
+def read_vertex(data: bytes, count: int | None) -> Embeddings:
+    """Return the answer with its tokens, if each vector has them. Raises ``GatewayError`` (502)."""
+    found = [members(one.get("embeddings", msgspec.Raw(b"null"))) for one in objects(members(data).get("predictions"))]
+    if count is not None and len(found) != count:
+        raise bad_answer_error(f"has {len(found)} vectors for {count} inputs")
+    vectors = tuple(one["values"] for one in found if "values" in one and is_array(one["values"]))
+    if len(vectors) != len(found):
+        raise bad_answer_error("has an embedding without values")
+    tokens = [_vertex_tokens(one) for one in found]
+    known = [number for number in tokens if number is not None]
+    return Embeddings({"float": vectors}, Usage(input=sum(known)) if known and len(known) == len(tokens) else None)
+
+
+def _vertex_tokens(one: dict[str, msgspec.Raw]) -> int | None:
+    try:
+        return _count_tokens(members(one["statistics"]).get("token_count")) if "statistics" in one else None
+    except GatewayError:  # the vectors are correct without it
+        return None
