@@ -170,9 +170,9 @@ CLOUDS = (
         places={"messages": _AT_VERTEX + "/publishers/anthropic", "gemini": _AT_VERTEX + "/publishers/google"},
         paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
         by_model=(
+            ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
             ("gemini-embedding-*", {**_PREDICTED, "embeddings": _GEMINI_EMBEDDING}),
             ("text-*embedding-*", {**_PREDICTED, "embeddings": _TEXT_EMBEDDING}),
-            ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
             ("gemini-*", {"speaks": _ONLY_GEMINI, "quirks": _VERTEX_GEMINI, "known": _VERTEX_GEMINI}),
         ),
         price_list="google", sign_in=("google", "api_key"),
