@@ -13,7 +13,7 @@ import yaml
 from configfile import document
 from gateway.commands.imports.imported_secrets import key_of
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
-from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
+from gateway.commands.imports.litellm_keys import Team, Token, budgets_of, convert_keys
 from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, rename_entries
@@ -25,6 +25,7 @@ from gateway.commands.imports.litellm_tables import (
     REASONS,
     TRACES,
     UNENFORCED,
+    UNVERIFIED,
 )
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, escape_dollars, is_switched_off, lines, positive, timeouts_of
@@ -57,6 +58,7 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
     _add_aliases(content, result)
     _add_client_keys(content.get("general_settings"), clients, result)
     _add_steps(content, clients, result)
+    _add_budget(content, result)
     for section, settings in content.items():
         if section == "model_list":
             continue
@@ -172,6 +174,13 @@ def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> N
         result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
 
 
+def _add_budget(content: Mapping[str, Any], result: Result) -> None:
+    """Add the budget of the whole proxy (https://docs.litellm.ai/docs/proxy/users)."""
+    result.budgets, loss = budgets_of(_section(content, "litellm_settings"))
+    if loss is not None:
+        result.remarks.append(result.leave_out(f"litellm_settings.{loss.what}", (loss.group, loss.why)))
+
+
 def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Result) -> None:
     """Add a step for each guardrail that has a counterpart."""
     names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
@@ -199,6 +208,11 @@ def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
 def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:
     """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
     carried = name == "completion_model" and _set_default_model(value, result)
+    if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and result.budgets:
+        return
+    if name == "ssl_verify" and value is False:
+        result.remarks.append(result.leave_out(what, UNVERIFIED))
+        return
     if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
         return
     if name in _GUARDRAILS and isinstance(value, list | bool):

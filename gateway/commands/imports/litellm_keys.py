@@ -399,6 +399,15 @@ def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
     return None if reset <= now else f"until {reset:%Y-%m-%d}"
 
 
+def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:
+    """Return the budgets in ``max_budget`` and ``budget_duration``, and a loss if the period had to change."""
+    row = {name: settings.get(name) for name in ("max_budget", "budget_duration")}
+    budgets: list[str] = _limits(row).get("budgets", [])
+    why = f"a budget needs a period: the amount applies to {LONGEST_PERIOD}"
+    is_changed = bool(budgets) and not has_value(row["budget_duration"])
+    return budgets, Loss(Group.MONEY, "max_budget without budget_duration", why) if is_changed else None
+
+
 def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits of a key or team; the rest of a budget without a period applies to the longest one."""
     rest = _lifetime_rest(row)

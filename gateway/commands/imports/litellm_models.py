@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.commands.imports.imported_secrets import headers_of, is_file
+from gateway.commands.imports.litellm_keys import budgets_of
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
@@ -23,6 +24,7 @@ from gateway.commands.imports.litellm_tables import (
     ORIGINS,
     REASONS,
     TYPES,
+    UNVERIFIED,
 )
 from gateway.commands.imports.losses import Group, Inconvertible, Loss
 from gateway.commands.imports.result import (
@@ -325,6 +327,12 @@ def _convert_params(
 ) -> Iterator[str]:
     """Convert the rest of ``litellm_params`` into ``entry``, and yield remarks on lost ones."""
     carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if timed else set())
+    budgets, loss = budgets_of(params)
+    if budgets:
+        entry["budgets"] = budgets
+        carried |= {"max_budget", "budget_duration"}
+    if loss is not None:
+        yield result.leave_out(f"{loss.what} of {name}", (loss.group, loss.why))
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
@@ -341,6 +349,8 @@ def _convert_params(
     for param, value in params.items():
         if param in unreadable:
             yield result.leave_out(f"{param} of {name}", unreadable[param])
+        elif param == "ssl_verify" and value is False:
+            yield result.leave_out(f"{param} of {name}", UNVERIFIED)
         elif param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
             entry["quirks"] = {"default_max_tokens": value}
         elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature

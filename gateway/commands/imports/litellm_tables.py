@@ -251,6 +251,12 @@ UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
 }
 """Settings with a different reason in one section, by their path."""
 
+UNVERIFIED: Final = (
+    Group.NAMES,
+    "trigate always verifies certificates: set the CA of your servers in overrides.upstream_tls_ca_path",
+)
+"""The group and reason of ``ssl_verify: false``."""
+
 NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
 
 OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of an entry has no such member")

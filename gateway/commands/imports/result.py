@@ -79,6 +79,8 @@ class Result:
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
+    budgets: list[str] = attrs.field(factory=list)
+    """The budgets of all clients together."""
     timeouts: dict[str, str] = attrs.field(factory=dict)
     limits: dict[str, Any] = attrs.field(factory=dict)
     providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -214,10 +216,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield from _name_lines(result)
     yield from _client_lines(result)
     yield from _step_lines(result)
-    if result.unpriced:
-        yield from ("", "unpriced: allow")
-    if result.tracing is not None:
-        yield from ("", f"tracing: {as_yaml(result.tracing)}")
+    yield from _setting_lines(result)
     yield from _attempt_lines(result)
     if result.timeouts:
         yield from ("", f"timeouts: {as_yaml(result.timeouts)}")
@@ -229,6 +228,15 @@ def lines(result: Result, source: str) -> Iterator[str]:
     if result.remarks:
         yield ""
         yield from (f"# {one_line(remark)}" for remark in result.remarks)
+
+
+def _setting_lines(result: Result) -> Iterator[str]:
+    if result.budgets:
+        yield from ("", f"budgets: {as_yaml(result.budgets)}")
+    if result.unpriced:
+        yield from ("", "unpriced: allow")
+    if result.tracing is not None:
+        yield from ("", f"tracing: {as_yaml(result.tracing)}")
 
 
 def _provider_lines(result: Result) -> Iterator[str]:

@@ -10,7 +10,7 @@ from gateway.config.loading import Config, from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke
-from tests.support.litellm_files import convert_file, file_text, item
+from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 
 ANY_OPENAI = item("openai/*", "openai/*", api_key="os.environ/OF_ALL")
 
@@ -177,3 +177,26 @@ def test_traces_for_langfuse_go_to_its_collector():
     assert "OTEL_EXPORTER_OTLP_HEADERS" in text
     hidden = {"success_callback": ["langfuse"], "turn_off_message_logging": True}
     assert "content" not in convert_file(item("m", "openai/m"), litellm_settings=hidden)[2]["tracing"]
+
+
+@pytest.mark.parametrize(
+    ("given", "budgets", "lost"),
+    [
+        ({"max_budget": 100, "budget_duration": "30d"}, ["100 usd/30d"], False),
+        ({"max_budget": 100}, ["100 usd/366d"], True),
+        ({"max_budget": "much"}, None, False),
+    ],
+)
+def test_the_budgets_of_the_proxy_and_of_a_model_apply(given, budgets, lost):
+    models = [item("m", "openai/gpt-4o", **TOKEN_COSTS, **given)]
+    result = imported({"model_list": models, "litellm_settings": given})
+    content = yaml.safe_load(file_text(result))
+    assert content.get("budgets") == budgets
+    assert content["model_providers"][0].get("budgets") == budgets
+    whats = [loss.what for loss in result.losses if "budget_duration" in loss.what]
+    assert whats == (
+        ["max_budget without budget_duration of m", "litellm_settings.max_budget without budget_duration"]
+        if lost
+        else []
+    )
+    assert from_mapping(content).entries
