@@ -327,12 +327,12 @@ def _convert_params(
 ) -> Iterator[str]:
     """Convert the rest of ``litellm_params`` into ``entry``, and yield remarks on lost ones."""
     carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if timed else set())
-    budgets, loss = budgets_of(params)
+    budgets, changed = budgets_of(params)
     if budgets:
         entry["budgets"] = budgets
         carried |= {"max_budget", "budget_duration"}
-    if loss is not None:
-        yield result.leave_out(f"{loss.what} of {name}", (loss.group, loss.why))
+    if changed is not None:
+        yield result.leave_out(f"{changed.what} of {name}", (changed.group, changed.why))
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
