@@ -119,7 +119,7 @@ class Names:
         self._bare: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._wild: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._known: defaultdict[str, list[ModelEntry]] = defaultdict(list)
-        self._wildcards = tuple(entry for entry in entries if entry.wildcard and self._has_families(entry))
+        self._wildcards = tuple(entry for entry in entries if entry.wildcard and self._family_row(entry) is not None)
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
         self.defaults: dict[ModelType, str] = {}
@@ -146,13 +146,18 @@ class Names:
     def _add_wildcard(self, entry: ModelEntry) -> None:
         for prefix in entry.prefixes[:1] if self._rules.exact else entry.prefixes:
             self._wild[prefix].append(entry)
-        for model in entry.provider.models if self._has_families(entry) else ():
+        row = self._family_row(entry)
+        for model in () if row is None else row.models:
             self._known[model].append(entry)
 
-    def _has_families(self, entry: ModelEntry) -> bool:
-        """Return whether the wildcard ``entry`` serves bare ids of its provider's models."""
+    def _family_row(self, entry: ModelEntry) -> Provider | None:
+        """Return the provider whose bare ids the wildcard ``entry`` serves, if any.
+
+        By ``exact`` names, it is the provider in the entry's name: ``openai/*`` may be at another address."""
         own = entry.name.removesuffix("/*")
-        return not self._rules.exact or own in (entry.written.partition("/")[0], entry.provider.id)
+        if not self._rules.exact or own in (entry.written.partition("/")[0], entry.provider.id):
+            return entry.provider
+        return find(own)
 
     def find(self, requested_name: str | None, may: May | None = None) -> Found:
         """Return the entry for ``requested_name``; for a route, its first entry. Raises as ``meaning`` does."""
@@ -244,10 +249,14 @@ class Names:
         if name in self._known:
             entry = _only_entry(self._known[name], name, may)
             return _found_model(entry, name, f"well-known id {name} → wildcard {entry.name}")
-        if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
+        if relatives := [entry for entry in self._wildcards if self._has_relative(entry, name)]:
             entry = _only_entry(_in_region(relatives, name), name, may)
             return _found_model(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
+
+    def _has_relative(self, entry: ModelEntry, name: str) -> bool:
+        row = self._family_row(entry)
+        return row is not None and row.has(name)
 
     def _unknown_model_error(self, requested_name: str, may: May | None) -> GatewayError:
         return _unconfigured_error(requested_name, self._advice(requested_name, may))

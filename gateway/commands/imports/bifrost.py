@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
 from gateway.commands.imports.guard_drafts import items_of
+from gateway.commands.imports.imported_values import ENVIRONMENT
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import ENVIRONMENT
 
 PORT: Final = 8080
 

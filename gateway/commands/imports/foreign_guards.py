@@ -11,9 +11,10 @@ from typing import Any, Final
 import attrs
 
 from gateway.commands.imports.guard_drafts import free_name, items_of
+from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.litellm_filter import fault_of
 from gateway.commands.imports.losses import Group, Loss
-from gateway.commands.imports.result import VERSION, as_yaml, escape_dollars, one_line, summarize_losses
+from gateway.commands.imports.result import VERSION, as_yaml, one_line, summarize_losses
 from gateway.config.loading import from_mapping
 
 HOOKS: Final[Mapping[str, str]] = {

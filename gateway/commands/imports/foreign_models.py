@@ -11,10 +11,11 @@ import attrs
 
 from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.guard_drafts import free_name
-from gateway.commands.imports.imported_secrets import key_of
+from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
+from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, text_of
 from gateway.commands.imports.litellm import imported
 from gateway.commands.imports.losses import Group, Loss
-from gateway.commands.imports.result import ENVIRONMENT, Result, escape_dollars, text_of
+from gateway.commands.imports.result import Result
 
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -41,6 +42,7 @@ class ForeignModels:
     losses: list[Loss] = attrs.field(factory=list)
     missing: list[tuple[str | None, Loss]] = attrs.field(factory=list)
     """The models that cannot be converted, by the names that clients use."""
+    secrets: SecretNames = attrs.field(factory=SecretNames)
     sets_members: bool = False
     """True if members of requests in ``items`` replace those of clients."""
     notes: list[str] = attrs.field(factory=list)
@@ -63,7 +65,7 @@ class ForeignModels:
         called = free_name(escape_dollars(name), [one["name"] for one in self.client_keys], "-")
         found: dict[str, Any] = {"name": called}
         if "sha256" not in item:
-            notes, text = key_of(f"{name} client", key, None)
+            notes, text = SecretOwner(f"{name} client", self.secrets).read_key(key, None)
             self.notes += notes
             if text is None:
                 self.lose(Group.NAMES, f"the key {name}", "its value is not in the file")
@@ -83,7 +85,7 @@ def convert_models(foreign: ForeignModels) -> Result:
     if not foreign.items and foreign.missing:
         found = "; ".join(str(loss) for _, loss in foreign.missing)
         raise ConfigError((Mistake("", "", f"no model can be converted; {found}", ""),))
-    result = imported({"model_list": foreign.items})
+    result = imported({"model_list": foreign.items}, secrets=foreign.secrets)
     result.models += len(foreign.missing)
     result.remarks += [result.lose_model(name, loss) for name, loss in foreign.missing]
     if foreign.sets_members:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.losses import Group
 
 ACTIONS: Final[Mapping[str, str]] = {"MASK": "mask", "BLOCK": "refuse"}
@@ -26,6 +27,7 @@ class GuardDraft:
     """The step for one guardrail: ``settings`` and ``at`` are changed while its parameters are read."""
 
     title: str
+    owner: SecretOwner
     params: Mapping[str, Any]
     at: list[str]
     losses: dict[str, tuple[Group, str]] = attrs.field(factory=dict)

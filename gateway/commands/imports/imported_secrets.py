@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from typing import Any, Final
 
-from gateway.commands.imports.result import ENVIRONMENT, text_of
+import attrs
+
+from gateway.commands.imports.imported_values import ENVIRONMENT, text_of
 
 NO_KEYS: Final = frozenset(
     ("none", "null", "empty", "na", "n/a", "-", "any", "anything", "fake", "fake-key", "fake-api-key", "dummy",
@@ -23,18 +26,63 @@ _SECRET: Final = re.compile(
 """Values that look like credentials: a scheme, a usual prefix, or a long random text."""
 
 
-def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
-    """Return remarks, and the variable with ``key``, or ``default`` without one."""
-    if is_file(key):
-        variable = _variable(f"{name} API key")
-        return [f"set the variable {variable}_FILE to {key['file']}"], f"${variable}"
-    if isinstance(key, str) and key.startswith(ENVIRONMENT):
-        return [], text_of(key)
-    if isinstance(key, str) and key.lower() in NO_KEYS:
-        return [], None
-    if not key:
-        return [], None if default is None else f"${default}"
-    return _replace_secret(f"{name} API key", "the key is in the old file")
+@attrs.define(repr=False)
+class SecretNames:
+    """The variables for the secrets of a file: each variable has one value."""
+
+    _values: dict[str, str] = attrs.field(factory=dict)
+
+    def variable(self, title: str, value: str) -> str:
+        """Return the variable for the secret ``value``, named after ``title`` and unlike those of other values."""
+        plain = re.sub(r"[^A-Z0-9]+", "_", title.upper()).strip("_")
+        plain = f"{'KEY_' if plain[:1].isdigit() else ''}{plain}"
+        names = chain([plain], (f"{plain}_{number}" for number in count(2)))
+        found = next(name for name in names if self._values.get(name, value) == value)
+        self._values[found] = value
+        return found
+
+
+@attrs.frozen
+class SecretOwner:
+    """A model or client by its ``name``, whose secrets become variables. Methods also return remarks."""
+
+    name: str
+    names: SecretNames
+
+    def read_key(self, key: Any, default: str | None) -> tuple[list[str], str | None]:
+        """Return the variable with ``key``, or ``default`` without one."""
+        if is_file(key):
+            variable = self.names.variable(f"{self.name} API key", key["file"])
+            return [f"set the variable {variable}_FILE to {key['file']}"], f"${variable}"
+        if isinstance(key, str) and key.startswith(ENVIRONMENT):
+            return [], text_of(key)
+        if isinstance(key, str) and key.lower() in NO_KEYS:
+            return [], None
+        if not key:
+            return [], None if default is None else f"${default}"
+        return self._replace("API key", key, "the key is in the old file")
+
+    def read_secret(self, what: str, value: Any) -> tuple[list[str], str | None]:
+        """Return the variable with the secret ``what``, ``None`` without a value."""
+        text = text_of(value)
+        if text is None or _is_variable(text):
+            return [], text
+        return self._replace(what, value, f"{what} is in the old file")
+
+    def read_headers(self, given: Mapping[Any, Any]) -> tuple[list[str], dict[str, str]]:
+        """Return the headers; credentials become variables."""
+        notes: list[str] = []
+        found: dict[str, str] = {}
+        for header, value in _texts(given):
+            found[header] = value
+            if not _is_variable(value) and (_CREDENTIAL.search(header) or _SECRET.fullmatch(value)):
+                more, found[header] = self._replace(header, value, f"the header {header} is in the old file")
+                notes += more
+        return notes, found
+
+    def _replace(self, what: str, value: Any, why: str) -> tuple[list[str], str]:
+        variable = self.names.variable(f"{self.name} {what}", str(value))
+        return [f"{why}: set the variable {variable} to it"], f"${variable}"
 
 
 def is_file(key: Any) -> bool:
@@ -42,38 +90,8 @@ def is_file(key: Any) -> bool:
     return isinstance(key, dict) and isinstance(key.get("file"), str)
 
 
-def secret_of(name: str, what: str, value: Any) -> tuple[list[str], str | None]:
-    """Return remarks, and the variable with the secret ``what`` of the model ``name``, ``None`` without a value."""
-    text = text_of(value)
-    if text is None or (text.startswith("$") and not text.startswith("$$")):
-        return [], text
-    return _replace_secret(f"{name} {what}", f"{what} is in the old file")
-
-
-def _replace_secret(title: str, why: str) -> tuple[list[str], str]:
-    variable = _variable(title)
-    return [f"{why}: set the variable {variable} to it"], f"${variable}"
-
-
-def _variable(title: str) -> str:
-    """Return the name of a variable for ``title``."""
-    variable = re.sub(r"[^A-Z0-9]+", "_", title.upper()).strip("_")
-    return f"{'KEY_' if variable[:1].isdigit() else ''}{variable}"
-
-
-def headers_of(name: str, given: Mapping[Any, Any]) -> tuple[list[str], dict[str, str]]:
-    """Return remarks and the headers of ``name``; credentials become variables."""
-    notes: list[str] = []
-    found: dict[str, str] = {}
-    for header, value in _texts(given):
-        if value.startswith("$") and not value.startswith("$$"):
-            found[header] = value
-        elif _CREDENTIAL.search(header) or _SECRET.fullmatch(value):
-            more, found[header] = _replace_secret(f"{name} {header}", f"the header {header} is in the old file")
-            notes += more
-        else:
-            found[header] = value
-    return notes, found
+def _is_variable(text: str) -> bool:
+    return text.startswith("$") and not text.startswith("$$")
 
 
 def _texts(given: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,8 @@ import attrs
 import yaml
 
 from configfile import document
-from gateway.commands.imports.imported_secrets import key_of
+from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
+from gateway.commands.imports.imported_values import escape_dollars, is_switched_off, positive, timeouts_of
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, budgets_of, convert_keys
 from gateway.commands.imports.litellm_models import add_models
@@ -28,7 +29,7 @@ from gateway.commands.imports.litellm_tables import (
     UNVERIFIED,
 )
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import Result, escape_dollars, is_switched_off, lines, positive, timeouts_of
+from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced
 
@@ -41,13 +42,14 @@ class Clients:
     teams: Sequence[Team] = ()
 
 
-def imported(content: Any, clients: Clients | None = None) -> Result:
+def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
     """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
-    Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
+    ``secrets`` are variables that the new file has already. Raises ``ConfigError`` if it is not a LiteLLM
+    configuration, or if no model can be converted."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise _model_list_error("missing", "give the config.yaml of a LiteLLM proxy")
-    result = Result(models=len(content["model_list"]))
+    result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
     result.filters_tags = _section(content, "router_settings").get("enable_tag_filtering") is True
     remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
@@ -153,7 +155,7 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
 def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> None:
     """Add the master key, and the keys and teams of the database."""
     if isinstance(general, dict) and (master := general.get("master_key")):
-        notes, key = key_of("litellm_master", master, None)
+        notes, key = SecretOwner("litellm_master", result.secrets).read_key(master, None)
         if key is not None:
             result.client_keys.append({"name": "master", "key": key})
         result.remarks += [note.replace("the key", "the master_key") for note in notes]
@@ -185,7 +187,7 @@ def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Resu
     """Add a step for each guardrail that has a counterpart."""
     names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
     guarded = {} if clients is None else guarded_clients(clients.keys, clients.teams, names)
-    found = read_guardrails(content, guarded)
+    found = read_guardrails(content, guarded, result.secrets)
     result.steps += found.steps
     result.remarks += [result.leave_out(what, reason) for what, reason in found.losses.items()]
     result.remarks += found.notes

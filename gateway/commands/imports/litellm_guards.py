@@ -8,11 +8,11 @@ import attrs
 import msgspec
 
 from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
-from gateway.commands.imports.imported_secrets import headers_of, key_of
+from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
+from gateway.commands.imports.imported_values import number_of, text_of
 from gateway.commands.imports.litellm_filter import read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import number_of, text_of
 
 MOMENTS: Final[Mapping[str, str]] = {
     "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",
@@ -45,7 +45,9 @@ class ImportedSteps:
         return any(step.get("for") == "on_request" for step in self.steps)
 
 
-def read_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[str]]) -> ImportedSteps:
+def read_guardrails(
+    content: Mapping[str, Any], clients: Mapping[str, Sequence[str]], secrets: SecretNames
+) -> ImportedSteps:
     """Return the steps for the guardrails in ``content``; ``clients`` are the names of those that list a guardrail."""
     settings = content.get("litellm_settings")
     general = settings if isinstance(settings, dict) else {}
@@ -58,9 +60,8 @@ def read_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[s
         guard, title = str(params.get("guardrail") or ""), str(item.get("guardrail_name") or "")
         what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
         try:
-            draft = GuardDraft(
-                title or guard, {**_skips(general), **params}, _moments(params.get("mode"), what, losses)
-            )
+            owner, moments = SecretOwner(title or guard, secrets), _moments(params.get("mode"), what, losses)
+            draft = GuardDraft(title or guard, owner, {**_skips(general), **params}, moments)
             made = _convert(guard, draft)
         except GuardLost as lost:
             losses[what] = Group.PROTECTION, str(lost)
@@ -149,13 +150,13 @@ def _consistent(step: dict[str, Any], draft: GuardDraft) -> dict[str, Any]:
 
 def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     settings: dict[str, Any] = {"url": text_of(draft.take("api_base")) or GUARD}
-    notes, key = key_of(draft.title, draft.take("api_key"), None)
+    notes, key = draft.owner.read_key(draft.take("api_key"), None)
     draft.notes += notes
     if key is not None:
         settings["key"] = key
     headers = draft.take("headers")
     if isinstance(headers, dict) and headers:
-        notes, settings["headers"] = headers_of(draft.title, headers)
+        notes, settings["headers"] = draft.owner.read_headers(headers)
         draft.notes += notes
     params = draft.take("additional_provider_specific_params")
     if isinstance(params, dict) and params:

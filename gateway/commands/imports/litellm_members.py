@@ -9,8 +9,8 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import Wrong
+from gateway.commands.imports.imported_values import text_of
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import text_of
 
 _NEUTRAL: Final = frozenset(
     ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "n", "frequency_penalty", "presence_penalty",

@@ -4,7 +4,15 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imports.imported_secrets import headers_of, is_file
+from gateway.commands.imports.imported_secrets import SecretOwner, is_file
+from gateway.commands.imports.imported_values import (
+    escape_dollars,
+    is_switched_off,
+    number_of,
+    positive,
+    text_of,
+    timeouts_of,
+)
 from gateway.commands.imports.litellm_keys import budgets_of
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
@@ -27,17 +35,7 @@ from gateway.commands.imports.litellm_tables import (
     UNVERIFIED,
 )
 from gateway.commands.imports.losses import Group, Inconvertible, Loss
-from gateway.commands.imports.result import (
-    VERSION,
-    Deployment,
-    Result,
-    escape_dollars,
-    is_switched_off,
-    number_of,
-    positive,
-    text_of,
-    timeouts_of,
-)
+from gateway.commands.imports.result import VERSION, Deployment, Result
 from gateway.config.litellm_limits import MOST_AT_ONCE
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
@@ -198,14 +196,15 @@ def _convert_entry(
         )
     prefix, rest = _split_model(params["model"])
     kind = _type_of(prefix, rest, info.get("mode"))
-    place = place_model(name, prefix, rest, params, kind)
+    owner = SecretOwner(name, result.secrets)
+    place = place_model(owner, prefix, rest, params, kind)
     notes, model, called = _model_and_entry_name(name, place.model, place.provider, result)
     entry: dict[str, Any] = {"model": f"{place.provider}/{model}", "name": called}
     if entry["name"] == entry["model"]:
         del entry["name"]
     if place.provider == AT_ROOT:
         result.providers[AT_ROOT] = AT_ROOT_SETTINGS
-    hidden, headers = _headers(name, params)
+    hidden, headers = _headers(owner, params)
     entry |= place.members
     if headers:
         entry["headers"] = {**entry.get("headers", {}), **headers}
@@ -414,11 +413,11 @@ def _convert_info(name: str, entry: dict[str, Any], info: dict[str, Any], result
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
 
 
-def _headers(name: str, params: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
     """Return remarks and the headers of a model; ``extra_headers`` have precedence."""
     given: dict[Any, Any] = {}
     if organization := params.get("organization"):
         given["openai-organization"] = organization
     for headers in (params.get("headers"), params.get("extra_headers")):
         given |= headers if isinstance(headers, dict) else {}
-    return headers_of(name, given)
+    return owner.read_headers(given)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.commands.imports.imported_secrets import key_of, secret_of
+from gateway.commands.imports.imported_secrets import SecretOwner
+from gateway.commands.imports.imported_values import ENVIRONMENT, text_of
 from gateway.commands.imports.litellm_tables import COMPATIBLE, ORIGINS, LiteLLMProvider
 from gateway.commands.imports.losses import Inconvertible
-from gateway.commands.imports.result import ENVIRONMENT, text_of
 from providers.catalog.provider import region_of
 from providers.catalog.providers import find
 from providers.endpoints.model_types import ENDPOINTS_OF, ModelType, model_type
@@ -47,15 +47,15 @@ _VERBATIM: Final = frozenset(("openai", "custom_openai", "openai_like", "litellm
 """Prefixes for which LiteLLM adds only ``/chat/completions`` to the address."""
 
 
-def place_model(name: str, prefix: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+def place_model(owner: SecretOwner, prefix: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     """Return the place of the model ``rest`` of LiteLLM's provider ``prefix``. Raises ``Inconvertible``."""
     if prefix in _CLOUDS:
-        return _CLOUDS[prefix](name, rest, params, type)
-    return _place_at_provider(name, prefix, rest, params, ORIGINS[prefix])
+        return _CLOUDS[prefix](owner, rest, params, type)
+    return _place_at_provider(owner, prefix, rest, params, ORIGINS[prefix])
 
 
 def _place_at_provider(
-    name: str, prefix: str, rest: str, params: Mapping[str, Any], origin: LiteLLMProvider
+    owner: SecretOwner, prefix: str, rest: str, params: Mapping[str, Any], origin: LiteLLMProvider
 ) -> ModelPlace:
     base = _base_url(prefix, params)
     place = ModelPlace(origin.provider, rest)
@@ -67,7 +67,7 @@ def _place_at_provider(
         _keep_address(place, base)
     if base := base or origin.base_url:
         place.members["base_url"] = base
-    _add_key(place, name, params.get("api_key"), origin)
+    _add_key(place, owner, params.get("api_key"), origin)
     place.members.update({"speaks": ["responses"]} if place.model != rest else origin.extra)
     return place
 
@@ -80,9 +80,9 @@ def _keep_address(place: ModelPlace, base: str) -> None:
         place.provider = AT_ROOT
 
 
-def _add_key(place: ModelPlace, name: str, value: Any, origin: LiteLLMProvider) -> None:
+def _add_key(place: ModelPlace, owner: SecretOwner, value: Any, origin: LiteLLMProvider) -> None:
     if value or origin.key_required or origin.key_env is None:
-        notes, key = key_of(name, value, origin.key_env)
+        notes, key = owner.read_key(value, origin.key_env)
         place.notes += notes
         if key is not None:
             place.members["access_key"] = key
@@ -115,7 +115,7 @@ _V1: Final = frozenset(("v1", "latest", "preview"))
 """Versions for which LiteLLM uses the paths below ``/openai/v1``."""
 
 
-def _azure(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+def _azure(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     place = ModelPlace("azure_openai", rest)
     if rest.startswith("responses/"):
         place.model, place.members = rest.removeprefix("responses/"), {"speaks": ["responses"]}
@@ -128,19 +128,19 @@ def _azure(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> 
     elif version and version not in _V1 and "api-version=" not in base:
         base = f"{base}{'&' if '?' in base else '?'}api-version={version}"
     place.members = {"base_url": base, **place.members}
-    _sign_in_at_azure(place, name, params)
+    _sign_in_at_azure(place, owner, params)
     return place
 
 
-def _sign_in_at_azure(place: ModelPlace, name: str, params: Mapping[str, Any]) -> None:
+def _sign_in_at_azure(place: ModelPlace, owner: SecretOwner, params: Mapping[str, Any]) -> None:
     """Add the key, the Entra application, or the token; LiteLLM has the same precedence."""
-    settings = _sign_in(place, name, params, _AZURE, ("client_secret",))
+    settings = _sign_in(place, owner, params, _AZURE, ("client_secret",))
     place.used = frozenset((*_AZURE, "azure_ad_token", ENTRA))
     token = params.get("azure_ad_token")
     if not (params.get("api_key") or settings or token) and params.get(ENTRA):
         place.members["sign_in"] = "azure"
     elif params.get("api_key") or not (settings or token):
-        notes, key = key_of(name, params.get("api_key"), "AZURE_API_KEY")
+        notes, key = owner.read_key(params.get("api_key"), "AZURE_API_KEY")
         place.notes += notes
         if key is not None:
             place.members["access_key"] = key
@@ -149,12 +149,12 @@ def _sign_in_at_azure(place: ModelPlace, name: str, params: Mapping[str, Any]) -
     elif isinstance(token, str) and token.startswith("oidc/"):
         raise Inconvertible("trigate cannot exchange its `azure_ad_token`: write an entry with `sign_in: azure`")
     else:
-        notes, text = secret_of(name, "azure_ad_token", token)
+        notes, text = owner.read_secret("azure_ad_token", token)
         place.notes += [*notes, "an Entra token expires within hours: `sign_in: azure` renews it"]
         place.members |= {"sign_in": "none", "headers": {"authorization": f"Bearer {text}"}}
 
 
-def _azure_ai(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+def _azure_ai(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     """Place a model of Microsoft Foundry: one resource has Chat for all models, and Messages for Claude."""
     base = _base_url("azure_ai", params)
     place = ModelPlace("foundry", rest)
@@ -172,7 +172,7 @@ def _azure_ai(name: str, rest: str, params: Mapping[str, Any], type: ModelType) 
     if type != "chat":
         raise Inconvertible(f"trigate import converts only conversations of Microsoft Foundry, and this is {type}")
     place.members["base_url"] = base
-    _sign_in_at_azure(place, name, params)
+    _sign_in_at_azure(place, owner, params)
     if place.members.get("access_key") == "$AZURE_API_KEY":
         place.members["access_key"] = "$AZURE_AI_API_KEY"
     return place
@@ -193,7 +193,7 @@ _HINTS: Final = frozenset(
 """Parts ahead of a model id that select LiteLLM's code for it."""
 
 
-def _bedrock(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+def _bedrock(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     """Place a model of Bedrock. LiteLLM calls Converse, or InvokeModel after ``invoke/``, both of `bedrock-runtime`."""
     model, hints, region = _split_bedrock(rest)
     kind = model_type(model) if type == "chat" else type
@@ -210,9 +210,9 @@ def _bedrock(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -
     place.members["region"] = region
     place.used = frozenset((*_AWS, "aws_region_name", "aws_bedrock_runtime_endpoint"))
     if params.get("api_key"):
-        notes, place.members["access_key"] = secret_of(name, "API key", params["api_key"])
+        notes, place.members["access_key"] = owner.read_secret("API key", params["api_key"])
         place.notes += notes
-    elif (sign_in := _sign_in_at_aws(place, name, params)) or endpoint is not None:
+    elif (sign_in := _sign_in_at_aws(place, owner, params)) or endpoint is not None:
         place.members["sign_in"] = {"type": "aws", **sign_in} if sign_in else "aws"
     return place
 
@@ -241,22 +241,26 @@ def _split_bedrock(rest: str) -> tuple[str, set[str], str | None]:
     return rest, hints, region
 
 
-def _sign_in_at_aws(place: ModelPlace, name: str, params: Mapping[str, Any]) -> dict[str, str]:
+def _sign_in_at_aws(place: ModelPlace, owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:
     """Return the members of ``sign_in``, without those that LiteLLM ignores."""
-    settings = _sign_in(place, name, params, _AWS, _AWS_SECRETS)
+    settings = _sign_in(place, owner, params, _AWS, _AWS_SECRETS)
     ignored = set() if "role_arn" in settings else {"session_name", "external_id"}
     ignored |= {"profile"} if "access_key_id" in settings else set()
     return {member: value for member, value in settings.items() if member not in ignored}
 
 
 def _sign_in(
-    place: ModelPlace, name: str, params: Mapping[str, Any], members: Mapping[str, str], secrets: tuple[str, ...]
+    place: ModelPlace,
+    owner: SecretOwner,
+    params: Mapping[str, Any],
+    members: Mapping[str, str],
+    secrets: tuple[str, ...],
 ) -> dict[str, str]:
     """Return the members of ``sign_in`` in ``params``; secrets become variables."""
     found: dict[str, str] = {}
     for param, member in members.items():
         value = params.get(param)
-        notes, text = secret_of(name, param, value) if param in secrets else ([], text_of(value))
+        notes, text = owner.read_secret(param, value) if param in secrets else ([], text_of(value))
         place.notes += notes
         if text is not None:
             found[member] = text
@@ -269,7 +273,7 @@ _UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|[0-9]|gemini/|ge
 """Models whose APIs at Vertex AI are not OpenAI's: https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models"""
 
 
-def _vertex(name: str, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     place = ModelPlace("vertex", rest.removeprefix("openai/") if rest.startswith("openai/gemini") else rest)
     _check_endpoint("vertex", place.model, type)
     if type == "chat" and _UNLIKE_OPENAI.match(rest):
@@ -289,7 +293,7 @@ def _vertex(name: str, rest: str, params: Mapping[str, Any], type: ModelType) ->
         if credentials.startswith(ENVIRONMENT):
             place.notes.append(f"{text_of(credentials)} must be the path of a file, not its content")
     elif credentials:
-        variable = re.sub(r"[^A-Z0-9]+", "_", f"{name} CREDENTIALS FILE".upper()).strip("_")
+        variable = owner.names.variable(f"{owner.name} credentials file", str(credentials))
         place.members["sign_in"] = {"type": "google", "credentials_file": f"${variable}"}
         place.notes.append(f"vertex_credentials are in the old file: write them to a file, and its path to {variable}")
     else:
@@ -299,7 +303,7 @@ def _vertex(name: str, rest: str, params: Mapping[str, Any], type: ModelType) ->
     return place
 
 
-_CLOUDS: Final[Mapping[str, Callable[[str, str, Mapping[str, Any], ModelType], ModelPlace]]] = {
+_CLOUDS: Final[Mapping[str, Callable[[SecretOwner, str, Mapping[str, Any], ModelType], ModelPlace]]] = {
     "azure": _azure, "azure_ai": _azure_ai, "bedrock": _bedrock, "bedrock_converse": _bedrock,
     "vertex_ai": _vertex, "vertex_ai_beta": _vertex,
 }  # fmt: skip

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from gateway.commands.imports.imported_values import escape_dollars, number_of
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import Deployment, Result, escape_dollars, number_of
+from gateway.commands.imports.result import Deployment, Result
 from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
 

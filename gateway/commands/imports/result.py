@@ -3,12 +3,13 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any, Final
 
 import attrs
 import yaml
 
+from gateway.commands.imports.imported_secrets import SecretNames
+from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.losses import Group, Loss
 from gateway.config.loading import from_mapping
 from gateway.config.model_names import ModelNames
@@ -85,6 +86,7 @@ class Result:
     limits: dict[str, Any] = attrs.field(factory=dict)
     providers: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Providers that the catalogue lacks."""
+    secrets: SecretNames = attrs.field(factory=SecretNames)
     tracing: dict[str, Any] | None = None
     filters_tags: bool = False
     """True if LiteLLM chose among the models of a name by the tags of requests."""
@@ -182,11 +184,6 @@ class Result:
         loss = Loss(reason[0], what, reason[1])
         self.losses.append(loss)
         return str(loss)
-
-
-def escape_dollars(text: str) -> str:
-    """Escape ``$`` in ``text``, which would start a variable in the file."""
-    return text.replace("$", "$$")
 
 
 # The text
@@ -346,45 +343,3 @@ def as_yaml(value: Any) -> str:
 def one_line(text: str) -> str:
     """Return ``text`` without control characters and line breaks."""
     return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", text)
-
-
-ENVIRONMENT: Final = "os.environ/"
-
-
-def is_switched_off(value: Any) -> bool:
-    """Return whether ``value`` turns a setting off."""
-    return value in (None, False, 0, "", [], {})
-
-
-def text_of(value: Any) -> str | None:
-    """Return ``value`` as text for the new file, with variables in its syntax and other dollar signs doubled.
-
-    A date becomes text again: YAML reads unquoted ``2024-10-21`` as a date."""
-    if isinstance(value, date):
-        return value.isoformat()
-    if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
-        return None
-    text = str(value)
-    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else escape_dollars(text)
-
-
-def number_of(value: Any) -> float | int | None:
-    """Return ``value`` as a finite number; text is converted, as LiteLLM does."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
-        value = float(value) if "." in value else int(value)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
-    return value if good else None
-
-
-def positive(value: Any) -> float | None:
-    """Return ``value`` as a number from 0.001 to below 10⁹, else None."""
-    number = number_of(value)
-    return float(number) if number is not None and 0.001 <= number < 10**9 else None
-
-
-def timeouts_of(value: Any) -> dict[str, str]:
-    """Return the timeouts for LiteLLM's limit, which applies to each wait of its HTTP client.
-
-    https://docs.litellm.ai/docs/proxy/timeout"""
-    seconds = positive(value)
-    return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}

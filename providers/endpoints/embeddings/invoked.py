@@ -20,7 +20,7 @@ from providers.endpoints.embeddings.request import (
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits
-from providers.neutral.billing import is_token_count, token_count
+from providers.neutral.billing import MOST_TOKENS, is_token_count, token_count
 from providers.neutral.edits import Edit
 from streams.errors import GatewayError
 from streams.events import Usage
@@ -123,7 +123,8 @@ def read_vertex(data: bytes, count: int | None) -> Embeddings:
         raise bad_answer_error("has an embedding without values")
     tokens = [_vertex_tokens(one) for one in found]
     known = [number for number in tokens if number is not None]
-    return Embeddings({"float": vectors}, Usage(input=sum(known)) if known and len(known) == len(tokens) else None)
+    usage = Usage(input=min(sum(known), MOST_TOKENS)) if known and len(known) == len(tokens) else None
+    return Embeddings({"float": vectors}, usage)
 
 
 def _vertex_tokens(one: dict[str, msgspec.Raw]) -> int | None:

@@ -48,6 +48,16 @@ def test_exact_names_are_those_in_the_file(name, loose, exact):
     assert (find_served(name), find_served(name, exact=True)) == (loose, exact)
 
 
+def test_a_wildcard_of_a_providers_name_serves_its_known_models_at_any_address():
+    entry = {"model": "compatible/*", "name": "openai/*", "base_url": "http://127.0.0.1:1/v1", "access_key": "a"}
+    own = {"model": "compatible/*", "name": "own/*", "base_url": "http://127.0.0.1:2/v1", "access_key": "b"}
+    content = {"version": "v0.4.0", "model_providers": [entry, own], "model_names": {"exact": True}}
+    router = Router(from_mapping(content))
+    assert router.resolve("gpt-4o", "chat").entry.key == "a"
+    with pytest.raises(GatewayError):
+        router.resolve("claude-x", "chat")
+
+
 @pytest.mark.parametrize(
     ("name", "refused", "expected"),
     [

@@ -132,6 +132,20 @@ def test_no_secret_of_a_header_is_in_the_new_file(header, value, expected, membe
     assert value == expected or value not in text
 
 
+def test_each_secret_has_a_variable_of_its_own():
+    """Two keys of one group became one variable, so both models used the first account."""
+    models = (
+        item("m", "openai/a", api_key="sk-first-1"), item("m", "openai/a", api_key="sk-second-2"),
+        item("m", "openai/a", api_key="sk-first-1"), item("M!", "openai/b", api_key="sk-third-3"),
+        item("h", "openai/c", extra_headers={"x-api-key": "one"}), item("h", "openai/c", headers={"x-api-key": "two"}),
+    )  # fmt: skip
+    content = convert_file(*models)[2]["model_providers"]
+    assert [one.get("access_key") for one in content[:4]] == [
+        "$M_API_KEY", "$M_API_KEY_2", "$M_API_KEY", "$M_API_KEY_3",
+    ]  # fmt: skip
+    assert [one["headers"] for one in content[4:]] == [{"x-api-key": "$H_X_API_KEY"}, {"x-api-key": "$H_X_API_KEY_2"}]
+
+
 def test_the_last_of_two_equal_keys_applies_as_in_litellm(tmp_path):
     (tmp_path / "litellm.yaml").write_text(
         "model_list:\n- model_name: m\n  litellm_params: {model: openai/a}\n  litellm_params: {model: openai/b}\n"

@@ -1,0 +1,51 @@
+"""Values in the files of other gateways."""
+
+import re
+from datetime import date
+from typing import Any, Final
+
+ENVIRONMENT: Final = "os.environ/"
+
+
+def is_switched_off(value: Any) -> bool:
+    """Return whether ``value`` turns a setting off."""
+    return value in (None, False, 0, "", [], {})
+
+
+def text_of(value: Any) -> str | None:
+    """Return ``value`` as text for the new file, with variables in its syntax and other dollar signs doubled.
+
+    A date becomes text again: YAML reads unquoted ``2024-10-21`` as a date."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
+        return None
+    text = str(value)
+    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else escape_dollars(text)
+
+
+def number_of(value: Any) -> float | int | None:
+    """Return ``value`` as a finite number; text is converted, as LiteLLM does."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
+        value = float(value) if "." in value else int(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
+    return value if good else None
+
+
+def positive(value: Any) -> float | None:
+    """Return ``value`` as a number from 0.001 to below 10⁹, else None."""
+    number = number_of(value)
+    return float(number) if number is not None and 0.001 <= number < 10**9 else None
+
+
+def timeouts_of(value: Any) -> dict[str, str]:
+    """Return the timeouts for LiteLLM's limit, which applies to each wait of its HTTP client.
+
+    https://docs.litellm.ai/docs/proxy/timeout"""
+    seconds = positive(value)
+    return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}
+
+
+def escape_dollars(text: str) -> str:
+    """Escape ``$`` in ``text``, which would start a variable in the file."""
+    return text.replace("$", "$$")
