@@ -122,7 +122,7 @@ class ModelListEndpoint:
         own = {} if entry.http_host is None else {"host": entry.http_host}
         own.update((name.lower(), value) for name, value in entry.headers)
         if wire.version_header is not None:
-            own.setdefault(wire.version_header, entry.provider.quirks.anthropic_version)
+            own.setdefault(wire.version_header, wire.default_version or entry.provider.quirks.anthropic_version)
         headers = tuple({"accept-encoding": "identity", **own}.items())
         if credential:
             signed = self._signer.sign(UnsignedRequest("GET", url, headers, b""), credential, time.time())

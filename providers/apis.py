@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from providers.chat import CHAT
 from providers.converse import CONVERSE
 from providers.gemini import GEMINI
+from providers.interactions import INTERACTIONS
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec
 from providers.responses import RESPONSES
 from streams.events import Api
 
-_REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE)}
+_ALL = (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE, INTERACTIONS)
+_REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in _ALL}
 
 CODECS: Mapping[Api, Codec] = _REGISTRY
 """The codec of each API; the first is the default for unknown clients."""

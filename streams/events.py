@@ -17,7 +17,7 @@ import attrs
 
 Api: TypeAlias = str
 """The name of a wire API registered in ``providers/apis.py``."""
-APIS: tuple[Api, ...] = ("chat", "messages", "responses", "gemini", "converse")
+APIS: tuple[Api, ...] = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 """The wire APIs that provider rows, configurations and documentation tables refer to."""
 
 Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"]

@@ -7,7 +7,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 DEFINED: Final = re.compile(r"^ *class (\w+)[(:]", re.MULTILINE)
-PARALLEL: Final = tuple(f"providers/{api}/" for api in ("chat", "messages", "responses", "gemini", "converse"))
+PARALLEL: Final = tuple(
+    f"providers/{api}/" for api in ("chat", "messages", "responses", "gemini", "converse", "interactions")
+)
 """The codecs, which use the same names for the same things."""
 
 

@@ -38,11 +38,13 @@ ARROWS: Final = {
     "providers.responses": "providers.catalog providers.errors providers.neutral",
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
+    "providers.interactions": "providers.catalog providers.errors providers.gemini providers.neutral",
     "providers.members": """
         providers.catalog providers.converse providers.endpoints providers.gemini providers.messages
         providers.neutral""",
     "providers.apis": """
-        providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
+        providers.chat providers.converse providers.gemini providers.interactions providers.messages providers.neutral
+        providers.responses""",
     "providers.recordings": "providers.apis",
     "loadtest": """
         providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral

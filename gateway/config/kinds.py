@@ -292,7 +292,7 @@ Reasons: TypeAlias = Annotated[
     Kind("list of text", _select_reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
 ]
 
-SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse"]
+SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse", "interactions"]
 """The APIs that a configuration can name, equal to ``streams.events.APIS``."""
 
 _SPOKEN: Final[tuple[SpokenApi, ...]] = get_args(SpokenApi)

@@ -45,6 +45,8 @@ _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTok
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
+# Also under Vertex AI's project and location
+_INTERACTIONS = re.compile(r"/v1(?:beta1?|alpha)?(?:/projects/[^/]+/locations/[^/]+)?/interactions(?=/|$)")
 V1BETA: Final = "/v1beta"
 _GOOGLE_UPLOAD: Final = "/upload/"
 
@@ -70,9 +72,11 @@ def canonical(path: str) -> str:
 
 
 def _of_google(path: str) -> str:
-    """Return ``path`` with the model directly after ``/v1beta/models/``.
+    """Return ``path`` with the model or ``interactions`` directly after the version.
 
     Google's clients may put a project, a publisher or a repeated version before it."""
+    if (interactions := _INTERACTIONS.search(path)) is not None:
+        return f"{V1BETA}/interactions{path[interactions.end() :]}"
     found = _GOOGLE.match(path)
     if found is None or (found["place"] and not _GOOGLE_METHOD.search(path)):
         return path
@@ -82,6 +86,8 @@ def _of_google(path: str) -> str:
 def api_of(path: str, headers: Headers) -> Api:
     """Return the API whose shape an error about ``path`` has. ``headers`` are the client's with lower-case names."""
     anthropic = is_anthropic(headers)
+    if _INTERACTIONS.search(path) is not None:
+        return "interactions"
     if _is_googles(path) or _is_googles_file(path, headers, anthropic):
         return "gemini"
     if path.startswith(_MESSAGE_ONLY):

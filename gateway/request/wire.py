@@ -63,6 +63,8 @@ def upstream_request(
             )
         if betas := [beta for beta in target.betas if beta in (client_request.header(BETA) or "")]:
             headers = (*headers, (BETA, ",".join(betas)))
+    if wire.default_version and all(name.lower() != wire.version_header for name, _ in headers):
+        headers = (*headers, (wire.version_header or "", wire.default_version))
     replaced = target.replaced_headers
     if media is None:
         media = MediaTypes(_JSON, target.framing.media_type if stream else _JSON)

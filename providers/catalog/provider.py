@@ -27,18 +27,18 @@ _MAX_NAME = 200  # characters of a model's id; a client may send megabytes
 STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
     {
         "chat": "/chat/completions", "messages": "/messages", "responses": "/responses", "gemini": "/models/{model}",
-        "converse": "/model/{model}",
+        "converse": "/model/{model}", "interactions": "/interactions",
     }
 )  # fmt: skip
 STANDARD_AUTH: Mapping[Api, HeaderKey] = MappingProxyType(
     {
         "chat": BEARER_TOKEN, "messages": X_API_KEY, "responses": BEARER_TOKEN, "gemini": X_GOOG_API_KEY,
-        "converse": BEARER_TOKEN,
+        "converse": BEARER_TOKEN, "interactions": X_GOOG_API_KEY,
     }
 )  # fmt: skip
 BEARER: Mapping[Api, Signer] = MappingProxyType(dict.fromkeys(STANDARD_AUTH, BEARER_TOKEN))
 
-ORDER: tuple[Api, ...] = ("messages", "responses", "chat", "gemini", "converse")
+ORDER: tuple[Api, ...] = ("messages", "responses", "chat", "gemini", "converse", "interactions")
 """The APIs by how well they preserve other APIs' requests, the best first."""
 
 # The client's API -> the API of the request to the provider.

@@ -29,7 +29,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import Seal, is_sealed, unseal
+from providers.neutral.seal import Seal, is_sealed, split_seal, unseal
 from streams.errors import invalid
 
 _KINDS: Final = (
@@ -330,7 +330,7 @@ class _ModelTurn:
             if mark is not None:
                 self._add_part(ReasoningPart("", native={**item, "signature": mark}, at=at))
             return
-        seal, text = _split_seal(mark)
+        seal, text = split_seal(mark)
         thoughts = "".join(self._thoughts)
         self._thoughts.clear()
         self._add_part(ReasoningPart(thoughts or text, seal, at=at))
@@ -352,11 +352,3 @@ def _read_signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
     if (seal := unseal(text)) is None:
         drops.add(part.path("thoughtSignature"))
     return seal
-
-
-def _split_seal(seal: Seal) -> tuple[Seal, str]:
-    """Return ``seal``, and the reasoning text that ``sealed_item`` has included."""
-    item = seal.item
-    if seal.api != "chat" or not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        return seal, ""
-    return attrs.evolve(seal, item={name: value for name, value in item.items() if name != "text"}), item["text"]

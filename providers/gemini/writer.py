@@ -17,7 +17,7 @@ from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, new_id
-from providers.neutral.seal import Issuer, seal_in_base64
+from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -129,10 +129,6 @@ def shows_thoughts(reply: Reply) -> bool:
     return reasoning is not None and reasoning.summary is not None
 
 
-MAX_SEALED: Final = 256 * 1024
-"""The most characters of reasoning that a seal repeats."""
-
-
 @attrs.frozen
 class Signature:
     """A signature for a part of that ``kind``, or for any next part (""); ``id`` is the id of its call."""
@@ -158,17 +154,6 @@ def make_signature(issuer: Issuer, state: ReasoningState, text: str) -> Signatur
     if not isinstance(signed, str) or not signed or "native" in item:  # the part itself is sent, with its signature
         return None
     return Signature(signed, str(item.get("part", "")), str(item.get("id", "")), item.get("empty") is True)
-
-
-def sealed_item(state: ReasoningState, text: str) -> Any:
-    """Return the item of a state.
-
-    It includes the text if the item only names the member of the text, because Gemini CLI does not send thoughts back
-    and DeepSeek rejects calls without their reasoning.
-    """
-    if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= MAX_SEALED:
-        return {**state.item, "text": text}
-    return state.item
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:

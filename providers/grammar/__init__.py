@@ -1,17 +1,18 @@
 """Executable grammars of the APIs, which judge whether a stream or whole answer is well formed.
 
 They share no code with the codecs, so that an error there cannot hide itself here. Each API is a module of tables
-(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``, ``gemini``), made of ``rules``,
-``shapes``, ``frames`` and ``event_frames``: ``FRAMES`` (the framing), ``RULES`` (every rule with id, sentence and
-source), ``STATES`` (the state machine of events) and the shapes of events. The rules cover what the gateway writes and
-clients need; ``tolerant`` waives rules that real providers are known to break, each named in its row.
+(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``, ``gemini``, ``interactions``), made of
+``rules``, ``shapes``, ``frames`` and ``event_frames``. It has ``FRAMES`` (the framing), ``RULES`` (every rule with id,
+sentence and source), ``STATES`` (the state machine of events) and the shapes of events. The rules cover what the
+gateway writes and clients need; ``tolerant`` waives rules that real providers are known to break, each named in its
+row.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from providers.grammar import chat, converse, gemini, messages, responses
+from providers.grammar import chat, converse, gemini, interactions, messages, responses
 from providers.grammar.event_frames import begins_frame
 from providers.grammar.frames import DONE, SSE_FRAMES
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
@@ -26,6 +27,7 @@ GRAMMARS: Mapping[Api, Grammar] = {
     "responses": responses,
     "converse": converse,
     "gemini": gemini,
+    "interactions": interactions,
 }
 
 _MAX_EXAMINED = 16  # events with data that are examined to detect the API
@@ -174,6 +176,8 @@ def _detect_value(value: Any) -> Api | None:
         return "converse"
     if gemini.is_spoken(value):
         return "gemini"
+    if interactions.is_spoken(value):
+        return "interactions"
     if object.startswith("chat.completion") or "choices" in value or "error" in value:
         return "chat"
     return None

@@ -65,6 +65,9 @@ _LEVELS: Final[Mapping[Wire, _Levels]] = {
     "gemini": _Levels(
         ("minimal", "low", "medium", "high"), ("generationConfig", "thinkingConfig", "thinkingBudget"), 0
     ),
+    "interactions": _Levels(
+        ("minimal", "low", "medium", "high", "xhigh"), ("generation_config", "thinking_level"), "minimal"
+    ),
 }
 """APIs that do not have all levels."""
 

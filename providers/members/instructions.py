@@ -1,6 +1,7 @@
 """The operator's instructions around those of the client, in each API. Blocks of the client keep their cache marks."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -63,11 +64,11 @@ def _is_billing_line(block: msgspec.Raw) -> bool:
     return isinstance(text, str) and strip_billing_line(text) == ""
 
 
-def _add_text(draft: Draft, before: _Texts, after: _Texts) -> None:
-    """Add to the ``instructions`` of Responses, which are one text."""
-    own = draft.value("instructions")
+def _add_text(draft: Draft, before: _Texts, after: _Texts, member: str = "instructions") -> None:
+    """Add to the ``member`` with instructions, which is one text."""
+    own = draft.value(member)
     texts = (*before, own, *after) if isinstance(own, str) and own else (*before, *after)
-    draft.put("instructions", _BETWEEN.join(texts))
+    draft.put(member, _BETWEEN.join(texts))
 
 
 def _add_parts(draft: Draft, before: _Texts, after: _Texts) -> None:
@@ -109,4 +110,5 @@ _WRITERS: Final[Mapping[str, Callable[[Draft, _Texts, _Texts], None]]] = {
     "responses": _add_text,
     "gemini": _add_parts,
     "converse": _add_blocks,
+    "interactions": partial(_add_text, member="system_instruction"),
 }

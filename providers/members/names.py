@@ -24,7 +24,9 @@ Wire: TypeAlias = str
 
 Use: TypeAlias = Literal["default", "set", "max", "drop"]
 
-_WITHIN: Final[Mapping[str, Path]] = {"gemini": ("generationConfig",), "converse": ("inferenceConfig",)}
+_WITHIN: Final[Mapping[str, Path]] = {
+    "gemini": ("generationConfig",), "converse": ("inferenceConfig",), "interactions": ("generation_config",),
+}  # fmt: skip
 """Objects that have the settings of the neutral table."""
 
 _MORE: Final = "additionalModelRequestFields"
@@ -52,6 +54,7 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
             "outputConfig.effort", f"{_MORE}.output_config.effort", f"{_MORE}.reasoning_effort",
             f"{_MORE}.reasoningConfig.maxReasoningEffort",
         ),
+        "interactions": ("generation_config.thinking_level",),
     },
     "thinking_budget": {
         "chat": ("reasoning.max_tokens",),
@@ -70,7 +73,9 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
         "responses": ("tools",),
         "gemini": ("tools",),
         "converse": ("toolConfig",),
+        "interactions": ("tools",),
     },
+    **{name: {"interactions": (name,)} for name in ("store", "service_tier", "background")},
 }  # fmt: skip
 """Members beyond the neutral table, or with several paths; a new member gets the first one."""
 
@@ -88,6 +93,7 @@ _TOOL_ITEMS: Final[Mapping[Wire, tuple[str, ...]]] = {
     "responses": ("tools[]", "tools[].tools[]"),
     "gemini": ("tools[].functionDeclarations[]", "tools[]"),
     "converse": ("toolConfig.tools[].toolSpec", "toolConfig.tools[]"),
+    "interactions": ("tools[]",),
 }
 """The places of a tool's members."""
 
@@ -96,6 +102,7 @@ WITH_TOOLS: Final[Mapping[Wire, tuple[str, ...]]] = {
     "messages": ("tool_choice",),
     "responses": ("tool_choice", "parallel_tool_calls"),
     "gemini": ("toolConfig", "tool_config"),
+    "interactions": ("generation_config.tool_choice",),
 }
 """Members that providers refuse without tools."""
 
@@ -121,6 +128,7 @@ _CONVERSATION: Final[Mapping[Wire, str]] = {
     "responses": "input instructions previous_response_id conversation prompt",
     "gemini": "contents systemInstruction",
     "converse": "messages system",
+    "interactions": "input system_instruction previous_interaction_id continuation_token agent",
     "completions": "prompt suffix",
     "fim": "prompt suffix",
     "embeddings": "input texts images inputs content requests",
@@ -154,6 +162,9 @@ KNOWN: Final[Mapping[Api, str]] = {
     "converse": """
         additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig outputConfig
         performanceConfig promptVariables requestMetadata serviceTier toolConfig""",
+    "interactions": """
+        agent_config background cached_content environment generation_config labels response_format response_mime_type
+        response_modalities safety_settings service_tier store tools webhook_config""",
 }
 """The members of each API's requests besides the conversation. Source: the parameter types of the official SDKs."""
 

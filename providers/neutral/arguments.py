@@ -48,6 +48,18 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     return msgspec.Raw(data)
 
 
+def is_json_object(text: str) -> bool:
+    """Return whether ``text`` is a JSON object, or means that there are no arguments."""
+    text = text.strip()
+    if text in _NO_ARGUMENTS:
+        return True
+    try:
+        msgspec.json.decode(text.encode(), type=_UnreadObject)
+    except NOT_JSON:
+        return False
+    return True
+
+
 class StreamedInput:
     """The arguments of one streamed call, for clients that parse every prefix and accept only objects.
 

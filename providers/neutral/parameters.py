@@ -15,7 +15,7 @@ from providers.neutral.request import Parameter, Request
 from streams.errors import invalid
 from streams.events import Api
 
-_COLUMNS: Final = frozenset(("chat", "messages", "responses", "gemini", "converse"))
+_COLUMNS: Final = frozenset(("chat", "messages", "responses", "gemini", "converse", "interactions"))
 
 
 @attrs.frozen(repr=False)
@@ -27,6 +27,7 @@ class Row:
     responses: str = ""
     gemini: str = ""  # within generationConfig
     converse: str = ""  # within inferenceConfig
+    interactions: str = ""  # within generation_config
     default: Any = None  # a value that equals omission, and is not reported as lost
     single: bool = False  # a string counts as a list of one, as for Chat's `stop`
     must: bool = False  # essential for the answer: unsupported, the request is refused
@@ -37,12 +38,21 @@ class Row:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("max_tokens", int, "max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"),
-    Row("temperature", float, "temperature", "temperature", "temperature", "temperature", "temperature", 1),
-    Row("top_p", float, "top_p", "top_p", "top_p", "topP", "topP", 1),
+    Row(
+        "max_tokens",
+        int,
+        "max_completion_tokens",
+        "max_tokens",
+        "max_output_tokens",
+        "maxOutputTokens",
+        "maxTokens",
+        "max_output_tokens",
+    ),
+    Row("temperature", float, *("temperature",) * 6, default=1),
+    Row("top_p", float, "top_p", "top_p", "top_p", "topP", "topP", "top_p", 1),
     Row("top_k", int, "", "top_k", "", "topK"),
-    Row("stop", list, "stop", "stop_sequences", "", "stopSequences", "stopSequences", single=True),
-    Row("seed", int, "seed", gemini="seed"),
+    Row("stop", list, "stop", "stop_sequences", "", "stopSequences", "stopSequences", "stop_sequences", single=True),
+    Row("seed", int, "seed", gemini="seed", interactions="seed"),
     Row("n", int, "n", gemini="candidateCount", default=1, must=True),
     Row("frequency_penalty", float, "frequency_penalty", "", "frequency_penalty", "frequencyPenalty", default=0),
     Row("presence_penalty", float, "presence_penalty", "", "presence_penalty", "presencePenalty", default=0),

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from streams.events import APIS, Api
+from streams.events import APIS, Api, ReasoningState
 from streams.structure import has_more_elements
 
 PREFIX = "tg1."
@@ -99,6 +99,29 @@ def seal_in_base64(issuer: Issuer, api: Api, item: Any) -> str:
     """Return a seal for a member of base64 bytes, which SDKs decode and encode again: the standard alphabet with
     padding."""
     return base64.b64encode(seal(issuer, api, item).encode()).decode("ascii")
+
+
+MAX_SEALED: Final = 256 * 1024
+"""The most characters of reasoning that a seal repeats."""
+
+
+def sealed_item(state: ReasoningState, text: str) -> Any:
+    """Return the item of a state, for clients that send no reasoning back.
+
+    It includes the text if the item only names the member of the text, because Gemini CLI does not send thoughts back
+    and DeepSeek rejects calls without their reasoning.
+    """
+    if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= MAX_SEALED:
+        return {**state.item, "text": text}
+    return state.item
+
+
+def split_seal(seal: Seal) -> tuple[Seal, str]:
+    """Return ``seal``, and the reasoning text that ``sealed_item`` has included."""
+    item = seal.item
+    if seal.api != "chat" or not isinstance(item, dict) or not isinstance(item.get("text"), str):
+        return seal, ""
+    return attrs.evolve(seal, item={name: value for name, value in item.items() if name != "text"}), item["text"]
 
 
 def is_sealed(text: str) -> bool:

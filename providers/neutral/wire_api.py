@@ -55,8 +55,8 @@ class Conversation:
 
 @attrs.frozen(eq=False, repr=False)
 class StreamWords:
-    """The events that end a stream for an API's clients, by their name in the framing, else by the member ``type`` of
-    their JSON.
+    """The events that end a stream for an API's clients, by their name in the framing, else by the member
+    ``type_member`` of their JSON.
 
     - ``ends``: ends of good answers; clients stop reading there.
     - ``error_names``, ``error_types``: events for which SDKs raise, by name and by ``type`` alone.
@@ -69,10 +69,11 @@ class StreamWords:
     error_types: frozenset[str] = frozenset()
     error_member: bool = False
     after_error: frozenset[str] = frozenset()
+    type_member: str = "type"
 
     def is_good_end(self, name: str, data: bytes) -> bool:
         """Return whether clients stop reading at the event, as at the end of a good answer."""
-        return data.startswith(DONE) or (name or _type(data)) in self.ends
+        return data.startswith(DONE) or (name or self._type(data)) in self.ends
 
     def may_forward_error(self, name: str, data: bytes) -> bool:
         """Return whether a failing answer's event may reach a client.
@@ -86,7 +87,7 @@ class StreamWords:
         """Return whether the API's SDKs raise for the event. Readers know more shapes of errors."""
         if name in self.error_names or (self.error_member and as_object(load(data)).get("error")):
             return True
-        return bool(self.error_types) and _type(data) in self.error_types
+        return bool(self.error_types) and self._type(data) in self.error_types
 
     def repeats_error(self, name: str, data: bytes) -> bool:
         """Return whether an event after an error repeats it.
@@ -94,11 +95,10 @@ class StreamWords:
         Other events are dropped there, because a failed answer must never look complete (vLLM sends ``[DONE]`` after
         its error, BerriAI/litellm#40578).
         """
-        return bool(self.after_error) and (name or _type(data)) in self.after_error
+        return bool(self.after_error) and (name or self._type(data)) in self.after_error
 
-
-def _type(data: bytes) -> str:
-    return as_string(as_object(load(data)).get("type"))
+    def _type(self, data: bytes) -> str:
+        return as_string(as_object(load(data)).get(self.type_member))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -120,8 +120,9 @@ class WireApi:
       numbers of answers. ``requires_limit``: requests need a token limit. ``charges_cache_writes``: cache writes cost
       more than other input.
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
-      this API. ``version_header`` has the API's version, ``beta_header`` the names of betas, such as
-      ``long_context_beta``. ``id_headers`` have a request's id for clients.
+      this API. ``version_header`` has the API's version, with ``default_version`` if neither the client nor the codec
+      sets one; ``beta_header`` the names of betas, such as ``long_context_beta``. ``id_headers`` have a request's id
+      for clients.
     - Spending: ``shows_spending``: its main client shows the budgets of sessions (``gateway.endpoints.spend_forms``).
     - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(error)`` are an error
       response's headers that identify it.
@@ -151,6 +152,7 @@ class WireApi:
     client_headers: tuple[str, ...] = ()
     query_members: frozenset[str] = frozenset()
     version_header: str | None = None
+    default_version: str = ""
     beta_header: str | None = None
     long_context_beta: str | None = None
     tool_naming: ToolNaming = USUAL

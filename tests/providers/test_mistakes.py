@@ -17,6 +17,7 @@ WITHOUT_MISTAKE: dict[str, dict[str, Any]] = {
     "responses": {"model": "m", "input": "hi"},
     "gemini": {},
     "converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+    "interactions": {"model": "m", "input": "hi"},
 }
 """The members of a request beside those of a row."""
 MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
@@ -112,6 +113,32 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
          "outputConfig.textFormat.structure.jsonSchema.schema"),
         ({"additionalModelRequestFields": {"thinking": {"type": "deep"}}},
          "additionalModelRequestFields.thinking.type"),
+    ],
+    "interactions": [
+        ({"input": None}, "input"),
+        ({"input": []}, "input"),
+        ({"input": 1}, "input"),
+        ({"input": [1]}, "input[0]"),
+        ({"input": [{"text": "hi"}]}, "input[0].type"),
+        ({"input": {"type": "text"}}, "input.text"),
+        ({"input": [{"type": "user_input", "content": [{"type": "image"}]}]}, "input[0].content[0].data"),
+        # N6 (google/adk-python#4381)
+        ({"input": [{"type": "function_result", "result": "x"}]}, "input[0].call_id"),
+        ({"input": [{"type": "function_result", "call_id": "", "result": "x"}]}, "input[0].call_id"),
+        ({"input": [{"type": "user_input", "content": [{"type": "function_result", "result": "x"}]}]},
+         "input[0].content[0].call_id"),
+        ({"input": [{"type": "function_call", "id": "a", "arguments": {}}]}, "input[0].name"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"generation_config": {"tool_choice": "some"}}, "generation_config.tool_choice"),
+        ({"generation_config": {"tool_choice": {"allowed_tools": {"mode": "some"}}}},
+         "generation_config.tool_choice.allowed_tools.mode"),
+        ({"generation_config": {"temperature": "hot"}}, "generation_config.temperature"),
+        ({"response_format": {"type": "image"}}, "response_format.type"),
+        ({"response_format": [{"type": "text"}, {"type": "audio"}]}, "response_format[1].type"),
+        ({"response_modalities": ["image"]}, "response_modalities[0]"),
+        *(({name: value}, name) for name, value in (
+            ("agent", "deep-research"), ("environment", "e"), ("webhook_config", {}), ("continuation_token", "t"),
+        )),
     ],
 }  # fmt: skip
 

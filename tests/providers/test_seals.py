@@ -91,6 +91,16 @@ def mixed(mark: str) -> dict[str, Any]:
     return model(text("a"), thought_part("hm"), thought_part("so"), call("f", signature=mark), text("b"))
 
 
+# Interactions
+STEP = {"type": "thought", "signature": "c2ln", "summary": [{"type": "text", "text": "hm"}]}
+SEARCHED = {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}, "signature": "c2ln"}
+OUTPUT = {"type": "model_output", "content": [{"type": "text", "text": "b"}]}
+
+
+def thought(signature: str) -> dict[str, Any]:
+    return {"type": "thought", "signature": signature}
+
+
 Body = dict[str, Any]
 RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     "chat": [
@@ -171,6 +181,25 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
         ),
         (history([{"reasoningContent": signed("tg1.broken")}]), history(), ("messages[].content[]",)),
     ],
+    "interactions": [
+        (
+            {"input": [thought(seal_in_base64(OURS, "interactions", STEP)), OUTPUT]},
+            {"input": [STEP, OUTPUT]},
+            (),
+        ),
+        (
+            {"input": [thought(seal_in_base64(OURS, "interactions", [STEP, SEARCHED])), OUTPUT]},
+            {"input": [STEP, SEARCHED, OUTPUT]},
+            (),
+        ),
+        *(
+            ({"input": [thought(mark), OUTPUT]}, {"input": [OUTPUT]}, ("input[].signature",))
+            for mark in (
+                seal_in_base64(OTHER, "interactions", STEP), seal_in_base64(OURS, "messages", {"type": "thinking"}),
+                seal_in_base64(OURS, "interactions", {"type": "function_call"}), "dGcxL!!",
+            )
+        ),
+    ],
 }  # fmt: skip
 """What a client sends, what a provider then gets, and what was left out."""
 WITHOUT_SEALS: dict[str, list[Body]] = {
@@ -188,6 +217,7 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
         for contents in ([model(call("f", signature="c2ln"))], "text", None, [{}], [5], [{"parts": [None, 5]}])
     ],
     "converse": [history(reasoned(SIGNED)), {"messages": "x"}],
+    "interactions": [{"input": [thought("c2ln"), OUTPUT, "x", 5]}, {"input": "tg1.x"}, {"input": {"type": "text"}}],
 }  # fmt: skip
 
 

@@ -61,6 +61,7 @@ CONVERSATIONS: Final[Mapping[str, Row]] = {
     "responses": INPUT,
     "gemini": Row({"contents": PARTS}, "contents", "on-gemini"),
     "converse": Row({"messages": BLOCKS}, "messages"),
+    "interactions": Row({"input": "x"}, "input"),
 }
 """The rows of conversations, by API: their answers, token counts and compactions."""
 

@@ -471,11 +471,72 @@ CONVERSE: Final[Mapping[str, MakeRequest]] = {
     },
 }  # fmt: skip
 
+# Interactions
+
+
+def _interactions(*steps: Any, **members: Any) -> dict[str, Any]:
+    return {"input": [*steps, _input_step(_TEXT)], **members}
+
+
+def _input_step(*content: Any) -> dict[str, Any]:
+    return {"type": "user_input", "content": list(content)}
+
+
+def _output_step(*content: Any) -> dict[str, Any]:
+    return {"type": "model_output", "content": list(content)}
+
+
+def _call_step(i: int) -> dict[str, Any]:
+    return {"type": "function_call", "id": f"c{i}", "name": "f", "arguments": {"a": LINE}}
+
+
+def _result_step(i: int, result: Any = LINE) -> dict[str, Any]:
+    return {"type": "function_result", "call_id": f"c{i}", "name": "f", "result": result}
+
+
+_THOUGHT_STEP = {"type": "thought", "signature": "c2ln", "summary": [_TEXT]}
+_SEALED_STEP = {"type": "thought", "signature": seal(ISSUER, "chat", {"field": "x"})}
+_OWN_SEARCH = {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}}
+
+INTERACTIONS: Final[Mapping[str, MakeRequest]] = {
+    "contents": lambda n: {"input": [_TEXT] * n},
+    "steps": lambda n: _interactions(*[_input_step(_TEXT), _output_step(_TEXT)] * n),
+    "steps of one side": lambda n: _interactions(*[_output_step(_TEXT)] * n),
+    "contents of a step": lambda n: _interactions(_input_step(*[_TEXT] * n)),
+    "images of a step": lambda n: _interactions(
+        _input_step(*[{"type": "image", "data": "AAAA", "mime_type": "image/png"}] * n)
+    ),
+    "calls in turns": lambda n: _interactions(*[one for i in range(n) for one in (_call_step(i), _result_step(i))]),
+    "calls in one turn": lambda n: _interactions(*map(_call_step, range(n)), *map(_result_step, range(n))),
+    "results without calls": lambda n: _interactions(*map(_result_step, range(n))),
+    "results in contents": lambda n: _interactions(_call_step(0), _result_step(0, [_TEXT] * n)),
+    "thoughts": lambda n: _interactions(*[_THOUGHT_STEP, _output_step(_TEXT)] * n),
+    "sealed thoughts": lambda n: _interactions(*[_SEALED_STEP, _output_step(_TEXT)] * n),
+    "steps of Google's own tools": lambda n: _interactions(*[_OWN_SEARCH] * n),
+    "tools": lambda n: _interactions(
+        tools=[{"type": "function", "name": f"f{i}", "parameters": _PLAIN} for i in range(n)]
+    ),
+    "allowed tools": lambda n: _interactions(
+        tools=[{"type": "function", "name": f"f{i}"} for i in range(n)],
+        generation_config={"tool_choice": {"allowed_tools": {"mode": "any", "tools": [f"f{i}" for i in range(n)]}}},
+    ),
+    "stop words": lambda n: _interactions(generation_config={"stop_sequences": ["a"] * n}),
+    "formats": lambda n: _interactions(response_format=[{"type": "text", "mime_type": "application/json"}] * n),
+    "unknown members": lambda n: _interactions(**_names(n)),
+    **{
+        f"{name} in a tool": lambda n, made=made: _interactions(
+            tools=[{"type": "function", "name": "f", "parameters": made(n)}]
+        )
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
 REQUESTS: Final[Mapping[str, Mapping[str, MakeRequest]]] = {
     "chat": CHAT,
     "messages": MESSAGES,
     "responses": RESPONSES,
     "gemini": GEMINI,
     "converse": CONVERSE,
+    "interactions": INTERACTIONS,
 }
 """The requests by API and by the part that grows."""

@@ -338,8 +338,66 @@ CONVERSE: Final[Mapping[str, MakeStream]] = {
     "events of an unknown type": lambda n: _converse(*[("new", {"a": LINE})] * n),
 }  # fmt: skip
 
+# Interactions
+
+
+def _interactions(*events: StreamEvent) -> list[StreamEvent]:
+    interaction = {"id": "v1_a", "model": "m"}
+    return [
+        _event("interaction.created", interaction={**interaction, "status": "in_progress"}), *events,
+        _event("interaction.completed", interaction={**interaction, "status": "completed", "usage": {}}),
+    ]  # fmt: skip
+
+
+def _event(kind: str, **members: Any) -> StreamEvent:
+    return kind, {"event_type": kind, **members}
+
+
+def _begin(index: int, kind: str = "model_output", **members: Any) -> StreamEvent:
+    return _event("step.start", index=index, step={"type": kind, **members})
+
+
+def _more(index: int, **delta: Any) -> StreamEvent:
+    return _event("step.delta", index=index, delta=delta)
+
+
+def _shut(index: int) -> StreamEvent:
+    return _event("step.stop", index=index)
+
+
+def _opened(index: int) -> StreamEvent:
+    return _begin(index, "function_call", id=f"c{index}", name="f", arguments={})
+
+
+_NOTES = {"annotations": [CITED]}
+
+INTERACTIONS: Final[Mapping[str, MakeStream]] = {
+    "text": lambda n: _interactions(_begin(0), *[_more(0, text=LINE)] * n, _shut(0)),
+    "text of a few characters": lambda n: _interactions(_begin(0), *[_more(0, text="a")] * n, _shut(0)),
+    "steps": lambda n: _interactions(*[e for i in range(n) for e in (_begin(i), _more(i, text="a"), _shut(i))]),
+    "steps that never stop": lambda n: _interactions(*[e for i in range(n) for e in (_begin(i), _more(i, text="a"))]),
+    "steps by turns": lambda n: _interactions(_begin(0), _begin(1), *[_more(0, text="a"), _more(1, text="b")] * n),
+    "contents of one step": lambda n: _interactions(_begin(0, content=[{"type": "text", "text": "a"}] * n), _shut(0)),
+    "images of one step": lambda n: _interactions(_begin(0), *[_more(0, type="image", data="AAAA")] * n, _shut(0)),
+    "summaries": lambda n: _interactions(_begin(0, "thought"), *[_more(0, content={"text": LINE})] * n, _shut(0)),
+    "signatures": lambda n: _interactions(_begin(0, "thought"), *[_more(0, signature=LINE)] * n, _shut(0)),
+    "arguments of one call": lambda n: _interactions(
+        _opened(0), _more(0, arguments='{"a":"'), *[_more(0, arguments=LINE)] * n, _more(0, arguments='"}'), _shut(0)
+    ),
+    "calls": lambda n: _interactions(*map(_opened, range(n)), *map(_shut, range(n))),
+    "citations of a text": lambda n: _interactions(_begin(0), _more(0, text="a"), *[_more(0, **_NOTES)] * n, _shut(0)),
+    "citations before a text": lambda n: _interactions(_begin(0), *[_more(0, **_NOTES)] * n, _more(0, text="a")),
+    "results of a tool": lambda n: _interactions(
+        _begin(0, "google_search_result", result=[]), *[_more(0, result=[{"a": LINE}])] * n, _shut(0)
+    ),
+    "usage in each event": lambda n: _interactions(
+        *[_event("interaction.status_update", status="in_progress", usage={"total_tokens": 1})] * n
+    ),
+    "events of an unknown type": lambda n: _interactions(*[_event("new", a=LINE)] * n),
+}  # fmt: skip
+
 STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {
     "chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI,
-    "converse": CONVERSE,
+    "converse": CONVERSE, "interactions": INTERACTIONS,
 }  # fmt: skip
 """The streams by API and by the part that grows."""

@@ -48,6 +48,8 @@ def reply_for(api: str) -> Reply:
         body = {"contents": "hi", "generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
     if api == "converse":
         body = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+    if api == "interactions":
+        body = {"model": "asked", "input": "hi", "generation_config": {"thinking_summaries": "auto"}}
     request = attrs.evolve(CODECS[api].read_request(body), model="asked", stream=True)
     return Reply(request, Issuer("openai", "account"), 1700000000)
 

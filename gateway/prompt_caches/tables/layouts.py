@@ -78,6 +78,10 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
             tool_words=(("description",), ("inputSchema",)), mark_block=("cachePoint",),
             settings=("toolConfig.toolChoice", "additionalModelRequestFields", "outputConfig"),
         ),
+        "interactions": PromptLayout(
+            system=("system_instruction",), history=("input",), is_flat=True, left_out=("id",),
+            settings=("generation_config", "response_format"),
+        ),
     }
 )  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""The tables of the texts in requests: ``chat``, ``messages``, ``responses``, ``gemini``, ``converse``, and
-``endpoints`` for other requests. A table is imported with its first use."""
+"""The tables of the texts in requests: ``chat``, ``messages``, ``responses``, ``gemini``, ``converse``,
+``interactions``, and ``endpoints`` for other requests. A table is imported with its first use."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +12,7 @@ from gateway.steps.shapes import Shape
 from providers.endpoints.endpoint import ENDPOINTS
 from trigate.steps import Part
 
-APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 
 DETAILS_API: Final = "messages"
 """The API of the details of an answer's end."""

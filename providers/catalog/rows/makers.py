@@ -92,8 +92,11 @@ MAKERS = (
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
-        speaks={"chat": "chat", **dict.fromkeys(("messages", "responses", "gemini", "converse"), "gemini")},
-        places={"gemini": "/v1beta"},
+        speaks={
+            "chat": "chat", "interactions": "interactions",
+            **dict.fromkeys(("messages", "responses", "gemini", "converse"), "gemini"),
+        },
+        places={"gemini": "/v1beta", "interactions": "/v1beta"},
         models=(
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",
@@ -103,6 +106,7 @@ MAKERS = (
         sources=sources(
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",
             gemini="https://ai.google.dev/api/generate-content",
+            interactions="https://ai.google.dev/api/interactions-api",
         ),
         endpoints=places(
             embeddings=Place("/models/{model}:batchEmbedContents", "gemini", "gemini"),

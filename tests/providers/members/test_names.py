@@ -15,24 +15,31 @@ def paths(text: str, wire: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "chat", "messages", "responses", "gemini", "converse"),
+    ("name", "chat", "messages", "responses", "gemini", "converse", "interactions"),
     [
         ("temperature", "temperature", "temperature", "temperature", "generationConfig.temperature",
-         "inferenceConfig.temperature"),
+         "inferenceConfig.temperature", "generation_config.temperature"),
         ("max_tokens", "max_completion_tokens", "max_tokens", "max_output_tokens", "generationConfig.maxOutputTokens",
-         "inferenceConfig.maxTokens"),
-        ("stop", "stop", "stop_sequences", "", "generationConfig.stopSequences", "inferenceConfig.stopSequences"),
+         "inferenceConfig.maxTokens", "generation_config.max_output_tokens"),
+        ("stop", "stop", "stop_sequences", "", "generationConfig.stopSequences", "inferenceConfig.stopSequences",
+         "generation_config.stop_sequences"),
         ("reasoning_effort", "reasoning_effort", "output_config.effort", "reasoning.effort",
-         "generationConfig.thinkingConfig.thinkingLevel", "outputConfig.effort"),
-        ("verbosity", "verbosity", "", "text.verbosity", "", ""),
-        ("user", "user", "metadata.user_id", "user", "", ""),
-        ("metadata.team", "metadata.team", "", "metadata.team", "", ""),
-        ("responses.text.verbosity", "", "", "text.verbosity", "", ""),
-        ("other.min_p", "min_p", "min_p", "min_p", "min_p", "min_p"),
+         "generationConfig.thinkingConfig.thinkingLevel", "outputConfig.effort", "generation_config.thinking_level"),
+        ("store", "store", "", "store", "", "", "store"),
+        ("verbosity", "verbosity", "", "text.verbosity", "", "", ""),
+        ("user", "user", "metadata.user_id", "user", "", "", ""),
+        ("metadata.team", "metadata.team", "", "metadata.team", "", "", ""),
+        ("responses.text.verbosity", "", "", "text.verbosity", "", "", ""),
+        ("other.min_p", *["min_p"] * 6),
     ],
 )  # fmt: skip
-def test_a_name_has_a_path_in_each_api_that_has_the_member(name, chat, messages, responses, gemini, converse):
-    expected = {"chat": chat, "messages": messages, "responses": responses, "gemini": gemini, "converse": converse}
+def test_a_name_has_a_path_in_each_api_that_has_the_member(
+    name, chat, messages, responses, gemini, converse, interactions
+):
+    expected = {
+        "chat": chat, "messages": messages, "responses": responses, "gemini": gemini, "converse": converse,
+        "interactions": interactions,
+    }  # fmt: skip
     assert {wire: next(iter(paths(name, wire)), "") for wire in APIS} == expected
 
 

@@ -1,0 +1,86 @@
+"""Edits of an Interactions client's request for an Interactions provider, including restored seals."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from providers.catalog.effort import known_level
+from providers.interactions.history import is_replayed
+from providers.neutral.block_edits import Changes
+from providers.neutral.codec import Recipient
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from providers.neutral.fields import generic_path, join_path
+from providers.neutral.seal import Issuer, is_sealed, unseal
+from streams.errors import invalid
+
+_CONFIG: Final = "generation_config"
+
+
+def adapt(draft: Draft, to: Recipient) -> None:
+    """Edit the request. See ``Codec.adapt``."""
+    if draft.mentions(b'"function_result"'):
+        _require_call_ids(draft)
+    if draft.mentions(b'"thinking_level"'):
+        _lower_thinking(draft, to)
+
+
+def _require_call_ids(draft: Draft) -> None:
+    """Raise a 400 for a result without the id of its call, which Google would explain less (google/adk-python#4381)."""
+    for index, step in draft.items("input"):
+        if bytes(step.get("type", b"")) == b'"function_result"' and bytes(step.get("call_id", b"")) in _ABSENT:
+            at = f"input[{index}].call_id"
+            raise invalid(f"{at} is required: send the id of the function_call", at)
+
+
+_ABSENT: Final = (b"", b"null", b'""')
+
+
+def _lower_thinking(draft: Draft, to: Recipient) -> None:
+    """Lower a level that the model is known to lack, which would be a 400."""
+    config = draft.value(_CONFIG)
+    requested = config.get("thinking_level") if isinstance(config, Mapping) else None
+    if not isinstance(requested, str) or to.known.thinking_control != "level":
+        return
+    level = known_level(requested.lower(), to.known.thinking_levels)
+    if level is not None and level != requested.lower():
+        draft.put(_CONFIG, {**config, "thinking_level": level})
+        draft.note(Edit(f"{_CONFIG}.thinking_level", form=f"={level}"))
+
+
+# Seals
+
+
+def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
+    """Restore sealed thoughts. See ``Codec.restore``."""
+
+    def restored(step: dict[str, Any]) -> list[Any] | None:
+        signature = step.get("signature")
+        if not isinstance(signature, str) or not is_sealed(signature):
+            return [step]
+        seal = unseal(signature)
+        if seal is None or seal.api != "interactions" or not issuer.is_maker_of(seal):
+            return None
+        items = seal.item if isinstance(seal.item, list) else [seal.item]
+        return [item for item in items if is_replayed(item)] or None
+
+    return _change_steps(body, restored)
+
+
+def without_reasoning(body: Mapping[str, Any]) -> Changes:
+    """Remove thoughts. See ``Codec.without_reasoning``."""
+    return _change_steps(body, lambda step: None if step.get("type") == "thought" else [step])
+
+
+def _change_steps(body: Mapping[str, Any], change: Callable[[dict[str, Any]], list[Any] | None]) -> Changes:
+    """Return ``input`` with each step replaced by those that ``change`` returns; ``None`` drops the step."""
+    steps = body.get("input")
+    if not isinstance(steps, list):
+        return {}, ()
+    written: list[Any] = []
+    lost: dict[str, None] = {}
+    for i, step in enumerate(steps):
+        changed = change(step) if isinstance(step, dict) else [step]
+        if changed is None:
+            lost[generic_path(join_path(join_path("input", i), "signature"))] = None
+        written += changed or []
+    return ({} if written == steps else {"input": written}), tuple(lost)

@@ -1,0 +1,81 @@
+"""Writer of whole answers for Interactions clients.
+
+Source: ``Interaction`` of the google-genai package.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from providers.interactions.citations import CitedText, write_annotations
+from providers.interactions.usage import write_usage
+from providers.interactions.written import common_members, shows_thoughts, text_content, write_signature, write_status
+from providers.neutral.arguments import call_input
+from providers.neutral.codec import Reply
+from providers.neutral.values import as_object, as_string
+from streams.events import AnswerEnd
+from streams.fold import (
+    Answer,
+    Block,
+    NativeBlock,
+    ReasoningBlock,
+    RefusalBlock,
+    TextBlock,
+    ToolCallBlock,
+    written_length,
+)
+
+_REFUSED = "the model refused to answer"
+
+
+def write_answer(answer: Answer, reply: Reply) -> bytes:
+    """Return the interaction as JSON. See ``Codec.write_answer``."""
+    characters = sum(map(written_length, answer.blocks))
+    whole = {
+        **common_members(reply),
+        "status": write_status(answer.end, answer.calls_tools),
+        "steps": write_steps(answer, reply),
+        "usage": write_usage(answer.usage, reply.input_estimate, characters),
+    }
+    if answer.end.reason == "refusal":
+        whole["errors"] = [{"code": "refusal", "message": _explanation(answer.end)}]
+    return msgspec.json.encode(whole)
+
+
+def _explanation(end: AnswerEnd) -> str:
+    return as_string(as_object(end.details).get("explanation")) or _REFUSED
+
+
+def write_steps(answer: Answer, reply: Reply) -> list[Any]:
+    """Return the steps of an answer."""
+    return [step for block in answer.blocks for step in _write_block(block, reply)]
+
+
+def _write_block(block: Block, reply: Reply) -> Iterator[Any]:
+    match block:
+        case TextBlock(text=text, citations=citations):
+            cited = CitedText()
+            cited.add(text if citations else "")
+            if text:
+                content = text_content(text, write_annotations(citations, cited))
+                yield {"type": "model_output", "content": [content]}
+        case RefusalBlock(text=text):
+            if text:
+                yield {"type": "model_output", "content": [text_content(text, [])]}
+        case ReasoningBlock():
+            yield from _write_thought(block, reply)
+        case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
+            yield {"type": "function_call", "id": id, "name": name, "arguments": call_input(arguments, kind)}
+        case NativeBlock(api="interactions", item=item):
+            yield item
+
+
+def _write_thought(block: ReasoningBlock, reply: Reply) -> Iterator[dict[str, Any]]:
+    shown = block.text if shows_thoughts(reply) else ""
+    hidden = "" if shown else block.text
+    signature = "" if block.state is None else write_signature(reply.issuer, block.state, hidden)
+    if shown or signature:
+        step: dict[str, Any] = {"type": "thought"}
+        step |= {"signature": signature} if signature else {}
+        yield step | ({"summary": [text_content(shown, [])]} if shown else {})

@@ -1,0 +1,50 @@
+"""Writer of errors for Interactions clients, whose ``code`` is a word.
+
+Source: ``Error`` and ``ErrorEvent`` of the google-genai package, and the codes in its tests.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from streams import sse
+from streams.events import ErrorInfo, ErrorKind
+
+CODES: Final[Mapping[ErrorKind, str]] = {
+    "invalid_request": "invalid_request",
+    "authentication": "unauthenticated",
+    "billing": "failed_precondition",
+    "permission": "permission_denied",
+    "not_found": "not_found",
+    "too_large": "invalid_request",
+    "rate_limited": "too_many_requests",
+    "overloaded": "unavailable",
+    "upstream": "internal",
+    "timeout": "deadline_exceeded",
+    "unsupported": "unimplemented",
+    "internal": "internal",
+}
+
+
+def error_member(error: ErrorInfo) -> dict[str, str]:
+    """Return the ``error`` member."""
+    return {"code": CODES[error.kind], "message": error.message}
+
+
+def write_error(error: ErrorInfo, request_id: str) -> bytes:
+    """Return the error as JSON. See ``Codec.write_error``."""
+    return msgspec.json.encode({"error": error_member(error)})
+
+
+def error_event(error: ErrorInfo, number: int) -> bytes:
+    """Return the event that ends a failed stream. ``number`` is its position, which becomes its id."""
+    return sse.event("error", {"event_type": "error", "error": error_member(error), "event_id": str(number)})
+
+
+def is_own_error(body: Mapping[str, Any]) -> bool:
+    """Return whether ``body`` is an error of this API. See ``Codec.is_own_error``."""
+    error = body.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return False
+    return isinstance(error.get("code"), str) and "type" not in error

@@ -1,0 +1,83 @@
+"""Readers and writers of images, audio, documents and videos.
+
+Source: ``ImageContent``, ``AudioContent``, ``DocumentContent`` and ``VideoContent`` of the google-genai package.
+"""
+
+import mimetypes
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from providers.neutral.fields import Drops, Fields
+from providers.neutral.media import actual_type, parse_data_url
+from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
+from streams.errors import invalid
+
+Media: TypeAlias = ImagePart | FilePart | AudioPart
+
+KINDS: Final = ("image", "audio", "document", "video")
+
+_FILES: Final = "https://generativelanguage.googleapis.com/"
+_AUDIO_NAMES: Final[Mapping[str, str]] = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
+_SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+
+
+def read_media(content: Fields, kind: str, drops: Drops) -> Media:
+    """Return the medium in ``content``. Raises a 400 without data and link."""
+    data, uri = content.string("data"), content.string("uri")
+    media_type, name = (content.string("mime_type") or "").lower() or None, content.string("name")
+    drops.add_unread(content)
+    if data is None and uri is None:
+        at = content.path("data")
+        raise invalid(f"{at} is required: send the content in base64 there, or its link in uri", at)
+    source = _link_source(uri, media_type) if data is None else MediaSource("base64", standard_base64(data), media_type)
+    if kind == "image":
+        return ImagePart(source, at=content.at)
+    if kind == "audio" and source.kind == "base64":
+        format = (media_type or "").rpartition("/")[2]
+        return AudioPart(source.value, _AUDIO_NAMES.get(format, format), content.at)
+    return FilePart(source, name, content.at)
+
+
+def _link_source(uri: str | None, media_type: str | None) -> MediaSource:
+    """Return the source for a link: a URL if it is public, a file id if only Google can read it."""
+    link = uri or ""
+    everywhere = link.startswith(("https://", "http://", "data:")) and not link.startswith(_FILES)
+    return MediaSource("url" if everywhere else "file_id", link, media_type)
+
+
+def standard_base64(text: str) -> str:
+    """Return ``text`` in the alphabet that all APIs accept; google-genai also sends the URL-safe one."""
+    text = text.replace("-", "+").replace("_", "/")
+    return text + "=" * (-len(text) % 4)
+
+
+# Writing
+
+
+def write_media(part: Media, native: bool) -> dict[str, Any]:
+    """Return the part as a content; ``native`` means that the client speaks this API and its file references work.
+
+    Raises a 400 if this API's providers cannot receive it.
+    """
+    if isinstance(part, AudioPart):
+        return {"type": "audio", "data": part.data, "mime_type": _SOUNDS.get(part.format, f"audio/{part.format}")}
+    source = parse_data_url(part.source, part.at)
+    image = isinstance(part, ImagePart)
+    if source.kind == "text":
+        return {"type": "text", "text": source.value}
+    if source.kind == "base64":
+        media_type = actual_type(source, image)
+        return {"type": _kind(image, media_type), "data": source.value, "mime_type": media_type}
+    if source.kind == "file_id" and not native:
+        message = f"{part.at} is a file id of another provider: send the file's content instead"
+        raise invalid(message, part.at)
+    guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
+    found = {"type": _kind(image, guess or ""), "uri": source.value}
+    return found | ({"mime_type": guess} if guess else {})
+
+
+def _kind(image: bool, media_type: str) -> str:
+    """Return the type of a content. Everything but images, sounds and videos is a document."""
+    family = media_type.partition("/")[0]
+    return "image" if image else family if family in ("audio", "video", "image") else "document"

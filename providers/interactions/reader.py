@@ -1,0 +1,195 @@
+"""Readers of an Interactions provider's answers: streams (``InteractionsReader``) and whole answers (``read_answer``).
+
+Only ``interaction.completed`` with a terminal status ends a stream well: ``[DONE]`` and the end of the body do not.
+Source: ``InteractionSSEEvent`` and ``Interaction`` of the google-genai package, the page "Streaming interactions", and
+recordings.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from providers.errors.failures import EARLY, NO_JSON, array_failure, listed_failure, read_event_failure
+from providers.interactions.open_answer import OpenAnswer
+from providers.interactions.reading import continue_step, finish_all, finish_step, start_step
+from providers.interactions.usage import Counts
+from providers.neutral.bounds import ANSWER, check_length
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.shapes import Shape, check_answer
+from providers.neutral.values import Json, as_object, as_string, load
+from streams.errors import GatewayError
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason
+from streams.sse import DONE
+from streams.surrogates import NOT_JSON, any_json
+
+PENDING: Final = ("queued", "in_progress")
+FAILED: Final = ("failed", "cancelled")
+_REASONS: Final[Mapping[str, Reason]] = {
+    "completed": "stop",
+    "requires_action": "tool_calls",
+    "incomplete": "length",
+    "budget_exceeded": "length",
+    "requires_continuation": "length",
+}
+"""The neutral reasons; other words mean ``stop``."""
+
+
+class InteractionsReader:
+    """A ``Reader`` of one Interactions stream."""
+
+    def __init__(self, content_limit: int = ANSWER) -> None:
+        self._answer = OpenAnswer(content_limit)
+        self._counts = Counts()
+        self._fallback = Counts()  # of deltas, for a stream that breaks
+        self._stage: AnswerStage = WAITING
+
+    def read_event(self, event: str, data: bytes) -> Sequence[Event]:
+        if self._stage is ENDED:
+            return ()
+        try:
+            value = any_json(data)
+        except NOT_JSON:
+            return self._fail(EARLY) if data.strip() == DONE else self._fail(NO_JSON)
+        if not isinstance(value, dict):
+            listed = array_failure(data)
+            return () if listed is None else self._fail(listed)
+        self._answer.arriving = data
+        try:
+            return self._read(event, value)
+        except GatewayError as error:
+            return self._fail(error.info)
+
+    def close(self) -> Sequence[Event]:
+        return () if self._stage is ENDED else self._fail(EARLY)
+
+    def read_whole(self, interaction: Json) -> Sequence[Event]:
+        """Return the events of a whole interaction."""
+        try:
+            return self._end(interaction)
+        except GatewayError as error:
+            return self._fail(error.info)
+
+    def _read(self, event: str, value: Json) -> Sequence[Event]:
+        name = as_string(value.get("event_type")) or event
+        self._fallback.add(as_object(value.get("metadata")).get("total_usage"))
+        step = _EVENTS.get(name)
+        if step is not None:
+            return step(self, value)
+        return self._fail(read_event_failure(value)) if name == "error" or value.get("error") else ()
+
+    # Events
+
+    def _read_created(self, value: Json) -> Sequence[Event]:
+        return self._start(as_object(value.get("interaction")))
+
+    def _read_update(self, value: Json) -> Sequence[Event]:
+        self._counts.add(value.get("usage"))
+        return ()
+
+    def _read_start(self, value: Json) -> Sequence[Event]:
+        index = self._answer.index_of(value.get("index"))
+        return [*self._start({}), *start_step(self._answer, index, as_object(value.get("step")))]
+
+    def _read_delta(self, value: Json) -> Sequence[Event]:
+        index = self._answer.index_of(value.get("index"))
+        return [*self._start({}), *continue_step(self._answer, index, as_object(value.get("delta")))]
+
+    def _read_stop(self, value: Json) -> Sequence[Event]:
+        self._fallback.add(value.get("usage"))
+        return finish_step(self._answer, self._answer.index_of(value.get("index")))
+
+    def _read_completed(self, value: Json) -> Sequence[Event]:
+        return self._end(as_object(value.get("interaction")))
+
+    # The whole answer
+
+    def _start(self, interaction: Json) -> list[Event]:
+        if self._stage is not WAITING:
+            return []
+        self._stage = ANSWERING
+        model = as_string(interaction.get("model")) or as_string(interaction.get("agent"))
+        return [AnswerStart(as_string(interaction.get("id")), model)]
+
+    def _fail(self, error: ErrorInfo) -> list[Event]:
+        started = self._stage is not WAITING
+        self._stage = ENDED
+        return [*(self._usage_events() if started else ()), error]
+
+    def _usage_events(self) -> Sequence[Event]:
+        usage = (self._fallback if self._counts.is_empty else self._counts).usage()
+        return () if usage is None else (usage,)
+
+    def _end(self, interaction: Json) -> Sequence[Event]:
+        start = self._start(interaction)
+        self._counts.add(interaction.get("usage"), interaction.get("service_tier"))
+        status = as_string(interaction.get("status"))
+        if status in FAILED:
+            return [*start, *self._fail(_failure(interaction, status))]
+        if status in PENDING or not status:
+            message = f"the provider's answer is not finished: its status is {status!r}"
+            return [*start, *self._fail(ErrorInfo("upstream", message, native=True, reason=None))]
+        events = list(start)
+        if not self._answer.has_blocks and not self._answer.steps:
+            for index, step in enumerate(_steps(interaction)):
+                events += start_step(self._answer, index, step)
+                events += finish_step(self._answer, index)
+        events += finish_all(self._answer)
+        self._stage = ENDED
+        return [*events, *self._usage_events(), self._answer_end(interaction, status)]
+
+    def _answer_end(self, interaction: Json, status: str) -> AnswerEnd:
+        reason = _REASONS.get(status, "stop")
+        if _first_error(interaction).get("code") == "refusal":
+            return AnswerEnd("refusal", status)
+        if interaction.get("continuation_token"):
+            reason = "length"
+        if reason == "stop" and self._answer.awaits_results:
+            reason = "tool_calls"
+        return AnswerEnd(reason, status)
+
+
+def _steps(interaction: Json) -> list[dict[str, Any]]:
+    steps = interaction.get("steps")
+    return [one for one in check_length(steps, "steps") if isinstance(one, dict)] if isinstance(steps, list) else []
+
+
+def _first_error(interaction: Json) -> Json:
+    errors = interaction.get("errors")
+    return as_object(errors[0]) if isinstance(errors, list) and errors else {}
+
+
+def _failure(interaction: Json, status: str) -> ErrorInfo:
+    """Return the failure that an interaction states itself, which clients of this API read as an answer."""
+    error = _first_error(interaction)
+    if error:
+        return attrs.evolve(read_event_failure({"error": error}), native=True)
+    message = "the provider cancelled its answer" if status == "cancelled" else "the provider failed to answer"
+    return ErrorInfo("upstream", message, native=True)
+
+
+_EVENTS: Final[Mapping[str, Callable[[InteractionsReader, Json], Sequence[Event]]]] = {
+    "interaction.created": InteractionsReader._read_created,
+    "interaction.status_update": InteractionsReader._read_update,
+    "step.start": InteractionsReader._read_start,
+    "step.delta": InteractionsReader._read_delta,
+    "step.stop": InteractionsReader._read_stop,
+    "interaction.completed": InteractionsReader._read_completed,
+}
+
+_STEP: Final[Shape] = {"type": str, "content": list, "summary": list, "signature": str, "name": str, "id": str}
+_SHAPE: Final[Shape] = {"id": str, "status": str, "model": str, "steps": [_STEP], "usage": dict, "errors": list}
+
+
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+    """Return a whole interaction as events. See ``Codec.read_answer``."""
+    value = load(body)
+    if isinstance(value, dict) and isinstance(value.get("status"), str) and not value.get("error"):
+        if checked:
+            check_answer(value, _SHAPE)
+        return InteractionsReader().read_whole(value)
+    if isinstance(value, dict) and value.get("error"):
+        return (read_event_failure(value),)
+    if (error := listed_failure(value)) is not None:
+        return (error,)
+    raise GatewayError("upstream", "the provider's response is not an interaction", reason="bad_answer")

@@ -1,0 +1,86 @@
+"""The token counts of Interactions: ``usage`` of an answer, from providers and for clients.
+
+The input consists of the prompt, with its cached part, and the tokens of Google's own tools; the output excludes
+thoughts. ``total_tokens`` of agents is not the sum. Source: ``Usage`` of the google-genai package, and recordings.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from providers.neutral.billing import tier_of, token_count
+from providers.neutral.values import as_objects
+from streams.events import Usage
+
+_CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
+_SEARCHES: Final[Mapping[str, str]] = {"google_search": "web_search"}
+"""The names in price lists of tools that ``grounding_tool_count`` counts."""
+_MAX_TOOLS: Final = 32
+_MOST_RUNS: Final = 10**6
+
+
+class Counts:
+    """Token counts as they arrive; the last object with counts replaces earlier ones."""
+
+    __slots__ = ("_seen", "_tier")
+
+    def __init__(self) -> None:
+        self._seen: Mapping[str, Any] = {}
+        self._tier: str | None = None
+
+    def add(self, usage: Any, tier: Any = None) -> None:
+        """Read ``usage`` if it is an object with members, and the service tier."""
+        if isinstance(usage, dict) and usage:
+            self._seen = usage
+        self._tier = tier_of(tier) or self._tier
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the provider has counted nothing."""
+        return not self._seen
+
+    def usage(self) -> Usage | None:
+        """Return the usage so far, or ``None`` if the provider has counted nothing."""
+        if self.is_empty:
+            return None
+        seen = self._seen.get
+        prompt = token_count(seen("total_input_tokens")) + token_count(seen("total_tool_use_tokens"))
+        thoughts = token_count(seen("total_thought_tokens"))
+        cached = min(token_count(seen("total_cached_tokens")), prompt)
+        return Usage(
+            input=prompt - cached,
+            cache_read=cached,
+            output=token_count(seen("total_output_tokens")) + thoughts,
+            reasoning=thoughts if "total_thought_tokens" in self._seen else None,
+            tier=self._tier,
+            calls=_tool_runs(seen("grounding_tool_count")),
+            reports_cache_read="total_cached_tokens" in self._seen,
+        )
+
+
+def _tool_runs(counts: Any) -> tuple[tuple[str, int], ...]:
+    """Return the paid runs of Google's own tools."""
+    found: dict[str, int] = {}
+    for one in as_objects(counts)[:_MAX_TOOLS]:
+        kind, count = one.get("type"), one.get("count")
+        if isinstance(kind, str) and type(count) is int and 0 < count <= _MOST_RUNS:
+            name = _SEARCHES.get(kind, kind)
+            found[name] = found.get(name, 0) + count
+    return tuple(found.items())
+
+
+def write_usage(usage: Usage | None, estimate: int, characters: int) -> dict[str, Any]:
+    """Return ``usage``: cached tokens are part of the input, thoughts are not part of the output.
+
+    If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
+    """
+    if usage is None:
+        usage = Usage(input=estimate, output=-(-characters // _CHARACTERS_PER_TOKEN))
+    thoughts = min(usage.reasoning or 0, usage.output)
+    return {
+        "total_tokens": usage.prompt + usage.output,
+        "total_input_tokens": usage.prompt,
+        "total_cached_tokens": usage.cache_read,
+        "total_output_tokens": usage.output - thoughts,
+        "total_tool_use_tokens": 0,
+        "total_thought_tokens": thoughts,
+    }

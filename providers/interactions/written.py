@@ -1,0 +1,60 @@
+"""The steps and members of answers for Interactions clients, the same in streams and whole answers."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from providers.neutral.codec import Reply, corrected_reason, new_id
+from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
+from providers.neutral.values import as_object, as_string
+from streams.events import AnswerEnd, Reason, ReasoningState
+
+IN_PROGRESS: Final = "in_progress"
+_STATUS: Final[Mapping[Reason, str]] = {
+    "stop": "completed",
+    "stop_sequence": "completed",
+    "tool_calls": "requires_action",
+    "length": "incomplete",
+    "context_exceeded": "incomplete",
+    "pause": "incomplete",
+    "refusal": "incomplete",
+}
+
+
+def write_status(end: AnswerEnd, calls_tools: bool) -> str:
+    """Return the status of an interaction that has ended."""
+    return _STATUS[corrected_reason(end.reason, calls_tools)]
+
+
+def common_members(reply: Reply) -> dict[str, Any]:
+    """Return the members of an interaction that do not depend on its answer, without its status."""
+    created = datetime.fromtimestamp(reply.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "id": reply.id or new_id("v1_"), "object": "interaction", "model": reply.request.model, "created": created,
+        "updated": created, **reply.state,
+    }  # fmt: skip
+
+
+def shows_thoughts(reply: Reply) -> bool:
+    """Return whether the client requested summaries of thoughts."""
+    return reply.request.reasoning is not None and reply.request.reasoning.summary is not None
+
+
+def write_signature(issuer: Issuer, state: ReasoningState, text: str) -> str:
+    """Return the signature of a thought: the provider's own, or a seal; "" if nothing must be sent back.
+
+    ``text`` is the reasoning that the client does not get. SDKs decode signatures as base64.
+    """
+    if state.api == "interactions":
+        return as_string(as_object(state.item).get("signature")) if is_thought(state) else ""
+    return seal_in_base64(issuer, state.api, sealed_item(state, text))
+
+
+def is_thought(state: ReasoningState) -> bool:
+    """Return whether a state of this API is a thought, and not a step with a signature that is written itself."""
+    return as_object(state.item).get("type") == "thought"
+
+
+def text_content(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a text as a content."""
+    return {"type": "text", "text": text, **({"annotations": annotations} if annotations else {})}
