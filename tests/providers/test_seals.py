@@ -97,7 +97,7 @@ SEARCHED = {"type": "google_search_call", "id": "s", "arguments": {"queries": ["
 OUTPUT = {"type": "model_output", "content": [{"type": "text", "text": "b"}]}
 
 
-def thought(signature: str) -> dict[str, Any]:
+def thought_step(signature: str) -> dict[str, Any]:
     return {"type": "thought", "signature": signature}
 
 
@@ -183,17 +183,17 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     ],
     "interactions": [
         (
-            {"input": [thought(seal_in_base64(OURS, "interactions", STEP)), OUTPUT]},
+            {"input": [thought_step(seal_in_base64(OURS, "interactions", STEP)), OUTPUT]},
             {"input": [STEP, OUTPUT]},
             (),
         ),
         (
-            {"input": [thought(seal_in_base64(OURS, "interactions", [STEP, SEARCHED])), OUTPUT]},
+            {"input": [thought_step(seal_in_base64(OURS, "interactions", [STEP, SEARCHED])), OUTPUT]},
             {"input": [STEP, SEARCHED, OUTPUT]},
             (),
         ),
         *(
-            ({"input": [thought(mark), OUTPUT]}, {"input": [OUTPUT]}, ("input[].signature",))
+            ({"input": [thought_step(mark), OUTPUT]}, {"input": [OUTPUT]}, ("input[].signature",))
             for mark in (
                 seal_in_base64(OTHER, "interactions", STEP), seal_in_base64(OURS, "messages", {"type": "thinking"}),
                 seal_in_base64(OURS, "interactions", {"type": "function_call"}), "dGcxL!!",
@@ -217,7 +217,9 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
         for contents in ([model(call("f", signature="c2ln"))], "text", None, [{}], [5], [{"parts": [None, 5]}])
     ],
     "converse": [history(reasoned(SIGNED)), {"messages": "x"}],
-    "interactions": [{"input": [thought("c2ln"), OUTPUT, "x", 5]}, {"input": "tg1.x"}, {"input": {"type": "text"}}],
+    "interactions": [
+        {"input": [thought_step("c2ln"), OUTPUT, "x", 5]}, {"input": "tg1.x"}, {"input": {"type": "text"}},
+    ],
 }  # fmt: skip
 
 

@@ -365,7 +365,7 @@ def _shut(index: int) -> StreamEvent:
     return _event("step.stop", index=index)
 
 
-def _opened(index: int) -> StreamEvent:
+def _start_call(index: int) -> StreamEvent:
     return _begin(index, "function_call", id=f"c{index}", name="f", arguments={})
 
 
@@ -382,9 +382,10 @@ INTERACTIONS: Final[Mapping[str, MakeStream]] = {
     "summaries": lambda n: _interactions(_begin(0, "thought"), *[_more(0, content={"text": LINE})] * n, _shut(0)),
     "signatures": lambda n: _interactions(_begin(0, "thought"), *[_more(0, signature=LINE)] * n, _shut(0)),
     "arguments of one call": lambda n: _interactions(
-        _opened(0), _more(0, arguments='{"a":"'), *[_more(0, arguments=LINE)] * n, _more(0, arguments='"}'), _shut(0)
+        _start_call(0), _more(0, arguments='{"a":"'), *[_more(0, arguments=LINE)] * n, _more(0, arguments='"}'),
+        _shut(0),
     ),
-    "calls": lambda n: _interactions(*map(_opened, range(n)), *map(_shut, range(n))),
+    "calls": lambda n: _interactions(*map(_start_call, range(n)), *map(_shut, range(n))),
     "citations of a text": lambda n: _interactions(_begin(0), _more(0, text="a"), *[_more(0, **_NOTES)] * n, _shut(0)),
     "citations before a text": lambda n: _interactions(_begin(0), *[_more(0, **_NOTES)] * n, _more(0, text="a")),
     "results of a tool": lambda n: _interactions(

@@ -53,7 +53,7 @@ _CONTENT: Final = cases(
 CONTENT: Final = array(_CONTENT, Leaf("text"))
 
 
-def _said(part: Part) -> Shape:
+def _spoken_step(part: Part) -> Shape:
     """Return the shape of a step with content."""
     error = record(None, message=TEXT, details=ANYTHING, code=EXEMPT)
     return record(Scope(part), content=CONTENT, type=EXEMPT, error=error)
@@ -74,8 +74,8 @@ _TOOLS: Final = (
 _SUMMARY: Final = array(record(None, text=TEXT, data=DATA, uri=URL, **exempt("type", "mime_type")), Leaf("text"))
 
 STEPS: Final[Mapping[str, Shape]] = {
-    "user_input": _said("user"),
-    "model_output": _said("assistant"),
+    "user_input": _spoken_step("user"),
+    "model_output": _spoken_step("assistant"),
     "thought": record(
         Scope("reasoning", sealed=("signature",)), summary=_SUMMARY, **exempt("type", "signature")
     ),
