@@ -23,6 +23,8 @@ NO_ANSWERS: dict[str, tuple[bytes, ...]] = {
     "gemini": (b"{}", b"[]", b"null", b"no", b'{"choices": []}',
                b'{"candidates": [{"content": {"parts": [{"text": 5}]}}]}'),
     "converse": (b"{", b"[]", b'"x"', b"{}", b'{"output": {}}', b'{"output": {"message": {"content": [{"text": 1}]}}}'),
+    "interactions": (b"{", b"[]", b'"x"', b"{}", b'{"status": 1}', b'{"status": "completed", "steps": {}}',
+                     b'{"status": "completed", "steps": [{"type": "model_output", "content": "x"}]}'),
 }  # fmt: skip
 
 

@@ -37,9 +37,11 @@ class Setting:
 
 def items(api: str, said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
     """Return the client's items of a turn, which answer ``calls``."""
-    return {"chat": _chat, "messages": _messages, "responses": _responses, "gemini": _gemini, "converse": _converse}[
-        api
-    ](said, calls)
+    makers = {
+        "chat": _chat, "messages": _messages, "responses": _responses, "gemini": _gemini, "converse": _converse,
+        "interactions": _interactions,
+    }  # fmt: skip
+    return makers[api](said, calls)
 
 
 def body(api: str, setting: Setting, history: list[Json], has_format: bool) -> Json:
@@ -51,6 +53,7 @@ def body(api: str, setting: Setting, history: list[Json], has_format: bool) -> J
         "responses": _responses_body,
         "gemini": _gemini_body,
         "converse": _converse_body,
+        "interactions": _interactions_body,
     }[api](setting, copied, has_format)
 
 
@@ -119,6 +122,17 @@ def _converse_body(setting: Setting, history: list[Json], has_format: bool) -> J
     return found
 
 
+def _interactions_body(setting: Setting, history: list[Json], has_format: bool) -> Json:
+    found: Json = {"model": "m", "input": history}
+    if setting.system:
+        found["system_instruction"] = "\n".join(setting.system)
+    if setting.tools:
+        found["tools"] = [{"type": "function", **_function(setting, name)} for name in setting.tools]
+    if has_format:
+        found["response_format"] = {"type": "text", "mime_type": "application/json", "schema": SCHEMA}
+    return found
+
+
 def _function(setting: Setting, name: str) -> Json:
     return {"name": name, "description": name, "parameters": setting.schema}
 
@@ -176,3 +190,13 @@ def _converse(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
     if said.image:
         parts.append({"image": {"format": "png", "source": {"bytes": IMAGE}}})
     return [{"role": "user", "content": parts}]
+
+
+def _interactions(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
+    found: list[Json] = [
+        {"type": "function_result", "call_id": id, "name": name, "result": said.results} for id, name in calls
+    ]
+    content: list[Json] = [{"type": "text", "text": text} for text in said.texts]
+    if said.image:
+        content.append({"type": "image", "mime_type": "image/png", "data": IMAGE})
+    return found + ([{"type": "user_input", "content": content}] if content else [])

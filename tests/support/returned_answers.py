@@ -41,6 +41,8 @@ def calls_of(api: str, items: Iterable[Json]) -> list[tuple[str, str]]:
             case "converse":
                 calls = [part["toolUse"] for part in item["content"] if "toolUse" in part]
                 found += [(call["toolUseId"], call["name"]) for call in calls]
+            case "interactions":
+                found += [(item["id"], item["name"])] if item["type"] == "function_call" else []
     return found
 
 
@@ -50,6 +52,7 @@ _FROM_WHOLE: Final[Mapping[str, Callable[[Json], list[Json]]]] = {
     "responses": lambda answer: answer["output"],
     "gemini": lambda answer: [answer["candidates"][0]["content"]],
     "converse": lambda answer: [answer["output"]["message"]],
+    "interactions": lambda answer: answer["steps"],
 }
 
 
@@ -139,10 +142,36 @@ def _add_reasoning(block: Json, delta: Json) -> None:
         inner[name] = inner.get(name, "") + text
 
 
+def _interactions(events: list[Json]) -> list[Json]:
+    steps: list[Json] = []
+    texts: dict[int, str] = {}
+    for event in events:
+        if event["event_type"] == "step.start":
+            steps.append(dict(event["step"]))
+        elif event["event_type"] == "step.delta":
+            index, delta = event["index"], event["delta"]
+            match delta["type"]:
+                case "text":
+                    texts[index] = texts.get(index, "") + delta["text"]
+                case "arguments_delta":
+                    texts[index] = texts.get(index, "") + delta["arguments"]
+                case "thought_summary":
+                    steps[index].setdefault("summary", []).append(delta["content"])
+                case "thought_signature":
+                    steps[index]["signature"] = delta["signature"]
+                case "text_annotation_delta":
+                    pass
+    for index, text in texts.items():
+        is_call = steps[index]["type"] == "function_call"
+        steps[index] |= {"arguments": json.loads(text)} if is_call else {"content": [{"type": "text", "text": text}]}
+    return steps
+
+
 _FROM_STREAM: Final[Mapping[str, Callable[[list[Json]], list[Json]]]] = {
     "chat": _chat,
     "messages": _messages,
     "responses": _responses,
     "gemini": _gemini,
     "converse": _converse,
+    "interactions": _interactions,
 }

@@ -48,6 +48,9 @@ def next_turn(api: str, answer: Any) -> dict[str, Any]:
         case "converse":
             user = {"role": "user", "content": [{"text": "hi"}]}
             return {"messages": [user, answer["output"]["message"], user]}
+        case "interactions":
+            step = {"type": "user_input", "content": "hi"}
+            return {"input": [step, *answer["steps"], step]}
     raise AssertionError(api)
 
 
