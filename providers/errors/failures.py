@@ -138,6 +138,16 @@ KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "api_error": "upstream",
     "server_error": "upstream",
     "internal_server_error": "upstream",
+    # Google's Interactions
+    "invalid_request": "invalid_request",
+    "unauthenticated": "authentication",
+    "permission_denied": "permission",
+    "not_found": "not_found",
+    "too_many_requests": "rate_limited",
+    "resource_exhausted": "rate_limited",
+    "unavailable": "overloaded",
+    "deadline_exceeded": "timeout",
+    "internal": "upstream",
     # Bedrock, in the frames of a stream
     "validationException": "invalid_request",
     "throttlingException": "rate_limited",

@@ -3,6 +3,7 @@
 Source: ``Tool``, ``FunctionDeclaration`` and ``ToolConfig`` of the Gemini API.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +16,12 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
+_INTERACTIONS: Final[Mapping[str, str]] = {
+    "google_search": "googleSearch", "code_execution": "codeExecution", "url_context": "urlContext",
+    "file_search": "fileSearch", "computer_use": "computerUse", "google_maps": "googleMaps",
+}  # fmt: skip
+"""Google's own tools by their types in Interactions."""
+
 _WEB_SEARCHES: Final = ("web_search",)
 """Prefixes of the types of other APIs' web searches, which end with a date or the like."""
 _IDENTIFYING: Final = ("type", "name")
@@ -88,8 +95,8 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     found: dict[str, str] = {}
     for tool in request.tools:
         if isinstance(tool, NativeTool):
-            if tool.api == "gemini":
-                found[tool.kind] = tool.at
+            if tool.api == "gemini" or tool.kind in _INTERACTIONS:
+                found[_INTERACTIONS.get(tool.kind, tool.kind)] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
@@ -103,9 +110,21 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
 
 def _declarations(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
     """Return the declarations of ``hosted``, unchanged if the client speaks this API."""
-    natives = (tool for tool in request.tools if isinstance(tool, NativeTool) and tool.api == "gemini")
-    own = {tool.kind: tool.item.get(tool.kind) for tool in natives}
+    natives = [tool for tool in request.tools if isinstance(tool, NativeTool)]
+    own = {tool.kind: tool.item.get(tool.kind) for tool in natives if tool.api == "gemini"}
+    own |= {_INTERACTIONS[tool.kind]: _with_camels(tool.item) for tool in natives if tool.api == "interactions"
+            and tool.kind in _INTERACTIONS}  # fmt: skip
     return [(kind, own.get(kind) or {}) for kind in hosted]
+
+
+def _with_camels(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a tool of Interactions with this API's names."""
+    return {
+        _UNDERSCORE.sub(lambda found: found[1].upper(), name): value for name, value in tool.items() if name != "type"
+    }
+
+
+_UNDERSCORE: Final = re.compile(r"_([a-z])")
 
 
 def _write_calling_config(

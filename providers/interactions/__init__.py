@@ -9,8 +9,7 @@ writes errors.
 Source: the types of the google-genai package (``_gaos/types/interactions``) and the page "Streaming interactions".
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,13 +18,10 @@ from providers.errors.overflow import with_google_message
 from providers.gemini import GEMINI
 from providers.interactions.errors import error_event, is_own_error, write_error
 from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Codec, Outgoing, Reader, Recipient, Reply, Writer
-from providers.neutral.draft import Draft
-from providers.neutral.request import Request
-from providers.neutral.seal import Issuer
+from providers.neutral.codec import Reader, Reply, Writer
+from providers.neutral.late_codec import AdaptingPart, IncomingPart, LateCodec, OutgoingPart, ReaderPart, WriterPart
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo, Event
-from streams.fold import Answer
+from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["INTERACTIONS", "Interactions"]
 
@@ -49,65 +45,25 @@ WIRE = WireApi(
 )
 
 
-class Interactions(Codec):
-    """The ``Codec`` of Google's Interactions.
-
-    It imports each part on first use, because most gateways never speak this API.
-    """
+class Interactions(LateCodec):
+    """The ``Codec`` of Google's Interactions."""
 
     wire = WIRE
-    parts = tuple(
-        f"providers.interactions.{part}" for part in ("incoming", "outgoing", "adapting", "reader", "writer", "answer")
-    )
+    package = __name__
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_failure)
     phrase_error = staticmethod(with_google_message)
     is_own_error = staticmethod(is_own_error)
-
-    def read_request(self, body: Mapping[str, Any]) -> Request:
-        from providers.interactions.incoming import read_request
-
-        return read_request(body)
-
-    def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        from providers.interactions.outgoing import write_request
-
-        return write_request(request, to)
-
-    def adapt(self, draft: Draft, to: Recipient) -> None:
-        from providers.interactions.adapting import adapt
-
-        adapt(draft, to)
-
-    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        from providers.interactions.adapting import restore
-
-        return restore(body, issuer)
-
-    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        from providers.interactions.adapting import without_reasoning
-
-        return without_reasoning(body)
 
     def reader(self, content_limit: int = ANSWER) -> Reader:
         from providers.interactions.reader import InteractionsReader
 
         return InteractionsReader(content_limit)
 
-    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        from providers.interactions.reader import read_answer
-
-        return read_answer(body, texts, checked)
-
     def writer(self, reply: Reply) -> Writer:
         from providers.interactions.writer import InteractionsWriter
 
         return InteractionsWriter(reply)
-
-    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        from providers.interactions.answer import write_answer
-
-        return write_answer(answer, reply)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"total_tokens": tokens})
@@ -117,3 +73,9 @@ class Interactions(Codec):
 
 
 INTERACTIONS = Interactions()
+
+if TYPE_CHECKING:
+    from providers.interactions import adapting, incoming, outgoing, reader, writer
+
+    _PARTS: tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
+    _PARTS = incoming, outgoing, adapting, reader, writer

@@ -56,6 +56,11 @@ def read_request(body: Mapping[str, Any]) -> Request:
     )  # fmt: skip
 
 
+def read_count_request(body: Mapping[str, Any]) -> Request:
+    """Return the request to count. See ``Codec.read_count``."""
+    return read_request(body)
+
+
 def _read_instruction(fields: Fields) -> tuple[Message, ...]:
     text, at = fields.string("system_instruction"), fields.path("system_instruction")
     return (Message("system", (TextPart(text, at),), at),) if text else ()

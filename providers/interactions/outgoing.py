@@ -48,3 +48,8 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     body |= own
     drops.remove_members(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), (), losses_of(drops.paths(), "translation"))
+
+
+def write_count_request(request: Request, to: Recipient) -> Outgoing | None:
+    """Return ``None``, because the API counts no tokens. See ``Codec.write_count``."""
+    return None

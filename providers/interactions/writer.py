@@ -9,6 +9,7 @@ google-genai package, and the page "Streaming interactions".
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from providers.interactions.answer import write_answer
 from providers.interactions.citations import CitedText, write_annotations
 from providers.interactions.errors import error_event
 from providers.interactions.usage import write_usage
@@ -41,6 +42,8 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
+
+__all__ = ["InteractionsWriter", "write_answer"]
 
 DONE = b"event: done\ndata: [DONE]\n\n"
 _TEXT = (

@@ -21,6 +21,7 @@ from providers.endpoints.rerank import read_costs
 from providers.endpoints.usage import read_usage
 from providers.gemini.usage import Counts as GeminiCounts
 from providers.gemini.usage import read_live_usage
+from providers.interactions.usage import Counts as InteractionsCounts
 from providers.messages.usage import Counts as MessagesCounts
 from providers.neutral.billing import MOST_TOKENS
 from streams.events import Usage
@@ -39,6 +40,12 @@ def read_messages(usage: Any) -> Usage | None:
 
 def read_gemini(usage: Any) -> Usage | None:
     counts = GeminiCounts()
+    counts.add(usage)
+    return counts.usage()
+
+
+def read_interactions(usage: Any) -> Usage | None:
+    counts = InteractionsCounts()
     counts.add(usage)
     return counts.usage()
 
@@ -89,6 +96,11 @@ READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
     "providers/endpoints/completions.py": (read_completion, OPENAI),
     "providers/gemini/usage.py": (read_gemini, LIVE),
     "providers/gemini/usage.py, Gemini Live": (read_live_usage, LIVE),
+    "providers/interactions/usage.py": (
+        read_interactions,
+        {"total_input_tokens": 9, "total_cached_tokens": 1, "total_tool_use_tokens": 2, "total_output_tokens": 3,
+         "total_thought_tokens": 4, "grounding_tool_count": [{"type": "google_search", "count": 2}]},
+    ),
     "providers/messages/usage.py": (read_messages, ANTHROPIC),
     "providers/converse/wording.py": (lambda usage: read_converse({"usage": usage}), CONVERSE),
     "providers/endpoints/embeddings/gemini.py": (

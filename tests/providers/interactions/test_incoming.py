@@ -1,0 +1,172 @@
+"""Requests of Interactions clients (N4, N6, N21)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from providers.interactions import INTERACTIONS
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    NativePart,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from streams.errors import GatewayError
+from tests.support.cases import case
+from tests.support.interactions_answers import GOOGLE, call_step, result_step, said, thought_step
+
+TEXT = {"type": "text", "text": "hi"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+FORMAT = {"type": "text", "mime_type": "application/json", "schema": SCHEMA}
+
+
+def read(input: Any = "hi", **members: Any) -> Request:
+    return INTERACTIONS.read_request({"model": "m", "input": input, **members})
+
+
+def texts_of(message: Message) -> list[str]:
+    return [part.text for part in message.parts if isinstance(part, TextPart)]
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["hi", TEXT, [TEXT], [{"type": "user_input", "content": [TEXT]}], [{"type": "user_input", "content": "hi"}]],
+    ids=["text", "content", "contents", "steps", "a step with a text"],
+)
+def test_all_forms_of_an_input_mean_the_same(form):
+    """N4."""
+    (message,) = read(form).messages
+    assert (message.role, texts_of(message)) == ("user", ["hi"])
+
+
+def test_a_history_of_steps_becomes_messages():
+    history = [
+        {"type": "user_input", "content": "weather?"}, thought_step(), call_step("a"), call_step("b"),
+        result_step("a"), result_step("b", {"deg": 3}), said("warm"), TEXT,
+    ]  # fmt: skip
+    user, model, results, answer, more = read(history).messages
+    assert [one.role for one in (user, model, results, answer, more)] == [
+        "user", "assistant", "user", "assistant", "user",
+    ]  # fmt: skip
+    assert [(part.id, part.input) for part in model.parts if isinstance(part, ToolCallPart)] == [
+        ("a", "{}"),
+        ("b", "{}"),
+    ]
+    found = [part for part in results.parts if isinstance(part, ToolResultPart)]
+    assert [(one.call_id, [part.text for part in one.parts if isinstance(part, TextPart)]) for one in found] == [
+        ("a", ["sunny"]), ("b", ['{"deg":3}']),
+    ]  # fmt: skip
+
+
+def test_a_result_within_the_users_input_is_a_result():
+    """The SDK has a step; contents with that type are read as well."""
+    _, results = read([call_step(), {"type": "user_input", "content": [result_step(is_error=True)]}]).messages
+    (result,) = results.parts
+    assert isinstance(result, ToolResultPart)
+    assert (result.call_id, result.is_error) == ("c1", True)
+
+
+def test_media_are_read():
+    contents = [
+        {"type": "image", "data": "_-8", "mime_type": "image/png"},
+        {"type": "image", "uri": "https://a/b.png"},
+        {"type": "audio", "data": "AAAA", "mime_type": "audio/mpeg"},
+        {"type": "document", "uri": "https://generativelanguage.googleapis.com/v1beta/files/x"},
+        {"type": "video", "data": "AAAA", "mime_type": "video/mp4"},
+    ]
+    (message,) = read([{"type": "user_input", "content": contents}]).messages
+    image, link, sound, file, film = message.parts
+    assert isinstance(image, ImagePart)
+    assert image.source.value == "/+8="
+    assert isinstance(link, ImagePart)
+    assert link.source.kind == "url"
+    assert isinstance(sound, AudioPart)
+    assert sound.format == "mp3"
+    assert isinstance(file, FilePart)
+    assert file.source.kind == "file_id"
+    assert isinstance(film, FilePart)
+    assert film.source.media_type == "video/mp4"
+
+
+def test_steps_of_googles_own_tools_are_whole():
+    search = {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}}
+    _, model = read(["hi", search]).messages
+    assert model.parts == (NativePart("interactions", "google_search_call", search, "input[1]"),)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", ToolChoice("auto")), ("validated", ToolChoice("auto")), ("any", ToolChoice("required")),
+        ("none", ToolChoice("none")),
+        ({"allowed_tools": {"mode": "any", "tools": ["f"]}}, ToolChoice("tool", "f")),
+        ({"allowed_tools": {"mode": "auto", "tools": ["f", "g"]}}, ToolChoice("auto", allowed=("f", "g"))),
+    ],
+)  # fmt: skip
+def test_tool_choices(choice, expected):
+    found = read(generation_config={"tool_choice": choice}).tool_choice
+    assert found is not None
+    assert (found.mode, found.name, found.allowed) == (expected.mode, expected.name, expected.allowed)
+
+
+def test_settings_are_read_and_unknown_ones_are_listed():
+    config = {"max_output_tokens": 9, "temperature": 0.5, "stop_sequences": ["x"], "seed": 3, "speech_config": {}}
+    found = read(
+        generation_config=config, store=False, service_tier="flex", previous_interaction_id="tg1.x",
+        safety_settings=[{"category": "c"}], labels={"a": "b"}, background=False,
+    )  # fmt: skip
+    assert {name: one.value for name, one in found.parameters.items()} == {
+        "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "seed": 3, "store": False, "service_tier": "flex",
+        "previous_response_id": "tg1.x", "background": False,
+    }  # fmt: skip
+    assert set(found.dropped) == {"generation_config.speech_config", "safety_settings", "labels"}
+
+
+@pytest.mark.parametrize(
+    ("members", "schema"),
+    [
+        ({"response_format": FORMAT}, SCHEMA),
+        ({"response_format": [FORMAT]}, SCHEMA),
+        ({"response_format": SCHEMA, "response_mime_type": "application/json"}, SCHEMA),
+        ({"response_format": {"type": "text", "mime_type": "application/json"}}, None),
+        ({"response_mime_type": "application/json"}, None),
+    ],
+)
+def test_formats(members, schema):
+    found = read(**members).format
+    assert found is not None
+    assert (found.kind, found.schema) == ("json_schema" if schema else "json_object", schema)
+
+
+@pytest.mark.parametrize("api", [api for api in CODECS if api != "interactions"])
+def test_a_format_reaches_every_provider_or_is_listed(api):
+    """N21 (BerriAI/litellm#36928)."""
+    request = read(response_format=FORMAT)
+    found = CODECS[api].write_request(request, Recipient("m", GOOGLE, Quirks()))
+    assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
+    # Converse of an unknown model gets it as an instruction, which is listed.
+    assert ("response_format" in found.dropped) == (api == "converse")
+
+
+def test_members_that_only_google_serves_are_a_400():
+    for name in ("agent", "environment", "webhook_config", "continuation_token"):
+        with case(name), pytest.raises(GatewayError) as caught:
+            read(**{name: "x"})
+        assert (caught.value.info.status, caught.value.info.param) == (400, name)
+
+
+def test_a_call_without_an_id_gets_the_same_one_each_time():
+    first, second = (read([call_step("")]).messages[0].parts[0] for _ in range(2))
+    assert isinstance(first, ToolCallPart)
+    assert first.id.startswith("call_")
+    assert first == second
