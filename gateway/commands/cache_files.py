@@ -1,7 +1,7 @@
 """``trigate cache`` over requests on disk: two turns, or the turns of a recording."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -142,12 +142,17 @@ def _api_of(members: dict[str, msgspec.Raw]) -> Api:
     if "contents" in members:
         return "gemini"
     if "input" in members or "messages" not in members:
-        return "responses"
+        return "interactions" if is_interaction(members) else "responses"
     if "toolConfig" in members or "inferenceConfig" in members:
         return "converse"
     tools = bytes(members.get("tools", b""))
     is_messages = "system" in members or "anthropic_version" in members or b'"input_schema"' in tools
     return "messages" if is_messages or b'"cache_control"' in bytes(members["messages"]) else "chat"
+
+
+def is_interaction(members: Container[str]) -> bool:
+    """Return whether a request with an ``input`` is one of Interactions, which has members of its own."""
+    return any(name in members for name in ("system_instruction", "generation_config", "previous_interaction_id"))
 
 
 def _read_folder(folder: Path, model: str | None) -> Iterator[_Turn]:

@@ -10,6 +10,7 @@ import click
 import msgspec
 import trio
 
+from gateway.commands.cache_files import is_interaction
 from gateway.commands.check import load_or_explain
 from gateway.commands.explaining import with_client
 from gateway.commands.terminal import say
@@ -102,8 +103,8 @@ def _request_api(members: dict[str, object]) -> Api | None:
     """Return the API of a request with ``members``, ``None`` for a response."""
     if "contents" in members:
         return "gemini"
-    if "input" in members and "output" not in members:
-        return "responses"
+    if "input" in members and "output" not in members and "steps" not in members:
+        return "interactions" if is_interaction(members) else "responses"
     messages = members.get("messages")
     if not isinstance(messages, list):
         return None

@@ -1,4 +1,4 @@
-"""Conversations of five APIs, for tests of prompt caches: the same turns in each API's words."""
+"""Conversations of all APIs, for tests of prompt caches: the same turns in each API's words."""
 
 import json
 from typing import Any
@@ -17,6 +17,7 @@ TARGETS: dict[Api, tuple[str, str]] = {
     "chat": ("openai", "gpt-5.2"),
     "responses": ("openai", "gpt-5.6-sol"),
     "gemini": ("gemini", "gemini-3.1-pro-preview"),
+    "interactions": ("gemini", "gemini-3.1-pro-preview"),
 }
 """A provider and a model with a prompt cache for each API."""
 
@@ -45,7 +46,7 @@ def tool_of(api: Api, name: str, description: str = "", schema: dict[str, Any] |
             return {"name": name, "description": text, "input_schema": schema}
         case "chat":
             return {"type": "function", "function": {"name": name, "description": text, "parameters": schema}}
-        case "responses":
+        case "responses" | "interactions":
             return {"type": "function", "name": name, "description": text, "parameters": schema}
         case "converse":
             return {"toolSpec": {"name": name, "description": text, "inputSchema": {"json": schema}}}
@@ -62,6 +63,8 @@ def user_item(api: Api, text: str) -> dict[str, Any]:
             return {"role": "user", "content": [{"text": text}]}
         case "messages":
             return {"role": "user", "content": [{"type": "text", "text": text}]}
+        case "interactions":
+            return {"type": "user_input", "content": text}
         case _:
             return {"role": "user", "content": text}
 
@@ -102,6 +105,11 @@ def round_items(api: Api, number: int, text: str) -> list[dict[str, Any]]:
                  "arguments": json.dumps(arguments), "status": "completed"},
                 {"type": "function_call_output", "call_id": id, "output": text},
             ]  # fmt: skip
+        case "interactions":
+            return [
+                {"type": "function_call", "id": id, "name": "read_file", "arguments": arguments},
+                {"type": "function_result", "call_id": id, "name": "read_file", "result": text},
+            ]
         case _:
             return [
                 {"role": "model", "parts": [{"functionCall": {"name": "read_file", "args": arguments}}]},
@@ -111,6 +119,7 @@ def round_items(api: Api, number: int, text: str) -> list[dict[str, Any]]:
 
 HISTORY: dict[Api, str] = {
     "messages": "messages", "converse": "messages", "chat": "messages", "responses": "input", "gemini": "contents",
+    "interactions": "input",
 }  # fmt: skip
 """The member with the messages."""
 
@@ -132,6 +141,8 @@ def request_of(
             body = {"messages": [{"role": "system", "content": system}, *items], "tools": tools}
         case "responses":
             body = {"instructions": system, "input": items, "tools": tools}
+        case "interactions":
+            body = {"system_instruction": system, "input": items, "tools": tools}
         case _:
             body = {
                 "systemInstruction": {"parts": [{"text": system}]}, "contents": items,

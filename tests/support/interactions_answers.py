@@ -24,7 +24,7 @@ def wire_event(kind: str, **members: Any) -> bytes:
     return sse.event(kind, {**members, "event_type": kind})
 
 
-def created() -> bytes:
+def created_event() -> bytes:
     return wire_event("interaction.created", interaction={"id": "v1_a", "status": "in_progress", "model": "g"})
 
 
@@ -40,7 +40,7 @@ def stop(index: int) -> bytes:
     return wire_event("step.stop", index=index)
 
 
-def completed(status: str = "completed", **members: Any) -> bytes:
+def completed_event(status: str = "completed", **members: Any) -> bytes:
     whole = {"id": "v1_a", "status": status, "model": "g", "usage": COUNTS, **members}
     return wire_event("interaction.completed", interaction=whole)
 
@@ -50,7 +50,7 @@ DONE = b"event: done\ndata: [DONE]\n\n"
 
 def stream(*events: bytes, status: str = "completed") -> list[bytes]:
     """Return the events of a whole stream around ``events``."""
-    return [created(), *events, completed(status), DONE]
+    return [created_event(), *events, completed_event(status), DONE]
 
 
 def read_stream_events(events: Sequence[bytes], limit: int = 2**20) -> list[Event]:
@@ -66,7 +66,7 @@ def interaction(*steps: Any, status: str = "completed", **members: Any) -> bytes
     return json.dumps({**whole, "steps": list(steps), **members}).encode()
 
 
-def said(text: str, *notes: Any) -> dict[str, Any]:
+def text_step(text: str, *notes: Any) -> dict[str, Any]:
     content = {"type": "text", "text": text, **({"annotations": list(notes)} if notes else {})}
     return {"type": "model_output", "content": [content]}
 

@@ -33,5 +33,9 @@ KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
         # Converse
         "toolUse": "tool_use", "toolResult": "tool_result", "video": "media", "audio": "media",
         "reasoningContent": "reasoning", "searchResult": "text",
+        # Interactions
+        "user_input": "text", "thought": "reasoning", "function_result": "tool_result",
+        "google_search_call": "tool_use", "google_search_result": "tool_result", "code_execution_call": "tool_use",
+        "code_execution_result": "tool_result", "url_context_call": "tool_use", "url_context_result": "tool_result",
     }
 )  # fmt: skip

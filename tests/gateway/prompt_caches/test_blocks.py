@@ -18,6 +18,7 @@ _PATHS = {
     "chat": ("tools[3]", "messages[0]", "messages[3]"),
     "responses": ("tools[3]", "instructions", "input[2]"),
     "gemini": ("tools[0].functionDeclarations[3]", "systemInstruction.parts[0]", "contents[2].parts[0]"),
+    "interactions": ("tools[3]", "system_instruction", "input[2]"),
 }
 
 

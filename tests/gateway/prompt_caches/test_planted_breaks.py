@@ -62,7 +62,10 @@ def test_a_clock_in_the_system_text(api: str, text: str, other: str, kind: str):
         api, request_of(api, 30, system=SYSTEM[:1000] + text + SYSTEM),
         request_of(api, 31, system=SYSTEM[:1000] + other + SYSTEM),
     )  # fmt: skip
-    path = {"chat": "messages[0]", "responses": "instructions", "gemini": "systemInstruction.parts[0]"}
+    path = {
+        "chat": "messages[0]", "responses": "instructions", "gemini": "systemInstruction.parts[0]",
+        "interactions": "system_instruction",
+    }  # fmt: skip
     assert turns.causes == ["system"]
     assert turns.at is not None
     assert turns.at.startswith(f"{path.get(api, 'system[0]')}:960-10")
@@ -71,13 +74,16 @@ def test_a_clock_in_the_system_text(api: str, text: str, other: str, kind: str):
     assert "cause=system" in turns.prediction.header
 
 
+GOOGLES = ("gemini", "interactions")
+
 _TOOLS_PATH = {
     "messages": "tools[{}]", "chat": "tools[{}]", "responses": "tools[{}]", "converse": "toolConfig.tools[{}]",
-    "gemini": "tools[0].functionDeclarations[{}]",
+    "gemini": "tools[0].functionDeclarations[{}]", "interactions": "tools[{}]",
 }  # fmt: skip
 _TOOL_WORDS = {
     "messages": (".description", ".input_schema"), "chat": (".function.description", ".function.parameters"),
     "responses": (".description", ".parameters"), "gemini": (".description", ".parameters"),
+    "interactions": (".description", ".parameters"),
     "converse": (".toolSpec.description", ".toolSpec.inputSchema"),
 }  # fmt: skip
 
@@ -408,8 +414,8 @@ def test_a_lost_lifetime(api: str):
 @pytest.mark.parametrize("api", APIS)
 def test_a_prefix_below_the_minimum(api: str):
     turns = CacheTurns(api)
-    first = turns.send(request_of(api, 8 if api == "gemini" else 0, system=SYSTEM[:900]))
-    turns.send(request_of(api, 9 if api == "gemini" else 1, system=SYSTEM[:900]), 0)
+    first = turns.send(request_of(api, 8 if api in GOOGLES else 0, system=SYSTEM[:900]))
+    turns.send(request_of(api, 9 if api in GOOGLES else 1, system=SYSTEM[:900]), 0)
     assert first.tokens < (row_of(api).minimum or 0)
     assert turns.causes == (["small"] if turns.verdict.missed >= 2000 else [])
     assert turns.verdict.missed == first.tokens

@@ -23,7 +23,7 @@ from providers.neutral.request import (
 )
 from streams.errors import GatewayError
 from tests.support.cases import case
-from tests.support.interactions_answers import GOOGLE, call_step, result_step, said, thought_step
+from tests.support.interactions_answers import GOOGLE, call_step, result_step, text_step, thought_step
 
 TEXT = {"type": "text", "text": "hi"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -52,7 +52,7 @@ def test_all_forms_of_an_input_mean_the_same(form):
 def test_a_history_of_steps_becomes_messages():
     history = [
         {"type": "user_input", "content": "weather?"}, thought_step(), call_step("a"), call_step("b"),
-        result_step("a"), result_step("b", {"deg": 3}), said("warm"), TEXT,
+        result_step("a"), result_step("b", {"deg": 3}), text_step("warm"), TEXT,
     ]  # fmt: skip
     user, model, results, answer, more = read(history).messages
     assert [one.role for one in (user, model, results, answer, more)] == [

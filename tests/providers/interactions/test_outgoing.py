@@ -18,7 +18,7 @@ from tests.support.interactions_answers import (
     call_step,
     encode_request,
     result_step,
-    said,
+    text_step,
     thought_step,
     written_body,
 )
@@ -47,7 +47,7 @@ def test_a_conversation_of_a_chat_client_becomes_steps():
     assert found == {
         "model": "g",
         "input": [
-            {"type": "user_input", "content": [{"type": "text", "text": "hi"}]}, said("so"), call_step(a=1),
+            {"type": "user_input", "content": [{"type": "text", "text": "hi"}]}, text_step("so"), call_step(a=1),
             result_step(name="f"),
         ],
         "system_instruction": "be kind",
@@ -77,7 +77,7 @@ def test_own_steps_come_back_unchanged_and_in_order():
         {"type": "user_input", "content": [{"type": "text", "text": "hi"}]}, thought_step(),
         {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}, "signature": "c2ln"},
         {"type": "google_search_result", "call_id": "s", "result": [{"title": "t"}], "signature": "c2ln"},
-        call_step(a=1), result_step(result={"deg": 3}, name="f"), said("warm"),
+        call_step(a=1), result_step(result={"deg": 3}, name="f"), text_step("warm"),
     ]  # fmt: skip
     request = INTERACTIONS.read_request({"model": "m", "input": steps})
     assert written_body(request, signed_calls=True)["input"] == steps
@@ -89,7 +89,7 @@ def test_sealed_steps_return_to_the_provider_that_made_them():
     turn = {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}
     body = {"model": "m", "max_tokens": 9, "messages": [HI, turn, HI]}
     found = encode_request(CODECS["messages"].read_request(body))
-    assert body_of(found)["input"][1:3] == [thought_step(), said("a")]
+    assert body_of(found)["input"][1:3] == [thought_step(), text_step("a")]
     assert found.dropped == ()
 
 

@@ -22,16 +22,16 @@ from tests.support.interactions_answers import (
     GOOGLE,
     begin,
     call_step,
-    completed,
-    created,
+    completed_event,
+    created_event,
     interaction,
     piece,
     read_stream_events,
     result_step,
-    said,
     shown_reply,
     stop,
     stream,
+    text_step,
     thought_step,
     wire_event,
 )
@@ -46,7 +46,7 @@ FULL = stream(
     piece(2, type="arguments_delta", arguments='{"a"'), piece(2, type="arguments_delta", arguments=":1}"), stop(2),
     status="requires_action",
 )  # fmt: skip
-WHOLE = interaction(thought_step(), said("Hello"), call_step(a=1), status="requires_action")
+WHOLE = interaction(thought_step(), text_step("Hello"), call_step(a=1), status="requires_action")
 
 
 def answer(*events: bytes) -> Answer:
@@ -76,7 +76,7 @@ def test_usage_follows_googles_counts():
 def test_a_broken_stream_reports_the_usage_of_its_events():
     """N18: ``metadata.total_usage`` is the fallback."""
     event = wire_event("step.delta", index=0, delta={"type": "text", "text": "a"}, metadata={"total_usage": COUNTS})
-    *_, usage, error = read_stream_events([created(), begin(0), event])
+    *_, usage, error = read_stream_events([created_event(), begin(0), event])
     assert isinstance(usage, Usage)
     assert (usage.prompt, usage.output) == (53, 80)
     assert isinstance(error, ErrorInfo)
@@ -85,13 +85,15 @@ def test_a_broken_stream_reports_the_usage_of_its_events():
 def test_paid_searches_are_billed_as_web_searches():
     """N19."""
     counted = {**COUNTS, "grounding_tool_count": [{"type": "google_search", "count": 2}]}
-    usage = fold(INTERACTIONS.read_answer(interaction(said("a"), usage=counted))).usage
+    usage = fold(INTERACTIONS.read_answer(interaction(text_step("a"), usage=counted))).usage
     assert usage is not None
     assert usage.calls == (("web_search", 2),)
 
 
 def test_tokens_of_googles_tools_are_input():
-    usage = fold(INTERACTIONS.read_answer(interaction(said("a"), usage={**COUNTS, "total_tool_use_tokens": 7}))).usage
+    usage = fold(
+        INTERACTIONS.read_answer(interaction(text_step("a"), usage={**COUNTS, "total_tool_use_tokens": 7}))
+    ).usage
     assert usage is not None
     assert usage.prompt == 60
 
@@ -165,19 +167,19 @@ def test_only_a_final_status_is_a_good_end():
 def test_an_unfinished_answer_ends_by_length(status):
     """N12: the provider's own word stays."""
     assert answer(*stream(begin(0), piece(0, text="a"), stop(0), status=status)).end == AnswerEnd("length", status)
-    whole = interaction(said("a"), status=status)
+    whole = interaction(text_step("a"), status=status)
     assert fold(INTERACTIONS.read_answer(whole)).end == AnswerEnd("length", status)
 
 
 def test_a_continuation_token_means_that_the_answer_is_unfinished():
-    assert answer(created(), completed(continuation_token="t")).end.reason == "length"
+    assert answer(created_event(), completed_event(continuation_token="t")).end.reason == "length"
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_failure_is_an_error(status):
     errors = [{"code": "resource_exhausted", "message": "quota"}] if status == "failed" else []
     for events in (
-        read_stream_events([created(), completed(status, errors=errors)]),
+        read_stream_events([created_event(), completed_event(status, errors=errors)]),
         INTERACTIONS.read_answer(interaction(status=status, errors=errors)),
     ):
         error = events[-1]
@@ -188,7 +190,7 @@ def test_a_failure_is_an_error(status):
 
 def test_an_error_event_ends_the_stream():
     event = wire_event("error", error={"code": "too_many_requests", "message": "slow down"})
-    error = read_stream_events([created(), event, piece(0, text="more")])[-1]
+    error = read_stream_events([created_event(), event, piece(0, text="more")])[-1]
     assert isinstance(error, ErrorInfo)
     assert (error.kind, error.message) == ("rate_limited", "slow down")
 
@@ -211,7 +213,7 @@ def test_citations_are_converted_between_bytes_and_characters():
     assert CITED.encode()[8:15].decode() == CITED[6:9] == "😀 и"
     noted = piece(0, type="text_annotation_delta", annotations=[NOTE])
     streamed = stream(begin(0), piece(0, text=CITED), noted, stop(0))
-    for events in (read_stream_events(streamed), INTERACTIONS.read_answer(interaction(said(CITED, NOTE)))):
+    for events in (read_stream_events(streamed), INTERACTIONS.read_answer(interaction(text_step(CITED, NOTE)))):
         (citation,) = (event for event in events if isinstance(event, Citation))
         assert (citation.item["start_index"], citation.item["end_index"]) == (6, 9)
         again = json.loads(INTERACTIONS.write_answer(fold(events), shown_reply()))
@@ -228,7 +230,7 @@ def test_steps_of_googles_tools_are_native_and_come_back():
     ))  # fmt: skip
     (native,) = (event for event in events if isinstance(event, NativeItem))
     assert native.item == SEARCH
-    assert json.loads(INTERACTIONS.write_answer(fold(events), shown_reply()))["steps"] == [SEARCH, said("a")]
+    assert json.loads(INTERACTIONS.write_answer(fold(events), shown_reply()))["steps"] == [SEARCH, text_step("a")]
 
 
 def test_images_of_an_answer_are_native():
@@ -265,5 +267,5 @@ def test_a_stream_is_the_same_however_it_is_split(sizes):
 
 
 def test_a_whole_answer_with_a_result_of_its_own_call_ends_well():
-    found = fold(INTERACTIONS.read_answer(interaction(call_step(), result_step(), said("a"))))
+    found = fold(INTERACTIONS.read_answer(interaction(call_step(), result_step(), text_step("a"))))
     assert found.end.reason == "stop"
