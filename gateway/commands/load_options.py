@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import click
 
-APIS: Final = ("chat", "messages", "responses", "gemini", "converse")  # providers/apis.py has them too: slow to import
+# providers/apis.py has them too, but is slow to import
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 ENDPOINTS: Final = ("embeddings", "rerank", "completions", "moderations", "images", "speech", "transcriptions")
 NAMES: Final = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 

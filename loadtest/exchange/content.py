@@ -40,6 +40,9 @@ _RESPONSES_USAGE: Final[UsageNames] = (
 _GEMINI_USAGE: Final[UsageNames] = (
     "promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount",
 )  # fmt: skip
+_INTERACTIONS_USAGE: Final[UsageNames] = (
+    "total_input_tokens", "total_output_tokens", "total_thought_tokens", "total_cached_tokens",
+)  # fmt: skip
 _CONVERSE_USAGE: Final[UsageNames] = ("inputTokens", "outputTokens", "reasoningTokens", "cacheReadInputTokens")
 
 
@@ -232,6 +235,27 @@ def _read_converse(value: dict[str, Any]) -> EventContent:
     return EventContent(bool(said), reasons, tokens, _text_or_empty(value.get("stopReason")), last="metrics" in value)
 
 
+def _read_interactions(value: dict[str, Any]) -> EventContent:
+    kind = _text_or_empty(value.get("event_type"))
+    if kind == "error" or value.get("error"):
+        return _error_content(value.get("error"))
+    if kind == "step.delta":
+        delta = value.get("delta")
+        content = _has_any(delta, ("text", "content", "arguments", "data"))
+        return EventContent(content, content and _member(delta, "type") == "thought_summary")
+    if kind == "step.start":
+        step = value.get("step")
+        started = _has_any(step, ("content", "summary")) or _text_or_empty(_member(step, "type")).endswith("_call")
+        return EventContent(started, started and _member(step, "type") == "thought")
+    interaction = value.get("interaction") if kind else value
+    tokens = _usage_tokens(_member(interaction, "usage"), _INTERACTIONS_USAGE)
+    if tokens is not None and tokens.output is not None:  # thoughts are counted separately
+        tokens = attrs.evolve(tokens, output=tokens.output + (tokens.reasoning or 0))
+    last = kind == "interaction.completed"
+    status = _text_or_empty(_member(interaction, "status")) if last or not kind else ""
+    return EventContent(not kind and bool(value.get("steps")), tokens=tokens, finish=status, last=last)
+
+
 def _read_completion(value: dict[str, Any]) -> EventContent:
     """Read a completion like a Chat answer with its text elsewhere."""
     choices = _objects_in(value.get("choices"))
@@ -265,6 +289,7 @@ _READERS: Mapping[LoadApi, Callable[[dict[str, Any]], EventContent]] = {
     "responses": _read_responses,
     "gemini": _read_gemini,
     "converse": _read_converse,
+    "interactions": _read_interactions,
     "completions": _read_completion,
 }
 

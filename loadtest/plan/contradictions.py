@@ -8,7 +8,7 @@ from configfile import document
 from loadtest.figures.conditions import parse_condition, parse_until
 from loadtest.plan.comparison import UnknownPart, part_of
 from loadtest.plan.kinds import HTTP_1
-from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, can_stream
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, PREVIOUS, SEVERAL_TEXTS, can_stream
 from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
 from loadtest.plan.objectives import parse_objectives
 from loadtest.plan.raw_scenario import RawRateStep, RawScenario
@@ -200,10 +200,10 @@ def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str
         found["think"] = "think needs concurrency or turns", told
     if request.follow_up.lengths is not None and not several:
         found["follow_up"] = "follow_up needs turns", "only conversations have a second turn: set turns"
-    if request.history == "server" and request.api != "responses":
+    if request.history == "server" and request.api not in PREVIOUS:
         found["history"] = (
             f"history: server does not work with {request.api}",
-            "only the responses API stores earlier turns",
+            f"only {' and '.join(PREVIOUS)} store earlier turns",
         )
     return found
 

@@ -11,7 +11,7 @@ from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from providers.neutral.wire_api import WireApi
 
 LoadApi: TypeAlias = Literal[
-    "chat", "messages", "responses", "gemini", "converse",
+    "chat", "messages", "responses", "gemini", "converse", "interactions",
     "embeddings", "rerank", "completions", "moderations", "images", "speech", "transcriptions",
 ]  # fmt: skip
 """The APIs and endpoints that the load tester supports."""
@@ -41,6 +41,11 @@ LOAD_ENDPOINTS: Final[Mapping[str, LoadEndpoint]] = MappingProxyType({
     "transcriptions": LoadEndpoint("transcriptions"),
 })  # fmt: skip
 
+
+PREVIOUS: Final[Mapping[str, str]] = {
+    "responses": "previous_response_id", "interactions": "previous_interaction_id",
+}  # fmt: skip
+"""The member with the id of the earlier turn, for each API whose servers keep turns."""
 
 SEVERAL_TEXTS: Final[tuple[LoadApi, ...]] = ("embeddings", "rerank", "moderations")
 """Endpoints that accept several texts in one request."""

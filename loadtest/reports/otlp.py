@@ -44,6 +44,7 @@ _OPERATIONS: Final[Mapping[LoadApi, tuple[str, str]]] = {
     "responses": ("chat", "openai"),
     "gemini": ("generate_content", "gcp.gemini"),
     "converse": ("chat", "aws.bedrock"),
+    "interactions": ("generate_content", "gcp.gemini"),
 }
 """The operation name and the provider name, which identifies the API's format and not the server."""
 

@@ -170,7 +170,7 @@ def _write_body(asked: Request, request: LoadRequest, limit: int) -> Body:
     body: Body = msgspec.json.decode(written.body)
     if CODECS[request.api].wire.stream_member:
         body["stream"] = request.stream
-    return body | ({"store": False} if request.api == "responses" else {})
+    return body | ({"store": False} if CODECS[request.api].wire.stores_unasked else {})
 
 
 _WRITERS: Mapping[str, Callable[[LoadRequest, str, int], Body]] = {

@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from loadtest.plan.lengths import as_lengths
+from loadtest.plan.load_endpoints import PREVIOUS
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.traces import LoadTrace, TraceRow
 from loadtest.requests.bodies import Bodies
@@ -91,21 +92,23 @@ def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken:
 
 
 def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
-    """Return the body of the next turn for a Responses server that keeps the earlier ones: it refers to the answer
-    by its id. Raises ``CannotContinue``."""
+    """Return the body of the next turn for a server that keeps the earlier ones: it refers to the answer by its id.
+
+    Raises ``CannotContinue``.
+    """
     if not answered.answer.start.id:
         raise CannotContinue("the answer has no id for the next turn")
-    new = _write_messages("responses", (Message("user", tuple(said)),)) if said else []
+    new = _write_messages(answered.api, (Message("user", tuple(said)),)) if said else []
     return msgspec.json.encode({
         **_body_members(before),
-        "previous_response_id": answered.answer.start.id,
+        PREVIOUS[answered.api]: answered.answer.start.id,
         "store": True,
         "input": [*new, *map(msgspec.Raw, spoken)],
     })  # fmt: skip
 
 
 def stored_body(body: bytes) -> bytes:
-    """Return the body of a first turn that a Responses server must store.
+    """Return the body of a first turn that a server must store.
 
     Raises ``CannotContinue`` if it is not an object.
     """
@@ -129,6 +132,7 @@ _LIMITS: Final[Mapping[Api, tuple[tuple[str, str], ...]]] = {
     "responses": (("max_output_tokens", ""),),
     "gemini": (("generationConfig", "maxOutputTokens"),),
     "converse": (("inferenceConfig", "maxTokens"),),
+    "interactions": (("generation_config", "max_output_tokens"),),
 }
 
 
@@ -422,6 +426,7 @@ _ANSWERS: Final = frozenset(("assistant", "model"))  # roles of a message
 _RESULTS: Final = frozenset(("tool", "function"))
 # Their type, or their only member.
 _RESULT_BLOCKS: Final = frozenset(("tool_result", "toolResult", "functionResponse"))
+_USER_TYPES: Final = frozenset(("message", "user_input", "text", "image", "audio", "document", "video"))
 
 
 def _user_part(message: bytes) -> bytes | None:
@@ -430,9 +435,9 @@ def _user_part(message: bytes) -> bytes | None:
     if not isinstance(value, dict):
         raise ValueError
     role, kind = value.get("role"), str(value.get("type", "message"))
-    if role in _RESULTS or kind.endswith("_output"):
+    if role in _RESULTS or kind == "function_result" or (kind.endswith("_output") and kind != "model_output"):
         return b""
-    if role in _ANSWERS or kind != "message":  # Responses: a call, or reasoning
+    if role in _ANSWERS or kind not in _USER_TYPES:  # a call, or reasoning
         return None
     for member in ("content", "parts"):
         if isinstance(parts := value.get(member), list) and any(map(_is_tool_result, parts)):

@@ -179,8 +179,10 @@ _LIMITS: Final[Mapping[LoadApi, tuple[str, ...]]] = {
     "messages": ("max_tokens",),
     "responses": ("max_output_tokens",),
     "gemini": ("generationConfig.maxOutputTokens",),
+    "interactions": ("generation_config.max_output_tokens",),
     "converse": ("inferenceConfig.maxTokens",),
 }
+_INTERACTIONS: Final = frozenset(("generation_config", "system_instruction", "previous_interaction_id"))
 _BLOCKS: Final = re.compile(rb'"type"\s*:\s*"(?:tool_use|tool_result|thinking|document)"|"input_schema"\s*:')
 _PARTS: Final = re.compile(rb'"role"\s*:\s*"(?:tool|system|developer)"|"type"\s*:\s*"(?:function|image_url)"')
 _UNTYPED: Final = re.compile(rb'"content"\s*:\s*\[\s*\{\s*"(?:text|toolUse|toolResult|image|document)"\s*:')
@@ -203,7 +205,9 @@ def _possible_apis(line: bytes, members: Members) -> tuple[LoadApi, ...]:
     if "contents" in members:
         return ("gemini",)
     if "messages" not in members:
-        return ("responses",) if "input" in members else ()
+        if members.keys() & _INTERACTIONS:
+            return ("interactions",)
+        return ("responses", "interactions") if "input" in members else ()
     if members.keys() & {"inferenceConfig", "toolConfig"} or _UNTYPED.search(line):
         return ("converse",)
     if "system" in members or _BLOCKS.search(line):

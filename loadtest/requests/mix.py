@@ -92,6 +92,7 @@ ACCOUNTS: Final[Mapping[str, frozenset[str]]] = {
     "messages": frozenset(("metadata",)),
     "responses": frozenset(("user", "safety_identifier")),
     "gemini": frozenset(("labels",)),
+    "interactions": frozenset(("labels",)),
     "converse": frozenset(("requestMetadata",)),
 }
 """Members of a body that identify a user."""

@@ -229,6 +229,16 @@ SPLIT = {
         ],
         1,
     ),
+    "interactions": (
+        [
+            {"type": "user_input", "content": [{"type": "text", "text": "a"}]},
+            {"type": "function_call", "id": "x", "name": "f", "arguments": {}},
+            {"type": "function_result", "call_id": "x", "name": "f", "result": "21"},
+            {"type": "model_output", "content": [{"type": "text", "text": "x"}]},
+            {"type": "user_input", "content": [{"type": "text", "text": "b"}]},
+        ],
+        1,
+    ),
 }
 
 

@@ -118,6 +118,7 @@ def test_a_timeline_is_read_as_it_was_written():
         ("responses", {"type": "response.output_item.added", "item": {"type": "function_call", "name": "f"}}),
         ("gemini", {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}),
         ("converse", {"start": {"toolUse": {"name": "f"}}}),
+        ("interactions", {"event_type": "step.start", "index": 0, "step": {"type": "function_call", "name": "f"}}),
     ],
 )
 def test_the_name_of_a_tool_shows_generation_in_every_api(api, event):

@@ -72,7 +72,7 @@ def test_results_of_tools_go_by_a_rule():
         ({"turns": 2, "think": ["5s", "1s"]}, "give the shorter time first"),
         ({"think": 2}, "think needs concurrency or turns"),
         ({"follow_up": 20}, "follow_up needs turns"),
-        ({"turns": 2, "history": "server"}, "only the responses API stores earlier turns"),
+        ({"turns": 2, "history": "server"}, "only responses and interactions store earlier turns"),
         ({"turns": 2, "think": "-1"}, "'-1'; expected a duration"),
         ({"tool_results": {}}, "set a text"),
         ({"tool_results": 1.5}, "set a text"),
