@@ -8,7 +8,7 @@ import attrs
 
 from gateway.prompt_caches.differences import Difference, changed_members, first_difference
 from gateway.prompt_caches.packed_blocks import KIND_NUMBERS
-from gateway.prompt_caches.positions import boundary_positions, lookup_positions
+from gateway.prompt_caches.positions import boundary_positions, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
 from gateway.prompt_caches.values import LEAST_SHARE, CauseName
@@ -47,7 +47,9 @@ class PromptComparison:
 
     @cached_property
     def could(self) -> int:
-        """The tokens that the cache could serve."""
+        """The tokens that the cache could serve; none if the provider has refused the client's marks before."""
+        if self.has_lost_marks and self.parent is not None and self._parent_has_lost_marks:
+            return 0
         if self.parent is None:
             return max((boundary.tokens for boundary in self.found), default=0)
         last = self.last_boundary
@@ -188,6 +190,20 @@ class PromptComparison:
     # Boundaries
 
     @cached_property
+    def has_lost_marks(self) -> bool:
+        """True if the gateway removed all of the client's marks, because the provider refuses them, or adds none."""
+        if _has_lost_marks(self.prompt, self.client_prompt, self.row):
+            return True
+        before = None if self.parent is None else self.parent.client_prompt
+        if self.parent is None or before is None or _is_marked(before) or not self.row.needs_marks:
+            return False
+        return bool(marks(self.parent.prompt, self.row)) and not marks(self.prompt, self.row)
+
+    @property
+    def _parent_has_lost_marks(self) -> bool:
+        return self.parent is not None and _has_lost_marks(self.parent.prompt, self.parent.client_prompt, self.row)
+
+    @cached_property
     def last_boundary(self) -> Boundary | None:
         if self.parent is None or not self.parent.boundaries:
             return None
@@ -240,3 +256,13 @@ class PromptComparison:
             return last.readable_from is None or self.situation.sent < last.readable_from
         parent = self.parent
         return parent is not None and (parent.head is None or self.situation.sent < parent.head)
+
+
+def _has_lost_marks(prompt: PromptDigest, client_prompt: PromptDigest | None, row: CachingRow) -> bool:
+    if client_prompt is None or not row.needs_marks:
+        return False
+    return _is_marked(client_prompt) and not marks(prompt, row)
+
+
+def _is_marked(prompt: PromptDigest) -> bool:
+    return bool(prompt.marks) or prompt.end_mark is not None

@@ -80,6 +80,15 @@ def explain_small(compared: PromptComparison) -> MissExplanation | None:
     )
 
 
+def explain_lost_marks(compared: PromptComparison) -> MissExplanation | None:
+    """Explain by marks that the gateway removed, because the provider refuses them, or no longer adds."""
+    if not compared.has_lost_marks or compared.parent is None:
+        return None
+    changed = set(compared.situation.edits) ^ set(compared.parent.edits)
+    names = [one for one in sorted(changed) if "cache" in one.lower()]
+    return MissExplanation("edited", " ".join(names) or "marks", compared.tolerance)
+
+
 def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
     """Explain by marks: none, none in reach, or one with a shorter lifetime than before."""
     if compared.row.needs_marks or compared.prompt.is_explicit:
@@ -134,7 +143,7 @@ CHANGES: Final[tuple[Rule, ...]] = (
 """Changes by the gateway, then by the client. The first one that explains the provider's number wins."""
 
 LOSSES: Final[tuple[Rule, ...]] = (
-    explain_small, explain_unmarked, explain_early, explain_expired, explain_busy, explain_provider,
+    explain_small, explain_lost_marks, explain_unmarked, explain_early, explain_expired, explain_busy, explain_provider,
 )  # fmt: skip
 """Reasons for reading less than is unchanged. The first one that explains the provider's number wins."""
 

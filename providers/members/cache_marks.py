@@ -127,7 +127,10 @@ def _mark_system(draft: Draft, form: MarkForm, lifetime: Lifetime) -> int:
 
 
 def _mark_messages(draft: Draft, form: MarkForm, lifetime: Lifetime) -> int:
-    """Mark the end of the user's last message, and of the one before the last answer if it is far away."""
+    """Mark the end of the user's last message, and of the one before the last answer if it is far away.
+
+    A mark turns a text into a list. So the user's other texts become lists too: the marked message has the same form in
+    the next turn, in which another one is marked. It is disputed whether providers treat both forms alike."""
     raw = draft.raw("messages")
     if raw is None:
         return 0
@@ -147,9 +150,23 @@ def _mark_messages(draft: Draft, form: MarkForm, lifetime: Lifetime) -> int:
                 changed[at] = {**message, "content": marked}
             break
         positions += _positions(blocks) if changed else 0
-    if changed:
-        draft.put_items("messages", changed)
-    return len(changed)
+    number = len(changed)
+    if number:
+        draft.put_items("messages", {**_texts_as_lists(messages, changed), **changed})
+    return number
+
+
+def _texts_as_lists(
+    messages: Sequence[msgspec.Raw], changed: Mapping[int, Mapping[str, Any]]
+) -> dict[int, Mapping[str, Any]]:
+    """Return the other messages of the user whose content is a text, with lists."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for at, raw in enumerate(messages):
+        message = _MEMBERS.decode(raw)
+        content = bytes(message["content"]) if at not in changed and bytes(message["role"]) == b'"user"' else b""
+        if content.startswith(b'"') and (blocks := _as_blocks(_ANY.decode(content))):
+            found[at] = {**message, "content": blocks}
+    return found
 
 
 def _positions(blocks: Sequence[_Block]) -> int:

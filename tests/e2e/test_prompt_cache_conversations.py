@@ -221,3 +221,75 @@ def test_a_mask_that_differs_in_each_turn_is_the_steps(mock, tmp_path: Path, api
         turns = [talk.send() for _ in range(4)]
     assert [turn.cause for turn in turns] == [None, *["edited"] * 3]
     assert all("step random-words" in turn.line["prompt_cache_at"] for turn in turns[1:]), turns[1].line
+
+
+REFUSED: Final = {"type": "invalid_request_error", "message": "system.0.cache_control: Extra inputs are not permitted"}
+
+
+def marked_turn(turn: int, *, is_marked: bool = True) -> dict[str, Any]:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    said: list[dict[str, Any]] = [
+        {"role": ("user", "assistant")[at % 2], "content": f"Part {at} of a conversation with refused marks."}
+        for at in range(2 * turn + 1)
+    ]
+    system = [{"type": "text", "text": long_text("refused marks"), **(mark if is_marked else {})}]
+    return {"model": "sonnet", "max_tokens": 9, "system": system, "messages": said}
+
+
+def answer_of(read: int, written: int, total: int) -> Raw:
+    usage = {
+        "input_tokens": total - read - written, "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written, "output_tokens": 1,
+    }  # fmt: skip
+    body = {
+        "id": f"msg_{next(NUMBERS)}", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",
+        "content": [{"type": "text", "text": "Yes."}], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage,
+    }  # fmt: skip
+    return Raw(200, JSON, (json.dumps(body).encode(),))
+
+
+def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream):
+    """C58: the gateway removes them and sends the request again, also in later turns."""
+    entry = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet")
+    with gateway_thread(config([entry])) as gateway:
+
+        def send(turn: int, *answers: Raw) -> dict[str, Any]:
+            upstream.script(*answers)
+            reply = gateway.request("POST", PATHS["messages"], marked_turn(turn))
+            assert reply.status == 200, reply.body
+            return dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
+
+        assert "prompt_cache_cause" not in send(0, answer_of(0, 6000, 6010))
+        assert send(1, answer_of(6000, 0, 6030))["prompt_cache_missed"] == 0
+        refusal = Raw(400, JSON, (json.dumps({"type": "error", "error": REFUSED}).encode(),))
+        line = send(2, refusal, answer_of(0, 0, 6050))
+        assert (line["attempts"], line["prompt_cache_cause"]) == (2, "edited")
+        assert line["prompt_cache_at"] == "system[].cache_control"
+        for turn in (3, 4):
+            line = send(turn, answer_of(0, 0, 6050 + 20 * turn))
+            assert b"cache_control" not in upstream.seen[-1].body
+            assert "prompt_cache_cause" not in line
+            assert "prompt_cache_usd" not in line
+
+
+def test_marks_of_the_gateway_that_a_provider_refuses_are_its_edit(upstream):
+    marks = {"prompt_cache": {"marks": "5m"}}
+    entry = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **marks)
+    with gateway_thread(config([entry])) as gateway:
+
+        def send(turn: int, *answers: Raw) -> dict[str, Any]:
+            upstream.script(*answers)
+            reply = gateway.request("POST", PATHS["messages"], marked_turn(turn, is_marked=False))
+            assert reply.status == 200, reply.body
+            return dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
+
+        send(1, answer_of(0, 6000, 6010))
+        assert send(2, answer_of(6000, 20, 6030))["adapted"] == "cache_control+1"
+        error = {**REFUSED, "message": "cache_control: Extra inputs are not permitted"}
+        refusal = Raw(400, JSON, (json.dumps({"type": "error", "error": error}).encode(),))
+        line = send(3, refusal, answer_of(0, 0, 6050))
+        assert (line["attempts"], line["prompt_cache_cause"], line["prompt_cache_at"]) == (
+            2,
+            "edited",
+            "cache_control+1",
+        )

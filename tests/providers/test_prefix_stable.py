@@ -179,6 +179,20 @@ def test_a_format_follows_the_conversation():
     assert tried >= 10
 
 
+@pytest.mark.parametrize("provider", ["messages", "converse", "gemini"])
+def test_instructions_alone_are_a_message_in_the_first_turn_only(provider: str):
+    """A documented exception (docs/translation.md): from the second turn on, each turn begins with the one before."""
+    history: list[dict[str, Any]] = [{"role": "system", "content": "Be brief, please."}]
+    bodies = []
+    for turn in range(4):
+        request = CODECS["chat"].read_request({"model": "m", "messages": history})
+        bodies.append(CODECS[provider].write_request(request, Recipient("m", ISSUER, Quirks(), Quirks())).body)
+        history += [{"role": "assistant", "content": "Hi."}, {"role": "user", "content": f"More {turn}"}]
+    check_prefixes(provider, bodies[1:])
+    starts = [sent_blocks(provider, body)[0].partition(b" ")[0] for body in bodies]
+    assert starts[0] != starts[1] == starts[2] == starts[3]
+
+
 def test_reasoning_returns_unchanged_to_its_issuer_after_an_answer_of_another_one():
     turns = [
         (Said(), Answered(thinks=True, arguments=('{"a": 1}',))),
