@@ -297,7 +297,7 @@ class LoadCommand(click.Command):
     ],
 )
 def load(targets: tuple[str, ...], **options: Any) -> None:
-    """Load-test a server that speaks one of the five APIs, and measure its streams.
+    """Load-test a server that speaks one of the six APIs, and measure its streams.
 
     URL is the server's URL, with or without the path of the API. Several servers run one after the other, and the
     report compares them. SCENARIO is a YAML file for more complex loads. Every response is checked against the

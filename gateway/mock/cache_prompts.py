@@ -223,10 +223,31 @@ def _read_gemini(body: Mapping[str, Any]) -> Iterator[MockBlock]:
         yield from _message(content, _parts(content.get("parts")), _kind_in_gemini, is_end, names=("parts",))
 
 
+def _kind_in_interactions(part: Any) -> BlockKind:
+    type = str(part.get("type")) if isinstance(part, dict) else ""
+    if type.endswith("_call"):
+        return "call"
+    return "result" if type.endswith("_result") else "reasoning" if type == "thought" else "other"
+
+
+def _read_interactions(body: Mapping[str, Any]) -> Iterator[MockBlock]:
+    yield from _tools(body.get("tools"))
+    if isinstance(system := body.get("system_instruction"), str):
+        yield _block("system", "system", {"text": system}, role="system")
+    input = body.get("input")
+    for step in _objects([{"type": "text", "text": input}] if isinstance(input, str) else input):
+        role = "user" if step.get("type") in ("user_input", "function_result", "text", "image", "document") else "model"
+        parts = _parts(step.get("content")) if "content" in step else [step]
+        for at, part in enumerate(parts):
+            is_end = role == "user" and at == len(parts) - 1
+            yield _block("messages", {"role": role}, part, role=role, kind=_kind_in_interactions(part), is_end=is_end)
+
+
 _READERS: Final[Mapping[Api, Callable[[Mapping[str, Any]], Iterator[MockBlock]]]] = {
     "chat": _read_chat,
     "messages": _read_messages,
     "responses": _read_responses,
     "gemini": _read_gemini,
     "converse": _read_converse,
+    "interactions": _read_interactions,
 }

@@ -249,7 +249,7 @@ def edit_usage(data: bytes, edit: Callable[[dict[str, Any]], dict[str, Any] | No
     if begin < 0 or not text.endswith(b"}"):
         return data
     value: dict[str, Any] = msgspec.json.decode(text[begin:])
-    for place in (value, value.get("message"), value.get("response")):
+    for place in (value, *map(value.get, ("message", "response", "interaction"))):
         for name in _USAGE:
             if isinstance(place, dict) and isinstance(usage := place.pop(name, None), dict):
                 place |= {} if (edited := edit(usage)) is None else {name: edited}

@@ -114,6 +114,8 @@ def _native_thinking(api: Api) -> object:
             return {"type": "reasoning", "id": new_id("rs_"), "summary": summary, "encrypted_content": "bW9jaw=="}
         case "gemini":
             return {"part": "thought", "signature": "bW9jay1zaWduYXR1cmU="}
+        case "interactions":
+            return {"type": "thought", "signature": "bW9jay1zaWduYXR1cmU="}
         case "converse":
             return {"reasoningText": {"text": words.THINKING, "signature": "bW9jaw=="}}
         case _:
