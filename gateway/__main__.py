@@ -376,14 +376,14 @@ def connect(
     sys.exit(command.undo(client) if undo else command.run(client, chosen))
 
 
-@main.command(short_help="Run a stand-in provider that speaks all five APIs.")
+@main.command(short_help="Run a stand-in provider that speaks all six APIs.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Listen on ADDRESS.")
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=PACE, metavar="SECONDS",
               help=f"Pause between two words of a stream; default: {PACE}.")  # fmt: skip
 @click.option("--faults", is_flag=True, help="List the models that simulate failures, and exit.")
 def mock(host: str, port: int, pace: float, faults: bool) -> None:
-    """Run a stand-in provider that speaks all five APIs.
+    """Run a stand-in provider that speaks all six APIs.
 
     It accepts every model name and needs no key. To use it in a config, set base_url: http://127.0.0.1:51001/v1.
     Any path before /v1 works too, such as http://127.0.0.1:51001/second/v1: it makes several providers of one stand-in.

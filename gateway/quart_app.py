@@ -15,6 +15,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
+from gateway.endpoints.interactions import add_interactions
 from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.models import add_model_info, add_models
 from gateway.endpoints.provider_kept import ProviderLookup
@@ -31,6 +32,7 @@ from gateway.serving.fast_route import OpenRoute
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_requests import QuartRequest
 from gateway.serving.quart_views import MatchedRule, add_view, has_route
+from providers.interactions import INTERACTIONS
 
 
 def quart_app(config: Config, service: Service) -> QuartTrio:
@@ -54,6 +56,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
     query_providers = ProviderLookup(service, STORED_RESPONSES.api)
     add_stored(app, service, query_providers)
     add_conversations(app, service, query_providers)
+    add_interactions(app, service, ProviderLookup(service, INTERACTIONS.api))
     if config.websocket:
         add_websocket(app, service, partial(_connection_state, service))
         add_realtime(app, service)

@@ -187,7 +187,7 @@ def _start_time(meta: "_Meta") -> float | None:
         return None
 
 
-_SERVER_STATE_MEMBERS: Final = ("previous_response_id", "conversation")
+_SERVER_STATE_MEMBERS: Final = ("previous_response_id", "previous_interaction_id", "conversation")
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")

@@ -6,7 +6,7 @@ deflated at the fastest level (zlib, RFC 1950, whose checksum reveals damage).
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from streams import sse
 
@@ -56,6 +56,15 @@ class Resumption:
         self._is_start = is_start
         self._excluding = excluding
         self.has_started = is_start is None
+
+    @property
+    def must_start(self) -> bool:
+        """Whether the event before the rest must exist."""
+        return self._excluding
+
+    def can_start(self, events: Iterable[bytes]) -> bool:
+        """Return whether one of ``events`` is the one that must precede the rest. Without such an event: true."""
+        return not self._excluding or self._is_start is None or any(map(self._is_start, events))
 
     def feed(self, events: bytes) -> bytes:
         """Return the remaining ones of the whole ``events``, byte for byte."""

@@ -87,7 +87,8 @@ ARROWS: Final = {
     "gateway.allowances": """
         config counters http kept_ledger ledger providers.apis providers.catalog request routing shared stores""",
     "gateway.conversations": """
-        http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
+        http ledger providers.interactions providers.messages providers.neutral providers.responses request routing
+        stores streaming""",
     "gateway.telemetry": """
         config http ledger logs prompt_caches providers.apis providers.neutral providers.recordings request streaming
         upstream""",
@@ -103,7 +104,8 @@ ARROWS: Final = {
         request_members routing secret_stores serving shared steps stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange followed_keys http kept_ledger ledger logs model_lists
-        people providers.apis providers.endpoints providers.neutral providers.responses request routing serving stores
+        people providers.apis providers.endpoints providers.interactions providers.neutral providers.responses request
+        routing serving stores
         telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange followed_keys health
@@ -118,7 +120,8 @@ ARROWS: Final = {
         providers.catalog providers.endpoints providers.neutral realtime request request_members routing serving steps
         stores streaming upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
-    "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
+    "gateway.quart_app": """
+        access config conversations endpoints exchange http providers.interactions realtime relay serving stores""",
     "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange http lifespan open_service secret_stores serving shared steps",

@@ -18,7 +18,12 @@ from streams.events import Api, ErrorInfo, Event, Reason
 from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock
 from streams.framing import Framing, FramingError
 
-_REFERRING: Final = frozenset(("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"))
+_REFERRING: Final = frozenset(
+    (
+        "previous_response_id", "previous_interaction_id", "continuation_token", "conversation", "prompt",
+        "cachedContent", "cached_content", "agent", "environment",
+    )
+)  # fmt: skip
 """Members that refer to stored objects, which may change and belong to an owner."""
 
 _STORED_REFERENCES: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"s3Location"')

@@ -38,7 +38,7 @@ _CACHE_MEMBERS: Final = ("cache_control", "system", "tools")
 _SEARCHED: Final = 32 * 1024
 """Bytes at either end of such a member that are searched for a lifetime: marks are in its first or last parts."""
 
-_SYSTEM: Final = ("system", "instructions")
+_SYSTEM: Final = ("system", "instructions", "system_instruction")
 _IGNORED_MEMBERS: Final = frozenset(("cache_control", "type", "role", "id", "status", "phase"))
 """Members that may differ between turns with equal text: cache marks move, and content is a string or a list."""
 
@@ -128,9 +128,15 @@ def _value(raw: msgspec.Raw) -> Any:
         return None
 
 
+_USER_STEPS: Final = ("user_input", "text")
+"""The types of a user's steps, and of a text among a user's contents, in an API whose messages have no roles."""
+
+
 def _is_user_message(message: Any) -> bool:
     """Return whether ``message`` is the user's, as a prompt that is a string is."""
-    return isinstance(message, str) or (isinstance(message, Mapping) and message.get("role") == "user")
+    if isinstance(message, Mapping):
+        return message.get("role") == "user" or message.get("type") in _USER_STEPS
+    return isinstance(message, str)
 
 
 def _digest_texts(digest: "hashlib.blake2b", value: Any) -> None:

@@ -298,7 +298,11 @@ def _output_rows(
     key: str | None,
 ) -> Iterator[tuple[str, str]]:
     plan, running = found.plan, None if ready is None else ready.states
-    yield "request", f"{model} from a {api} client" + ("" if key is None else f" with the key of {key}")
+    yield (
+        "request",
+        f"{model} from {'an' if api[0] in 'aeiou' else 'a'} {api} client"
+        + ("" if key is None else f" with the key of {key}"),
+    )
     if len(plan.candidates) > 1:
         yield "route", _route_text(plan)
         yield from _labelled_rows("targets", (_target_text(one, api) for one in plan.candidates))

@@ -140,8 +140,9 @@ NEEDED = ("chat", "stream")
 COUNT = "count"
 FEATURES = (*PROBES, COUNT)
 
-# By default, OpenAI stores Responses requests.
-_CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": {"store": Parameter(False, "store")}}
+# By default, OpenAI stores Responses requests, and Google interactions.
+_UNSTORED = {"store": Parameter(False, "store")}
+_CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": _UNSTORED, "interactions": _UNSTORED}
 
 
 def probe_request(probe: Probe, api: Api, model: str) -> Request:

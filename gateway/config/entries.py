@@ -75,7 +75,7 @@ class EntryDefaults:
     providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
 
 
-_STATEFUL: Final[tuple[Api, ...]] = ("responses",)
+_STATEFUL: Final[tuple[Api, ...]] = ("responses", "interactions")
 """The APIs whose providers may store turns."""
 
 

@@ -2,7 +2,8 @@
 
 - ``history`` loads what a request refers to (by API: ``turn_history``, ``thread_history``) and returns it
   ``resolved``.
-- ``stored_api`` describes an API whose turns are stored, ``stored_apis`` finds its row: ``stored_responses``.
+- ``stored_api`` describes an API whose turns are stored, ``stored_apis`` finds its row: ``stored_responses``,
+  ``stored_interactions``.
   ``state_options``: the options of a request.
 - ``recorder``: the protocol that stores a turn while its response is sent: ``local_turn``, ``passed_turn``,
   ``provider_turn``, ``thread_turn``.

@@ -113,6 +113,11 @@ class Follower(ResponseBody):
         self._keep_alive = keep_alive
         self._written = 0  # number of events
 
+    @property
+    def has_start(self) -> bool:
+        """Whether the turn has sent the event before the rest."""
+        return self._rest.can_start(self._turn.events)
+
     async def __anext__(self) -> bytes:
         with trio.move_on_after(self._keep_alive):
             while not (data := self._more()):

@@ -5,19 +5,29 @@ from functools import partial
 from typing import TypeAlias
 
 from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.conversations.stored_apis import stored_api
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.conversations.thread_history import load_thread
 from gateway.conversations.turn_history import load_turns
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
+from providers.interactions import INTERACTIONS
 from streams.events import Api
 
 _Loader: TypeAlias = Callable[[StateScope, Incoming, tuple[Candidate, ...], Bounds], Awaitable[ResolvedRequest]]
 
+
+async def _load_interactions(
+    scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
+) -> ResolvedRequest:
+    return await load_turns(await stored_api(INTERACTIONS.api), scope, incoming, candidates, bounds)
+
+
 _LOADERS: Mapping[Api, _Loader] = {
     "messages": load_thread,
     STORED_RESPONSES.api: partial(load_turns, STORED_RESPONSES),
+    INTERACTIONS.api: _load_interactions,
 }
 
 

@@ -164,7 +164,8 @@ class LocalTurn(TurnRecorder):
 
     def _nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         input, output, status = self._own_items, response[self.api.output], response["status"]
-        ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
+        items = (*input, *output) if self.api.has_item_ids else ()
+        ids = tuple(item["id"] for item in items if isinstance(item.get("id"), str))
         turn = Node(self.id, self._owner, self.api.kind, turn_body(status, input, output), self._parent, ids)
         head = Node(head_id(self.id), self._owner, "head", head_body(response, events, self.api.output), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []

@@ -1,4 +1,4 @@
-"""The recorder of a Responses turn that its provider stores; the gateway stores only its owner."""
+"""The recorder of a turn that its provider stores; the gateway stores only its owner."""
 
 import logging
 from typing import Final
@@ -29,17 +29,20 @@ class ProviderTurn(TurnRecorder):
 
     The gateway stores the owner and the ``entry`` that responded. For a turn ``in_background`` it does so as soon as
     the client may know the id, because the client may come back after losing its connection. If storing fails, the
-    client still gets its response, with ``"store": false``."""
+    client still gets its response, if ``marks_unstored`` with ``"store": false``."""
 
     # Members such as previous_response_id go to the provider, which also runs background turns.
     records = True
 
-    def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
+    def __init__(
+        self, store: Store, owner: str, entry: str, in_background: bool = False, *, marks_unstored: bool = True
+    ) -> None:
         self._store = store
         self._owner = owner
         self._entry = entry
         self._is_due_early = in_background
         self._is_settled = False
+        self._marks_unstored = marks_unstored
 
     def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._entry = target.entry.name
@@ -51,10 +54,14 @@ class ProviderTurn(TurnRecorder):
         self._is_due_early = False
         is_stored = await self._store_owner(progress.start.id)
         self._is_settled = is_stored or progress.over
-        return data if is_stored or not progress.over else await offload(len(data), _with_unstored_end, data)
+        if is_stored or not progress.over or not self._marks_unstored:
+            return data
+        return await offload(len(data), _with_unstored_end, data)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
-        return body if await self._store_owner(answer.start.id) else await offload(len(body), _mark_unstored, body)
+        if await self._store_owner(answer.start.id) or not self._marks_unstored:
+            return body
+        return await offload(len(body), _mark_unstored, body)
 
     async def persist_failure(self, id: str) -> None:
         await self._store_owner(id)  # the client of a background turn will request it again

@@ -48,8 +48,9 @@ class StoredApi:
       reads them.
     - Items: ``prepare_input`` returns the client's ``input`` in its stored form. ``previous_items`` returns the items
       of consecutive turns, without calls of incomplete turns whose ids are not in the collection. ``answered_ids``
-      are the ids of the calls that a client's ``input`` answers.
-    - Responses: ``output`` is the member with the answer's items. ``state`` returns the members for a turn with these
+      are the ids of the calls that a client's ``input`` answers. ``has_item_ids``: a request can refer to one item.
+    - Responses: ``output`` is the member with the answer's items. ``has_store_member``: they state whether the turn is
+      stored. ``state`` returns the members for a turn with these
       options that is stored or not, ``outline`` the members of all objects of one turn. ``with_error`` returns an
       object as failed, with a code and a message. ``unstored`` returns the object of a turn that could not be stored.
     - Streams: ``recordable`` returns the writer of a stream that is stored. ``is_end`` returns whether an event is the
@@ -66,6 +67,8 @@ class StoredApi:
     previous_code: str
     own_members: tuple[str, ...]
     output: str
+    has_item_ids: bool
+    has_store_member: bool
     read_options: Callable[[Incoming], StateOptions]
     prepare_input: Callable[[Any], Items]
     previous_items: Callable[[Iterable[bytes], frozenset[str]], Items]

@@ -7,15 +7,16 @@ from gateway.conversations.stored_api import StoredApi
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.http.imports import imported
 from gateway.stores.store import Node
+from providers.interactions import INTERACTIONS
 from streams.events import Api
 
 ITEMS: Final = "items"
 """The kind of the nodes with items of conversations, which are those of Responses."""
 
-_MODULES: Final[Mapping[str, str]] = {}
+_MODULES: Final[Mapping[str, str]] = {"interaction": "gateway.conversations.stored_interactions"}
 """The modules of the APIs that few clients use, by the kind of their nodes. Each has its row as ``STORED``."""
 
-_KINDS: Final[Mapping[Api, str]] = {STORED_RESPONSES.api: STORED_RESPONSES.kind}
+_KINDS: Final[Mapping[Api, str]] = {STORED_RESPONSES.api: STORED_RESPONSES.kind, INTERACTIONS.api: "interaction"}
 
 TURNS: Final = frozenset(_KINDS.values())
 """The kinds of nodes with a turn that a later turn can continue."""

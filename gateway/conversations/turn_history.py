@@ -282,7 +282,8 @@ async def _resolve_at_provider(
         candidates = candidates[:1]
     if not options.stores:
         return ResolvedRequest(incoming, candidates)
-    turn = ProviderTurn(scope.store, scope.owner, candidates[0].target.entry.name, options.background)
+    entry, marks = candidates[0].target.entry.name, stored.has_store_member
+    turn = ProviderTurn(scope.store, scope.owner, entry, options.background, marks_unstored=marks)
     return ResolvedRequest(incoming, candidates, turn)
 
 

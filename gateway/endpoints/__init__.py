@@ -2,8 +2,8 @@
 
 - ``inference``: requests for providers; ``count_tokens``, ``compact``: token counts and compactions.
 - ``models`` (in the ``model_shapes`` of each API), ``health``, ``metrics``: reports about the gateway.
-- ``responses``, ``conversations``: stored objects; ``stored_turns``: the turns of
-  any API; ``provider_kept``: objects that a provider stores.
+- ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
+  ``provider_kept``: objects that a provider stores.
 - ``border`` turns a request into an exchange; ``request_guard`` rejects hostile requests; ``hooks``: CORS and client
   keys on Quart's routes.
 - ``bodies`` reads request bodies; ``answers`` and ``plain_answers`` make responses outside exchanges.

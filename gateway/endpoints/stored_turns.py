@@ -13,10 +13,13 @@ from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, ResponseBody
 from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption
 
 _READ_ATTEMPTS = 3  # attempts to read a turn whose two nodes differ because it is being written
+
+_MARKER = "last_event_id"
+"""The parameter with the id of an event. A number may be any."""
 
 _REPLAYED = (*(pair for pair in STREAM_HEADERS if pair[0] != "cache-control"), *PRIVATE)
 
@@ -31,9 +34,13 @@ class StoredTurns:
     keep_alive: float
 
     async def replay(self, id: str, rest: Resumption) -> Response:
-        """Return the ``rest`` of the stream of a turn, also of one that is running."""
+        """Return the ``rest`` of the stream of a turn, also of one that is running.
+
+        Raises ``GatewayError`` (400) for an event that is not in the stream."""
         running = self.background.follow(current_owner(), id, rest, self.keep_alive)
         if running is not None:
+            if not running.has_start:
+                raise self._unknown_event_error()
             return _stream_response(running)
         turn, head = await self.read(id)
         if turn.status in RUNNING:
@@ -43,9 +50,15 @@ class StoredTurns:
             )
             raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
-            return _stream_response(rest.of_log(self.api.event_log(turn, head)))
+            events = rest.of_log(self.api.event_log(turn, head))
         except ValueError as error:
             raise unavailable(f"could not replay the stream: {error}") from None
+        if rest.must_start and not rest.has_started:
+            raise self._unknown_event_error()
+        return _stream_response(events)
+
+    def _unknown_event_error(self) -> GatewayError:
+        return invalid(f"there is no such event in the stream of this {self.api.noun}: send the id of one", _MARKER)
 
     async def delete(self, id: str) -> None:
         """Delete the turn; if it is in progress, cancel it first so that it is not stored again."""

@@ -39,7 +39,7 @@ _MOVES: Final = frozenset({"out", "busy", "absent"})
 """Landings that are reasons for another target than the one before."""
 
 _CODE: Final = "gateway.exchange.sent_prompts"
-_NOTED: Final = frozenset(("previous_response_id", "diagnostics", "prompt_cache_options"))
+_NOTED: Final = frozenset(("previous_response_id", "previous_interaction_id", "diagnostics", "prompt_cache_options"))
 """Members with which a short request matters: its prompt may be long, or the client requests a diagnosis."""
 
 

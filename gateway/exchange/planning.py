@@ -40,7 +40,7 @@ from gateway.request.routing_options import (
 from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
-from gateway.routing.plan import Plan
+from gateway.routing.plan import Candidate, Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import candidates_inside
 from gateway.upstream.response import UpstreamResponse
@@ -213,9 +213,12 @@ def _plan_targets(planning: Planning) -> Plan:
     context, incoming, options = planning.context, planning.incoming, planning.options
     record = context.record
     record.requested_model, record.stream = incoming.model, incoming.stream
-    plan = (
-        _plan_for_names(context, incoming.model, options) if options.names else _plan_for_name(context, incoming.model)
-    )
+    if incoming.names_agent:
+        plan = _plan_for_agent(context, incoming)
+    elif options.names:
+        plan = _plan_for_names(context, incoming.model, options)
+    else:
+        plan = _plan_for_name(context, incoming.model)
     if "tools" in incoming.members:
         plan = plan.with_each_target(partial(with_api_for_tools, incoming))
     if options is not NO_OPTIONS:
@@ -231,6 +234,24 @@ def _plan_for_name(context: ExchangeContext, name: str | None) -> Plan:
     service, client = context.service, context.client_request.client
     may = partial(service.authenticator.can_use, client)
     return allowed_plan(context, service.router.plan(name, context.codec.api, may))
+
+
+def _plan_for_agent(context: ExchangeContext, incoming: Incoming) -> Plan:
+    """Return the plan for an agent, with the targets whose provider has the client's API: no other has agents.
+
+    Raises ``GatewayError`` (400) if there are none."""
+    member = context.codec.wire.agent_member
+    candidates: tuple[Candidate, ...] = ()
+    try:
+        plan = _plan_for_name(context, incoming.model)
+        candidates = tuple(one for one in plan.candidates if one.target.lane == "byte")
+    except GatewayError as error:
+        if error.info.status != 404:
+            raise
+    if not candidates:
+        found = f"no configured provider serves the agent {(incoming.model or '')[:100]!r}"
+        raise invalid(f"{found}: send a model, or add an entry of the agent's provider", member)
+    return plan.with_candidates(candidates)
 
 
 def _plan_for_names(context: ExchangeContext, model: str | None, options: RoutingOptions) -> Plan:

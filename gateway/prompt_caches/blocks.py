@@ -1,4 +1,4 @@
-"""Reader of requests as blocks, for five APIs."""
+"""Reader of requests as blocks, for six APIs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias, cast

@@ -9,13 +9,15 @@ _MAX_TEXT: Final = 4096
 _DIAGNOSES: Final = (("diagnostics", "previous_message_id"), ("prompt_cache_options", "comparison_response_id"))
 """Members that request a provider's diagnosis of a miss, each with its member for the id of the earlier response."""
 
+_CONTINUED: Final = ("previous_response_id", "previous_interaction_id")
+
 _ANY: Final = msgspec.json.Decoder()
 
 
 def continued_response(members: Mapping[str, msgspec.Raw]) -> str | None:
     """Return the id of the response that the provider continues, ``None`` if the request has its whole conversation."""
-    found = _read(members.get("previous_response_id"))
-    return found if isinstance(found, str) else None
+    found = (_read(members.get(name)) for name in _CONTINUED)
+    return next((id for id in found if isinstance(id, str)), None)
 
 
 def compared_response(members: Mapping[str, msgspec.Raw]) -> str | None:

@@ -29,7 +29,8 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     if codec.wire.model_member is None:
         _remove_model(draft)
     elif incoming.model != target.model:
-        draft.put(codec.wire.model_member, target.model)
+        agent = codec.wire.agent_member if incoming.names_agent else None
+        draft.put(agent or codec.wire.model_member, target.model)
     if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if omissions.reasoning:

@@ -20,6 +20,7 @@ ROWS: Final[Mapping[str, str]] = {
     "plugins": "what OpenRouter chooses among, and works with",
     "tools": "the model that draws an image, or that advises",
     "moderation": "the model that judges",
+    "agent_config": "the models that Google's agent works with",
     "provider": "how OpenRouter chooses",
     "extra_body": "what LiteLLM passes on",
     "context_window_fallbacks": "what LiteLLM goes on with where a prompt is too long",

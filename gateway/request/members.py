@@ -36,6 +36,10 @@ KNOWN: Final = frozenset(
         "speed", "stop", "stop_sequences", "store", "stream", "stream_options", "system", "temperature", "text",
         "thinking", "thread", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user",
         "verbosity", "web_search_options",
+        # Interactions, by the types of the google-genai package
+        "agent", "agent_config", "cached_content", "continuation_token", "environment", "generation_config", "labels",
+        "previous_interaction_id", "response_mime_type", "response_modalities", "safety_settings",
+        "system_instruction", "webhook_config",
         # frames of a websocket
         "type", "generate", "stream_id",
         # conversations

@@ -15,6 +15,7 @@ from providers.neutral.fields import malformed_error, parse_json
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation
 from providers.responses import RESPONSES, read_continuation
+from providers.responses.incoming import REPLACED
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
@@ -55,7 +56,7 @@ class EarlierItems:
 
     def messages(self) -> Request:
         """Return the items as a request in the neutral form; its paths start with ``previous``."""
-        request = CODECS[self.api].read_request({"model": "", INPUT: list(self.items)})
+        request = _read_after_others(self.api, {"model": "", INPUT: list(self.items)})
         messages = tuple([attrs.evolve(message, at=f"previous.{message.at}") for message in request.messages])
         return attrs.evolve(request, messages=messages, dropped=tuple([f"previous.{at}" for at in request.dropped]))
 
@@ -74,6 +75,12 @@ class Incoming:
     stream: bool
     earlier: tuple[EarlierItems, ...] = attrs.field(default=(), repr=False)
     earlier_size: int = 0
+
+    @property
+    def names_agent(self) -> bool:
+        """Whether ``model`` is the name of a provider's agent."""
+        wire = CODECS[self.api].wire
+        return wire.agent_member is not None and _is_set(self.members, wire.agent_member)
 
     @property
     def earlier_items(self) -> Sequence[Mapping[str, Any]]:
@@ -108,10 +115,10 @@ class Incoming:
         """Return the request after the earlier items, which may be in other APIs than its own."""
         if self.api in CONTINUATIONS and all(turns.api == self.api for turns in self.earlier):
             return CONTINUATIONS[self.api](value, self.earlier_items)
-        own = CODECS[self.api].read_request(value)
+        own = _read_after_others(self.api, value if value.get(INPUT) else {**value, INPUT: "-"})
         earlier = [turns.messages() for turns in self.earlier]
         leading = tuple([message for message in own.messages if not message.at.startswith(INPUT)])
-        rest = tuple([message for message in own.messages if message.at.startswith(INPUT)])
+        rest = tuple([message for message in own.messages if message.at.startswith(INPUT)]) if value.get(INPUT) else ()
         messages = (*leading, *(message for request in earlier for message in request.messages), *rest)
         dropped = (*(path for request in earlier for path in request.dropped), *own.dropped)
         return attrs.evolve(own, messages=messages, dropped=dropped)
@@ -129,6 +136,15 @@ class Incoming:
             return parse_json(self.body, dict[str, Any])  # raises the error with the position in the whole body
 
 
+def _read_after_others(api: Api, value: Mapping[str, Any]) -> Request:
+    """Return a request whose ``input`` may answer calls in earlier turns of other APIs."""
+    if api not in CONTINUATIONS:
+        return CODECS[api].read_request(value)
+    request = CODECS[api].read_request({**value, REPLACED[0]: "earlier"})
+    parameters = {name: one for name, one in request.parameters.items() if name not in REPLACED}
+    return attrs.evolve(request, parameters=parameters, source=value)
+
+
 def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
     """Parse ``body`` as a request of ``api``. Raises ``GatewayError`` (400) for anything but a JSON object with the
     required members."""
@@ -139,10 +155,20 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     model, stream = path.model, path.stream
     if wire.model_member is not None:
         model = _decode_member(members, wire.model_member, _STRING, "a string")
+        model = _agent_or_model(wire.agent_member, members, model)
     if wire.stream_member is not None:
         stream = bool(_decode_member(members, wire.stream_member, _BOOL, "a boolean"))
     _require_conversation(wire.conversation, members)
     return Incoming(api, body, members, model, stream)
+
+
+def _agent_or_model(member: str | None, members: Mapping[str, msgspec.Raw], model: str | None) -> str | None:
+    """Return the name of the agent that a request uses in place of a model, else ``model``."""
+    if member is None or (agent := _decode_member(members, member, _STRING, "a string")) is None:
+        return model
+    if model is not None:
+        raise invalid(f"send either model or {member}, not both", member)
+    return str(agent)
 
 
 def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
@@ -185,6 +211,10 @@ def _require_conversation(conversation: Conversation, members: Mapping[str, msgs
             raise invalid(f"{name} is required", name)
     elif first not in conversation.starts:
         raise invalid(f"{name} must be {conversation.kind}", name)
+
+
+def _is_set(members: Mapping[str, msgspec.Raw], name: str) -> bool:
+    return name in members and bytes(memoryview(members[name])[:1]) != b"n"
 
 
 def _decode_member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:

@@ -13,10 +13,10 @@ _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs. The provider runs all others, and would run them twice."""
 
 _RUN_BY_PROVIDERS: Final = frozenset(
-    ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation")
+    ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation", "agent")
 )
 """Members with effects beyond a response: servers that the provider calls, its own search (OpenAI's, xAI's,
-OpenRouter's), and a provider's conversation that the response is added to."""
+OpenRouter's), its agents, and a provider's conversation that the response is added to."""
 
 
 class _Tool(msgspec.Struct):

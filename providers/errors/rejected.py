@@ -46,7 +46,8 @@ _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path
 _ESSENTIAL = frozenset(
     (
         "model", "messages", "input", "system", "instructions", "prompt", "n", "stream", "background", "thread",
-        "previous_response_id", "conversation", "tools", "functions", "tool_choice", "function_call",
+        "previous_response_id", "previous_interaction_id", "continuation_token", "agent", "conversation",
+        "tools", "functions", "tool_choice", "function_call",
         "max_tokens", "max_completion_tokens", "max_output_tokens",
         "response_format", "text.format", "output_format", "output_config.format",
     )

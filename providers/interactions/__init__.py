@@ -4,7 +4,7 @@ Client requests: ``incoming`` (settings and tools) with ``steps`` (their input) 
 Interactions providers. Provider requests: ``outgoing`` with ``history`` (messages), ``tools`` and ``settings``. Answers
 of providers: ``reader`` with ``reading`` (steps) and ``open_answer`` (shared state). Answers for clients: ``writer``
 (streams) and ``answer`` (whole), which share ``written`` (the steps). Both use ``citations`` and ``usage``. ``errors``
-writes errors.
+writes errors. Stored turns: ``kept_steps`` prepares their steps, ``replay`` repeats their events.
 
 Source: the types of the google-genai package (``_gaos/types/interactions``) and the page "Streaming interactions".
 """
@@ -32,6 +32,7 @@ WIRE = WireApi(
     # A request that continues an unfinished interaction has no input.
     Conversation("input", (b'"', b"[", b"{"), "a string, an object or an array", optional=True),
     root="/v1beta",
+    agent_member="agent",
     words=StreamWords(
         ends=frozenset(("interaction.completed",)), error_names=frozenset(("error",)), type_member="event_type"
     ),

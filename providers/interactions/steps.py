@@ -31,7 +31,7 @@ from streams.errors import invalid
 Speaker: TypeAlias = Literal["user", "assistant", "result"]
 _ReadStep: TypeAlias = Callable[[Fields, Drops], Iterator[Part]]
 
-_CONTENTS: Final = ("text", *KINDS)
+CONTENTS: Final = ("text", *KINDS)
 PLACEHOLDER: Final = "skip_thought_signature_validator"
 """Google's documented placeholder for the signature of an unsigned call."""
 
@@ -74,7 +74,7 @@ class _History:
 
     def read(self, item: Fields) -> None:
         kind = item.need("type", str)
-        if kind in _CONTENTS:
+        if kind in CONTENTS:
             self._add("user", item.at, _read_content(item, kind, self._drops))
         elif kind == "user_input":
             self._end_message()
@@ -212,12 +212,12 @@ def _result_parts(value: Any, at: str, drops: Drops) -> Iterator[TextPart | Imag
     for i, item in enumerate(value):
         content = _object(item, join_path(at, i))
         kind = content.need("type", str)
-        for part in _read_content(content, kind, drops) if kind in _CONTENTS else ():
+        for part in _read_content(content, kind, drops) if kind in CONTENTS else ():
             if isinstance(part, AudioPart):
                 yield FilePart(_audio_source(content), at=part.at)
             elif isinstance(part, TextPart | ImagePart | FilePart):
                 yield part
-        if kind not in _CONTENTS:
+        if kind not in CONTENTS:
             drops.add(content.at)
 
 

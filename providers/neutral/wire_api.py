@@ -107,7 +107,8 @@ class WireApi:
 
     - Paths: providers use their own prefix, ``path`` and the operation's end, and the gateway's clients use ``root`` as
       the prefix. ``{model}`` in ``path`` is the model's name. ``model_member`` and ``stream_member`` are the request's
-      members for the model and the stream flag, ``None`` if they are in the path.
+      members for the model and the stream flag, ``None`` if they are in the path. ``agent_member`` has the name of an
+      agent of the provider in place of a model's.
     - Streams: ``ping`` is the API's own keep-alive event; with ``b""`` the framing's comment replaces it.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
       ``framing``. ``repeats_answer``: the last event contains the whole answer again. ``refused_prompt(text)`` returns
@@ -137,6 +138,7 @@ class WireApi:
     operations: Mapping[Operation, OperationPath] = attrs.field(factory=lambda: {"answer": OperationPath()})
     model_member: str | None = "model"
     stream_member: str | None = "stream"
+    agent_member: str | None = None
     framing: Framing = SSE
     unless_asked: "tuple[str, Framing] | None" = None
     words: StreamWords = attrs.field(factory=StreamWords)

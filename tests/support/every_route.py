@@ -103,6 +103,7 @@ RELAYED: Final[Mapping[str, Row]] = {
 OTHERS: Final[Mapping[str, Row]] = {
     "conversations": Row({"items": [{"role": "user", "content": "x"}]}, "items"),
     "responses": NO_BODY,
+    "interactions": NO_BODY,
     **dict.fromkeys(("alive", "ready", "root", "metrics", "models", "model", "gemini_models", "gemini_model",
                      "voices", "speech_models", "ui"), NO_BODY),
 }  # fmt: skip

@@ -44,7 +44,7 @@ _MEMBERS: Final[dict[str, Shape]] = {
 }  # fmt: skip
 _RESULT: Final = record(
     Scope("tool_results", tool=("name",), result_of=("call_id",)),
-    name=NAME, result=array(Shape(members=_MEMBERS), Leaf("json")),
+    name=text("tool_results"), result=array(Shape(members=_MEMBERS), Leaf("json")),
     **exempt("type", "call_id", "is_error", "signature"),
 )  # fmt: skip
 _CONTENT: Final = cases(

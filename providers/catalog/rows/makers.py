@@ -101,7 +101,8 @@ MAKERS = (
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",
         ),
-        families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY", price_list="google",
+        families=("gemini-*", "gemma-*", "deep-research-*", "antigravity-*"), key_env="GEMINI_API_KEY",
+        price_list="google", keeps_turns=("interactions",),
         about="Its Chat API loses thoughts and their signatures. `speaks: [gemini]` keeps them for Chat clients.",
         sources=sources(
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",

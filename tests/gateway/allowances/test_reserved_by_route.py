@@ -24,7 +24,7 @@ from tests.support.reserved import HEAD, LIMITED, UNITS, Body, Expected, HeldPro
 
 # Conversations
 
-APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 DECOYS: Final = {"max_completion_tokens": 1, "max_output_tokens": 2, "maxOutputTokens": 3, "maxTokens": 4}
 _SAID: Final = [{"role": "user", "content": "Hello."}]
 BODIES: Final[Mapping[str, Body]] = {
@@ -36,11 +36,17 @@ BODIES: Final[Mapping[str, Body]] = {
                "generationConfig": {"maxOutputTokens": 5000, "max_output_tokens": 1}},
     "converse": {"max_tokens": 1, "maxTokens": 1, "messages": [{"role": "user", "content": [{"text": "Hello."}]}],
                  "inferenceConfig": {"maxTokens": 4}, "additionalModelRequestFields": {"max_tokens": 5000}},
+    "interactions": {"max_tokens": 1, "max_output_tokens": 1, "model": "mine", "input": "Hello.",
+                     "generation_config": {"max_output_tokens": 5000, "maxOutputTokens": 1}},
 }  # fmt: skip
-WITHIN: Final = {"gemini": ("generationConfig",), "converse": ("inferenceConfig", "additionalModelRequestFields")}
+WITHIN: Final = {
+    "gemini": ("generationConfig",), "converse": ("inferenceConfig", "additionalModelRequestFields"),
+    "interactions": ("generation_config",),
+}  # fmt: skip
 NAMES: Final = {
     "chat": ("max_tokens", "max_completion_tokens"), "messages": ("max_tokens",), "responses": ("max_output_tokens",),
     "gemini": ("maxOutputTokens", "max_output_tokens"), "converse": ("maxTokens", "max_tokens"),
+    "interactions": ("max_output_tokens",),
 }  # fmt: skip
 
 
@@ -62,7 +68,7 @@ def path_of(api: str) -> str:
 
 def entry_for(api: str) -> tuple[str, dict[str, Any]]:
     """Return the model of an entry whose provider has ``api``, and the rest of the entry."""
-    row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
+    row = {"gemini": "gemini", "converse": "amazon_bedrock", "interactions": "gemini"}.get(api, "vllm")
     return f"{row}/m-1", {"name": "mine", "speaks": [api], "price": {"per": UNITS}}
 
 

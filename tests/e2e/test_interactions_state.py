@@ -1,0 +1,324 @@
+"""Interactions that trigate stores, before providers of every older API: later turns, streams again, background turns,
+cancellation, deletion and keys (N22 to N28 of the wire behaviours; Google's page "Interactions API")."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.apis import OLDER
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, eventually
+from tests.support.interactions_api import (
+    PATH,
+    cancel_interaction,
+    credentials,
+    delete_interaction,
+    error_of,
+    frames,
+    get_interaction,
+    interact,
+    interaction_in,
+    output_text,
+    wait_for_end,
+)
+from tests.support.responses_api import both_ways, each_api, stored, turn
+from tests.support.sdk_conversation import conversation_in, settings
+from tests.support.upstreams import STREAM, Raw, Script, ToolCall, render
+
+ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
+KEYS = [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]
+CALL = ToolCall("call_1", "get_weather", '{"city": "Rome"}')
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    with gateway_thread(settings(upstream)) as process:
+        yield process
+
+
+def ask(gateway: Gateway, api: str, input, stream: bool = False, **more):
+    """Make a turn, streamed or whole, and return the interaction that is stored."""
+    reply = interact(gateway, f"on-{api}", input, stream=stream, **more)
+    if not stream:
+        return interaction_in(reply)
+    events = reply.events()
+    assert [name for name, _ in events][-2:] == ["interaction.completed", "done"], reply.body
+    created, last = events[0][1]["interaction"], events[-2][1]["interaction"]
+    assert created["id"] == last["id"]
+    return interaction_in(get_interaction(gateway, last["id"]))
+
+
+# Later turns
+
+
+@both_ways
+@each_api
+def test_a_stored_interaction_continues(gateway, upstream, api, stream):
+    upstream.script(Script(text="A"), Script(text="B"))
+    first = ask(gateway, api, "a", stream)
+    assert "tg1." in first["id"]
+    second = ask(gateway, api, [{"type": "text", "text": "b"}], stream, previous_interaction_id=first["id"])
+    assert second["previous_interaction_id"] == first["id"]
+    assert conversation_in(upstream.seen[1]) == [("user", "a"), ("text", "A"), ("user", "b")]
+    assert output_text(second) == "B"
+
+
+@each_api
+def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
+    upstream.script(Script(calls=(CALL,), stop="tool_calls"), Script(text="Sunny"))
+    tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
+    first = ask(gateway, api, "Weather?", tools=[tool])
+    assert first["status"] == "requires_action"
+    call = first["steps"][-1]
+    result = {"type": "function_result", "call_id": call["id"], "name": call["name"], "result": {"sky": "blue"}}
+    ask(gateway, api, [result], previous_interaction_id=first["id"], tools=[tool])
+    lines = conversation_in(upstream.seen[1])
+    assert [line[0] for line in lines] == ["user", "call", "result"]
+
+
+@both_ways
+@pytest.mark.parametrize("api", [*OLDER, "interactions"])
+def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
+    """N22: trigate stores the turn itself."""
+    upstream.script(Script(text="A"))
+    ask(gateway, "responses", "a", stream, store=True)
+    assert upstream.seen[0].json["store"] is False
+
+
+@both_ways
+def test_a_turn_continues_through_the_other_api(gateway, upstream, stream):
+    """N24, in both directions, and back (maximhq/bifrost#1269)."""
+    upstream.script(Script(text="A"), Script(text="B"), Script(text="C"), Script(text="D"))
+    first = ask(gateway, "chat", "a", stream)
+    second = turn(gateway, "on-messages", "b", previous_response_id=first["id"]).json
+    third = ask(gateway, "responses", "c", stream, previous_interaction_id=second["id"])
+    turn(gateway, "on-chat", "d", previous_response_id=third["id"])
+    assert conversation_in(upstream.seen[3]) == [
+        ("user", "a"), ("text", "A"), ("user", "b"), ("text", "B"), ("user", "c"), ("text", "C"), ("user", "d"),
+    ]  # fmt: skip
+    for reply in (stored(gateway, first["id"]), stored(gateway, f"{first['id']}?stream=true")):
+        assert reply.status == 404
+    error_of(get_interaction(gateway, second["id"]), 404)
+    error_of(delete_interaction(gateway, second["id"]), 404)
+    assert interaction_in(get_interaction(gateway, third["id"]))["previous_interaction_id"] == second["id"]
+
+
+def test_a_call_is_answered_through_the_other_api(gateway, upstream):
+    upstream.script(Script(calls=(CALL,), stop="tool_calls"), Script(text="Sunny"))
+    first = ask(gateway, "chat", "Weather?", tools=[{"type": "function", "name": "get_weather"}])
+    output = {"type": "function_call_output", "call_id": first["steps"][-1]["id"], "output": "blue"}
+    assert turn(gateway, "on-messages", [output], previous_response_id=first["id"]).status == 200
+    assert [line[0] for line in conversation_in(upstream.seen[1])] == ["user", "call", "result"]
+
+
+@each_api
+def test_an_interaction_that_was_cut_continues_without_its_open_calls(gateway, upstream, api):
+    upstream.script(Script(text="A long", calls=(CALL,), stop="length"), Script(text="way"))
+    cut = ask(gateway, api, "Tell.")
+    assert cut["status"] == "incomplete"
+    ask(gateway, api, "Go on.", previous_interaction_id=cut["id"])
+    assert conversation_in(upstream.seen[1]) == [("user", "Tell."), ("text", "A long"), ("user", "Go on.")]
+
+
+def test_the_input_is_returned_on_request(gateway, upstream):
+    upstream.script(Script(text="A"))
+    first = ask(gateway, "chat", "a")
+    alone, whole = (
+        interaction_in(get_interaction(gateway, first["id"])),
+        interaction_in(get_interaction(gateway, first["id"], "?include_input=true")),
+    )
+    assert alone == first
+    asked = {"type": "user_input", "content": [{"type": "text", "text": "a"}]}
+    assert whole == {**first, "steps": [asked, *first["steps"]]}
+
+
+# Storage options (N28)
+
+
+def test_an_unstored_interaction_cannot_be_reached(gateway, upstream):
+    upstream.script(Script(text="A"), Script(text="B"))
+    first = ask(gateway, "chat", "a")
+    reply = interact(gateway, "on-chat", "b", previous_interaction_id=first["id"], store=False)
+    second = interaction_in(reply)
+    assert conversation_in(upstream.seen[1])[-1] == ("user", "b")
+    error_of(get_interaction(gateway, second["id"]), 404)
+    error = error_of(interact(gateway, "on-chat", "c", previous_interaction_id=second["id"]), 400)
+    assert second["id"] in error["message"]
+    assert len(upstream.seen) == 2
+
+
+def test_background_requires_storage(gateway, upstream):
+    upstream.script()
+    error_of(interact(gateway, "on-chat", "a", store=False, background=True), 400)
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"previous_interaction_id": 1}, {"store": "no"}, {"background": "x"}, {"previous_interaction_id": "v1_unknown"}],
+)
+def test_wrong_options_are_refused(gateway, upstream, more):
+    upstream.script()
+    error_of(interact(gateway, "on-chat", "a", **more), 400)
+    assert upstream.seen == []
+
+
+# Streams again (N25)
+
+
+@each_api
+def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
+    upstream.script(Script(text="one two three", thinking="Easy."))
+    sent = frames(interact(gateway, f"on-{api}", "Count.", stream=True))
+    id = json.loads(sent[0].partition(b"data: ")[2])["interaction"]["id"]
+    assert b"".join(frames(get_interaction(gateway, id, "?stream=true"))) == b"".join(sent)
+    for i, event in enumerate(sent[:-1], 1):
+        last = json.loads(event.partition(b"data: ")[2])["event_id"]
+        rest = frames(get_interaction(gateway, id, f"?stream=true&last_event_id={last}"))
+        assert sent[:i] + rest == sent
+    assert "event" in error_of(get_interaction(gateway, id, "?stream=true&last_event_id=none"), 400)["message"]
+    error_of(get_interaction(gateway, id, "?last_event_id=1"), 400)
+
+
+@each_api
+def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
+    upstream.script(Script(text="one two", thinking="Easy.", calls=(CALL,), stop="tool_calls"))
+    done = ask(gateway, api, "Count.", generation_config={"thinking_summaries": "auto"})
+    events = get_interaction(gateway, done["id"], "?stream=true").events()
+    assert [name for name, _ in events][:2] == ["interaction.created", "interaction.status_update"]
+    assert events[-2][1]["interaction"] == {name: value for name, value in done.items() if name != "steps"}
+    texts = [event["delta"]["text"] for name, event in events if name == "step.delta" and "text" in event["delta"]]
+    assert "".join(texts) == "one two"
+    assert [event["event_id"] for _, event in events[:-1]] == [str(i) for i in range(1, len(events))]
+
+
+@each_api
+def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, api):
+    upstream.script(Script(text="one two three", thinking="Easy."))
+    begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True, stream=False))
+    done = wait_for_end(gateway, begun["id"])
+    sent = frames(get_interaction(gateway, begun["id"], "?stream=true"))
+    for i, event in enumerate(sent[:-1], 1):
+        last = json.loads(event.partition(b"data: ")[2])["event_id"]
+        assert sent[:i] + frames(get_interaction(gateway, begun["id"], f"?stream=true&last_event_id={last}")) == sent
+    assert output_text(done) == "one two three"
+
+
+# Background turns (N26)
+
+
+@each_api
+def test_a_background_interaction_continues_without_its_client(gateway, upstream, api):
+    upstream.script(Script(text="one two three"), Script(text="four"))
+    begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True))
+    assert (begun["status"], begun["steps"]) == ("queued", [])
+    assert output_text(wait_for_end(gateway, begun["id"])) == "one two three"
+    ask(gateway, api, "Go on.", previous_interaction_id=begun["id"])
+    assert conversation_in(upstream.seen[1]) == [("user", "Count."), ("text", "one two three"), ("user", "Go on.")]
+
+
+def hanging(api: str) -> Raw:
+    """Return an answer that stops after a part of its text."""
+    pieces = render(Script(text="one two three"), api, {"stream": True, "model": "up"}).pieces
+    text = next(i for i, piece in enumerate(pieces) if b"one" in piece)
+    return Raw(200, STREAM, pieces[: text + 1], "hang")
+
+
+@each_api
+def test_cancelling_ends_the_provider_request_and_bills_it(gateway, upstream, api):
+    upstream.script(hanging(api))
+    lines = len(gateway.log)
+    id = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True))["id"]
+    eventually(lambda: upstream.seen, 10, "the provider's request")
+    stopped = interaction_in(cancel_interaction(gateway, id))
+    assert stopped["status"] == "cancelled"
+    assert interaction_in(cancel_interaction(gateway, id)) == stopped == interaction_in(get_interaction(gateway, id))
+    events = get_interaction(gateway, id, "?stream=true").events()
+    assert (events[-2][0], events[-2][1]["interaction"]["status"]) == ("interaction.completed", "cancelled")
+    error = error_of(interact(gateway, f"on-{api}", "x", previous_interaction_id=id), 400)
+    assert "cancelled" in error["message"]
+    line = eventually(lambda: next((x for x in gateway.log[lines:] if '"status":499' in x), ""), 10, "its line")
+    assert json.loads(line)["ended"] == "client_disconnected"
+
+
+@each_api
+def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
+    """N25: two readers of a running turn, one after its second event, until it is cancelled."""
+    upstream.script(hanging(api))
+    begun = interact(gateway, f"on-{api}", "Count.", background=True)
+    id = interaction_in(begun)["id"]
+    with ThreadPoolExecutor(2) as threads:
+        whole = threads.submit(get_interaction, gateway, id, "?stream=true")
+        rest = threads.submit(
+            eventually,
+            lambda: (one := get_interaction(gateway, id, "?stream=true&last_event_id=2")).status == 200 and one,
+        )
+        eventually(lambda: upstream.seen, 10, "the provider's request")
+        eventually(
+            lambda: get_interaction(gateway, id, "?stream=true&last_event_id=99").status == 400, 10, "its events"
+        )
+        assert interaction_in(cancel_interaction(gateway, id))["status"] == "cancelled"
+        events = frames(whole.result())
+        assert events[:2] + frames(rest.result()) == events
+    assert frames(get_interaction(gateway, id, "?stream=true")) == events
+
+
+def test_a_finished_interaction_cannot_be_cancelled(gateway, upstream):
+    upstream.script(Script(text="A"))
+    error_of(cancel_interaction(gateway, ask(gateway, "chat", "a")["id"]), 400)
+
+
+def test_a_deleted_interaction_is_unknown(gateway, upstream):
+    upstream.script(Script(text="A"))
+    done = ask(gateway, "chat", "a")
+    reply = delete_interaction(gateway, done["id"])
+    assert (reply.status, reply.json) == (200, {})
+    for gone in (
+        delete_interaction(gateway, done["id"]),
+        get_interaction(gateway, done["id"]),
+        cancel_interaction(gateway, done["id"]),
+    ):
+        error_of(gone, 404)
+    error_of(interact(gateway, "on-chat", "b", previous_interaction_id=done["id"]), 400)
+
+
+def test_deleting_a_running_interaction_ends_it(gateway, upstream):
+    upstream.script(hanging("chat"))
+    begun = interaction_in(interact(gateway, "on-chat", "Count.", background=True))
+    eventually(lambda: upstream.seen, 10, "the provider's request")
+    assert delete_interaction(gateway, begun["id"]).status == 200
+    error_of(get_interaction(gateway, begun["id"]), 404)
+
+
+# Ids and keys (N23)
+
+
+@pytest.mark.parametrize("id", ["v1_tg1.", "v1_tg1.xyz", "resp_tg1.0123", "v1_tg1.0123456789abcdef01234567x"])
+@pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
+def test_a_malformed_id_is_refused(gateway, call, id):
+    assert id in error_of(call(gateway, id), 400)["message"]
+
+
+@pytest.mark.parametrize("id", ["v1_0123456789abcdef01234567", "x", "v1_tg1.0123456789abcdef01234567"])
+@pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
+def test_an_unknown_id_is_not_found(gateway, call, id):
+    assert error_of(call(gateway, id), 404)["code"] == "not_found"
+
+
+def test_a_key_cannot_reach_another_keys_interaction(upstream):
+    upstream.script(Script(text="A"))
+    with gateway_thread(settings(upstream, client_keys=KEYS)) as gateway:
+        first = interaction_in(interact(gateway, "on-chat", "a", ALICE))
+        for call in (get_interaction, delete_interaction, cancel_interaction):
+            error_of(call(gateway, first["id"], key=BOB), 404)
+        error_of(get_interaction(gateway, first["id"], "?stream=true", key=BOB), 404)
+        error_of(interact(gateway, "on-chat", "b", BOB, previous_interaction_id=first["id"]), 400)
+        error_of(get_interaction(gateway, first["id"]), 401)
+        assert interaction_in(get_interaction(gateway, first["id"], key=ALICE)) == first
+        assert turn(gateway, "on-chat", "b", BOB, previous_response_id=first["id"]).status == 400
+        bearer = {"authorization": f"Bearer {ALICE}"}
+        assert gateway.request("GET", f"{PATH}/{first['id']}", headers=bearer).json == first
+        assert len(upstream.seen) == 1
+        assert credentials(None) == {}
