@@ -13,6 +13,7 @@ import yaml
 from configfile import document
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import escape_dollars, is_switched_off, positive, timeouts_of
+from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, budgets_of, convert_keys
 from gateway.commands.imports.litellm_models import add_models
@@ -61,12 +62,15 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     _add_client_keys(content.get("general_settings"), clients, result)
     _add_steps(content, clients, result)
     _add_budget(content, result)
+    carried = SETTINGS if add_cache(_section(content, "litellm_settings"), result) else frozenset[str]()
     for section, settings in content.items():
         if section == "model_list":
             continue
         nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
         for name, value in settings.items() if nested else ((section, settings),):
-            _convert_setting(f"{section}.{name}" if nested else section, str(name), value, content, result)
+            what = f"{section}.{name}" if nested else str(section)
+            if what not in carried:
+                _convert_setting(what, str(name), value, content, result)
     _allow_unpriced(result)
     return result
 

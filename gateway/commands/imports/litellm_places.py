@@ -269,7 +269,7 @@ def _sign_in(
 
 # Vertex AI
 
-_UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|[0-9]|gemini/|gemma/|model_garden/|agent)")
+_UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|veo-|lyria-|[0-9]|gemini/|gemma/|model_garden/|agent)")
 """Models whose APIs at Vertex AI are not OpenAI's: https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models"""
 
 

@@ -80,6 +80,8 @@ class Result:
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
+    cache: dict[str, Any] = attrs.field(factory=dict)
+    """The store of cached answers."""
     budgets: list[str] = attrs.field(factory=list)
     """The budgets of all clients together."""
     timeouts: dict[str, str] = attrs.field(factory=dict)
@@ -228,6 +230,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
 
 
 def _setting_lines(result: Result) -> Iterator[str]:
+    if result.cache:
+        yield from ("", f"cache: {as_yaml(result.cache)}")
     if result.budgets:
         yield from ("", f"budgets: {as_yaml(result.budgets)}")
     if result.unpriced:
