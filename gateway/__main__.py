@@ -220,14 +220,20 @@ step.add_command(try_steps, "test")
     metavar="EXPORT",
     help="Import the teams of these keys from an export of the table LiteLLM_TeamTable.",
 )
+@click.option(
+    "--database",
+    metavar="NAME|DUMP",
+    help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL, or a plain dump by pg_dump.",
+)
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
-def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path | None, partial: bool) -> None:
+def import_config(file: Path, write: Path | None, database: str | None, **options: Any) -> None:
     """Convert FILE, the config of LiteLLM, Bifrost, Portkey or agentgateway, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
     be converted is an error, because requests for it might reach another provider; --partial accepts that.
 
-    --keys imports the hashes of keys, so clients keep their keys.
+    --database and --keys import the hashes of keys, so clients keep their keys. The connection to the database is
+    read-only.
 
     The guardrails in a file of Portkey or Bifrost become the section `steps`.
 
@@ -236,7 +242,9 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
     """
     from gateway.commands.imports.command import run
 
-    sys.exit(run(file, write, keys, teams, partial))
+    if database is not None and (options["keys"] or options["teams"]):
+        raise click.UsageError("--database has the keys and teams: leave out --keys and --teams")
+    sys.exit(run(file, write, database=database, **options))
 
 
 main.add_command(keys)

@@ -291,6 +291,7 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
         "litellm_config.yaml": LITELLM,
+        "litellm.sql": f'COPY x."LiteLLM_VerificationToken" (token, key_alias) FROM stdin;\n{"0a" * 32}\tteam\n\\.\n',
         "keys.csv": f"token,key_alias,models\n{'0a' * 32},team,{{}}\n",
         "teams.csv": "team_id,team_alias,models\nt,red,{fast}\n",
         "tried.yaml": TRIED % here(PROVIDER),

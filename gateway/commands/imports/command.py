@@ -4,6 +4,7 @@ The result contains no keys of providers, but a variable for each. Comments and 
 counterpart.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,12 @@ LOST: Final = 3
 
 
 def run(
-    file: Path, write: Path | None, keys: Path | None = None, teams: Path | None = None, partial: bool = False
+    file: Path,
+    write: Path | None,
+    keys: Path | None = None,
+    teams: Path | None = None,
+    partial: bool = False,
+    database: str | None = None,
 ) -> int:
     """Convert ``file``, with ``partial`` also if models cannot be converted. Return the exit status."""
     if teams is not None and keys is None:
@@ -48,7 +54,7 @@ def run(
         if foreign is not None:
             result = convert_models(foreign if guards is None else _with_steps(foreign, guards))
         else:
-            result = imported(content, None if keys is None else _read_clients(keys, teams))
+            result = imported(content, _read_clients(keys, teams, database))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.remarks.append(result.leave_out(f"an earlier {place}", (Group.TRIFLES, why)))
@@ -139,8 +145,16 @@ def _write(text: str, write: Path | None) -> None:
             into.write(text)
 
 
-def _read_clients(keys: Path, teams: Path | None) -> Clients:
-    """Return the keys and teams in these files. Raises ``ConfigError`` and ``OSError``."""
+def _read_clients(keys: Path | None, teams: Path | None, database: str | None) -> Clients | None:
+    """Return the keys and teams in these files or in the database, ``None`` without both.
+
+    Raises ``ConfigError`` and ``OSError``."""
+    if database is not None:
+        from gateway.commands.imports.litellm_database import read_database
+
+        return read_database(database, os.environ)
+    if keys is None:
+        return None
     found = () if teams is None else read_teams(teams.read_bytes(), str(teams))
     return Clients(read_keys(keys.read_bytes(), str(keys)), found)
 

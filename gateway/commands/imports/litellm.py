@@ -29,7 +29,7 @@ from gateway.commands.imports.litellm_tables import (
     UNENFORCED,
     UNVERIFIED,
 )
-from gateway.commands.imports.losses import Group
+from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced
@@ -41,6 +41,8 @@ class Clients:
 
     keys: Sequence[Token]
     teams: Sequence[Team] = ()
+    losses: Sequence[Loss] = ()
+    """Settings of the database without a counterpart."""
 
 
 def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
@@ -172,7 +174,9 @@ def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> N
         )  # fmt: skip
         result.client_keys += [_as_file_item(one, result) for one in found.items]
         result.client_groups += [_as_file_item(one, result) for one in found.groups]
-        result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
+        result.remarks += [
+            result.leave_out(loss.what, (loss.group, loss.why)) for loss in (*clients.losses, *found.losses)
+        ]
         result.no_longer_good = found.no_longer_good
         result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
     elif result.access_groups:

@@ -69,6 +69,11 @@ class ConvertedTeam:
 
 def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
     """Return the teams in an export of the table. Raises ``ConfigError`` without content of the file."""
+    return teams_of_rows(read_rows(TEAMS, data, file))
+
+
+def teams_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[Team, ...]:
+    """Return the teams in rows of the table."""
     return tuple(
         Team(
             id=row["team_id"].strip(),
@@ -77,7 +82,7 @@ def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
             blocked=read_boolean(row.get("blocked"))[0],
             row=row,
         )
-        for row in read_rows(TEAMS, data, file)
+        for row in rows
     )
 
 
@@ -286,7 +291,12 @@ class ClientKeys:
 
 def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
     """Return the keys in an export of the table. Raises ``ConfigError`` without content of the file."""
-    return tuple(_token_of_row(row) for row in read_rows(KEYS, data, file) if row.get("team_id") != _OF_ITS_PAGES)
+    return keys_of_rows(read_rows(KEYS, data, file))
+
+
+def keys_of_rows(rows: Iterable[dict[str, Any]]) -> tuple[Token, ...]:
+    """Return the keys in rows of the table, without those of LiteLLM's own pages."""
+    return tuple(_token_of_row(row) for row in rows if row.get("team_id") != _OF_ITS_PAGES)
 
 
 def _token_of_row(row: dict[str, Any]) -> Token:

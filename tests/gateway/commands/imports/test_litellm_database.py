@@ -1,0 +1,224 @@
+"""``trigate import --database``: keys, teams, users and budgets from LiteLLM's PostgreSQL, and from a dump of it."""
+
+import contextlib
+import hashlib
+import io
+import subprocess
+
+import psycopg
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configfile.document import ConfigError
+from gateway.commands.imports.litellm_database import clients_of_tables, read_database, read_dump
+from tests.support.command_line import invoke
+from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.postgres import server_or_skip
+
+SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
+DIGESTS = {name: hashlib.sha256(secret.encode()).hexdigest() for name, secret in SECRETS.items()}
+
+# The columns of LiteLLM's schema.prisma that the import reads, with some that it does not.
+SCHEMA = """
+CREATE TABLE "LiteLLM_BudgetTable" (budget_id text PRIMARY KEY, max_budget float8, budget_duration text, tpm_limit int8,
+    rpm_limit int8, max_parallel_requests int4, soft_budget float8, model_max_budget jsonb);
+CREATE TABLE "LiteLLM_TeamTable" (team_id text PRIMARY KEY, team_alias text, models text[], max_budget float8,
+    budget_duration text, blocked boolean NOT NULL DEFAULT false, spend float8 DEFAULT 0, metadata jsonb DEFAULT '{}');
+CREATE TABLE "LiteLLM_UserTable" (user_id text PRIMARY KEY, user_alias text, user_email text, models text[],
+    max_budget float8, budget_duration text, rpm_limit int8, spend float8 DEFAULT 0);
+CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, key_alias text, models text[], team_id text,
+    user_id text, budget_id text, expires timestamp(3), blocked boolean, max_budget float8, budget_duration text,
+    spend float8 DEFAULT 0, metadata jsonb DEFAULT '{}');
+CREATE TABLE "LiteLLM_EndUserTable" (user_id text PRIMARY KEY, budget_id text, blocked boolean DEFAULT false,
+    allowed_model_region text);
+CREATE TABLE "LiteLLM_ProxyModelTable" (model_id text PRIMARY KEY, model_name text, litellm_params jsonb);
+CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, messages text);
+INSERT INTO "LiteLLM_BudgetTable" VALUES ('b1', 5, '1d', NULL, 60);
+INSERT INTO "LiteLLM_TeamTable" VALUES ('t1', E'the\tteam', '{demo}', 100, '30d');
+INSERT INTO "LiteLLM_UserTable" VALUES ('u1', 'ada', 'ada@example.com', '{}', 7, '1d', 30);
+INSERT INTO "LiteLLM_UserTable" VALUES ('u2', 'bob', NULL, '{}');
+INSERT INTO "LiteLLM_EndUserTable" VALUES ('e1', 'b1', true, 'eu'), ('e2', 'b1', false, NULL);
+INSERT INTO "LiteLLM_EndUserTable" VALUES ('e3');
+INSERT INTO "LiteLLM_ProxyModelTable" VALUES ('m1', 'gpt-stored', '{"model": "encrypted"}');
+INSERT INTO "LiteLLM_SpendLogs" VALUES ('r1', E'a prompt with\na line and \\. and a tab\t');
+"""
+ROWS = [
+    ("team", "t1", "u1", None, False), ("user", None, "u1", None, None), ("budget", None, None, "b1", None),
+    ("plain", None, "u2", None, None), ("blocked", None, None, None, True),
+]  # fmt: skip
+INSERT = """
+INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, models, team_id, user_id, budget_id, blocked, expires)
+    VALUES (%s, %s, '{}', %s, %s, %s, %s, '2099-01-01')"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with server_or_skip() as found:
+        with psycopg.connect(found.url, autocommit=True) as connection:
+            connection.execute(SCHEMA)
+            for name, *rest in ROWS:
+                connection.execute(INSERT, (DIGESTS[name], name, *rest))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def dump(server, tmp_path_factory):
+    """Write a dump with the command of docs/migrating.md, and return its path."""
+    file = tmp_path_factory.mktemp("dump") / "litellm.sql"
+    command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", server.url]
+    file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path):
+    models = [{"model_name": "demo", "litellm_params": {"model": "openai/gpt-4o", "api_key": "os.environ/OPENAI_KEY"}}]
+    (tmp_path / "litellm.yaml").write_text(yaml.safe_dump({"model_list": models}))
+    return tmp_path
+
+
+def import_from(folder, source, **env):
+    said = invoke("import", "litellm.yaml", "--database", str(source), cwd=folder, env=env)
+    assert "hunter2" not in said.stdout + said.stderr
+    return said
+
+
+EXPECTED_KEYS = [
+    {"name": "team", "sha256": DIGESTS["team"], "group": "the team", "until": "2099-01-01T00:00:00Z"},
+    {"name": "user", "sha256": DIGESTS["user"], "group": "ada", "until": "2099-01-01T00:00:00Z"},
+    {
+        "name": "budget", "sha256": DIGESTS["budget"], "until": "2099-01-01T00:00:00Z",
+        "ratelimits": {"requests": "60/m"}, "budgets": ["5 usd/day"],
+    },
+    {"name": "plain", "sha256": DIGESTS["plain"], "until": "2099-01-01T00:00:00Z"},
+]  # fmt: skip
+EXPECTED_GROUPS = [
+    {"name": "the team", "models": ["demo"], "budgets": ["100 usd/30d"]},
+    {"name": "ada", "ratelimits": {"requests": "30/m"}, "budgets": ["7 usd/day"]},
+]
+
+
+@pytest.mark.process  # pg_dump
+@pytest.mark.parametrize("source", ["server", "prisma", "dump"])
+def test_keys_keep_their_hashes_teams_users_and_budgets(server, dump, folder, source):
+    prisma = server.url.replace("postgresql://", "postgres://") + "&schema=public&connection_limit=5&pool_timeout=60"
+    env = {"DATABASE_URL": prisma if source == "prisma" else server.url}
+    said = import_from(folder, dump if source == "dump" else "DATABASE_URL", **env)
+    found = yaml.safe_load(said.stdout)
+    assert found["client_keys"] == EXPECTED_KEYS
+    assert found["client_groups"] == EXPECTED_GROUPS
+    assert said.returncode == 3  # what follows is lost
+    for lost in (
+        "the budgets of 2 end users",
+        "the blocks of 1 end user",
+        "the regions of 1 end user",
+        "models that are only in the database: gpt-stored",
+        "blocked (blocked)",
+    ):
+        assert lost in " ".join((said.stdout + said.stderr).split()), lost
+
+
+@pytest.mark.server
+def test_a_user_who_may_only_read_is_enough(server, folder):
+    server.sql("CREATE ROLE reader LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    said = import_from(folder, "DATABASE_URL", DATABASE_URL=server.url.replace("someone:", "reader:"))
+    assert yaml.safe_load(said.stdout)["client_keys"] == EXPECTED_KEYS
+
+
+@pytest.mark.server
+def test_the_keys_of_clients_work_after_the_move(server, folder):
+    """The gateway never learns the keys: it has their hashes only."""
+    with mock_thread() as mock:
+        file = folder / "litellm.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["model_list"][0]["litellm_params"] |= {"model": "openai/demo", "api_base": f"{mock.url}/v1"}
+        file.write_text(yaml.safe_dump(content))
+        moved = yaml.safe_load(import_from(folder, "DATABASE_URL", DATABASE_URL=server.url).stdout)
+        moved["listeners"][0]["port"] = 0
+        body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+        with gateway_thread(moved, env={"OPENAI_KEY": "sk-up"}) as gateway:
+            for name, secret in SECRETS.items():
+                reply = gateway.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {secret}"})
+                assert reply.status == (401 if name == "blocked" else 200), name
+        assert not any(secret in line for line in gateway.log for secret in SECRETS.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "env", "words"),
+    [
+        ("DATABASE_URL", {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "the database in DATABASE_URL"),
+        ("postgresql://u:hunter2@127.0.0.1:1/x", {}, "cannot be read"),
+        ("DATABASE_URL", {"DATABASE_URL": "mysql://u:hunter2@h/x"}, "the database in DATABASE_URL"),
+        ("missing.sql", {}, "missing.sql: no such file"),
+    ],
+)
+def test_an_unreadable_database_is_reported_without_its_password(folder, source, env, words):
+    said = import_from(folder, source, **env)
+    assert said.returncode == 1
+    assert words in " ".join(said.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PGDMP\x01\x0e", "pg_restore"),
+        (b"", "pg_dump --data-only"),
+        (b"hello\nworld\n", "pg_dump --data-only"),
+        (b'COPY public."Other" (a) FROM stdin;\n1\n\\.\n', "pg_dump --data-only"),
+        (b'COPY public."LiteLLM_TeamTable" (team_id) FROM stdin;\nt\n\\.\n', "no table LiteLLM_VerificationToken"),
+    ],
+)
+def test_another_file_is_refused_with_advice(tmp_path, data, words):
+    (file := tmp_path / "litellm.sql").write_bytes(data)
+    with pytest.raises(ConfigError, match=words):
+        read_database(str(file), {})
+
+
+def test_keys_and_a_database_exclude_each_other(folder):
+    said = invoke("import", "litellm.yaml", "--database", "D", "--keys", "keys.csv", cwd=folder)
+    assert said.returncode == 2
+    assert "--database has the keys and teams" in " ".join(said.stderr.split())
+
+
+def copy_text(value):
+    """Return a value in COPY's text format, as PostgreSQL writes it."""
+    letters = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+    return "\\N" if value is None else "".join(letters.get(letter, letter) for letter in value)
+
+
+TEXTS = st.one_of(st.none(), st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
+def test_every_value_of_a_dump_is_read(rows):
+    lines = "".join(f"{copy_text(one)}\t{copy_text(other)}\n" for one, other in rows)
+    text = f'SET x = 1;\nCOPY public."LiteLLM_TeamTable" (team_id, "models") FROM stdin;\n{lines}\\.\n\n-- end\n'
+    found = read_dump(io.BytesIO(text.encode()), "dump")
+    assert found == {"LiteLLM_TeamTable": [{"team_id": one, "models": other} for one, other in rows]}
+
+
+@given(st.binary())
+def test_no_dump_makes_it_fail_otherwise(data):
+    head = b'COPY public."LiteLLM_VerificationToken" (token, models, team_id) FROM stdin;\n'
+    for content in (data, head + data):
+        with contextlib.suppress(ConfigError):
+            clients_of_tables(read_dump(io.BytesIO(content), "dump"))
+
+
+def test_a_users_limits_do_not_apply_to_the_keys_of_a_team():
+    token = {"token": "a" * 64, "key_alias": "k", "user_id": "u", "team_id": "t", "models": None}
+    user = {"user_id": "u", "max_budget": 1, "budget_duration": "1d"}
+    tables = {"LiteLLM_VerificationToken": [token], "LiteLLM_UserTable": [user]}
+    found = clients_of_tables(tables)
+    assert [(key.team, key.row["user_id"]) for key in found.keys] == [("t", None)]
+    assert found.teams == ()
+
+
+def test_a_keys_own_limits_precede_those_of_its_budget():
+    token = {"token": "a" * 64, "budget_id": "b", "max_budget": 3, "budget_duration": "1d"}
+    budget = {"budget_id": "b", "max_budget": 9, "budget_duration": "30d", "rpm_limit": 5}
+    found = clients_of_tables({"LiteLLM_VerificationToken": [token], "LiteLLM_BudgetTable": [budget]})
+    row = found.keys[0].row
+    assert (row["max_budget"], row["budget_duration"], row["rpm_limit"], row["budget_id"]) == (3, "1d", 5, None)
