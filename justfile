@@ -77,6 +77,10 @@ combinations ARRAYS="8":
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}
 
+# measure the CPU time that explaining misses of prompt caches adds to a request, e.g. `just bench-prompt-caches --sizes 400`
+bench-prompt-caches *ARGS:
+    .venv/bin/python bench/prompt_caches.py {{ARGS}}
+
 # compare the cost of this tree with another revision, e.g. `just bench-before v0.2.0 --cases burst,start`
 bench-before REVISION *ARGS:
     .venv/bin/python bench/before.py {{REVISION}} {{ARGS}}

@@ -34,6 +34,17 @@ def rows(printed: str) -> list[list[str]]:
     return cells[2:]
 
 
+@pytest.mark.process
+def test_the_cost_of_prompt_caches_is_measured_in_both_lanes():
+    options = ("--sizes", "4", "--rounds", "2")
+    command = [sys.executable, "bench/prompt_caches.py", *options]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert not said.returncode, said.stderr
+    found = rows(said.stdout)
+    assert [row[:2] for row in found] == [["byte", "4 kB"], ["hub", "4 kB"]]
+    assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in found)
+
+
 def test_a_line_through_points_on_a_line_is_that_line():
     line = Line.through([(0, 1), (1, 3), (10, 21)])
     assert line == pytest.approx((2, 1, 0))

@@ -4,7 +4,7 @@ The code that reads prompts is imported with the first request that is long enou
 was sent, and an error in it fails no request."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -23,7 +23,7 @@ from providers.catalog.prices import NANOS
 if TYPE_CHECKING:
     from gateway.exchange.prompt_texts import ExchangeTexts
     from gateway.ledger.bill import AttemptRecord
-    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange
+    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange, ReadPrompts
     from gateway.prompt_caches.loss import CacheLoss
     from gateway.prompt_caches.texts import LatestPrompts, ShownTexts
     from gateway.prompt_caches.tracker import PromptTracker
@@ -67,14 +67,23 @@ def note_original(caching: PromptCaching, record: Record, incoming: Incoming) ->
     record.prompt_caching = NotedExchange(caching, incoming)
 
 
+def note_read(caching: PromptCaching, record: Record, prompts: "Sequence[ReadPrompts]") -> None:
+    """Note the prompts of a request that were read before it was sent, for the choice of a target."""
+    if not isinstance(record.prompt_caching, NotedExchange):
+        record.prompt_caching = NotedExchange(caching)
+    record.prompt_caching.read = prompts
+
+
 class NotedExchange:
     """The attempts of one exchange with prompts that matter. It settles them when the exchange is settled.
 
-    ``original`` is the client's request if steps changed it, until it was read."""
+    ``original`` is the client's request if steps changed it, until it was read. ``read`` are its prompts that were read
+    for the choice of a target, until a response begins."""
 
     def __init__(self, caching: PromptCaching, original: Incoming | None = None) -> None:
         self.caching = caching
         self.original = original
+        self.read: Sequence[ReadPrompts] = ()
         self.attempts: list[NotedAttempt] = []
         self.followed: FollowedExchange | None = None
         self.texts = None if caching.texts is None else _open_texts(caching.texts)
@@ -92,8 +101,10 @@ class NotedExchange:
         from gateway.exchange.sent_prompts import sent_request
 
         sent, size = sent_request(context, target_request, self.original, sent_at)
-        known = tracker.recognize(sent)
-        prompts = await offload(size - (known.size if known else 0), tracker.read, sent, known)
+        prompts = next((one for one in self.read if one.belongs_to(sent)), None)
+        if prompts is None:
+            known = tracker.recognize(sent)
+            prompts = await offload(size - (known.size if known else 0), tracker.read, sent, known)
         if prompts is None:
             return None
         parent = tracker.find_parent(sent, prompts) if self.followed is None else self.followed.parent
@@ -136,7 +147,7 @@ class NotedExchange:
             self._settle(record)
         except Exception:  # the boundary, as above
             self.caching.note_error()
-        self.attempts, self.followed = [], None
+        self.attempts, self.followed, self.read = [], None, ()
 
     def _settle(self, record: Record) -> None:
         for attempt in self.attempts:
@@ -241,7 +252,7 @@ class NotedAttempt:
         return tracker.settle(followed, end.usage, end.price, end.response_id)
 
     def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
-        self.exchange.original = None  # no attempt follows
+        self.exchange.original, self.exchange.read = None, ()  # no attempt follows
         if self.exchange.texts is not None:
             self.exchange.texts.keep()
         try:

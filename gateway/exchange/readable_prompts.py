@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.noted_prompts import note_read
 from gateway.exchange.sent_prompts import possible_request
 from gateway.http.offload import offload
 from gateway.prompt_caches.caching import PromptCaching
@@ -40,8 +41,10 @@ async def _find_readable(context: ExchangeContext, caching: PromptCaching, incom
         sent = possible_request(context, incoming, target, now)
         key = id(target.caching), target.betas  # all on which the reading of the prompt depends
         if key not in prompts:
-            read = await offload(incoming.size, tracker.read, sent)
+            known = tracker.recognize(sent)
+            read = await offload(incoming.size - (known.size if known else 0), tracker.read, sent, known)
             prompts[key] = None if read is None else (read, tracker.find_parent(sent, read))
         if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
             found[target.identity.place] = tokens
+    note_read(caching, context.record, [one[0] for one in prompts.values() if one is not None])
     return found

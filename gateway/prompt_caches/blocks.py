@@ -164,7 +164,7 @@ class _PromptReader:
         if known is None:
             known = read(where, compact_json(raw))
             if self.memo is not None:
-                self.memo.store(self._name(section, found), raw, known)
+                self.memo.store(self._name(section, found), raw, known, len(known.rows))
         return known
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:

@@ -1,7 +1,7 @@
 """An attempt as the tracker follows it: its request, its prompts, its parent, and its result."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 import msgspec
@@ -13,6 +13,9 @@ from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.written_boundaries import PlannedBoundary
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api, Usage
+
+HEADER: Final = "header:"
+"""The beginning of a header's name among the settings of a row."""
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
@@ -44,6 +47,12 @@ class SentRequest:
     move: str = ""
     is_diagnosed: bool = False
 
+    @property
+    def key_headers(self) -> tuple[str | None, ...]:
+        """The headers that are in the provider's key."""
+        names = () if self.row is None else (name for name, _ in self.row.settings if name.startswith(HEADER))
+        return tuple(self.headers.get(name.removeprefix(HEADER)) for name in names)
+
 
 @attrs.frozen(eq=False, repr=False)
 class ReadPrompts:
@@ -51,7 +60,7 @@ class ReadPrompts:
 
     ``anchor`` is the last one of the client's prompt, ``None`` without one. ``members`` are those of the sent body,
     ``client_members`` those of the client's. ``stable`` is the prefix of tools and system. ``packed`` is ``None`` if
-    the prompt has too many tools to be remembered."""
+    the prompt has too many tools to be remembered. ``key_headers`` are those of the request."""
 
     row: CachingRow | None
     members: Members
@@ -62,6 +71,12 @@ class ReadPrompts:
     boundaries: tuple[PlannedBoundary, ...]
     stable: bytes
     packed: PackedPrompts | None
+    key_headers: tuple[str | None, ...]
+
+    def belongs_to(self, sent: SentRequest) -> bool:
+        """Return whether these are the prompts of ``sent``, which was read before it was sent."""
+        is_same = sent.client_members is None and self.members is sent.body and self.row is sent.row
+        return is_same and self.key_headers == sent.key_headers
 
     @property
     def own(self) -> PromptDigest:

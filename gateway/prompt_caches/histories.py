@@ -147,7 +147,8 @@ def read_history(
     if memo is not None:
         number, stored = marked or (len(items), history)
         if number:
-            memo.store_part(name, raw, _end_of_items(raw, begin, items, number), stored, known)
+            size = len(stored.digests) + len(stored.blocks.rows)
+            memo.store_part(name, raw, _end_of_items(raw, begin, items, number), stored, size, known)
     return history
 
 
@@ -188,11 +189,11 @@ class _ItemReader:
         if self.memo is None:
             return
         raw, name = bytes(item), f"{self.name}:{index}"
-        self.memo.store(name, raw, packed)
+        self.memo.store(name, raw, packed, len(packed.rows))
         if len(packed.marks) == 1 and sum(raw.count(b'"%b"' % name) for name in _mark_names(self.layout)) == 1:
             bare, count = _mark_pattern(self.layout).subn(b"", raw)
             if count:
-                self.memo.store(name, bare, PackedBlocks(packed.rows))
+                self.memo.store(name, bare, PackedBlocks(packed.rows), len(packed.rows))
 
     def _split(self, index: int, raw: bytes) -> list[RawBlock]:
         return split_item(self.layout, self.where, index, compact_json(raw))

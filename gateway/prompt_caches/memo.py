@@ -14,6 +14,9 @@ _MOST_SEGMENTS: Final = 64
 _VALUES: Final = 8
 """Lists of tools, system texts and single items that are remembered for each history."""
 
+MOST_MEMO: Final = 4 * 2**20
+"""Bytes of the digests in a memo. A history of 200,000 blocks has 3.2 MB."""
+
 _PIECE: Final = 2**16
 """Bytes that are hashed in one call."""
 
@@ -28,6 +31,7 @@ class KnownPart(Generic[T]):
     segments: tuple[tuple[int, int], ...]
     sample: int
     value: T
+    size: int
 
     @property
     def length(self) -> int:
@@ -48,26 +52,31 @@ class BlockMemo:
     """A bounded memory of lists of tools, of system texts, of items and of the beginnings of histories.
 
     The owner keeps one for each client key, so that no client learns from the time of reading what another sent. It
-    remembers ``most`` histories and eight times as many other values; the least recently used are dropped first. It has
-    no text: only digests, and hashes with the process's random key."""
+    remembers ``most`` histories and eight times as many other values, with at most ``MOST_MEMO`` bytes of digests; the
+    least recently used are dropped first. It has no text: only digests, and hashes with the process's random key.
+    ``size`` are the bytes of all digests."""
 
     def __init__(self, most: int = 16) -> None:
         self._most = most
         self._parts: dict[tuple[str, tuple[tuple[int, int], ...]], KnownPart[object]] = {}
-        self._values: dict[tuple[str, int, int], object] = {}
+        self._values: dict[tuple[str, int, int], tuple[object, int]] = {}
+        self.size = 0
 
     def value(self, name: str, raw: bytes) -> object | None:
         """Return the value that was stored for all of ``raw``."""
         key = (name, len(raw), hash(raw))
         if (found := self._values.pop(key, None)) is not None:
             self._values[key] = found
-        return found
+            return found[0]
+        return None
 
-    def store(self, name: str, raw: bytes, value: object) -> None:
-        """Store the ``value`` of all of ``raw``."""
-        self._values[name, len(raw), hash(raw)] = value
-        while len(self._values) > _VALUES * self._most:
-            self._values.pop(next(iter(self._values)), None)
+    def store(self, name: str, raw: bytes, value: object, size: int) -> None:
+        """Store the ``value`` of all of ``raw``, which has ``size`` bytes of digests."""
+        key = (name, len(raw), hash(raw))
+        self.size += size - self._values.pop(key, (None, 0))[1]
+        self._values[key] = value, size
+        while len(self._values) > _VALUES * self._most or (self.size > MOST_MEMO and self._values):
+            self.size -= self._values.pop(next(iter(self._values)))[1]
 
     def longest_part(self, name: str, view: memoryview, most: int | None = None) -> KnownPart[object] | None:
         """Return the longest known part with ``name`` at the start of ``view``, of at most ``most`` bytes."""
@@ -84,23 +93,29 @@ class BlockMemo:
         return None
 
     def store_part(
-        self, name: str, view: memoryview, length: int, value: object, before: KnownPart[object] | None = None
-    ) -> None:
+        self, name: str, view: memoryview, length: int, value: object, size: int,
+        before: KnownPart[object] | None = None,
+    ) -> None:  # fmt: skip
         """Store the ``value`` of the first ``length`` bytes of ``view``, which begin with the part ``before``."""
         segments = () if before is None or len(before.segments) >= _MOST_SEGMENTS else before.segments
         start = segments[-1][0] if segments else 0
         if length > start:
             segments = (*segments, (length, _hash(view, start, length)))
-        self._add(KnownPart(name, segments, _sample(view, length), value))
+        self._add(KnownPart(name, segments, _sample(view, length), value, size))
         if before is not None and length > before.length:
-            self._parts.pop((before.name, before.segments), None)
+            self._remove((before.name, before.segments))
 
     def _add(self, part: KnownPart[object]) -> None:
         key = (part.name, part.segments)
-        self._parts.pop(key, None)
+        self._remove(key)
         self._parts[key] = part
-        while len(self._parts) > self._most:
-            self._parts.pop(next(iter(self._parts)), None)
+        self.size += part.size
+        while len(self._parts) > self._most or (self.size > MOST_MEMO and self._parts):
+            self._remove(next(iter(self._parts)))
+
+    def _remove(self, key: tuple[str, tuple[tuple[int, int], ...]]) -> None:
+        if (part := self._parts.pop(key, None)) is not None:
+            self.size -= part.size
 
 
 def _sample(view: memoryview, length: int) -> int:

@@ -63,7 +63,10 @@ def pack(prompt: PromptDigest, most: int = LARGEST) -> PackedPrompt:
 
     A prompt that does not fit loses first details of its system texts, then blocks from the middle of its history. One
     with too many tools cannot be remembered."""
+    front = prompt.history_start * ROW + len(prompt.tools.parts)
     for chunks, tail in _SIZES:
+        if front + min(prompt.history.length, prompt.head + tail) * ROW > most:
+            continue
         data = _pack(shorten(prompt, tail), chunks)
         if sum(map(len, data)) <= most:
             return data

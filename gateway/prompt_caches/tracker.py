@@ -62,6 +62,12 @@ from streams.events import Usage
 _MOST_MEMOS: Final = 128
 """Clients whose messages are recognized without parsing them."""
 
+_MOST_MEMO_BYTES: Final = 32 * 2**20
+"""Bytes of digests by which they are recognized."""
+
+_LARGE_MEMO: Final = _MOST_MEMO_BYTES // _MOST_MEMOS
+"""Bytes of digests up to which the memo of each client may have them."""
+
 _MOST_HASHED: Final = 2**20
 """Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
 
@@ -131,14 +137,15 @@ class PromptTracker:
         else:
             earlier = self._response_anchor(continued_response(read.members) or "")
             prompt = continue_unknown(earlier, read.prompt, self.memory.key)
-        return self._plan(read.row, (read.members, read.client_members), prompt, None)
+        return self._plan(read.row, (read.members, read.client_members), prompt, None, read.key_headers)
 
     def _memo(self, client: str) -> tuple[BlockMemo, threading.Lock]:
         with self._memos_lock:
             found = self._memos.pop(client, None) or (BlockMemo(), threading.Lock())
             self._memos[client] = found
-            if len(self._memos) > _MOST_MEMOS:
-                self._memos.popitem(last=False)
+            size = sum(memo.size for memo, _ in self._memos.values()) if found[0].size > _LARGE_MEMO else 0
+            while len(self._memos) > _MOST_MEMOS or size > _MOST_MEMO_BYTES:
+                size -= self._memos.popitem(last=False)[1][0].size
         return found
 
     def _read(self, sent: SentRequest, memo: BlockMemo | None, known: KnownParts | None) -> ReadPrompts | None:
@@ -151,7 +158,7 @@ class PromptTracker:
         if sent.client_members is not None:
             client_members = sent.client_members()
             client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo)
-        return self._plan(row, (members, client_members), prompt, client_prompt)
+        return self._plan(row, (members, client_members), prompt, client_prompt, sent.key_headers)
 
     def _plan(
         self,
@@ -159,6 +166,7 @@ class PromptTracker:
         members: tuple[Members, Members],
         prompt: PromptDigest,
         client_prompt: PromptDigest | None,
+        key_headers: tuple[str | None, ...],
     ) -> ReadPrompts:
         return ReadPrompts(
             row,
@@ -169,6 +177,7 @@ class PromptTracker:
             planned_boundaries(prompt, row),
             prompt.prefix(prompt.history_start) or b"",
             _pack(prompt, client_prompt),
+            key_headers,
         )
 
     # When it was sent

@@ -72,11 +72,12 @@ class SharedRows:
         self._copy_size = COPY.size + size.width
         self._row_size = 2 * self._copy_size
         self._heads = Struct("=" + f"8xQd{size.width}x" * 2 * GROUP)
-        self._cached: dict[bytes, tuple[int, _Copy]] = {}  # positions and contents of rows when they were last read
+        # groups, positions and contents of rows when they were last read or written
+        self._cached: dict[bytes, tuple[int, int, _Copy]] = {}
 
     def read(self, key: bytes) -> bytes | None:
         if (cached := self._cached.get(key)) is not None:
-            row, copy = cached
+            _, row, copy = cached
             if self._map[row : row + self._row_size] == copy.row:
                 return copy.value if copy.until > self._clock() else None
         return self._read(key)
@@ -90,16 +91,24 @@ class SharedRows:
             finally:
                 self._memory.unlock(group)
         if row.number is not None and row.copy is not None and row.copy.row:
-            if len(self._cached) >= _MOST_CACHED:
-                self._cached.clear()
-            self._cached[key] = group + KEYS + row.number * self._row_size, row.copy
+            self._cache(key, group, group + KEYS + row.number * self._row_size, row.copy)
         return row.value(now)
 
+    def _cache(self, key: bytes, group: int, row: int, copy: _Copy) -> None:
+        if len(self._cached) >= _MOST_CACHED:
+            self._cached.clear()
+        self._cached[key] = group, row, copy
+
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
-        group = self._group(key)
+        cached = self._cached.get(key)
+        group = self._group(key) if cached is None else cached[0]
         self._memory.lock(group)
         try:
-            now, row = self._clock(), self._find(key, group)
+            now = self._clock()
+            if cached is not None and self._map[cached[1] : cached[1] + self._row_size] == cached[2].row:
+                row = _FoundRow(key, group, (cached[1] - group - KEYS) // self._row_size, cached[2])
+            else:
+                row = self._find(key, group)
             value = change(row.value(now), now)
             if row.copy is not None or value is not None:
                 self._write(row, value, now, keep)
@@ -145,6 +154,9 @@ class SharedRows:
         )
         if self._key_of_row(group, number) != key:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
+        start = group + KEYS + number * self._row_size
+        written = self._map[start : start + self._row_size]
+        self._cache(key, group, start, _Copy(place, sequence, value, until, written))
 
     def _next_version(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
         """Return the position and number of the version after ``copy``; without a valid copy, above all existing

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memo import MOST_MEMO, BlockMemo
 from gateway.prompt_caches.packing import pack
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
@@ -80,6 +80,16 @@ def test_reading_is_linear():
         times.append((time.thread_time() - started) / count)
         assert prompt.end == count
     assert times[1] < 3 * times[0]
+
+
+def test_the_memo_of_many_blocks_is_bounded():
+    """Otherwise a client with 200,000 blocks in each of its histories would use 50 MB."""
+    memo = BlockMemo()
+    item = json.dumps(user_item("messages", "A short message")).encode()
+    for number in range(6):
+        first = json.dumps(user_item("messages", f"Conversation {number}")).encode()
+        read("messages", b'{"messages":[' + b",".join([first, *[item] * 60_000]) + b"]}", memo=memo)
+        assert 0 < memo.size <= MOST_MEMO
 
 
 def test_the_memo_is_bounded_and_forgets_the_oldest():

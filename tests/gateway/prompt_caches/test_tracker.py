@@ -130,3 +130,19 @@ def test_a_pause_longer_than_the_lifetime_is_named(trial, minutes, cause):
     trial.clock.now += 60 * minutes
     verdict = trial.answer(trial.send(4), MISSED)
     assert causes(verdict) == [cause]
+
+
+def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
+    """A route reads a prompt to choose a target, and does not read it again after sending (C49, C59)."""
+    members = MEMBERS.decode(json.dumps(request_of("messages", 2)).encode())
+    sent = SentRequest(
+        "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", 1.0, "messages", None, "sonnet"
+    )
+    read = Trial().tracker.read(sent)
+    assert read is not None
+    assert read.belongs_to(attrs.evolve(sent, account=b"other", sent=2.0))
+    others: list[dict[str, Any]] = [
+        {"body": dict(members)}, {"row": row_of("chat")}, {"headers": {"anthropic-beta": "fast-mode-2026-02-01"}},
+        {"client_members": lambda: members},
+    ]  # fmt: skip
+    assert [read.belongs_to(attrs.evolve(sent, **change)) for change in others] == [False] * 4

@@ -1,0 +1,260 @@
+"""Measures the CPU time that explaining misses of prompt caches adds to a request.
+
+    python bench/prompt_caches.py                          # four sizes, two lanes; about two minutes
+    python bench/prompt_caches.py --sizes 400 --rounds 20
+
+Two gateways run simultaneously, one with ``prompt_cache: false``, and receive the same conversations in turns. Each
+request repeats a history of Messages and adds a turn, as agents do. In the byte lane the provider speaks Messages, in
+the hub lane Chat. A figure is the median of the CPU time of a request; the ratio is the median over rounds.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import re
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from servers import cpu, free_port, on_core, running, wait_for
+
+LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+CONFIG: Final = """
+version: v0.3.0
+listeners: [{{type: model, name: m, port: {port}}}]
+model_providers:
+  - {{model: anthropic/claude-sonnet-4-6, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}}
+  - {{model: openai/gpt-5.2, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}", speaks: [chat]}}
+prompt_cache: {{memory: 32MiB}}
+"""
+OFF: Final = "prompt_cache: false\n"
+LANES: Final = {"byte": "anthropic/claude-sonnet-4-6", "hub": "openai/gpt-5.2"}
+TURNS: Final = 8
+"""The requests of a conversation in one round, after the first one."""
+PAUSE: Final = 0.02
+"""Seconds in which a gateway settles its last exchange."""
+WORDS: Final = [
+    "the",
+    "file",
+    "reads",
+    "a",
+    "list",
+    "of",
+    "paths",
+    "and",
+    "writes",
+    "each",
+    "result",
+    "to",
+    "its",
+    "own",
+    "line",
+    "of",
+    "the",
+    "report",
+]
+
+
+class Case(NamedTuple):
+    """A lane and the kilobytes of a history."""
+
+    lane: str
+    size: int
+
+
+class Figure(NamedTuple):
+    """The medians of the CPU milliseconds of a request with and without explanations, and the ratios of rounds."""
+
+    case: Case
+    on: float
+    off: float
+    ratios: Sequence[float]
+
+    def row(self) -> list[str]:
+        low, middle, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        cells = [self.case.lane, f"{self.case.size} kB", f"{self.on:.2f}", f"{self.off:.2f}"]
+        return [*cells, f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
+
+
+# Requests
+
+
+def words(source: random.Random, count: int) -> str:
+    return " ".join(source.choices(WORDS, k=count)) + ".\n"
+
+
+def conversation(model: str, size: int, turns: int) -> list[bytes]:
+    """Return the requests of ``turns`` turns, the first with a history of ``size`` kB."""
+    source = random.Random()
+    tools = [
+        {
+            "name": f"tool_{number}",
+            "description": words(source, 200),
+            "input_schema": {"type": "object", "properties": {"path": {"type": "string", "description": "A path"}}},
+        }
+        for number in range(16)
+    ]
+    system = [
+        {"type": "text", "text": "You are an agent."},
+        {"type": "text", "text": words(source, 2_000), "cache_control": {"type": "ephemeral"}},
+    ]
+    messages = [user([{"type": "text", "text": words(source, 40)}])]
+    found: list[bytes] = []
+    length = 0
+    while len(found) < turns:
+        if length >= size * 1000:
+            marked = [*messages[:-1], user([{**messages[-1]["content"][0], "cache_control": {"type": "ephemeral"}}])]
+            body = {"model": model, "max_tokens": 1000, "system": system, "tools": tools, "messages": marked}
+            found.append(json.dumps(body, separators=(",", ":")).encode())
+        turn = next_turn(source, len(messages))
+        messages += turn
+        length += len(json.dumps(turn))
+    return found
+
+
+def user(content: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def next_turn(source: random.Random, number: int) -> list[dict[str, Any]]:
+    """Return an answer with a tool call, and the result of the call."""
+    call = {"type": "tool_use", "id": f"toolu_{number:024}", "name": "tool_1", "input": {"path": f"/src/{number}.py"}}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": words(source, 20)}, call]}
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": words(source, source.randrange(50, 600))}
+    return [answer, user([result])]
+
+
+# The provider and the client
+
+
+def provide(listener: socket.socket) -> None:
+    while True:
+        with contextlib.suppress(OSError):
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer each request. The cache serves the prompt of the request before."""
+    before = 0
+    with connection:
+        while (request := read_message(connection)) is not None:
+            tokens = len(request) // 4
+            read = before if before < tokens else 0
+            before = tokens
+            time.sleep(len(request) / 2e7 + 0.005)  # a model takes longer, and a prompt is read meanwhile
+            connection.sendall(answer_to(request, tokens, read))
+
+
+def answer_to(request: bytes, tokens: int, read: int) -> bytes:
+    body: dict[str, Any]
+    if b"/v1/messages" in request[:200]:
+        usage = {"input_tokens": 1, "cache_read_input_tokens": read, "cache_creation_input_tokens": tokens - read}
+        body = {
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "Done."}], "usage": {**usage, "output_tokens": 3},
+        }  # fmt: skip
+    else:
+        usage = {"prompt_tokens": tokens, "completion_tokens": 3, "total_tokens": tokens + 3}
+        message = {"role": "assistant", "content": "Done."}
+        body = {
+            "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {**usage, "prompt_tokens_details": {"cached_tokens": read}},
+        }  # fmt: skip
+    data = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+
+
+def read_message(connection: socket.socket) -> bytes | None:
+    """Return the next request or response, ``None`` at the end of the connection."""
+    data = bytearray()
+    while True:
+        end = data.find(b"\r\n\r\n")
+        length = LENGTH.search(data, 0, max(end, 0))
+        if length and len(data) >= end + 4 + int(length[1]):
+            return bytes(data)
+        if not (chunk := connection.recv(2**20)):
+            return None
+        data += chunk
+
+
+def send(client: socket.socket, body: bytes) -> bytes:
+    head = (
+        b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nanthropic-version: 2023-06-01\r\n"
+    )
+    client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+    response = read_message(client)
+    if response is None or not response.startswith(b"HTTP/1.1 200"):
+        sys.exit(f"the gateway failed: {response and response[:500]!r}")
+    return response
+
+
+# Measurement
+
+
+class Server(NamedTuple):
+    pid: int
+    client: socket.socket
+
+
+@contextlib.contextmanager
+def gateway(provider: int, *, is_on: bool) -> Iterator[Server]:
+    """Run a gateway, with or without explanations."""
+    port = free_port()
+    text = CONFIG.format(port=port, provider=provider)
+    with tempfile.TemporaryDirectory() as folder:
+        config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
+        config.write_text(text if is_on else text.partition("prompt_cache:")[0] + OFF)
+        command = on_core(0, [sys.executable, "-m", "gateway", "serve", str(config), "--workers", "1"])
+        with running(command, log) as process:
+            wait_for(port, process, log)
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                yield Server(process.pid, client)
+
+
+def measure(case: Case, on: Server, off: Server, rounds: int) -> Figure:
+    times: dict[Server, list[float]] = {on: [], off: []}
+    for round in range(rounds + 1):
+        bodies = conversation(LANES[case.lane], case.size, TURNS + 1)
+        for server in (on, off) if round % 2 else (off, on):
+            send(server.client, bodies[0])
+            time.sleep(PAUSE)
+            started = cpu(server.pid)
+            responses = [send(server.client, body) for body in bodies[1:]]
+            time.sleep(PAUSE)
+            if server is off and any(b"x-trigate-prompt-cache" in response for response in responses):
+                sys.exit("the gateway explains prompts with `prompt_cache: false`")
+            if round:  # the first one warms up
+                times[server].append((cpu(server.pid) - started) / TURNS * 1000)
+    ratios = [one / other for one, other in zip(times[on], times[off], strict=True)]
+    return Figure(case, statistics.median(times[on]), statistics.median(times[off]), ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="10,100,400,4000", help="kB of history, with commas between them")
+    parser.add_argument("--lanes", default=",".join(LANES), help="byte, hub or both")
+    parser.add_argument("--rounds", type=int, default=12, help="conversations for each row")
+    given = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("It reads the clocks of processes: run it on Linux.")
+    print("| lane | history | CPU ms | without | ratio | middle half |\n|---|---|---|---|---|---|", flush=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        threading.Thread(target=provide, args=(listener,), daemon=True).start()
+        port = int(listener.getsockname()[1])
+        on, off = (stack.enter_context(gateway(port, is_on=is_on)) for is_on in (True, False))
+        for lane in given.lanes.split(","):
+            for size in map(int, given.sizes.split(",")):
+                figure = measure(Case(lane, size), on, off, given.rounds)
+                print("| " + " | ".join(figure.row()) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The cost of explaining a turn, in function calls, which are equal on every machine (C16, C59)."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.prompt_caches.followed import SentRequest
+from gateway.prompt_caches.memory import PromptMemory
+from gateway.prompt_caches.tracker import PromptTracker
+from streams.events import APIS, Usage
+from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
+from tests.support.counted_calls import calls
+from tests.support.set_clock import SetClock
+
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
+
+MOST_CALLS = 1_500
+"""Calls for a turn of Messages with two new blocks; there were 4,200 when blocks were objects."""
+
+
+class Client:
+    """A client that sends the turns of a conversation through a tracker."""
+
+    def __init__(self) -> None:
+        self.clock = SetClock()
+        self.tracker = PromptTracker(PromptMemory.make_private(2**22, self.clock))
+
+    def send(self, api: Any, body: dict[str, Any]) -> SentRequest:
+        """Return a request as it is sent."""
+        self.clock.now += 1
+        members = MEMBERS.decode(json.dumps(body).encode())
+        return SentRequest(
+            "ann", api, members, {}, row_of(api), b"account", "entry", self.clock.now, api, None, "model"
+        )
+
+    def explain(self, sent: SentRequest) -> None:
+        """Do everything for a request and its response, as the gateway does."""
+        tracker = self.tracker
+        read = tracker.read(sent, tracker.recognize(sent))
+        assert read is not None
+        attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.find_parent(sent, read)))
+        tracker.note_head(attempt, sent.sent)
+        tracker.settle(attempt, READ, None, None)
+
+
+def calls_of_turn(api: str, rounds: int) -> int:
+    """Return the calls for a turn of a conversation that has ``rounds`` of tool calls already."""
+    client = Client()
+    for number in range(3):
+        client.explain(client.send(api, request_of(api, rounds + number)))
+    sent = client.send(api, request_of(api, rounds + 3))
+    return calls(lambda: client.explain(sent))
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_turn_costs_the_same_after_a_long_history(api: str):
+    """Only a hash of the history grows, by one call for 64 KiB."""
+    assert calls_of_turn(api, 450) < 1.2 * calls_of_turn(api, 40)
+
+
+def test_a_turn_costs_few_calls():
+    assert calls_of_turn("messages", 450) < MOST_CALLS
+
+
+def test_the_event_loop_does_the_same_for_200_000_blocks():
+    """A thread reads the prompt; the rest is done where the streams are."""
+    counts = []
+    for number in (300, 200_000):
+        client = Client()
+        items = [user_item("messages", f"Message {at} of a long list of messages") for at in range(number)]
+        sent = client.send("messages", {"system": SYSTEM, "messages": items})
+        read = client.tracker.read(sent)
+        assert read is not None
+        assert read.prompt.history_count == number
+
+        def follow(client: Client = client, sent: SentRequest = sent, read: Any = read) -> None:
+            tracker = client.tracker
+            attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.find_parent(sent, read)))
+            tracker.note_head(attempt, sent.sent)
+            tracker.settle(attempt, READ, None, None)
+
+        counts.append(calls(lambda follow=follow: follow()))
+    assert counts[1] < 1.2 * counts[0]
+
+
+def test_large_histories_are_not_hashed_in_the_event_loop():
+    client = Client()
+    items = [user_item("messages", "A long message. " * 1_000) for _ in range(100)]
+    body = {"system": SYSTEM, "messages": items}
+    client.explain(client.send("messages", body))
+    known = client.tracker.recognize(client.send("messages", {**body, "messages": [*items, items[0]]}))
+    assert known is not None
+    assert known.history is None
