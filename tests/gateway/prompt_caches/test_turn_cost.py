@@ -29,7 +29,7 @@ class Client:
         self.tracker = PromptTracker(PromptMemory.make_private(2**22, self.clock))
 
     def send(self, api: Any, body: dict[str, Any]) -> SentRequest:
-        """Return a request as it is sent."""
+        """Return a sent request."""
         self.clock.now += 1
         members = MEMBERS.decode(json.dumps(body).encode())
         return SentRequest(
