@@ -34,7 +34,10 @@ WIRE = WireApi(
     root="/v1beta",
     agent_member="agent",
     words=StreamWords(
-        ends=frozenset(("interaction.completed",)), error_names=frozenset(("error",)), type_member="event_type"
+        ends=frozenset(("interaction.completed",)),
+        error_names=frozenset(("error",)),
+        type_member="event_type",
+        failed_ends=("interaction", frozenset(("failed", "cancelled"))),
     ),
     stores_unasked=True,
     tool_naming=GEMINI.wire.tool_naming,

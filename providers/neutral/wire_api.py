@@ -62,6 +62,7 @@ class StreamWords:
     - ``error_names``, ``error_types``: events for which SDKs raise, by name and by ``type`` alone.
     - ``error_member``: every event with a member ``error`` is such an event.
     - ``after_error``: events that repeat an error.
+    - ``failed_ends``: the member of an event of ``ends`` with the answer, and the ``status`` of a failed one.
     """
 
     ends: frozenset[str] = frozenset()
@@ -69,11 +70,21 @@ class StreamWords:
     error_types: frozenset[str] = frozenset()
     error_member: bool = False
     after_error: frozenset[str] = frozenset()
+    failed_ends: tuple[str, frozenset[str]] = ("", frozenset())
     type_member: str = "type"
 
     def is_good_end(self, name: str, data: bytes) -> bool:
         """Return whether clients stop reading at the event, as at the end of a good answer."""
-        return data.startswith(DONE) or (name or self._type(data)) in self.ends
+        if data.startswith(DONE):
+            return True
+        return (name or self._type(data)) in self.ends and not self._is_failed_end(name, data)
+
+    def _is_failed_end(self, name: str, data: bytes) -> bool:
+        """Return whether the event ends a failed answer."""
+        member, statuses = self.failed_ends
+        if not statuses or (name or self._type(data)) not in self.ends:
+            return False
+        return as_string(as_object(as_object(load(data)).get(member)).get("status")) in statuses
 
     def may_forward_error(self, name: str, data: bytes) -> bool:
         """Return whether a failing answer's event may reach a client.
@@ -85,7 +96,11 @@ class StreamWords:
 
     def is_error(self, name: str, data: bytes) -> bool:
         """Return whether the API's SDKs raise for the event. Readers know more shapes of errors."""
-        if name in self.error_names or (self.error_member and as_object(load(data)).get("error")):
+        if (
+            name in self.error_names
+            or self._is_failed_end(name, data)
+            or (self.error_member and as_object(load(data)).get("error"))
+        ):
             return True
         return bool(self.error_types) and self._type(data) in self.error_types
 

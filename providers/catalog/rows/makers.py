@@ -19,6 +19,7 @@ from providers.catalog.provider import (
 from providers.endpoints.embeddings.traits import OPENAIS, EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, Place, places
 from providers.neutral.quirks import Quirks
+from streams.events import APIS
 
 READ = "2026-11-22"
 
@@ -108,6 +109,11 @@ MAKERS = (
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",
             gemini="https://ai.google.dev/api/generate-content",
             interactions="https://ai.google.dev/api/interactions-api",
+        ),
+        # "This model only supports Interactions API" (mlcommons/modelbench#1655, BerriAI/litellm#38229)
+        by_model=tuple(
+            (pattern, {"speaks": dict.fromkeys(APIS, "interactions")})
+            for pattern in ("gemini-omni*", "deep-research-*", "antigravity-*")
         ),
         endpoints=places(
             embeddings=Place("/models/{model}:batchEmbedContents", "gemini", "gemini"),

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from providers.apis import CODECS
 from providers.grammar import GRAMMARS, Judge, detect, judge, rules
 from streams.events import AnswerStart, ErrorInfo
-from tests.support import grammar_chat, grammar_converse, grammar_gemini, grammar_messages, grammar_responses
+from tests.support import (
+    grammar_chat,
+    grammar_converse,
+    grammar_gemini,
+    grammar_interactions,
+    grammar_messages,
+    grammar_responses,
+)
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.examples import examples
@@ -22,10 +29,15 @@ from tests.support.grammar_changes import GrammarCase, insert_events, remove_eve
 from tests.support.recordings import files
 from tests.support.repository import ROOT
 
-CASES: dict[str, GrammarCase] = {
-    module.CASE.api: module.CASE
-    for module in (grammar_chat, grammar_messages, grammar_responses, grammar_converse, grammar_gemini)
-}
+MODULES = (
+    grammar_chat,
+    grammar_messages,
+    grammar_responses,
+    grammar_converse,
+    grammar_gemini,
+    grammar_interactions,
+)
+CASES: dict[str, GrammarCase] = {module.CASE.api: module.CASE for module in MODULES}
 FOLDERS = {
     "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses",
     "converse": "bedrock_converse", "gemini": "gemini",
