@@ -45,21 +45,24 @@ def _is_portkey(content: Mapping[str, Any]) -> bool:
     return several or alone or _has_any_key(content.get("strategy"), "mode") or _has_any_key(content, *_PORTKEYS)
 
 
+def _is_agentgateway(content: Mapping[str, Any]) -> bool:
+    """Recognise agentgateway's files (https://agentgateway.dev/docs)."""
+    binds = content.get("binds")
+    return _has_any_key(content.get("llm"), "models", "virtualModels") or (
+        isinstance(binds, list) and any(_has_any_key(one, "listeners") for one in binds)
+    )
+
+
 _PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overrideParams")
 _OWN: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
 
+_IMPORT: Final = "convert it: `trigate import {file} --write trigate.yaml`"
+
 FOREIGN: Final = (
-    Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _is_litellm),
-    Foreign(
-        "Bifrost",
-        "write its `providers` as `model_providers`: docs/migrating.md, section From Bifrost, explains how",
-        _is_bifrost,
-    ),
-    Foreign(
-        "Portkey",
-        "write its targets as `model_providers`: docs/migrating.md, section From Portkey, explains how",
-        _is_portkey,
-    ),
+    Foreign("LiteLLM's proxy", _IMPORT, _is_litellm),
+    Foreign("agentgateway", f"{_IMPORT} (docs/migrating.md, section From agentgateway)", _is_agentgateway),
+    Foreign("Bifrost", f"{_IMPORT} (docs/migrating.md, section From Bifrost)", _is_bifrost),
+    Foreign("Portkey", f"{_IMPORT} (docs/migrating.md, section From Portkey)", _is_portkey),
 )
 
 

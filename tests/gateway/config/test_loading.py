@@ -908,6 +908,8 @@ PORTKEY = '{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai",
         ('{"providers": {"openai": {"keys": []}}}', "Bifrost", "From Bifrost"),
         ('{"config_store": {"enabled": false}}', "Bifrost", "From Bifrost"),
         (PORTKEY, "Portkey", "docs/migrating.md, section From Portkey"),
+        ("llm: {models: [{name: m, provider: openAI}]}", "agentgateway", "From agentgateway"),
+        ("binds: [{port: 1, listeners: []}]", "agentgateway", "trigate import"),
         ('{"provider": "openai", "api_key": "sk-secret"}', "Portkey", "From Portkey"),
         ('{"targets": [{"targets": [{"virtual_key": "v"}]}]}', "Portkey", "From Portkey"),
         ("virtual_key: v-1\noverride_params: {temperature: 0}\n", "Portkey", "From Portkey"),
@@ -930,7 +932,7 @@ def test_a_file_with_a_key_of_another_gateway_has_its_mistakes_reported(refused)
 
 def test_the_pages_that_are_pointed_to_have_the_section():
     text = (ROOT / "docs/migrating.md").read_text()
-    assert {"## From Bifrost", "## From Portkey", "## From LiteLLM"} <= set(text.splitlines())
+    assert {"## From agentgateway", "## From Bifrost", "## From Portkey", "## From LiteLLM"} <= set(text.splitlines())
 
 
 # Finding the file
