@@ -98,8 +98,8 @@ class Meter:
                     await self._end_response(id, usage, status)
             case TranscriptStarted(item=item, model=model):
                 await self._start_transcript(item, model)
-            case TranscriptBilled(usage=usage, model=model, item=item):
-                await self._bill_transcript(usage, model, item or "")
+            case TranscriptBilled(usage=usage, model=model, item=item, reason=reason):
+                await self._bill_transcript(usage, model, item or "", reason)
             case TranscriptFailed(item=item):
                 if (transcript := self._transcripts.pop(item, None)) is not None:
                     transcript.bill.attempt_records = ()
@@ -285,12 +285,14 @@ class Meter:
         if refusal is not None:
             raise refusal
 
-    async def _bill_transcript(self, usage: Usage | None, model: str | None, item: str) -> None:
-        """Bill a transcript. Raises ``GatewayError`` if it had not been reserved and a limit is reached."""
+    async def _bill_transcript(self, usage: Usage | None, model: str | None, item: str, reason: str) -> None:
+        """Bill a transcript or other work.
+
+        Raises ``GatewayError`` if it had not been reserved and a limit is reached."""
         record, refusal = self._transcripts.pop(item, None), None
         if record is None:
             record, refusal = await self._open_transcript(model)
-        record.bill.usage, record.reason, record.bill.is_complete = usage or record.bill.usage, "transcribed", True
+        record.bill.usage, record.reason, record.bill.is_complete = usage or record.bill.usage, reason, True
         self._service.ledger.settle(record, disconnected=False)
         if refusal is not None:
             raise refusal

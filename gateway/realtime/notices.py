@@ -43,13 +43,14 @@ class TranscriptStarted:
 
 @attrs.frozen
 class TranscriptBilled:
-    """An event: a separate ``model`` has transcribed the client's audio, which is billed separately.
+    """An event: a ``model`` has transcribed the client's audio, or done other work, which is billed separately.
 
-    ``item`` is the conversation's item with the audio, if the provider reports it."""
+    ``item`` is the conversation's item with the audio, if the provider reports it. ``reason`` is for the log."""
 
     usage: Usage | None
     model: str | None = None
     item: str | None = None
+    reason: str = "transcribed"
 
 
 @attrs.frozen
@@ -130,6 +131,10 @@ class FrameReader:
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
         """Return the events in a provider's frame."""
         return ()
+
+    def for_client(self, message: Piece) -> Piece:
+        """Return ``message``, the last frame read from the provider, in the client's form."""
+        return message
 
     def unfinished_notices(self) -> tuple[Notice, ...]:
         """Return events for a response that the session's end has interrupted."""

@@ -19,11 +19,13 @@ GEMINI_PATHS: Final = tuple(
 )
 
 TRANSLATIONS: Final[EndpointName] = "realtime_translations"
+LIVE: Final[EndpointName] = "live"
 
 _PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": OPENAI_PATHS, "gemini": GEMINI_PATHS, TRANSLATIONS: ("/v1/realtime/translations",),
+    LIVE: ("/v1/live/sessions", "/v1/live/sessions/<id>/fork", "/v1/live/sessions/<id>/attach"),
 }  # fmt: skip
-"""The paths of each view: a client API's, or those of translations."""
+"""The paths of each view: a client API's, or those of another endpoint."""
 
 View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
 
@@ -36,7 +38,7 @@ def add_realtime(app: QuartTrio, service: Service) -> None:
         made: Mapping[str, View] = serving.realtime_views(service)
         return made
 
-    async def view(name: str) -> QuartResponse | None:
+    async def view(name: str, **_: str) -> QuartResponse | None:
         return await views(await imported("gateway.realtime.serving"))[name]()
 
     for name, paths in _PATHS.items():

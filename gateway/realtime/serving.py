@@ -11,12 +11,15 @@ from quart import websocket
 
 from gateway.exchange.service import Service
 from gateway.realtime.calls import CallIds, require_calls
-from gateway.realtime.dialing import ConnectionAttempt
+from gateway.realtime.dialing import ConnectionAttempt, OpenProvider
+from gateway.realtime.events import error_event
 from gateway.realtime.gemini_live import read_setup
+from gateway.realtime.live import LiveFrames, LiveIds, read_start
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT, MISSING_MODEL, SessionModels, only_target, session_target
+from gateway.realtime.notices import FrameReader
 from gateway.realtime.opening import Opening, open_websocket, run_session
-from gateway.realtime.routes import TRANSLATIONS
+from gateway.realtime.routes import LIVE, TRANSLATIONS
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
@@ -36,11 +39,11 @@ _WITHHELD_PARAMETERS: Final = frozenset(
 
 
 def realtime_views(service: Service) -> Mapping[str, Callable[[], Awaitable[QuartResponse | None]]]:
-    """Return the views by client API, and that of translations."""
+    """Return the views by client API, and those of other endpoints."""
     resumable = ResumableSessions()
     views = {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
-    translating = partial(open_websocket, service, resumable, "chat", _serve_translation, TRANSLATIONS)
-    return {**views, TRANSLATIONS: translating}
+    own = {TRANSLATIONS: _serve_translation, LIVE: _serve_live}
+    return {**views, **{name: partial(open_websocket, service, resumable, "chat", own[name], name) for name in own}}
 
 
 # OpenAI's API
@@ -117,6 +120,64 @@ def _shape_of(target: Target) -> RealtimeShape:
     return SHAPES[target.endpoint_place.shape]
 
 
+# OpenAI's Live API
+
+_LIVE_SHAPE: Final = RealtimeShape(FrameReader, None)
+
+
+async def _serve_live(opening: Opening) -> None:
+    """Serve a Live session, or another connection to one of the client's sessions, which its path names.
+
+    Raises ``GatewayError`` only before the handshake is answered."""
+    id, _, action = opening.arrival.asgi["path"].rstrip("/").partition("/sessions")[2].strip("/").partition("/")
+    if action:
+        await _serve_known_session(opening, id, action)
+    else:
+        await _serve_new_session(opening)
+
+
+async def _serve_known_session(opening: Opening, id: str, action: str) -> None:
+    """Fork the session ``id``, or attach to it."""
+    target = LiveIds.of(opening.context).target_of(id, action)
+    record = opening.record
+    record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
+    record.provider_api, record.lane = target.api, "byte"
+    meter = Meter(opening.service, record, target)
+    await meter.check_allowed()
+    provider = await ConnectionAttempt(opening.context, target, _LIVE_SHAPE, reports_health=False).connect("", ())
+    async with provider.socket:
+        await opening.accept(opening.offered.chosen)
+        await _run_live(opening, provider, meter, bills=action != "attach")
+
+
+async def _serve_new_session(opening: Opening) -> None:
+    """Serve a session whose first frame has the model. Its client gets failures as a frame and a close."""
+    await opening.accept(opening.offered.chosen)
+    try:
+        first = await _receive_first(opening.inbox, "session.start")
+        target = session_target(opening.context, read_start(first), OF_OPENAI, LIVE)
+        meter = Meter(opening.service, opening.record, target)
+        await meter.check_allowed()
+        provider = await ConnectionAttempt(opening.context, target, _LIVE_SHAPE).connect("", ())
+    except (GatewayError, RecursionError) as error:
+        opening.record.error = info = error.info if isinstance(error, GatewayError) else TOO_DEEP
+        closing = opening.inbox.closing or closing_for(info)
+        await websocket.send(error_event(info))
+        await websocket.close(closing.code, closing.reason)
+        return
+    async with provider.socket:
+        await _run_live(opening, provider, meter, first=first)
+
+
+async def _run_live(
+    opening: Opening, provider: OpenProvider, meter: Meter, *, bills: bool = True, first: Piece | None = None
+) -> None:
+    target = provider.target
+    reader = LiveFrames(partial(LiveIds.of(opening.context).client_id, target), bills=bills)
+    models = SessionModels(opening.context, target, OF_OPENAI, endpoint=LIVE)
+    await run_session(opening, provider, reader, meter, models, first)
+
+
 # Gemini's API
 
 
@@ -124,7 +185,7 @@ async def _serve_gemini(opening: Opening) -> None:
     """Serve a session of a Gemini client, whose first message after the handshake contains the model."""
     await opening.accept(opening.offered.chosen)
     try:
-        first = await _receive_setup(opening.inbox)
+        first = await _receive_first(opening.inbox, "setup")
         model, handle = read_setup(first)
         target = session_target(opening.context, model, OF_GEMINI)
         meter = Meter(opening.service, opening.record, target)
@@ -143,11 +204,11 @@ async def _serve_gemini(opening: Opening) -> None:
         await run_session(opening, provider, shape.reader(), meter, models, first)
 
 
-async def _receive_setup(inbox: ClientInbox) -> Piece:
-    """Return the client's first message. Raises ``GatewayError`` if none arrives within ``SETUP_SECONDS``."""
+async def _receive_first(inbox: ClientInbox, name: str) -> Piece:
+    """Return the client's first message, ``name``. Raises ``GatewayError`` if none arrives within ``SETUP_SECONDS``."""
     with trio.move_on_after(SETUP_SECONDS):
         return await inbox.receive()
-    raise invalid("the setup message is missing: send it first, with the model")
+    raise invalid(f"the {name} message is missing: send it first, with the model")
 
 
 _SERVE: Final[Mapping[Api, Callable[[Opening], Awaitable[None]]]] = {"chat": _serve_openai, "gemini": _serve_gemini}

@@ -314,7 +314,7 @@ class RealtimeSession:
                 await self._meter.process(notice)
             except GatewayError as error:
                 await self._stop(notice, error.info)
-        await websocket.send(message)
+        await websocket.send(self._reader.for_client(message))
 
     async def _stop(self, notice: Notice, error: ErrorInfo) -> None:
         """Stop the provider's unrequested work that ``notice`` reports when a limit of the client is reached.

@@ -198,6 +198,7 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "passthrough": unknown_output,
     "mcp": no_output,
     "realtime_translations": unknown_output,
+    "live": unknown_output,
     "decisions": no_output,
     "content_provenance_checks": no_output,
     "search": no_output,

@@ -14,7 +14,9 @@ _INPUT: Final[frozenset[Part]] = frozenset(("input", "media", "other"))
 
 PARTS_BY_ENDPOINT: Final[Mapping[EndpointName, frozenset[Part]]] = MappingProxyType({
     **dict.fromkeys(ENDPOINTS, _INPUT),
-    **dict.fromkeys(("realtime", "realtime_translations", "passthrough", "mcp", "batches", "message_batches"), _ALL),
+    **dict.fromkeys(
+        ("realtime", "realtime_translations", "live", "passthrough", "mcp", "batches", "message_batches"), _ALL
+    ),
 })  # fmt: skip
 """The parts of text that requests to each endpoint, and its responses, may have."""
 

@@ -18,7 +18,7 @@ EndpointName: TypeAlias = Literal[
     "similarity", "chat_moderations", "classifications", "chat_classifications", "ocr", "image_generations",
     "image_edits", "image_variations", "speech", "transcriptions", "translations", "files", "uploads", "vector_stores",
     "containers", "batches", "message_batches", "videos", "realtime",
-    "realtime_translations", "decisions", "content_provenance_checks", "search", "voices", "passthrough", "mcp",
+    "realtime_translations", "live", "decisions", "content_provenance_checks", "search", "voices", "passthrough", "mcp",
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
@@ -168,6 +168,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint(
         "realtime_translations", _paths("/v1/realtime/translations", "/client_secrets"), fallback="never",
     ),
+    Endpoint("live", _paths("/v1/live/sessions", "/{id}/fork", "/{id}/attach"), fallback="never"),
     # OpenAI's own: classifications and scores by a model, the origin of a file, and Codex's search.
     Endpoint("decisions", ("/v1/decisions",), fallback="same_model"),
     Endpoint("content_provenance_checks", ("/v1/content_provenance_checks",), fallback="never", most=100 * MIB),

@@ -53,7 +53,7 @@ ENDPOINTS_OF: Final[Mapping[ModelType, tuple[EndpointName, ...]]] = MappingProxy
         "transcription": ("transcriptions", "translations"),
         "moderation": ("moderations",),
         "completion": ("completions", "fim"),
-        "realtime": ("realtime", "realtime_translations"),
+        "realtime": ("realtime", "realtime_translations", "live"),
     }
 )
 """The endpoints that serve models of a type, if their provider has them; ``chat`` also has conversations."""

@@ -24,7 +24,7 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "audio": ("speech", "transcriptions", "translations"),
     "files": ("files", "uploads", "vector_stores", "containers"),
     "batches": ("batches", "message_batches"),
-    "realtime": ("realtime", "realtime_translations"),
+    "realtime": ("realtime", "realtime_translations", "live"),
     "videos": ("videos",),
     "others": (
         "classifications",

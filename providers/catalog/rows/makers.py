@@ -62,8 +62,9 @@ MAKERS = (
         client_headers=_OPENAI_HEADERS,
         endpoints={**STANDARD_PLACES, **places(
             rerank=None, image_variations=None, videos=None,
-            realtime_translations=Place("/realtime/translations"), decisions=Place("/decisions"),
-            content_provenance_checks=Place("/content_provenance_checks"), search=_SEARCH,
+            realtime_translations=Place("/realtime/translations"), live=Place("/live/sessions"),
+            decisions=Place("/decisions"), search=_SEARCH,
+            content_provenance_checks=Place("/content_provenance_checks"),
         )},
         embeddings=OPENAIS,
         endpoint_source=Source("https://github.com/openai/openai-python", READ),

@@ -1,0 +1,196 @@
+"""OpenAI's Live sessions, read for metering and checks, and their ids.
+
+The first frame, ``session.start``, has the model. ``session.usage.updated`` reports the seconds of the whole session so
+far, so only the last one is billed. Source: the types of the openai package, 3.54 (``types/live``)."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+import msgspec
+
+from gateway.exchange.context import ExchangeContext
+from gateway.kept_objects.accounts import accounts_of
+from gateway.kept_objects.owned_ids import OwnerIds, unknown_id_error
+from gateway.realtime.events import INPUT_AUDIO_CHARACTERS, error_event
+from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
+from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
+from gateway.realtime.routes import LIVE
+from gateway.realtime.shapes import OF_OPENAI
+from gateway.request.members import check_members
+from gateway.routing.router import passthrough_target
+from gateway.routing.target import Target
+from gateway.upstream.websocket import Piece
+from providers.catalog.provider import endpoint_url
+from providers.endpoints.usage import read_usage
+from streams.errors import GatewayError, invalid
+from streams.events import ErrorInfo, Usage
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
+
+_MODEL: Final = "session.model"
+_DELEGATED: Final[Tree] = {"responses": {"model": None}, "decisions": {"model": None}}
+_TREE: Final[Tree] = {"type": None, "event_id": None, "session": {"model": None, "delegation": _DELEGATED}}
+_ENDS: Final = frozenset(("response.completed", "response.incomplete", "response.failed"))
+
+MOST_SECONDS: Final = 10**7
+"""The largest number of seconds that a provider may report for a session."""
+
+
+class _LiveSession(msgspec.Struct):
+    id: str | None = None
+    model: str | None = None
+
+
+class _LiveUsage(msgspec.Struct):
+    seconds: float | None = None
+
+
+class _DelegatedResponse(msgspec.Struct):
+    id: str | None = None
+    model: str | None = None
+    usage: Any = None
+
+
+class _NestedEvent(msgspec.Struct):
+    type: str = ""
+    response: _DelegatedResponse | None = None
+
+
+class _LiveEvent(msgspec.Struct):
+    type: str = ""
+    session: _LiveSession | None = None
+    usage: _LiveUsage | None = None
+    event: _NestedEvent | None = None
+
+
+_decode_event: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_LiveEvent).decode)
+
+
+def read_start(message: Piece) -> str:
+    """Return the model in a client's first frame. Raises ``GatewayError`` (400) if it is no ``session.start``."""
+    texts = _examine(message).texts
+    if texts.get("type") != "session.start" or not (model := texts.get(_MODEL)):
+        raise invalid("the first frame must be session.start with session.model", _MODEL)
+    return model
+
+
+def _examine(message: Piece) -> ExaminedObject:
+    body = message.encode() if isinstance(message, str) else bytes(message)
+    members = read_object(body)
+    if members is None:
+        raise invalid("the frame must be a JSON object")
+    check_members(body, members)
+    return ExaminedObject(members, _TREE)
+
+
+class LiveFrames(FrameReader):
+    """A reader of the frames of one Live session. ``client_id`` makes the client's id of a session from the provider's.
+
+    Without ``bills``, another connection is billed for the session."""
+
+    is_metered = True
+
+    def __init__(self, client_id: Callable[[str], str], *, bills: bool = True) -> None:
+        self._client_id = client_id
+        self._bills = bills
+        self._seconds = 0.0
+        self._model: str | None = None
+        self._changed: Piece | None = None
+
+    def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
+        event = _examine(message)
+        for at, name in event.texts.items():
+            if at == _MODEL:
+                event.put(at, models.provider_name(at, name))
+            elif at not in ("type", "event_id"):
+                models.check_other(at, name)
+        is_audio = event.texts.get("type") == "session.input_audio.append"
+        if not is_audio:
+            body = event.encode()  # written once, because only one copy of a duplicate was checked
+            message = body.decode() if isinstance(message, str) else body
+        characters = len(message) // INPUT_AUDIO_CHARACTERS if is_audio else len(message)
+        return ClientFrame(message, characters=characters, event_id=event.texts.get("event_id"), is_audio=is_audio)
+
+    def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
+        self._changed = None
+        body = message.encode() if isinstance(message, str) else message
+        if has_too_many_elements(body):
+            return ()
+        try:
+            event = _decode_event(body)
+        except NOT_JSON:
+            return ()  # unknown frames pass
+        if event.session is not None and event.session.id is not None:
+            self._model = event.session.model or self._model
+            with contextlib.suppress(GatewayError):  # nothing can sign an id: the session has no other connections
+                changed = _with_session_id(body, self._client_id(event.session.id))
+                self._changed = changed.decode() if isinstance(message, str) else changed
+        if event.usage is not None and event.usage.seconds is not None and event.type.startswith("session."):
+            self._seconds = min(max(event.usage.seconds, self._seconds), MOST_SECONDS)
+        if event.type == "response.event" and event.event is not None and event.event.type in _ENDS and self._bills:
+            response = event.event.response or _DelegatedResponse()
+            return (TranscriptBilled(read_usage(response.usage), response.model, response.id, "delegated"),)
+        return ()
+
+    def for_client(self, message: Piece) -> Piece:
+        return message if self._changed is None else self._changed
+
+    def unfinished_notices(self) -> tuple[Notice, ...]:
+        if not self._bills or not self._seconds:
+            return ()
+        usage = Usage(units=(("second", math.ceil(self._seconds)),))
+        self._seconds = 0.0
+        return (TranscriptBilled(usage, self._model, None, "complete"),)
+
+    def error_frame(self, error: ErrorInfo, event_id: str | None) -> Piece | None:
+        return error_event(error, event_id)
+
+
+def _with_session_id(body: bytes, id: str) -> bytes:
+    """Return the frame ``body`` with ``id`` as that of its session; all other members keep their bytes."""
+    members = read_object(body) or {}
+    session = read_object(members["session"]) or {}
+    own = msgspec.json.encode({**session, "id": id})
+    return msgspec.json.encode({**members, "session": msgspec.Raw(own)})
+
+
+@attrs.frozen
+class LiveIds:
+    """The signed ids of one client's sessions; each contains its owner and provider."""
+
+    context: ExchangeContext
+    ids: OwnerIds
+
+    @classmethod
+    def of(cls, context: ExchangeContext) -> "LiveIds":
+        service, client_request = context.service, context.client_request
+        entries = (
+            one for one in service.router.entries_with(LIVE)
+            if (place := one.place_of(LIVE, one.model)) is not None and place.shape in OF_OPENAI
+        )  # fmt: skip
+        accounts = accounts_of(entries, (), has_several_owners=True)
+        return cls(context, OwnerIds(accounts, service.admission.holder(client_request.client, client_request.headers)))
+
+    def client_id(self, target: Target, native: str) -> str:
+        """Return the client's id for the session ``native`` at ``target``."""
+        account = next(one for one in self.ids.accounts if target.entry in one.entries)
+        return self.ids.client_id(native, account)
+
+    def target_of(self, client_id: str, action: str) -> Target:
+        """Return the target with the URL of ``action`` on the session ``client_id``.
+
+        Raises ``GatewayError`` (404) for a session of another client."""
+        authenticator, client = self.context.service.authenticator, self.context.client_request.client
+        found, entry = self.ids.find(client_id), None
+        if found is not None:
+            entry = found.account.first_entry(lambda one: authenticator.can_use(client, one.name))
+        if found is None or entry is None:
+            raise unknown_id_error(client_id, "session_id")
+        place = entry.place_of(LIVE, entry.model)
+        assert place is not None, "it has sessions"
+        path = f"/{quote(found.native, safe='')}/{action}"
+        url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
+        return attrs.evolve(passthrough_target(entry, "chat", entry.model, url), endpoint_place=place)

@@ -1,0 +1,174 @@
+"""Live sessions, at ``/v1/live/sessions`` (N59)."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.realtime.live import LiveFrames
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+ANN, BOB = "sk-client-of-the-gateway-1", "sk-client-of-the-gateway-2"
+PATH = "/v1/live/sessions"
+START = {"type": "session.start", "session": {"model": "voice", "instructions": "Speak.", "n": 1.5}}
+
+
+def bearer(key: str = ANN) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"),)
+
+
+@contextlib.asynccontextmanager
+async def serve_session(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server:
+            base = {"access_key": "sk-up-0123456789", "base_url": f"{server.url}/v1"}
+            entries = [
+                {"model": "openai/gpt-live-1", "name": "voice", "price": {"per": {"second": 0.01}}, **base},
+                {"model": "openai/gpt-6", "name": "mind", "price": {"input": 1, "output": 10}, **base},
+            ]
+            keys = [{"name": "ann", "key": ANN, **more}, {"name": "bob", "key": BOB}]
+            config = {"version": "v0.3.0", "model_providers": entries, "client_keys": keys}
+            async with gateway(config) as running:
+                yield running, server
+                await eventually(lambda: running.service.upstream.stats().active == 0)
+
+
+async def speak(peer: Peer) -> None:
+    """Start a session, report its usage twice and one delegated response, and end with the client."""
+    await peer.accept()
+    if await peer.receive() is None:
+        return
+    session = {"id": "live_1", "model": "gpt-live-1", "status": "active"}
+    usage = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
+    response = {"id": "resp_1", "model": "gpt-live-1", "usage": usage}
+    await peer.send(
+        {"type": "session.started", "session": session, "event_id": "e"},
+        {"type": "session.usage.updated", "usage": {"seconds": 3.5}},
+        {"type": "response.event", "event": {"type": "response.completed", "response": response}},
+        {"type": "session.usage.updated", "usage": {"seconds": 7.2}},
+    )
+    while await peer.receive() is not None:
+        pass
+
+
+async def test_the_last_usage_of_a_session_is_billed(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with serve_session(speak) as (running, server):
+        async with calling(running.url, PATH, bearer()) as caller:
+            assert caller.status == 101
+            await caller.send(json.dumps(START))
+            started = await caller.event()
+            assert started["type"] == "session.started"
+            assert started["session"]["id"] != "live_1", "the client's id, which only its key may use"
+            assert [(await caller.event())["type"] for _ in range(3)] == [
+                "session.usage.updated", "response.event", "session.usage.updated"
+            ]  # fmt: skip
+            (peer,) = server.peers
+            assert peer.target == "/v1/live/sessions"
+            assert ANN not in peer.head.decode()
+            await caller.close()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
+    delegated, spoken, session = logged_exchanges(caplog)
+    assert (delegated["reason"], delegated["input_tokens"]) == ("delegated", 100)
+    assert (spoken["endpoint"], spoken["units"], spoken["cost_usd"]) == ("live", {"second": 8}, 0.08)
+    assert spoken["client"] == "ann"
+    assert "cost_usd" not in session
+
+
+async def test_the_provider_gets_its_own_name_of_the_model():
+    received: list[Any] = []
+
+    async def note(peer: Peer) -> None:
+        await peer.accept()
+        while (message := await peer.receive()) is not None:
+            received.append(json.loads(message))
+            await peer.send({"type": "noted"})
+
+    async with serve_session(note) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send(json.dumps(START))
+        await caller.event()
+        assert received == [{**START, "session": {**START["session"], "model": "gpt-live-1"}}]
+
+
+@pytest.mark.parametrize("action", ["fork", "attach"])
+async def test_another_connection_needs_the_key_that_made_the_session(action, caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with serve_session(speak) as (running, server):
+        async with calling(running.url, PATH, bearer()) as caller:
+            await caller.send(json.dumps(START))
+            id = (await caller.event())["session"]["id"]
+            for _ in range(3):
+                await caller.event()
+            await caller.close()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
+        for key, name in ((BOB, id), (ANN, "live_1"), (ANN, f"{id}x")):
+            async with calling(running.url, f"{PATH}/{name}/{action}", bearer(key)) as other:
+                assert other.status == 404, name
+        assert len(server.peers) == 1
+        async with calling(running.url, f"{PATH}/{id}/{action}", bearer()) as other:
+            assert other.status == 101
+            assert server.peers[1].target == f"/v1/live/sessions/live_1/{action}"
+            await other.send('{"type":"session.start","session":{}}')
+            assert (await other.event())["session"]["id"] == id
+            for _ in range(3):
+                await other.event()
+            await other.close()
+        more = 3 if action == "fork" else 1  # the first connection is billed for the session
+        await eventually(lambda: len(logged_exchanges(caplog)) == 3 + 3 + more)
+    billed = [line for line in logged_exchanges(caplog) if line.get("units") == {"second": 8}]
+    assert len(billed) == (2 if action == "fork" else 1)
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ({"type": "session.update", "session": {"model": "voice"}}, "invalid_request"),
+        ({"type": "session.start", "session": {}}, "invalid_request"),
+        ({"type": "session.start", "session": {"model": "nobody"}}, "model_not_found"),
+        ({"type": "session.start", "session": {"model": "mind"}}, "permission"),
+        ("no JSON", "invalid_request"),
+    ],
+)
+async def test_a_wrong_start_gets_an_error_and_a_close(frame, code):
+    async with serve_session(speak, models=["voice"]) as (running, server):
+        async with calling(running.url, PATH, bearer()) as caller:
+            await caller.send(frame if isinstance(frame, str) else json.dumps(frame))
+            error = await caller.event()
+            assert (error["type"], error["error"]["code"]) == ("error", code)
+        assert server.peers == []
+
+
+async def test_a_delegated_model_needs_permission():
+    delegation = {"type": "responses", "responses": {"model": "gpt-6"}}
+    start = {**START, "session": {**START["session"], "delegation": delegation}}
+    async with serve_session(speak, models=["voice"]) as (running, server):
+        async with calling(running.url, PATH, bearer()) as caller:
+            await caller.send(json.dumps(start))
+            error = await caller.event()
+            assert (error["type"], error["error"]["param"]) == ("error", "session.delegation.responses.model")
+            await caller.close()
+        assert len(server.peers) == 1
+
+
+@given(st.binary(max_size=80) | st.text(max_size=80) | st.sampled_from([
+    '{"session":{"id":5}}', '{"type":"session.usage.updated","usage":{"seconds":1e400}}',
+    '{"type":"session.usage.updated","usage":{"seconds":-5}}', '{"type":"response.event","event":[]}',
+    '{"type":"session.usage.updated","usage":{"seconds":1e300}}',
+]))  # fmt: skip
+def test_no_frame_of_a_provider_breaks_the_reader(message):
+    reader = LiveFrames(lambda id: f"ours-{id}")
+    reader.read_provider_frame(message)
+    reader.for_client(message)
+    for notice in reader.unfinished_notices():
+        assert 0 < notice.usage.units[0][1] <= 10**7
