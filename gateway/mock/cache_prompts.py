@@ -75,7 +75,7 @@ def _without_marks(value: Any) -> tuple[Any, str | None]:
         if name in _MARKS:
             if isinstance(member, dict):
                 found = str(member.get("ttl") or DEFAULT_LIFETIME)
-        elif name == "content" and isinstance(member, list):
+        elif name in ("content", "output") and isinstance(member, list):
             inner = [_without_marks(one) for one in member]
             rest[name] = [one for one, _ in inner]
             found = found or next((mark for _, mark in reversed(inner) if mark), None)

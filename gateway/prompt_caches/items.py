@@ -22,6 +22,9 @@ _NULL: Final = b"null"
 _RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user", "media": "user"}
 _PLAIN: Final = frozenset({"type", "text"})
 
+_MARKED_INSIDE: Final = ("tool_calls", "output")
+"""Lists of an item, other than its content, whose members may have marks."""
+
 
 @attrs.define(repr=False, eq=False)
 class RawBlock:
@@ -144,11 +147,13 @@ def _without_nested_marks(layout: PromptLayout, content: bytes) -> tuple[bytes |
 
 
 def _take_mark(layout: PromptLayout, members: dict[str, msgspec.Raw]) -> str | None:
-    """Remove the marks of an item and of its tool calls, and return the lifetime of the last one."""
-    calls = members.get("tool_calls")
-    nested, mark = (None, None) if calls is None else _without_nested_marks(layout, bytes(calls))
-    if nested is not None:
-        members["tool_calls"] = msgspec.Raw(nested)
+    """Remove the marks of an item and of its tool calls or its output, and return the lifetime of the last one."""
+    mark = None
+    for name in _MARKED_INSIDE:
+        inner = members.get(name)
+        nested, found = (None, None) if inner is None else _without_nested_marks(layout, bytes(inner))
+        if nested is not None:
+            members[name], mark = msgspec.Raw(nested), found
     for name in layout.marks:
         if name in members:
             found = read_mark(members.pop(name))

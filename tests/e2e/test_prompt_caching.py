@@ -22,6 +22,7 @@ BYTE: tuple[tuple[Api, str], ...] = (
 )  # fmt: skip
 HUB: tuple[tuple[Api, str], ...] = (
     ("messages", "gpt"), ("converse", "sonnet"), ("chat", "sol"), ("responses", "gpt"), ("gemini", "sol"),
+    ("messages", "sol"), ("converse", "sol"),  # whose marks move on, also inside results of tools
 )  # fmt: skip
 LANES = BYTE + HUB
 NUMBERS = itertools.count(1)

@@ -193,3 +193,26 @@ _SURROGATE = b'{"messages":[{"role":"user","content":"\\ud800"}]}'
 @pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"messages":[' + b"[" * 5000, _SURROGATE])
 def test_bodies_that_are_no_request_have_no_prompt(body: bytes):
     assert read_prompt("messages", body, row_of("messages"), KEY) is None
+
+
+MARKED_RESULTS = {
+    "messages": {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "PARTS"}]},
+    "chat": {"role": "tool", "tool_call_id": "c1", "content": "PARTS"},
+    "responses": {"type": "function_call_output", "call_id": "c1", "output": "PARTS"},
+}
+
+
+@pytest.mark.parametrize("api", MARKED_RESULTS)
+@pytest.mark.parametrize("word", ["cache_control", "prompt_cache_breakpoint"])
+def test_a_mark_inside_a_tools_result_is_no_part_of_the_prompt(api: str, word: str):
+    """A mark moves on in the next turn, also if it was inside a result (theopenco/llmgateway#3723)."""
+    part = {"type": "input_text" if api == "responses" else "text", "text": "a.py and b.py, and a third file"}
+
+    def prompt_of(parts: list[Any]) -> PromptDigest:
+        body = request_of(api, 1)
+        result = json.loads(json.dumps(MARKED_RESULTS[api]).replace('"PARTS"', json.dumps(parts)))
+        return read(api, {**body, HISTORY[api]: [*body[HISTORY[api]], result]})
+
+    marked, bare = prompt_of([part, {**part, word: {"mode": "explicit"}}]), prompt_of([part, part])
+    assert _prefixes(marked) == _prefixes(bare)
+    assert any(block.mark is not None for block in marked.history[-2:])
