@@ -34,8 +34,9 @@ PARTS: Final = 3
 """Parts of a packed prompt."""
 
 _MAX_NAME: Final = 100
-_REFRESH: Final = 3_600.0
-"""Seconds after which unchanged parts of a conversation are written again, because their rows expire separately."""
+_REFRESH: Final = 300.0
+"""Seconds after which unchanged parts of a conversation are written again, because their rows are replaced separately:
+in a full table, those of a conversation in use must not be the oldest."""
 
 _MOST_WRITTEN: Final = 256
 """Conversations whose parts this process knows, to write only those that change."""

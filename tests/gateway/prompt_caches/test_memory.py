@@ -172,6 +172,16 @@ def test_unchanged_parts_are_written_again_before_they_expire(memory, clock):
     assert read_prompts(memory, owner, id) == long_prompts()
 
 
+def test_a_conversation_in_use_stays_while_its_client_begins_many_others(memory, clock):
+    """Its unchanged parts would be the oldest rows of the client, if only changes were written."""
+    owner, id = memory.owner_of("ann"), b"id" * 6
+    for number in range(600):
+        clock.now += 10
+        memory.write(owner, id, conversation(), long_prompts(b"turn %d" % number))
+        remember(memory, "ann", f"of ann {number}")
+    assert read_prompts(memory, owner, id) == long_prompts(b"turn 599")
+
+
 def test_workers_that_write_the_same_conversation_leave_a_whole_one(clock):
     layout = Layout(3, prompt_tables(SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
     with SharedMemory.make(layout) as shared:
