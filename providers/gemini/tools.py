@@ -95,8 +95,10 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     found: dict[str, str] = {}
     for tool in request.tools:
         if isinstance(tool, NativeTool):
-            if tool.api == "gemini" or tool.kind in _INTERACTIONS:
-                found[_INTERACTIONS.get(tool.kind, tool.kind)] = tool.at
+            if tool.api == "gemini":
+                found[tool.kind] = tool.at
+            elif tool.api == "interactions" and tool.kind in _INTERACTIONS:
+                found[_INTERACTIONS[tool.kind]] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))

@@ -58,6 +58,7 @@ def reasoning_item(api: str, text: str) -> Any:
         "responses": {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": signature},
         "gemini": {"part": "text", "signature": signature},
         "converse": {"reasoningText": {"text": text, "signature": signature}},
+        "interactions": {"type": "thought", "signature": signature, "summary": [{"type": "text", "text": text}]},
     }[api]
 
 

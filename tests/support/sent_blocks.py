@@ -101,10 +101,23 @@ def _converse(body: Raw) -> Iterator[bytes]:
         yield from _contents(bytes(message["role"]).decode(), message["content"])
 
 
+def _interactions(body: Raw) -> Iterator[bytes]:
+    yield from _contents("tools", body.get("tools"))
+    if "system_instruction" in body:
+        yield _block("system", bytes(body["system_instruction"]))
+    for step in _raws(body["input"]):
+        members = _object(step)
+        if bytes(members["type"]) in (b'"user_input"', b'"model_output"'):
+            yield from _contents(bytes(members["type"]).decode(), members["content"])
+        else:
+            yield _block("step", step)
+
+
 _READERS: Final[Mapping[str, Callable[[Raw], Iterator[bytes]]]] = {
     "chat": _chat,
     "messages": _messages,
     "responses": _responses,
     "gemini": _gemini,
     "converse": _converse,
+    "interactions": _interactions,
 }
