@@ -34,6 +34,12 @@ from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced
 
+_COMPATIBILITY: Final = (
+    "if clients use Azure's paths, x-litellm-api-key or a provider's prefix such as /anthropic, add "
+    "`compatibility: [azure, litellm]` at the root"
+)
+"""A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
+
 
 @attrs.frozen
 class Clients:
@@ -74,6 +80,7 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
             if what not in carried:
                 _convert_setting(what, str(name), value, content, result)
     _allow_unpriced(result)
+    result.remarks.append(_COMPATIBILITY)
     return result
 
 

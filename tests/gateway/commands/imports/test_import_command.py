@@ -111,3 +111,9 @@ def test_teams_need_their_keys(file):
     found = invoke("import", "litellm.yaml", "--teams", "teams.csv", cwd=file.parent)
     assert (found.returncode, found.stdout) == (2, "")
     assert "--keys FILE" in found.stderr
+
+
+def test_a_comment_names_the_key_for_paths_of_other_clients(file):
+    said = invoke("import", "litellm.yaml", cwd=file.parent)
+    comments = [line for line in said.stdout.splitlines() if line.startswith("#")]
+    assert any("add `compatibility: [azure, litellm]` at the root" in line for line in comments)
