@@ -23,6 +23,8 @@ _NEUTRAL: Final = frozenset(
 _RENAMED: Final = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
 _DROPS: Final = "additional_drop_params"
 _BODY: Final = "extra_body"
+_REPLACED_BY_CLIENTS: Final = frozenset(("openai", "azure", "text-completion-openai"))
+"""Providers at which a client's own member replaces that of ``extra_body``."""
 _ITEMS: Final = re.compile(r"\[(\*|\d+)\]")
 
 READ: Final = frozenset((*_NEUTRAL, *_RENAMED, _DROPS, _BODY, "thinking"))
@@ -38,15 +40,20 @@ class ImportedMembers:
     index_notes: tuple[str, ...] = ()
 
 
-def read_members(params: Mapping[str, Any]) -> ImportedMembers:
-    """Return the members in ``params``."""
+def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedMembers:
+    """Return the members in ``params`` for a provider with LiteLLM's ``prefix``.
+
+    Clients may replace them, except those in ``extra_body``: these have precedence at most providers."""
     from providers.members.names import checked_value, read_member  # imported when needed
 
     default: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
     losses: dict[str, tuple[Group, str]] = {}
     for param, name, value in _default_members(params):
+        is_fixed = param.startswith(f"{_BODY}.") and prefix not in _REPLACED_BY_CLIENTS
         try:
-            default[name] = _escape(checked_value(read_member(name, "default"), value))
+            member = read_member(name, "set" if is_fixed else "default")
+            (fixed if is_fixed else default)[name] = _escape(checked_value(member, value))
         except Wrong as wrong:
             losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
     drops, notes = [], []
@@ -64,7 +71,7 @@ def read_members(params: Mapping[str, Any]) -> ImportedMembers:
         drops.append(name)
         if re.search(r"\[\d", text):
             notes.append(f"{text} is dropped from every item of the list")
-    given = {"default": default, "drop": list(dict.fromkeys(drops))}
+    given = {"default": default, "set": fixed, "drop": list(dict.fromkeys(drops))}
     return ImportedMembers({name: value for name, value in given.items() if value}, losses, tuple(notes))
 
 

@@ -30,6 +30,7 @@ from gateway.commands.imports.litellm_tables import (
     NOT_SPOKEN,
     OF_REQUESTS,
     ORIGINS,
+    PROTECTING,
     REASONS,
     TYPES,
     UNVERIFIED,
@@ -337,7 +338,9 @@ def _convert_params(
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
     unreadable = dict(_unreadable_params(params))
     default_limit = prefix == "anthropic" and "max_tokens" in params
-    members = read_members({name: value for name, value in params.items() if name != "max_tokens" or not default_limit})
+    members = read_members(
+        {name: value for name, value in params.items() if name != "max_tokens" or not default_limit}, prefix
+    )
     if members.request:
         entry["request"] = dict(members.request)
     yield from members.index_notes
@@ -364,6 +367,8 @@ def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
         return REASONS["enable_tag_filtering"]
     near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
     typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
+    if PROTECTING.search(param):
+        typo = (Group.PROTECTION, OF_REQUESTS[1])
     return REASONS.get(param, typo)
 
 

@@ -262,6 +262,9 @@ NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
 OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of an entry has no such member")
 """The reason for all other ``litellm_params``: LiteLLM adds them to requests that lack them."""
 
+PROTECTING: Final = re.compile(r"(?i)guard|safe|moderat|privacy|collect|retention|zdr|^provider$|filter")
+"""Names of request members that may protect data or people."""
+
 NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you need it")
 
 TRACES: Final = frozenset({"otel", "opentelemetry", "langfuse", "langfuse_otel"})

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.losses import Group
 from gateway.config.loading import Config, from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
@@ -222,6 +223,28 @@ def test_a_cache_of_another_kind_is_a_loss_of_money(params, sections):
     result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **sections})
     assert {loss.what for loss in result.losses} == {"litellm_settings.cache", "litellm_settings.cache_params"}
     assert "cache" not in yaml.safe_load(file_text(result))
+
+
+@pytest.mark.parametrize(
+    ("model", "request_members"),
+    [
+        ("openrouter/x/y", {"set": {"other.provider": {"data_collection": "deny"}}}),
+        ("groq/x", {"set": {"other.provider": {"data_collection": "deny"}}}),
+        ("openai/x", {"default": {"other.provider": {"data_collection": "deny"}}}),
+    ],
+)
+def test_clients_cannot_replace_an_extra_body_where_litellm_does_not_let_them(model, request_members):
+    """LiteLLM's ``get_optional_params`` merges a client's member into ``extra_body`` only for OpenAI and Azure."""
+    entry = convert_file(item("m", model, extra_body={"provider": {"data_collection": "deny"}}))[2]["model_providers"][
+        0
+    ]
+    assert entry["request"] == request_members
+
+
+@pytest.mark.parametrize("param", ["guardrailConfig", "safety_settings", "provider", "safe_prompt"])
+def test_a_lost_member_that_protects_is_lost_protection(param):
+    (loss,) = imported({"model_list": [item("m", "openai/m", **{param: {"a": 1}})]}).losses
+    assert loss.group is Group.PROTECTION
 
 
 def test_traces_for_langfuse_go_to_its_collector():
