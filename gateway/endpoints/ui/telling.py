@@ -105,9 +105,9 @@ async def send_stream(subscription: Subscription, make_event: MakeEvent, send: S
 
 
 def _texts(subscription: Subscription) -> dict[str, Any]:
-    """Return the texts at the difference that broke the prompt's cache, and whether texts are switched on."""
+    """Return the texts at the difference that broke the prompt's cache; nothing if texts are switched off."""
     if (texts := subscription.texts) is None or not texts.is_open:
-        return {"texts": False}
+        return {}
     return {"texts": True} if texts.excerpts is None else {"texts": True, "difference": attrs.asdict(texts.excerpts)}
 
 
