@@ -33,6 +33,8 @@ from streams.events import Api
 LARGEST: Final = 64 * 2**20  # bytes of a response that are read
 SAMPLE_APIS: Final[tuple[Api, ...]] = ("chat", "messages", "responses")
 ALL_MODELS: Final = "all"
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C, as of a shell."""
 
 
 @attrs.frozen
@@ -72,6 +74,11 @@ def run(options: CompareOptions) -> int:
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
         return 2
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
+            raise
+        click.echo("interrupted; no report", err=True)
+        return INTERRUPTED
     mask = Mask([server.key for server in servers if server.key])
     report = json_report(found) if options.as_json else text_report(found)
     click.echo(mask(report), color=False if os.environ.get("NO_COLOR") else None)
