@@ -21,5 +21,6 @@
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests that are sent again.
-- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.
+- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines,
+  ``interrupts`` ends commands at Ctrl-C.
 """

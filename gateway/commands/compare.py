@@ -23,6 +23,7 @@ from gateway.commands.compared_requests import (
     read_sources,
     sample_requests,
 )
+from gateway.commands.interrupts import run_or_exit
 from gateway.logs.masking import Mask
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
@@ -33,8 +34,6 @@ from streams.events import Api
 LARGEST: Final = 64 * 2**20  # bytes of a response that are read
 SAMPLE_APIS: Final[tuple[Api, ...]] = ("chat", "messages", "responses")
 ALL_MODELS: Final = "all"
-INTERRUPTED: Final = 130
-"""The exit status after Ctrl-C, as of a shell."""
 
 
 @attrs.frozen
@@ -70,15 +69,10 @@ def run(options: CompareOptions) -> int:
             _server("--old", options.old, options.old_key_env),
             _server("--new", options.new, options.new_key_env),
         )
-        found = trio.run(_compare, options, servers)
+        found = run_or_exit(_compare, options, servers)
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
         return 2
-    except (KeyboardInterrupt, BaseExceptionGroup) as error:
-        if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
-            raise
-        click.echo("interrupted; no report", err=True)
-        return INTERRUPTED
     mask = Mask([server.key for server in servers if server.key])
     report = json_report(found) if options.as_json else text_report(found)
     click.echo(mask(report), color=False if os.environ.get("NO_COLOR") else None)

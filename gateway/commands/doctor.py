@@ -23,6 +23,7 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
+from gateway.commands.interrupts import run_or_exit
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
@@ -162,7 +163,7 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
     checks = _model_checks(config, targets.tried, apis)
     if sys.stderr.isatty():
         click.echo(f"testing {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
-    found: Sequence[Checkup] = trio.run(_run_checks, config, checks, limit, jobs)
+    found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, limit, jobs)
     shown = _json_report(found, targets) if as_json else _text_report(found, targets)
     click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
     return _exit_status(found)
