@@ -542,6 +542,7 @@ FOREIGN = (
     Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, check_client_program),
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, check_connect_writes_it),
     Foreign(r"just clients (.*)", NETWORK, check_matrix, is_started=True),
+    Foreign(r"just client-losses.*", NETWORK, check_recipe),
     Foreign(r"just (cached-shares)", NETWORK, check_cached_shares),
     Foreign("just soak", "takes minutes; CI runs it once a night", check_recipe),
     Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", check_recipe),

@@ -18,6 +18,7 @@ from gateway.config.settings import Config
 from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
+from streams.events import APIS
 from tests.support.examples import examples
 from tests.support.repository import ROOT
 
@@ -182,7 +183,7 @@ strict: true
     assert (entry.name, entry.provider.id, entry.model) == ("best", "anthropic", "claude-sonnet-4-5")
     assert (entry.key, entry.base_url, entry.http_host) == ("sk-two", "https://eu.example:8443/v1", "inner")
     assert entry.headers == (("X-Team", "a$b"),)
-    assert entry.speaks == dict.fromkeys(("chat", "messages", "responses", "gemini", "converse"), "messages")
+    assert entry.speaks == dict.fromkeys(APIS, "messages")
     quirks = entry.quirks_of(entry.model)
     assert (quirks.default_max_tokens, quirks.refused_fields) == (100, ("store",))
     assert entry.timeouts == Timeouts(connect=2, first_byte=None, idle=60, total=600)
