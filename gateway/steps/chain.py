@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.steps.stages import EventStage, StepStage, WatchingStage
+from gateway.steps.stages import EventStage, HoldingStage, StepStage, WatchingStage
 from streams.events import Event
 
 
@@ -28,6 +28,11 @@ class Chain:
     def holding_stages(self) -> list[StepStage]:
         """Return the stages that hold text."""
         return [stage for stage in self._stages if isinstance(stage, StepStage) and stage.held_characters]
+
+    @property
+    def held_characters(self) -> int:
+        """The number of characters that the stages hold."""
+        return sum(stage.held_characters for stage in self._stages if isinstance(stage, HoldingStage))
 
     @property
     def has_masked(self) -> bool:

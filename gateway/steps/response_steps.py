@@ -276,8 +276,9 @@ class CheckedStream:
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
-        self._released_characters = 0
-        self._next_count = COUNTED
+        self._next_count = min(COUNTED, source.answer_limit)  # of characters, held or not
+        self._most_held = COUNTED
+        self._awaits_verdict = checks.session.awaits_verdict
         self._has_content = False
         self._is_cut = False
         self._scope = trio.CancelScope()
@@ -366,14 +367,18 @@ class CheckedStream:
         if self._checks.may_wait:
             self._watch.pause()
 
-    async def _note_held(self, chain: Chain, held: int) -> None:
+    async def _note_held(self, chain: Chain) -> None:
         """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
-        if held > self._source.answer_limit:
+        limit, held = self._source.answer_limit, sum(one.held_characters for one in self._chains.values())
+        if held > limit:
             for stage in chain.holding_stages():
                 self._checks.session.note_failure(stage.step, "response", "too_long")
                 stage.is_bypassed = True
-        else:
-            self._next_count = await self._source.count_held(held)
+            held = 0
+        if held >= self._most_held:
+            self._most_held = await self._source.count_held(held)
+        following = self.characters + max(1, min(self._most_held, limit) - held)
+        self._next_count = min(following, limit) if self.characters < limit else following
 
     def _drop_watchers(self, chain: Chain) -> None:
         """Let the steps that only report see no more of a long answer, which they would hold."""
@@ -444,14 +449,14 @@ class CheckedStream:
             self.characters += self._count(events)
             chain = self._chain(choice)
             released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
-            self._released_characters += self._count(out)
-            if self.characters > self._source.answer_limit:
-                self._drop_watchers(chain)
-            if self.characters - self._released_characters > min(self._next_count, self._source.answer_limit):
-                await self._note_held(chain, self.characters - self._released_characters)
+            if self.characters > self._next_count:
+                if self.characters > self._source.answer_limit:
+                    self._drop_watchers(chain)
+                await self._note_held(chain)
                 out += await chain.feed(())
-        if self._checks.session.awaits_verdict and any(released.values()):
+        if self._awaits_verdict and any(released.values()):
             await self._checks.session.await_verdict()
+            self._awaits_verdict = False
         if self._checks.translates:
             if self._source.has_choices:
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)

@@ -56,19 +56,16 @@ class Run:
         """True once it was checked as one."""
         self.is_complete = False
         self.length = 0
-        self._kept_from = 0
-        self._was_masked = False
+        self.start = 0
+        """The position of the first character that is kept."""
+        self.is_masked = False
+        """True if anything was masked."""
         self._parts: list[str] = []
 
     def add(self, text: str) -> None:
         """Add ``text`` at the end."""
         self._parts.append(text)
         self.length += len(text)
-
-    @property
-    def start(self) -> int:
-        """The position of the first character that is kept."""
-        return self._kept_from
 
     @property
     def text(self) -> str:
@@ -80,21 +77,15 @@ class Run:
     def forget_before(self, position: int) -> None:
         """Forget the text before ``position`` that was passed on."""
         position = min(position, self.emitted)
-        if position - self._kept_from > 4096:
-            self._parts = [self.text[position - self._kept_from :]]
-            self._kept_from = position
+        if position - self.start > 4096:
+            self._parts = [self.text[position - self.start :]]
+            self.start = position
             if self.spans:
-                self._was_masked = True
                 del self.spans[: bisect_right(self.spans, position, key=_end)]
-
-    @property
-    def is_masked(self) -> bool:
-        """Whether anything was masked."""
-        return bool(self.spans) or self._was_masked
 
     def passage(self, start: int, end: int | None = None) -> Passage:
         """Return the text from position ``start`` to ``end`` as a passage; JSON arguments without their escapes."""
-        text = self.text[start - self._kept_from : None if end is None else end - self._kept_from]
+        text = self.text[start - self.start : None if end is None else end - self.start]
         if self.is_document:
             text = document_text(text)
         return Passage(self.part, self.path, text, self.tool, max(0, self.released - start))
@@ -108,6 +99,12 @@ class Run:
             while len(self.spans) > at:
                 moved.append(self.spans.pop())
             self.spans.extend(merge_spans(moved))
+            self.is_masked = True
+
+    def forget_masks(self) -> None:
+        """Forget the masks in text that is not released yet, because a step judges it anew."""
+        self.is_masked = self.is_masked and self.released > 0
+        self.spans = [span for span in self.spans if span.start < self.released]
 
     @property
     def is_document(self) -> bool:
@@ -124,6 +121,7 @@ class Run:
         edits = [(one.start, one.end, placeholders.text_for(one, text[one.start : one.end])) for one in spans]
         changes = document_edits(self.text, edits)
         self.spans = [Span(start, end, "", replacement) for start, end, replacement in sorted(changes)]
+        self.is_masked = bool(self.spans)
 
     def release(self, position: int) -> None:
         """Let the client have the text up to ``position``, but no part of a masked span without the rest of it."""
@@ -141,15 +139,15 @@ class Run:
         span is at its beginning."""
         spans = self.spans_between(start, end)
         if not spans:
-            return self.text[start - self._kept_from : end - self._kept_from]
+            return self.text[start - self.start : end - self.start]
         out, at = [], start
         for span in spans:
-            out.append(self.text[at - self._kept_from : max(at, span.start) - self._kept_from])
+            out.append(self.text[at - self.start : max(at, span.start) - self.start])
             if span.start >= start:
-                value = self.text[span.start - self._kept_from : span.end - self._kept_from]
+                value = self.text[span.start - self.start : span.end - self.start]
                 out.append(placeholders.text_for(span, value))
             at = min(end, max(at, span.end))
-        return "".join([*out, self.text[at - self._kept_from : end - self._kept_from]])
+        return "".join([*out, self.text[at - self.start : end - self.start]])
 
 
 def _start(span: Span) -> int:

@@ -260,7 +260,7 @@ class StepStage(HoldingStage):
         counted = max(0, run.checked - start)
         (spans,) = await self._judge(self.step, (passage,), is_last=is_last, counted=counted)
         if self.step.sees_text_so_far:  # it judges held text anew
-            run.spans = [span for span in run.spans if span.start < run.released]
+            run.forget_masks()
         self.mask(run, spans, start)
         run.checked = max(run.checked, end)
         return self.step.held_back(passage)
