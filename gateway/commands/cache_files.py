@@ -240,8 +240,8 @@ def _assumed_usage(turn: _Turn, readable: int) -> Usage:
     rest = max(turn.tokens - readable, 0)
     writes = turn.row is not None and turn.row.reports == "exact" and bool(boundary_positions(turn.prompt, turn.row))
     if not writes:
-        return Usage(input=rest, cache_read=readable)
-    return Usage(cache_read=readable, cache_write=rest)
+        return Usage(input=rest, cache_read=readable, reports_cache_read=True)
+    return Usage(cache_read=readable, cache_write=rest, reports_cache_read=True)
 
 
 def _difference_line(before: _Turn, after: _Turn) -> str:

@@ -40,8 +40,8 @@ async def _find_response(
     if isinstance(noted, NotedExchange) and noted.original is not None:
         incoming = noted.original
     sent = attrs.evolve(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
-    read = await offload(incoming.size, tracker.read, sent)
-    parent = None if read is None else tracker.find_parent(sent, read)
+    read = await offload(incoming.size, tracker.reader.read, sent)
+    parent = None if read is None else tracker.parents.find(sent, read)
     if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:
         return None
     return parent.conversation.response_id or None

@@ -103,13 +103,13 @@ class NotedExchange:
         sent, size = sent_request(context, target_request, self.original, sent_at)
         prompts = next((one for one in self.read if one.belongs_to(sent)), None)
         if prompts is None:
-            known = tracker.recognize(sent)
-            prompts = await offload(size - (known.size if known else 0), tracker.read, sent, known)
+            known = tracker.reader.recognize(sent)
+            prompts = await offload(size - (known.size if known else 0), tracker.reader.read, sent, known)
         if prompts is None:
             return None
-        parent = tracker.find_parent(sent, prompts) if self.followed is None else self.followed.parent
+        parent = tracker.parents.find(sent, prompts) if self.followed is None else self.followed.parent
         if tracker.continues(prompts):
-            prompts = await offload(size, tracker.continue_from, parent, prompts)
+            prompts = await offload(size, tracker.reader.continue_from, parent, prompts)
         self.followed = self.followed or tracker.open_exchange(sent, parent)
         return tracker, tracker.follow(sent, prompts, self.followed)
 

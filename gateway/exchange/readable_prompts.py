@@ -41,9 +41,9 @@ async def _find_readable(context: ExchangeContext, caching: PromptCaching, incom
         sent = possible_request(context, incoming, target, now)
         key = id(target.caching), target.betas  # all on which the reading of the prompt depends
         if key not in prompts:
-            known = tracker.recognize(sent)
-            read = await offload(incoming.size - (known.size if known else 0), tracker.read, sent, known)
-            prompts[key] = None if read is None else (read, tracker.find_parent(sent, read))
+            known = tracker.reader.recognize(sent)
+            read = await offload(incoming.size - (known.size if known else 0), tracker.reader.read, sent, known)
+            prompts[key] = None if read is None else (read, tracker.parents.find(sent, read))
         if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
             found[target.identity.place] = tokens
     note_read(caching, context.record, [one[0] for one in prompts.values() if one is not None])

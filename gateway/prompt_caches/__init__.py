@@ -26,6 +26,7 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``texts``: the latest prompts as texts, if the operator enables them, for ``compared_values``: excerpts of both texts
   around a difference
 - ``caching``: opens the ``tracker``, which follows attempts (``followed``) and remembers them in the ``memory`` of all
-  workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests.
+  workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests. The tracker's
+  ``prompt_reader`` reads requests with each client's memo, and its ``parents`` finds what a request continues.
 
 The cache of responses (``answer_cache``) is unrelated."""

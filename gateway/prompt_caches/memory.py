@@ -33,6 +33,9 @@ _ID: Final = 12
 PARTS: Final = 3
 """Parts of a packed prompt."""
 
+ANCHOR_BYTES: Final = 8
+"""The bytes of an anchor with which a conversation notes the ends of its exchanges."""
+
 _MAX_NAME: Final = 100
 _REFRESH: Final = 300.0
 """Seconds after which unchanged parts of a conversation are written again, because their rows are replaced separately:
@@ -180,6 +183,10 @@ class PromptMemory:
     def digest(self, *parts: bytes | str | None) -> bytes:
         """Return a keyed digest of ``parts``."""
         return self._digest(repr(parts).encode(errors="surrogatepass"))
+
+    def response_anchor(self, id: str) -> bytes:
+        """Return the anchor by which later requests find a response."""
+        return self.digest("response", id)
 
     def _digest(self, data: bytes, size: int = 16) -> bytes:
         return hashlib.blake2b(data, digest_size=size, key=self.key).digest()

@@ -1,95 +1,58 @@
-"""Follows attempts: reads their prompts, finds the exchanges that they continue, and judges the provider's counts.
+"""Follows attempts: remembers their prompts and the boundaries that they leave, and judges the provider's counts.
 
-``PromptTracker.read`` and ``continue_from`` run in any thread. Everything else belongs to the thread of the event
-loop."""
+``PromptTracker.reader`` works in any thread. Everything else belongs to the thread of the event loop."""
 
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain, islice
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from itertools import islice
+from typing import Final
 
 import attrs
 import msgspec
 
-from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.earlier_responses import compared_response, continued_response
 from gateway.prompt_caches.followed import (
     FollowedAttempt,
     FollowedExchange,
     FoundParent,
-    Members,
     ReadPrompts,
     SentRequest,
 )
 from gateway.prompt_caches.loss import CacheLoss, loss
-from gateway.prompt_caches.memo import BlockMemo
 from gateway.prompt_caches.memory import (
-    MOST_BYTES,
+    ANCHOR_BYTES,
     BoundaryNote,
     ExchangeEnd,
     KnownConversation,
     PackedPrompts,
     PromptMemory,
-    RememberedHead,
     ScopeNote,
     StoredBoundary,
 )
-from gateway.prompt_caches.packed_blocks import PackedBlocks
-from gateway.prompt_caches.packing import pack, unpack
-from gateway.prompt_caches.positions import (
-    continue_prompt,
-    continue_unknown,
-    each_anchor,
-    first_anchor,
-    lookup_positions,
-    shared_blocks,
-)
-from gateway.prompt_caches.prompts import Anchor, PromptDigest
+from gateway.prompt_caches.parents import ParentFinder
+from gateway.prompt_caches.positions import each_anchor, first_anchor, lookup_positions
+from gateway.prompt_caches.prompt_reader import PromptReader, pack_prompts
+from gateway.prompt_caches.prompts import Anchor
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict, Prediction
 from gateway.prompt_caches.verdicts import judge, predict
-from gateway.prompt_caches.written_boundaries import boundaries_left, planned_boundaries
+from gateway.prompt_caches.written_boundaries import boundaries_left
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
-_MOST_MEMOS: Final = 128
-"""Clients whose messages are recognized without parsing them."""
-
-_MOST_MEMO_BYTES: Final = 32 * 2**20
-"""Bytes of digests by which they are recognized."""
-
-_LARGE_MEMO: Final = _MOST_MEMO_BYTES // _MOST_MEMOS
-"""Bytes of digests up to which the memo of each client may have them."""
-
-_MOST_HASHED: Final = 2**20
-"""Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
-
-_MOST_PROMPTS: Final = 256
-"""Conversations whose prompts are not decoded again."""
-
 _REFRESH: Final = 3_600.0
 """Seconds after which the anchors of a conversation are written again, so that they do not expire before it."""
 
 _MOST_TARGETS: Final = 10_000
-_MOST_CANDIDATES: Final = 4
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
-_ANCHOR_BYTES: Final = 8
 
 _NO_ROW: Final = CachingRow()
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
-"""The prompt as sent, and as the client wrote it if that differs."""
 
 
 class PromptTracker:
@@ -97,110 +60,12 @@ class PromptTracker:
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory
-        self._memos: OrderedDict[str, tuple[BlockMemo, threading.Lock]] = OrderedDict()
-        self._memos_lock = threading.Lock()
+        self.reader = PromptReader(memory)
+        self.parents = ParentFinder(memory)
         self._reporting: set[bytes] = set()
         self._recent = RecentRequests(memory.clock)
-        self._prompts: OrderedDict[bytes, tuple[bytes, Prompts | PackedPrompts | None]] = OrderedDict()
-
-    # Reading
-
-    def recognize(self, sent: SentRequest) -> KnownParts | None:
-        """Return the parts of a request that were read before. The others may take much longer to read.
-
-        This hashes at most a mebibyte of each part, which takes less time than a switch to a thread."""
-        if isinstance(sent.body, bytes) or sent.client_members is not None:
-            return None
-        with self._free_memo(sent.client) as memo:
-            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED)
-
-    def read(self, sent: SentRequest, known: KnownParts | None = None) -> ReadPrompts | None:
-        """Return the prompts of a request, ``None`` if it has none. ``known`` are the parts that were recognized."""
-        with self._free_memo(sent.client) as memo:
-            return self._read(sent, memo, known)
-
-    @contextmanager
-    def _free_memo(self, client: str) -> Iterator[BlockMemo | None]:
-        """Yield the memo of a client, ``None`` if another thread uses it."""
-        memo, lock = self._memo(client)
-        is_free = lock.acquire(blocking=False)
-        try:
-            yield memo if is_free else None
-        finally:
-            if is_free:
-                lock.release()
-
-    def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
-        """Return the prompts of a request whose provider adds the earlier turns of ``parent``, or unknown ones."""
-        if parent is not None:
-            prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
-        else:
-            earlier = self._response_anchor(continued_response(read.members) or "")
-            prompt = continue_unknown(earlier, read.prompt, self.memory.key)
-        return self._plan(read.row, (read.members, read.client_members), prompt, None, read.key_headers)
-
-    def _memo(self, client: str) -> tuple[BlockMemo, threading.Lock]:
-        with self._memos_lock:
-            found = self._memos.pop(client, None) or (BlockMemo(), threading.Lock())
-            self._memos[client] = found
-            size = sum(memo.size for memo, _ in self._memos.values()) if found[0].size > _LARGE_MEMO else 0
-            while len(self._memos) > _MOST_MEMOS or size > _MOST_MEMO_BYTES:
-                size -= self._memos.popitem(last=False)[1][0].size
-        return found
-
-    def _read(self, sent: SentRequest, memo: BlockMemo | None, known: KnownParts | None) -> ReadPrompts | None:
-        key, row = self.memory.key, sent.row
-        members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
-        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo, known=known)
-        if prompt is None:
-            return None
-        client_prompt, client_members = None, members
-        if sent.client_members is not None:
-            client_members = sent.client_members()
-            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo)
-        return self._plan(row, (members, client_members), prompt, client_prompt, sent.key_headers)
-
-    def _plan(
-        self,
-        row: CachingRow | None,
-        members: tuple[Members, Members],
-        prompt: PromptDigest,
-        client_prompt: PromptDigest | None,
-        key_headers: tuple[str | None, ...],
-    ) -> ReadPrompts:
-        return ReadPrompts(
-            row,
-            *members,
-            prompt,
-            client_prompt,
-            next(each_anchor(client_prompt or prompt, self.memory.key), None),
-            planned_boundaries(prompt, row),
-            prompt.prefix(prompt.history_start) or b"",
-            _pack(prompt, client_prompt),
-            key_headers,
-        )
 
     # When it was sent
-
-    def find_parent(self, sent: SentRequest, read: ReadPrompts) -> FoundParent | None:
-        """Return the exchange that the request continues, if it is remembered."""
-        owner = self.memory.owner_of(sent.client)
-        if (earlier := continued_response(read.members)) is not None:
-            anchor = self._response_anchor(earlier)
-            ids = self.memory.conversations_at(owner, anchor)
-            return self._read_parent(owner, ids[0], anchor[:_ANCHOR_BYTES]) if ids else None
-        own, key = read.own, self.memory.key
-        # A stored turn has another form than the client's.
-        of_sent = () if read.client_prompt is None else each_anchor(read.prompt, key)
-        for one in chain(each_anchor(own, key), of_sent):
-            short = one.digest[:_ANCHOR_BYTES]
-            ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
-            candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]
-            if len(candidates) > 1:
-                return max(candidates, key=lambda found: (shared_blocks(found.own, own), found.end.sent))
-            if candidates:
-                return candidates[0]
-        return None if sent.session is None else self._find_compacted(owner, sent.session, own, own.history_size)
 
     def continues(self, read: ReadPrompts) -> bool:
         """Return whether the provider adds earlier turns to the request."""
@@ -248,13 +113,9 @@ class PromptTracker:
         compared = compared_response(read.members)
         return FollowedAttempt(
             exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
-            found, compared_with=b"" if compared is None else self._response_anchor(compared)[:_ANCHOR_BYTES],
+            found, compared_with=b"" if compared is None else self.memory.response_anchor(compared)[:ANCHOR_BYTES],
             is_diagnosed=sent.is_diagnosed,
         )  # fmt: skip
-
-    def _response_anchor(self, id: str) -> bytes:
-        """Return the anchor by which later requests find a response."""
-        return self.memory.digest("response", id)
 
     def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""
@@ -269,59 +130,6 @@ class PromptTracker:
             key=digest(_member(own, sent, key or "prompt_cache_key")),
             tier=digest(_bytes(own.get("service_tier"))),
         )
-
-    def _read_parent(
-        self, owner: bytes, id: bytes, anchor: bytes | None, own: PromptDigest | None = None
-    ) -> FoundParent | None:
-        """Return the conversation ``id``, at its latest exchange, or the latest that ended with ``anchor``.
-
-        If none ended there, ``own`` decides: the exchange is the latest one whose history it repeats."""
-        if (head := self.memory.read_head(owner, id)) is None or not head.conversation.ends:
-            return None
-        if (prompts := self._read_prompts(owner, id, head)) is None:
-            return None
-        conversation, (sent, client) = head.conversation, prompts
-        end = next((one for one in reversed(conversation.ends) if anchor in (None, one.anchor, one.response)), None)
-        if end is None:
-            if own is None:
-                return None
-            until = sent.history_start + shared_blocks(client or sent, own)
-            end = next((one for one in reversed(conversation.ends) if one.position <= until), conversation.ends[0])
-        return FoundParent(id, conversation, sent, client, end)
-
-    def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
-        """Return the prompts of a conversation, which are decoded once."""
-        checks, prompts = self._prompts.pop(owner + id, (b"", None))
-        if checks != head.checks or prompts is None:
-            prompts = self.memory.read_prompts(owner, id, head)
-        if isinstance(prompts, PackedPrompts):
-            prompts = unpack(prompts.sent), unpack(prompts.client) if prompts.client else None
-        if prompts is not None:
-            self._keep_prompts(owner + id, head.checks, prompts)
-        return prompts
-
-    def _keep_prompts(self, name: bytes, checks: bytes, prompts: Prompts | PackedPrompts) -> None:
-        self._prompts[name] = checks, prompts
-        if len(self._prompts) > _MOST_PROMPTS:
-            self._prompts.popitem(last=False)
-
-    def _write(self, owner: bytes, id: bytes, conversation: KnownConversation, packed: PackedPrompts) -> None:
-        head = self.memory.write(owner, id, conversation, packed)
-        self._prompts.pop(owner + id, None)
-        self._keep_prompts(owner + id, head.checks, packed)
-
-    def _find_compacted(
-        self, owner: bytes, session: str, prompt: PromptDigest, history_size: int
-    ) -> FoundParent | None:
-        """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""
-        for id in self.memory.conversations_at(owner, self.memory.digest("session", session)):
-            found = self._read_parent(owner, id, None)
-            if found is None or 2 * history_size > found.conversation.size:
-                continue
-            before = found.own
-            if _same(before.tools, prompt.tools) and _same(before.system, prompt.system):
-                return attrs.evolve(found, is_compacted=True)
-        return None
 
     def _find_boundaries(
         self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes, sent: float
@@ -361,7 +169,7 @@ class PromptTracker:
         if exchange.id is None:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
-        short = b"" if anchor is None else anchor.digest[:_ANCHOR_BYTES]
+        short = b"" if anchor is None else anchor.digest[:ANCHOR_BYTES]
         ends = [ExchangeEnd(short, attempt.prompt.end, exchange.sent)]
         boundaries: list[BoundaryNote] = []
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
@@ -378,7 +186,7 @@ class PromptTracker:
             max(ttls) if ttls else None,
             read.own.history_size,
         )
-        self._write(exchange.owner, exchange.id, conversation, packed)
+        self.parents.write(exchange.owner, exchange.id, conversation, packed)
         exchange.writer = attempt
         named = [] if anchor is None else [anchor.digest]
         if read.client_prompt is not None:
@@ -396,8 +204,8 @@ class PromptTracker:
         if exchange.id is None:
             return
         if (parent := exchange.parent) is not None and parent.id == exchange.id:
-            if (packed := _pack(parent.prompt, parent.client_prompt)) is not None:
-                self._write(exchange.owner, parent.id, parent.conversation, packed)
+            if (packed := pack_prompts(parent.prompt, parent.client_prompt)) is not None:
+                self.parents.write(exchange.owner, parent.id, parent.conversation, packed)
         else:
             self.memory.remove(exchange.owner, exchange.id)
 
@@ -457,8 +265,8 @@ class PromptTracker:
             return
         response = b""
         if response_id:
-            anchor = self._response_anchor(response_id)
-            response = anchor[:_ANCHOR_BYTES]
+            anchor = self.memory.response_anchor(response_id)
+            response = anchor[:ANCHOR_BYTES]
             self.memory.add_anchor(exchange.owner, anchor, exchange.id)
         notes = [
             BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact)
@@ -484,7 +292,7 @@ class PromptTracker:
         conversation = self.memory.read(exchange.owner, exchange.id)
         if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
             conversation.scope = ScopeNote.of(attempt.situation.scope)
-            self._write(exchange.owner, exchange.id, conversation, attempt.packed)
+            self.parents.write(exchange.owner, exchange.id, conversation, attempt.packed)
             exchange.writer = attempt
 
     def _parent(self, attempt: FollowedAttempt) -> Parent | None:
@@ -516,19 +324,6 @@ class PromptTracker:
 def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
     """Return a tracker with ``size`` bytes of the workers' ``memory``, or of memory of this process alone."""
     return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory(memory, size))
-
-
-def _pack(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPrompts | None:
-    """Return both prompts for the memory, ``None`` if they do not fit."""
-    if client_prompt is None:
-        sent = pack(prompt, MOST_BYTES)
-        return PackedPrompts(sent) if sent else None
-    sent, client = pack(prompt, MOST_BYTES // 2), pack(client_prompt, MOST_BYTES // 2)
-    return PackedPrompts(sent, client) if sent and client else None
-
-
-def _same(one: PackedBlocks, other: PackedBlocks) -> bool:
-    return one.cumulative[-1] == other.cumulative[-1]
 
 
 def _member(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:

@@ -41,11 +41,11 @@ class Trial:
             "messages", None, "sonnet",
         )  # fmt: skip
         sent = attrs.evolve(sent, **changes)
-        read = self.tracker.read(sent)
+        read = self.tracker.reader.read(sent)
         assert read is not None
         if like is not None:
             return self.tracker.follow(sent, read, like.exchange)
-        return self.tracker.follow(sent, read, self.tracker.open_exchange(sent, self.tracker.find_parent(sent, read)))
+        return self.tracker.follow(sent, read, self.tracker.open_exchange(sent, self.tracker.parents.find(sent, read)))
 
     def answer(self, attempt: FollowedAttempt, usage: Usage | None = WRITTEN) -> CacheVerdict:
         """End an attempt well, and return its verdict."""
@@ -138,7 +138,7 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
     sent = SentRequest(
         "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", 1.0, "messages", None, "sonnet"
     )
-    read = Trial().tracker.read(sent)
+    read = Trial().tracker.reader.read(sent)
     assert read is not None
     assert read.belongs_to(attrs.evolve(sent, account=b"other", sent=2.0))
     others: list[dict[str, Any]] = [

@@ -39,9 +39,9 @@ class Client:
     def explain(self, sent: SentRequest) -> None:
         """Do everything for a request and its response, as the gateway does."""
         tracker = self.tracker
-        read = tracker.read(sent, tracker.recognize(sent))
+        read = tracker.reader.read(sent, tracker.reader.recognize(sent))
         assert read is not None
-        attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.find_parent(sent, read)))
+        attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
         tracker.note_head(attempt, sent.sent)
         tracker.settle(attempt, READ, None, None)
 
@@ -72,13 +72,13 @@ def test_the_event_loop_does_the_same_for_200_000_blocks():
         client = Client()
         items = [user_item("messages", f"Message {at} of a long list of messages") for at in range(number)]
         sent = client.send("messages", {"system": SYSTEM, "messages": items})
-        read = client.tracker.read(sent)
+        read = client.tracker.reader.read(sent)
         assert read is not None
         assert read.prompt.history_count == number
 
         def follow(client: Client = client, sent: SentRequest = sent, read: Any = read) -> None:
             tracker = client.tracker
-            attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.find_parent(sent, read)))
+            attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
             tracker.note_head(attempt, sent.sent)
             tracker.settle(attempt, READ, None, None)
 
@@ -91,6 +91,6 @@ def test_large_histories_are_not_hashed_in_the_event_loop():
     items = [user_item("messages", "A long message. " * 1_000) for _ in range(100)]
     body = {"system": SYSTEM, "messages": items}
     client.explain(client.send("messages", body))
-    known = client.tracker.recognize(client.send("messages", {**body, "messages": [*items, items[0]]}))
+    known = client.tracker.reader.recognize(client.send("messages", {**body, "messages": [*items, items[0]]}))
     assert known is not None
     assert known.history is None

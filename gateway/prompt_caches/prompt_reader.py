@@ -1,0 +1,127 @@
+"""Reader of the prompts of requests, in any thread, with a memo of each client's earlier ones."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
+from gateway.prompt_caches.earlier_responses import continued_response
+from gateway.prompt_caches.followed import FoundParent, Members, ReadPrompts, SentRequest
+from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memory import MOST_BYTES, PackedPrompts, PromptMemory
+from gateway.prompt_caches.packing import pack
+from gateway.prompt_caches.positions import continue_prompt, continue_unknown, each_anchor
+from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.written_boundaries import planned_boundaries
+from providers.catalog.prompt_caching import CachingRow
+
+_MOST_MEMOS: Final = 128
+"""Clients whose messages are recognized without parsing them."""
+
+_MOST_MEMO_BYTES: Final = 32 * 2**20
+"""Bytes of digests by which they are recognized."""
+
+_LARGE_MEMO: Final = _MOST_MEMO_BYTES // _MOST_MEMOS
+"""Bytes of digests up to which the memo of each client may have them."""
+
+_MOST_HASHED: Final = 2**20
+"""Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class PromptReader:
+    """The reader of all prompts of a process, with the keys of ``memory``."""
+
+    def __init__(self, memory: PromptMemory) -> None:
+        self.memory = memory
+        self._memos: OrderedDict[str, tuple[BlockMemo, threading.Lock]] = OrderedDict()
+        self._memos_lock = threading.Lock()
+
+    def recognize(self, sent: SentRequest) -> KnownParts | None:
+        """Return the parts of a request that were read before. The others may take much longer to read.
+
+        This hashes at most a mebibyte of each part, which takes less time than a switch to a thread."""
+        if isinstance(sent.body, bytes) or sent.client_members is not None:
+            return None
+        with self._free_memo(sent.client) as memo:
+            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED)
+
+    def read(self, sent: SentRequest, known: KnownParts | None = None) -> ReadPrompts | None:
+        """Return the prompts of a request, ``None`` if it has none. ``known`` are the parts that were recognized."""
+        with self._free_memo(sent.client) as memo:
+            return self._read(sent, memo, known)
+
+    @contextmanager
+    def _free_memo(self, client: str) -> Iterator[BlockMemo | None]:
+        """Yield the memo of a client, ``None`` if another thread uses it."""
+        memo, lock = self._memo(client)
+        is_free = lock.acquire(blocking=False)
+        try:
+            yield memo if is_free else None
+        finally:
+            if is_free:
+                lock.release()
+
+    def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
+        """Return the prompts of a request whose provider adds the earlier turns of ``parent``, or unknown ones."""
+        if parent is not None:
+            prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
+        else:
+            earlier = self.memory.response_anchor(continued_response(read.members) or "")
+            prompt = continue_unknown(earlier, read.prompt, self.memory.key)
+        return self._plan(read.row, (read.members, read.client_members), prompt, None, read.key_headers)
+
+    def _memo(self, client: str) -> tuple[BlockMemo, threading.Lock]:
+        with self._memos_lock:
+            found = self._memos.pop(client, None) or (BlockMemo(), threading.Lock())
+            self._memos[client] = found
+            size = sum(memo.size for memo, _ in self._memos.values()) if found[0].size > _LARGE_MEMO else 0
+            while len(self._memos) > _MOST_MEMOS or size > _MOST_MEMO_BYTES:
+                size -= self._memos.popitem(last=False)[1][0].size
+        return found
+
+    def _read(self, sent: SentRequest, memo: BlockMemo | None, known: KnownParts | None) -> ReadPrompts | None:
+        key, row = self.memory.key, sent.row
+        members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
+        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo, known=known)
+        if prompt is None:
+            return None
+        client_prompt, client_members = None, members
+        if sent.client_members is not None:
+            client_members = sent.client_members()
+            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo)
+        return self._plan(row, (members, client_members), prompt, client_prompt, sent.key_headers)
+
+    def _plan(
+        self,
+        row: CachingRow | None,
+        members: tuple[Members, Members],
+        prompt: PromptDigest,
+        client_prompt: PromptDigest | None,
+        key_headers: tuple[str | None, ...],
+    ) -> ReadPrompts:
+        return ReadPrompts(
+            row,
+            *members,
+            prompt,
+            client_prompt,
+            next(each_anchor(client_prompt or prompt, self.memory.key), None),
+            planned_boundaries(prompt, row),
+            prompt.prefix(prompt.history_start) or b"",
+            pack_prompts(prompt, client_prompt),
+            key_headers,
+        )
+
+
+def pack_prompts(prompt: PromptDigest, client_prompt: PromptDigest | None) -> PackedPrompts | None:
+    """Return both prompts for the memory, ``None`` if they do not fit."""
+    if client_prompt is None:
+        sent = pack(prompt, MOST_BYTES)
+        return PackedPrompts(sent) if sent else None
+    sent, client = pack(prompt, MOST_BYTES // 2), pack(client_prompt, MOST_BYTES // 2)
+    return PackedPrompts(sent, client) if sent and client else None
