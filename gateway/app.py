@@ -100,7 +100,7 @@ def app_of(config: Config, service: Service) -> App:
     if config.compatibility:
         from gateway.http.compatible import make_adapter
 
-        app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries())
+        app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries(), _group_names(config))
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
@@ -113,6 +113,17 @@ def _deployment_roots(config: Config) -> tuple[str, ...]:
     from gateway.http.compatible import deployment_roots  # few gateways serve clients of other servers
 
     return deployment_roots(config.compatibility)
+
+
+def _group_names(config: Config) -> dict[str, str]:
+    """Return the names with several targets by those of the first targets' entries.
+
+    An entry of several names belongs to the first one: LiteLLM reports the name of a group, not that of its alias."""
+    found: dict[str, str] = {}
+    for name, route in config.routes.items():
+        for one in route.groups[0] if route.groups else ():
+            found.setdefault(one.target, name)
+    return found
 
 
 class QuartPart:

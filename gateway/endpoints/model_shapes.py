@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.config.entry_price import entry_price
 from gateway.routing.described import Description
 from gateway.routing.router import Model
 
@@ -40,46 +39,6 @@ _INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "
 _PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}
 _LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
 _LINE: Final = re.compile(r"claude-(?:[0-9.-]+-)?(haiku|sonnet|opus|fable|mythos)(?:-|$)")
-
-
-_LITELLM_MODES: Final[Mapping[str, str]] = {
-    "embedding": "embedding", "rerank": "rerank", "image": "image_generation", "speech": "audio_speech",
-    "transcription": "audio_transcription", "moderation": "moderation", "completion": "completion",
-    "realtime": "realtime",
-}  # fmt: skip
-_SUPPORTS: Final = {
-    "tools": "supports_function_calling",
-    "images": "supports_vision",
-    "pdf": "supports_pdf_input",
-    "audio": "supports_audio_input",
-    "structured_output": "supports_response_schema",
-    "reasoning": "supports_reasoning",
-}
-_NANOS_OF_PRICE: Final = 10**15
-"""Nano-dollars per million tokens in a dollar per token."""
-
-
-def litellm_model(model: Model, description: Description | None) -> dict[str, Any]:
-    """Return the members of LiteLLM's ``/v1/model/info`` that programs read (RooCodeInc/Roo-Code,
-    ``fetchers/litellm.ts``)."""
-    info: dict[str, Any] = {"id": model.id, "db_model": False}
-    if description is None:
-        return {"model_name": model.id, "litellm_params": {"model": model.id}, "model_info": info}
-    first = description.found[0]
-    info["mode"] = _LITELLM_MODES.get(description.type, "chat")
-    if description.is_known:
-        info |= {"max_tokens": description.longest, "max_output_tokens": description.longest}
-        info["max_input_tokens"] = description.prompt
-        info |= {member: skill in description.can for skill, member in _SUPPORTS.items()}
-    if (price := entry_price(first.entry, first.model)) is not None:
-        info["input_cost_per_token"] = price.input / _NANOS_OF_PRICE
-        info["output_cost_per_token"] = price.output / _NANOS_OF_PRICE
-        if price.cached is not None:
-            info |= {"cache_read_input_token_cost": price.cached / _NANOS_OF_PRICE, "supports_prompt_caching": True}
-        if price.cache_write is not None:
-            info["cache_creation_input_token_cost"] = price.cache_write / _NANOS_OF_PRICE
-    params = {"model": f"{first.entry.provider.id}/{first.model}"}
-    return {"model_name": model.id, "litellm_params": params, "model_info": info}
 
 
 def openai_model(model: Model, description: Description | None, created: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Anthropic's clients send an API version; Gemini's use a path of their own, or ``
 all others get OpenAI's list. Anthropic's and Gemini's lists support paging."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,9 +13,10 @@ from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, id_headers, is_anthropic, json_answer
-from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, litellm_model, openai_model
+from gateway.endpoints.litellm_models import litellm_group, litellm_model
+from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
 from gateway.exchange.service import Service
-from gateway.http.compatible import MODEL_INFO
+from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 from gateway.http.paths import shown
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
@@ -50,9 +51,10 @@ def add_models(app: QuartTrio, service: Service) -> None:
 
 
 def add_model_info(app: QuartTrio, service: Service) -> None:
-    """Add LiteLLM's list of models."""
+    """Add LiteLLM's lists of models and of their names."""
     models = ModelList(service.router, service.authenticator, service.provider_lists)
     add_view(app, MODEL_INFO, "model_info", models.litellm_models, ["GET"])
+    add_view(app, GROUP_INFO, "model_group_info", models.litellm_groups, ["GET"])
 
 
 class ModelList:
@@ -81,12 +83,24 @@ class ModelList:
         return json_answer(self._model_json(Model(model_id, owner), shape))
 
     async def litellm_models(self) -> Response:
-        """Return the models with prices and limits in LiteLLM's form."""
+        """Return the models with prices and limits in LiteLLM's form, or only that of ``litellm_model_id``."""
+        return await self._litellm_list("litellm_model_id", litellm_model)
+
+    async def litellm_groups(self) -> Response:
+        """Return the names that clients request in LiteLLM's form, or only that of ``model_group``."""
+        return await self._litellm_list("model_group", litellm_group)
+
+    async def _litellm_list(
+        self, parameter: str, shape: Callable[[Model, Description | None], dict[str, Any]]
+    ) -> Response:
+        """Return the visible models in ``shape``. Raises nothing."""
         try:
             visible = self._visible(await self._lists.names())
         except GatewayError as error:
             return _error_response(error, "openai")
-        return json_answer({"data": [litellm_model(model, self._router.description(model.id)) for model in visible]})
+        wanted = request.args.get(parameter)
+        shown_models = [model for model in visible if wanted in (None, model.id)]
+        return json_answer({"data": [shape(model, self._router.description(model.id)) for model in shown_models]})
 
     async def voices(self) -> Response:
         """Return the voices of the speech models.

@@ -2,7 +2,7 @@
 
 - ``headers``: headers that cross the gateway; ``passing``: which ones may
 - ``paths``: the forms of paths that clients use
-- ``compatible``: the paths and headers of clients of other servers
+- ``compatible``: the paths and headers of clients of other servers; ``litellm_headers``: those of responses
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
 - ``json_rpc``: errors for clients of MCP servers

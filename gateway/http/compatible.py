@@ -7,21 +7,24 @@ configuration without them pays nothing.
 - LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the cost and the id of a request from ``x-litellm-response-cost`` and ``x-litellm-call-id``. Roo Code
-  and Cline read ``/v1/model/info``."""
+- Programs read the headers of responses in ``litellm_headers``. Roo Code and Cline read ``/v1/model/info``, and
+  plugins of OpenCode ``/model_group/info``."""
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
-from typing import Any, Final, Literal, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from typing import Any, Final, Literal, TypeAlias
+
+from gateway.http.litellm_headers import Send, with_litellm_headers
 
 Server: TypeAlias = Literal["azure", "litellm"]
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
-Send: TypeAlias = Callable[[Any], Awaitable[None]]
 Adapter: TypeAlias = Callable[[MutableMapping[str, Any], Send], Send]
 """Changes the ASGI scope of a request in place, and returns the function that sends its response."""
 
 MODEL_INFO: Final = "/v1/model/info"
 """LiteLLM's list of models with their prices and limits."""
+GROUP_INFO: Final = "/model_group/info"
+"""LiteLLM's list of the names that clients request, each with the limits of its models."""
 
 _DEPLOYMENTS: Final[Mapping[Server, tuple[str, ...]]] = {
     "azure": ("/openai/deployments/",),
@@ -39,23 +42,17 @@ _OWN_KEY, _PLAIN_KEY = b"x-trigate-key", b"x-api-key"
 _LITELLM_KEY, _AZURE_KEY = b"x-litellm-api-key", b"api-key"
 _OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _OWN_KEY))
 
-_SENT_AS: Final = (
-    (b"x-request-id", b"x-litellm-call-id"),
-    (b"x-trigate-cost", b"x-litellm-response-cost"),
-    (b"x-trigate-target", b"x-litellm-model-id"),
-)
-"""The headers of responses, and the names under which LiteLLM's clients read their values."""
-
 
 def deployment_roots(servers: Collection[Server]) -> tuple[str, ...]:
     """Return the starts of the paths with a deployment that clients may use."""
     return tuple(dict.fromkeys(root for server in servers for root in _DEPLOYMENTS[server]))
 
 
-def make_adapter(servers: Collection[Server], taken: Collection[str]) -> Adapter:
+def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Mapping[str, str]) -> Adapter:
     """Return the adapter for the clients of ``servers``.
 
-    ``taken`` are first steps of paths with another meaning, such as the names of entries with pass-through."""
+    ``taken`` are first steps of paths with another meaning, such as the names of entries with pass-through. ``groups``
+    are the names that clients request by the name of the entry."""
     steps = dict.fromkeys(step for server in servers for step in _PREFIXES[server] if step not in taken)
     prefix = re.compile(f"/(?:{'|'.join(map(re.escape, steps))})(?=/)(?!/deployments/)") if steps else None
     is_litellm = "litellm" in servers
@@ -68,7 +65,7 @@ def make_adapter(servers: Collection[Server], taken: Collection[str]) -> Adapter
             path = MODEL_INFO
         scope["path"] = path
         scope["headers"] = _with_usual_key(scope["headers"], is_litellm)
-        return _with_litellm_headers(send) if is_litellm else send
+        return with_litellm_headers(send, groups) if is_litellm else send
 
     return adapt
 
@@ -91,15 +88,3 @@ def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, 
     elif azure and names.isdisjoint(_OTHER_KEYS):
         kept += [(_PLAIN_KEY, key) for key in azure]
     return kept
-
-
-def _with_litellm_headers(send: Send) -> Send:
-    async def send_with_names(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message["headers"]]
-            by_name = dict(headers)
-            headers += [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return cast("Send", send_with_names)

@@ -6,7 +6,7 @@ import pytest
 from openai import AzureOpenAI, OpenAI
 
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import config, provider
+from tests.support.harness import config, provider, refusing_port
 
 KEY = "sk-compatible-1234567890"
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -118,6 +118,27 @@ def test_programs_read_litellms_headers(gateway):
     assert headers["x-litellm-response-cost"] == headers["x-trigate-cost"]
     assert float(headers["x-litellm-response-cost"]) > 0
     assert headers["x-litellm-model-id"] == headers["x-trigate-target"]
+    assert (headers["x-litellm-model-group"], headers["x-litellm-model-name"]) == ("demo", "mock-small")
+    assert (headers["x-litellm-attempted-fallbacks"], headers["x-litellm-attempted-retries"]) == ("0", "0")
+    assert 0 < float(headers["x-litellm-response-duration-ms"]) < 60_000
+
+
+def test_programs_notice_a_fallback_by_the_group_that_answered(settings):
+    """LiteLLM counts another model of the same name as a retry, and another name as a fallback."""
+    with refusing_port() as refused:
+        away = [provider("compatible/mock-small", f"http://127.0.0.1:{refused}/v1", name=name) for name in ("x", "y")]
+        spare = settings["model_providers"][0]
+        own = {
+            **settings, "model_providers": [*away, spare], "compatibility": ["litellm"],
+            "model_aliases": {"best": {"targets": [["x", "y"], "demo"]}, "good": {"targets": [["x", "y"], "demo"]}},
+            "retries": {"attempts": 5},
+        }  # fmt: skip
+        with gateway_thread(own) as found:
+            reply = found.request("POST", "/v1/chat/completions", {**HELLO, "model": "best"}, BEARER)
+    headers = dict(reply.headers)
+    assert reply.status == 200
+    assert headers["x-litellm-model-group"] == "demo"
+    assert (headers["x-litellm-attempted-fallbacks"], headers["x-litellm-attempted-retries"]) == ("1", "1")
 
 
 @pytest.mark.parametrize("path", ["/model/info", "/v1/model/info"])
@@ -129,6 +150,21 @@ def test_the_list_of_models_has_prices(gateway, path):
     assert demo["model_info"]["output_cost_per_token"] == pytest.approx(2e-6)
     assert demo["model_info"]["mode"] == "chat"
     assert gateway.request("GET", path).status == 401
+
+
+def test_the_list_of_names_has_the_providers_and_prices_of_each(gateway):
+    found = json.loads(gateway.request("GET", "/model_group/info", headers=BEARER).body)["data"]
+    assert {row["model_group"] for row in found} == {"demo", "team/model"}
+    only = json.loads(gateway.request("GET", "/model_group/info?model_group=demo", headers=BEARER).body)["data"]
+    assert only == [row for row in found if row["model_group"] == "demo"]
+    assert only[0]["providers"] == ["compatible"]
+    assert only[0]["input_cost_per_token"] == pytest.approx(1e-6)
+    assert gateway.request("GET", "/model_group/info").status == 401
+
+
+def test_one_model_is_listed_by_its_id(gateway):
+    found = json.loads(gateway.request("GET", "/v1/model/info?litellm_model_id=demo", headers=BEARER).body)["data"]
+    assert [row["model_name"] for row in found] == ["demo"]
 
 
 def test_a_client_sees_only_its_own_models_in_the_list(settings):
