@@ -27,6 +27,7 @@ from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
+from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
@@ -472,5 +473,8 @@ def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
     headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
     if found.lane == "hub" and found.target.api == "messages":
         headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))
+    wire = CODECS[found.target.api].wire
+    if wire.version_header is not None and wire.default_version:  # the byte lane passes a client's own
+        headers.append((wire.version_header, wire.default_version))
     own = {name for name, _ in found.headers}
     return [*((name, value) for name, value in headers if name not in own), *found.headers]

@@ -281,12 +281,19 @@ class ModelEntry:
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
 
-    def stores_turns(self, api: Api) -> bool:
-        """Return whether trigate stores the turns of ``api``'s clients; by default the provider does, if it can and
-        that API is used."""
+    def stores_turns(self, api: Api, model: str) -> bool:
+        """Return whether trigate stores the turns of ``api``'s clients with ``model``; by default the provider does, if
+        it can and that API is used."""
         if self.state is not None:
             return self.state == "ours"
-        return not (api in self.provider.keeps_turns and self.speaks.get(api) == api)
+        return not (api in self.provider.keeps_turns and self.speaks_of(model).get(api) == api)
+
+    def model_with_turns(self, api: Api) -> str | None:
+        """Return a model, or a pattern of models, whose turns in ``api`` the provider stores, ``None`` without any."""
+        models = (self.model, *(pattern for pattern, _ in self.provider.by_model if self.wildcard))
+        return next(
+            (one for one in models if self.speaks_of(one).get(api) == api and not self.stores_turns(api, one)), None
+        )
 
     def api_for(self, client: Api, model: str) -> Api | None:
         """Return the API in which requests for ``model`` from ``client``'s API are sent, ``None`` if none is supported

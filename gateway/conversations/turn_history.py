@@ -64,7 +64,10 @@ async def load_turns(
     if is_foreign and scope.refuses_foreign:
         refuse_foreign_turn("conversation" if options.previous is None else stored.previous)
     ours = ours or (scope.keeps_turns and not is_foreign)
-    here = [ours or one.target.lane == "hub" or one.target.entry.stores_turns(stored.api) for one in candidates]
+    here = [
+        ours or one.target.lane == "hub" or one.target.entry.stores_turns(stored.api, one.target.model)
+        for one in candidates
+    ]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
         if len(elsewhere) == len(candidates) or _continues(options):

@@ -82,7 +82,7 @@ class Attempt:
         stamp: AnswerStamp | None = None,
     ) -> None:
         self.target_request = target_request
-        self.target = target_request.step.target
+        self.target = target_request.target
         self.watch = watch
         self.stamp = stamp
         self.on_send: Callable[[], object] | None = None

@@ -36,7 +36,7 @@ class AttemptAccount:
         grant: Grant | QueuedAttempt | None = None,
     ) -> None:
         self.step = target_request.step
-        self.target = target_request.target
+        self.target = target_request.step.target  # of the plan, which compares it
         self.cause = cause
         self.grant = grant
         self.resends = Resends(1)

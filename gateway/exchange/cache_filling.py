@@ -124,11 +124,11 @@ class CachedOrigin:
         flights, flight = self._cache.flights, self._new_flight(AnswerStamp(int(time.time())))
         if self._cache_control.reads:
             flights.setdefault(key, flight)
-        self._flight, target = flight, self._walk.target_request.target
+        self._flight, target = flight, self._walk.target_request.step.target
         try:
             await self._walk.start(flight.stamp)
             answer = await self._walk.step(partial(_make_shared, flight, make))
-            if answer is not None and self._walk.target_request.target is target:
+            if answer is not None and self._walk.target_request.step.target is target:
                 return await self._share(answer, flight, key)
             flight.fail(self._walk.shared_failure(target))  # its readers take it for the target's failure
         except BaseException:

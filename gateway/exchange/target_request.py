@@ -26,7 +26,7 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.wire import move_headers_to_body, upstream_request
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import Send, Stage
-from gateway.routing.target import LaneName, Target
+from gateway.routing.target import LaneName, Target, with_required_api
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.rejected import BETA, ROUTE
@@ -100,7 +100,7 @@ class Disclosure:
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class TargetRequest:
-    """A client's request for the target of ``step``.
+    """A client's request for the target of ``step``, which is ``target``, perhaps with another API.
 
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
@@ -121,10 +121,16 @@ class TargetRequest:
 
     @classmethod
     def of(
-        cls, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared, size: RequestSize | None
+        cls,
+        context: ExchangeContext,
+        request: PlannedRequest,
+        step: Send,
+        target: Target,
+        prepared: Prepared,
+        size: RequestSize | None,
     ) -> "TargetRequest":
-        """Return the request with the client's headers for the target of ``step``."""
-        target, sent = step.target, with_betas(context.client_request, step.target.betas)
+        """Return the request with the client's headers for ``target``."""
+        sent = with_betas(context.client_request, target.betas)
         dropped: tuple[str, ...] = ()
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
@@ -196,25 +202,28 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
             context.content.keep_request(request.incoming)
     known = known_omissions(context, step.target)
     omissions = step.omissions.union(known) if known else step.omissions
-    prepared = await offload(request.incoming.size, request.prepare, step.target, omissions)
+    target = step.target
+    if omissions.paths and request.suffix is None:  # only a conversation has another API
+        target = with_required_api(target, omissions)
+    prepared = await offload(request.incoming.size, request.prepare, target, omissions)
     size, marked = None, None
     if context.service.cache_acts is not None and request.reports_target_health:
         prepared, marked = await context.service.cache_acts.apply(
-            prepared, step.target, context.client_request, request.incoming, context.service.authenticator.group_of
+            prepared, target, context.client_request, request.incoming, context.service.authenticator.group_of
         )
-        wanted, caching = step.target.entry.prompt_cache, context.service.prompt_caching
+        wanted, caching = target.entry.prompt_cache, context.service.prompt_caching
         if wanted is not None and wanted.diagnose and caching is not None:
             code = await imported("gateway.exchange.diagnosed_prompts")
-            prepared = await code.request_diagnosis(context, caching, prepared, step.target, request.incoming)
+            prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
-        size = await offload(prepared.size, size_of, prepared, step.target.api)
-    target_request = TargetRequest.of(context, request, step, prepared, size)
+        size = await offload(prepared.size, size_of, prepared, target.api)
+    target_request = TargetRequest.of(context, request, step, target, prepared, size)
     if marked is not None:
         target_request = attrs.evolve(target_request, marked=marked)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:
-        await offload(request.incoming.size, refuse_losses, prepared, step.target)
+        await offload(request.incoming.size, refuse_losses, prepared, target)
     if cause in ("retry", "fallback"):
         target_request.report(context.record)
     return target_request

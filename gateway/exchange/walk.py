@@ -129,7 +129,7 @@ class Walk:
 
     def note_failure(self, error: ErrorInfo) -> None:
         """Note that an identical request to the next target failed, so that this one tries another target."""
-        self._add_outcome(Outcome(self.target_request.target, error, omissions=self.target_request.step.omissions))
+        self._add_outcome(Outcome(self.target_request.step.target, error, omissions=self.target_request.step.omissions))
 
     async def read_all(self) -> "UnchangedAnswer":
         """Return the first successful response with its whole body.
@@ -432,7 +432,7 @@ class Walk:
 
         Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part."""
         first, self._written_request = self._written_request, None
-        if first is not None and first.target is step.target and first.step.omissions == step.omissions:
+        if first is not None and first.step.target is step.target and first.step.omissions == step.omissions:
             return first if step.after == first.step.after else attrs.evolve(first, step=step)
         return await write_request(self.context, self.request, step, cause)
 
@@ -444,8 +444,8 @@ class Walk:
     def _omittable_parts(self, target_request: TargetRequest, error: ErrorInfo) -> Omissions:
         """Return the parts of the request that ``error`` rejects and that can be omitted."""
         return rejected_parts(
-            error, target_request.prepared, target_request.sent, partial(self.request.prepare, target_request.target),
-            has_another_route=target_request.target.alternative_url is not None,
+            error, target_request.prepared, target_request.sent, target_request.target,
+            partial(self.request.prepare, target_request.target),
         )  # fmt: skip
 
     def _remember_rejections(self, target: Target) -> None:

@@ -13,7 +13,7 @@ from gateway.routing.target import Target
 from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected
 from providers.errors.protected import is_protected
-from providers.errors.rejected import BETA, ROUTE, Path, find_rejected, may_omit, remove_path
+from providers.errors.rejected import BETA, OTHER_API, ROUTE, Path, find_rejected, may_omit, remove_path
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -23,22 +23,21 @@ def rejected_parts(
     error: ErrorInfo,
     prepared: Prepared,
     client_request: ClientRequest,
+    target: Target,
     prepare: Callable[[Omissions], Prepared],
-    *,
-    has_another_route: bool = False,
 ) -> Omissions:
     """Return the parts of a request that the provider's ``error`` rejects and that can be omitted.
 
     They are in the body ``prepared`` or the headers ``client_request``.
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
-    only if nothing else is named: otherwise a quotation of the client's text could remove it. The address is included
-    if the provider ``has_another_route``."""
+    only if nothing else is named: otherwise a quotation of the client's text could remove it. The address or
+    the API is included if the provider of ``target`` has another one."""
     sole_rejected = find_sole_rejected(error)
     named = [path for path in find_rejected(error) if path not in prepared.omissions.paths]
     named = [path for path in named if (path,) == sole_rejected or not is_protected(path)]
-    if ROUTE in named and has_another_route:
-        return Omissions(paths=(ROUTE,))
+    if (elsewhere := next((path for path in named if _is_elsewhere(path, target)), None)) is not None:
+        return Omissions(paths=(elsewhere,))
     found = (
         path for path in named if (_has_beta(client_request, path) if path[0] == BETA else _can_omit(prepared, path))
     )
@@ -54,6 +53,15 @@ def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ..
     if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.error)) for outcome in refusals):
         return ()
     return tuple(path for outcome in refusals for path in outcome.refused.paths if not is_protected(path))
+
+
+def _is_elsewhere(path: Path, target: Target) -> bool:
+    """Return whether ``path`` rejects the address or the API, and the provider of ``target`` has another one."""
+    if path == ROUTE:
+        return target.alternative_url is not None
+    if path[0] != OTHER_API or target.endpoint_place is not None:  # other endpoints exist in one API
+        return False
+    return path[1] != target.api and path[1] in target.row.other_apis
 
 
 def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared]) -> bool:

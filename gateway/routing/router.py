@@ -211,9 +211,9 @@ class Router:
     def storing_targets(self, api: Api) -> tuple[Target, ...]:
         """Return a target for each entry whose provider stores the turns of ``api``."""
         return tuple(
-            _target(Found(entry, entry.model, ""), None, api)
+            _target(Found(entry, model, ""), None, api)
             for entry in self._config.entries
-            if entry.speaks.get(api) == api and not entry.stores_turns(api)
+            if (model := entry.model_with_turns(api)) is not None
         )
 
     def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:

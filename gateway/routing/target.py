@@ -9,6 +9,7 @@ from gateway.config.entry_price import entry_price
 from gateway.config.model_entry import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
+from gateway.routing.omissions import Omissions
 from providers.apis import CODECS
 from providers.auth.credential import ACCESS_TOKENS, BearerToken, Credential, is_subscription_token
 from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
@@ -16,6 +17,7 @@ from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
+from providers.errors.rejected import OTHER_API
 from providers.neutral.codec import Recipient
 from providers.neutral.hosting import BESIDE, Hosting
 from providers.neutral.wire_api import Operation
@@ -172,6 +174,13 @@ class Target:
         if end.startswith(BESIDE):
             path, end = path.rpartition("/")[0], end.removeprefix(BESIDE)
         return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
+
+
+def with_required_api(target: Target, omissions: Omissions) -> Target:
+    """Return ``target`` with the API that its provider requires for the model, if ``omissions`` contain its refusal."""
+    api = next((path[1] for path in omissions.paths if path[0] == OTHER_API), None)
+    known = next((one for one in target.row.other_apis if one == api), None)
+    return target if known is None or known == target.api else with_api(known, target)
 
 
 def with_api(api: Api, target: Target) -> Target:

@@ -104,6 +104,7 @@ class Provider:
     - ``settings``: values for ``{region}``, ``{project}`` and the like in addresses, from the entry's keys. ``hosts``:
       for each value of a setting its host (``{location_host}``), under "" for all others.
     - ``routes``: parts of addresses and alternatives; a model that is missing at one is requested at the other.
+    - ``other_apis``: APIs that alone serve some models, which the provider's rejection reports.
     - ``versionless``: base URLs have no version, as in Anthropic's SDKs.
     - ``address``: an example of a base URL, if every customer has a different one.
     - ``by_path``: changes to the row by the end of the base URL's path, the longest end first. ``by_model``: changes by
@@ -133,6 +134,7 @@ class Provider:
     keeps_turns: tuple[Api, ...] = ()
     keeps_threads: bool = False
     all_in_chat: bool = False
+    other_apis: tuple[Api, ...] = ()
     versionless: bool = False
     known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
     """The quirks that are known rather than guessed; they decide how requests of its own API are edited."""
@@ -198,7 +200,8 @@ class Provider:
             )
             for pattern, changes in self.by_model
         )
-        return attrs.evolve(self, speaks=_limit_speaks(self.speaks, available), by_model=families)
+        others = tuple(api for api in self.other_apis if api in available)
+        return attrs.evolve(self, speaks=_limit_speaks(self.speaks, available), other_apis=others, by_model=families)
 
     def complete_base_url(self, base_url: str, speaks: Iterable[Api] = ()) -> str:
         """Return ``base_url`` as a prefix of requests.
@@ -296,7 +299,7 @@ _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
 _HOST = "_host"
 _COMMON_ENDS = ("", "/v1")  # frequent ends of paths that do not identify an API
 _ADDRESS_FIELDS = ("base_url", "prefix", "places")
-_NO_VARIANTS: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
+_NO_VARIANTS: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE, "other_apis": ()}
 
 
 def _host(table: Mapping[str, str], value: str) -> str:

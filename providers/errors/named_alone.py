@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Final
 
-from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, find_rejected_encoding, parse_path
+from providers.errors.rejected import BETA, CACHE_POINTS, OTHER_API, ROUTE, Path, find_rejected_encoding, parse_path
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
@@ -42,6 +42,12 @@ _OTHER_ROUTE: Final = re.compile(
     r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? isn['\u2019]t supported on this route\.?"
 )
 
+_OTHER_API: Final = re.compile(
+    r"(?:(?:models/)?[\w.\-]{1,200} is only supported in the Interactions API"
+    r"(?: and cannot be called directly via \w{1,60})?"
+    r"|This model only supports Interactions API)\.?"
+)
+
 
 @cache
 def _compiled_sentences() -> tuple[re.Pattern[str], ...]:
@@ -65,6 +71,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (CACHE_POINTS,)
     if _OTHER_ROUTE.fullmatch(error.message):
         return (ROUTE,)
+    if _OTHER_API.fullmatch(error.message):
+        return ((OTHER_API, "interactions"),)
     if (betas := _BETAS.fullmatch(error.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
     found = next(filter(None, (_matched_path(words.fullmatch(error.message)) for words in _compiled_sentences())), ())

@@ -26,6 +26,8 @@ ANYWHERE = "**"
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""
+OTHER_API = ":api"
+"""The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
 VECTOR_ENCODINGS = ("encoding_format", "embedding_type")
 """Members for the encoding of vectors.
@@ -100,6 +102,10 @@ def _route_paths(found: re.Match[str]) -> Iterator[Path]:
     yield ROUTE
 
 
+def _interactions_paths(found: re.Match[str]) -> Iterator[Path]:
+    yield (OTHER_API, "interactions")
+
+
 def _all_beta_paths(found: re.Match[str]) -> Iterator[Path]:
     yield (BETA,)
 
@@ -138,6 +144,8 @@ _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
     # Bedrock, whose OpenAI paths differ by model
     # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
     (re.compile(r"isn['\u2019]t supported on this route"), _route_paths),
+    # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
+    (re.compile(r"only support(?:s|ed in) (?:the )?Interactions API"), _interactions_paths),
 )
 
 

@@ -132,6 +132,9 @@ SENT: dict[str, tuple[Any, ...]] = {
         (f"{VERTEX}/publishers/anthropic/models", "/claude-opus-4-5@20251101", "authorization"),
     ) * 3,
     "vertex/gemini-3.8-flash": ((f"{VERTEX}/publishers/google/models", "/gemini-3.8-flash", "authorization"),) * 3,
+    "vertex/gemini-omni-flash-preview": (
+        (VERTEX.replace("/v1/", "/v1beta1/"), "/interactions", "authorization"),
+    ) * 3,
     "ollama/m": all_three("http://localhost:11434/v1"),
     "lm_studio/m": all_three("http://localhost:1234/v1"),
     "llama_cpp/m": both("http://localhost:8080/v1", "http://localhost:8080/v1"),

@@ -34,6 +34,7 @@ _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known
 # expects the request's members unwrapped.
 _VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
 _ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
+_ONLY_INTERACTIONS: Mapping[Api, Api] = dict.fromkeys(APIS, "interactions")
 _IN_CONVERSE: Speaks = MappingProxyType(dict.fromkeys(APIS, "converse"))
 _CONVERSE_ITSELF: Speaks = MappingProxyType({"converse": "converse"})  # boto3 programs receive unchanged bytes
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
@@ -80,6 +81,10 @@ _TEXT_EMBEDDING = EmbeddingTraits(inputs=250, tokens=20_000, takes_purpose="opti
 _AT_VERTEX = "/v1/projects/{project}/locations/{location}"
 _VERTEX_OPEN = "https://cloud.google.com/vertex-ai/generative-ai/docs/maas/use-open-models"
 _VERTEX_CLAUDE = "https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai"
+_VERTEX_INTERACTIONS = (
+    "https://docs.cloud.google.com/gemini-enterprise-agent-platform/reference/rpc/"
+    "google.learning.vertex.api.interactions.v1beta1"
+)
 _VERTEX_GENERATE = "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference"
 _INVOKE = "https://docs.aws.amazon.com/bedrock/latest/userguide/apis.html"
 
@@ -167,17 +172,25 @@ CLOUDS = (
                 "eu": "aiplatform.eu.rep.googleapis.com", "": "{}-aiplatform.googleapis.com",
             }
         },
-        places={"messages": _AT_VERTEX + "/publishers/anthropic", "gemini": _AT_VERTEX + "/publishers/google"},
+        places={
+            "messages": _AT_VERTEX + "/publishers/anthropic", "gemini": _AT_VERTEX + "/publishers/google",
+            "interactions": _AT_VERTEX.replace("/v1/", "/v1beta1/"),
+        },
+        keeps_turns=("interactions",), other_apis=("interactions",),
         paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
         by_model=(
             ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
             ("gemini-embedding-*", {**_PREDICTED, "embeddings": _GEMINI_EMBEDDING}),
             ("text-*embedding-*", {**_PREDICTED, "embeddings": _TEXT_EMBEDDING}),
+            ("gemini-omni*", {"speaks": _ONLY_INTERACTIONS}),  # vercel/ai#16550, BerriAI/litellm#38229
             ("gemini-*", {"speaks": _ONLY_GEMINI, "quirks": _VERTEX_GEMINI, "known": _VERTEX_GEMINI}),
         ),
         price_list="google", sign_in=("google", "api_key"),
         about="Needs `project` and `location`. Claude (`claude-opus-4-5@20251101`) uses Messages, Gemini "
-        "(`gemini-3.8-flash`) its own API, and open models and `google/gemini-…` use Chat.",
-        sources=sources(READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE, gemini=_VERTEX_GENERATE),
+        "(`gemini-3.8-flash`) its own API, `gemini-omni-…` Interactions, and open models and `google/gemini-…` Chat.",
+        sources=sources(
+            READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE, gemini=_VERTEX_GENERATE,
+            interactions=_VERTEX_INTERACTIONS,
+        ),
     ),
 )  # fmt: skip

@@ -104,7 +104,7 @@ MAKERS = (
             "gemini-3.1-flash-lite",
         ),
         families=("gemini-*", "gemma-*", "deep-research-*", "antigravity-*"), key_env="GEMINI_API_KEY",
-        price_list="google", keeps_turns=("interactions",),
+        price_list="google", keeps_turns=("interactions",), other_apis=("interactions",),
         about="Its Chat API loses thoughts and their signatures. `speaks: [gemini]` keeps them for Chat clients.",
         sources=sources(
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",

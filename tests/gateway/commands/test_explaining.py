@@ -330,3 +330,15 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
     assert "lane     hub: translated to responses" in shown, "a provider would repeat the instructions"
     assert explain("alone", "chat", file, False) == 0
     assert "alias best" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("api", ["chat", "interactions"])
+def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tmp_path, capsys, api):
+    """N3, N30: of both lanes."""
+    file = tmp_path / "trigate.yaml"
+    entry = {"model": "gemini/gemini-omni-flash-preview", "access_key": "sk-secret"}
+    file.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [entry]}))
+    assert explain(entry["model"], api, file, no_env=False) == 0
+    shown = capsys.readouterr().out
+    assert "url      POST https://generativelanguage.googleapis.com/v1beta/interactions\n" in shown
+    assert "         api-revision: 2026-05-20\n" in shown

@@ -498,7 +498,7 @@ def test_a_place_that_the_type_has_no_use_for_is_reported():
 )
 def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
     (found,) = from_mapping(minimal(model_providers=[{"access_key": "k", **entry}])).entries
-    assert found.stores_turns("responses") is ours
+    assert found.stores_turns("responses", found.model) is ours
 
 
 def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
