@@ -261,8 +261,9 @@ def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
         assert all(way["url"].startswith("http") is not few for model in found.json for way in model["ways"])
     one = next(model for model in found.json if model["name"] == "openai/on-messages")
     assert [(way["clients"], way["lane"], way["api"]) for way in one["ways"]] == [
-        (["chat", "responses", "gemini", "converse"], "hub", "messages"), (["messages"], "byte", "messages"),
-    ]  # fmt: skip
+        (["chat", "responses", "gemini", "converse", "interactions"], "hub", "messages"),
+        (["messages"], "byte", "messages"),
+    ]
 
 
 @pytest.mark.process

@@ -108,7 +108,8 @@ def _without_prisma(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
     query = parse_qsl(parts.query, keep_blank_values=True)
     kept = urlencode([(name, value) for name, value in query if name not in _PRISMA])
-    return urlunsplit(parts._replace(query=kept)), dict(query).get("schema")
+    plain = urlunsplit((parts.scheme, parts.netloc, parts.path, kept, parts.fragment))
+    return plain, dict(query).get("schema")
 
 
 # A dump

@@ -27,7 +27,7 @@ ENTRIES = [
     provider(model, "http://127.0.0.1:9/v1", [api], name=api, request=MEMBERS)
     for api, model in (
         ("chat", "up/m"), ("messages", "up/m2"), ("responses", "up/m3"), ("gemini", "gemini/m"),
-        ("converse", "amazon_bedrock/anthropic.m"),
+        ("converse", "amazon_bedrock/anthropic.m"), ("interactions", "gemini/m2"),
     )
 ]  # fmt: skip
 KEY = {"name": "k", "key": "key-of-k-0123456789", "request": MEMBERS}
