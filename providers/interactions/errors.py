@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from providers.errors.failures import STEP_CODES
 from streams import sse
 from streams.events import ErrorInfo, ErrorKind
 
@@ -29,7 +30,8 @@ CODES: Final[Mapping[ErrorKind, str]] = {
 
 def error_member(error: ErrorInfo) -> dict[str, str]:
     """Return the ``error`` member."""
-    return {"code": CODES[error.kind], "message": error.message}
+    code = error.code if error.code in STEP_CODES else CODES[error.kind]
+    return {"code": code, "message": error.message}
 
 
 def write_error(error: ErrorInfo, request_id: str) -> bytes:

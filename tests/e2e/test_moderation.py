@@ -21,7 +21,7 @@ BLOCK = {
     "input": {**SCORE, "policy": {"input": {"mode": "block"}, "output": {"mode": "score"}}},
     "output": {**SCORE, "policy": {"input": None, "output": {"mode": "block"}}},
 }
-WITHOUT = ("messages/m", "gemini/m", "converse/m", "compatible/m")
+WITHOUT = ("messages/m", "gemini/m", "converse/m", "interactions/m", "compatible/m")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("translated/*", upstream.url, ["chat"], provider_interface="openai"),
         *(provider(f"{api}/*", upstream.url, [api], provider_interface="openai")
           for api in ("messages", "gemini", "converse")),
+        provider("interactions/*", upstream.url, ["interactions"], provider_interface="gemini"),
         provider("compatible/*", upstream.url, ["chat"], provider_interface="groq"),
         provider("refusing/*", upstream.url, ["chat", "responses"], provider_interface="openai",
                  quirks={"refused_fields": ["moderation"]}),
@@ -57,7 +58,7 @@ def test_a_provider_without_moderation_gets_no_request_that_blocks(gateway, upst
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("model", [*WITHOUT[:3], "refusing/m"])
+@pytest.mark.parametrize("model", [*WITHOUT[:4], "refusing/m"])
 def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, model):
     upstream.script(FINE)
     reply = gateway.request("POST", PATHS[client], request_body(client, model, SCORE))

@@ -15,9 +15,9 @@ from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import ALL, body_of, events_of, path_of, text_of
 
 LENGTH = {"chat": "length", "messages": "max_tokens", "responses": "incomplete", "gemini": "MAX_TOKENS",
-          "converse": "max_tokens"}  # fmt: skip
+          "converse": "max_tokens", "interactions": "incomplete"}  # fmt: skip
 REFUSAL = {"chat": "content_filter", "messages": "refusal", "responses": "incomplete", "gemini": "ESCALATION",
-           "converse": "content_filtered"}  # fmt: skip
+           "converse": "content_filtered", "interactions": "incomplete"}  # fmt: skip
 OPUS, HAIKU = "claude-opus-5", "claude-haiku-5-5"
 
 
@@ -52,6 +52,8 @@ def end_of(client: str, body: bytes, *, stream: bool) -> str | None:
                 word = (event.get("response") or event).get("status")
             case "gemini":
                 word = next((one.get("finishReason") for one in event.get("candidates", ())), None)
+            case "interactions":
+                word = event.get("interaction", event).get("status")
             case _:
                 word = (event.get("messageStop") or event).get("stopReason")
         found = word or found

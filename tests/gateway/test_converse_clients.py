@@ -24,7 +24,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EventStreamError
 from botocore.session import Session
 
-UPSTREAMS = ("chat", "messages", "responses", "gemini", "converse")
+UPSTREAMS = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 KEY = "tg-alice-0123456789abcdefghijklmnop"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ODD = "50%2F50 of all:free"
@@ -43,7 +43,7 @@ def upstream() -> Iterator[Upstream]:
 def gateway(upstream) -> Iterator[str]:
     """The address of a gateway on a thread."""
     rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses"), ("gemini", "gemini"),
-            ("amazon_bedrock", "converse")]  # fmt: skip
+            ("amazon_bedrock", "converse"), ("gemini", "interactions")]  # fmt: skip
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
     aliases = {PROFILE: {"target": "up-chat"}, ODD: {"target": "up-messages"}}
     keys = [{"name": "alice", "key": KEY}]

@@ -101,5 +101,5 @@ def test_enough_routes_are_answered(gateway):
     answered = {
         key for key, route in ONE_OF_EACH.items() if send_to_route(gateway.port, route, ordinary_request(route)) == 200
     }
-    assert answered >= {"chat", "messages", "responses", "gemini", "converse", "embeddings.read_openai",
+    assert answered >= {"chat", "messages", "responses", "gemini", "converse", "interactions", "embeddings.read_openai",
                         "kept.read_vector_stores", "kept.read_containers", "kept.read_uploads"}  # fmt: skip

@@ -16,13 +16,14 @@ from tests.support.hostile_bodies import HostileAnswer, HostileBody
 from tests.support.set_answer import SetAnswer, set_answer_provider
 from tests.support.upstreams import STREAMS, Script
 
-CONVERSATIONS: Final = ("chat", "messages", "responses", "gemini", "converse")
+CONVERSATIONS: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 ENDPOINTS: Final = tuple(key for key in ONE_OF_EACH if "." in key)
 WHOLE: Final = HostileAnswer(json.dumps({
     "id": "answer-1", "object": "x", "created": 1, "model": "m", "type": "message", "role": "assistant",
     "stop_reason": "end_turn", "status": "completed", "embeddings": [[0.1]],
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "text": "Hi", "finish_reason": "stop"}],
     "content": [{"type": "text", "text": "Hi"}], "responseId": "answer-1",
+    "steps": [{"type": "model_output", "content": [{"type": "text", "text": "Hi"}]}],
     "output": [{"type": "message", "id": "m1", "role": "assistant", "status": "completed",
                 "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}],
     "candidates": [{"content": {"parts": [{"text": "Hi"}], "role": "model"}, "finishReason": "STOP"}],

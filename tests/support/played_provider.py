@@ -1,4 +1,4 @@
-"""A provider of all five APIs and some endpoints in the test's process, whose models behave as a test selects."""
+"""A provider of all six APIs and some endpoints in the test's process, whose models behave as a test selects."""
 
 import contextlib
 import json
@@ -176,8 +176,8 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
 
 def entry(provider: PlayedProvider, api: str, name: str, **more: Any) -> dict[str, Any]:
     """Return an entry of ``model_providers`` for ``provider`` and the model ``name`` in ``api``."""
-    row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
-    base = provider.url if api in ("gemini", "converse") else f"{provider.url}/v1"
+    row = {"gemini": "gemini", "converse": "amazon_bedrock", "interactions": "gemini"}.get(api, "vllm")
+    base = f"{provider.url}/v1" if row == "vllm" else provider.url
     return {
         "model": f"{row}/{name}", "name": name, "base_url": base, "access_key": f"sk-{name}-0123456789",
         "speaks": [api], **more,

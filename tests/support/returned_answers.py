@@ -16,10 +16,17 @@ def history_items(api: str, events: Sequence[Event], reply: Reply, streamed: boo
     """Return the items of a client's history that contain the answer: one message, or the items of Responses."""
     codec = CODECS[api]
     if not streamed:
-        return _FROM_WHOLE[api](json.loads(codec.write_answer(fold(events), reply)))
-    writer, framing = codec.writer(reply), codec.wire.framing
-    splitter = framing.splitter(2**24)
-    raws = splitter.feed(b"".join(map(writer.send, events)))
+        return answer_items(api, codec.write_answer(fold(events), reply), streamed=False)
+    writer = codec.writer(reply)
+    return answer_items(api, b"".join(map(writer.send, events)), streamed=True)
+
+
+def answer_items(api: str, body: bytes, *, streamed: bool) -> list[Json]:
+    """Return the items of a client's history that contain the answer in ``body``."""
+    if not streamed:
+        return _FROM_WHOLE[api](json.loads(body))
+    framing = CODECS[api].wire.framing
+    raws = framing.splitter(2**24).feed(body)
     parsed = [found[1] for raw in raws if (found := framing.parse(raw)) is not None and found[1] != b"[DONE]"]
     return _FROM_STREAM[api](list(map(json.loads, parsed)))
 

@@ -14,17 +14,23 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
 from tests.support.certificates import Pair
-
-Stop: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+from tests.support.interactions_wire import interactions_answer, interactions_stream
+from tests.support.scripts import Script, Stop, Tokens, data, event, pieces
+from tests.support.scripts import ToolCall as ToolCall
 
 JSON = (("content-type", "application/json"),)
 STREAM = (("content-type", "text/event-stream"),)
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
+    "interactions": "/v1beta/interactions",
+}
 
 STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
     "chat": {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"},
@@ -42,37 +48,13 @@ STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
         "tool_calls": "completed",
         "content_filter": "content_filter",
     },
+    "interactions": {
+        "stop": "completed",
+        "length": "incomplete",
+        "tool_calls": "requires_action",
+        "content_filter": "incomplete",
+    },
 }
-
-
-@attrs.frozen
-class ToolCall:
-    id: str
-    name: str
-    arguments: str
-
-
-@attrs.frozen
-class Tokens:
-    """Token counts. ``prompt`` includes all input, ``output`` includes ``reasoning``."""
-
-    prompt: int = 11
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 7
-    reasoning: int = 0
-
-
-@attrs.frozen
-class Script:
-    """One answer. ``seal`` is the opaque part of the thinking, in APIs that have one."""
-
-    text: str = ""
-    thinking: str = ""
-    seal: str = ""
-    calls: tuple[ToolCall, ...] = ()
-    stop: Stop = "stop"
-    tokens: Tokens = Tokens()
 
 
 @attrs.frozen
@@ -103,20 +85,6 @@ class Seen:
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)
-
-
-def pieces(text: str) -> list[str]:
-    """Return ``text`` in three parts, as it would be streamed."""
-    third = max(1, -(-len(text) // 3))
-    return [text[i : i + third] for i in range(0, len(text), third)]
-
-
-def event(name: str, value: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
-
-
-def data(value: Any) -> bytes:
-    return f"data: {json.dumps(value)}\n\n".encode()
 
 
 # Chat Completions
@@ -456,9 +424,9 @@ def converse_frame(name: str, value: Any, kind: str = "event") -> bytes:
 
 
 ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer, "gemini": gemini_answer,
-           "converse": converse_answer}  # fmt: skip
+           "converse": converse_answer, "interactions": interactions_answer}  # fmt: skip
 STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream, "gemini": gemini_stream,
-           "converse": converse_stream}  # fmt: skip
+           "converse": converse_stream, "interactions": interactions_stream}  # fmt: skip
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 

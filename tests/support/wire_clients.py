@@ -1,4 +1,4 @@
-"""Requests of each of the five APIs, and the text and usage of responses, without the gateway's codecs."""
+"""Requests of each of the six APIs, and the text and usage of responses, without the gateway's codecs."""
 
 import json
 import struct
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.support.upstreams import PATHS
 
-ALL: Final = ("chat", "messages", "responses", "gemini", "converse")
+ALL: Final = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 
 
 def path_of(api: str, model: str, *, stream: bool) -> str:
@@ -30,6 +30,8 @@ def body_of(api: str, model: str, prompt: str = "Hi", *, stream: bool, limit: in
             return {"messages": messages, "inferenceConfig": {"maxTokens": limit}}
         case "responses":
             more = {"input": prompt, "max_output_tokens": limit}
+        case "interactions":
+            more = {"input": prompt, "generation_config": {"max_output_tokens": limit}}
         case _:
             more = {"messages": [{"role": "user", "content": prompt}], "max_tokens": limit}
     if api == "chat" and stream:
@@ -47,6 +49,7 @@ def with_tool(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
         "responses": {"tools": [{"type": "function", **said, "parameters": schema}]},
         "gemini": {"tools": [{"functionDeclarations": [{**said, "parameters": schema}]}]},
         "converse": {"toolConfig": {"tools": [{"toolSpec": {**said, "inputSchema": {"json": schema}}}]}},
+        "interactions": {"tools": [{"type": "function", **said, "parameters": schema}]},
     }
     return {**body, **tools[api]}
 
@@ -99,6 +102,9 @@ def _whole_texts(api: str, answer: Mapping[str, Any]) -> Iterator[str]:
             yield from (part.get("text", "") for item in messages for part in item["content"])
         case "gemini":
             yield from (part.get("text", "") for one in answer["candidates"] for part in one["content"]["parts"])
+        case "interactions":
+            outputs = [step for step in answer["steps"] if step["type"] == "model_output"]
+            yield from (part.get("text", "") for step in outputs for part in step["content"])
         case _:
             yield from (block.get("text", "") for block in answer["output"]["message"]["content"])
 
@@ -113,6 +119,9 @@ def _stream_texts(api: str, event: Mapping[str, Any]) -> Iterator[str]:
             yield event["delta"] if event.get("type") == "response.output_text.delta" else ""
         case "gemini":
             yield from _whole_texts(api, {"candidates": event.get("candidates", ())})
+        case "interactions":
+            delta = event.get("delta", {})
+            yield delta["text"] if delta.get("type") == "text" else ""
         case _:
             yield (event.get("contentBlockDelta") or {"delta": {}})["delta"].get("text") or ""
 
@@ -125,11 +134,13 @@ _UNCACHED: Final = (
 
 
 def _usage(event: Mapping[str, Any], before: tuple[int, int] | None) -> tuple[int, int] | None:
-    for holder in (event, event.get("message"), event.get("response"), event.get("metadata")):
+    for holder in (event, event.get("message"), event.get("response"), event.get("metadata"), event.get("interaction")):
         if not isinstance(holder, Mapping) or not (usage := holder.get("usage") or holder.get("usageMetadata")):
             continue
         if "input_tokens_details" in usage:  # Responses: the input includes cached tokens
             return usage["input_tokens"], usage["output_tokens"]
+        if "total_input_tokens" in usage:  # Interactions: thoughts are not in the output
+            return usage["total_input_tokens"], usage["total_output_tokens"] + usage.get("total_thought_tokens", 0)
         for prompt, output in _TOTALS:
             if prompt in usage:
                 return usage[prompt], usage.get(output, 0) + usage.get("thoughtsTokenCount", 0)

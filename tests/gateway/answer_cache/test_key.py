@@ -129,7 +129,7 @@ def test_key_parts_are_not_confused():
 
 GOOD = Script(text="one two three")
 CALL = Script(calls=(ToolCall("call_1", "f", '{"a": 1}'),), stop="tool_calls")
-APIS = ("chat", "messages", "responses", "gemini", "converse")
+APIS = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 
 
 def body(api: str, script: Script, *, stream: bool) -> bytes:

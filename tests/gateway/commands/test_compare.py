@@ -7,6 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
+from streams.events import APIS
 from tests.support.command_line import environment, invoke
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, config, provider, refusing_port
@@ -45,11 +46,11 @@ def effects(found):
 
 
 def test_a_server_is_equal_to_itself_in_every_api(mock):
-    apis = ("--api", "chat", "--api", "messages", "--api", "responses", "--api", "gemini", "--api", "converse")
+    apis = [word for api in APIS for word in ("--api", api)]
     said = compare(mock.url, f"{mock.url}/v1/", "--model", "m", "--exact", "--json", *apis)
     found = report(said)
     assert (said.returncode, found["good"], effects(found)) == (0, True, set())
-    assert len(found["requests"]) == 1 + 5 * 9
+    assert len(found["requests"]) == 1 + len(APIS) * 9
     assert all(row["old"]["status"] == row["new"]["status"] for row in found["requests"])
     assert found["old"]["first_byte_ms"] is not None
 

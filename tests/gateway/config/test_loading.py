@@ -541,8 +541,7 @@ def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_th
     assert natively == ["converse", "converse", "converse", "responses"]
     every = {"model": "bedrock/*", "region": "us-east-1", "access_key": "k", "speaks": ["converse"]}
     (pinned,) = from_mapping(minimal(model_providers=[every])).entries
-    clients = ("chat", "messages", "responses", "gemini", "converse")
-    assert {pinned.api_for(client, names[2]) for client in clients} == {"converse"}
+    assert {pinned.api_for(client, names[2]) for client in APIS} == {"converse"}
 
 
 @pytest.mark.parametrize(

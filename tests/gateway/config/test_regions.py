@@ -9,6 +9,7 @@ import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
+from streams.events import APIS
 
 HOSTS = ("api", "us.api", "eu.api", "ae.api", "au.api", "in.api", "jp.api")
 MODELS = ("o3", "gpt-5", "gpt-5.6-sol", "gpt-4o")
@@ -29,7 +30,7 @@ def facts(config: dict[str, Any], model: str, client: str) -> tuple[Any, ...]:
     return target.api, path, recipient.quirks, recipient.known, target.price, keeps, lacks
 
 
-@pytest.mark.parametrize("client", ["chat", "messages", "responses", "gemini", "converse"])
+@pytest.mark.parametrize("client", APIS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_region_has_the_path_the_quirks_and_the_prices_of_openai(model, client):
     usual = facts(settings(f"openai/{model}", None), model, client)

@@ -60,7 +60,7 @@ HIDDEN = {
 STATUSES = (400, 404, 408, 413, 422, 429, 500, 502, 503, 529)
 VENDORS = {
     "chat": "openai/m", "messages": "anthropic/m", "responses": "openai/m", "gemini": "gemini/m",
-    "converse": "bedrock/m",
+    "converse": "bedrock/m", "interactions": "gemini/m",
 }  # fmt: skip
 PATHS = {
     "chat": ("/v1/chat/completions",) * 2,
@@ -68,12 +68,13 @@ PATHS = {
     "responses": ("/v1/responses",) * 2,
     "gemini": ("/v1beta/models/{}:generateContent", "/v1beta/models/{}:streamGenerateContent?alt=sse"),
     "converse": ("/model/{}/converse", "/model/{}/converse-stream"),
+    "interactions": ("/v1beta/interactions",) * 2,
 }
 """Where a client of each API sends whole and streamed requests."""
 
 
 def entry(url: str, api: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    base = url if api in ("gemini", "converse", "messages") else f"{url}/v1"
+    base = url if api in ("gemini", "converse", "messages", "interactions") else f"{url}/v1"
     speaks = {"speaks": [api]}
     return {
         "model": VENDORS[api], "name": name or f"on-{api}", "access_key": KEY, "base_url": base, **speaks, **more
@@ -86,6 +87,8 @@ def request_to(api: str, model: str, *, stream: bool = False) -> tuple[str, dict
         return path, {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
     if api == "converse":
         return path, {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+    if api == "interactions":
+        return path, {"model": model, "stream": stream, "input": "Hi"}
     asked = {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
     return path, {"model": model, "stream": stream, "max_tokens": 9, **asked} | (
         {"max_output_tokens": 9} if api == "responses" else {}

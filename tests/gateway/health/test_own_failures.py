@@ -100,15 +100,16 @@ class Provider:
                         await stream.send_all(self._answer(path, json.loads(body)))
 
     def _answer(self, path: str, request: dict[str, Any]) -> bytes:
-        ends = {"completions": "chat", "messages": "messages", "responses": "responses"}
+        ends = {"completions": "chat"} | {api: api for api in ("messages", "responses", "interactions")}
         streams = "tream" in path or bool(request.get("stream"))
         api = "converse" if "/converse" in path else ends.get(path.rpartition("/")[2], "gemini")
         raw = render(Script(text="Hello."), api, {"model": "m", **request, "stream": streams})
         return response(raw.status, b"".join(raw.pieces), dict(raw.headers)["content-type"])
 
     def entry(self, api: str, name: str, **more: Any) -> dict[str, Any]:
-        row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, more.pop("vendor", "vllm"))
-        base = self.url if api in ("gemini", "converse") else f"{self.url}/v1"
+        rows = {"gemini": "gemini", "converse": "amazon_bedrock", "interactions": "gemini"}
+        row = rows.get(api, more.pop("vendor", "vllm"))
+        base = self.url if api in rows else f"{self.url}/v1"
         return {"model": f"{row}/m-{name}", "name": name, "base_url": base, "access_key": "k0123456789",
                 "speaks": [api], **more}  # fmt: skip
 

@@ -48,9 +48,10 @@ QUOTING = (
 )
 
 VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
-           "converse": "amazon_bedrock"}  # fmt: skip
+           "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses",
-         "gemini": "/v1beta/models/m-{api}:{method}", "converse": "/model/m-{api}/{method}"}  # fmt: skip
+         "gemini": "/v1beta/models/m-{api}:{method}", "converse": "/model/m-{api}/{method}",
+         "interactions": "/v1beta/interactions"}  # fmt: skip
 METHODS = {"gemini": ("generateContent", "streamGenerateContent"), "converse": ("converse", "converse-stream")}
 
 
@@ -64,6 +65,7 @@ ERRORS = {
     "messages": lambda text: {"type": "error", "error": {"type": "invalid_request_error", "message": text}},
     "gemini": lambda text: {"error": {"code": 400, "message": text, "status": "INVALID_ARGUMENT"}},
     "converse": lambda text: {"message": text},
+    "interactions": lambda text: {"error": {"code": "invalid_request", "message": text}},
 }
 
 
@@ -72,10 +74,12 @@ def streamed(api: str, message: str) -> ScriptedAnswer:
     if api == "converse":
         frame = converse_frame("validationException", {"message": message}, "exception")
         return ScriptedAnswer((frame,), headers=(("content-type", "application/vnd.amazon.eventstream"),))
-    name = {"messages": b"event: error\n", "responses": b"event: error\n"}.get(api, b"")
+    name = dict.fromkeys(("messages", "responses", "interactions"), b"event: error\n").get(api, b"")
     error = ERRORS[api](message)
     if api == "responses":
         error = {**error["error"], "type": "error"}
+    if api == "interactions":
+        error = {**error, "event_type": "error"}
     return events(name + b"data: " + json.dumps(error).encode() + b"\n\n")
 
 
@@ -86,6 +90,7 @@ def request_of(api: str, provider_api: str, stream: bool) -> tuple[str, dict[str
         "responses": {"input": PROMPT},
         "gemini": {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
         "converse": {"messages": [{"role": "user", "content": [{"text": PROMPT}]}]},
+        "interactions": {"input": PROMPT},
     }[api]
     path = PATHS[api].format(api=provider_api, method=METHODS.get(api, ("", ""))[stream])
     return path, body if api in METHODS else {"model": f"m-{provider_api}", "stream": stream, **body}

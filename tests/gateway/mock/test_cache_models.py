@@ -18,6 +18,7 @@ BODIES: dict[str, Any] = {
     "chat": {"messages": [{"role": "system", "content": LONG}, {"role": "user", "content": "Hello"}]},
     "responses": {"instructions": LONG, "input": "Hello"},
     "gemini": {"contents": [{"role": "user", "parts": [{"text": LONG}]}]},
+    "interactions": {"system_instruction": LONG, "input": "Hello"},
     "converse": {
         "system": [{"text": LONG}, {"cachePoint": {"type": "default"}}],
         "messages": [{"role": "user", "content": [{"text": "Hello"}]}],
@@ -45,6 +46,7 @@ def path(api: str, model: str) -> str:
     return {
         "messages": "/v1/messages", "chat": CHAT, "responses": "/v1/responses",
         "gemini": f"/v1beta/models/{model}:generateContent", "converse": f"/model/{model}/converse",
+        "interactions": "/v1beta/interactions",
     }[api]  # fmt: skip
 
 
@@ -67,6 +69,7 @@ def usage(mock: Gateway, api: str, model: str, **more: Any) -> dict[str, Any]:
         ("chat", "cache/deepseek", lambda usage: usage["prompt_cache_hit_tokens"]),
         ("chat", "cache/blocks", lambda usage: usage["prompt_tokens_details"]["cached_tokens"]),
         ("gemini", "cache/openai", lambda usage: usage.get("cachedContentTokenCount", 0)),
+        ("interactions", "cache/openai", lambda usage: usage["total_cached_tokens"]),
     ],
 )
 def test_a_second_request_reads_the_prompt_of_the_first(mock, api, model, read):

@@ -302,7 +302,7 @@ def test_the_memory_is_bounded_and_drops_the_end_of_a_prefix_first(trial, monkey
     assert trial.count("cache/blocks", chat(("user", "x" * 64 * 150)), "chat").read == 1600
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini", "converse"])
+@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini", "converse", "interactions"])
 def test_strange_shapes_are_counted(trial, api):
     for model in cache_descriptions():
         for shape in (
@@ -315,6 +315,16 @@ def test_strange_shapes_are_counted(trial, api):
             {"tools": 1},
         ):
             body = dict.fromkeys(
-                ("messages", "input", "contents", "tools", "system", "toolConfig", "instructions"), shape
+                (
+                    "messages",
+                    "input",
+                    "contents",
+                    "tools",
+                    "system",
+                    "toolConfig",
+                    "instructions",
+                    "system_instruction",
+                ),
+                shape,
             )
             assert trial.count(model, body, api).tokens >= 1

@@ -26,14 +26,19 @@ LIMITS: Final = {
     "responses": ("max_output_tokens",),
     "gemini": ("maxOutputTokens",),
     "converse": ("maxTokens",),
+    "interactions": ("max_output_tokens",),
 }
-HOLDERS: Final = {"gemini": "generationConfig", "converse": "inferenceConfig"}
+HOLDERS: Final = {"gemini": "generationConfig", "converse": "inferenceConfig", "interactions": "generation_config"}
+TOP_P: Final = {"gemini": "topP", "converse": "topP"}
 
 
 def entries(url: str) -> list[dict[str, Any]]:
     """Return an entry for each API, with a ``request`` of its own."""
     own = {"request": {"system": {"before": "ENTRY-BEFORE"}, "default": {"temperature": 0.9}}}
-    models = {"gemini": ("gemini/m-gemini", url), "converse": ("amazon_bedrock/anthropic.m-converse", url)}
+    models = {
+        "gemini": ("gemini/m-gemini", url), "converse": ("amazon_bedrock/anthropic.m-converse", url),
+        "interactions": ("gemini/m-interactions", url),
+    }  # fmt: skip
     return [
         provider(*models.get(api, (f"up-{api}/m-{api}", f"{url}/v1")), speaks=[api], name=f"m-{api}", **own)
         for api in ALL
@@ -109,6 +114,8 @@ def instructions_of(api: str, body: Mapping[str, Any]) -> str:
         case "responses":
             items = body["input"] if isinstance(body["input"], list) else []
             found = [body.get("instructions"), [item for item in items if item.get("role") in ("system", "developer")]]
+        case "interactions":
+            found = body["system_instruction"]
         case _:
             found = body["systemInstruction"]
     text = json.dumps(found)
@@ -130,6 +137,8 @@ def with_instructions(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
             return {**body, "system": [{"text": "BE BRIEF"}]}
         case "responses":
             return {**body, "instructions": "BE BRIEF"}
+        case "interactions":
+            return {**body, "system_instruction": "BE BRIEF"}
         case _:
             return {**body, "systemInstruction": {"parts": [{"text": "BE BRIEF"}]}}
 
@@ -146,10 +155,10 @@ def test_members_reach_every_provider_from_every_client(gateway, upstream, api, 
     (seen,) = upstream.seen
     sent = settings_of(to, seen.json)
     assert sent["temperature"] == 0.25
-    assert sent["topP" if to in HOLDERS else "top_p"] == 0.5
+    assert sent[TOP_P.get(to, "top_p")] == 0.5
     assert [sent[name] for name in LIMITS[to] if name in sent] == [40]
     if to != "responses":
-        stop = {"chat": "stop", "messages": "stop_sequences"}.get(to, "stopSequences")
+        stop = {"chat": "stop", "gemini": "stopSequences", "converse": "stopSequences"}.get(to, "stop_sequences")
         assert sent[stop] == ["ZZ"]
     assert instructions_of(to, seen.json) == "ALIAS-BEFORE ENTRY-BEFORE BE BRIEF ALIAS-AFTER"
     assert b"ALIAS" not in reply.body
@@ -169,7 +178,7 @@ def test_the_clients_value_precedes_a_default_and_the_key_precedes_its_group(gat
         assert reply.status == 200, reply.body
         sent = settings_of(api, upstream.seen[0].json)
         assert sent["temperature"] == expected
-        assert sent["topP" if api in HOLDERS else "top_p"] == 0.5, "the alias's set precedes the group's"
+        assert sent[TOP_P.get(api, "top_p")] == 0.5, "the alias's set precedes the group's"
         assert [sent[name] for name in LIMITS[api] if name in sent] == [30], "the least maximum"
         order = "KEY-BEFORE GROUP-BEFORE ALIAS-BEFORE ENTRY-BEFORE ALIAS-AFTER GROUP-AFTER KEY-AFTER"
         assert instructions_of(api, upstream.seen[0].json) == order
@@ -272,7 +281,7 @@ COUNTED = {
 COUNTS = {"input_tokens": 41, "totalTokens": 41, "inputTokens": 41}
 
 
-@pytest.mark.parametrize("to", ["messages", "responses", "gemini", "converse", "chat"])
+@pytest.mark.parametrize("to", ALL)
 @pytest.mark.parametrize("api", COUNTED)
 def test_a_count_of_tokens_has_the_same_instructions_and_no_settings_of_answers(gateway, upstream, api, to):
     """Anthropic and OpenAI reject settings of answers there, such as ``max_tokens``."""

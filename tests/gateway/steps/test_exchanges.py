@@ -40,13 +40,14 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "broken-pass": {"use": "./steps.py:broken", "unchecked": "pass"},
 }
 APIS: Final = ("chat", "messages", "responses")
-CLIENT_APIS: Final = (*APIS, "gemini", "converse")
-UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}}
+CLIENT_APIS: Final = (*APIS, "gemini", "converse", "interactions")
+UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}, "interactions": {"store": False}}
 """Members of a request without a stored turn, which is translated."""
 VENDORS: Final = {
     "chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini", "converse": "bedrock",
+    "interactions": "gemini",
 }  # fmt: skip
-BASES: Final = {"gemini": "/v1beta", "converse": ""}
+BASES: Final = {"gemini": "/v1beta", "converse": "", "interactions": "/v1beta"}
 """The paths of the base URLs of providers, ``/v1`` for others."""
 
 

@@ -170,7 +170,7 @@ def get(gateway, path: str, key: str) -> bytes:
 def ask(gateway, client: str, api: str, model: str, *, stream: bool, prompt: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     body = body_of(api, model, prompt, stream=stream)
-    if api == "responses" and client == "restore":
+    if api in ("responses", "interactions") and client == "restore":
         body["store"] = False  # its stored turns have the client's values
     if api == "chat" and "falcon" in prompt:
         called = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "falcon-13"}'}}

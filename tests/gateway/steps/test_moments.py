@@ -180,7 +180,7 @@ def test_a_stop_before_an_attempt_is_the_answer(gateway, upstream, failing, stre
     """The step of the cloud stops the answer before the first attempt, or before the fallback."""
     failing.script()
     upstream.script(Script(text="fine"))
-    more = {"store": False} if api == "responses" else {}
+    more = {"store": False} if api in ("responses", "interactions") else {}
     status, headers, body = ask(gateway, "cloud-stop", "about falcon-12", model=model, stream=stream, api=api, **more)
     assert (status, upstream.seen) == (200, []), body
     assert headers["x-trigate-refused-by"] == "cloud-stop"
@@ -280,6 +280,7 @@ ENDS: Final = {
     "responses": lambda body: body["incomplete_details"]["reason"],
     "gemini": lambda body: body["candidates"][0]["finishReason"],
     "converse": lambda body: body["stopReason"],
+    "interactions": lambda body: body["status"],
 }
 WORDS: Final = {
     "chat": "content_filter",
@@ -287,6 +288,7 @@ WORDS: Final = {
     "responses": "content_filter",
     "gemini": "SAFETY",
     "converse": "guardrail_intervened",
+    "interactions": "incomplete",
 }
 
 

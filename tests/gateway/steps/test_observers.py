@@ -60,7 +60,7 @@ def gateway(upstream, folder):
 
 
 CELLS: Final = [(target, stream) for target in APIS for stream in (False, True)]
-apis = pytest.mark.parametrize("api", [*APIS, "gemini", "converse"])
+apis = pytest.mark.parametrize("api", [*APIS, "gemini", "converse", "interactions"])
 
 
 @apis

@@ -57,7 +57,7 @@ def attributes_of(collector: Collector, request_id: str) -> dict[str, dict[str, 
     return {name: dict(span.attributes) for name, span in collector.of(request_id).items()}
 
 
-@pytest.mark.parametrize("api", [*APIS, "gemini", "converse"])
+@pytest.mark.parametrize("api", [*APIS, "gemini", "converse", "interactions"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_listed_group_has_its_messages_with_masks_in_spans(gateway, upstream, collector, api, stream):
     upstream.script(Script(text="x"))

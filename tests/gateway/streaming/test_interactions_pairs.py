@@ -48,7 +48,7 @@ def test_an_interaction_is_a_whole_answer_of_every_client(client):
     assert [block.text for block in again.blocks if isinstance(block, TextBlock)] == ["Hi"]
 
 
-@pytest.mark.parametrize("source", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_stream_is_an_interaction(source, script):
     out = send(hub_lane(source, "interactions"), list(events_of(source, SCRIPTS[script])))
@@ -58,7 +58,7 @@ def test_every_stream_is_an_interaction(source, script):
     assert f'"status":"{status.get(script, "completed")}"'.encode() in out
 
 
-@pytest.mark.parametrize("source", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
     """N11 and N29: one error event, and neither ``interaction.completed`` nor ``[DONE]``."""
     pieces = events_of(source, SCRIPTS["text"])
