@@ -382,12 +382,18 @@ def _open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifec
 def _seed_budgets(
     config: Config, kept_ledger: LedgerWriter, allowances: Allowances, before: Allowances | None = None
 ) -> None:
-    """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger."""
-    if kept_ledger.keeps_lines:
-        from gateway.allowances.seeds import budgets_of, seed_budgets
+    """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger and the opening
+    spend."""
+    opening = config.opening_spend
+    if not kept_ledger.keeps_lines and not opening:
+        return
+    from gateway.allowances.seeds import budgets_of, raise_to_opening, seed_budgets
 
-        if budgets := budgets_of(allowances, before):
-            kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
+    budgets = budgets_of(allowances, before)
+    if kept_ledger.keeps_lines and budgets:
+        kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries, opening=opening))
+    elif budgets:
+        raise_to_opening(allowances, budgets, opening)
 
 
 def _open_tracing(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:

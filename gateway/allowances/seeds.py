@@ -1,7 +1,7 @@
 """Initial budget levels after a start: the sums of the kept ledger over each budget's period.
 
 Counters in memory end with the process, but the ledger's lines persist. Before the first request, each budget is raised
-to the exact sum of its holder's lines in the period."""
+to the exact sum of its holder's lines in the period, and of what ``opening_spend`` has for it."""
 
 import logging
 from collections import defaultdict
@@ -11,12 +11,13 @@ from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
-from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, counted_amount
+from gateway.allowances.allowance import EVERYBODY, Consumption, Holder, HolderKind, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
 from gateway.config.model_entry import ModelEntry
+from gateway.config.opening_spend import OpeningSpend
 from gateway.kept_ledger.columns import DAY_SUM
 from gateway.kept_ledger.statements import Dimension
 from gateway.kept_ledger.table import LedgerSum, LedgerTable, total
@@ -64,19 +65,70 @@ def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tupl
     return tuple(found.values())
 
 
-async def seed_budgets(
-    allowances: Allowances, budgets: Sequence[BudgetAllowance], entries: Sequence[ModelEntry], table: LedgerTable
+def raise_to_opening(
+    allowances: Allowances, budgets: Sequence[BudgetAllowance], opening: Sequence[OpeningSpend]
 ) -> None:
-    """Raise the counters of ``budgets`` to the sums of the lines in ``table``.
+    """Raise the counters of ``budgets`` to what their holders had spent before they moved to this gateway."""
+    now = allowances.now()
+    for part in (part for budget in budgets for part in parts_of(budget, now)):
+        if amount := opening_amount(part, opening, now):
+            _raise_amount(allowances, part.budget, part.at, None, amount)
+
+
+def opening_amount(part: SeededPart, opening: Sequence[OpeningSpend], now: float) -> int:
+    """Return the sum in ``opening`` that counts in ``part``.
+
+    It counts until its end: in the current calendar period, or in the slice of a rolling one that expires then."""
+    return sum(
+        one.spent.amount
+        for one in opening
+        if one.spent.currency == part.budget.budget.currency
+        and now < (until := one.until.timestamp())
+        and _is_holder(one, part.budget.holder)
+        and _counts_in(part, until, now)
+    )
+
+
+def _is_holder(one: OpeningSpend, holder: Holder) -> bool:
+    match holder.kind:
+        case "client_keys":
+            return one.client == holder.name and not holder.is_person
+        case "client_groups":
+            return one.group == holder.name
+        case "everybody":
+            return one.client is None and one.group is None
+        case _:
+            return False
+
+
+def _counts_in(part: SeededPart, until: float, now: float) -> bool:
+    period = part.budget.budget.period
+    if not isinstance(period, Rolling):
+        return True
+    at = min(now, until - period.seconds)
+    return slice_of(part.at, period.seconds) == max(
+        slice_of(at, period.seconds), slice_of(now, period.seconds) - SLICES
+    )
+
+
+async def seed_budgets(
+    allowances: Allowances,
+    budgets: Sequence[BudgetAllowance],
+    entries: Sequence[ModelEntry],
+    table: LedgerTable,
+    opening: Sequence[OpeningSpend] = (),
+) -> None:
+    """Raise the counters of ``budgets`` to the sums of the lines in ``table``, and of ``opening``.
 
     ``entries`` are those of the configuration. Never raises: if the ledger is unreadable, budgets keep their counters
     and a warning is logged."""
+    raise_to_opening(allowances, budgets, opening)  # now, because the ledger may be unreadable
     try:
         for kind, dimension in _DIMENSIONS.items():
             own = [one for one in budgets if one.holder.kind == kind]
             delivered_only = kind != "model_providers" and not allowances.charges_undelivered
             holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
-            await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only)
+            await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only, opening)
             await _seed_runs(allowances, own, dimension, holder_of, table, delivered_only)
     except Unavailable as error:
         log.warning("budgets start at zero, because the ledger cannot be read: %s", error)
@@ -89,6 +141,7 @@ async def _seed_periods(
     holder_of: HolderOf,
     table: LedgerTable,
     delivered_only: bool,
+    opening: Sequence[OpeningSpend],
 ) -> None:
     now = allowances.now()
     parts = [part for budget in budgets for part in parts_of(budget, now)]
@@ -99,7 +152,8 @@ async def _seed_periods(
     by_period = {period: _by_holder(sums, holder_of) for period, sums in zip(periods, found, strict=True)}
     for part in parts:
         for budget, sums in _sums_of(part.budget, by_period[part.period]):
-            _raise_counter(allowances, budget, part.at, None, total(sums))
+            before = opening_amount(part, opening, now)
+            _raise_counter(allowances, budget, part.at, None, total(sums), before)
 
 
 def _sums_of(
@@ -240,12 +294,16 @@ def entry_of(names: Mapping[str, str], target: str | None) -> str | None:
 
 
 def _raise_counter(
-    allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum
+    allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum, before: int = 0
 ) -> None:
-    counter = budget.counter(at, run)
     used = counted_amount(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
-    if counter is not None and used:
-        allowances.counters.raise_to(counter, used)
+    if used:
+        _raise_amount(allowances, budget, at, run, before + used)
+
+
+def _raise_amount(allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, amount: int) -> None:
+    if (counter := budget.counter(at, run)) is not None:
+        allowances.counters.raise_to(counter, amount)
 
 
 def _micro(seconds: float) -> int:

@@ -13,16 +13,8 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import spell_time
-from gateway.commands.imports.litellm_keys import (
-    ALL,
-    NONE,
-    OF_THE_TEAM,
-    has_value,
-    read_boolean,
-    read_list,
-    read_text,
-    read_time,
-)
+from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
+from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
 from gateway.config.key_changes import ChangeRejected
 from gateway.config.litellm_limits import limited_columns, limits_of
 

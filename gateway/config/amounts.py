@@ -27,8 +27,11 @@ _ROLLING: Final = re.compile(r"([1-9][0-9]{0,4})\s*([mhd])")
 _SECONDS: Final[Mapping[str, int]] = {"m": 60, "h": 3600, "d": 86400}
 _LONGEST: Final = 366 * 86400
 
+AMOUNT_SHAPE: Final = r"\s*[0-9]{1,12}(?:\.[0-9]{1,9})?\s*[kKmMbB]?\s*(?:[uU][sS][dD]|[tT][oO][kK][eE][nN][sS]?)\s*"
+"""The pattern of an amount without a period, for the JSON Schema."""
+
 _BUDGET: Final = (
-    r"\s*[0-9]{1,12}(?:\.[0-9]{1,9})?\s*[kKmMbB]?\s*(?:[uU][sS][dD]|[tT][oO][kK][eE][nN][sS]?)\s*/\s*"
+    rf"{AMOUNT_SHAPE}/\s*"
     r"(?:hour|day|week|month|run|[1-9][0-9]{0,4}\s*[mhd])\s*"
 )
 

@@ -1,6 +1,7 @@
 """Budgets of clients, client groups and entries."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from configfile.document import Path
@@ -12,6 +13,7 @@ from gateway.config.settings import Config
 if TYPE_CHECKING:
     from gateway.config.clients import ClientGroup, ClientKey
     from gateway.config.model_entry import ModelEntry
+    from gateway.config.opening_spend import OpeningSpend
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3
@@ -50,6 +52,25 @@ def check_raises(
             findings.no_effect(place, f"`budgets` has no amount for the period of {most.text}")
         elif most.most < budget.most:
             findings.wrong(place, f"{most.text} is less than the budget of {budget.text}", "set a higher amount")
+
+
+def check_opening_spend(config: Config, findings: Findings) -> None:
+    """Report items of ``opening_spend`` with two owners, with an unknown one, and those that no longer count."""
+    groups = {group.name for group in config.client_groups}
+    clients = None if config.stored_keys != "off" else {client.name for client in config.client_keys}
+    items: Sequence[OpeningSpend | None] = config.opening_spend
+    for i, item in enumerate(items):
+        path: Path = ("opening_spend", i)
+        if item is None or any(place[:2] == path for place in findings.faulty):
+            continue
+        if item.client is not None and item.group is not None:
+            findings.wrong((*path, "group"), "the item has a client, too", "write an item for each")
+        elif item.client is not None and clients is not None and item.client not in clients:
+            findings.no_effect((*path, "client"), f"no client is called {item.client}")
+        elif item.group is not None and item.group not in groups:
+            findings.no_effect((*path, "group"), f"no group is called {item.group}")
+        elif isinstance(item.until, datetime) and item.until <= datetime.now(UTC):
+            findings.note(f"opening_spend[{i}] ended at {item.until.isoformat()}: you may remove it")
 
 
 def doubtful_budgets(config: Config) -> Iterator[str]:

@@ -20,7 +20,7 @@ from configfile.wording import Wrong, describe
 from gateway.config import weak_secrets
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
-from gateway.config.budgets import build_budgets, doubtful_budgets
+from gateway.config.budgets import build_budgets, check_opening_spend, doubtful_budgets
 from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import AccessNames, access_names
 from gateway.config.client_keys import build_client_keys
@@ -243,6 +243,8 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
     )
     _check_stored_keys(made, findings)
+    if made.opening_spend:
+        check_opening_spend(made, findings)
     if config.issuers or "issuers" in findings.given(()):
         made = attrs.evolve(made, issuers=_build_issuers(made, names, findings))
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()

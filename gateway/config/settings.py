@@ -41,6 +41,7 @@ from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.mcp_servers import McpServers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
+from gateway.config.opening_spend import OpeningSpend
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.prompt_caches import PromptCacheSettings, PromptCacheSwitch
 from gateway.config.secret_stores import SecretStoreSettings
@@ -257,6 +258,12 @@ class Config:
     budgets: tuple[Budget, ...] = setting(
         "The amounts that all clients together may spend, with or without keys, such as `[5 usd/day]`. See "
         "[budgets](#budgets).",
+        (),
+        shown="none",
+    )
+    opening_spend: tuple[OpeningSpend, ...] = setting(
+        "The amounts that clients and groups had spent before they moved to this gateway. See "
+        "[opening_spend](#opening_spend).",
         (),
         shown="none",
     )

@@ -3,8 +3,9 @@
 - ``command``: the command. ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
-  ``litellm_members``, ``litellm_cache``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` convert the
-  parts. ``litellm_database`` reads the keys from PostgreSQL or a dump.
+  ``litellm_members``, ``litellm_cache``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` with
+  ``litellm_budgets`` and ``litellm_rows`` convert the parts. ``litellm_database`` reads the keys from PostgreSQL
+  or a dump.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 - ``agentgateway``, ``bifrost``, ``portkey``: the models, keys and routes in files of these gateways, as
   ``foreign_models``.

@@ -13,9 +13,10 @@ import yaml
 from configfile import document
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import escape_dollars, is_switched_off, positive, timeouts_of
+from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
-from gateway.commands.imports.litellm_keys import Team, Token, budgets_of, convert_keys
+from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
 from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, rename_entries
@@ -49,6 +50,8 @@ class Clients:
     teams: Sequence[Team] = ()
     losses: Sequence[Loss] = ()
     """Settings of the database without a counterpart."""
+    opening: Sequence[Mapping[str, Any]] = ()
+    """Items of ``opening_spend`` for all clients together."""
 
 
 def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
@@ -181,6 +184,9 @@ def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> N
         )  # fmt: skip
         result.client_keys += [_as_file_item(one, result) for one in found.items]
         result.client_groups += [_as_file_item(one, result) for one in found.groups]
+        result.opening_spend += [
+            {key: escape_dollars(value) for key, value in item.items()} for item in (*clients.opening, *found.opening)
+        ]
         result.remarks += [
             result.leave_out(loss.what, (loss.group, loss.why)) for loss in (*clients.losses, *found.losses)
         ]

@@ -4,6 +4,7 @@ The connection is read-only. Messages contain no content of rows and no part of 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -12,16 +13,9 @@ import msgspec
 
 from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.litellm import Clients
-from gateway.commands.imports.litellm_keys import (
-    KEYS,
-    TEAMS,
-    has_value,
-    keys_of_rows,
-    read_boolean,
-    read_list,
-    read_text,
-    teams_of_rows,
-)
+from gateway.commands.imports.litellm_budgets import opening_spend
+from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
+from gateway.commands.imports.litellm_rows import KEYS, TEAMS, has_value, read_boolean, read_list, read_text
 from gateway.commands.imports.losses import Group, Loss
 
 Row: TypeAlias = dict[str, Any]
@@ -34,6 +28,9 @@ MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED)
 """The tables that are read; older versions of LiteLLM lack some."""
+
+_PROXY: Final = "litellm-proxy-budget"
+"""The user whose row has what all clients together have spent of ``litellm_settings.max_budget``."""
 
 _OF_BUDGETS: Final = (
     "max_budget", "budget_duration", "budget_reset_at", "soft_budget", "max_parallel_requests", "tpm_limit",
@@ -175,7 +172,13 @@ def clients_of_tables(tables: Tables) -> Clients:
                 key["team_id"], used[id] = id, {**user, "team_id": id, "team_alias": _user_name(user), "blocked": None}
         rows.append(key)
     teams = [row for row in tables.get(TEAMS.name, ()) if read_text(row.get("team_id"))]
-    return Clients(keys_of_rows(rows), teams_of_rows([*teams, *used.values()]), tuple(_losses(tables, budgets)))
+    proxy = opening_spend(users.get(_PROXY, {}), datetime.now(UTC))
+    return Clients(
+        keys_of_rows(rows),
+        teams_of_rows([*teams, *used.values()]),
+        tuple(_losses(tables, budgets)),
+        () if proxy is None else (proxy,),
+    )
 
 
 def _with_budget(row: Row, budgets: Mapping[str, Row]) -> Row:

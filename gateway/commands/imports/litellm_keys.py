@@ -1,9 +1,6 @@
 """Converts client keys and teams in LiteLLM's database; both store the SHA-256 of a key, so clients keep theirs."""
 
-import csv
 import hashlib
-import io
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
@@ -11,17 +8,32 @@ from itertools import chain, count
 from typing import Any, Final
 
 import attrs
-import msgspec
 
-from configfile.document import ConfigError, Mistake
+from gateway.commands.imports.litellm_budgets import (
+    converted_limits,
+    exhausted_text,
+    lifetime_losses,
+    lifetime_rest,
+    name_list,
+    opening_spend,
+    spend_losses,
+)
+from gateway.commands.imports.litellm_rows import (
+    KEYS,
+    TEAMS,
+    has_value,
+    read_boolean,
+    read_list,
+    read_rows,
+    read_text,
+    read_time,
+    time_text,
+)
 from gateway.commands.imports.losses import Group, Loss
-from gateway.config.litellm_limits import limited_columns, limits_of
-from streams.surrogates import NOT_JSON
+from gateway.config.litellm_limits import limited_columns
 
 ALL: Final = frozenset({"all-proxy-models", "*"})
 NONE: Final = "no-default-models"
-LONGEST_PERIOD: Final = "366d"
-"""The longest period of a budget."""
 OF_THE_TEAM: Final = "all-team-models"
 
 
@@ -112,8 +124,8 @@ def convert_teams(
             losses.append(
                 Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not in this file")
             )
-        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **_limits(team.row)}
-        losses += _lifetime_losses(f"the team {name}", [team.row])
+        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **converted_limits(team.row)}
+        losses += lifetime_losses(f"the team {name}", [team.row])
         losses += [
             Loss(group, f"{column} of the team {name}", why)
             for column, (group, why) in _lost_limits("group").items()
@@ -141,105 +153,6 @@ def allowed_models(
 def unique_name(name: str, taken: Set[str]) -> str:
     """Return ``name``, with a number if ``taken`` has it."""
     return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
-
-
-@attrs.frozen
-class Table:
-    """A table of LiteLLM: its ``key`` column, and the members ``lists`` in which its API returns rows."""
-
-    name: str
-    key: str
-    lists: Sequence[str]
-    file: str
-    """A file name for the export, for messages."""
-
-
-KEYS: Final = Table("LiteLLM_VerificationToken", "token", ("keys", "data", "tokens"), "keys.csv")
-TEAMS: Final = Table("LiteLLM_TeamTable", "team_id", ("teams", "data"), "teams.csv")
-
-
-def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...]:
-    """Return the rows in an export. Raises ``ConfigError`` without content of the file."""
-    try:
-        rows = tuple(_decode_rows(table, data.decode("utf-8-sig").strip()))
-    except (*NOT_JSON, csv.Error):
-        raise _unreadable_error(table, file, "this is neither CSV nor JSON") from None
-    if not rows or not all(isinstance(row.get(table.key), str) and row[table.key].strip() for row in rows):
-        raise _unreadable_error(table, file, f"the column `{table.key}` is missing" if rows else "the file has no rows")
-    return rows
-
-
-def _unreadable_error(table: Table, file: str, found: str) -> ConfigError:
-    advice = f"export LiteLLM's table with psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
-    return ConfigError((Mistake(file, "", found, advice),))
-
-
-def _decode_rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows. Raises the exceptions of the decoders."""
-    if text[:1] not in ("[", "{"):
-        yield from csv.DictReader(io.StringIO(text, newline=""))
-        return
-    try:
-        found = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # one object per line
-        found = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-    if isinstance(found, dict):
-        found = next((found[name] for name in table.lists if isinstance(found.get(name), list)), [found])
-    yield from (row for row in found if isinstance(row, dict))
-
-
-# Values
-
-
-def read_text(value: Any) -> str:
-    """Return ``value`` on one line, or "" if it is not a text."""
-    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", value).strip() if isinstance(value, str) else ""
-
-
-def read_time(value: Any) -> tuple[datetime | None, str | None]:
-    """Return the time, in UTC if it has no zone, or the reason why it cannot be read."""
-    if value in (None, "", "null", "NULL"):
-        return None, None
-    try:
-        found = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", str(value).strip()))
-    except ValueError:
-        return None, "its `expires` is not a time"
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC), None
-
-
-def read_boolean(value: Any) -> tuple[bool, str | None]:
-    """Return the boolean; for any other value, return True and the reason why it cannot be read."""
-    word = str(value).strip().lower()
-    if value in (None, "") or word in ("f", "false", "0", "null", "none"):
-        return False, None
-    return True, None if word in ("t", "true", "1") else "its `blocked` is neither true nor false"
-
-
-def read_list(value: Any) -> tuple[str, ...]:
-    """Return the texts of a list, in JSON or as a PostgreSQL array: ``{gpt-4o,"a b"}``."""
-    if isinstance(value, str) and value.strip()[:1] == "[":
-        try:
-            value = msgspec.json.decode(value)
-        except NOT_JSON:
-            return ()
-    if isinstance(value, str):
-        inner = value.strip().removeprefix("{").removesuffix("}")
-        value = next(csv.reader([inner], escapechar="\\", doublequote=False), [])
-    return tuple(text for one in value if (text := read_text(one))) if isinstance(value, list) else ()
-
-
-def read_number(value: Any) -> float | None:
-    """Return a number in JSON or CSV, ``None`` for other values."""
-    try:
-        number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def has_value(value: Any) -> bool:
-    """Return whether a column has a value."""
-    return value not in (None, "", "{}", "[]", "null", "NULL", 0, False) and value != [] and value != {}
 
 
 # Limits
@@ -287,6 +200,8 @@ class ClientKeys:
     groups: tuple[Mapping[str, Any], ...]
     losses: tuple[Loss, ...]
     no_longer_good: tuple[str, ...]
+    opening: tuple[Mapping[str, Any], ...] = ()
+    """Items of ``opening_spend``."""
 
 
 def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
@@ -360,15 +275,19 @@ def convert_keys(
             "name": name, "sha256": key.digest,
             **({} if allowed is None or OF_THE_TEAM in key.models else {"models": list(allowed)}),
             **({} if team is None else {"group": team.name}),
-            **({} if key.expires is None else {"until": _time_text(key.expires)}), **_limits(key.row),
+            **({} if key.expires is None else {"until": time_text(key.expires)}), **converted_limits(key.row),
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
     used = {item["group"] for item in items.values() if "group" in item}
     losses += of_teams
-    lasting = [key for key in held if _lifetime_rest(key.row) is not None]
-    losses += _lifetime_losses(_name_list([items[key.digest]["name"] for key in lasting]), [key.row for key in lasting])
-    losses += _spend_losses("keys", {items[key.digest]["name"]: key.row for key in held})
-    losses += _spend_losses("teams", {carried[team.id].name: team.row for team in teams if team.id in carried})
+    lasting = [key for key in held if lifetime_rest(key.row) is not None]
+    losses += lifetime_losses(name_list([items[key.digest]["name"] for key in lasting]), [key.row for key in lasting])
+    spent_by_keys = {items[key.digest]["name"]: key.row for key in held}
+    spent_by_teams = {
+        carried[team.id].name: team.row for team in teams if team.id in carried and carried[team.id].name in used
+    }
+    losses += spend_losses("keys", spent_by_keys)
+    losses += spend_losses("teams", spent_by_teams)
     losses += _limit_losses(held, items)
     losses += _team_losses(held, items, carried)
     return ClientKeys(
@@ -376,11 +295,15 @@ def convert_keys(
         tuple(team.item for team in carried.values() if team.name in used),
         tuple(losses),
         tuple(no_longer_good),
+        (*(_opening_items("client", spent_by_keys, now)), *_opening_items("group", spent_by_teams, now)),
     )
 
 
-def _time_text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield the items of ``opening_spend`` for the ``owner``s with these rows."""
+    for name, row in rows.items():
+        if (spent := opening_spend(row, now)) is not None:
+            yield {owner: name, **spent}
 
 
 def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> str | None:
@@ -394,61 +317,6 @@ def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> 
     if (until := exhausted_text(key.row, now)) is not None:
         return f"its budget is exhausted {until}"
     return None if team is None or team.exhausted is None else f"the budget of its team is exhausted {team.exhausted}"
-
-
-def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
-    """Return how long LiteLLM rejects requests because the budget of a key or team is exhausted, if it does.
-
-    https://docs.litellm.ai/docs/proxy/users"""
-    spend, budget = read_number(row.get("spend")), read_number(row.get("max_budget"))
-    if spend is None or budget is None or spend < budget:
-        return None
-    reset, _ = read_time(row.get("budget_reset_at"))
-    if reset is None:
-        return "for good"
-    return None if reset <= now else f"until {reset:%Y-%m-%d}"
-
-
-def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:
-    """Return the budgets in ``max_budget`` and ``budget_duration``, and a loss if the period had to change."""
-    row = {name: settings.get(name) for name in ("max_budget", "budget_duration")}
-    budgets: list[str] = _limits(row).get("budgets", [])
-    why = f"a budget needs a period: the amount applies to {LONGEST_PERIOD}"
-    is_changed = bool(budgets) and not has_value(row["budget_duration"])
-    return budgets, Loss(Group.MONEY, "max_budget without budget_duration", why) if is_changed else None
-
-
-def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the limits of a key or team; the rest of a budget without a period applies to the longest one."""
-    rest = _lifetime_rest(row)
-    return limits_of(row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD})
-
-
-def _lifetime_rest(row: Mapping[str, Any]) -> float | None:
-    """Return the unspent part of a budget without a period, ``None`` without such a budget."""
-    budget, spend = read_number(row.get("max_budget")), read_number(row.get("spend")) or 0.0
-    has_rest = budget is not None and not has_value(row.get("budget_duration")) and 1e-6 <= budget - spend < 10**12
-    return budget - spend if has_rest and budget is not None else None
-
-
-def _lifetime_losses(whose: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
-    if any(_lifetime_rest(row) is not None for row in rows):
-        why = f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}"
-        yield Loss(Group.MONEY, f"max_budget without budget_duration of {whose}", why)
-
-
-def _spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Loss]:
-    """Yield a loss for the amounts that keys or teams have spent of their budgets."""
-    spent = {
-        name: spend
-        for name, row in rows.items()
-        if (spend := read_number(row.get("spend")))
-        and read_number(row.get("max_budget")) is not None
-        and _lifetime_rest(row) is None
-    }
-    if spent:
-        what = f"the spend so far of {_name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
-        yield Loss(Group.MONEY, what, "their budgets start anew: lower them until the next period if that matters")
 
 
 def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | None:
@@ -476,7 +344,7 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
         lost = [key for key in held if has_value(key.row.get(column))]
         some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
         if some:
-            yield Loss(group, f"{column} of {_name_list(some)}", why)
+            yield Loss(group, f"{column} of {name_list(some)}", why)
 
 
 def _team_losses(
@@ -486,12 +354,5 @@ def _team_losses(
     lost = [key for key in held if key.team in carried and not carried[key.team].known]
     if some := [items[key.digest]["name"] for key in lost]:
         why = f"they are in another table: {_GIVE_TEAMS}"
-        yield Loss(Group.PROTECTION, f"the models, rates and blocks of the teams of {_name_list(some)}", why)
-        yield Loss(Group.MONEY, f"the budgets of the teams of {_name_list(some)}", why)
-
-
-def _name_list(names: Sequence[str], noun: str = "keys") -> str:
-    shown = ", ".join(names[:5])
-    if len(names) == 1:
-        return shown
-    return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"
+        yield Loss(Group.PROTECTION, f"the models, rates and blocks of the teams of {name_list(some)}", why)
+        yield Loss(Group.MONEY, f"the budgets of the teams of {name_list(some)}", why)

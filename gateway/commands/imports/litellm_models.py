@@ -13,7 +13,7 @@ from gateway.commands.imports.imported_values import (
     text_of,
     timeouts_of,
 )
-from gateway.commands.imports.litellm_keys import budgets_of
+from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price

@@ -79,6 +79,7 @@ class Result:
     notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
+    opening_spend: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
     cache: dict[str, Any] = attrs.field(factory=dict)
     """The store of cached answers."""
@@ -262,6 +263,10 @@ def _client_lines(result: Result) -> Iterator[str]:
         yield from (f"  - {as_yaml(key)}" for key in result.client_keys)
     else:
         yield from ("", f"# {result.no_keys_warning}")
+    if result.opening_spend:
+        yield from ("", f"# What they have spent in {result.gateway}'s present periods: remove it when all have ended")
+        yield "opening_spend:"
+        yield from (f"  - {as_yaml(item)}" for item in result.opening_spend)
 
 
 def _step_lines(result: Result) -> Iterator[str]:

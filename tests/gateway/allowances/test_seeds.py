@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.seeds import budgets_of, seed_budgets
+from gateway.allowances.seeds import budgets_of, raise_to_opening, seed_budgets
 from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
 from gateway.kept_ledger import folding
@@ -58,6 +58,63 @@ class Seeded:
         return found
 
 
+def stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(NOW + seconds, UTC).isoformat()
+
+
+def opening_budgets(given: Config) -> Seeded:
+    """Return budgets that begin with ``opening_spend`` alone: no ledger is kept."""
+    allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
+    for _ in range(2):  # as for each worker
+        raise_to_opening(allowances, budgets_of(allowances), given.opening_spend)
+    return Seeded(allowances)
+
+
+def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
+    opening = [
+        {"client": "alice", "spent": "2 usd", "until": stamp(DAY)},
+        {"client": "alice", "spent": "500 tokens", "until": stamp(DAY)},
+        {"spent": "3 usd", "until": stamp(DAY)},
+        {"group": "team", "spent": "4 usd", "until": stamp(DAY)},
+        {"client": "alice", "spent": "9 usd", "until": stamp(-1)},  # its period has ended
+    ]
+    given = config(
+        **keys("9 usd/day", "9 usd/30d", "9 usd/run", "9k tokens/day", group="team"), opening_spend=opening,
+        budgets=["9 usd/day"], client_groups=[{"name": "team", "budgets": ["9 usd/month"]}],
+    )  # fmt: skip
+    found = opening_budgets(given).used()
+    assert found["client_keys.alice 9 usd/day"] == 2 * 10**9
+    assert found["client_keys.alice 9k tokens/day"] == 500
+    assert found["client_groups.team 9 usd/month"] == 4 * 10**9
+    assert found["everybody 9 usd/day"] == 3 * 10**9
+
+
+@pytest.mark.parametrize("left", [1.0, HOUR, 3 * DAY, 29 * DAY, 90 * DAY])
+def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
+    """It may count a thirtieth longer, never shorter."""
+    until = min(left, 30 * DAY)  # of the longest period that can count it
+    found = opening_budgets(
+        config(**keys("9 usd/30d"), opening_spend=[{"client": "alice", "spent": "2 usd", "until": stamp(left)}])
+    )
+    (budget,) = budgets_of(found.allowances)
+
+    def total(now: float) -> int:
+        counter = budget.counter(now, None)
+        assert counter is not None
+        return found.allowances.counters.level(counter).used
+
+    assert total(NOW) == 2 * 10**9
+    assert total(NOW + until - 0.5) == 2 * 10**9
+    assert total(NOW + until + DAY + 1) == 0
+
+
+def test_the_lines_of_the_ledger_are_added_to_what_was_spent_before(tmp_path):
+    opening = [{"client": "alice", "spent": "2 usd", "until": stamp(DAY)}]
+    given = config(**keys("9 usd/day", "9 usd/30d"), opening_spend=opening)
+    found = seeded(tmp_path, given, at(HOUR, 10**9)).used()
+    assert found["client_keys.alice 9 usd/day"] == 3 * 10**9
+
+
 def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = None) -> Seeded:
     """``most`` lines are left of those in the ledger; the others are in its sums."""
 
@@ -68,7 +125,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
             await table.shrink(0, most, BERLIN)
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
         for _ in range(2):  # told twice it is no more
-            await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
+            await seed_budgets(allowances, budgets_of(allowances), given.entries, table, given.opening_spend)
         await table.aclose()
         return Seeded(allowances)
 

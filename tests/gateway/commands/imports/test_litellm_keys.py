@@ -307,8 +307,8 @@ def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
     ("columns", "reason"),
     [
         ({"max_budget": 20, "spend": 20.5}, "its budget is exhausted for good"),
-        ({"max_budget": "20", "spend": "20", "budget_duration": "30d", "budget_reset_at": "2999-01-31 00:00:00"},
-         "its budget is exhausted until 2999-01-31"),
+        ({"max_budget": "20", "spend": "20", "budget_duration": "3y", "budget_reset_at": "2999-01-31 00:00:00"},
+         "its budget is exhausted until 2999-01-31"),  # no budget has this period
         ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 5, "spend": 6}]},
          "the budget of its team is exhausted for good"),
     ],
@@ -316,6 +316,33 @@ def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
 def test_a_key_whose_budget_is_exhausted_does_not_start_anew(columns, reason):
     result = exported(**columns)
     assert (result.client_keys, result.no_longer_good) == ([], (f"team ({reason})",))
+
+
+SPENT = {"max_budget": "20", "spend": "12.3456789012", "budget_duration": "30d", "budget_reset_at": "2999-01-31 00:00"}
+OPENING = {"spent": "12.345678901 usd", "until": "2999-01-31T00:00:00Z"}
+
+
+def test_what_is_spent_of_a_period_counts_until_its_end():
+    """A key that has exhausted its budget stays exhausted until LiteLLM would reset it."""
+    result = exported(**SPENT)
+    assert result.opening_spend == [{"client": "team", **OPENING}]
+    assert result.client_keys[0]["budgets"] == ["20 usd/30d"]
+    assert result.losses == []
+    config = from_mapping(yaml.safe_load(file_text(result)))
+    assert [(one.client, one.spent.amount) for one in config.opening_spend] == [("team", 12_345_678_901)]
+    assert exported(**{**SPENT, "spend": 20.5}).opening_spend[0]["spent"] == "20.5 usd"
+
+
+def test_what_a_team_has_spent_counts_for_its_group():
+    result = exported(team_id="t-1", teams=[{**TEAM, **SPENT}])
+    assert result.opening_spend == [{"group": result.client_groups[0]["name"], **OPENING}]
+
+
+@pytest.mark.parametrize(
+    "columns", [{"budget_reset_at": "2020-01-01"}, {"spend": 0}, {"budget_duration": None}, {"max_budget": None}]
+)
+def test_a_period_that_has_ended_leaves_no_opening_spend(columns):
+    assert exported(**{**SPENT, **columns}).opening_spend == []
 
 
 @pytest.mark.parametrize(

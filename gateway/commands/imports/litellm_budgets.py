@@ -1,0 +1,94 @@
+"""Converts the budgets in LiteLLM's tables, and the amounts spent of them.
+
+A budget without a period applies for good in LiteLLM (https://docs.litellm.ai/docs/proxy/users)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from gateway.commands.imports.litellm_rows import has_value, read_number, read_time, time_text
+from gateway.commands.imports.losses import Group, Loss
+from gateway.config.litellm_limits import limits_of
+
+LONGEST_PERIOD: Final = "366d"
+"""The longest period of a budget."""
+_LEAST: Final = 1e-9
+_MOST: Final = 9e6
+"""The smallest and the largest amount of dollars in a file."""
+
+
+def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
+    """Return how long LiteLLM rejects requests because the budget of a key or team is exhausted, if it does.
+
+    https://docs.litellm.ai/docs/proxy/users"""
+    spend, budget = read_number(row.get("spend")), read_number(row.get("max_budget"))
+    if spend is None or budget is None or spend < budget:
+        return None
+    reset, _ = read_time(row.get("budget_reset_at"))
+    if reset is None:
+        return "for good"
+    return None if reset <= now or opening_spend(row, now) is not None else f"until {reset:%Y-%m-%d}"
+
+
+def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:
+    """Return the amount that a key, team or proxy has spent in the present period of its budget, and its end.
+
+    The result is an item of ``opening_spend`` without its owner; ``None`` without a budget, a spend or a period."""
+    spend, (reset, _) = read_number(row.get("spend")), read_time(row.get("budget_reset_at"))
+    if spend is None or spend < _LEAST or reset is None or reset <= now or not has_value(row.get("budget_duration")):
+        return None
+    if "budgets" not in limits_of(row):
+        return None
+    return {"spent": f"{f'{min(spend, _MOST):.9f}'.rstrip('0').rstrip('.')} usd", "until": time_text(reset)}
+
+
+def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:
+    """Return the budgets in ``max_budget`` and ``budget_duration``, and a loss if the period had to change."""
+    row = {name: settings.get(name) for name in ("max_budget", "budget_duration")}
+    budgets: list[str] = converted_limits(row).get("budgets", [])
+    why = f"a budget needs a period: the amount applies to {LONGEST_PERIOD}"
+    is_changed = bool(budgets) and not has_value(row["budget_duration"])
+    return budgets, Loss(Group.MONEY, "max_budget without budget_duration", why) if is_changed else None
+
+
+def converted_limits(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of a key or team; the rest of a budget without a period applies to the longest one."""
+    rest = lifetime_rest(row)
+    return limits_of(row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD})
+
+
+def lifetime_rest(row: Mapping[str, Any]) -> float | None:
+    """Return the unspent part of a budget without a period, ``None`` without such a budget."""
+    budget, spend = read_number(row.get("max_budget")), read_number(row.get("spend")) or 0.0
+    has_rest = budget is not None and not has_value(row.get("budget_duration")) and 1e-6 <= budget - spend < 10**12
+    return budget - spend if has_rest and budget is not None else None
+
+
+def lifetime_losses(whose: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
+    """Yield a loss if the budget of one of ``rows`` has no period."""
+    if any(lifetime_rest(row) is not None for row in rows):
+        why = f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}"
+        yield Loss(Group.MONEY, f"max_budget without budget_duration of {whose}", why)
+
+
+def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Loss]:
+    """Yield a loss for amounts that keys or teams have spent of budgets whose period has no known end."""
+    spent = {
+        name: spend
+        for name, row in rows.items()
+        if (spend := read_number(row.get("spend")))
+        and read_number(row.get("max_budget")) is not None
+        and lifetime_rest(row) is None
+        and read_time(row.get("budget_reset_at"))[0] is None
+    }
+    if spent:
+        what = f"the spend so far of {name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
+        yield Loss(Group.MONEY, what, "their budgets start anew: lower them until the next period if that matters")
+
+
+def name_list(names: Sequence[str], noun: str = "keys") -> str:
+    """Return the first of ``names`` for a message, with their number."""
+    shown = ", ".join(names[:5])
+    if len(names) == 1:
+        return shown
+    return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"
