@@ -100,6 +100,10 @@ def app_of(config: Config, service: Service) -> App:
     if config.compatibility:
         from gateway.http.compatible import make_adapter
 
+        if "litellm" in config.compatibility:
+            from gateway.endpoints.invoke import add_invoke
+
+            add_invoke(app, service, cors)
         app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries(), _group_names(config))
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)

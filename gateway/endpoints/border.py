@@ -43,16 +43,19 @@ async def serve(
     path: PathParameters = NO_PARAMETERS,
     endpoint: str | None = None,
     admit: Admit = admit_by_key,
+    forms: ResponseForms | None = None,
 ) -> Response:
     """Admit ``incoming`` on ``route`` in ``api``, and return the response of ``answer`` to its exchange.
 
-    ``path`` are the parameters in its path. Never raises: failures are responses in the format of ``api``."""
+    ``path`` are the parameters in its path, ``forms`` those of errors and headers on it. Never raises:
+    failures are responses in the format of ``api``."""
     record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint)
+    record.forms = forms
     trace = service.tracing.begin(record, incoming.headers, route)
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
         record.client = admit(service, incoming)
-        if service.people is not None and CODECS[api].wire.shows_spending:
+        if service.people is not None and forms is None and CODECS[api].wire.shows_spending:
             record.forms = _spend_forms(service, record.client)
         client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record, trace=trace)

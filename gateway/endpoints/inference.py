@@ -53,10 +53,12 @@ def add_deployments(app: App, service: Service, roots: Sequence[str], cors: Cors
     wire = CODECS["chat"].wire
     for root in roots:
         answer = _exchange(service, "chat", RequestPath(root + MODEL + wire.path, "answer"))
-        add_named_route(app, root, wire.path, _with_cors(answer, cors) if cors else answer)
+        add_named_route(app, root, wire.path, with_cors(answer, cors) if cors else answer)
 
 
-def _with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
+def with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
+    """Return ``answer`` with the headers of ``cors`` on its responses."""
+
     async def answer_with_cors(incoming: IncomingRequest, name: str | None = None) -> Response:
         return cors.share(await answer(incoming, name), incoming.headers)
 

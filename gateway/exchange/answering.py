@@ -138,10 +138,10 @@ def _choices_lane(
 
 
 def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
-    wire = context.codec.wire
-    if wire.unless_asked is None:
+    wire, client = context.codec.wire, context.client_request
+    if wire.unless_asked is None and client.path.framing is None:
         return lane
-    return reframe_for_client(lane, wire.framing, wire.framing_for(context.client_request.query))
+    return reframe_for_client(lane, wire.framing, client.framing(wire))
 
 
 class StampedLane:

@@ -280,10 +280,10 @@ async def _stopped_answer(
     if not incoming.stream:
         body = with_members(codec.write_answer(fold(events), reply), feedback)
         return StoppedAnswer(refused.info, body, JSON_HEADERS, events, feedback)
-    framing = wire.framing_for(context.client_request.query)
+    framing = context.client_request.framing(wire)
     limits = context.service.limits
     lane: Any = Translation(ReleasedSource(), codec.writer(reply), wire.framing, lambda error: error, limits.event)
-    if wire.unless_asked is not None:
+    if framing is not wire.framing:
         lane = reframe_for_client(lane, wire.framing, framing)
     body = with_members(lane.feed(frame_of(events)) + lane.end() + lane.trailing_bytes(), feedback)
     return StoppedAnswer(refused.info, body, stream_headers(framing), events, feedback)

@@ -5,7 +5,7 @@ Every task of an exchange runs in the request's nursery (``scope.nursery``): a c
 nursery, which closes the upstream connection. Before the commit point (the first content of the provider's response) a
 failure is an HTTP status; after it, it is an error event."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -37,7 +37,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, STREAM_HEADERS, Response, ResponseBody, stream_headers
 from gateway.ledger.record import Record
-from gateway.request.client_request import ClientRequest
+from gateway.request.client_request import ClientRequest, with_betas
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
@@ -108,6 +108,11 @@ class Exchange:
             return self.respond(stopped.body, 200, stopped.headers)
         except GatewayError as error:
             return self.refuse(error.info)
+
+    def add_betas(self, betas: Collection[str]) -> None:
+        """Add betas that the client sent in another place than the header."""
+        request = with_betas(self._context.client_request, betas)
+        self._context = attrs.evolve(self._context, client_request=request)
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
@@ -214,7 +219,7 @@ class Exchange:
         kind = StreamedAnswer if self._context.checks is None else _checked_stream_class()
         streamed = kind(self._context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
-        headers = stream_headers(self._context.codec.wire.framing_for(self._context.client_request.query))
+        headers = stream_headers(self._context.client_request.framing(self._context.codec.wire))
         return self.respond(body, 200, (*headers, *streamed.client_headers, *origin.request.headers))
 
     # Complete responses

@@ -276,7 +276,7 @@ def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[b
     from providers.grammar import GRAMMARS, Judge  # imported only if it is used
 
     wire = context.codec.wire
-    if context.codec.api not in GRAMMARS or wire.framing_for(context.client_request.query) is not wire.framing:
+    if context.codec.api not in GRAMMARS or context.client_request.framing(wire) is not wire.framing:
         return None
     judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in origin.request.plan.targets))
     splitter = wire.framing.splitter(context.service.limits.event)

@@ -8,6 +8,8 @@ import attrs
 from gateway.http.headers import Headers, bearer_token, sent_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
+from providers.neutral.wire_api import WireApi
+from streams.framing import Framing
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -23,6 +25,10 @@ class ClientRequest:
     def header(self, name: str) -> str | None:
         """Return the last value of the header ``name`` (lower case), or ``None``."""
         return dict(self.headers).get(name)
+
+    def framing(self, wire: WireApi) -> Framing:
+        """Return the framing of a stream of ``wire`` for this client."""
+        return self.path.framing or wire.framing_for(self.query)
 
     @property
     def credential(self) -> str | None:

@@ -18,6 +18,7 @@ from providers.responses import RESPONSES, read_continuation
 from providers.responses.incoming import REPLACED
 from streams.errors import GatewayError, invalid
 from streams.events import Api
+from streams.framing import Framing
 
 CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Request]]] = {
     RESPONSES.api: read_continuation,
@@ -33,11 +34,13 @@ _STRING = msgspec.json.Decoder(str | None)
 class PathParameters:
     """The model and the stream flag in the path of a request. Most APIs have them in the body.
 
-    ``replaces_model``: the path has a deployment of Azure, which replaces the body's model."""
+    ``replaces_model``: the path has a deployment of Azure, which replaces the body's model. ``framing`` is that of
+    streams on this path, ``None`` for the API's own."""
 
     model: str | None = None
     stream: bool = False
     replaces_model: bool = False
+    framing: Framing | None = None
 
 
 NO_PARAMETERS = PathParameters()
@@ -149,7 +152,7 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     """Parse ``body`` as a request of ``api``. Raises ``GatewayError`` (400) for anything but a JSON object with the
     required members."""
     wire = CODECS[api].wire
-    members = _decode_members(body)
+    members = decode_members(body)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
     model, stream = path.model, path.stream
@@ -176,7 +179,7 @@ def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAM
 
     Reads the model and the stream flag from the usual members unless ``path`` has them. Raises as ``read_incoming``
     does."""
-    members = _decode_members(body)
+    members = decode_members(body)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
     model = path.model or _decode_member(members, "model", _STRING, "a string")
@@ -187,10 +190,11 @@ def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAM
 def _with_model(members: dict[str, msgspec.Raw], model: str | None) -> tuple[bytes, dict[str, msgspec.Raw]]:
     """Return a body with these members and another model, and its members."""
     body = msgspec.json.encode({**members, "model": model})
-    return body, _decode_members(body)
+    return body, decode_members(body)
 
 
-def _decode_members(body: bytes) -> dict[str, msgspec.Raw]:
+def decode_members(body: bytes) -> dict[str, msgspec.Raw]:
+    """Return the top-level members of a body as raw JSON. Raises ``GatewayError`` (400)."""
     try:
         check_text(body)
         members = _MEMBERS.decode(body)

@@ -1,5 +1,6 @@
-"""The stream of a Claude in Bedrock's InvokeModel, with one of Anthropic's events as base64 in each frame.
+"""Streams of Claude models in Bedrock's InvokeModel, of providers and for clients.
 
+Each frame has one of Anthropic's events as base64.
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html. Bedrock
 adds its own measurements to the last event.
 """
@@ -26,6 +27,11 @@ _KINDS: Final[Mapping[str, str]] = {
     "accessDeniedException": "permission_error",
 }
 """Anthropic's types for Bedrock's failures in mid-stream; others are server errors."""
+
+_IN_STREAMS: Final = frozenset(
+    ("throttlingException", "serviceUnavailableException", "modelTimeoutException", "validationException")
+)
+"""Exceptions of the service's model that SDKs recognise in a stream."""
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
@@ -69,12 +75,33 @@ def _error_event(said: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode({"type": "error", "error": error})
 
 
+class InvokedWriter:
+    """A writer of Anthropic's events in Bedrock's frames, for clients of InvokeModel."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        if name != "error":
+            return event_stream.event_frame("chunk", _wrap_event(data))
+        error = as_object(as_object(load(data)).get("error"))
+        message = msgspec.json.encode({"message": error.get("message")})
+        return event_stream.exception_frame(_exception(error.get("type")), message)
+
+    def close(self) -> bytes:
+        return b""
+
+
+def _exception(kind: Any) -> str:
+    """Return the exception of Bedrock for Anthropic's type of an error in mid-stream."""
+    known = (exception for exception, error in _KINDS.items() if error == kind and exception in _IN_STREAMS)
+    return next(known, "modelStreamErrorException" if kind == "api_error" else "internalServerException")
+
+
 INVOKED = Framing(
     media_type=event_stream.MEDIA_TYPE,
     content_type=event_stream.MEDIA_TYPE,
     splitter=event_stream.FrameSplitter,
     parse=parse,
     complete=lambda rest: b"",  # the splitter's rest is never whole
+    writer=InvokedWriter,
     change_payload=change_event,
 )
 """The frames of ``invoke-with-response-stream``."""

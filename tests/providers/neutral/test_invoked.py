@@ -3,6 +3,8 @@
 import base64
 import json
 
+import msgspec
+
 from providers.neutral.invoked import INVOKED, change_event, parse
 from streams import event_stream
 
@@ -29,6 +31,16 @@ def test_failures_are_errors_of_the_api():
     ):  # fmt: skip
         name, data = parse(event_stream.exception_frame(kind, b'{"message":"no"}')) or ("", b"")
         assert (name, json.loads(data)["error"]) == ("error", {"type": expected, "message": "no"}), kind
+
+
+def test_the_writer_and_the_parser_agree():
+    writer = INVOKED.writer
+    assert writer is not None
+    for kind in ("rate_limit_error", "overloaded_error", "timeout_error", "invalid_request_error", "api_error"):
+        data = msgspec.json.encode({"type": "error", "error": {"type": kind, "message": "no"}})
+        assert parse(writer().event("error", data)) == ("error", data)
+    inner = b'{"type": "content_block_delta",  "index":0}'
+    assert parse(writer().event("content_block_delta", inner)) == ("content_block_delta", inner)
 
 
 def test_frames_with_too_many_elements_are_an_error():
