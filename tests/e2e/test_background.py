@@ -17,7 +17,9 @@ import trio.testing
 
 from gateway.conversations import background
 from gateway.conversations.bodies import read_turn
+from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.stores.memory import MemoryStore
+from streams.event_log import Resumption
 from tests.support import state_endpoints as kept_state
 from tests.support.command_line import running_command
 from tests.support.gateway_thread import gateway_thread
@@ -208,7 +210,7 @@ def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
 async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
     store = MemoryStore(1e9, 2**20)
     async with kept_state.running(store) as (turns, turn):
-        body = turns.follow("alice", turn.id, -1, 15)
+        body = turns.follow("alice", turn.id, Resumption(), 15)
         for number in range(3):
             turn.say(number)
             await trio.testing.wait_all_tasks_blocked()
@@ -344,7 +346,7 @@ async def test_a_turn_that_ends_while_declared_lost_keeps_its_own_end(monkeypatc
     store = Interrupted(1e9, 2**20)
     id = (await kept_state.store_turn(store, status="in_progress", background=True))["id"]
     store.before_put = partial(kept_state.store_turn, store, output=[kept_state.message("7", "assistant")], id=id)
-    await background.Background(store, kept_state.LEDGER).fail_if_lost("alice", id)
+    await background.Background(store, kept_state.LEDGER).fail_if_lost(STORED_RESPONSES, "alice", id)
     node = await store.get("alice", id)
     assert node is not None
     assert read_turn(node.body).status == "completed"

@@ -172,7 +172,7 @@ def test_an_unimportant_turn_succeeds_and_warns_that_it_is_not_stored(fragile, u
 
 def is_told(gateway: Gateway, id: str) -> bool:
     """Whether the log says that a response is not stored."""
-    return any(f"could not store response {id}" in text for text in gateway.log)
+    return any(f"could not store {id}" in text for text in gateway.log)
 
 
 @over_failing_stores

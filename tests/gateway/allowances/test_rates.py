@@ -112,6 +112,8 @@ def test_programs_find_the_code_where_their_api_has_it(api):
             assert (body["error"]["code"], body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
         case "converse":
             assert body["__type"] == "ThrottlingException"
+        case "interactions":
+            assert body["error"]["code"] == "too_many_requests"
         case "messages":
             assert body["error"]["type"] == "rate_limit_error"
             details = {"code": "rate_limit_exceeded", "limits": ["client_keys.alice.tokens"]}

@@ -153,6 +153,7 @@ LONG = {
     "responses": {"object": "response", "output": [{"type": "message", "content": []}] * (PARTS + 1)},
     "converse": {"output": {"message": {"content": [{"text": "a"}] * (PARTS + 1)}}, "stopReason": "end_turn"},
     "gemini": {"candidates": [{"content": {"parts": [{"text": "a"}] * (PARTS + 1)}, "finishReason": "STOP"}]},
+    "interactions": {"status": "completed", "steps": [{"type": "model_output", "content": []}] * (PARTS + 1)},
 }
 
 
