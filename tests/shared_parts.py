@@ -79,16 +79,19 @@ def counting_proxy(target: Path) -> Iterator[tuple[int, Counted]]:
             while True:
                 client, _ = listener.accept()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(str(target))
                 open_sockets.extend((client, server))
+                server.connect(str(target))
                 last = [False]
                 for source, sink, from_gateway in ((client, server, True), (server, client, False)):
                     threading.Thread(target=pass_on, args=(source, sink, from_gateway, last), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
     try:
         yield listener.getsockname()[1], counted
     finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
         for one in open_sockets:
             one.close()
 

@@ -72,7 +72,9 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
+        """Kill the process, and wait for its end."""
         self.send_signal(signal.SIGKILL)
+        self.wait()
 
     def _poll_status(self, timeout: float | None) -> int | None:
         """Return the exit status, or ``None`` after ``timeout``.

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
@@ -36,6 +36,8 @@ class Caller:
         default=attrs.Factory(lambda self: Connection(ConnectionType.CLIENT, [self._codes]), takes_self=True)
     )
     _parts: list[Any] = attrs.field(factory=list)
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held to send: ``receive`` answers pings and closes while another task sends."""
 
     async def _shake_hands(self, path: str, headers: Headers) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
@@ -71,11 +73,15 @@ class Caller:
                 message: Message[Any] = BytesMessage(data=value)
             else:
                 message = TextMessage(data=value if isinstance(value, str) else json.dumps(value))
-            await self.stream.send_all(self._frames.send(message))
+            await self._send(message)
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        await self.stream.send_all(self._frames.send(CloseConnection(code=code, reason=reason)))
+        await self._send(CloseConnection(code=code, reason=reason))
         await self.rest()
+
+    async def _send(self, event: Event) -> None:
+        async with self._sending:
+            await self.stream.send_all(self._frames.send(event))
 
     @property
     def code(self) -> int | None:
@@ -94,12 +100,12 @@ class Caller:
                             return "".join(parts) if isinstance(parts[0], str) else b"".join(parts)
                     case Ping():
                         self.pings += 1
-                        await self.stream.send_all(self._frames.send(event.response()))
+                        await self._send(event.response())
                     case CloseConnection():
                         event = self._codes.sent(event)
                         self.closed = (int(event.code), event.reason or "")
                         with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):
-                            await self.stream.send_all(self._frames.send(event.response()))
+                            await self._send(event.response())
                         return None
             data = await self.stream.receive_some()
             if not data:

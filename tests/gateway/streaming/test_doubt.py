@@ -89,7 +89,7 @@ def test_every_api_has_answers_of_nothing(source, client, stop):
     lane.end()
     body = b"".join(render(script, source, {"model": "up"}).pieces)
     doubts = stream_doubt(lane.progress), answer_doubt(fold(CODECS[source].read_answer(body)), len(body))
-    # Interactions has no status for a filter: its status "incomplete" says only that something is missing.
+    # Interactions has no status for a filter: its status "incomplete" has many other causes.
     reason = "content_filter" if stop == "content_filter" and source != "interactions" else "bad_answer"
     assert {doubt and doubt.reason for doubt in doubts} == {reason}
 
