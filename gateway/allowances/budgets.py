@@ -66,7 +66,7 @@ def named_run(client: str | None, name: str) -> str:
 
 
 def client_of(run: str) -> str:
-    """Return the written name of the client in ``run``; without client keys, any part that runs may share."""
+    """Return the client's name in ``run``, as written there; without client keys, any beginning that runs share."""
     return run.partition("/")[0] if "/" in run else ""
 
 

@@ -74,7 +74,7 @@ class ExpectedOutputs:
         self._answers: OwnedEntries[str, _Answers] = OwnedEntries(most)
 
     def tokens(self, client: str | None, model: str, most: int | None = None) -> int:
-        """Return the expected output tokens if the client allows ``most``."""
+        """Return the expected output tokens of a request that allows at most ``most``."""
         if most is not None and most <= ALLOWED:
             return most
         known = self._answers.get(client or "", model[:LONGEST_NAME])
@@ -119,8 +119,8 @@ def expected_usage(
 
 
 def expected_calls(reserve: Reserve, target: Target, size: RequestSize) -> tuple[tuple[str, int], ...]:
-    """Return the expected calls of the provider's own tools that have a fee: one of each, with ``reserve: max`` the
-    most that the request allows."""
+    """Return the expected calls of the provider's own tools that have a fee: one of each tool, or with
+    ``reserve: max`` as many as the request allows."""
     tools, price = size.output.tools, target.price
     if not tools or price is None or not price.fees:
         return ()

@@ -49,7 +49,8 @@ def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
 
 
 def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
-    """Return the counter of a rate. Its burst is one unit of time's amount, at most a minute's, at least 1."""
+    """Return the counter of a rate. Its burst is the amount for one unit of time, or for a minute if that is less, and
+    at least 1."""
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
     key = counter_key(f"{holder.counter_name}.{measure} {rate.text}")

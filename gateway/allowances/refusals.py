@@ -159,8 +159,8 @@ def over_own_budget_error(
 ) -> ErrorInfo | None:
     """Return the error if a request may exceed the client's own ``budgets`` at ``place``, else ``None``.
 
-    ``needed`` is its cost so far plus the expected cost; another target may cost less. Without ``priced``, budgets in
-    dollars cannot be kept."""
+    ``needed`` is the request's cost so far plus the expected cost. The caller may then try a cheaper target. If
+    ``priced`` is false, the target has no price, so a budget in dollars always returns the error."""
     for budget in budgets:
         if budget.currency == "usd" and not priced:
             return _own_budget_error(f"{BUDGET}: {place} has no known price, so the limit in dollars cannot be checked")

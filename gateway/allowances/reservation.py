@@ -114,7 +114,7 @@ class _ClaimPair:
 
 
 class Grant:
-    """What one attempt has reserved of its target's allowances. Call ``end`` if its response goes nowhere."""
+    """The part of a target's allowances that one attempt has reserved. Call ``end`` if its response is not used."""
 
     def __init__(self, reservation: "Reservation", claim_pair: _ClaimPair) -> None:
         self._reservation = reservation
@@ -226,7 +226,7 @@ class Reservation:
     async def _reserve(
         self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
-        """Reserve ``claim_pair`` from ``target``, and what the client needs, as ``reserve`` does."""
+        """Reserve ``claim_pair`` at ``target`` and the client's part, with the results and errors of ``reserve``."""
         if (
             queues and claim_pair is not None and self._allowances.queues.waiting(target)
         ):  # it would overtake waiting requests

@@ -159,7 +159,7 @@ async def _seed_periods(
 def _sums_of(
     budget: BudgetAllowance, by_holder: Mapping[str | None, list[T]]
 ) -> Iterator[tuple[BudgetAllowance, list[T]]]:
-    """Yield ``budget`` with what its holder has in ``by_holder``; for a rule's, the budget of each of its people.
+    """Yield ``budget`` with its holder's sum in ``by_holder``; for the budget of a rule, those of all its people.
 
     All people of the issuer get it: a person whom another rule admits has no such budget, and nothing reads it."""
     holder = budget.holder

@@ -74,7 +74,7 @@ def find_differences(old: ReadResponse, new: ReadResponse, exact: bool) -> tuple
 
 
 def _status_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDifference]:
-    """Yield the difference in status, or of an incomplete response."""
+    """Yield a difference if the statuses differ, or if only one response is complete."""
     before, after = _status_text(old), _status_text(new)
     if before == after:
         return

@@ -126,7 +126,7 @@ def _turn(name: str, api: Api, body: bytes, model: str | None, sent: float, usag
 
 
 def _provider_and_model(body: bytes, model: str | None) -> tuple[str, str]:
-    """Return the provider's id and the model: the given one, or that of the request with its maker."""
+    """Return the provider's id and the model: those of the option, or the request's model and its maker."""
     if model is None:
         found = json.loads(body).get("model")
         model = found if isinstance(found, str) else ""

@@ -87,7 +87,7 @@ def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str 
 
 @attrs.frozen
 class _FoundClients:
-    """The stored items of a file by name, the places of those in a table, and sentences about the rest."""
+    """The items of a file by name, the lines of those in a table, and remarks on the clients that are left out."""
 
     items: Mapping[str, dict[str, Any]]
     places: Mapping[str, str]
@@ -191,7 +191,7 @@ def _read_items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, A
 
 
 class _KeyElsewhere(Exception):
-    """The key of a client is in an environment variable or in another file."""
+    """An error: the key of a client is in an environment variable or in another file."""
 
 
 def _with_digests(place: str, item: Mapping[str, Any]) -> dict[str, Any]:

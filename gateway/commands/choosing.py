@@ -60,7 +60,7 @@ class OfferedFacts:
 
 
 class NoGateway(Exception):
-    """No gateway responds at an address. The message is the reason, for use at the end of a sentence."""
+    """An error: no gateway responds at an address. The message is the reason, for the end of a sentence."""
 
 
 class KeyRequired(Exception):
@@ -299,7 +299,7 @@ def _serves(offer: Offer, name: str) -> bool:
 
 
 def values_of_models(model: str, small: str | None, offer: Offer | None) -> PlaceholderValues:
-    """Return the words for models from the command line, for any program. ``offer`` has the facts about them."""
+    """Return the placeholders' values for models from the command line. ``offer`` has the facts about the models."""
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}
     return {**words, **window_setting_for_codex(model, offer), **window_setting_for_claude(tiers.values(), offer)}
@@ -336,7 +336,7 @@ EVERY_MODEL: Mapping[str, Callable[[Offer], PlaceholderValues]] = MappingProxyTy
 
 
 def choose(chooses: str, offer: Offer) -> PlaceholderValues:
-    """Return the words for a program with this value of ``Client.chooses``."""
+    """Return the placeholders' values for a program with this value of ``Client.chooses``."""
     return {**CHOICES[chooses](offer), **values_of_all_models(chooses, offer)}
 
 

@@ -358,7 +358,7 @@ def _step_text(step: "LoadedStep") -> str:
 
 
 def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool) -> str:
-    """Return the lane of the first target, and what else changes the request or the response."""
+    """Return the lane of the first target, and all other changes to the request or the response."""
     target = found.target
     if steps and found.lane == "byte":
         from gateway.steps.advice import steps_changing_lane

@@ -13,7 +13,7 @@ LARGEST = 2**20
 
 
 class FetchError(Exception):
-    """There was no response; the message is the reason, in lower case."""
+    """An error: there was no response. The message is the reason, in lower case."""
 
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:

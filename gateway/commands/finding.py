@@ -50,7 +50,7 @@ class ConnectOptions:
 
 
 class ConnectFailed(Exception):
-    """``trigate connect`` cannot continue: a message for the user, and the exit ``status``."""
+    """An error: ``trigate connect`` cannot continue. It has a message for the user, and the exit ``status``."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)

@@ -58,7 +58,7 @@ _CHANGED: Final = "another process changed {} at the same time: try again"
 
 
 class CommandFailed(Exception):
-    """The command cannot continue; the message is for the user."""
+    """An error: the command cannot continue. The message is for the user."""
 
 
 @attrs.frozen
@@ -271,7 +271,9 @@ async def write_change(
 
 
 def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> ItemChange:
-    """Return the change of a client from the text ``expect`` to ``item``, ``None`` for no client."""
+    """Return the change that stores ``item`` for a client, whose stored text must be ``expect``.
+
+    ``None`` in place of ``item`` or ``expect`` means no client: the change removes or creates it."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
     return ItemChange(event, name, expect, text, described_settings(name, expect if text is None else text))
 

@@ -152,7 +152,7 @@ def wait_before(options: LoadOptions) -> float | None:
 
 
 def check_excluded_options(options: LoadOptions) -> None:
-    """Check that no options of a load accompany ``--compare`` or ``--self-test``. Raises ``ConfigError``."""
+    """Check that ``--compare`` and ``--self-test`` come without options of a load. Raises ``ConfigError``."""
     what = "--compare" if options.compare is not None else "--self-test"
     if given := [*map(mask_url, options.targets), *map(_option, (*options.request, *options.load))]:
         raise input_error(what, f"it does not work with {', '.join(given)}", f"leave out {what} or these")
@@ -237,7 +237,7 @@ def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
 
 
 def _check_files(words: Sequence[str]) -> None:
-    """Check that the words that are not URLs are files. Raises ``ConfigError`` with a suggestion for mistyped URLs."""
+    """Check that all arguments are URLs or files. Raises ``ConfigError`` with a suggestion for mistyped URLs."""
     for word in words:
         if Path(word).exists():
             continue

@@ -28,7 +28,7 @@ def compare(
 ) -> int:
     """Compare two runs and return the exit status.
 
-    It is 0, 1 if a question of ``asked`` has the answer yes for any target, 2 if a file cannot be used."""
+    It is 0, 1 if a condition in ``asked`` is true for any target, 2 if a file cannot be used."""
     try:
         shares = PERCENTILES if percentiles is None else parse_percentiles(percentiles)
         wide = _parse_margin(margin)

@@ -15,7 +15,7 @@ Settings: TypeAlias = Sequence[tuple[Path, Any]]
 
 
 class Unmergeable(Exception):
-    """The file cannot be edited; the message is the reason."""
+    """An error: the file cannot be edited. The message is the reason."""
 
 
 @attrs.frozen

@@ -106,7 +106,7 @@ def _forwarded_request(api: Api, target: Target, body: bytes) -> PlannedRequest:
     plan = Plan.for_target(attrs.evolve(target, url=_address(api, target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
     method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
-    return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)
+    return PlannedRequest(incoming, plan, prepare, method=method, form=Form.REJECTED)
 
 
 async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:

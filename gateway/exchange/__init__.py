@@ -5,10 +5,10 @@
 - ``target_request``: the request for one target
 - ``origin``: the source of a response: the ``walk`` of the plan, or the cache (``cache_lookup``, ``cache_filling``)
 - ``attempt``: one request to one target; ``hedged`` runs two; ``conditions`` is the policy's input
-- ``attempt_account``: records an attempt; ``reserving`` estimates a request; ``noted_prompts`` explains what the
-  provider's prompt cache missed of one, from the parts in ``sent_prompts``; ``prompt_texts`` are the texts at its
-  difference; ``readable_prompts`` finds the targets that cache a prompt; ``diagnosed_prompts`` requests a provider's
-  explanation
+- ``attempt_account``: records an attempt; ``reserving`` estimates a request
+- ``noted_prompts``: explains an attempt's misses of the provider's prompt cache, from the parts in ``sent_prompts``;
+  ``prompt_texts``: the texts at the first difference of two prompts; ``readable_prompts`` finds the targets that cache
+  a prompt; ``diagnosed_prompts`` requests a provider's explanation
 - ``attempt_answer``: a response until its first content, made by ``answering``: a ``whole_answer`` or a ``stream``
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
 - ``checking``: where the operator's steps check the request and its attempts; ``checked_answers``: its response;

@@ -185,8 +185,8 @@ def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind)
 class CacheLookup:
     """The cache lookup of one exchange, following the client's ``cache-control``.
 
-    ``owner`` is the name under which responses are cached: no other owner receives them. The request counts for
-    ``holder``."""
+    ``owner`` is the name under which responses are cached: no other owner receives them. ``holder`` is the client
+    whose share of memory the request uses."""
 
     def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, holder: str, kind: AnswerKind) -> None:
         self.holder = holder

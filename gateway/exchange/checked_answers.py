@@ -208,13 +208,13 @@ class CheckedStreamedAnswer(StreamedAnswer):
 
 
 def _promised_turn(origin: AnswerOrigin) -> TurnRecorder:
-    """Return the recorder of a turn whose client has its id already. No other turn is stored with a refused text."""
+    """Return the recorder of the turn if its client has received its id; other turns are not stored after a refusal."""
     turn = origin.request.turn
     return UNRECORDED if turn.background is None else turn
 
 
 async def store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
-    """Return a complete answer that a step of an entry stops, stored if its client will request it by its id.
+    """Return ``stopped``, an answer in place of the refused one, after storing it if the client has received its id.
 
     Raises ``GatewayError``."""
     request, turn = origin.target_request, _promised_turn(origin)
@@ -228,7 +228,7 @@ async def store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> 
 
 
 def _keep_events(source: AnswerSource) -> None:
-    """Let observers that want texts have the released events instead of the client's, which has its own values."""
+    """Give observers that want texts the released events, because the client's events have the restored values."""
     content, checks = source.target_request.context.content, source.target_request.checks
     if content is not None and checks is not None and checks.restores:
         content.keep_events(checks.unrestored)

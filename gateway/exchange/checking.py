@@ -108,7 +108,7 @@ class SessionChecks:
         self._start_later: Callable[[], object] | None = None
 
     def start_concurrent_steps(self, texts: ConversationTexts, *, later: bool) -> None:
-        """Start the steps that check the request while the provider works, or let ``move_to`` start them."""
+        """Start the steps that run while the provider works: now, or if ``later`` when ``move_to`` is called."""
         if later and self.session.applied.at_during:
             self._start_later = partial(self.session.start_concurrent_steps, texts)
         else:
@@ -132,13 +132,13 @@ class SessionChecks:
 
     @property
     def may_restore(self) -> bool:
-        """Whether values may return to the client, also those that the steps of an entry mask later."""
+        """Whether masked values may be restored for the client, including those that steps of an entry mask later."""
         applied = self.session.applied
         return self.restores or (applied.restores and bool(applied.for_entries))
 
     @property
     def restores(self) -> bool:
-        """Whether values return to the client."""
+        """Whether masked values are restored in the response for the client."""
         return self.session.applied.restores and bool(self.session.placeholders.values)
 
     @property
@@ -165,7 +165,7 @@ class SessionChecks:
 
 
 async def begin_checks(planning: Planning) -> None:
-    """Find the steps that apply to a request. Where they may mask or refuse, its turns are kept here.
+    """Find the steps that apply to a request. If they may mask or refuse, the gateway stores its turns itself.
 
     Raises ``GatewayError``: 400 for an unknown step, 429 or 402 for a client without allowance."""
     incoming = planning.incoming
@@ -205,8 +205,8 @@ async def recall_and_check(planning: Planning) -> None:
 
 
 async def _recall_masked(planning: Planning, session: StepSession, original: Incoming, masked: Incoming) -> None:
-    """Use ``masked``, the conversation with its masks. The recorder of its turn stores the client's own part of it,
-    with the values that return to the client."""
+    """Continue with ``masked``, the conversation with its masks. The recorder of its turn stores only the part that
+    the client sent, with the values that are restored for the client."""
     recalled = planning.incoming
     if planning.turn.records:
         if all(original.members.get(name) is recalled.members.get(name) for name in ("input", "messages")):
@@ -221,8 +221,8 @@ async def _recall_masked(planning: Planning, session: StepSession, original: Inc
 
 
 def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
-    """Return ``incoming`` with the values that return to the client instead of their placeholders. Reasoning, which may
-    be signed, stays unchanged."""
+    """Return ``incoming`` with the masked values in place of the placeholders that are restored for the client.
+    Reasoning stays unchanged, because it may be signed."""
     texts = RequestTexts.of(incoming.api, incoming.body, session.parts)
     edits = session.restoring_edits(one for one in texts.passages if one.part != "reasoning")
     return with_body(incoming, texts.replace(edits)) if edits else incoming
@@ -238,10 +238,10 @@ def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
 def begin_session(
     context: ExchangeContext, scope: RequestScope, endpoint: str, incoming: Incoming, requested: Sequence[Word] = ()
 ) -> StepSession | None:
-    """Return the steps that apply to a request to ``endpoint``, ``None`` if there are none.
+    """Return the session of the steps that apply to a request to ``endpoint``, ``None`` if no step does.
 
-    ``requested`` are the names of those that the client adds, with their places in the request. Raises
-    ``GatewayError`` (400) if the client requests a step that it cannot have."""
+    ``requested`` are the names of the steps that the client requests, with their positions in the request. Raises
+    ``GatewayError`` (400) if the client may not request one."""
     service, client_request, record = context.service, context.client_request, context.record
     configured = service.steps
     assert configured is not None, "there are steps"
@@ -270,7 +270,7 @@ def begin_session(
 async def _stopped_answer(
     context: ExchangeContext, incoming: Incoming, target: Target, refused: RefusedByStep, text: str
 ) -> StoppedAnswer:
-    """Return the answer to a refused request that consists of ``text``, in the client's API and form."""
+    """Return ``text`` as the answer to a refused request, in the client's API and form."""
     codec, wire = context.codec, context.codec.wire
     request = await offload(incoming.size, lambda: incoming.request)
     reply = Reply(attrs.evolve(request, model=target.requested_name), target.recipient.issuer, int(time.time()))
@@ -295,7 +295,7 @@ def with_members(body: bytes, members: Mapping[str, Any]) -> bytes:
 
 
 async def _reserve_first(planning: Planning) -> None:
-    """Reserve what the request would use before any step is called: a client without allowance gets that answer."""
+    """Reserve the request's expected usage before any step is called, so that exceeded limits fail first."""
     context, incoming, plan = planning.context, planning.incoming, planning.plan
     if not context.service.allowances.has_limits and not planning.options.budgets:
         return

@@ -53,7 +53,7 @@ def survive_disconnect(
 def survive_disconnect_later(
     nursery: trio.Nursery, target: Target, on_disconnect: Callable[[], object]
 ) -> Iterator[Callable[[], None]]:
-    """Return a context that yields a function. After its block calls that function, it survives a disconnect.
+    """Return a context that yields a function. After the block has called it, the block survives a disconnect.
 
     ``nursery`` is the client's request. Before the call, cancelling it cancels the block immediately. After the call,
     the block may also continue for the time of ``target`` for a first byte: a provider may take that long to create an

@@ -1,5 +1,5 @@
-"""The gate of endpoints other than conversations: it refuses requests that steps must check and cannot. Imported only
-where steps are configured."""
+"""The gate of endpoints other than conversations. It refuses requests that steps must check but cannot read. Imported
+only where steps are configured."""
 
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
@@ -12,8 +12,8 @@ from gateway.steps.verdicts import unchecked_content, unchecked_endpoint
 
 
 def refuse_kept_by_provider(service: Service, client_request: ClientRequest, endpoint: str) -> None:
-    """Raise ``GatewayError`` if the client's steps must check what a provider stores for ``endpoint`` (403), or if it
-    requests a step that it cannot have (400)."""
+    """Raise ``GatewayError`` (403) if the client's steps must check the objects that a provider stores for
+    ``endpoint``, and (400) if the client may not request a step that it requests."""
     if service.steps is None:
         return
     facts = _available_facts(service.steps, service, client_request, endpoint)
@@ -23,7 +23,7 @@ def refuse_kept_by_provider(service: Service, client_request: ClientRequest, end
 
 
 def _available_facts(steps: StepSet, service: Service, client_request: ClientRequest, endpoint: str) -> ClientFacts:
-    """Return the facts of a request. Raises ``GatewayError`` (400) if it requests a step that it cannot have."""
+    """Return the facts of a request. Raises ``GatewayError`` (400) if its client may not request one of its steps."""
     client, places = client_request.client, {name: path for path, name in read_headers(client_request).steps}
     facts = ClientFacts(client, service.authenticator.group_of(client), (), endpoint, frozenset(places))
     if unknown := steps.unavailable_names(facts):
@@ -32,8 +32,8 @@ def _available_facts(steps: StepSet, service: Service, client_request: ClientReq
 
 
 def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
-    """Raise ``GatewayError`` if the client's steps must check a request to ``endpoint`` and cannot (403), or if it
-    requests a step that it cannot have (400). ``route`` is its method and path."""
+    """Raise ``GatewayError`` (403) if the client's steps must check a request to ``endpoint`` but cannot read it, and
+    (400) if the client may not request a step that it requests. ``route`` is the request's method and path."""
     service, client_request = context.service, context.client_request
     if service.steps is None:
         return

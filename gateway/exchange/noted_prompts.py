@@ -36,11 +36,11 @@ LEAST_BODY: Final = 2_000
 
 HEADER: Final = "x-trigate-prompt-cache"
 _MOVES: Final = frozenset({"out", "busy", "absent"})
-"""Landings that are reasons for another target than the one before."""
+"""Results of balancing that explain why a conversation went to another target than before."""
 
 _CODE: Final = "gateway.exchange.sent_prompts"
 _NOTED: Final = frozenset(("previous_response_id", "previous_interaction_id", "diagnostics", "prompt_cache_options"))
-"""Members with which a short request matters: its prompt may be long, or the client requests a diagnosis."""
+"""Members that make a short request matter: its prompt may be long, or the client requests a diagnosis."""
 
 
 def note_attempt(
@@ -63,12 +63,12 @@ def note_attempt(
 
 
 def note_original(caching: PromptCaching, record: Record, incoming: Incoming) -> None:
-    """Note the client's request, which steps have changed before it is sent."""
+    """Note the client's original request, because steps have changed it before it is sent."""
     record.prompt_caching = NotedExchange(caching, incoming)
 
 
 def note_read(caching: PromptCaching, record: Record, prompts: "Sequence[ReadPrompts]") -> None:
-    """Note the prompts of a request that were read before it was sent, for the choice of a target."""
+    """Note the prompts of a request that were already read to choose its target."""
     if not isinstance(record.prompt_caching, NotedExchange):
         record.prompt_caching = NotedExchange(caching)
     record.prompt_caching.read = prompts
@@ -170,7 +170,7 @@ class NotedExchange:
 
 
 def _note_move(followed: "FollowedAttempt", record: Record) -> None:
-    """Note why a response comes from another target than the one before, if only the balancer knows that."""
+    """Note why the conversation went to another target than before, if only the balancer knows the reason."""
     if not followed.situation.move and record.landing in _MOVES:
         followed.situation = attrs.evolve(followed.situation, move=record.landing)
         followed.verdict = None

@@ -38,13 +38,15 @@ class Form(enum.Enum):
 
     TRANSLATED = "translated"
     """Translate the provider's response."""
-    AS_ASKED = "as asked"
+    REJECTED = "rejected"
     """Reject it, because nothing can translate this response."""
 
 
 class ExchangeChecks(Protocol):
-    """The operator's steps of one exchange. ``restores``: the client gets values back that no provider has seen;
-    ``may_restore``: a later attempt may."""
+    """The operator's steps of one exchange.
+
+    ``restores``: the response for the client has masked values, which no provider has seen, in place of their
+    placeholders. ``may_restore``: the response of this or a later attempt may have them."""
 
     @property
     def may_hide_later(self) -> bool:
@@ -71,8 +73,9 @@ class ExchangeChecks(Protocol):
 
 
 class StoppedAnswer(GatewayError):
-    """The refusal of a request as an answer that a step stops: its ``body`` and ``headers``, which consist of
-    ``events`` and ``members`` at their beginning. Where no model answers, it is an error."""
+    """The answer to a request that a step refuses with a text: its ``body`` and ``headers``.
+
+    The body has the ``events``, and the ``members`` at its beginning. At endpoints without a model it is an error."""
 
     def __init__(
         self, info: ErrorInfo, body: bytes, headers: Headers, events: Sequence[Event], members: Mapping[str, Any]

@@ -22,10 +22,10 @@ MOST_TARGETS: Final = 16
 
 
 async def find_readable(context: ExchangeContext, caching: PromptCaching, incoming: Incoming, plan: Plan) -> Readable:
-    """Return the tokens of ``incoming`` that caches of the targets of ``plan`` hold, nothing if that fails.
+    """Return how many tokens of ``incoming`` the cache of each target of ``plan`` can serve; nothing after an error.
 
-    Only targets that speak the client's API count: the others get another prompt, which is not written yet. A large
-    request is read in a thread."""
+    This covers only targets with the client's API: the others' prompts are not translated yet. A large request is
+    read in a thread."""
     try:
         return await _find_readable(context, caching, incoming, plan)
     except Exception:  # the boundary: an error here must not fail the request

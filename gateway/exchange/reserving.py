@@ -28,15 +28,15 @@ FILE_TOKENS: Final = 1600
 
 
 def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: str | None) -> Reservation | None:
-    """Return the reservation of ``request``, a part of the run ``run_id``. Nothing is reserved yet.
+    """Return the reservation of ``request``, which belongs to the run ``run_id``; it is still empty.
 
-    Each attempt reserves by the request that it sends.
+    Each attempt adds the expected usage of the request that it sends.
 
     Returns ``None`` if no limit applies, or if the request only fetches a stored object."""
     allowances, client = context.service.allowances, context.client_request.client
     by_header = _allowances_by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
-    if not (limited or request.budgets) or request.form is Form.AS_ASKED:
+    if not (limited or request.budgets) or request.form is Form.REJECTED:
         return None
     payer, bill, counted_as, begins = Payer(client, run_id), context.record.bill, request.counted_as, request.begins
     return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins)

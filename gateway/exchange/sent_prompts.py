@@ -95,7 +95,8 @@ def _edits(context: ExchangeContext, target_request: TargetRequest) -> tuple[str
 
 
 def _move(context: ExchangeContext, target_request: TargetRequest) -> str:
-    """Return why the attempt is at this target: the failure of the last one, or ``out`` if the first one is; "" else.
+    """Return the reason for the attempt's target: the failure of the previous attempt, or ``out`` if the first target
+    is unavailable, otherwise "".
 
     The balancer reports other reasons when the response begins."""
     target, plan = target_request.target, target_request.request.plan

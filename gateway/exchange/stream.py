@@ -157,7 +157,7 @@ class StartedStream:
             first = None if self._other_attempts.may_be_followed(source) else self.first_lane.take(source)
             lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
             return lane
-        if self._form is Form.AS_ASKED:
+        if self._form is Form.REJECTED:
             raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
         incoming = target_request.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # for the lane
@@ -265,7 +265,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
 
 
 def _secret_finder(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:
-    """Return a function that finds the secrets that any of ``targets`` may repeat. It holds no part of the request."""
+    """Return a function that returns the secrets that ``targets`` may repeat. It keeps no part of the request."""
     return lambda: tuple(secret for target in targets for secret in secrets_of(target, credential))
 
 

@@ -250,7 +250,7 @@ class AnswerSource(Protocol):
 
     @property
     def watch(self) -> Watch:
-        """The watch of the source's silence."""
+        """The timer of the source's silence."""
         ...
 
     @property

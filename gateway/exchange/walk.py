@@ -190,9 +190,9 @@ class Walk:
         return all(attrs.evolve(outcome.error, headers=()) != alike for outcome in self._outcomes)
 
     def _is_overtaken(self, account: AttemptAccount) -> bool:
-        """Return whether another request has started to test the target, or to wait for it, since the step was decided.
+        """Return whether, since the step was decided, another request has begun to test the target or to wait for it.
 
-        Otherwise all concurrent requests would go there."""
+        Without this check, all concurrent requests would test the same target."""
         step, plan = account.step, self.request.plan
         if len(plan.candidates) == 1:
             return False

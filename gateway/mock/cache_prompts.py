@@ -186,8 +186,8 @@ def _kind_in_converse(part: Any) -> BlockKind:
     return next((kind for name, kind in names if isinstance(part, dict) and name in part), "other")
 
 
-def _with_points(blocks: Sequence[Any]) -> list[Any]:
-    """Return the blocks of Converse without cache points; each becomes a mark on the block before it."""
+def _points_as_marks(blocks: Sequence[Any]) -> list[Any]:
+    """Return the blocks of Converse, in which each cache point is replaced by a mark on the block before it."""
     found: list[Any] = []
     for block in blocks:
         point = block.get("cachePoint") if isinstance(block, dict) else None
@@ -200,12 +200,12 @@ def _with_points(blocks: Sequence[Any]) -> list[Any]:
 
 def _read_converse(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     config = body.get("toolConfig")
-    yield from _tools(_with_points(_objects(config.get("tools"))) if isinstance(config, dict) else None)
-    for part in _with_points(_objects(body.get("system"))):
+    yield from _tools(_points_as_marks(_objects(config.get("tools"))) if isinstance(config, dict) else None)
+    for part in _points_as_marks(_objects(body.get("system"))):
         yield _block("system", "system", part, role="system")
     for message in _objects(body.get("messages")):
         is_end = message.get("role") == "user"
-        yield from _message(message, _with_points(_parts(message.get("content"))), _kind_in_converse, is_end)
+        yield from _message(message, _points_as_marks(_parts(message.get("content"))), _kind_in_converse, is_end)
 
 
 def _kind_in_gemini(part: Any) -> BlockKind:

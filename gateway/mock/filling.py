@@ -220,7 +220,7 @@ def _is_allowed(flat: Flat, value: object) -> bool:
 
 
 def _proposed_values(flat: Flat, nth: int) -> list[Any]:
-    """Return the value that the schema proposes, if any."""
+    """Return the default and the examples of the schema, but only for the first of several different values."""
     return [] if nth else list(filter(None, (flat.get("default"), *list_in(flat, "examples"))))
 
 

@@ -274,7 +274,7 @@ def _member(body: Mapping[str, Any], path: str) -> Any:
 
 
 def _account(headers: Mapping[str, str]) -> str:
-    """Return the credential of a request; AWS signs with an access key in a region."""
+    """Return the credential of a request: its key, or the access key and region of an AWS signature."""
     given = "\n".join(headers.get(name, "") for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"))
     signed = _AWS.search(given)
     return "/".join(signed.groups()) if signed else given

@@ -40,7 +40,7 @@ from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
 MARK: Final = "up1."
-"""The mark of reasoning and ids, in place of a gateway's, which a gateway would remove as those of another."""
+"""The stand-in's mark in reasoning and ids. It differs from a gateway's mark, which another gateway would remove."""
 ISSUER: Final = Issuer("mock", mark=MARK)
 _GATEWAY_IDS: Final = f"_{PREFIX}".encode()
 _OWN_IDS: Final = f"_{MARK}".encode()
@@ -145,9 +145,10 @@ def _error(codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = by
 
 
 def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
-    """Return the fault that ``model`` selects for this request, and its number.
+    """Return the fault that ``model`` selects for this request, and the number in the model's name.
 
-    ``failures`` counts the requests that have failed. Raises ``GatewayError`` for an unknown fault."""
+    ``failures`` counts the failed requests, because some faults end after a number of them. Raises ``GatewayError``
+    for an unknown fault."""
     name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
     times = 1 if fault.fails_once else number if fault.is_counted else 0
     key = (api, name, number)

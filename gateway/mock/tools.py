@@ -160,7 +160,7 @@ def _name_words(tool: Tool) -> set[str]:
 
 
 def _required_words(tool: Tool) -> set[str]:
-    """Return the last words of the members that its schema requires."""
+    """Return the last word in the name of each member that the tool's schema requires."""
     names = tool.schema.get("required") if isinstance(tool.schema, Mapping) else None
     return {last_word(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 

@@ -1,5 +1,5 @@
-"""People: clients that identity providers, clusters and CI services name. Imported only for a configuration with
-``issuers``, or with another key that needs a part of it.
+"""People: clients whose tokens come from identity providers, clusters and CI services. Imported only for a
+configuration with ``issuers``, or with another key that needs a part of it.
 
 - ``values.py``: a person and a caller, as frozen values
 - ``gate.py``: identifies people by their tokens, for one configuration
@@ -20,7 +20,7 @@
 - ``followed.py``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens.py``: the tokens of sessions; ``seals.py`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions.py``: opens, refreshes and ends sessions; ``confirming.py`` asks their issuers whether people still have
-  access; ``own_keys.py`` makes the keys of people, ``seen.py`` and ``keeping.py`` store the people that the gateway has
+  access; ``own_keys.py`` makes keys for people, ``seen.py`` and ``keeping.py`` store the people that the gateway has
   seen
 - ``managed_settings.py``: the response to Claude Code's request for its settings
 """

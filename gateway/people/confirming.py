@@ -36,7 +36,7 @@ _DOWN: Final = "the issuer {} is unavailable, so the session cannot be refreshed
 
 
 class ConfirmationRefused(Exception):
-    """The person has no access any more: its sessions have ended. The message is for the person."""
+    """An error: the person has lost its access, so its sessions have ended. The message is for the person."""
 
 
 @attrs.frozen(repr=False)
@@ -100,7 +100,7 @@ class IssuerConfirmation:
         return is_saved
 
     async def _contact(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
-        """Refresh at the issuer. The claim on the sign-in is released by storing the result, or here."""
+        """Refresh the tokens at the issuer. If that fails, release the claim; otherwise storing the result does so."""
         client = self._issuers.clients.get(before.issuer)
         sealed = None if before.refresh is None else self._unsaved.get(before.refresh, before.refresh)
         token = None if sealed is None else self._seals.open(sealed, before.id)

@@ -86,9 +86,9 @@ class PeopleDirectory:
         return len(self._held)
 
     def note(self, person: Person, rule: AdmitRule) -> KnownPerson:
-        """Return the known person, whom a token has proven now.
+        """Note the person of a token that was just checked, and return it as this process knows it.
 
-        The directory drops the groups, which chose the rule: a person may have hundreds."""
+        The groups are dropped, because they only select the rule, and a person may have hundreds."""
         person = attrs.evolve(person, groups=()) if person.groups else person
         known = self._known.pop(person.name, None)
         if known is None or known.rule is not rule or known.person != person:

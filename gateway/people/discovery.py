@@ -20,7 +20,7 @@ _METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.10
 
 
 class BadDocument(Exception):
-    """A document or a URL of an issuer is not usable. The message is the reason, for the end of a sentence."""
+    """An error: a document or URL of an issuer is unusable. The message is the reason, for the end of a sentence."""
 
 
 def is_permitted_address(address: str) -> bool:

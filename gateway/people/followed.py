@@ -82,7 +82,7 @@ class FollowedPeople:
         return self._blocks.get(name)
 
     def is_ended(self, session: str) -> bool:
-        """Return whether the session with this id has ended before its tokens."""
+        """Return whether the session with this id has ended while its tokens are still valid."""
         return session in self._ended
 
     def raise_of(self, holder: str) -> Raise | None:

@@ -93,7 +93,7 @@ class PeopleGate:
         """Wait, for two seconds at most, until ``identify`` can judge the token in a request from ``address``. Never
         raises.
 
-        Only with ``introspects`` may an issuer get a key that is no token, to judge it."""
+        Keys that are not tokens are sent to an issuer only with ``introspects``."""
         try:
             token, _ = self._token_in(headers, keys)
         except GatewayError:
@@ -207,8 +207,8 @@ class PeopleGate:
             raise KeyRefused(message, "wrong place", headers=_HEADERS)
 
     def _check_same_person(self, issuer: str, claims: Mapping[str, Any], name: str) -> None:
-        """Raise ``KeyRefused`` if the claims of a session or key mean another person than ``name``, because the file
-        takes the name from another claim by now."""
+        """Raise ``KeyRefused`` if the claims of a session or key now give another name than ``name``, because the file
+        selects another claim for names."""
         if self.rules.name_in(issuer, claims) not in (name, None):
             raise KeyRefused(_SESSION_ENDED, "session_ended", headers=_HEADERS)
 
@@ -287,7 +287,7 @@ class PeopleGate:
     def table(
         self, values: Mapping[str, V], make: Callable[[ClientKey], V | None], *, is_own: bool = False
     ) -> PersonTable[V]:
-        """Return ``values`` by client name with those of people, which ``make`` returns; see ``PersonTable``."""
+        """Return a ``PersonTable``: ``values`` by client name, to which it adds the values that ``make`` returns."""
         return PersonTable(values, self.find, make, is_own=is_own)
 
     def find(self, name: str) -> KnownPerson | None:

@@ -25,7 +25,7 @@ QUERY_SECONDS: Final = 2.0
 """Seconds for a query, the wait for a slot included."""
 CONCURRENT: Final = 8
 CONCURRENT_OF_ADDRESS: Final = 4
-"""Queries for tokens from one address at the same time: a flood of invented tokens leaves the others to everyone else.
+"""Simultaneous queries for tokens from one address, so that a flood of invented tokens leaves some for other clients.
 """
 MOST_REMEMBERED: Final = 10_000
 """Accepted tokens that are remembered, and rejected ones, separately: invented tokens displace no valid one."""
@@ -98,8 +98,8 @@ class Introspector:
         raise CannotJudge(self._client.issuer.name)
 
     async def _query(self, token: str, digest: bytes, now: float, customer: str) -> Claims:
-        """Send the token to the endpoint, and return and remember its judgement. A cancelled caller leaves the query to
-        another."""
+        """Send the token to the endpoint, and return and remember its judgement. If this caller is cancelled, a waiting
+        caller sends the query again."""
         self._running[digest] = done = trio.Event()
         share = self._shares.setdefault(customer, trio.CapacityLimiter(CONCURRENT_OF_ADDRESS))
         try:

@@ -45,7 +45,7 @@ MOST_ELEMENTS: Final = 5000
 METADATA_SECONDS: Final = 3600.0
 """Seconds after which the discovery document is fetched again."""
 RETRY_SECONDS: Final = 5.0
-"""The same after a failure."""
+"""Seconds after which it is fetched again after a failure."""
 
 _ENDED: Final = frozenset(
     {"invalid_grant", "access_denied", "interaction_required", "login_required", "consent_required"}
@@ -56,11 +56,11 @@ _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?([0-9]{1,9})", re.I)
 
 
 class IssuerUnavailable(Exception):
-    """The issuer did not answer usefully. The message is the reason, for logs, without credentials."""
+    """An error: the issuer sent no usable response. The message is the reason, for logs, without credentials."""
 
 
 class IssuerRefused(Exception):
-    """The issuer ended a person's access, or the person denied it. ``code`` is its error code."""
+    """An error: the issuer ended a person's access, or the person denied it. ``code`` is the issuer's error code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"the issuer refused: {code}")
@@ -143,8 +143,8 @@ class IssuerClient:
     # Documents
 
     async def metadata(self) -> IssuerMetadata:
-        """Return the issuer's endpoints, from its discovery document of the last hour. An older one has to do while
-        the issuer is unavailable."""
+        """Return the issuer's endpoints, from its discovery document of the last hour. While the issuer is unavailable,
+        an older document is used."""
         async with self._lock:
             if self._clock() >= self._due:
                 try:

@@ -87,7 +87,7 @@ class FollowedKeySets:
         return found.keys
 
     async def find_key(self, missing: UnknownKey | CannotJudge) -> None:
-        """Have the keys of an issuer fetched for a token whose key is missing, and wait for the result.
+        """Fetch the keys of an issuer for a token whose key is missing, and wait for the result.
 
         Concurrent callers share the fetch. Waits two seconds at most, and not at all within 30 seconds after the last
         such fetch. Never raises."""

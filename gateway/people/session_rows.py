@@ -254,9 +254,9 @@ def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
 
 
 def add_grant(rows: TableRows, grant: DeviceGrant) -> bool:
-    """Store a pending grant. Return false if its user code is in use: draw another one.
+    """Store a pending grant. Return false if its user code is in use; the caller then draws another one.
 
-    If there are too many, the oldest pending one is removed: people can sign in during a flood of requests."""
+    If there are too many grants, the oldest pending one is removed, so a flood of requests prevents no sign-ins."""
     rows.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
     if rows.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
         rows.select(_REMOVE_OLDEST_GRANT)
@@ -303,7 +303,7 @@ def note_poll(rows: TableRows, device_code: str, now: float) -> None:
 
 
 def remove_grant(rows: TableRows, device_code: str) -> None:
-    """Delete a grant, so that its device code works no more."""
+    """Delete a grant; its device code is then invalid."""
     rows.select("DELETE FROM {device_grants} WHERE device_code = :code", code=device_code)
 
 

@@ -24,7 +24,7 @@ _SIGNATURES: Final = "session tokens"
 _REFRESH: Final = "refresh tokens of sessions"
 _REFRESH_PREFIX: Final = "tgr_"
 _SUCCESSORS: Final = 5
-"""The most refresh tokens after a given one for which the session is recognised."""
+"""How many refresh tokens back a used token still identifies its session."""
 
 _NOT_OURS: Final = "the session token is not valid: sign in again"
 _EXPIRED: Final = "the session token has expired: refresh it, or sign in again"
@@ -83,7 +83,7 @@ class SessionTokens:
         return f"{signed}.{_signature(key, signed)}"
 
     def read(self, token: str, now: float) -> SessionClaims:
-        """Return the content of a session token. Raises ``TokenRefused`` for a wrong or expired one.
+        """Return the content of a session token. Raises ``TokenRefused`` for an invalid or expired token.
 
         The caller checks whether the session has ended, or the person is blocked."""
         signed, _, signature = token.rpartition(".")
@@ -130,7 +130,7 @@ _REPEATED: Final = {"repeats": "groups"}
 
 
 def _without_repeated(claims: Mapping[str, Any], groups: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``claims`` with a reference in place of a claim that equals ``groups``, and of one that looks like it."""
+    """Return ``claims``, in which a short mark replaces each claim that equals ``groups`` or the mark itself."""
     if not groups:
         return {name: value for name, value in claims.items() if value != _REPEATED}
     return {name: _REPEATED if value == list(groups) else value for name, value in claims.items() if value != _REPEATED}

@@ -1,7 +1,7 @@
 """Sessions of people: opened by a sign-in, confirmed by the issuer with each refresh, ended by time, sign-out or block.
 
-A session's token proves itself for ``sessions.token``. Its refresh, and the hourly confirmation of a browser's session,
-first ask the issuer whether the person still has access: here access ends for people who left."""
+A session's token is valid for ``sessions.token`` without any query. To refresh it, and every hour for a browser's
+session, the gateway first asks the issuer whether the person still has access; people who left lose it then."""
 
 import math
 import time
@@ -64,7 +64,7 @@ class GrantRefused(Exception):
 
 
 class PersonBlocked(Exception):
-    """The person is blocked, so no session was opened. The message is for the person."""
+    """An error: the person is blocked, so no session was opened. The message is for the person."""
 
     def __init__(self) -> None:
         super().__init__(_BLOCKED)
@@ -265,7 +265,7 @@ class Sessions:
         return self._issue(person, issuer_session.claims, session, first, now, issuer_session.checked)
 
     async def refresh(self, refresh_token: str) -> IssuedTokens:
-        """Return new tokens for a refresh token, which works no more. The issuer must confirm the person first.
+        """Return new tokens for a refresh token, which is then invalid. The issuer must confirm the person first.
 
         A token that was used in the last seconds returns the same successor again. Its later reuse ends the session
         (RFC 9700, section 4.14.2). Raises ``GrantRefused``, and ``GatewayError`` (429) after too many refreshes."""
@@ -305,7 +305,8 @@ class Sessions:
         return await self._refresh_again(refresh_token, again, now)
 
     async def _refresh_again(self, refresh_token: str, found: FoundRefresh, now: float) -> IssuedTokens:
-        """Return tokens for a refresh token that was used: a moment ago, or else end its session."""
+        """Return tokens for a refresh token that was used in the last seconds. If it was used earlier, end its
+        session."""
         assert found.used_at is not None
         session = found.session
         if not -CLOCK_SKEW <= now - found.used_at <= REUSE_SECONDS:

@@ -31,7 +31,7 @@ KEYS_OF: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "ES384": ("EC", frozenset({"P-384"})),
     "EdDSA": ("OKP", frozenset({"Ed25519", "Ed448"})),
 }  # fmt: skip
-"""The type and the curves of the keys of each permitted algorithm."""
+"""The key type and the curves for each permitted algorithm."""
 
 _CHECKS: Final[Mapping[str, Algorithm]] = {
     name: check for name, check in get_default_algorithms().items() if name in KEYS_OF
@@ -93,7 +93,7 @@ class KeySet:
 
 
 class BadKeySet(Exception):
-    """The document is not a key set. The message is the reason, for the end of a sentence."""
+    """An error: the document is not a key set. The message is the reason, for the end of a sentence."""
 
 
 def parse_key_set(body: bytes) -> KeySet:

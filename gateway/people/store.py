@@ -149,7 +149,9 @@ class PeopleStore:
         return await self._change(partial(_confirm, person=person, issuer_session=issuer_session))
 
     async def keep_refresh(self, issuer_session: IssuerSession) -> bool:
-        """Store only the new refresh token of an issuer, which did not confirm the person. Return whether it could."""
+        """Store only the issuer's new refresh token, because the issuer did not confirm the person.
+
+        Return whether the sign-in still exists."""
         return await self._change(partial(session_rows.keep_issuer_refresh, found=issuer_session))
 
     async def refresh(self, new: Refreshed) -> bool:
@@ -206,7 +208,7 @@ class PeopleStore:
     # Device grants
 
     async def add_grant(self, grant: DeviceGrant) -> bool:
-        """Store a pending grant. Return false if its user code is in use: draw another one."""
+        """Store a pending grant. Return false if its user code is in use; the caller then draws another one."""
         return await self._change(partial(session_rows.add_grant, grant=grant))
 
     async def find_grant(self, user_code: str) -> DeviceGrant | None:

@@ -39,7 +39,7 @@ TokenReason: TypeAlias = Literal[
 
 
 class TokenRefused(Exception):
-    """The token is not valid. ``message`` is for its sender, and never contains a part of the token."""
+    """An error: the token is invalid. ``message`` is for its sender, and never contains a part of the token."""
 
     def __init__(self, reason: TokenReason, message: str) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class TokenRefused(Exception):
 
 @attrs.frozen(repr=False)
 class SignedToken:
-    """A token that was read, not verified: nothing in it is true yet.
+    """A parsed token whose signature is unchecked, so nothing in it is trusted.
 
     ``algorithm`` and ``key_id`` are from ``header``. The signature covers ``signed``."""
 
@@ -105,9 +105,9 @@ def read_token(text: str) -> SignedToken:
 
 
 def _check_header(header: Mapping[str, Any]) -> None:
-    """Raise ``TokenRefused`` for a header that asks for more than a signature check.
+    """Raise ``TokenRefused`` for a header that requires more than a check of the signature.
 
-    ``jku``, ``jwk``, ``x5u`` and ``x5c`` are ignored: with them, a token would name the key that verifies it."""
+    ``jku``, ``jwk``, ``x5u`` and ``x5c`` are ignored: with them, a token could choose the key that verifies it."""
     if "crit" in header or "b64" in header:
         raise TokenRefused("critical", "the token's header has `crit` or `b64`, and the gateway supports neither")
     if "enc" in header:

@@ -37,7 +37,7 @@ class Claims:
 
 
 class UnknownKey(TokenRefused):
-    """No key of the issuer named ``issuer`` has the id ``key_id``, which the token names; a newer key set may."""
+    """An error: no key of ``issuer`` has the token's ``key_id``; a newer key set may have it."""
 
     def __init__(self, issuer: str, key_id: str) -> None:
         super().__init__("unknown_key", f"the issuer {issuer} does not publish the key that signed this token")
@@ -46,7 +46,7 @@ class UnknownKey(TokenRefused):
 
 
 class WrongSignature(TokenRefused):
-    """No key of the issuer named ``issuer`` made the token's signature."""
+    """An error: no key of ``issuer`` made the token's signature."""
 
     def __init__(self, issuer: str) -> None:
         super().__init__("signature", f"no key of the issuer {issuer} made the token's signature")
@@ -54,7 +54,7 @@ class WrongSignature(TokenRefused):
 
 
 class CannotJudge(Exception):
-    """The issuer named ``issuer`` is unavailable: it never sent its keys, or does not introspect the token."""
+    """An error: ``issuer`` is unavailable. It has sent no keys, or does not answer the introspection of the token."""
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer

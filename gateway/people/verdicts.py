@@ -1,7 +1,7 @@
 """Remembers which tokens are valid, so that each signature is checked once in each process.
 
-A verdict belongs to the SHA-256 of the whole token: a shorter key let two tokens share one (CVE-2026-35030). It also
-belongs to a version of the issuer's keys, so that the tokens of a removed key are refused."""
+A verdict is stored by the SHA-256 of the whole token: with a shorter key, two tokens shared a verdict (CVE-2026-35030).
+It also belongs to a version of the issuer's keys, so that the tokens of a removed key are refused."""
 
 import time
 from collections.abc import Callable

@@ -144,7 +144,7 @@ def may_be_marked(prepared: Prepared, target: Target) -> bool:
 
 
 def _with_marks(prepared: Prepared, target: Target, lifetime: Lifetime, places: Places) -> Prepared:
-    """Return ``prepared`` with marks at those of ``places`` that the model permits."""
+    """Return ``prepared`` with cache marks at the positions ``places``, as far as the model permits marks there."""
     body, number = prepared.outgoing.body, 1
     if target.lane == "byte":
         body = add_top_level_mark(body, lifetime)

@@ -8,9 +8,10 @@ from providers.neutral.draft import Draft
 
 
 def with_diagnosis(prepared: Prepared, target: Target, row: CachingRow, response_id: str | None) -> Prepared:
-    """Return ``prepared`` with the request to compare it with the response ``response_id``; ``None``: with none yet.
+    """Return ``prepared`` with a request for a diagnosis, which compares it with the response ``response_id``.
 
-    It stays unchanged if the client requests a diagnosis itself, or the provider knows or accepts no such member."""
+    Some providers require such a request from the first turn on, which has no earlier response (``None``).
+    ``prepared`` stays unchanged if the client requests a diagnosis itself, or the provider offers or accepts none."""
     if row.diagnosis_member is None or (response_id is None and not row.diagnoses_from_start):
         return prepared
     member, _, inner = row.diagnosis_member.partition(".")

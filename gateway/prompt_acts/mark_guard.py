@@ -1,4 +1,4 @@
-"""Decides whether marking a client's requests pays: marks cost money where nothing reads what they wrote."""
+"""Decides whether cache marks pay for a client: writing the cache costs money, which only later reads save again."""
 
 from collections import OrderedDict
 from collections.abc import Callable

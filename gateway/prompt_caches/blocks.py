@@ -230,7 +230,7 @@ class _PromptReader:
         return self._key_members(found)
 
     def _read_own_settings(self, members: Mapping[str, msgspec.Raw]) -> tuple[KeyMember, ...]:
-        """Return the members that may be in a key, which a translation writes as others."""
+        """Return the members that may be in a key; a translation writes them as other members."""
         present = [name for name in self.layout.settings if name.partition(".")[0] in members]
         return self._key_members([(name, "history", _member_at(members, name)) for name in present])
 

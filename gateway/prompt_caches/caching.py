@@ -31,7 +31,7 @@ class PromptCaching:
         self.texts = _open_texts(settings.texts) if settings.texts else None
 
     def next(self, settings: "PromptCacheSettings") -> "PromptCaching":
-        """Return this object, or one for other settings. It keeps the prompts if their memory has the same size."""
+        """Return the explanations under a new configuration. They keep the prompts if the memory has the same size."""
         if settings == self.settings:
             return self
         self.close()

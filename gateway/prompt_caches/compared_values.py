@@ -18,7 +18,7 @@ _BEFORE: Final = 80
 """Characters of an excerpt ahead of the difference."""
 
 _WIDE: Final = 16 * 1024
-"""Characters on both sides of the difference in which credentials are masked: a cut one would not be found."""
+"""Characters on both sides of the difference in which credentials are masked, because a cut one would not be found."""
 
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -32,7 +32,7 @@ _PARTED: Final = "header:"
 class Excerpt:
     """A part of a text: the unchanged characters ``before`` the difference, the ``changed`` ones, and those ``after``.
 
-    ``is_start`` and ``is_end``: it begins or ends with the text."""
+    ``is_start`` and ``is_end``: the part begins at the start of the text, or ends at its end."""
 
     before: str
     changed: str

@@ -42,7 +42,7 @@ class PromptComparison:
 
     @property
     def is_unseen(self) -> bool:
-        """True if the request continues a conversation that is not remembered."""
+        """True if the request continues a conversation that the memory does not have."""
         return self.parent is None and self.prompt.has_answer
 
     @cached_property
@@ -125,7 +125,7 @@ class PromptComparison:
 
     @cached_property
     def client_difference(self) -> Difference | None:
-        """The client's own difference that the change in reach comes from; ``None`` if the client's prefix is equal."""
+        """The client's own difference that caused the change in reach; ``None`` if the client's prefix is equal."""
         change, parent = self.change_in_reach, self.parent
         if change is None or parent is None:
             return None

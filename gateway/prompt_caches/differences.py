@@ -14,7 +14,7 @@ from gateway.prompt_caches.tables.layouts import tool_part_path
 ChangeKind: TypeAlias = Literal["added", "removed", "reordered", "changed", "respelled"]
 
 DifferentPart: TypeAlias = Literal["tools", "system", "settings", "history"]
-"""The cause of a miss that a difference is."""
+"""The cause of a miss, for a difference in one part of a prompt."""
 
 _SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "history")
 
@@ -69,8 +69,7 @@ def is_equal(old: PromptDigest, new: PromptDigest, until: int) -> bool:
 
 
 def changed_members(old: Sequence[KeyMember], new: Sequence[KeyMember]) -> list[tuple[int, str]]:
-    """Return the members that differ, each with the number of the section from which on it counts, the first one
-    first."""
+    """Return the members that differ, each with the number of the first section that it affects, in that order."""
     before = {member.name: member.digest for member in old}
     after = {member.name: member.digest for member in new}
     return sorted(
@@ -81,7 +80,7 @@ def changed_members(old: Sequence[KeyMember], new: Sequence[KeyMember]) -> list[
 
 
 def _changed_setting(old: PromptDigest, new: PromptDigest) -> tuple[str, Section] | None:
-    """Return the first setting that differs, with the section from which on it counts."""
+    """Return the first setting that differs, with the first section that it affects."""
     if not (changed := changed_members(old.settings, new.settings)):
         return None
     number, name = changed[0]
@@ -251,7 +250,7 @@ def _find_run(blocks: Sequence[PromptBlock], others: Sequence[PromptBlock]) -> i
 
 
 def _is_earlier(block: PromptBlock, other: PromptBlock) -> bool:
-    """Return whether ``block`` is at an earlier place of the request, so that the other one has none there."""
+    """Return whether ``block`` is at an earlier position, where the other request has no block."""
     return block.where == other.where and (block.index, block.part) < (other.index, other.part)
 
 

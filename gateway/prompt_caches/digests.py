@@ -1,4 +1,4 @@
-"""Digests of JSON values and of texts, with which no text has to be kept."""
+"""Digests of JSON values and of texts, so that no text has to be kept."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""An attempt as the tracker follows it: its request, its prompts, its parent, and its result."""
+"""The tracker's data about an attempt: its request, its prompts, its parent, and its result."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias

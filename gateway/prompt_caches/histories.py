@@ -22,8 +22,8 @@ _ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 class ReadHistory:
     """The blocks of the first ``items`` items of a history, as in ``PromptDigest``.
 
-    ``blocks`` are the first ``head`` ones and the last ones, ``count`` is the number of all and ``size`` their bytes.
-    ``system`` are blocks of the section ``system``, which are no part of the history."""
+    ``blocks`` are the first ``head`` blocks and the last ones; those between them are the gap. ``count`` and ``size``
+    are the number and the bytes of all blocks. ``system`` are blocks of the section ``system``, outside the history."""
 
     items: int = 0
     system: PackedBlocks = attrs.field(factory=PackedBlocks)

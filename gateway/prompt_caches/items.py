@@ -164,7 +164,7 @@ def _take_mark(layout: PromptLayout, members: dict[str, msgspec.Raw]) -> str | N
 def _split_flat(
     layout: PromptLayout, where: str, index: int, members: dict[str, msgspec.Raw], role: Role, kind: BlockKind
 ) -> list[RawBlock]:
-    """Return an item as one block, or as one for each part of its content if that has several."""
+    """Return an item as one block, or as one block for each part if its content has several parts."""
     mark = _take_mark(layout, members)
     content = bytes(members.get(layout.parts, _NULL))
     kept = {

@@ -1,4 +1,4 @@
-"""A memory of JSON that was read before, by the process's own hash of its bytes."""
+"""A memory of the results of reading JSON, by the process's own hash of its bytes."""
 
 from typing import Final, Generic, TypeVar
 

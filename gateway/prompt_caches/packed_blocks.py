@@ -1,4 +1,4 @@
-"""Blocks as rows of bytes. A block is decoded when its details are needed, so that a long prompt is few objects."""
+"""Blocks as rows of bytes. A block is decoded only for its details, so a long prompt consists of few objects."""
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence

@@ -59,9 +59,10 @@ class ParentFinder:
     def _read_parent(
         self, owner: bytes, id: bytes, anchor: bytes | None, own: PromptDigest | None = None
     ) -> FoundParent | None:
-        """Return the conversation ``id``, at its latest exchange, or the latest that ended with ``anchor``.
+        """Return the conversation ``id`` at one of its exchanges: by default the latest one.
 
-        If none ended there, ``own`` decides: the exchange is the latest one whose history it repeats."""
+        With ``anchor``, return the latest exchange that ended there. If none did, return the latest one whose history
+        ``own`` repeats."""
         if (head := self.memory.read_head(owner, id)) is None or not head.conversation.ends:
             return None
         if (prompts := self._read_prompts(owner, id, head)) is None:

@@ -117,7 +117,7 @@ def marks(prompt: PromptDigest, row: CachingRow) -> tuple[tuple[int, str], ...]:
 
 
 def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return ``new``, which has only a turn's new messages, after the messages that its provider keeps from ``parent``.
+    """Return the whole prompt of ``new``, a request with only the new messages: its provider keeps those of ``parent``.
 
     For ``previous_response_id``, threads and the turns of a websocket. Tools and system texts that ``new`` does not
     repeat are those of ``parent``, without its ``instructions``, which belong to one response."""
@@ -136,9 +136,9 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
 
 
 def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return ``new`` after a history that is not remembered. ``response`` is the digest of the id that it continues.
+    """Return ``new`` after an unknown history. ``response`` is the digest of the id that ``new`` continues.
 
-    So no other history has its prefixes."""
+    The digest becomes part of each prefix, so that no other history has an equal one."""
     row = pack_block(("", -1, "", -1), "assistant", "other", (response, bytes(LOOSE)), 0)
     earlier = PromptDigest(new.api, PackedBlocks(), PackedBlocks(), PackedBlocks(row), 0)
     return continue_prompt(earlier, new, key)

@@ -68,7 +68,7 @@ class PromptReader:
                 lock.release()
 
     def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
-        """Return the prompts of a request whose provider adds the earlier turns of ``parent``, or unknown ones."""
+        """Return the prompts of a request whose provider adds earlier turns: those of ``parent``, if it is known."""
         if parent is not None:
             prompt = continue_prompt(parent.prompt, read.prompt, self.memory.key)
         else:

@@ -25,12 +25,12 @@ class CacheScope:
 
 @attrs.frozen(repr=False)
 class Boundary:
-    """A position of the prompt where an exchange left a cache entry in the scope.
+    """A position of the prompt where an exchange left an entry in the provider's cache.
 
-    - ``tokens``: the provider's count up to it; ``is_exact`` if the provider reported it, else interpolated.
-    - ``used``: when it was last written or read; ``ttl``: the seconds for which it stays unused, ``None`` if the row
-      decides.
-    - ``readable_from``: when the head of the response arrived that wrote it, ``None`` if it has not arrived."""
+    - ``tokens``: the tokens up to it; ``is_exact`` if the provider counted them, otherwise they are interpolated.
+    - ``used``: the time when the entry was last written or read. ``ttl``: the seconds without use after which it
+      expires; for ``None``, the provider's row states them.
+    - ``readable_from``: when the response that wrote the entry began; ``None`` if it has not begun."""
 
     position: int
     tokens: int
@@ -77,7 +77,7 @@ class Parent:
 
 @attrs.frozen(repr=False)
 class Situation:
-    """An attempt, as far as its verdict depends on it.
+    """The facts about an attempt on which its verdict depends.
 
     - ``sent``: when it was sent.
     - ``reports``: true if the target is known to report cached tokens: its row states so, or it has once.

@@ -31,7 +31,7 @@ LONGEST_HEADER: Final = 300
 """Bytes of a header that describes a verdict."""
 
 LEAST_MISSED: Final = 2000
-"""Tokens from which a miss has a cause, if they are also ``LEAST_SHARE`` of what the cache could have served.
+"""The least missed tokens that get a cause, if they are also ``LEAST_SHARE`` of the tokens that the cache could serve.
 
 Claude Code applies the same rule (https://code.claude.com/docs/en/statusline)."""
 

@@ -289,7 +289,7 @@ class ObjectAnswer(HeldAnswer):
 
 
 class RewrittenEvents(PassedBytes):
-    """A filter that rewrites the data of each event with ``event``, or a whole response with ``whole``.
+    """A filter that converts each event's data with the function ``event``, or a whole response with ``whole``.
 
     ``reading`` reads the provider's bytes."""
 

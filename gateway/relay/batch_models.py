@@ -112,7 +112,9 @@ class BatchModels:
         return self._find_target(model, url, b"{}")[2].model
 
     def check_provider_choice(self, member: str) -> None:
-        """Check that the provider may choose the model by ``member``, such as an agent. Raises ``GatewayError``."""
+        """Check that the client may send ``member``, such as an agent, by which the provider chooses the model.
+
+        Raises ``GatewayError``."""
         request = self._request
         if request.service.authenticator.is_limited(request.client):
             account = self.account or (self._usable[0] if self._usable else None)

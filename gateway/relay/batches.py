@@ -49,7 +49,9 @@ _CALLS_OF: Final = "calls of "
 
 
 class OutputNote(msgspec.Struct, frozen=True):
-    """A stored note that a file contains results of ``batch``; with ``only_calls``, all else was billed."""
+    """A stored note that a file contains results of ``batch``.
+
+    With ``only_calls``, everything but the calls of tools was billed before."""
 
     batch: str
     only_calls: bool = False

@@ -176,9 +176,9 @@ class CheckedRelayedAnswer(RelayedAnswer):
         self._cut_scope.cancel()
 
     async def _count_held(self, stream: RelayedStream) -> bytes:
-        """Count the events that wait. Beyond the limit they are content that the step cannot check.
+        """Account for the memory of the events that wait for a step, and return the bytes that this releases.
 
-        Return the bytes that this releases."""
+        Beyond the limit, report to each step that it cannot check the response, and release the events."""
         limit = self._context.service.limits.answer
         if stream.passed > limit:
             for name in stream.drop_watchers():
@@ -193,7 +193,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return b""
 
     def _end_stream(self, *, is_clean: bool) -> None:
-        """Report to the cache whether the response passed unchanged, the first time."""
+        """Record whether the response passed unchanged, for the cache; only the first call counts."""
         if self._stream is not None and not self._stream_ended.is_set():
             self._is_clean = is_clean
             self._stream_ended.set()

@@ -75,18 +75,18 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
 
 
 def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[Word, ...] = ()) -> StepSession | None:
-    """Return the steps that apply to a request, ``None`` without any. ``requested`` are those in its body.
+    """Return the session of the steps that apply to a request, ``None`` without any. Its body requests ``requested``.
 
-    Raises ``GatewayError`` (400) for an unknown one.
+    The endpoint is that of the path, because a completion with a ``suffix`` would count as another endpoint's.
 
-    The path decides, because the body of a completion can make it another endpoint's."""
+    Raises ``GatewayError`` (400) for an unknown step."""
     exchange = inbound.exchange
     words = (*read_headers(exchange.context.client_request).steps, *requested)
     return find_session(exchange.context, exchange.scope, exchange.record.endpoint or "", incoming, words)
 
 
 async def reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
-    """Reserve what ``request`` would use before any step is called: a client without allowance gets that answer."""
+    """Reserve the expected usage of ``request`` before any step is called, so that exceeded limits fail first."""
     context, incoming = inbound.context, request.incoming
     if not context.service.allowances.has_limits:
         return None

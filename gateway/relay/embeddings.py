@@ -62,7 +62,7 @@ class EmbeddingFilter(PassedBytes):
 
 
 class EmbeddingCalls:
-    """The prepared calls by target: how to read each response."""
+    """The plans by target for reading the responses to the prepared calls."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -123,7 +123,7 @@ async def check_form(
 ) -> tuple[AsyncIterator[bytes], int | None]:
     """Return the form in ``arriving`` with the masks of its steps, and its length if it is known.
 
-    Without steps for this client it is unread. Raises ``GatewayError``."""
+    If no step can apply to the request, return the form unread. Raises ``GatewayError``."""
     if not _may_be_checked(inbound):
         return arriving, length
     parser, reader = MultipartParser(boundary), FieldsReader()

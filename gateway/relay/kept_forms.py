@@ -1,7 +1,7 @@
 """The forms of OpenAI's, Anthropic's and Gemini's stored objects, as data: positions of ids, and forms of lists.
 
-OpenAI's, Anthropic's (lists have cursors with the beta header of 2025, pages without) and Gemini's are all at
-``/v1/files``; the client's headers decide (anthropics/anthropic-sdk-python, google-genai 3.4)."""
+All three APIs have their files at ``/v1/files``, so the client's headers select the form. Anthropic's lists have
+cursors with the beta header of 2025, otherwise pages (anthropics/anthropic-sdk-python, google-genai 3.4)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

@@ -1,8 +1,8 @@
 """The check of batches by steps: requests in files and bodies before they are sent, and results before the client gets
 them. Imported only where steps are configured.
 
-A request counts as one of its own API. Its masks stay in its result, because batches outlive the request that creates
-them."""
+Steps see a request of a batch as a single request of its API. Masked text stays masked in the results, because the
+original text is not stored for the hours that a batch takes."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -116,7 +116,7 @@ class BatchChecks:
         try:
             return (await session.check_texts(steps, await self._texts(line, line_texts))).line
         except GatewayError as error:
-            raise _with_place(error, at) from None
+            raise _with_position(error, at) from None
 
     async def check_members(self, body: bytes, endpoint: str) -> bytes:
         """Return ``body``, a new batch, with the masks of its own members. Raises ``GatewayError``."""
@@ -173,7 +173,7 @@ class BatchChecks:
             raise unchecked_content(missing[0], "input_file_id")
 
     def use_for_response(self) -> None:
-        """Let the steps check the response as a whole."""
+        """Let the steps check the response as one text, and not line by line."""
         if (session := self._session("", None)) is not None:
             session.start_concurrent_steps(LineTexts(b"{}", line_texts))
             self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
@@ -206,7 +206,7 @@ class BatchChecks:
         return self._sessions[key]
 
 
-def _with_place(error: GatewayError, at: str) -> GatewayError:
+def _with_position(error: GatewayError, at: str) -> GatewayError:
     """Return ``error`` with the position of the request."""
     info = attrs.evolve(error.info, message=f"{at}: {error.info.message}")
     return RefusedByStep(info, error.step) if isinstance(error, RefusedByStep) else GatewayError.of(info)

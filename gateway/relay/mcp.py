@@ -47,7 +47,7 @@ _PASSED_WITH_SESSIONS: Final = HeaderNames.of((*_MESSAGE_HEADERS, *_SESSION_HEAD
 """The headers that pass unchanged in both directions."""
 
 PASSED_STATUSES: Final = frozenset(range(400, 600)) - {401, 403, 407}
-"""Failures that are the server's response to the message. Others concern the gateway's credential or its way there."""
+"""Failure statuses that the client receives. The others concern the gateway's credential, or a proxy on the way."""
 
 CALL: Final = "tools/call"
 _NAME_MEMBERS: Final[Mapping[str, str]] = {CALL: "name", "prompts/get": "name", "resources/read": "uri"}
@@ -76,7 +76,7 @@ class RpcMessage:
 
 @attrs.define(eq=False, repr=False)
 class RpcForms:
-    """JSON-RPC as the form of errors about the message with ``id``: ``ResponseForms``."""
+    """Writers of errors as JSON-RPC responses to the message with ``id``: a ``ResponseForms``."""
 
     id: bytes = NO_ID
 
@@ -257,7 +257,7 @@ def decode_value(value: str) -> str | None:
 
 
 def _without_keys(received: Headers, passed: Headers) -> Headers:
-    """Return those headers of ``passed`` that contain no key which the client ``received`` headers have."""
+    """Return the headers of ``passed`` without those that contain a key from the client's headers ``received``."""
     names = ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS)
     words = (value.rpartition(" ")[2].strip() for name, value in received if name in names)
     keys = tuple(word for word in words if len(word) >= _SHORTEST_KEY)

@@ -17,7 +17,7 @@ _SHAPES: Final = frozenset(("openai",))
 
 
 async def read_search(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
-    """Read a search. Raises ``GatewayError`` (404) if the model's entry has none, as a server without the path does."""
+    """Read a search. Raises ``GatewayError`` (404) if the model's entry has no search, as servers without it do."""
     try:
         return await read_plain_json(inbound, names)
     except GatewayError as error:

@@ -46,7 +46,7 @@ class RelayedLane:
         redact: Callable[[bytes], bytes] | None = None,
         most: int = 0,
     ) -> None:
-        """``redact`` is set for a response that becomes an event."""
+        """Begin the lane. ``redact`` is set if the whole response becomes one event."""
         self.progress = StreamProgress()
         self.progress.plain = answer is not None and not answer.is_stream and redact is None
         self._last_event = last_event

@@ -37,7 +37,7 @@ from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
 
 CHECKS: Final = "gateway.relay.checks"
-"""The module with the steps, if there are any."""
+"""The module that calls the operator's steps; imported only if steps are configured."""
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits
@@ -240,7 +240,7 @@ def replace_model(incoming: Incoming, target: Target, omissions: Omissions) -> P
 
 
 def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
-    """Return ``incoming`` with the target's model, even if it states none: the provider's default may differ."""
+    """Return ``incoming`` with the target's model, also if it has no model: the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)

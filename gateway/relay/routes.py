@@ -39,8 +39,7 @@ class RelayRoute:
     read: str
     admit: str | None = None
     passing: tuple[Any, ...] = ()
-    """The first arguments of ``read``: the entry and its name if all requests below that name pass to it, or the MCP
-    servers."""
+    """The first arguments of ``read``: for pass-through an entry and its name, for ``/mcp`` the MCP servers."""
 
 
 PLAIN_JSON_ENDPOINTS: Final[tuple[EndpointName, ...]] = (

@@ -113,7 +113,7 @@ def _read_aws(found: Mapping[str, Any]) -> SecretVersion:
 
 
 def google_request(secret: StoredSecret, base: str = GOOGLE_URL) -> CloudRequest:
-    """Return the request for a secret of Google: its latest version, unless the place names one."""
+    """Return the request for a secret of Google: its latest version, unless the secret's path states one."""
     path = secret.path if "/versions/" in secret.path else f"{secret.path}/versions/latest"
     unsigned = UnsignedRequest("GET", f"{base}/v1/{path}:access", (("accept-encoding", "identity"),), b"")
 

@@ -1,4 +1,4 @@
-"""Keys of providers that come from a secret store, as requests get them."""
+"""The keys of providers that come from a secret store, in the form that requests use."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -21,9 +21,9 @@ _LONGEST_MESSAGE: Final = 200  # characters of a store's error in the log
 
 
 class SecretUnreadable(Exception):
-    """A secret that could not be read. The message is the reason, without a secret, for the end of a sentence.
+    """An error: a secret could not be read. The message is the reason, without a secret, for the end of a sentence.
 
-    ``temporary`` means that the store did not answer, or not usefully."""
+    ``temporary`` means that the store did not respond, or its response was unusable."""
 
     def __init__(self, message: str, *, temporary: bool = False) -> None:
         super().__init__(message)

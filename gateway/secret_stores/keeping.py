@@ -30,7 +30,7 @@ _START_PAUSE: Final = 0.5
 
 
 async def read_once(config: Config) -> SecretFiles:
-    """Return the secrets of ``config`` in stores, for loading it again. Waits for stores that do not answer."""
+    """Return the secrets of ``config`` in stores, for loading it again. Waits for stores that do not respond."""
     async with SecretKeeper(config) as secrets:
         await secrets.read_first(config)
         return secrets.files()
@@ -66,7 +66,7 @@ class SecretKeeper(trio.abc.AsyncResource):
 
     @property
     def stale(self) -> float:
-        """The seconds since the first of the secrets that cannot be read now could not be read; 0 without any."""
+        """The longest time in seconds for which a secret has been unreadable; 0 if all can be read."""
         return max((self._clock() - since for since in self._failed_since.values()), default=0.0)
 
     async def read_first(self, config: Config, patience: float = START_SECONDS) -> None:
@@ -132,7 +132,7 @@ class SecretKeeper(trio.abc.AsyncResource):
                 self.apply()
 
     async def renew(self, secret: StoredSecret, refused: str) -> str | None:
-        """Return another text than ``refused``, which a provider rejected, or ``None`` if the store has no other."""
+        """Return the new text in place of ``refused``, which a provider rejected; ``None`` if the store has none."""
         name = str(secret)
         if self._same(name, refused) and self._clock() - self._asked_at.get(name, -math.inf) >= PAUSE:
             self._asked_at[name] = self._clock()

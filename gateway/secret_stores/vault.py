@@ -97,7 +97,7 @@ class VaultClient(trio.abc.AsyncResource):
         return self._keep(found)
 
     async def _look_up(self, token: str) -> str:
-        """Return the configured ``token``, after asking how long it is valid, if it may ask that."""
+        """Return the configured ``token`` with its lifetime, if the token is permitted to query that."""
         status, found = await self._call("GET", "auth/token/lookup-self", token)
         about = found.get("data")
         if status != 200 or not isinstance(about, dict):

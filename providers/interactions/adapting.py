@@ -25,7 +25,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 
 def _require_call_ids(draft: Draft) -> None:
-    """Raise a 400 for a result without the id of its call, which Google would explain less (google/adk-python#4381)."""
+    """Raise a 400 for a result without the id of its call; Google's error explains less (google/adk-python#4381)."""
     for index, step in draft.items("input"):
         if bytes(step.get("type", b"")) == b'"function_result"' and bytes(step.get("call_id", b"")) in _ABSENT:
             at = f"input[{index}].call_id"
@@ -36,7 +36,7 @@ _ABSENT: Final = (b"", b"null", b'""')
 
 
 def _lower_thinking(draft: Draft, to: Recipient) -> None:
-    """Lower a level that the model is known to lack, which would be a 400."""
+    """Lower a thinking level that the model is known to reject with a 400."""
     config = draft.value(_CONFIG)
     requested = config.get("thinking_level") if isinstance(config, Mapping) else None
     if not isinstance(requested, str) or to.known.thinking_control != "level":

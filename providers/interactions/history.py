@@ -1,8 +1,8 @@
 """Writer of a ``Request``'s messages as ``system_instruction`` and steps for an Interactions provider.
 
 A thought with a signature belongs before the steps that it led to. Google rejects a function call of Gemini 3 without
-one (earendil-works/pi#2172), so that a history of another provider gets its documented placeholder. Source: ``Step`` of
-the google-genai package, and the page "Interactions API".
+such a thought (earendil-works/pi#2172), so turns of other providers get Google's documented placeholder. Source:
+``Step`` of the google-genai package, and the page "Interactions API".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +87,7 @@ class History:
             self._drops.add(join_path(message.at, "name"))
 
     def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart | ToolCallPart) -> None:
-        """Report marks and details that this API cannot express."""
+        """Report the marks and the detail of ``part`` as dropped, because this API cannot express them."""
         self._drops.add(*(join_path(part.at, mark) for mark in part.marks))
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             self._drops.add(join_path(part.at, "detail"))
@@ -115,7 +115,7 @@ class History:
                     assert_never(part)
 
     def _add_content(self, kind: str, contents: list[dict[str, Any]]) -> None:
-        """Add contents to the last step, if it is of that ``kind``, else as a new one."""
+        """Add contents to the last step if it is of the same ``kind``, otherwise as a new step."""
         if not contents:
             return
         if self.steps and self.steps[-1] is self._growing and self._growing["type"] == kind:
@@ -197,7 +197,7 @@ class History:
 
 
 def is_replayed(item: Any) -> bool:
-    """Return whether ``item`` is a step that a reader could have sealed, because anyone can make a seal."""
+    """Return whether ``item`` is a step that our reader seals. Others are not accepted: anyone can make a seal."""
     if not isinstance(item, dict) or not isinstance(kind := item.get("type"), str):
         return False
     return kind == "thought" or (kind.endswith(_REPLAYED) and not kind.startswith("function"))

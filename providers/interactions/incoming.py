@@ -23,7 +23,7 @@ from providers.neutral.request import (
 from streams.errors import invalid
 
 REFUSED: Final = ("agent", "agent_config", "environment", "webhook_config", "continuation_token")
-"""Members that only Google can serve, so that a request of another provider must not lose them."""
+"""Members that only Google can serve. A request with one fails at other providers, instead of losing it."""
 
 _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
     "auto": "auto", "validated": "auto", "none": "none", "any": "required",
@@ -158,7 +158,7 @@ _OUTER: Final = (
 
 
 def _read_format(fields: Fields, drops: Drops) -> Format | None:
-    """Return the answer's format: one object, a list of them, or as before July 2026 a schema alone."""
+    """Return the answer's format: one object, a list of objects, or only a schema as before July 2026."""
     value, at = fields.any("response_format"), fields.path("response_format")
     kind = (fields.string("response_mime_type") or "").lower()
     if isinstance(value, list):

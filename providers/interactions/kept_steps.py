@@ -15,7 +15,7 @@ from streams.surrogates import NOT_JSON
 Steps: TypeAlias = list[dict[str, Any]]
 
 WITHOUT_ANSWER: Final = ("failed", "cancelled", "queued", "in_progress")
-"""Statuses of interactions without an answer, which no interaction can continue from."""
+"""Statuses of interactions without an answer; no later interaction can continue from them."""
 
 _UNFINISHED: Final = ("incomplete", "budget_exceeded", "requires_continuation")
 

@@ -76,13 +76,13 @@ class OpenAnswer(AnswerBudgets):
         return not all(self._calls.values())
 
     def charge(self, what: str) -> bool:
-        """Account for held values of the current event, and return whether values are held at all."""
+        """Count the memory of the current event's values, and return whether the answer's values are kept at all."""
         if self.holds_content:
             self.charge_event(what)
         return self.holds_content
 
     def index_of(self, value: Any) -> int:
-        """Return the index in an event, or that of the last event if it has none."""
+        """Return the index in an event; if it has no index, the index of the previous event."""
         self._last = value if type(value) is int else self._last
         return self._last
 

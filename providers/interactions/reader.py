@@ -160,7 +160,7 @@ def _first_error(interaction: Json) -> Json:
 
 
 def _failure(interaction: Json, status: str) -> ErrorInfo:
-    """Return the failure that an interaction states itself, which clients of this API read as an answer."""
+    """Return the failure in an interaction's own status, which clients of this API receive as an answer."""
     error = _first_error(interaction)
     if error:
         return attrs.evolve(read_event_failure({"error": error}), native=True)

@@ -221,7 +221,7 @@ def _continue_native(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[Ev
 
 
 def _finish_native(answer: OpenAnswer, step: OpenStep) -> list[Event]:
-    """Return the item, and a state with it that clients of other APIs send back, because it belongs to the history."""
+    """Return the item, and a state that contains it: clients of other APIs send the state back in their history."""
     if step.kind == _INPUT:
         return []
     events: list[StepEvent] = []

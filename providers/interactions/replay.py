@@ -27,7 +27,7 @@ _identified = msgspec.json.Decoder(_Identified).decode
 
 
 def after_event(last_event_id: str | None) -> Resumption:
-    """Return a filter of the events after the one with the id ``last_event_id``; ``None``: of all."""
+    """Return a filter of the events after the one with the id ``last_event_id``, or of all events for ``None``."""
     if last_event_id is None:
         return Resumption()
     return Resumption(lambda raw: event_id(raw) == last_event_id, excluding=True)

@@ -59,7 +59,7 @@ _CATEGORY: Final = "HARM_CATEGORY_"
 
 
 def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:
-    """Return whether ``own_fields`` or ``generation_config`` carries the member at ``path``, so that it is not lost."""
+    """Return whether ``own_fields`` or ``generation_config`` already sends the member at ``path``."""
     first, _, rest = path.partition(".")
     if request.api == "interactions" and first == "generation_config":
         return rest.partition(".")[0] in OWN_SETTINGS

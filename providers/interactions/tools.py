@@ -81,7 +81,7 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
             found[f"{tool.kind} {i}"] = (tool.at, tool.item)
         elif tool.api == "gemini" and (kind := GEMINI_TOOLS.get(tool.kind)) is not None:
             members = tool.item.get(tool.kind)
-            found[kind] = (tool.at, {"type": kind, **_with_snakes(members if isinstance(members, dict) else {})})
+            found[kind] = (tool.at, {"type": kind, **_in_snake_case(members if isinstance(members, dict) else {})})
         elif tool.kind.startswith(_WEB_SEARCH):
             found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
             drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
@@ -93,15 +93,15 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
     return found
 
 
-def _with_snakes(value: Any) -> Any:
+def _in_snake_case(value: Any) -> Any:
     """Return ``value`` with its members' names in this API's spelling."""
     if isinstance(value, list):
-        return [_with_snakes(one) for one in value]
-    return {snake(name): _with_snakes(one) for name, one in value.items()} if isinstance(value, dict) else value
+        return [_in_snake_case(one) for one in value]
+    return {snake(name): _in_snake_case(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _write_choice(choice: ToolChoice | None, functions: list[dict[str, Any]], drops: Drops) -> Any:
-    """Return ``tool_choice``, or ``None``. A list of allowed tools requires a mode that checks calls."""
+    """Return ``tool_choice``, or ``None``. With a list of allowed tools, the mode is never ``auto``."""
     if choice is None or not functions:
         if choice is not None and choice.mode in ("required", "tool"):
             drops.add(choice.at)  # the tools that it forces were all dropped

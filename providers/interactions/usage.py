@@ -13,7 +13,7 @@ from streams.events import Usage
 
 _CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 _SEARCHES: Final[Mapping[str, str]] = {"google_search": "web_search"}
-"""The names in price lists of tools that ``grounding_tool_count`` counts."""
+"""Names of tools in price lists, by their type in ``grounding_tool_count``."""
 _MAX_TOOLS: Final = 32
 _MOST_RUNS: Final = 10**6
 

@@ -51,7 +51,7 @@ def write_signature(issuer: Issuer, state: ReasoningState, text: str) -> str:
 
 
 def is_thought(state: ReasoningState) -> bool:
-    """Return whether a state of this API is a thought, and not a step with a signature that is written itself."""
+    """Return whether a state of this API is a thought; any other is a whole step, written as a step of its own."""
     return as_object(state.item).get("type") == "thought"
 
 

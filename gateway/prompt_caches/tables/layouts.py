@@ -1,4 +1,4 @@
-"""The place of tools, system texts and messages in a request of each API."""
+"""The members with tools, system texts and messages in a request of each API."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
