@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, exchanges, free_port, provider
+from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider
 from tests.support.session_replay import Replay, read_session
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
 from tests.support.upstreams import serve_upstream
@@ -53,6 +53,6 @@ def test_a_session_goes_to_its_end_behind_masks(gateway, stand_in, client):
     assert not [body for body in asked if MASKED in body]
     placeholders = {body[at : body.index("]", at)] for body in asked if (at := body.find("[WISH_")) >= 0}
     assert len(placeholders) == 1
+    lines = eventually(lambda: (found := exchanges(gateway.log))[len(asked) - 1 :] and found, what="the log's lines")
     assert not [line for line in gateway.log if MASKED in line]
-    masked = [line for line in exchanges(gateway.log) if "regex" in json.dumps(line.get("steps", ""))]
-    assert masked
+    assert [line for line in lines if "regex" in json.dumps(line.get("steps", ""))]
