@@ -222,7 +222,7 @@ _HEADERS: Final = frozenset(
 _WORD: Final = re.compile(r"[A-Za-z/_.-]{0,64}")
 
 
-def without_remarks(raw: bytes) -> bytes:
+def without_remarks(raw: bytes, name: str, data: bytes) -> bytes:
     """Return a frame without headers that clients ignore, and without unusual values of the others.
 
     A frame of an error is unchanged, because ``parse`` returns all its texts."""

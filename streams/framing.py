@@ -76,8 +76,8 @@ class Framing:
       comments remain safe.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
-    - ``without_remarks(raw)`` returns the event without text that its readers and clients ignore, such as comments,
-      because no check sees that text. The result may be empty.
+    - ``without_remarks(raw, name, data)`` returns the event, parsed as ``name`` and ``data``, without text that its
+      readers and clients ignore, such as comments, because no check sees that text. The result may be empty.
     - ``is_internal``: the bytes are the gateway's own and nothing to show or record.
     """
 
@@ -92,7 +92,7 @@ class Framing:
     is_plain: Callable[[bytes], bool] = lambda raw: True
     is_seen: Callable[[bytes], bool] = lambda raw: True
     change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
-    without_remarks: Callable[[bytes], bytes] = lambda raw: raw
+    without_remarks: Callable[[bytes, str, bytes], bytes] = lambda raw, name, data: raw
     is_internal: bool = False
 
     def matches_type(self, content_type: str | None) -> bool:

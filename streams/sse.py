@@ -127,6 +127,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     # Nearly all events have this shape: one data line and the blank line.
     if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
         return ("", raw[6:-2]) if len(raw) > 8 else None
+    if _is_data_with_crlf(raw):
+        return ("", raw[6:-4]) if len(raw) > 10 else None
     if (first := _end_of_name(raw)) > 0 and len(raw) > first + 9:
         return raw[7:first].decode("utf-8", "replace"), raw[first + 7 : -2]
     name = ""
@@ -143,6 +145,13 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     return (name, b"\n".join(data)) if any(data) else None
 
 
+def _is_data_with_crlf(raw: bytes) -> bool:
+    """Return whether an event is one line of data, and ends with CRLF, as Google's do."""
+    if not raw.startswith(b"data: ") or not raw.endswith(b"\r\n\r\n"):
+        return False
+    return raw.find(b"\n", 6, -4) < 0 and raw.find(b"\r", 6, -4) < 0
+
+
 def _end_of_name(raw: bytes) -> int:
     """Return the position after the name in an event of two lines, its name and its data, ``-1`` for any other."""
     if not raw.startswith(b"event: ") or not raw.endswith(b"\n\n") or b"\r" in raw:
@@ -151,13 +160,16 @@ def _end_of_name(raw: bytes) -> int:
     return end if raw.startswith(b"data: ", end + 1) and raw.find(b"\n", end + 1) == len(raw) - 2 else -1
 
 
-def without_remarks(raw: bytes) -> bytes:
-    """Return an event without comments, ids and unusual names, which clients ignore.
+def without_remarks(raw: bytes, name: str, data: bytes) -> bytes:
+    """Return an event, which was parsed as ``name`` and ``data``, without comments, ids and unusual names, which
+    clients ignore.
 
     An event that is neither of lines with data nor a bare JSON object has nothing else."""
-    if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
-        return raw
-    if (end := _end_of_name(raw)) > 0 and _EVENT_NAME.fullmatch(raw, 6, end) is not None:
+    rest = len(raw) - len(data)  # in most events too short for another line
+    if name:
+        if rest == len(name) + 16 and raw.startswith(b"event: ") and _EVENT_NAME.fullmatch(raw, 6, 7 + len(name)):
+            return raw
+    elif raw.startswith(b"data: ") and (rest == 8 or (rest == 10 and raw.endswith(b"\r\n\r\n"))):
         return raw
     lines = raw.removeprefix(_BOM).splitlines(keepends=True)
     if raw.lstrip().startswith(b"{") or all(_is_data_line(line) for line in lines):

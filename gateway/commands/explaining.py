@@ -364,7 +364,10 @@ def _lane_text(found: Explanation, steps: Sequence["LoadedStep"], members: bool)
         from gateway.steps.advice import steps_changing_lane
 
         if changers := steps_changing_lane(steps, target.entry.name):
-            return f"hub: {', '.join(changers)} may change the response, which is read and written in {target.api}"
+            changer_names = ", ".join(changers)
+            return (
+                f"hub: {changer_names} may change the response, which is read and written in {target.api} if it streams"
+            )
     return LANES[found.lane].format(api=target.api) + (
         ", and for the members below" if members and found.lane == "byte" else ""
     )

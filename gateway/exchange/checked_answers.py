@@ -23,8 +23,9 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
+from gateway.steps.checked_stream import CheckedStream, StreamSource
 from gateway.steps.released import frame_of
-from gateway.steps.response_steps import CheckedStream, StreamSource
+from gateway.steps.runs import UNREAD
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
@@ -32,7 +33,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
-from streams.events import Event
+from streams.events import Event, NativeItem
 from streams.fold import Fold
 
 
@@ -55,11 +56,12 @@ class CheckedWholeAnswer(WholeAnswer):
             return
         size = len(self.body) + request.request.incoming.size
         other_choices = await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
-        choices = [list(self._folded.events), *other_choices]
-        if not checks.translates:
+        choices = [self._folded.events, *other_choices]
+        may_pass = self.lane_name == "byte"  # the client may get the provider's bytes
+        if may_pass:
             choices[0] = [*checks.unread_texts(request.target.api, self.body, dict(enumerate(choices))), *choices[0]]
         released = await checks.check_whole(choices)
-        if not checks.translates:
+        if released is choices and may_pass:
             return
         self.lane_name = "hub"
         first, *others = [_fold(events) for events in released]
@@ -88,7 +90,8 @@ async def check_error(source: AnswerSource, error: GatewayError) -> GatewayError
 def _fold(events: Sequence[Event]) -> Fold:
     folded = Fold()
     for event in events:
-        folded.add(event)
+        if type(event) is not NativeItem or event.kind != UNREAD:  # only the provider's bytes have these texts
+            folded.add(event)
     return folded
 
 

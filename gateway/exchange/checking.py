@@ -121,13 +121,13 @@ class SessionChecks:
 
     def response_steps(self, target: Target) -> ResponseSteps | None:
         """Return the steps for the response of ``target``, ``None`` if there is nothing to do."""
-        steps = [step for step in self.session.applied.at_response if step.applies_to_entry(target.entry.name)]
-        if not steps and not self.restores and not self.session.awaits_verdict:
+        session, restores = self.session, self.restores
+        applied = session.applied.for_answers_of(target.entry.name)
+        if not applied.steps and not restores and not session.awaits_verdict:
             return None
         keeps_events = self._context.content is not None
-        translates = target.lane == "hub"
         return ResponseSteps(
-            self.session, steps, restores=self.restores, keeps_events=keeps_events, translates=translates
+            session, applied, restores=restores, keeps_events=keeps_events, translates=target.lane == "hub"
         )
 
     @property
@@ -148,6 +148,8 @@ class SessionChecks:
 
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
+        if not self.session.applied.for_entries:
+            return request
         steps = [step for step in self.session.applied.for_entries if step.applies_to_entry(target.entry.name)]
         if not steps or request.prepare_from is None:
             return request
@@ -250,13 +252,17 @@ def begin_session(
     if configured.needs_run:
         run = record.run = run_of(client_request, incoming)
     client, group = client_request.client, service.authenticator.group_of(client_request.client)
-    models = tuple(name for name in (None if record.route is None else record.route, model) if name)
-    places = {name: path for path, name in requested}
-    facts = ClientFacts(client, group, models, endpoint, frozenset(places))
-    record.requested_steps = facts.requested
-    if requested and (unknown := configured.unavailable_names(facts)):
-        raise unknown_step_error(places[unknown[0]], unknown[0])
-    if (applied := configured.applied_steps(facts)) is None:
+    if requested or not configured.is_for_all:
+        models = tuple([name for name in (record.route, model) if name])
+        places = {name: path for path, name in requested}
+        facts = ClientFacts(client, group, models, endpoint, frozenset(places))
+        record.requested_steps = facts.requested
+        if requested and (unknown := configured.unavailable_names(facts)):
+            raise unknown_step_error(places[unknown[0]], unknown[0])
+        applied = configured.applied_steps(facts)
+    else:
+        applied = configured.applied_to_all
+    if applied is None:
         return None
     configured.lease(scope)
     records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch

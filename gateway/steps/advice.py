@@ -87,8 +87,8 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
         yield (
             "note",
             (
-                f"steps: {', '.join(changing)} may change responses, so these are translated (lane hub) even if the "
-                "provider speaks the client's API"
+                f"steps: {', '.join(changing)} may change responses, so streams are translated (lane hub) even if the "
+                "provider speaks the client's API; complete responses only if a step changes them"
             ),
         )
     if not _has_mask_key(config) and any(step.may_mask for step in enforcing):

@@ -10,13 +10,14 @@ import msgspec
 import trio
 
 from gateway.config.steps import StepSettings
+from gateway.steps.checked_stream import CheckedStream, StreamSource
 from gateway.steps.json_texts import NotJson
 from gateway.steps.kinds import DEFAULT_PARTS
-from gateway.steps.loaded import AppliedSteps, LoadedStep, StepState
+from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.released import RELEASED, ReleasedReader
 from gateway.steps.request_texts import PassageEdit, RequestTexts
-from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
+from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runner import StepFailure
 from gateway.steps.session import StepSession
 from gateway.steps.slots import StepSlots
@@ -113,7 +114,7 @@ class StepHarness:
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
             session.start_concurrent_steps(_HarnessTexts(api, b"{}"))
-            checks = ResponseSteps(session, [step], restores=False, translates=True)
+            checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False, translates=True)
             source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
             stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
             try:

@@ -175,6 +175,32 @@ def is_async(function: Any) -> bool:
 
 
 @attrs.frozen(eq=False, repr=False)
+class AnswerSteps:
+    """The steps for the responses of an entry.
+
+    ``may_change``: one of them may mask a response, or replace it by an answer that ends. ``may_cut``: one may refuse
+    text that the client has already. ``may_wait``: a call of one may take long. ``holds_whole``: one holds the complete
+    response."""
+
+    steps: tuple[LoadedStep, ...]
+    may_change: bool
+    may_cut: bool
+    may_wait: bool
+    holds_whole: bool
+
+    @classmethod
+    def of(cls, steps: Sequence[LoadedStep]) -> "AnswerSteps":
+        """Return ``steps`` with the conclusions."""
+        return cls(
+            tuple(steps),
+            any(step.may_mask or step.refusal.form == "stop" for step in steps),
+            any(step.hold == "nothing" and not step.only_reports for step in steps),
+            any(not step.is_inline for step in steps),
+            any(step.hold == "whole" and not step.only_reports for step in steps),
+        )
+
+
+@attrs.frozen(eq=False, repr=False)
 class AppliedSteps:
     """The steps that apply to a request, in the order of the file.
 
@@ -196,6 +222,14 @@ class AppliedSteps:
     refuses_unchecked: bool
     restores: bool
     may_hide_later: bool
+    _answers: dict[str, AnswerSteps] = attrs.field(factory=dict, init=False)
+
+    def for_answers_of(self, entry_name: str) -> AnswerSteps:
+        """Return the steps for the responses of an entry."""
+        if (known := self._answers.get(entry_name)) is None:
+            steps = [step for step in self.at_response if step.applies_to_entry(entry_name)]
+            known = self._answers[entry_name] = AnswerSteps.of(steps)
+        return known
 
     @classmethod
     def of(cls, steps: Sequence[LoadedStep]) -> "AppliedSteps":
@@ -262,7 +296,10 @@ class StepSet:
         self.needs_run = any(not step.is_inline for step in self.steps)
         """True if a step or an observer gets the client's name for a group of requests. Built-in kinds ignore it."""
         self._checking = tuple(step for step in self.steps if not step.only_finished)
-        self._are_for_all = all(step.scope.is_for_all for step in self._checking)
+        self.is_for_all = all(step.scope.is_for_all for step in self._checking)
+        """True if every step that checks applies to every request."""
+        self.applied_to_all = AppliedSteps.of(self._checking) if self.is_for_all and self._checking else None
+        """The steps that check each request, if they are the same for all."""
         self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
         self.finished: FinishedQueues | None = None
         """The queues of the observers, if there are any."""
@@ -283,8 +320,9 @@ class StepSet:
     def applied_steps(self, facts: ClientFacts) -> AppliedSteps | None:
         """Return the steps that check a request, some of them only before an attempt at certain entries; ``None`` if
         there are none."""
-        steps = self._checking if self._are_for_all else tuple(step for step in self._checking if step.applies(facts))
-        if not steps:
+        if self.is_for_all:
+            return self.applied_to_all
+        if not (steps := tuple(step for step in self._checking if step.applies(facts))):
             return None
         if (known := self._applied.get(steps)) is None:
             if len(self._applied) >= MOST_APPLIED:

@@ -169,7 +169,7 @@ class RelayedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
-            raws = [SSE.without_remarks(raw) for raw in raws if SSE.parse(raw) is not None]
+            raws = [SSE.without_remarks(raw, *parsed) for raw in raws if (parsed := SSE.parse(raw)) is not None]
         for raw in raws:
             self.passed += len(raw)
             self.held += len(raw)

@@ -1,79 +1,30 @@
-"""The check of a response: a complete one in one call, a stream while it is read.
+"""The steps for a response: the check of a complete one, and the stages that check a stream."""
 
-A stream whose steps can change it is released as events, which the client's lane writes. Otherwise the provider's own
-events are released unchanged once the steps have released their text."""
-
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import attrs
 import msgspec
-import trio
 
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain, KeepingStage
-from gateway.steps.gate import Gate
-from gateway.steps.loaded import LoadedStep
-from gateway.steps.released import frame_of, frame_of_choices
+from gateway.steps.loaded import AnswerSteps, LoadedStep
+from gateway.steps.masks import Span
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
-from gateway.steps.runs import TEXT_TYPES, UNREAD, RunBuilder
+from gateway.steps.runner import has_little_text
+from gateway.steps.runs import UNREAD, Run, RunBuilder
 from gateway.steps.session import Spawn, StepSession
-from gateway.steps.shown_choices import ShownChoices, stop_answer
-from gateway.steps.stages import (
-    EventStage,
-    TailStage,
-    WatchingStage,
-    WholeStage,
-    WindowStage,
-    judge_together,
-)
+from gateway.steps.shown_choices import stop_answer
+from gateway.steps.stages import EventStage, TailStage, WatchingStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
-from gateway.streaming.lane import too_large
-from gateway.streaming.whole import read_whole
-from providers.neutral.choices import MEMBERS, split_choices
-from providers.neutral.codec import Codec, Reader
-from streams.errors import GatewayError
-from streams.events import (
-    AnswerEnd,
-    Api,
-    ErrorInfo,
-    Event,
-    NativeItem,
-    Usage,
-)
-from streams.framing import Framing
-from streams.pipe import Watch
-from streams.sse import DONE
+from providers.neutral.choices import MEMBERS
+from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
-
-_NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
-
-Change: TypeAlias = Callable[[Event], Event]
-"""Changes an event before its check, such as the name of a tool."""
-
-COUNTED: Final = 64 * 1024
-"""Characters of held text beyond which they are counted."""
 
 _ANSWERED: Final = frozenset(("assistant", "other"))
 """The parts that a provider's error may quote."""
-
-
-@attrs.frozen(eq=False, repr=False)
-class StreamSource:
-    """How to read the provider's stream: its API and framing, and the limits of an event and an answer in bytes.
-    ``change``, if any, is applied to each event first. ``count_held`` counts characters of held text in the client's
-    share of memory, and returns the size at which to call it again. ``has_choices``: the client requested several
-    choices."""
-
-    codec: Codec
-    framing: Framing
-    event_limit: int
-    answer_limit: int
-    change: Change | None
-    count_held: Callable[[int], Awaitable[int]]
-    has_choices: bool = False
 
 
 class ResponseSteps:
@@ -85,40 +36,46 @@ class ResponseSteps:
     def __init__(
         self,
         session: StepSession,
-        steps: Sequence[LoadedStep],
+        applied: AnswerSteps,
         *,
         restores: bool,
         keeps_events: bool = False,
         translates: bool = False,
     ) -> None:
         self.session = session
-        self.steps = steps
+        self.steps = applied.steps
         self.restores = restores
         self.unrestored: dict[int, list[Event]] = {}
         """The released events of each choice before values were restored, if an observer wants them."""
         self._keeps_events = restores and keeps_events
-        self.translates = translates or restores or any(step.may_mask or step.refusal.form == "stop" for step in steps)
+        self.translates = translates or restores or applied.may_change
         self.masked = False
         """True if anything was masked."""
         self._unread: UnreadTexts | None = None
-        self.may_cut = any(step.hold == "nothing" and not step.only_reports for step in steps)
-        self.may_wait = any(not step.is_inline for step in steps) or session.awaits_verdict
-        self.holds_whole = any(step.hold == "whole" and not step.only_reports for step in steps)
+        self.may_cut = applied.may_cut
+        self.may_wait = applied.may_wait or session.awaits_verdict
+        self.holds_whole = applied.holds_whole
 
     # Complete responses
 
-    async def check_whole(self, choices: Sequence[Sequence[Event]]) -> list[list[Event]]:
-        """Return the events of each choice of a complete response with their masks.
+    async def check_whole(self, choices: Sequence[Sequence[Event]]) -> Sequence[Sequence[Event]]:
+        """Return the events of each choice of a complete response with their masks, ``choices`` itself if nothing is
+        changed.
 
         Raises ``GatewayError`` for a refusal."""
-        released = [list(events) for events in choices]
-        if any(isinstance(event, ErrorInfo) for events in released for event in events):
-            return released
+        released = choices
+        for events in choices:
+            if events and type(events[-1]) is ErrorInfo:
+                return choices
         try:
             if self.session.awaits_verdict:
                 await self.session.await_verdict()
+            runs = None
             for step in self.steps:
-                released = await self._check_with(step, released)
+                runs = self._runs_of(released) if runs is None else runs
+                found = await self._find_in(step, [run for run in runs if run.part in step.parts])
+                if any(found):
+                    released, runs = await self._masked_choices(step, released, found), None
         except RefusedByStep as refused:
             self.note_refusal(refused)
             if refused.stop_text is None:
@@ -132,19 +89,40 @@ class ResponseSteps:
             released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
         return released
 
-    async def _check_with(self, step: LoadedStep, choices: list[list[Event]]) -> list[list[Event]]:
-        if step.only_reports:
-            for at, events in enumerate(choices):
-                builder = self._builder(at, len(choices))
-                await self._watching_stage(step, builder, self.session.spawn, waits=False).feed(events)
-            return choices
+    def _runs_of(self, choices: Sequence[Sequence[Event]]) -> list[Run]:
+        """Return the texts of a complete response."""
+        found: list[Run] = []
+        for at, events in enumerate(choices):
+            found += self._builder(at, len(choices)).complete_runs(events)
+        return found
+
+    async def _find_in(self, step: LoadedStep, runs: Sequence[Run]) -> Sequence[Sequence[Span]]:
+        """Return the spans that ``step`` masks in each of ``runs``. Raises ``GatewayError`` for a refusal."""
+        passages = tuple([run.passage(0) for run in runs])
+        if not passages:
+            return ()
+        if step.is_inline and has_little_text(passages):
+            return self.session.judge_inline(step, passages, True)
+        if not step.only_reports:
+            return await self.session.judge(step, passages)
+        self.session.spawn(partial(self._report, step, passages))
+        return ()
+
+    async def _report(self, step: LoadedStep, passages: Sequence[Passage]) -> None:
+        await self.session.judge(step, passages)
+
+    async def _masked_choices(
+        self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]]
+    ) -> list[Sequence[Event]]:
+        """Return ``choices`` with the masks that ``step`` found in each of its runs. Raises ``RefusedByStep`` for a
+        mask that the response cannot express."""
         stages = []
         for at, events in enumerate(choices):
             builder = self._builder(at, len(choices))
             stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
             stages[-1].add(events)
-        await judge_together(stages)
-        released = [await stage.drain_offloaded() for stage in stages]
+        await apply_masks(stages, found)
+        released: list[Sequence[Event]] = [await stage.drain_offloaded() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
         return released
 
@@ -242,269 +220,3 @@ class ResponseSteps:
         return WatchingStage(
             step, session.judge, session.placeholders, spawn, cut, builder, waits=waits, judge_inline=inline
         )
-
-
-class CheckedStream:
-    """A provider's stream whose text its steps release.
-
-    ``chunks`` yields what the client's lane reads: the provider's own events, or released events if ``translates``.
-    ``usage`` is the usage that the provider reported, ``characters`` the number of characters that it sent, whatever
-    was released. The limits on silence do not count the time of the steps."""
-
-    def __init__(
-        self, checks: ResponseSteps, source: StreamSource, watch: Watch, on_refusal: Callable[[], object]
-    ) -> None:
-        """Prepare the stream. ``on_refusal`` is called when a refusal ends it."""
-        self._on_refusal = on_refusal
-        self.ended = trio.Event()
-        """Set when the last bytes were released, or the stream was refused or closed."""
-        self.is_clean = False
-        """True if everything was released, and nothing masked."""
-        self.usage: Usage | None = None
-        self.characters = 0
-        self._checks = checks
-        self._source = source
-        self._api = source.codec.api
-        self._watch = watch
-        self._readers: dict[int, Reader] = {}
-        self._chains: dict[int, Chain] = {}
-        self._gate = Gate()
-        self.released_reader: Reader = self._gate.reader
-        """Reads the released bytes for the lane of a client of the same API."""
-        self._failure: ErrorInfo | None = None
-        """The failure in the event that is being read."""
-        self._shown = ShownChoices()
-        self._ended: set[int] = set()  # the choices whose answer has ended
-        self._is_at_end = False
-        self._next_count = min(COUNTED, source.answer_limit)  # of characters, held or not
-        self._most_held = COUNTED
-        self._awaits_verdict = checks.session.awaits_verdict
-        self._has_content = False
-        self._is_cut = False
-        self._scope = trio.CancelScope()
-
-    async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the released bytes. Raises ``GatewayError`` for a refusal, and what ``source`` raises."""
-        framing = self._source.framing
-        splitter = framing.splitter(self._source.event_limit)
-        try:
-            while (chunk := await self._next_chunk(source)) is not None:
-                if released := await self._release(splitter.feed(chunk)):
-                    yield released
-                if self._shown.is_over:
-                    self._note_end()
-                    return
-            rest = splitter.close()
-            if (whole := framing.complete(rest)) and (released := await self._release([whole])):
-                yield released
-            released = await self._end(b"" if whole or rest.strip() else rest)
-            self._note_end()
-            if released:
-                yield released
-        except RefusedByStep as refused:
-            self._checks.note_refusal(refused)
-            self._on_refusal()
-            if refused.stop_text is None:
-                raise
-            stopped = self._shown.stop_events(refused.stop_text, self.usage)
-            for choice, events in stopped.items():
-                self._checks.keep_events(choice, events)
-            yield frame_of_choices(stopped) if self._source.has_choices else frame_of(stopped[0])
-        finally:
-            self.ended.set()
-
-    async def whole_chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the released events of a complete response that becomes a stream. Raises as ``chunks`` does."""
-        body = bytearray()
-        async for chunk in source:
-            self._watch.restart_idle_limit()
-            body += chunk
-            if len(body) > self._source.answer_limit:
-                raise GatewayError.of(too_large(self._source.answer_limit))
-        self._watch.lift_content_limit()
-        self._watch.pause()
-        events = await offload(len(body), read_whole, self._source.codec, bytes(body))
-        self.characters = self._count(events)
-        try:
-            change = self._source.change
-            changed = list(events) if change is None else [change(event) for event in events]
-            (released,) = await self._checks.check_whole([changed])
-            self.is_clean = not self._checks.masked
-        except RefusedByStep:
-            self._on_refusal()
-            raise
-        finally:
-            self.ended.set()
-        yield frame_of(released)
-
-    def _note_end(self) -> None:
-        self.is_clean = not any(chain.has_masked for chain in self._chains.values())
-
-    async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
-        self._watch.restart_idle_limit()
-        if not self._checks.may_cut:
-            chunk = await anext(source, None)
-            if not self._has_content or self._checks.may_wait:
-                self._note_arrival(chunk)
-            return chunk
-        with trio.CancelScope() as self._scope:
-            if self._is_cut:
-                self._scope.cancel()
-            chunk = await anext(source, None)
-            self._note_arrival(chunk)
-            return chunk
-        for chain in self._chains.values():
-            await chain.feed(())  # raises the refusal
-        raise AssertionError("only a refusal cuts the stream")
-
-    def _note_arrival(self, chunk: bytes | None) -> None:
-        if chunk is None:
-            return
-        if not self._has_content:
-            self._has_content = True
-            self._watch.lift_content_limit()
-        if self._checks.may_wait:
-            self._watch.pause()
-
-    async def _note_held(self, chain: Chain) -> None:
-        """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
-        limit, held = self._source.answer_limit, sum(one.held_characters for one in self._chains.values())
-        if held > limit:
-            for stage in chain.holding_stages():
-                self._checks.session.note_failure(stage.step, "response", "too_long")
-                stage.is_bypassed = True
-            held = 0
-        if held >= self._most_held:
-            self._most_held = await self._source.count_held(held)
-        following = self.characters + max(1, min(self._most_held, limit) - held)
-        self._next_count = min(following, limit) if self.characters < limit else following
-
-    def _drop_watchers(self, chain: Chain) -> None:
-        """Let the steps that only report see no more of a long answer, which they would hold."""
-        for step_name in chain.drop_watchers():
-            self._checks.session.records.of(step_name, "response").note_too_long()
-
-    def _cut_stream(self) -> None:
-        self._is_cut = True  # also for the next read
-        self._scope.cancel()
-
-    async def _release(self, raws: Sequence[bytes]) -> bytes:
-        """Return the released bytes after some events of the provider. Their texts are checked together."""
-        out, framing, translates = [], self._source.framing, self._checks.translates
-        together: dict[int, list[Event]] = {}
-        for raw in raws:
-            parsed, reported = framing.parse(raw), None
-            if parsed is None:
-                by_choice = _NOTHING
-            elif self._ended and self._has_ended and parsed[1] != DONE:
-                continue  # the client would join it with the answer that has ended
-            else:
-                by_choice = self._read(*parsed)
-                reported = by_choice.get(0, ())
-                if self._failure is not None:
-                    if together:  # a failure discards held text, but not earlier releases
-                        out.append(await self._feed(together))
-                        together = {}
-                    by_choice = await self._check_failure(self._failure, parsed[1])
-                elif not translates and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
-                    by_choice = {**by_choice, 0: [*unread, *reported]}
-            if not translates:
-                clean = framing.without_remarks(raw)
-                if clean is not raw and framing.parse(clean) is None:
-                    reported = None
-                self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None)
-            self._failure = None
-            for choice, events in by_choice.items():
-                if choice in together:
-                    together[choice] += events
-                else:
-                    together[choice] = list(events)
-        out.append(await self._feed(together))
-        return b"".join(out)
-
-    async def _check_failure(self, failure: ErrorInfo, data: bytes) -> Mapping[int, Sequence[Event]]:
-        """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
-        checked = await self._checks.check_failure(failure, b"" if self._checks.translates else data)
-        if checked is not failure and not self._checks.translates:
-            raise GatewayError.of(checked)
-        return {0: [checked]}
-
-    async def _end(self, rest: bytes) -> bytes:
-        self._is_at_end = True
-        by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
-        if not by_choice:
-            by_choice = {0: list(self._reader(0).close())}
-        if not self._checks.translates:
-            has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
-            self._gate.add(rest, by_choice, None, has_failed=has_failed)
-        released = await self._feed(by_choice)
-        self._gate.reader.end = by_choice.get(0, ())
-        return released
-
-    async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
-        released: dict[int, list[Event]] = {}
-        change = self._source.change
-        for choice, events in by_choice.items():
-            self.characters += self._count(events)
-            chain = self._chain(choice)
-            released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
-            if self.characters > self._next_count:
-                if self.characters > self._source.answer_limit:
-                    self._drop_watchers(chain)
-                await self._note_held(chain)
-                out += await chain.feed(())
-        if self._awaits_verdict and any(released.values()):
-            await self._checks.session.await_verdict()
-            self._awaits_verdict = False
-        if self._checks.translates:
-            if self._source.has_choices:
-                ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
-                return frame_of_choices(ready)
-            out = released.get(0, [])
-            self._shown.follow(0, out)
-            return frame_of(out)
-        if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
-            self._gate.count_released(released)
-            return b""
-        return self._gate.release(released)
-
-    def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
-        """Return the events of one event of the provider by choice, and note the first failure."""
-        parts = split_choices(self._api, data)
-        if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
-            parts = dict.fromkeys(self._readers, data)
-        found: dict[int, Sequence[Event]] = {}
-        for choice, part in parts.items():
-            found[choice] = events = self._reader(choice).read_event(name, part)
-            for event in events:
-                kind = type(event)
-                if kind is AnswerEnd:
-                    self._ended.add(choice)
-                elif kind is ErrorInfo and self._failure is None:
-                    self._failure = event  # type: ignore[assignment]
-        return found
-
-    def _reader(self, choice: int) -> Reader:
-        if choice not in self._readers:
-            self._readers[choice] = self._source.codec.reader(self._source.answer_limit)
-        return self._readers[choice]
-
-    def _chain(self, choice: int) -> Chain:
-        if choice not in self._chains:
-            self._chains[choice] = self._checks.chain(self._cut_stream, choice)
-        return self._chains[choice]
-
-    @property
-    def _has_ended(self) -> bool:
-        return bool(self._ended) and len(self._ended) == len(self._readers)
-
-    def _count(self, events: Iterable[Event]) -> int:
-        """Return the number of characters of text in ``events``, and note the usage that they report."""
-        found = 0
-        for event in events:
-            if type(event) in TEXT_TYPES:
-                found += len(event.text)  # type: ignore[union-attr]
-            elif type(event) is Usage:
-                self.usage = event
-        return found

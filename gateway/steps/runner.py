@@ -89,7 +89,7 @@ def has_little_text(passages: Sequence[Passage]) -> bool:
 def call_inline(step: LoadedStep, check: Check) -> Sequence[Finding]:
     """Return the findings of a fast pure function in little text, without deadline and slot. Raises ``StepFailed``."""
     try:
-        return step.callable(check)  # type: ignore[no-any-return]
+        return step.function(check)  # type: ignore[no-any-return]
     except UncheckedText as error:
         raise StepFailed(step, error.reason, error.detail) from None
     except Exception as error:

@@ -4,7 +4,7 @@ A run keeps the text that was not released, and some released text before it. Po
 from its beginning, before any masks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
@@ -15,6 +15,7 @@ from gateway.steps.response_texts import item_strings
 from gateway.steps.tables import DETAILS_API
 from streams.events import (
     AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
     Event,
@@ -25,6 +26,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    Usage,
 )
 from trigate.steps import Part, Passage
 
@@ -301,16 +303,24 @@ class RunBuilder:
             case _:
                 return Held(event), []
 
-    def continue_text(self, event: Event) -> Held | None:
-        """Return ``event`` with its run if it only continues the text of its block, as nearly every event does."""
+    def continue_text(self, event: Event) -> Run | None:
+        """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as
+        nearly every event does."""
         if type(event) is not TextDelta or len(self._open) != 1:
             return None
         run = self._blocks.get(event.block)
         if run is None or self._open.get("assistant") is not run:
             return None
-        start = run.length
         run.add(event.text)
-        return Held(event, run, start, run.length)
+        return run
+
+    def complete_runs(self, events: Iterable[Event]) -> list[Run]:
+        """Return the runs of a complete response."""
+        found: list[Run] = []
+        for event in events:
+            if type(event) not in _WITHOUT_TEXT and self.continue_text(event) is None:
+                found += [run for run in self.add(event, _ignore_end)[1] if run not in found]
+        return found
 
     def complete(self, completed: Callable[[Run], object]) -> None:
         """End the runs that could continue in the next block."""
@@ -370,6 +380,13 @@ class RunBuilder:
         run = self._blocks.pop(event.block, None)
         end = 0 if run is None else run.length
         return Held(event, run, end, end)
+
+
+_WITHOUT_TEXT: Final = frozenset((AnswerStart, Usage))
+
+
+def _ignore_end(_: Run) -> None:
+    return
 
 
 def complete_run(run: Run, completed: Callable[[Run], object]) -> None:

@@ -83,7 +83,10 @@ class StepSession:
         self._on_hidden = on_hidden
         self._during: list[Passage] = []
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
-        self._verdict = trio.Event()
+        self._verdict = trio.Event() if applied.at_during else None
+        """Set when the steps that run during the provider's work have ended, ``None`` without any."""
+        self._last_check: Check | None = None
+        """The check of the last little text."""
         self._refused: GatewayError | None = None
 
     @property
@@ -144,8 +147,11 @@ class StepSession:
 
         Most calls are for a word of a stream and find nothing."""
         record, began = self.records.of(step.name, at), time.perf_counter()
+        check = self._last_check
+        if check is None or check.passages is not passages or check.at != at or check.is_last != is_last:
+            check = self._last_check = self._check(at, tuple(passages), is_last)  # the next step may see the same texts
         try:
-            findings = call_inline(step, self._check(at, tuple(passages), is_last))
+            findings = call_inline(step, check)
         except StepFailed as failed:
             self.note_failure(step, at, failed.reason, failed.retry_after)
             return ()
@@ -258,11 +264,12 @@ class StepSession:
         if not passages:
             self.records.of(step.name, at).add("ok")
             return []
-        if step.is_inline and has_little_text(passages):
+        last = self._last_check
+        if step.is_inline and ((last is not None and last.passages is passages) or has_little_text(passages)):
             found = self.judge_inline(step, passages, True, at)
         else:
             found = await self.judge(step, passages, at)
-        if not any(found):
+        if not found or not any(found):
             return []
         masks = list(zip(passages, found, strict=True))
         self._note_masks(step, masks)
@@ -294,10 +301,13 @@ class StepSession:
             if found[0] in values
         ]
 
-    def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> list[Passage]:
-        parts = step.parts
-        found = [one for one in texts.passages if one.part in parts]
-        return [one for one in found if texts.is_latest(one)] if step.latest else found
+    def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
+        parts, passages = step.parts, texts.passages
+        for one in passages:
+            if one.part not in parts:
+                passages = [one for one in passages if one.part in parts]
+                break
+        return [one for one in passages if texts.is_latest(one)] if step.latest else passages
 
     async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
         """Call steps without masks in their settings at the same time. The first refusal cancels the other calls and is
@@ -345,13 +355,14 @@ class StepSession:
 
     def start_concurrent_steps(self, texts: CheckedTexts | None) -> None:
         """Start the steps that check the request while the provider works; without ``texts`` there are none."""
-        steps = self.applied.at_during
-        if not steps or texts is None:
-            self._verdict.set()
+        if self._verdict is None:
             return
-        self.spawn(partial(self._judge_concurrently, steps, texts))
+        if texts is None:
+            self._verdict.set()
+        else:
+            self.spawn(partial(self._judge_concurrently, self.applied.at_during, texts, self._verdict))
 
-    async def _judge_concurrently(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> None:
+    async def _judge_concurrently(self, steps: Sequence[LoadedStep], texts: CheckedTexts, verdict: trio.Event) -> None:
         async def judge(step: LoadedStep, scope: trio.CancelScope) -> None:
             try:
                 self._refuse_unreadable(step, texts)
@@ -370,16 +381,17 @@ class StepSession:
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
                 self._refused = self._refused or unavailable(steps[0].name, "cancelled", 1.0)
-            self._verdict.set()
+            verdict.set()
 
     @property
     def awaits_verdict(self) -> bool:
         """Whether a step that runs during the provider's work has not ended."""
-        return not self._verdict.is_set() or self._refused is not None
+        return self._verdict is not None and (self._refused is not None or not self._verdict.is_set())
 
     async def await_verdict(self) -> None:
         """Wait for the steps that run during the provider's work. Raises ``GatewayError`` for a refusal."""
-        await self._verdict.wait()
+        if self._verdict is not None:
+            await self._verdict.wait()
         if self._refused is not None:
             raise self._refused
 

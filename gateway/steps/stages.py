@@ -104,8 +104,8 @@ class HoldingStage:
         new: list[Run] = []
         continue_text, hold = self._builder.continue_text, self._held.append
         for event in events:
-            if (text := continue_text(event)) is not None:
-                hold(text)
+            if (run := continue_text(event)) is not None:
+                hold(Held(event, run, run.length - len(event.text), run.length))  # type: ignore[union-attr]
                 continue
             if isinstance(event, ErrorInfo):
                 self._held.clear()
@@ -295,12 +295,18 @@ class WholeStage(StepStage):
 
 async def judge_together(stages: Sequence[WholeStage]) -> None:
     """Check several responses of one request, such as its choices, in a single call of their step."""
-    first = stages[0]
     runs = [run for stage in stages for run in stage.runs_to_check()]
+    first, found = stages[0], list[Sequence[Span]]()
     if runs:
-        found = await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
-        work = WORK_OF_FINDING * sum(map(len, found))
-        await offload(work, _mask_all, first, runs, found)
+        found += await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
+    await apply_masks(stages, found)
+
+
+async def apply_masks(stages: Sequence[WholeStage], found: Sequence[Sequence[Span]]) -> None:
+    """Mask the spans ``found`` in each run of several responses that their step sees, and release everything."""
+    runs = [run for stage in stages for run in stage.runs_to_check()]
+    work = WORK_OF_FINDING * sum(map(len, found))
+    await offload(work, _mask_all, stages[0], runs, found)
     for stage in stages:
         stage.release_all()
 
@@ -439,14 +445,19 @@ class WatchingStage(StepStage):
         self._idle = trio.Event()
         self._refused: GatewayError | None = None
 
-    def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
-        new = super().add(events)
-        self._seen += (run for run in new or () if self.concerns(run))
-        return new
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        for event in events:
+            if self._builder.continue_text(event) is None:
+                if isinstance(event, ErrorInfo):
+                    self.is_over = True
+                    return list(events)
+                _, runs = self._builder.add(event, _ignore_run)
+                self._seen += [run for run in runs if self.concerns(run) and run not in self._seen]
+                self.is_over = self.is_over or isinstance(event, AnswerEnd)
+        await self.judge()
+        return list(events)
 
     async def judge(self) -> None:
-        for run in self.runs:
-            run.release(run.length)
         self._call_if_due()
         while self._waits and self.is_over and self._calls:
             self._idle = trio.Event()
@@ -469,6 +480,7 @@ class WatchingStage(StepStage):
                 passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
                 run.checked = run.length
                 if run.part != "tool_calls":
+                    run.emitted = run.length
                     run.forget_before(run.checked - BETWEEN_CALLS)
         if self._judge_inline is not None and sum(len(one.text) for one in passages) <= SMALL_TEXTS:
             self._judge_inline(self.step, tuple(passages), self.is_over)

@@ -130,11 +130,13 @@ class StepRecords:
         """Begin without records. The header leaves out the steps in ``hidden``, which only report."""
         self._hidden = hidden
         self._records: dict[tuple[str, Moment], StepRecord] = {}
+        self._all: list[StepRecord] = []
 
     def of(self, name: str, at: Moment) -> StepRecord:
         """Return the record of a step at a moment."""
         if (record := self._records.get((name, at))) is None:
             record = self._records[name, at] = StepRecord(name, at)
+            self._all.append(record)
         return record
 
     def work(self) -> list[StepWork]:
@@ -143,21 +145,21 @@ class StepRecords:
             StepWork(
                 one.name, one.at, one.began, one.ended, one.outcome, one.calls, sum(one.labels.values()), one.failure
             )
-            for one in self._records.values()
+            for one in self._all
             if one.calls
         ]
 
     def fields(self) -> list[dict[str, Any]]:
         """Return the outcomes for the log line."""
-        return [one.fields() for one in self._records.values()]
+        return [one.fields() for one in self._all]
 
     def __iter__(self) -> Iterator[StepRecord]:
-        return iter(self._records.values())
+        return iter(self._all)
 
     @property
     def refused_by(self) -> str | None:
         """The step that refused the request or its response, if one has."""
-        for one in self._records.values():
+        for one in self._all:
             if one.outcome == "refused":
                 return one.name
         return None
@@ -166,7 +168,7 @@ class StepRecords:
     def outcomes(self) -> dict[str, Outcome]:
         """The outcome of each step so far, the most severe one of all its moments."""
         best: dict[str, Outcome] = {}
-        for one in self._records.values():
+        for one in self._all:
             if one.outcome != "cancelled" and _RANK[one.outcome] >= _RANK[best.get(one.name, "ok")]:
                 best[one.name] = one.outcome
         return best

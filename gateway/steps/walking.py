@@ -100,9 +100,9 @@ class TextWalk:
 
     def _object(self, value: Any, shape: Shape, path: str, context: TextContext, route: Route) -> None:
         members, spell = self._document.members(value), self._spell
-        names = [name if spell is None else spell(name) for name, _ in members]
+        spelled = members if spell is None else [(spell(name), member) for name, member in members]
         while shape.cases is not None:
-            kinds = {self._word(members[i][1]) for i, name in enumerate(names) if name == shape.cases.by}
+            kinds = {self._word(member) for name, member in spelled if name == shape.cases.by}
             only = kinds.pop() if len(kinds) == 1 else ""
             shape = shape.cases.shapes.get(only, shape.cases.default)
         known, scope, count = shape.members or {}, shape.scope, len(self.drafts)
@@ -110,7 +110,7 @@ class TextWalk:
             context = self._enter(scope, members, context, route)
         prefix = path + "." if path else ""
         for index, (name, member) in enumerate(members):
-            inner = known.get(names[index])
+            inner = known.get(spelled[index][0])
             if inner is EXEMPT and (type(member) in _SCALARS or self._document.first_byte(member) not in (b"{", b"[")):
                 continue
             if inner is None:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,14 @@ class ClientLabels(dict[str | None, str]):
         return self.setdefault(client, client or NONE)
 
 
+class StepCalls:
+    """The exchanges that a step checked at one moment: their number by outcome, and their seconds."""
+
+    def __init__(self) -> None:
+        self.outcomes = Counter[str]()
+        self.seconds = Buckets(rows.STEP_SECONDS.bounds)
+
+
 class Metrics:
     """The metrics of one process, an ``Observer`` of its ledger.
 
@@ -85,6 +94,7 @@ class Metrics:
         self._met: dict[str, str | None] = {}  # models of wildcard entries, with the first client of each
         self._queues: set[str] = set()  # entries that had waiting requests
         self._step_labels: dict[str, set[str]] = {}
+        self._step_calls: dict[tuple[str, str], StepCalls] = {}  # by step and moment, since the last ``measure``
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # limits that were reported
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -202,16 +212,22 @@ class Metrics:
     def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
         """Count the outcomes of steps, in the form of the log's field."""
         for one in steps:
-            name, at = one["step"], one["at"]
-            self.add(rows.STEP_OUTCOMES, name, at, one["outcome"])
-            self.observe(rows.STEP_SECONDS, one["ms"] / 1000, name, at)
+            name, key = one["step"], (one["step"], one["at"])
+            if (calls := self._step_calls.get(key)) is None:
+                calls = self._step_calls[key] = StepCalls()
+            calls.outcomes[one["outcome"]] += 1
+            calls.seconds.add(one["ms"] / 1000)
             if "failure" in one:
                 self.add(rows.STEP_FAILURES, name, one["failure"])
-            known = self._step_labels.setdefault(name, set())
-            for label, count in one.get("labels", {}).items():
-                if label not in known and len(known) < STEP_LABELS:
-                    known.add(label)
-                self.add(rows.STEP_FINDINGS, name, label if label in known else OTHER, by=count)
+            if "labels" in one:
+                self._count_findings(name, one["labels"])
+
+    def _count_findings(self, step_name: str, labels: Mapping[str, int]) -> None:
+        known = self._step_labels.setdefault(step_name, set())
+        for label, count in labels.items():
+            if label not in known and len(known) < STEP_LABELS:
+                known.add(label)
+            self.add(rows.STEP_FINDINGS, step_name, label if label in known else OTHER, by=count)
 
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
@@ -340,6 +356,11 @@ class Metrics:
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
         self._made[rows.SILENCE].add(*self.gaps.take())
+        for (name, at), calls in self._step_calls.items():
+            for outcome, count in calls.outcomes.items():
+                self.add(rows.STEP_OUTCOMES, name, at, outcome, by=count)
+            self._of(rows.STEP_SECONDS, (name, at)).add(*calls.seconds.take())
+        self._step_calls.clear()
 
     def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""

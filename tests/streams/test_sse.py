@@ -310,14 +310,32 @@ def test_events_that_forbid_later_comments_are_known(raw, plain):
         (b"event: falcon-77\ndata: x\n\n", b"data: x\n\n"),
         (b"event: a\ndata: x\nid: falcon\n\n", b"event: a\ndata: x\n\n"),
         (b"event: a\r: falcon\ndata: x\n\n", b"event: a\rdata: x\n\n"),
+        (b'data: {"b":1}\r\n\r\n', None),
+        (b"data: x\n: y\r\n\r\n", b"data: x\n\r\n"),
+        (b"data: x\n:\n\n", b"data: x\n\n"),
+        (b"data: x\n:\n\r\n", b"data: x\n\r\n"),
+        (b"event:a\ndata: x\n\n", None),
+        (b"event: a\ndata: x\n:\n\n", b"event: a\ndata: x\n\n"),
     ],
 )
 def test_an_event_without_remarks_has_only_its_name_and_its_data(raw, cleaned):
-    assert sse.SSE.without_remarks(raw) == (raw if cleaned is None else cleaned)
+    assert sse.SSE.without_remarks(raw, *(sse.parse(raw) or ("", b""))) == (raw if cleaned is None else cleaned)
+
+
+LINES = st.lists(st.sampled_from([b"event: a", b"data: ", b"data:x", b"\n", b"\r", b": c", b":", b"id", b"x", b" "]))
+
+
+@given(LINES.map(b"".join), st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"]))
+def test_an_event_without_remarks_has_no_line_that_its_reader_ignores(lines, end):
+    for raw in (b"".join(line for line in (lines, end)), b"data: " + lines + end, b"event: a\ndata: " + lines + end):
+        parsed = sse.parse(raw)
+        for line in sse.without_remarks(raw, *parsed).splitlines() if parsed is not None and b"{" not in raw else ():
+            assert line.partition(b":")[0] in (b"", b"data", b"event", b"error")
+            assert line.partition(b":")[0] or not line
 
 
 @given(st.lists(st.sampled_from([b"event: a", b"data: ", b"data:x", b"\n", b"\r", b": c", b"x", b" "])).map(b"".join))
 def test_an_event_without_remarks_is_read_like_the_event(raw):
     parsed = sse.parse(raw)
     if parsed is not None:
-        assert sse.parse(sse.without_remarks(raw)) in (parsed, ("", parsed[1]))
+        assert sse.parse(sse.without_remarks(raw, *parsed)) in (parsed, ("", parsed[1]))

@@ -67,7 +67,7 @@ def test_check_reports_what_steps_change(file):
     assert result.returncode == 0
     assert re.search("no step checks [a-z_, ]*files,", result.stderr)
     assert "so clients of projects get 403 there" in result.stderr
-    assert "projects may change responses, so these are translated (lane hub)" in result.stderr
+    assert "projects may change responses, so streams are translated (lane hub)" in result.stderr
     assert "masks change with each restart: set signing_key" in result.stderr
     assert "judge with `hold: nothing` detects, and does not prevent" in result.stderr
     assert "no step reads text inside pictures" in result.stderr

@@ -160,6 +160,20 @@ def test_a_clean_exchange_is_unchanged_by_a_step_that_refuses(gateway, upstream,
         assert checked == unchecked
 
 
+@pytest.mark.parametrize("client", ["mask", "mask-window", "stop"])
+@pytest.mark.parametrize(("api", "target"), PAIRS)
+def test_a_complete_response_that_a_step_could_change_but_does_not_is_unchanged(gateway, upstream, client, api, target):
+    """S40: the client gets the provider's bytes in the byte lane."""
+    script = Script(text="all is well", calls=(ToolCall("call_1", "f", '{"a": "b"}'),), stop="tool_calls")
+    upstream.script(script)
+    _, headers, checked = ask(gateway, client, api, target, "hi", stream=False)
+    upstream.script(script)
+    _, plain, unchecked = ask(gateway, "nobody", api, target, "hi", stream=False)
+    assert headers["x-trigate-lane"] == plain["x-trigate-lane"]
+    if api == target:
+        assert checked == unchecked
+
+
 @cells
 def test_a_refusal_as_a_stop_is_an_answer(gateway, upstream, api, target, stream):
     upstream.script(Script(text="it is falcon-77"))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from gateway.steps.loaded import AppliedSteps
+from gateway.steps.loaded import AnswerSteps, AppliedSteps
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.response_steps import ResponseSteps
@@ -55,7 +55,7 @@ def make_checks(step: Any, placeholders: Placeholders, *, restores: bool = False
         AppliedSteps.of(steps), Check("response", ()), placeholders, StepRecords(), lambda work: None, lambda: None
     )
     session.start_concurrent_steps(None)
-    return ResponseSteps(session, steps, restores=restores)
+    return ResponseSteps(session, AnswerSteps.of(steps), restores=restores)
 
 
 def finish(work: Coroutine[Any, Any, list[Event]]) -> list[Event]:

@@ -11,11 +11,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.steps.loaded import AppliedSteps
+from gateway.steps.checked_stream import CheckedStream, StreamSource
+from gateway.steps.loaded import AnswerSteps, AppliedSteps
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import RELEASED, ReleasedReader
-from gateway.steps.response_steps import CheckedStream, ResponseSteps, StreamSource
+from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.session import StepSession
 from gateway.steps.verdicts import StepRecords
 from providers.apis import CODECS
@@ -93,7 +94,9 @@ async def _release(step: Any, api: str, pieces: list[bytes]) -> list[bytes]:
         session.start_concurrent_steps(None)
         codec = CODECS[api]
         source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, count_held)
-        stream = CheckedStream(ResponseSteps(session, [step], restores=False), source, Watch(Timeouts()), lambda: None)
+        stream = CheckedStream(
+            ResponseSteps(session, AnswerSteps.of([step]), restores=False), source, Watch(Timeouts()), lambda: None
+        )
         released += [piece async for piece in stream.chunks(_Pieces(pieces))]
     return released
 
