@@ -86,17 +86,23 @@ _DYNAMIC: Final = -1
 """The budget that leaves the choice to the model."""
 
 _TEXT: Final = "text/plain"
+_REFUSED: Final[Mapping[str, str]] = {
+    "cachedContent": "send the whole content",
+    "continuationToken": "send the conversation with the answer so far",
+}
+"""Members that a request must not lose, with the advice of the 400."""
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
     """Return the client's request. See ``Codec.read_request``.
 
-    Raises a 400 for ``cachedContent``, which only Google supports.
+    Raises a 400 for members that only Google supports, and without which the answer would be another one.
     """
     fields = GeminiFields(body)
-    if fields.any("cachedContent") is not None:
-        at = fields.path("cachedContent")
-        raise invalid(f"{at} is not supported by this model's provider: send the whole content", at)
+    for name, advice in _REFUSED.items():
+        if fields.any(name) is not None:
+            at = fields.path(name)
+            raise invalid(f"{at} is not supported by this model's provider: {advice}", at)
     return _read_body(body)
 
 

@@ -51,7 +51,7 @@ def _outgoing(body: dict[str, Any], drops: Drops) -> Outgoing:
 
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     own = own_fields(request)
-    drops = Drops(path for path in request.dropped if not is_own(path, own))
+    drops = Drops(path for path in request.dropped if not is_own(path, request, own))
     config = find_member(request.source, "toolConfig") if request.api == "gemini" else None
     tools = write_tools(request, to.quirks, config or {}, drops)
     enforced = is_enforced(request.format, tools.functions, to.quirks)

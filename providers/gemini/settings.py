@@ -71,11 +71,13 @@ def _safety_words(settings: Any) -> Any:
 _CATEGORY: Final = "HARM_CATEGORY_"
 
 
-def is_own(path: str, own: Mapping[str, Any]) -> bool:
+def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:
     """Return whether ``own_fields`` or ``generation_config`` carries the member at ``path``, so that it is not lost."""
     first, _, rest = path.partition(".")
     camel = _SNAKE.sub(lambda found: found[1].upper(), rest.partition(".")[0])
-    return _SNAKE.sub(lambda found: found[1].upper(), first) in own or camel in OWN_SETTINGS
+    if _SNAKE.sub(lambda found: found[1].upper(), first) in own:
+        return True
+    return request.api == "gemini" and camel in OWN_SETTINGS
 
 
 def _pick_members(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:

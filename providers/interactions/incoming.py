@@ -31,6 +31,7 @@ _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
 TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
 _MEDIA: Final = ("image", "audio", "video")
 _JSON: Final = "application/json"
+_FORMATS: Final = ("", "text/plain", _JSON)
 _MARKS: Final = ("defer_loading", "short_description")
 """Members of a function that only this API knows."""
 
@@ -161,6 +162,8 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
     """Return the answer's format: one object, a list of objects, or only a schema as before July 2026."""
     value, at = fields.any("response_format"), fields.path("response_format")
     kind = (fields.string("response_mime_type") or "").lower()
+    if kind not in _FORMATS:
+        drops.add(fields.path("response_mime_type"))
     if isinstance(value, list):
         found = [one for i, item in enumerate(value) if (one := _read_one(item, join_path(at, i), kind, drops))]
         drops.add(*(one.at for one in found[1:]))
@@ -179,6 +182,8 @@ def _read_one(value: Any, at: str, outer: str, drops: Drops) -> Format | None:
         return Format("json_schema", schema=value, at=at)
     media_type, schema = (format.string("mime_type") or outer).lower(), format.any("schema")
     drops.add_unread(format)
+    if media_type not in _FORMATS:
+        drops.add(format.path("mime_type") if format.string("mime_type") else "response_mime_type")
     if schema is not None:
         return Format("json_schema", schema=expect(schema, dict, format.path("schema")), at=at)
     return Format("json_object", at=at) if media_type == _JSON else None

@@ -126,7 +126,7 @@ _CONVERSATION: Final[Mapping[Wire, str]] = {
     "chat": "messages",
     "messages": "messages system thread compaction",
     "responses": "input instructions previous_response_id conversation prompt",
-    "gemini": "contents systemInstruction",
+    "gemini": "contents systemInstruction continuationToken",
     "converse": "messages system",
     "interactions": "input system_instruction previous_interaction_id continuation_token agent",
     "completions": "prompt suffix",

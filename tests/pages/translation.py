@@ -189,6 +189,72 @@ NO_EFFECT: Mapping[str, str] = {
     "caller <function_call> <direct>": "`direct` is the default",
     "caller <custom_tool_call> <direct>": "`direct` is the default",
     "caller <custom_tool_call_output> <direct>": "`direct` is the default",
+    "messages[].content[] <guardContent>": "it equals a text",
+    "messages[].content[] <citationsContent>": "it equals a text",
+    "image.error": "only answers have it",
+    "image.error.message": "only answers have it",
+    "audio.error": "only answers have it",
+    "audio.error.message": "only answers have it",
+    "toolResult.status": "`success` is the default",
+    "toolResult.type": "the result has the id of its call",
+    "toolAddition.tool.name": "the tool is offered already",
+    "document.format": "`pdf` is the default",
+    "jsonSchema.name": "the name is only for display",
+    "inferenceConfig": "the object is empty",
+    "outputConfig": "the object is empty",
+    "parts[].thought": "the text is only for display",
+    "parts[].thoughtSignature": "only Google checks it",
+    "inlineData.displayName": "the name is only for display",
+    "fileData.displayName": "the name is only for display",
+    "fileData.mimeType": "the server of the URL states it",
+    "systemInstruction.role": "Google ignores it",
+    "tools[]": "the object is empty",
+    "toolConfig": "the object is empty",
+    "toolConfig.functionCallingConfig": "the object is empty",
+    "functionCallingConfig.allowedFunctionNames[]": "applies to the modes `ANY` and `VALIDATED`",
+    "functionCallingConfig.mode": "`AUTO` is the default",
+    "toolConfig.includeServerSideToolInvocations": "applies to tools that Google runs",
+    "generationConfig": "the object is empty",
+    "generationConfig.thinkingConfig": "the object is empty",
+    "thinkingConfig.includeThoughts": "thinking is shown by default",
+    "generation_config": "the object is empty",
+    "generation_config.thinking_summaries": "thinking is shown by default",
+    "generation_config.tool_choice": "`auto` is the default",
+    "tool_choice.allowed_tools": "the object is empty",
+    "allowed_tools.mode": "`auto` is the default",
+    "response_format[] <text>": "`text` is the default",
+    "response_modalities[]": "`text` is the default",
+    "stream": "the path selects it",
+    "input[] <user_input>": "the turn is empty",
+    "input[] <model_output>": "the turn is empty",
+    "input[] <thought>": "the summary is only for display",
+    "summary[] <thought> <image>": "the summary is only for display",
+    "summary[].data <thought> <image>": "the summary is only for display",
+    "summary[].mime_type <thought> <image>": "the summary is only for display",
+    "summary[].resolution <thought> <image>": "the summary is only for display",
+    "summary[].uri <thought> <image>": "the summary is only for display",
+    "result[] <function_result> <text>": "a list with one text equals the text",
+    "name <function_result>": "calls and results match by `call_id`",
+    "input.mime_type <image>": "the server of the URL states it",
+    "input[].mime_type <image>": "the server of the URL states it",
+    "mime_type <user_input> <image>": "the server of the URL states it",
+    "mime_type <function_result> <image>": "the server of the URL states it",
+    "input.mime_type <document>": "the server of the URL states it",
+    "input[].mime_type <document>": "the server of the URL states it",
+    "mime_type <user_input> <document>": "the server of the URL states it",
+    "mime_type <function_result> <document>": "the server of the URL states it",
+    "input.mime_type <audio>": "the server of the URL states it",
+    "input[].mime_type <audio>": "the server of the URL states it",
+    "mime_type <user_input> <audio>": "the server of the URL states it",
+    "mime_type <function_result> <audio>": "the server of the URL states it",
+    "input.mime_type <video>": "the server of the URL states it",
+    "input[].mime_type <video>": "the server of the URL states it",
+    "mime_type <user_input> <video>": "the server of the URL states it",
+    "mime_type <function_result> <video>": "the server of the URL states it",
+    "input.name <video>": "a URL has a name",
+    "input[].name <video>": "a URL has a name",
+    "name <user_input> <video>": "a URL has a name",
+    "name <function_result> <video>": "a URL has a name",
 }
 
 
@@ -316,16 +382,16 @@ def _members(api: str, target: Api, word: str) -> str:
         if len(some) == len(kinds) or "" in some:
             shown.append(f"`{member}`")
         elif some:
-            shown.append(f"`{member}` {', '.join(some)}" if len(some) < MANY else f"`{member}` of {len(some)} kinds")
+            shown.append(f"`{member}` {', '.join(some)}" if len(some) < MANY else f"`{member}` ({len(some)} kinds)")
     return ", ".join(shown)
 
 
 _INTRODUCTION = """\
 # Translation reference
 
-The outcome of every field of a Chat, Messages or Responses request in the other APIs. [Translation](translation.md)
-explains how to use it. `python -m tests.pages.translation` writes this page: it takes the fields from the official SDKs
-of OpenAI and Anthropic, and translates the smallest request with each of them. A test keeps the page true.
+The outcome of every field of a request in the other APIs. [Translation](translation.md) explains how to use it.
+`python -m tests.pages.translation` writes this page. It takes the fields from the official SDKs of OpenAI, Anthropic,
+Google and Amazon, and translates the smallest request with each of them. A test keeps the page true.
 
 | outcome | meaning |
 |---|---|

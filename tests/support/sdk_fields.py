@@ -4,24 +4,32 @@ The types are walked by reflection, so a new SDK version adds its new fields aut
 the field and the same request without it; their difference is the field's effect on a translation.
 """
 
+import copy
 import types
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Literal, Required, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NotRequired, Required, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import typing_extensions
 from anthropic.types.beta import message_create_params as messages_params
+from google.genai.interactions import CreateModelInteractionParam
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params as responses_params
+
+from tests.support.converse_fields import converse_request
+from tests.support.gemini_fields import GenerateContentRequest
 
 PARAMS: dict[str, Any] = {
     "chat": chat_params.CompletionCreateParamsBase,
     "messages": messages_params.MessageCreateParamsBase,
     "responses": responses_params.ResponseCreateParamsBase,
+    "gemini": GenerateContentRequest,
+    "converse": converse_request(),
+    "interactions": CreateModelInteractionParam,
 }
 # SDK arguments that become headers, or that the SDK itself consumes.
-NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "chat": set(), "responses": set()}
+NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "converse": {"modelId"}}
 # Members that the types do not list: those that the 2023-06-01 version has still, and those that Open Responses adds.
 UNLISTED: dict[str, dict[str, Any]] = {
     "messages": {"temperature": float, "top_p": float, "top_k": int},
@@ -29,7 +37,20 @@ UNLISTED: dict[str, dict[str, Any]] = {
 }
 
 NO_PARAMETERS = {"type": "object", "properties": {}}
-COMPANIONS: dict[str, dict[str, Any]] = {"BetaCompactionBlockParam": {"content": "Notes."}}
+COMPANIONS: dict[str, dict[str, Any]] = {
+    "BetaCompactionBlockParam": {"content": "Notes."},
+    "ContentDict": {"role": "user", "parts": [{"text": "hi"}]},
+    "BlobDict": {"mimeType": "image/png", "data": "aGk="},
+    "FileDataDict": {"fileUri": "https://example.com/a.png", "mimeType": "image/png"},
+    "FunctionCallDict": {"name": "f", "args": {}},
+    "FunctionResponseDict": {"name": "f", "response": {"result": "done"}},
+    "FunctionDeclarationDict": {"name": "g"},
+    "ImageContentParam": {"uri": "https://example.com/a.png", "mime_type": "image/png"},
+    "AudioContentParam": {"uri": "https://example.com/a.wav", "mime_type": "audio/wav"},
+    "DocumentContentParam": {"uri": "https://example.com/a.pdf", "mime_type": "application/pdf"},
+    "VideoContentParam": {"uri": "https://example.com/a.mp4", "mime_type": "video/mp4"},
+    "FunctionParam": {"name": "g"},
+}
 """Members without which the others of a type have no effect."""
 
 DEPTH = 6  # of objects within objects; deeper ones are schemas and the like, which are carried whole
@@ -55,6 +76,20 @@ VALUES: dict[str, Any] = {
     "signature": "c2ln",
     "schema": {"type": "object", "properties": {"a": {"type": "string"}}},
     "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "inputSchema.json": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "parametersJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "responseJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "responseMimeType": "application/json",
+    "uri": "https://example.com/a.png",
+    "fileUri": "https://example.com/a.png",
+    "bytes": "aGk=",
+    "toolUseId": "call_1",
+    "mime_type": "application/json",
+    "contents.role": "model",
+    "topK": 7,
+    "additionalModelRequestFields": {"top_k": 7},
+    "jsonSchema.schema": '{"type": "object"}',
+    "response_mime_type": "application/json",
     "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
     "input": {"a": 1},
     "custom.input": "text",
@@ -112,6 +147,8 @@ def base(api: str) -> dict[str, Any]:
             ],
             "tools": [{"name": "f", "input_schema": NO_PARAMETERS}],
         }
+    if api in OTHERS:
+        return copy.deepcopy(OTHERS[api])
     return {
         "model": "m",
         "input": [
@@ -123,6 +160,38 @@ def base(api: str) -> dict[str, Any]:
     }
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "gemini": {
+        "contents": [
+            {"role": "user", "parts": [{"text": "hi"}]},
+            {"role": "model", "parts": [{"functionCall": {"id": "call_1", "name": "f", "args": {}}}]},
+            {
+                "role": "user",
+                "parts": [{"functionResponse": {"id": "call_1", "name": "f", "response": {"result": "done"}}}],
+            },
+        ],
+        "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": NO_PARAMETERS}]}],
+    },
+    "converse": {
+        "messages": [
+            {"role": "user", "content": [{"text": "hi"}]},
+            {"role": "assistant", "content": [{"toolUse": {"toolUseId": "call_1", "name": "f", "input": {}}}]},
+            {"role": "user", "content": [{"toolResult": {"toolUseId": "call_1", "content": [{"text": "done"}]}}]},
+        ],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": NO_PARAMETERS}}}]},
+    },
+    "interactions": {
+        "model": "m",
+        "input": [
+            {"type": "user_input", "content": [{"type": "text", "text": "hi"}]},
+            {"type": "function_call", "id": "call_1", "name": "f", "arguments": {}},
+            {"type": "function_result", "call_id": "call_1", "name": "f", "result": "done"},
+        ],
+        "tools": [{"type": "function", "name": "f", "parameters": NO_PARAMETERS}],
+    },
+}
+
+
 @cache
 def samples(api: str) -> tuple[Sample, ...]:
     """Return one sample for each field of each type in a request of ``api``."""
@@ -131,7 +200,7 @@ def samples(api: str) -> tuple[Sample, ...]:
 
 def _samples(api: str) -> Iterator[Sample]:
     for name, kind in {**_type_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
-        if name in NOT_IN_BODY[api] or name == "model":
+        if name in NOT_IN_BODY.get(api, ()) or name == "model":
             continue
         for path, kinds, value, less in _variants(_unwrapped_type(kind), name, (), 0):
             with_field, without = base(api), base(api)
@@ -158,10 +227,14 @@ def _variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Itera
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         members = [_unwrapped_type(member) for member in get_args(kind) if member is not type(None)]
+        members = [member for member in members if getattr(member, "__name__", "") != "UnrecognizedStr"]
         dicts = [member for member in members if typing_extensions.is_typeddict(member)]
         for member in members:
-            inner = (*kinds, _label(member)) if len(dicts) > 1 and typing_extensions.is_typeddict(member) else kinds
-            yield from _variants(member, path, inner, depth)
+            label = (_label(member),) if len(dicts) > 1 and member in dicts else ()
+            for inner_path, inner_kinds, value, less in _variants(member, path, (*kinds, *label), depth):
+                if label and "." in member.__name__ and inner_path != path:  # its path names the kind
+                    inner_kinds = (*kinds, *inner_kinds[len(kinds) + 1 :])
+                yield inner_path, inner_kinds, value, less
     elif _is_list(origin):
         (member,) = get_args(kind)
         for inner_path, inner_kinds, value, less in _variants(_unwrapped_type(member), f"{path}[]", kinds, depth):
@@ -174,14 +247,14 @@ def _variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Itera
 
 def _object_variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
     hints = _type_hints(kind)
-    required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
+    required = _required_members(kind)
     smallest = {name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}") for name, hint in required.items()}
     smallest |= COMPANIONS.get(kind.__name__, {})
     yield path, kinds, smallest, _ABSENT
     if depth >= DEPTH:
         return
     for name, hint in hints.items():
-        if get_origin(_unwrapped_type(hint)) is Literal and len(get_args(_unwrapped_type(hint))) == 1:
+        if _tag(hint) is not None:
             continue  # the tag of a union's member
         for inner, inner_kinds, value, less in _variants(_unwrapped_type(hint), f"{path}.{name}", kinds, depth + 1):
             if less is _ABSENT and name in required:  # a required field is compared with the simplest object
@@ -203,12 +276,11 @@ def _smallest_value(kind: Any, path: str) -> Any:
     if _is_list(origin):
         return [_smallest_value(_unwrapped_type(get_args(kind)[0]), f"{path}[]")]
     if typing_extensions.is_typeddict(kind):
-        hints = _type_hints(kind)
-        return {
+        smallest = {
             name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}")
-            for name, hint in hints.items()
-            if get_origin(hint) is Required
+            for name, hint in _required_members(kind).items()
         }
+        return smallest | COMPANIONS.get(kind.__name__, {})
     return _smallest_scalar(kind, path)
 
 
@@ -229,14 +301,39 @@ def _smallest_scalar(kind: Any, path: str) -> Any:
 
 @cache
 def _type_hints(kind: Any) -> Mapping[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+    hints = get_type_hints(kind, include_extras=True)
+    return {name.rstrip("_"): hint for name, hint in hints.items()}  # schema_ is schema on the wire
+
+
+def _required_members(kind: Any) -> dict[str, Any]:
+    """Return the members of every object of ``kind``. Postponed annotations hide them from ``__required_keys__``."""
+    total = kind.__total__
+    return {
+        name: hint for name, hint in _type_hints(kind).items()
+        if get_origin(hint) in _REQUIRED or (total and get_origin(hint) not in _OPTIONAL) or _tag(hint) is not None
+    }  # fmt: skip
+
+
+_REQUIRED, _OPTIONAL = (Required, typing_extensions.Required), (NotRequired, typing_extensions.NotRequired)
 
 
 def _unwrapped_type(kind: Any) -> Any:
-    """Return a type without ``Required`` and ``Annotated``."""
-    while get_origin(kind) is Required or hasattr(kind, "__metadata__"):
-        kind = get_args(kind)[0] if get_origin(kind) is Required else kind.__origin__
-    return kind
+    """Return a type without its alias, ``Required``, ``NotRequired`` and ``Annotated``."""
+    while True:
+        if get_origin(kind) in (*_REQUIRED, *_OPTIONAL):
+            kind = get_args(kind)[0]
+        elif hasattr(kind, "__metadata__"):
+            kind = kind.__origin__
+        elif isinstance(kind, typing_extensions.TypeAliasType):
+            kind = kind.__value__
+        else:
+            return kind
+
+
+def _tag(hint: Any) -> Any:
+    """Return the only value of a member, such as its ``type``."""
+    values = get_args(kind) if get_origin(kind := _unwrapped_type(hint)) is Literal else ()
+    return values[0] if len(values) == 1 else None
 
 
 def _is_list(origin: Any) -> bool:
@@ -252,4 +349,4 @@ def _label(kind: Any) -> str:
             values = get_args(_unwrapped_type(hints[tag]))
             if values and isinstance(values[0], str):
                 return str(values[0])
-    return str(kind.__name__)
+    return str(kind.__name__).rpartition(".")[2]

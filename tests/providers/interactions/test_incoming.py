@@ -170,3 +170,24 @@ def test_a_call_without_an_id_gets_the_same_one_each_time():
     assert isinstance(first, ToolCallPart)
     assert first.id.startswith("call_")
     assert first == second
+
+
+@pytest.mark.parametrize("body", [
+    {"response_format": {"type": "text", "mime_type": "text/x.enum"}},
+    {"response_mime_type": "text/x.enum"},
+    {"response_mime_type": "text/x.enum", "response_format": {"type": "text"}},
+])  # fmt: skip
+def test_an_unknown_format_is_listed(body):
+    """N21."""
+    (lost,) = read(**body).dropped
+    assert lost in ("response_format.mime_type", "response_mime_type")
+    assert read(response_mime_type="text/plain").dropped == ()
+
+
+@pytest.mark.parametrize("member", ["image_config", "speech_config", "video_config", "transcription_config"])
+@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini", "converse"])
+def test_settings_of_media_are_listed_for_other_apis(api, member):
+    request = read(generation_config={member: {"a": 1}})
+    outgoing = CODECS[api].write_request(request, Recipient("m", GOOGLE, Quirks()))
+    assert f"generation_config.{member}" in outgoing.dropped
+    assert member.encode() not in outgoing.body
