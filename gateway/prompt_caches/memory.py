@@ -325,6 +325,19 @@ class PromptMemory:
         self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
 
 
+    @staticmethod
+    def sharers(scope: bytes) -> bytes:
+        """Return the owner of the boundaries that all clients of ``scope`` share, for the choice of a target.
+
+        They say that some client sent a prompt, so nothing that a client or a viewer sees depends on them."""
+        return scope[:OWNER]
+
+
+def merge_boundaries(known: StoredBoundary | None, new: StoredBoundary | None) -> StoredBoundary | None:
+    """Return one boundary for two reports on the same entry, ``None`` without any."""
+    return known or new if known is None or new is None else _merge(known, new)
+
+
 def _constant(value: bytes) -> Change:
     return lambda _, __: value
 

@@ -29,6 +29,7 @@ from gateway.prompt_caches.memory import (
     PromptMemory,
     ScopeNote,
     StoredBoundary,
+    merge_boundaries,
 )
 from gateway.prompt_caches.parents import ParentFinder
 from gateway.prompt_caches.positions import each_anchor, first_anchor, lookup_positions
@@ -64,6 +65,7 @@ class PromptTracker:
         self.parents = ParentFinder(memory)
         self._reporting: set[bytes] = set()
         self._recent = RecentRequests(memory.clock)
+        self._chooses_targets = False
 
     # When it was sent
 
@@ -85,8 +87,11 @@ class PromptTracker:
         return attempt
 
     def readable_at(self, sent: SentRequest, read: ReadPrompts, parent: FoundParent | None) -> int:
-        """Return the tokens that the cache of a target would serve if ``sent`` went there. Remembers nothing."""
-        one = self._attempt(sent, read, self.open_exchange(sent, parent), self._scope(sent, read), 0)
+        """Return the tokens that the cache of a target would serve if ``sent`` went there. Remembers no prompt.
+
+        Only here, boundaries of other clients count. They are shared from the first call on."""
+        self._chooses_targets = True
+        one = self._attempt(sent, read, self.open_exchange(sent, parent), self._scope(sent, read), 0, is_choice=True)
         if not one.found:
             return 0
         return self.compare(one).readable
@@ -97,7 +102,14 @@ class PromptTracker:
         return PromptComparison(one.prompt, one.client_prompt, before, one.found, one.row, one.situation)
 
     def _attempt(
-        self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange, scope: CacheScope, rate: int
+        self,
+        sent: SentRequest,
+        read: ReadPrompts,
+        exchange: FollowedExchange,
+        scope: CacheScope,
+        rate: int,
+        *,
+        is_choice: bool = False,
     ) -> FollowedAttempt:
         row, parent = read.row, exchange.parent
         situation = Situation(
@@ -109,7 +121,7 @@ class PromptTracker:
             is_compacted=parent is not None and parent.is_compacted,
             rate=rate,
         )
-        found = self._find_boundaries(exchange, read, scope.digest, sent.sent)
+        found = self._find_boundaries(exchange, read, scope.digest, sent.sent, is_choice=is_choice)
         compared = compared_response(read.members)
         return FollowedAttempt(
             exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
@@ -132,11 +144,12 @@ class PromptTracker:
         )
 
     def _find_boundaries(
-        self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes, sent: float
+        self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes, sent: float, *, is_choice: bool
     ) -> tuple[Boundary, ...]:
         """Return the client's boundaries in ``scope`` where the provider searches, down to the first live one.
 
-        In a known conversation only those positions are tried where its exchanges left a boundary."""
+        In a known conversation only those positions are tried where its exchanges left a boundary. For the choice of
+        a target, those of all clients count (C3)."""
         positions, row = lookup_positions(read.prompt, read.row), read.row or _NO_ROW
         if (parent := exchange.parent) is not None:
             known = {note.position for note in parent.conversation.boundaries}
@@ -146,7 +159,11 @@ class PromptTracker:
         for position in positions:
             if (prefix := read.prompt.prefix(position)) is None:
                 continue
-            if (one := self.memory.read_boundary(exchange.owner, scope, prefix)) is None:
+            one = self.memory.read_boundary(exchange.owner, scope, prefix)
+            if is_choice:
+                shared = self.memory.read_boundary(self.memory.sharers(scope), scope, prefix)
+                one = merge_boundaries(one, shared)
+            if one is None:
                 continue
             found.append(Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact))
             if found[-1].is_alive(sent, row) and one.tokens >= (row.minimum or 0):
@@ -261,6 +278,8 @@ class PromptTracker:
         for one, tokens, is_exact in left:
             stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact)
             self.memory.write_boundary(exchange.owner, scope.digest, one.prefix, stored)
+            if self._chooses_targets:
+                self.memory.write_boundary(self.memory.sharers(scope.digest), scope.digest, one.prefix, stored)
         if exchange.id is None:
             return
         response = b""

@@ -12,7 +12,7 @@ import pytest
 import gateway.exchange.readable_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_talks import long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, eventually, exchanges, provider
+from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 
 CONVERSATIONS = 10
 
@@ -33,14 +33,21 @@ def serve(mock: Gateway, **more: Any) -> Any:
     return gateway_thread(config(entries, model_aliases=aliases, **more))
 
 
-def ask(gateway: Gateway, name: str, *texts: str) -> str:
+def ask(gateway: Gateway, name: str, *texts: str, key: str = "") -> str:
     """Send a conversation with the system text of ``name``, and return the entry that answered."""
+    return send(gateway, name, *texts, key=key).headers["x-trigate-tried"].partition("=")[0]
+
+
+def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
+    """Send a conversation with the system text of ``name``, by the client with ``key``."""
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
     system = {"role": "system", "content": long_text(name)}
-    reply = gateway.request("POST", "/v1/chat/completions", {"model": "pool", "messages": [system, *messages]})
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    body = {"model": "pool", "messages": [system, *messages]}
+    reply = gateway.request("POST", "/v1/chat/completions", body, headers)
     assert reply.status == 200, reply.body
-    return reply.headers["x-trigate-tried"].partition("=")[0]
+    return reply
 
 
 def test_a_conversation_with_another_first_message_stays_where_its_prefix_is(mock: Gateway):
@@ -50,6 +57,21 @@ def test_a_conversation_with_another_first_message_stays_where_its_prefix_is(moc
             first = ask(gateway, name, "Hello")
             assert ask(gateway, name, "Hello", "Hi", "More") == first
             assert ask(gateway, name, f"At {number}:00, hello", "Hi", "More", "Well", "On") == first
+
+
+def test_another_client_goes_where_a_prefix_is_and_sees_nothing_of_it(mock: Gateway):
+    """C3: the boundaries of other clients serve routing. No header and no field shows them."""
+    keys = [{"name": name, "key": f"key-of-{name}"} for name in ("ann", "bob")]
+    with serve(mock, client_keys=keys) as gateway:
+        for number in range(CONVERSATIONS):
+            name = f"shared {number}"
+            first = ask(gateway, name, f"Hello from Ann for the {number}. time", key="key-of-ann")
+            reply = send(gateway, name, f"Good morning from Bob, {number} of many", key="key-of-bob")
+            assert reply.headers["x-trigate-tried"].partition("=")[0] == first
+            assert "x-trigate-prompt-cache" not in reply.headers
+            line = eventually(lambda reply=reply: exchanges(gateway.log, reply.headers["x-request-id"]))[0]
+            assert line["cached_tokens"] > 0
+            assert not [field for field in line if field.startswith("prompt_cache")]
 
 
 def test_without_the_memory_only_the_beginning_identifies_a_conversation(mock: Gateway):

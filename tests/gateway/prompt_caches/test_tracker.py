@@ -146,3 +146,52 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
         {"client_members": lambda: members},
     ]  # fmt: skip
     assert [read.belongs_to(attrs.evolve(sent, **change)) for change in others] == [False] * 4
+
+
+def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
+    """Return the tokens of a conversation that a target's cache holds, for the choice of a target."""
+    trial.clock.now += 1
+    members = MEMBERS.decode(json.dumps(request_of("messages", rounds)).encode())
+    sent = SentRequest(
+        client, "messages", members, {}, row_of("messages"), b"account", "sonnet", trial.clock.now,
+        "messages", None, "sonnet",
+    )  # fmt: skip
+    sent = attrs.evolve(sent, **changes)
+    read = trial.tracker.reader.read(sent)
+    assert read is not None
+    return trial.tracker.readable_at(sent, read, trial.tracker.parents.find(sent, read))
+
+
+def test_prompts_of_other_clients_serve_the_choice_of_a_target_only(trial):
+    """C3: Bob's request may go where Ann's prompt is, but nothing that he sees shows it."""
+    assert readable(trial, "ann", 3) == 0
+    trial.answer(trial.send(3))
+    assert readable(trial, "bob", 3) > 0
+    assert readable(trial, "bob", 3, account=b"other") == 0
+    attempt = trial.send(3, client="bob")
+    prediction, verdict = trial.tracker.predict(attempt), trial.answer(attempt, READ)
+    for seen in (prediction, verdict):
+        assert (seen.could, seen.readable, [cause.word for cause in seen.causes]) == (0, 0, ["unknown:not_seen"])
+
+
+def test_other_clients_refresh_a_lifetime_for_the_choice_of_a_target_only(trial):
+    """C3: the pause of Ann's own conversation is what her report names."""
+    assert readable(trial, "ann", 3) == 0
+    trial.answer(trial.send(3))
+    trial.clock.now += 200
+    assert readable(trial, "ann", 4) > 0
+    trial.answer(trial.send(3, client="bob"), READ)
+    trial.clock.now += 200
+    assert readable(trial, "ann", 4) > 0
+    attempt = trial.send(4)
+    assert [cause.name for cause in trial.tracker.predict(attempt).causes] == ["expired"]
+    assert causes(trial.answer(attempt, MISSED)) == ["expired"]
+
+
+def test_without_a_choice_of_targets_no_boundary_is_shared(trial):
+    attempt = trial.send(3)
+    trial.answer(attempt)
+    scope, memory = attempt.situation.scope.digest, trial.tracker.memory
+    for one in attempt.planned:
+        assert memory.read_boundary(attempt.exchange.owner, scope, one.prefix) is not None
+        assert memory.read_boundary(memory.sharers(scope), scope, one.prefix) is None
