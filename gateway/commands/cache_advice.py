@@ -5,8 +5,10 @@ from typing import Final
 
 from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config
-from gateway.kept_ledger.table import CauseSum, ExpirySum
+from gateway.kept_ledger.table import CauseSum, ExpirySum, UnkeyedSum
 from providers.catalog.prices import MILLION, NANOS, Price, price_of
+from providers.catalog.prompt_caching import caching_row
+from streams.events import APIS
 
 LEAST_NANOS: Final = 10 * NANOS // 1000
 """The loss from which advice is worth a line: a cent."""
@@ -29,8 +31,11 @@ FIXES: Final[Mapping[str, str]] = {
 """By cause, the change that avoids its loss."""
 
 
-def advise(causes: Sequence[CauseSum], expiries: Sequence[ExpirySum], config: Config) -> Iterator[str]:
-    """Yield lines of advice: the first fix of each client by lost dollars, and longer lifetimes where they pay."""
+def advise(
+    causes: Sequence[CauseSum], expiries: Sequence[ExpirySum], unkeyed: Sequence[UnkeyedSum], config: Config
+) -> Iterator[str]:
+    """Yield lines of advice: the first fix of each client by lost dollars, longer lifetimes where they pay, and cache
+    keys where they are missing."""
     lost: dict[str | None, list[CauseSum]] = {}
     for cause in causes:
         if cause.nanos:
@@ -43,6 +48,22 @@ def advise(causes: Sequence[CauseSum], expiries: Sequence[ExpirySum], config: Co
             amount = f"{_usd(first.nanos)} of {_usd(whole)} usd"
             yield f"{client or '-'}: {first.cause} cost {amount}: {FIXES[first.cause]}"
     yield from _longer_lifetimes(expiries, config)
+    yield from _missing_keys(unkeyed)
+
+
+def _missing_keys(unkeyed: Sequence[UnkeyedSum]) -> Iterator[str]:
+    """Yield a line for each client whose requests without a cache key missed unchanged prompts."""
+    parts = [one for one in unkeyed if one.nanos >= LEAST_NANOS]
+    for one in sorted(parts, key=lambda one: -one.nanos)[:MOST_LINES]:
+        found = f"{one.unkeyed} of {one.requests} requests to {one.model} had no {_key_of(one.model)}"
+        yield f"{one.client or '-'}: {found}, and unchanged prompts cost {_usd(one.nanos)} usd: {FIXES['busy']}"
+
+
+def _key_of(model: str) -> str:
+    """Return the name of the cache key that the provider of ``model`` (provider/model) advises."""
+    provider, _, name = model.partition("/")
+    keys = (row.key_member for api in APIS if (row := caching_row(provider, name, api)) is not None)
+    return next((key for key in keys if key is not None), "prompt_cache_key").removeprefix("header:")
 
 
 def _longer_lifetimes(expiries: Sequence[ExpirySum], config: Config) -> Iterator[str]:

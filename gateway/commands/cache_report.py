@@ -12,7 +12,7 @@ import attrs
 import click
 import trio
 
-from gateway.commands.cache_advice import advise
+from gateway.commands.cache_advice import LEAST_NANOS, advise
 from gateway.commands.check import load_or_explain
 from gateway.commands.costs import (
     BAD_CONFIG,
@@ -39,7 +39,7 @@ from gateway.kept_ledger.table import CauseSum
 from gateway.kept_ledger.usage import By, UsageQuery
 from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
-from providers.catalog.prices import grade_at
+from providers.catalog.prices import NANOS, grade_at
 
 SINCE: Final = "7d"
 """The default period."""
@@ -87,7 +87,8 @@ async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple
         found = await read_prompt_caches(table, query, by)
         (clients,) = await table.causes(("key",), [query.period], only=query.only)
         expiries = () if query.only else await table.expiries(query.period)
-        return found, tuple(advise(clients, expiries, config))
+        unkeyed = () if query.only else await table.requests_without_key(query.period)
+        return found, tuple(advise(clients, expiries, unkeyed, config))
     finally:
         await table.aclose()
 
@@ -98,6 +99,7 @@ async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple
 _NOTHING: Final = (
     "no request of this period could have read from a prompt cache: the gateway compares prompts of 2,000 bytes or more"
 )
+_MOST_UNREAD: Final = 5
 _LISTED: Final = 4
 """Causes that a row lists."""
 
@@ -109,10 +111,20 @@ def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
     lines = [f"{since} to {until} ({query.timezone})", ""]
     lines += _rows(found) if found.rows else [_NOTHING]
     grades = {grade_at(row.sum.grade) for row in found.rows if row.sum.grade is not None}
+    unread = [] if found.is_by_cause else _unread_writes(found)
+    lines += ["", f"unread writes: {', '.join(unread)}"] if unread else []
     lines += ["", *(text for grade, text in MEANINGS.items() if grade in grades)] if grades & MEANINGS.keys() else []
     lines += ["", *(f"advice: {line}" for line in advice)] if advice else []
     lines += ["", *found.usage.notes] if found.usage.notes else []
     return "\n".join(lines) + "\n"
+
+
+def _unread_writes(found: CacheReport) -> list[str]:
+    """Return the names of the rows that paid a cent or more for entries that were never read, with the amount."""
+    rows = [row for row in found.rows if row.sum.unread_nanos >= LEAST_NANOS]
+    rows.sort(key=lambda row: -row.sum.unread_nanos)
+    texts = [f"{' '.join(_names(found, row))} {row.sum.unread_nanos / NANOS:,.2f} usd" for row in rows]
+    return [*texts[:_MOST_UNREAD], *([f"+{len(texts) - _MOST_UNREAD}"] if len(texts) > _MOST_UNREAD else [])]
 
 
 def _time_text(at: datetime) -> str:

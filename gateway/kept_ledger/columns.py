@@ -10,7 +10,7 @@ UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit !=
 
 AMOUNTS: Final = ("input", "cache_read", "cache_write", "output", "nanos", *UNITS.values())
 PROMPT_CACHE_AMOUNTS: Final = (
-    "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos",
+    "prompt_cache_could", "prompt_cache_read", "prompt_cache_missed", "prompt_cache_nanos", "prompt_cache_unread",
 )  # fmt: skip
 """The columns of a verdict about the provider's prompt cache; NULL without a verdict."""
 
@@ -63,7 +63,7 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(COUNTS, "bigint"),
     **dict.fromkeys(PROMPT_CACHE_AMOUNTS, "bigint"),
     "prompt_cache_grade": "integer",
-    "prompt_cache_idle": "bigint",
+    **dict.fromkeys(("prompt_cache_idle", "prompt_cache_unkeyed"), "bigint"),
     **dict.fromkeys(CAUSES, "text"),
     **dict.fromkeys(CAUSE_AMOUNTS, "bigint"),
 }
@@ -99,6 +99,6 @@ def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any
         **{name: names.get(name) for name in GROUP_BY}, "delivered": names.get("delivered", 0),
         **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,
         "request": "", "ended": "sum", "grade": None, "level": level, "prompt_cache_grade": None,
-        "prompt_cache_idle": None,
+        "prompt_cache_idle": None, "prompt_cache_unkeyed": None,
         **dict.fromkeys((*PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS)),
     }  # fmt: skip

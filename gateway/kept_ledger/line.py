@@ -44,7 +44,8 @@ class LinePromptCache:
     """The verdict about the provider's prompt cache: the tokens that it could serve, served and did not serve.
 
     ``nanos`` is the loss. ``grade`` is its rank, as in ``LineAttempt``, ``None`` without a loss. ``idle`` is the number
-    of seconds after which an entry of the cache had expired; sums do not keep it."""
+    of seconds after which an entry of the cache had expired. ``unread`` and ``is_unkeyed`` are as in ``CacheVerdict``.
+    Sums keep neither ``idle`` nor ``is_unkeyed``."""
 
     could: int
     read: int | None
@@ -53,6 +54,8 @@ class LinePromptCache:
     grade: int | None = None
     causes: tuple[LineCause, ...] = ()
     idle: int | None = None
+    unread: int = 0
+    is_unkeyed: bool = False
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -134,6 +137,8 @@ def _line_prompt_cache(verdict: "CacheVerdict", lost: "CacheLoss | None") -> Lin
         grade_rank(lost.grade) if lost is not None else UNPRICED if verdict.missed else None,
         tuple([LineCause(one.name, one.tokens, nanos) for one, nanos in zip(verdict.causes, shares, strict=True)]),
         None if verdict.idle is None else round(verdict.idle),
+        verdict.unread,
+        verdict.is_unkeyed,
     )
 
 
@@ -199,6 +204,7 @@ def _prompt_cache_columns(verdict: LinePromptCache | None) -> Mapping[str, Any]:
     return {
         "prompt_cache_could": verdict.could, "prompt_cache_read": verdict.read, "prompt_cache_missed": verdict.missed,
         "prompt_cache_nanos": verdict.nanos, "prompt_cache_grade": verdict.grade, "prompt_cache_idle": verdict.idle,
+        "prompt_cache_unread": verdict.unread, "prompt_cache_unkeyed": int(verdict.is_unkeyed),
         "cause": first and first.name, "cause_tokens": first and first.tokens, "cause_nanos": first and first.nanos,
         "second_cause": second and second.name, "second_tokens": second and second.tokens,
         "second_nanos": second and second.nanos,

@@ -143,11 +143,12 @@ def as_csv(found: CacheReport) -> str:
         for row in found.rows:
             writer.writerow((*map(csv_cell, row.by), row.sum.missed, dollar_text(row.sum.nanos), row.grade))
         return text.getvalue()
-    writer.writerow((*found.by, *_FIGURES, "share", "lost_usd", "grade", "because"))
+    writer.writerow((*found.by, *_FIGURES, "share", "lost_usd", "grade", "because", "unread_usd"))
     for row in found.rows:
         share = "" if row.share is None else f"{row.share:.4f}"
         because = ";".join(f"{one.cause}={one.tokens}={dollar_text(one.nanos)}" for one in row.causes)
-        cells = *figures_of(row), share, dollar_text(row.sum.nanos), row.grade, because
+        lost, unread = dollar_text(row.sum.nanos), dollar_text(row.sum.unread_nanos)
+        cells = *figures_of(row), share, lost, row.grade, because, unread
         writer.writerow((*map(csv_cell, row.by), *cells))
     return text.getvalue()
 
@@ -159,7 +160,9 @@ def as_json(found: CacheReport, advice: Sequence[str] = ()) -> str:
         "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
         "by": found.by,
         "rows": [{**_names(found, row), **_members(found, row)} for row in found.rows],
-        "total": {**_tokens(found.total), **_money(found.total), "causes": _causes(found.total)},
+        "total": {
+            **_tokens(found.total), **_money(found.total), **_unread(found.total), "causes": _causes(found.total),
+        },
         **({"advice": advice} if advice else {}),
         **({"notes": found.usage.notes} if found.usage.notes else {}),
     }  # fmt: skip
@@ -175,7 +178,7 @@ def _names(found: CacheReport, row: CacheRow) -> dict[str, str | None]:
 def _members(found: CacheReport, row: CacheRow) -> Mapping[str, Any]:
     if found.is_by_cause:
         return {"missed_tokens": row.sum.missed, **_money(row)}
-    return {**_tokens(row), **_money(row), "causes": _causes(row)}
+    return {**_tokens(row), **_money(row), **_unread(row), "causes": _causes(row)}
 
 
 def _tokens(row: CacheRow) -> dict[str, Any]:
@@ -186,6 +189,12 @@ def _tokens(row: CacheRow) -> dict[str, Any]:
 def _money(row: CacheRow) -> dict[str, Any]:
     usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())
     return {"lost_usd": usd, "lost_nanos": row.sum.nanos, "lost_grade": row.grade}
+
+
+def _unread(row: CacheRow) -> dict[str, Any]:
+    """Return the price of written entries that were never read."""
+    nanos = row.sum.unread_nanos
+    return {"unread_usd": msgspec.Raw(dollar_text(nanos).encode()), "unread_nanos": nanos}
 
 
 def _causes(row: CacheRow) -> list[dict[str, Any]]:

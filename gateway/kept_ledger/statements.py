@@ -148,6 +148,22 @@ EXPIRIES: Final = f"""
 that an hour's lifetime would have kept, and the loss of these."""
 
 
+_UNCHANGED: Final = ("busy", "provider")
+_UNCHANGED_NANOS: Final = " + ".join(
+    f"CASE WHEN {name} IN ({', '.join(map(repr, _UNCHANGED))}) THEN {nanos} ELSE 0 END"
+    for name, _, nanos in CAUSE_COLUMNS
+)
+UNKEYED: Final = f"""
+    SELECT client, model, CAST(COUNT(prompt_cache_could) AS BIGINT),
+        CAST(COALESCE(SUM(prompt_cache_unkeyed), 0) AS BIGINT),
+        CAST(COALESCE(SUM(CASE WHEN prompt_cache_unkeyed = 1 THEN {_UNCHANGED_NANOS} ELSE 0 END), 0) AS BIGINT)
+    FROM {{ledger}} WHERE {PERIOD} AND level IS NULL AND model IS NOT NULL
+    GROUP BY client, model HAVING SUM(prompt_cache_unkeyed) > 0
+"""
+"""The statement that selects, by client and model, all verdicts, those without a cache key that the provider advises,
+and the loss of these from causes that a key may avoid."""
+
+
 def run_sums_statement(by: Dimension, delivered_only: bool) -> str:
     """Return the statement that selects the sums of each run in a period."""
     column, delivered = DIMENSION_COLUMNS[by], " AND delivered = 1" if delivered_only else ""

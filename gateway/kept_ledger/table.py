@@ -29,6 +29,7 @@ from gateway.kept_ledger.statements import (
     NO_FILTERS,
     NO_MARK,
     REPEATED_LINES,
+    UNKEYED,
     Dimension,
     Filters,
     causes_statement,
@@ -62,13 +63,21 @@ class TooManySums(Exception):
 class PromptCacheSum:
     """A sum over verdicts about providers' prompt caches, in tokens, and their loss in nano-dollars.
 
-    ``grade`` is the worst grade of the losses, ``None`` without a loss."""
+    ``grade`` is the worst grade of the losses, ``None`` without a loss. ``unread`` are the nano-dollars for written
+    entries, less those for entries that a response read for the first time."""
 
     could: int = 0
     read: int = 0
     missed: int = 0
     nanos: int = 0
     grade: int | None = None
+    unread: int = 0
+
+    @property
+    def unread_nanos(self) -> int:
+        """The price of entries that were never read. Readings of entries from before the period do not reduce it below
+        0."""
+        return max(self.unread, 0)
 
 
 NO_VERDICTS: Final = PromptCacheSum()
@@ -97,6 +106,19 @@ class ExpirySum:
     written: int
     expired: int
     soon: int
+    nanos: int
+
+
+@attrs.frozen(repr=False)
+class UnkeyedSum:
+    """The requests of ``client`` to ``model`` without the cache key that the provider advises, of all ``requests``.
+
+    ``nanos`` is what the provider's cache missed in them although nothing had changed."""
+
+    client: str | None
+    model: str
+    requests: int
+    unkeyed: int
     nanos: int
 
 
@@ -297,6 +319,14 @@ class LedgerTable:
         )
         return [ExpirySum(*row) for row in rows]
 
+    async def requests_without_key(self, period: tuple[int, int]) -> list[UnkeyedSum]:
+        """Return the requests without an advised cache key in ``period``, without lines that became sums."""
+        statement = self._sql.render(UNKEYED)
+        rows = await self._database.read(
+            lambda session: session.rows(statement, **period_values(period)), limited=False
+        )
+        return [UnkeyedSum(*row) for row in rows]
+
     async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
         """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.
 
@@ -403,11 +433,11 @@ def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:
 
 
 def _read_sum(row: tuple[Any, ...], width: int) -> LedgerSum:
-    requests, failed, could, read, missed, lost, input, cache_read, cache_write, output, nanos, *amounts = row[width:]
-    *amounts, lost_grade, grade = amounts
+    requests, failed, could, read, missed, lost, unread, *amounts = row[width:]
+    input, cache_read, cache_write, output, nanos, *amounts, lost_grade, grade = amounts
     units = tuple((unit, number) for unit, number in zip(UNITS, amounts, strict=True) if number)
     usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output, units=units)
-    prompt_cache = PromptCacheSum(could, read, missed, lost, lost_grade)
+    prompt_cache = PromptCacheSum(could, read, missed, lost, lost_grade, unread)
     return LedgerSum(row[:width], requests, failed, usage, nanos, grade, prompt_cache)
 
 
@@ -427,10 +457,10 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
 
 
 def _total_prompt_cache(sums: Sequence[PromptCacheSum]) -> PromptCacheSum:
-    could, read, missed, nanos = (
-        sum([getattr(one, name) for one in sums]) for name in ("could", "read", "missed", "nanos")
+    could, read, missed, nanos, unread = (
+        sum([getattr(one, name) for one in sums]) for name in ("could", "read", "missed", "nanos", "unread")
     )
-    return PromptCacheSum(could, read, missed, nanos, _worst_grade([one.grade for one in sums]))
+    return PromptCacheSum(could, read, missed, nanos, _worst_grade([one.grade for one in sums]), unread)
 
 
 def _worst_grade(grades: Sequence[int | None]) -> int | None:

@@ -14,7 +14,7 @@ from gateway.logs.masking import escape, escape_json
 CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
 """The columns of a CSV report after those that it is grouped by."""
 
-CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd")
+CACHE_COLUMNS: Final = ("cache_write", "cached_share", "cache_missed", "cache_lost_usd", "cache_unread_usd")
 """The columns of a CSV report about the providers' prompt caches."""
 
 OLD_COLUMNS: Final = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd", "cost_grade")
@@ -63,7 +63,8 @@ def as_csv(found: UsageReport) -> str:
         units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
         share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
         figures = *figures_of(row), dollar_text(row.sum.nanos), row.grade
-        missed = row.sum.prompt_cache.missed, dollar_text(row.sum.prompt_cache.nanos)
+        verdicts = row.sum.prompt_cache
+        missed = verdicts.missed, dollar_text(verdicts.nanos), dollar_text(verdicts.unread_nanos)
         cache = row.sum.usage.cache_write, share, *missed
         old = (*(figures[:1] if counts_attempts else ()), *figures[2:])
         writer.writerow((*names, *figures, *units, *cache, *old))
@@ -96,8 +97,10 @@ def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
     share = None if row.cached_share is None else round(row.cached_share, 4)
     lost_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.nanos).encode())
+    unread_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.unread_nanos).encode())
     cache = {
         "cache_write_tokens": row.sum.usage.cache_write, "cached_share": share,
         "cache_missed_tokens": row.sum.prompt_cache.missed, "cache_lost_usd": lost_usd,
+        "cache_unread_usd": unread_usd,
     }  # fmt: skip
     return {**dict(figures), **cache, **cost, **units}

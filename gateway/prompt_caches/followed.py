@@ -126,6 +126,7 @@ class FollowedAttempt:
 
     ``planned`` are the boundaries that it leaves if it succeeds, ``head`` is when its successful response began.
     ``compared_with`` is a digest of the response's id with which the provider compares it, b"" without one.
+    ``is_unkeyed``: its provider advises a cache key, and it has none.
     ``verdict`` is that for ``usage``."""
 
     exchange: FollowedExchange
@@ -140,5 +141,6 @@ class FollowedAttempt:
     head: float | None = None
     compared_with: bytes = b""
     is_diagnosed: bool = False
+    is_unkeyed: bool = False
     verdict: CacheVerdict | None = None
     usage: Usage | None = None

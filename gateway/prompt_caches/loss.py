@@ -37,6 +37,17 @@ def loss(verdict: CacheVerdict, usage: Usage, price: Price | None, *, at: float 
     return CacheLoss(sum(shares), shares, worst_grade((paid.grade, cached.grade, verdict.grade)))
 
 
+def write_premium(usage: Usage, price: Price | None, *, at: float | None = None) -> int:
+    """Return the nano-dollars by which written tokens cost more than plain input; 0 without a price."""
+    if price is None or not usage.cache_write or usage.estimated or price.origin == "subscription":
+        return 0
+    paid = attrs.evolve(usage, steps=(), units=())
+    plain = attrs.evolve(
+        paid, input=paid.input + paid.cache_write, cache_write=0, cache_write_1h=None, cache_write_5m=None
+    )
+    return max(computed_cost(price, paid, at=at).nanos - computed_cost(price, plain, at=at).nanos, 0)
+
+
 def _with_more_reads(usage: Usage, missed: int) -> Usage:
     """Return ``usage`` with ``missed`` more tokens read from the cache.
 

@@ -93,6 +93,12 @@ class BoundaryNote(msgspec.Struct, array_like=True):
     readable_from: float | None = None
     ttl: float | None = None
     is_exact: bool = False
+    is_unread: bool = False
+
+    def boundary(self) -> Boundary:
+        return Boundary(
+            self.position, self.tokens, self.used, self.readable_from, self.ttl, self.is_exact, self.is_unread
+        )
 
 
 class KnownConversation(msgspec.Struct, array_like=True):
@@ -116,13 +122,7 @@ class KnownConversation(msgspec.Struct, array_like=True):
     def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
         """Return the latest boundary at each position up to ``position``, the deepest last."""
         latest = {note.position: note for note in self.boundaries if note.position <= position}
-        notes = [latest[at] for at in sorted(latest)]
-        return tuple(
-            [
-                Boundary(note.position, note.tokens, note.used, note.readable_from, note.ttl, note.is_exact)
-                for note in notes
-            ]
-        )
+        return tuple([latest[at].boundary() for at in sorted(latest)])
 
 
 class RememberedHead(msgspec.Struct, array_like=True):
@@ -136,13 +136,16 @@ class RememberedHead(msgspec.Struct, array_like=True):
 
 
 class StoredBoundary(msgspec.Struct, array_like=True):
-    """The entry of a provider's cache for a prefix: ``tokens``, and when it was last used."""
+    """The entry of a provider's cache for a prefix: ``tokens``, and when it was last used.
+
+    ``unread`` are the nano-dollars by which it cost more than plain input, until a response reads it."""
 
     tokens: int
     used: float
     readable_from: float | None
     ttl: float | None
     is_exact: bool
+    unread: int = 0
 
 
 _HEAD: Final = msgspec.msgpack.Decoder(RememberedHead)
@@ -324,12 +327,26 @@ class PromptMemory:
 
         self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
 
+    def take_unread(self, owner: bytes, scope: bytes, prefix: bytes) -> int:
+        """Note that a response has read a boundary, and return what its writing cost more than plain input, once."""
+        taken = 0
+
+        def change(value: bytes | None, _: float) -> bytes | None:
+            nonlocal taken
+            if value is None:
+                return None
+            found = _BOUNDARY.decode(value)
+            taken, found.unread = found.unread, 0
+            return _encode(found)
+
+        self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
+        return taken
 
     @staticmethod
     def sharers(scope: bytes) -> bytes:
         """Return the owner of the boundaries that all clients of ``scope`` share, for the choice of a target.
 
-        They say that some client sent a prompt, so nothing that a client or a viewer sees depends on them."""
+        They reveal that some client sent a prompt, so nothing that a client or a viewer sees depends on them."""
         return scope[:OWNER]
 
 
@@ -353,6 +370,7 @@ def _merge(known: StoredBoundary, new: StoredBoundary) -> StoredBoundary:
         min(began) if began else None,
         max(ttls) if ttls else None,
         known.is_exact or new.is_exact,
+        new.unread or known.unread,
     )
 
 

@@ -30,7 +30,8 @@ class Boundary:
     - ``tokens``: the tokens up to it; ``is_exact`` if the provider counted them, otherwise they are interpolated.
     - ``used``: the time when the entry was last written or read. ``ttl``: the seconds without use after which it
       expires; for ``None``, the provider's row states them.
-    - ``readable_from``: when the response that wrote the entry began; ``None`` if it has not begun."""
+    - ``readable_from``: when the response that wrote the entry began; ``None`` if it has not begun.
+    - ``is_unread``: writing it cost more than plain input, and no response of this client has read it."""
 
     position: int
     tokens: int
@@ -38,6 +39,7 @@ class Boundary:
     readable_from: float | None
     ttl: float | None = None
     is_exact: bool = True
+    is_unread: bool = False
 
     def is_alive(self, sent: float, row: CachingRow) -> bool:
         """Return whether an entry can exist for a request of ``sent``; without a stated lifetime it can."""

@@ -3,7 +3,7 @@
 ``PromptTracker.reader`` works in any thread. Everything else belongs to the thread of the event loop."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -13,13 +13,14 @@ import msgspec
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.earlier_responses import compared_response, continued_response
 from gateway.prompt_caches.followed import (
+    HEADER,
     FollowedAttempt,
     FollowedExchange,
     FoundParent,
     ReadPrompts,
     SentRequest,
 )
-from gateway.prompt_caches.loss import CacheLoss, loss
+from gateway.prompt_caches.loss import CacheLoss, loss, write_premium
 from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
     BoundaryNote,
@@ -39,7 +40,7 @@ from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict, Prediction
 from gateway.prompt_caches.verdicts import judge, predict
-from gateway.prompt_caches.written_boundaries import boundaries_left
+from gateway.prompt_caches.written_boundaries import boundaries_left, is_covered, split_premium
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
 from providers.catalog.prompt_caching import CachingRow
@@ -126,13 +127,13 @@ class PromptTracker:
         return FollowedAttempt(
             exchange, row, read.prompt, read.client_prompt, situation, sent.account, read.boundaries, read.packed,
             found, compared_with=b"" if compared is None else self.memory.response_anchor(compared)[:ANCHOR_BYTES],
-            is_diagnosed=sent.is_diagnosed,
+            is_diagnosed=sent.is_diagnosed, is_unkeyed=_is_unkeyed(sent, read),
         )  # fmt: skip
 
     def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""
         digest, row, own = self.memory.digest, read.row, read.client_members
-        key = None if row is None else row.key_member
+        key = _key_name(row)
         separate = None if row is None or key is None or not row.key_separates else _member(read.members, sent, key)
         salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
         return CacheScope(
@@ -165,7 +166,8 @@ class PromptTracker:
                 one = merge_boundaries(one, shared)
             if one is None:
                 continue
-            found.append(Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact))
+            is_unread = one.unread > 0
+            found.append(Boundary(position, one.tokens, one.used, one.readable_from, one.ttl, one.is_exact, is_unread))
             if found[-1].is_alive(sent, row) and one.tokens >= (row.minimum or 0):
                 break
         return tuple(found)
@@ -266,33 +268,62 @@ class PromptTracker:
         verdict = self.judge(attempt, usage)
         if usage is not None and usage.cache_read and len(self._reporting) < _MOST_TARGETS:
             self._reporting.add(attempt.account)
+        unread = 0
         if attempt.head is not None:
-            self._leave_boundaries(attempt, usage, response_id)
+            unread = self._leave_boundaries(attempt, usage, price, response_id)
+        if unread or attempt.is_unkeyed:
+            verdict = attrs.evolve(verdict, unread=unread, is_unkeyed=attempt.is_unkeyed)
         if usage is None or not verdict.causes:
             return verdict, None
         return verdict, loss(verdict, usage, price)
 
-    def _leave_boundaries(self, attempt: FollowedAttempt, usage: Usage | None, response_id: str | None) -> None:
+    def _leave_boundaries(
+        self, attempt: FollowedAttempt, usage: Usage | None, price: Price | None, response_id: str | None
+    ) -> int:
+        """Remember the boundaries that the attempt left, and return the change of what unread ones cost."""
         exchange, sent, scope = attempt.exchange, attempt.situation.sent, attempt.situation.scope
         left = boundaries_left(attempt.planned, attempt.prompt, attempt.row, usage)
-        for one, tokens, is_exact in left:
-            stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact)
+        premium, reads = 0 if usage is None else write_premium(usage, price), _read_tokens(usage)
+        shares = split_premium(premium, reads, [tokens for _, tokens, _ in left])
+        row = attempt.row or _NO_ROW
+        read = {one.position for one in attempt.found if _reads_first(reads, one, sent, row)}
+        if exchange.id is not None:
+            notes = [
+                BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact, share > 0)
+                for (one, tokens, is_exact), share in zip(left, shares, strict=True)
+            ]
+            read |= self._note_end(attempt, usage, notes, response_id)
+        prefixes = (attempt.prompt.prefix(position) for position in read)
+        taken = [self.memory.take_unread(exchange.owner, scope.digest, one) for one in prefixes if one is not None]
+        for (one, tokens, is_exact), share in zip(left, shares, strict=True):
+            stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact, share)
             self.memory.write_boundary(exchange.owner, scope.digest, one.prefix, stored)
             if self._chooses_targets:
+                stored.unread = 0
                 self.memory.write_boundary(self.memory.sharers(scope.digest), scope.digest, one.prefix, stored)
-        if exchange.id is None:
-            return
-        response = b""
+        return premium - sum(taken)
+
+    def _note_end(
+        self, attempt: FollowedAttempt, usage: Usage | None, notes: Sequence[BoundaryNote], response_id: str | None
+    ) -> set[int]:
+        """Note the end of an attempt and its boundaries in its conversation. Return the positions first read by it."""
+        exchange = attempt.exchange
+        assert exchange.id is not None, "it has a conversation"
+        response, read = b"", set[int]()
         if response_id:
             anchor = self.memory.response_anchor(response_id)
             response = anchor[:ANCHOR_BYTES]
             self.memory.add_anchor(exchange.owner, anchor, exchange.id)
-        notes = [
-            BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact)
-            for one, tokens, is_exact in left
-        ]
+        reads = _read_tokens(usage)
+        parent, scope, sent = exchange.parent, attempt.situation.scope, attempt.situation.sent
+        row = attempt.row or _NO_ROW
+        is_here = parent is not None and parent.conversation.scope.digest == scope.digest
 
         def change(conversation: KnownConversation) -> None:
+            for note in conversation.boundaries if is_here else ():
+                if note.is_unread and _reads_first(reads, note.boundary(), sent, row):
+                    read.add(note.position)
+                    note.is_unread = False
             if (end := conversation.end_of(exchange.sent)) is not None:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
                 latest = {note.position: note for note in (*conversation.boundaries, *notes)}
@@ -302,6 +333,7 @@ class PromptTracker:
 
         self._write_of_winner(attempt)
         self.memory.update(exchange.owner, exchange.id, change)
+        return read
 
     def _write_of_winner(self, attempt: FollowedAttempt) -> None:
         """Write the prompt of the attempt that succeeded, if another attempt of its exchange was sent later."""
@@ -345,9 +377,32 @@ def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
     return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory(memory, size))
 
 
+def _read_tokens(usage: Usage | None) -> int:
+    """Return the tokens that the provider reports as read from its cache."""
+    return 0 if usage is None or usage.estimated else usage.cache_read
+
+
+def _reads_first(read: int, one: Boundary, sent: float, row: CachingRow) -> bool:
+    """Return whether the response to a request of ``sent`` that read ``read`` tokens is the first to read ``one``."""
+    return one.is_unread and is_covered(one.tokens, one.is_exact, read) and one.is_alive(sent, row)
+
+
 def _member(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:
     """Return the member ``name`` of a request, or the header of that name."""
     return sent.headers.get(name) if (raw := members.get(name)) is None else bytes(raw)
+
+
+def _key_name(row: CachingRow | None) -> str | None:
+    """Return the name of the member or header that selects a cache."""
+    return None if row is None or row.key_member is None else row.key_member.removeprefix(HEADER)
+
+
+def _is_unkeyed(sent: SentRequest, read: ReadPrompts) -> bool:
+    """Return whether the provider advises a cache key, and the request has none."""
+    key = _key_name(read.row)
+    if key is None or read.row is None or read.row.key_separates:
+        return False
+    return _member(read.members, sent, key) is None
 
 
 def _bytes(raw: msgspec.Raw | None) -> bytes | None:

@@ -62,7 +62,10 @@ class CacheVerdict:
     - ``could``, ``readable``, ``read``, ``missed``: tokens. ``read`` is ``None`` if the provider did not report it.
     - ``causes``: at most two, the larger first; their tokens add up to ``missed``. Empty for a small or no miss.
     - ``idle``: for ``expired``, the seconds for which the boundary was unused.
-    - ``provider``: the provider's own diagnosis, unchanged."""
+    - ``provider``: the provider's own diagnosis, unchanged.
+    - ``unread``: nano-dollars, for sums only. Writing an entry adds what it cost more than plain input, and its first
+      reading subtracts that. So a sum has the price of entries that were not read.
+    - ``is_unkeyed``: the provider advises a cache key, and the request had none."""
 
     could: int = 0
     readable: int = 0
@@ -72,6 +75,8 @@ class CacheVerdict:
     grade: Grade = "exact"
     idle: float | None = None
     provider: str | None = None
+    unread: int = 0
+    is_unkeyed: bool = False
 
     @property
     def cause(self) -> CauseShare | None:

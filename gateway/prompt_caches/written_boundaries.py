@@ -12,6 +12,9 @@ from streams.events import Usage
 
 _BYTES_PER_TOKEN: Final = 4
 
+_SURE: Final = 0.95
+"""The share of an estimated number of tokens from which on it counts as read."""
+
 
 @attrs.frozen(eq=False, repr=False)
 class PlannedBoundary:
@@ -34,6 +37,23 @@ def planned_boundaries(prompt: PromptDigest, row: CachingRow | None) -> tuple[Pl
             ttl = None if row is None else lifetime_of(prompt, row, marks.get(position))
             found.append(PlannedBoundary(position, prefix, prompt.size_at(position), ttl))
     return tuple(found)
+
+
+def split_premium(premium: int, read: int, tokens: Sequence[int]) -> list[int]:
+    """Return the share in ``premium`` of each boundary that a request left, by the tokens that it wrote there.
+
+    ``premium`` is what all of them cost more than plain input, ``tokens`` are those up to each boundary, in order. The
+    request has read the first ``read`` tokens."""
+    if not premium or not tokens or tokens[-1] <= read:
+        return [0] * len(tokens)
+    ends = [max(one, read) for one in tokens]
+    known = [premium * (end - read) // (ends[-1] - read) for end in ends]
+    return [one - before for before, one in zip((0, *known), known, strict=False)]
+
+
+def is_covered(tokens: int, is_exact: bool, read: int) -> bool:
+    """Return whether a response that read ``read`` tokens from the cache has read a boundary."""
+    return 0 < (tokens if is_exact else tokens * _SURE) <= read
 
 
 def boundaries_left(

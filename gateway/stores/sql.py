@@ -158,6 +158,10 @@ LEDGER_COLUMNS: Final = AddedTables(
         ALTER TABLE {ledger} ADD COLUMN second_tokens bigint;
         ALTER TABLE {ledger} ADD COLUMN second_nanos bigint;
         """,
+        """
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_unread bigint;
+        ALTER TABLE {ledger} ADD COLUMN prompt_cache_unkeyed bigint;
+        """,
     ),
     is_optional=True,
 )

@@ -61,7 +61,8 @@ def random_verdict(draw: random.Random) -> LinePromptCache | None:
     could = missed + draw.randrange(10**6)
     nanos = sum(one.nanos for one in causes)
     grade = draw.randrange(3) if causes else None
-    found = LinePromptCache(could, draw.choice((could - missed, None)), missed, nanos, grade, causes)
+    unread = draw.randrange(-(10**9), 10**10)
+    found = LinePromptCache(could, draw.choice((could - missed, None)), missed, nanos, grade, causes, unread=unread)
     return draw.choice((None, found, found))
 
 

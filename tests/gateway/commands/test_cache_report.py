@@ -155,11 +155,47 @@ def test_advice_compares_lifetimes_by_the_gaps_of_the_period(write_ledger, capsy
     assert "advice: ann: 3 of 4 expiries came within an hour; 1h marks: +0.90 usd, saving 3.00 usd" in text
 
 
+def test_entries_that_were_never_read_have_their_price(write_ledger, capsys):
+    """C33: writing adds it, and the first reading subtracts it. Readings of earlier entries leave nothing below 0."""
+    wrote, read = (turn("nightly", LinePromptCache(9000, 9000, 0, unread=nanos)) for nanos in (4 * DOLLAR, -DOLLAR))
+    before = turn("alice", LinePromptCache(9000, 9000, 0, unread=-DOLLAR))
+    once = turn("oneshot", LinePromptCache(0, 0, 0, unread=DOLLAR // 2))
+    config = write_ledger(wrote, read, before, once)
+    assert "unread writes: nightly 3.00 usd, oneshot 0.50 usd" in report(capsys, config, "key").splitlines()
+    found = {row["key"]: row for row in json.loads(report(capsys, config, "key", form="json"))["rows"]}
+    assert {name: row["unread_nanos"] for name, row in found.items()} == {
+        "nightly": 3 * DOLLAR, "alice": 0, "oneshot": DOLLAR // 2,
+    }  # fmt: skip
+    rows = {
+        row["key"]: row["unread_usd"] for row in csv.DictReader(report(capsys, config, "key", form="csv").splitlines())
+    }
+    assert rows["nightly"] == "3.000000000"
+    assert "unread" not in report(capsys, config, "cause")
+
+
+def test_advice_names_missing_cache_keys(write_ledger, capsys):
+    """C41: facts of the period. A key avoids misses of unchanged prompts, and no other."""
+    missed = verdict(9000, 9000, ("provider", 9000, DOLLAR), is_unkeyed=True)
+    changed = verdict(9000, 9000, ("tools", 9000, DOLLAR), is_unkeyed=True)
+    keyed = verdict(9000, 9000, ("provider", 9000, DOLLAR))
+    lines = [
+        line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=one), client="bot")
+        for one in (missed, changed, keyed, verdict(9000, 0, is_unkeyed=True))
+    ]
+    text = report(capsys, write_ledger(*lines), "key")
+    assert (
+        "advice: bot: 3 of 4 requests to openai/gpt-5.2 had no prompt_cache_key, and unchanged prompts cost 1.00 usd: "
+        "send a prompt_cache_key for each conversation"
+    ) in text
+    other = [line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=keyed), client="zoe")]
+    assert "zoe: " not in report(capsys, write_ledger(*other), "key")
+
+
 def test_without_verdicts_the_report_states_why_it_is_empty(write_ledger, capsys):
     text = report(capsys, write_ledger(turn("ann", None)), "key")
     assert "no request of this period could have read from a prompt cache" in text
     assert report(capsys, write_ledger(), "key", form="csv").splitlines() == [
-        "key,input,could,read,missed,share,lost_usd,grade,because",
+        "key,input,could,read,missed,share,lost_usd,grade,because,unread_usd",
     ]
 
 
@@ -170,7 +206,7 @@ def test_the_command_reads_a_period_and_values(write_ledger, tmp_path):
     )
     assert (done.returncode, done.stdout.splitlines()[1:]) == (
         0,
-        ["alice,60400,60000,59400,600,0.9900,0.000000000,exact,"],
+        ["alice,60400,60000,59400,600,0.9900,0.000000000,exact,,0.000000000"],
     )
     assert invoke("cache", "--config", str(config)).returncode == 0
     wrong = invoke("cache", "--config", str(config), "--by", "colour")

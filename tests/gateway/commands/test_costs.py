@@ -322,8 +322,8 @@ def test_costs_works_without_the_providers_keys(kept):
     done = invoke("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
         "key,requests,failed,input,cached,output,usd,grade,cache_write,cached_share,cache_missed,cache_lost_usd,"
-        "input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade",
-        "alice,1,0,16,5,7,0.000000012,exact,1,0.3125,0,0.000000000,16,5,7,0.000000012,exact",
+        "cache_unread_usd,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade",
+        "alice,1,0,16,5,7,0.000000012,exact,1,0.3125,0,0.000000000,0.000000000,16,5,7,0.000000012,exact",
     ]
     assert done.returncode == 0
     assert "are the old names" in done.stderr

@@ -69,6 +69,7 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
                 continue
             name = NAME_OF[by](one, tried)
             values = {"could": found.could, "read": found.read or 0, "missed": found.missed, "nanos": found.nanos}
+            values["unread"] = found.unread
             amounts.setdefault(name, Counter()).update(values)
             grades.setdefault(name, []).extend([] if found.grade is None else [found.grade])
             for cause in found.causes:
@@ -133,6 +134,22 @@ async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path)
     assert await sums_of(table, "key") == {"alice": PromptCacheSum(51_200, 1920, 49_280, 170_016_000, 0)}
     (found,) = await table.sums((), [EVER])
     assert (found[0].nanos, found[0].requests) == (10, 2)
+    await table.aclose()
+
+
+async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
+    """Its lines have no price of unread entries (C33)."""
+    file = tmp_path / "state.sqlite"
+    await _use(file, lambda table: table.add([(1, line(attempt(7, prompt_cache=SYSTEM)))]))
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        for name in ("prompt_cache_unread", "prompt_cache_unkeyed"):
+            database.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
+        database.execute("UPDATE added_tables SET version = 1 WHERE name = ?", (LEDGER_COLUMNS.name,))
+        database.commit()
+    table = LedgerTable(SqliteDatabase(file))
+    await table.add([(2, line(attempt(3, prompt_cache=attrs.evolve(SYSTEM, unread=900))))])
+    (found,) = (await sums_of(table, "key")).values()
+    assert (found.missed, found.unread) == (2 * 49_280, 900)
     await table.aclose()
 
 

@@ -11,6 +11,8 @@ from gateway.prompt_caches.followed import FollowedAttempt, SentRequest
 from gateway.prompt_caches.memory import PromptMemory
 from gateway.prompt_caches.tracker import PromptTracker
 from gateway.prompt_caches.values import CacheVerdict
+from providers.catalog.prices import price_of
+from providers.catalog.prompt_caching import caching_row
 from streams.events import Usage
 from tests.support.cached_prompts import SYSTEM, request_of, row_of
 from tests.support.set_clock import SetClock
@@ -195,3 +197,85 @@ def test_without_a_choice_of_targets_no_boundary_is_shared(trial):
     for one in attempt.planned:
         assert memory.read_boundary(attempt.exchange.owner, scope, one.prefix) is not None
         assert memory.read_boundary(memory.sharers(scope), scope, one.prefix) is None
+
+
+SONNET = price_of("anthropic", "claude-sonnet-4-6")
+
+
+def unread_after(trial: Trial, attempt: FollowedAttempt, written: int, read: int = 0) -> int:
+    """End an attempt well, and return its change of what unread entries cost, in tokens of Claude Sonnet."""
+    assert SONNET is not None
+    trial.clock.now += 1
+    trial.tracker.note_head(attempt, trial.clock.now)
+    usage = Usage(input=1, cache_read=read, cache_write=written, reports_cache_read=True)
+    verdict, _ = trial.tracker.settle(attempt, usage, SONNET.with_cache_writes, None)
+    return round(verdict.unread / (SONNET.input / 4 / 10**6))
+
+
+def test_an_entry_that_is_read_later_cost_nothing_unread(trial):
+    """C33: of a conversation, only the last entry is unread."""
+    assert unread_after(trial, trial.send(3), 5_000) == 5_000
+    assert unread_after(trial, trial.send(4), 300, read=5_000) == 300 - 5_000
+    assert unread_after(trial, trial.send(5), 300, read=5_300) == 0
+
+
+def test_an_entry_is_read_for_the_first_time_once(trial):
+    """Two branches of a conversation read what the first turn wrote."""
+    unread_after(trial, trial.send(3), 5_000)
+    branches = [trial.send(4), trial.send(4)]
+    assert [unread_after(trial, one, 300, read=5_000) for one in branches] == [300 - 5_000, 300]
+
+
+def test_an_entry_that_expired_stays_unread(trial):
+    assert unread_after(trial, trial.send(3), 5_000) == 5_000
+    trial.clock.now += 400
+    assert unread_after(trial, trial.send(4), 5_300) == 5_300
+    assert unread_after(trial, trial.send(5), 300, read=5_300) == 300 - 5_300
+
+
+def test_tools_and_system_texts_that_another_conversation_reads_are_read(trial):
+    """A one-shot request leaves its message unread, but not the texts that the next one repeats."""
+    assert unread_after(trial, trial.send(0), 5_000) == 5_000
+    trial.clock.now += 1
+    body = request_of("messages", 0)
+    body["messages"][0]["content"] = [
+        {"type": "text", "text": "Another question, about something else.", "cache_control": {"type": "ephemeral"}}
+    ]
+    members = MEMBERS.decode(json.dumps(body).encode())
+    second = trial.send(0, body=members)
+    assert second.exchange.parent is None
+    system = next(one.tokens for one in second.found)
+    assert 4_000 < system < 5_000
+    assert abs(unread_after(trial, second, 100, read=system) - (100 - system)) <= 1
+
+
+def test_prices_without_a_premium_leave_nothing_unread(trial):
+    attempt = trial.send(3)
+    trial.tracker.note_head(attempt, trial.clock.now)
+    verdict, _ = trial.tracker.settle(attempt, WRITTEN, price_of("openai", "gpt-5.2"), None)
+    assert verdict.unread == 0
+
+
+@pytest.mark.parametrize(
+    ("api", "members", "headers", "is_unkeyed"),
+    [
+        ("chat", {}, {}, True),
+        ("chat", {"prompt_cache_key": msgspec.Raw(b'"talk"')}, {}, False),
+        ("messages", {}, {}, False),
+    ],
+)
+def test_a_request_without_an_advised_cache_key_is_noted(trial, api, members, headers, is_unkeyed):
+    """C41"""
+    body = {**MEMBERS.decode(json.dumps(request_of(api, 2)).encode()), **members}
+    attempt = trial.send(2, api=api, client_api=api, row=row_of(api), body=body, headers=headers)
+    trial.answer(attempt)
+    assert trial.tracker.settle(attempt, READ, None, None)[0].is_unkeyed is is_unkeyed
+
+
+@pytest.mark.parametrize(("headers", "is_unkeyed"), [({"x-grok-conv-id": "1"}, False), ({}, True)])
+def test_a_cache_key_may_be_a_header(trial, headers, is_unkeyed):
+    row = caching_row("xai", "grok-4", "chat")
+    assert row is not None
+    body = MEMBERS.decode(json.dumps(request_of("chat", 2)).encode())
+    attempt = trial.send(2, api="chat", client_api="chat", row=row, body=body, headers=headers)
+    assert attempt.is_unkeyed is is_unkeyed
