@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from gateway.endpoints.metrics import watch
+from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
@@ -42,6 +43,8 @@ def add_process_tasks(app: App, service: Service) -> None:
                 nursery.start_soon(service.pending_batches.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 nursery.start_soon(service.provider_lists.run, service.upstream)
+                if has_provider_runs(service):
+                    nursery.start_soon(query_provider_runs, service)
                 await watch(service)
 
     async def caching() -> None:

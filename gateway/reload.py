@@ -23,6 +23,7 @@ from gateway.app import app_of, parts_of, whole_app
 from gateway.config.changes import Change, changes, key_changes, without_restart_settings
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
+from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.offload import run_in_thread
@@ -82,6 +83,8 @@ class ReloadableApp:
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
         self._change_steps(service.steps)
+        if has_provider_runs(service):
+            self._first.start_soon(partial(query_provider_runs, service))
         if self._service.issuers is None and service.issuers is not None:
             add_issuers(self._first, service.issuers)
         if self._service.people_store is None and service.people_store is not None:

@@ -5,6 +5,7 @@ With client keys, only ids recorded at their creation are queried: a provider kn
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Final
 from urllib.parse import quote
 
 import attrs
@@ -33,6 +34,8 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 from streams.events import Api
 
+_RUNS: Final = "gateway.exchange.provider_runs"
+
 
 class ProviderLookup:
     """The lookup of a turn of ``api`` at the configured providers that store its turns: a ``QueryProviders``."""
@@ -40,6 +43,7 @@ class ProviderLookup:
     def __init__(self, service: Service, api: Api) -> None:
         self._service = service
         self._api = api
+        self._may_bill_runs = service.inventory is not None and bool(CODECS[api].wire.running)
         self._by_entry = {target.entry.name: target for target in service.router.storing_targets(api)}
         self._storing_targets = tuple(_one_per_account(self._by_entry.values()))
 
@@ -68,13 +72,31 @@ class ProviderLookup:
                     if self._service.accounts.changes_ids
                     else None
                 )
-                return await _send(
-                    exchange, attrs.evolve(_forwarded_request(self._api, target, body), replace_ids=replace_ids)
-                )
+                planned = attrs.evolve(_forwarded_request(self._api, target, body), replace_ids=replace_ids)
+                if self._may_bill_runs:
+                    return await self._send_and_bill(exchange, planned, id)
+                return await _send(exchange, planned)
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
+
+    async def _send_and_bill(self, exchange: Exchange, planned: PlannedRequest, id: str) -> Response:
+        """Send the ``planned`` request about the answer ``id``, and return the provider's response.
+
+        If the answer continued in the background, its end is billed. Raises ``GatewayError``."""
+        service, owner = self._service, current_owner()
+        code = await imported(_RUNS)
+        if planned.incoming.stream:
+            planned = attrs.evolve(planned, turn=code.FollowedRun(service, owner, id))
+        left = await code.begin_deletion(service, owner, id) if planned.method == "DELETE" else None
+        response = await _send(exchange, planned)
+        if left is not None:
+            run, state = left
+            await code.bill(service, run, None if state is None else state.usage)
+        elif isinstance(response.body, bytes):
+            await code.settle(service, owner, id, code.read_state(self._api, response.body))
+        return response
 
     async def _permitted_targets(self, id: str) -> tuple[Target, ...]:
         wall = self._service.authenticator.wall(current_client_request().client)

@@ -13,6 +13,7 @@
 - ``delivering``: the tasks of a response; ``delivery`` is its state machine, ``body`` its body
 - ``checking``: where the operator's steps check the request and its attempts; ``checked_answers``: its response;
   ``endpoint_gate``: endpoints that they cannot check
+- ``provider_runs``: the bills of answers that a provider continues in the background; ``run_queries`` queries it
 - ``disconnect``: responses that continue without the client
 - ``kept_ids``: ids of stored objects in conversations
 - ``responding``: the headers of responses, and errors

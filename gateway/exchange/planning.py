@@ -29,6 +29,7 @@ from gateway.request.further_models import further_models
 from gateway.request.narrowing import FIRST_TARGET_ONLY, is_router, join_plans, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
+from gateway.request.repeatable import is_in_background
 from gateway.request.router_bodies import read_options
 from gateway.request.routing_options import (
     NO_OPTIONS,
@@ -44,12 +45,14 @@ from gateway.routing.plan import Candidate, Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import candidates_inside
 from gateway.upstream.response import UpstreamResponse
+from providers.apis import CODECS
 from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits
 
 _READABLE: Final = "gateway.exchange.readable_prompts"
+_RUNS: Final = "gateway.exchange.provider_runs"
 
 
 @attrs.define(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -165,6 +168,20 @@ async def recall_turns(planning: Planning) -> None:
     found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
     planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming
     planning.turn, planning.headers = found.turn, found.headers
+    if "background" in planning.incoming.members:
+        await _bill_later(planning)
+
+
+async def _bill_later(planning: Planning) -> None:
+    """Bill an answer that its provider continues in the background when it ends, if the gateway can fetch its usage."""
+    service, incoming = planning.context.service, planning.incoming
+    is_run_here = planning.turn.background is not None
+    if service.inventory is None or is_run_here or not CODECS[incoming.api].wire.running:
+        return
+    if is_in_background(incoming):
+        code = await imported(_RUNS)
+        runs = code.runs_of(service)
+        planning.turn = code.StartedRun(planning.turn, planning.context, planning.memory.owner, runs)
 
 
 async def drop_unsuitable(planning: Planning) -> None:

@@ -4,4 +4,5 @@
 - ``accounts``: the accounts at providers; ``id_texts`` finds ids in JSON; ``owned_ids`` translates those of one
   owner.
 - ``inventory``: objects created through the gateway, for lists; in memory, or in an ``inventory_table``.
-- ``pending``: the expected cost of running batches."""
+- ``pending``: the expected cost of running batches.
+- ``provider_runs``: answers that providers continue in the background, until they are billed."""

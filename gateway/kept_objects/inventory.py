@@ -20,6 +20,7 @@ from gateway.stores.nodes import OwnerBytes, OwnerLimit, is_storable
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
     "gemini batches", "paid batches", "batch outputs", "batch files", "pending batches",
+    "provider runs",
 ]  # fmt: skip
 """The name of a collection: the objects that one path of one API lists, or records for internal use."""
 
@@ -35,6 +36,9 @@ BATCH_FILES: Final[Collection] = "batch files"
 PENDING_BATCHES: Final[Collection] = "pending batches"
 """The expected cost of running batches; not listed."""
 
+PROVIDER_RUNS: Final[Collection] = "provider runs"
+"""Answers that providers continue in the background, until they are billed; not listed."""
+
 MAX_IN_LIST: Final = 10_000
 """The most objects in one collection of one owner; beyond it, the oldest are dropped."""
 
@@ -47,8 +51,11 @@ MAX_BYTES: Final = 16 * 2**20
 OVERHEAD: Final = 500
 """The estimated bytes of an object besides its ids and its body."""
 
-UNLISTED: Final[tuple[Collection, ...]] = (BILLED_BATCHES, BATCH_OUTPUTS, BATCH_FILES, PENDING_BATCHES)
-"""Records that bill batches. They count as an owner's bytes, but are not removed because of them."""
+UNLISTED: Final[tuple[Collection, ...]] = (
+    BILLED_BATCHES, BATCH_OUTPUTS, BATCH_FILES, PENDING_BATCHES, PROVIDER_RUNS,
+)  # fmt: skip
+"""Records that bill batches and background answers. They count as an owner's bytes, but are not removed because of
+them."""
 
 MAX_OBJECT: Final = 16 * 1024
 """The largest stored object in bytes."""

@@ -40,6 +40,7 @@ WIRE = WireApi(
         failed_ends=("interaction", frozenset(("failed", "cancelled"))),
     ),
     stores_unasked=True,
+    running=frozenset(("queued", "in_progress")),
     tool_naming=GEMINI.wire.tool_naming,
     version_header="api-revision",
     default_version="2026-05-20",

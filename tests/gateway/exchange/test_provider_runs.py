@@ -1,0 +1,366 @@
+"""N27: an answer that a provider continues in the background is billed once, at its real usage, by the first process
+that sees its end: for its client, or because no client fetches it (litellm ``background_cost_polling.py``)."""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import pytest
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.exchange import provider_runs
+from gateway.exchange.provider_runs import query_due_runs
+from gateway.exchange.run_queries import has_provider_runs
+from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
+from gateway.open_service import open_service
+from gateway.serving.lifecycle import Lifecycle
+from gateway.stores.memory import MemoryStore
+from tests.support.endpoint_provider import (
+    EndpointProvider,
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    events,
+    json_answer,
+    settings,
+)
+from tests.support.in_process import InProcess, gateway
+from tests.support.interactions_api import PATH
+from tests.support.settled_lines import SettledLines
+from tests.support.upstreams import STREAM
+
+KEYS = [{"name": "alice", "key": "alice-key"}, {"name": "bob", "key": "bob-key"}]
+ALICE, BOB = {"x-goog-api-key": "alice-key"}, {"x-goog-api-key": "bob-key"}
+USAGE = {
+    "total_input_tokens": 1000, "total_output_tokens": 400, "total_thought_tokens": 100, "total_tokens": 1500,
+    "grounding_tool_count": [{"type": "google_search", "count": 3}],
+}  # fmt: skip
+COST = 1000 * 2e-6 + 500 * 10e-6 + 3 * 0.01
+PRICE = {"input": 2, "output": 10, "tools": {"web_search": 0.01}}
+BODY = {"model": "research", "input": "hi", "background": True}
+ID = "v1_theirs"
+REST = [
+    b'event: step.delta\ndata: {"event_type":"step.delta","index":0,"delta":{"type":"text","text":"x"}}\n\n',
+    b"event: interaction.completed\ndata: "
+    + json.dumps(
+        {
+            "event_type": "interaction.completed",
+            "interaction": {"id": ID, "object": "interaction", "status": "completed", "model": "m", "usage": USAGE},
+        }
+    ).encode()
+    + b"\n\n",
+    b"event: done\ndata: [DONE]\n\n",
+]
+BEGIN = [
+    b'event: interaction.created\ndata: {"event_type":"interaction.created","interaction":'
+    b'{"id":"v1_theirs","object":"interaction","status":"in_progress","model":"m"}}\n\n',
+    b'event: step.start\ndata: {"event_type":"step.start","index":0,"step":{"type":"model_output"}}\n\n',
+    b'event: step.delta\ndata: {"event_type":"step.delta","index":0,"delta":{"type":"text","text":"y"}}\n\n',
+]
+
+
+class Google:
+    """Google with one interaction, whose ``status`` the test sets."""
+
+    def __init__(self) -> None:
+        self.status = "in_progress"
+        self.stream: ScriptedAnswer | None = None
+        self.code = 200
+
+    def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
+        if asked.method == "DELETE":
+            return json_answer({})
+        if "stream=true" in asked.path or (asked.body and asked.json.get("stream")):
+            assert self.stream is not None
+            return self.stream
+        if asked.path.endswith("/cancel"):
+            self.status = "cancelled"
+        if self.code != 200:
+            return json_answer({"error": {"code": "not_found", "message": "gone"}}, self.code)
+        whole = {"id": ID, "object": "interaction", "status": self.status, "model": "m", "steps": []}
+        return json_answer(whole if self.status == "in_progress" else {**whole, "usage": USAGE})
+
+
+class Stage:
+    """A gateway before Google, and the lines that it settles."""
+
+    def __init__(self, served: InProcess, google: Google, provider: EndpointProvider) -> None:
+        self.served = served
+        self.google = google
+        self.provider = provider
+        self.lines = SettledLines(served)
+
+    async def send(self, method: str, path: str = "", key: dict[str, str] = ALICE, **sent: Any) -> httpx2.Response:
+        return await self.served.send(method, PATH + path, headers=key, **sent)
+
+    async def begin(self, **more: Any) -> None:
+        """Start the interaction. Its exchange costs nothing."""
+        begun = await self.send("POST", json={**BODY, **more})
+        assert (begun.status_code, begun.json()["status"]) == (200, "in_progress"), begun.text
+        (line,) = await self.lines.next()
+        assert (line["client"], line.get("cost_usd", 0), line.get("output_tokens")) == ("alice", 0, None)
+        assert (line["ended"], line.get("error")) == ("complete", None)
+
+    async def query(self, after: float = 100.0) -> None:
+        """Query the provider as the gateway does ``after`` seconds from now."""
+        inventory = self.served.service.inventory
+        assert inventory is not None
+        await query_due_runs(self.served.service, ProviderRuns(inventory, lambda: time.time() + after))
+
+    async def bills(self) -> list[dict[str, Any]]:
+        """Return the lines of runs so far. Lines of requests, which are settled in order, are free."""
+        last = {**ALICE, "x-request-id": "the-last"}
+        await self.send("GET", "/unknown", last)
+        found = []
+        while (line := (await self.lines.next())[0])["request_id"] != "the-last":
+            assert line["request_id"].endswith("-run") or not line.get("cost_usd"), line
+            if line["request_id"].endswith("-run"):
+                found.append(dict(line))
+        return found
+
+
+@contextlib.asynccontextmanager
+async def stage(google: Google | None = None, **more: Any) -> AsyncIterator[Stage]:
+    google, store = google or Google(), MemoryStore(60, 2**20)
+    async with endpoint_provider(google) as provider, serving(provider, store, **more) as served:
+        yield Stage(served, google, provider)
+
+
+@contextlib.asynccontextmanager
+async def serving(provider: EndpointProvider, store: MemoryStore, **more: Any) -> AsyncIterator[InProcess]:
+    entry = {"model": "gemini/deep-research-pro", "access_key": "k", "base_url": provider.url, "name": "research"}
+    entry |= {"price": PRICE, **more.pop("entry", {})}
+    config = {name: value for name, value in {"client_keys": KEYS, **more}.items() if value is not None}
+    entry = {name: value for name, value in entry.items() if value is not None}
+    async with gateway(settings(entry, **config), store=store) as served:
+        yield served
+
+
+def check(line: dict[str, Any]) -> None:
+    """Assert the line of the run at its real usage."""
+    assert (line["client"], line["model"], line["target"]) == ("alice", "research", "gemini/deep-research-pro")
+    assert (line["input_tokens"], line["output_tokens"], line["usage_complete"]) == (1000, 500, True)
+    assert line["cost_usd"] == pytest.approx(COST)
+    assert line["cost_grade"] == "exact"
+
+
+async def test_the_first_get_of_the_end_is_billed_once():
+    async with stage() as one:
+        await one.begin()
+        for status in ("in_progress", "completed", "completed"):
+            one.google.status = status
+            assert (await one.send("GET", f"/{ID}")).json()["status"] == status
+        await one.query()
+        (line,) = await one.bills()
+        check(line)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action"])
+async def test_every_end_is_billed(status):
+    async with stage() as one:
+        await one.begin()
+        one.google.status = status
+        assert (await one.send("GET", f"/{ID}")).json()["status"] == status
+        (line,) = await one.bills()
+        check(line)
+
+
+async def test_a_deletion_right_after_the_end_is_billed():
+    """The provider's answer is fetched before it is deleted."""
+    async with stage() as one:
+        await one.begin()
+        one.google.status = "completed"
+        assert (await one.send("DELETE", f"/{ID}")).status_code == 200
+        assert [asked.method for asked in one.provider.asked] == ["POST", "GET", "DELETE"]
+        await one.query()
+        (line,) = await one.bills()
+        check(line)
+
+
+async def test_a_deletion_before_the_end_is_billed_by_an_estimate():
+    async with stage() as one:
+        await one.begin()
+        assert (await one.send("DELETE", f"/{ID}")).status_code == 200
+        (line,) = await one.bills()
+        assert (line["cost_grade"], line["usage_estimated"]) == ("estimated", True)
+        assert line["output_tokens"] == 2048
+
+
+async def test_a_cancellation_bills_what_ran():
+    async with stage() as one:
+        await one.begin()
+        assert (await one.send("POST", f"/{ID}/cancel")).json()["status"] == "cancelled"
+        (line,) = await one.bills()
+        check(line)
+
+
+async def test_the_gateway_queries_a_run_whose_client_never_returns():
+    async with stage() as one:
+        await one.begin()
+        await one.query(after=30)
+        assert len(one.provider.asked) == 1
+        await one.query()
+        assert [asked.method for asked in one.provider.asked] == ["POST", "GET"]
+        query = one.provider.asked[1]
+        assert (query.path, query.headers["x-goog-api-key"]) == (f"{PATH}/{ID}", "k")
+        assert query.headers["api-revision"] == "2026-05-20"
+        one.google.status = "completed"
+        await one.query()
+        assert len(one.provider.asked) == 2  # it was postponed
+        for _ in range(3):
+            await one.query(after=3600)
+        (line,) = await one.bills()
+        check(line)
+
+
+@pytest.mark.parametrize(("code", "after"), [(404, 100.0), (500, MAX_AGE_SECONDS + 100)])
+async def test_a_run_whose_usage_is_lost_is_billed_by_an_estimate(code, after):
+    async with stage() as one:
+        await one.begin(generation_config={"max_output_tokens": 3000})
+        one.google.code = code
+        await one.query()
+        await one.query(after)
+        (line,) = await one.bills()
+        assert (line["cost_grade"], line["output_tokens"]) == ("estimated", 3000)
+
+
+async def test_a_stream_to_its_end_is_billed_in_its_own_exchange():
+    async with stage() as one:
+        one.google.stream = events(*BEGIN, *REST)
+        begun = await one.send("POST", json={**BODY, "stream": True})
+        assert begun.content == b"".join((*BEGIN, *REST))
+        (line,) = await one.lines.next()
+        assert (line["output_tokens"], line["cost_usd"]) == (500, pytest.approx(COST))
+        one.google.status = "completed"
+        assert (await one.send("GET", f"/{ID}")).status_code == 200
+        await one.query()
+        assert await one.bills() == []
+
+
+async def test_a_stream_that_breaks_is_billed_when_its_client_follows_the_rest():
+    async with stage() as one:
+        one.google.stream = events(*BEGIN, cut=True)
+        await one.send("POST", json={**BODY, "stream": True})
+        (line,) = await one.lines.next()
+        assert not line.get("cost_usd")
+        one.google.stream = events(*REST)
+        for _ in range(2):
+            rest = await one.send("GET", f"/{ID}?stream=true&last_event_id=3")
+            assert rest.content == b"".join(REST)
+        (line,) = await one.bills()
+        check(line)
+
+
+async def test_a_client_that_leaves_its_stream_pays_for_the_whole_run():
+    async with stage() as one:
+
+        def pieces() -> Iterator[bytes]:
+            yield from BEGIN
+            one.provider.go = trio.Event()  # the rest never comes
+            yield from REST
+
+        one.google.stream = ScriptedAnswer(cast("Any", pieces()), headers=STREAM)
+        body = json.dumps({**BODY, "stream": True}).encode()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(one.served.url.rpartition(":")[2]))
+        async with stream:
+            head = (
+                f"POST {PATH} HTTP/1.1\r\nhost: g\r\nx-goog-api-key: alice-key\r\ncontent-length: {len(body)}\r\n\r\n"
+            )
+            await stream.send_all(head.encode() + body)
+            received = b""
+            while b'"y"' not in received:
+                received += (piece := await stream.receive_some())
+                assert piece, received
+        (line,) = await one.lines.next()
+        assert (line["ended"], line.get("cost_usd", 0)) == ("client_disconnected", 0)
+        await one.provider.left_now.wait()
+        one.provider.go.set()
+        one.google.status = "completed"
+        await one.query()
+        (bill,) = await one.bills()
+        check(bill)
+
+
+async def test_two_gateways_bill_a_run_once(tmp_path: Path):
+    google, store = Google(), MemoryStore(60, 2**20)
+    more = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.db")}}
+    async with (
+        endpoint_provider(google) as provider,
+        serving(provider, store, **more) as first,
+        serving(provider, store, **more) as second,
+    ):
+        stages = [Stage(served, google, provider) for served in (first, second)]
+        await stages[0].begin()
+        google.status = "completed"
+        async with trio.open_nursery() as nursery:
+            for one in stages * 4:
+                nursery.start_soon(one.send, "GET", f"/{ID}")
+                nursery.start_soon(one.query)
+        lines = [line for one in stages for line in await one.bills()]
+        assert len(lines) == 1
+        check(lines[0])
+
+
+async def test_another_key_bills_nothing():
+    async with stage() as one:
+        await one.begin()
+        one.google.status = "completed"
+        assert (await one.send("GET", f"/{ID}", BOB)).status_code == 404
+        assert (await one.send("DELETE", f"/{ID}", BOB)).status_code == 404
+        assert len(one.provider.asked) == 1
+        await one.query()
+        (line,) = await one.bills()
+        check(line)
+
+
+async def test_a_budget_has_room_for_a_run_until_its_cost_is_known():
+    async with stage(client_keys=[{**KEYS[0], "budgets": ["0.04 usd/day"]}]) as one:
+        await one.begin(generation_config={"max_output_tokens": 3000})
+        assert (await one.send("POST", json=BODY)).status_code == 402  # the first one has reserved 0.03
+        one.google.status = "completed"
+        assert (await one.send("GET", f"/{ID}")).status_code == 200
+        over = await one.send("POST", json=BODY)
+        assert (over.status_code, "0.04" in over.text) == (402, True)
+        level = [one_line for one_line in one.lines.batch_ids if one_line]
+        assert level == [ID]
+
+
+async def test_a_clients_own_credential_is_billed_by_an_estimate():
+    """The gateway cannot query the provider later without it."""
+    async with stage(entry={"access_key": None, "passthrough_auth": True}, client_keys=None) as one:
+        begun = await one.send("POST", json=BODY)
+        assert begun.status_code == 200, begun.text
+        (line,) = await one.lines.next()
+        assert line["cost_grade"] == "estimated"
+        assert line["cost_usd"] == pytest.approx(2048 * 10e-6, rel=0.1)
+        await one.query()
+        assert len(one.provider.asked) == 1
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
+    """Also with the entries of a configuration that replaced another one."""
+    monkeypatch.setattr(provider_runs, "QUERY_INTERVAL", 0.02)
+    monkeypatch.setattr(provider_runs, "FIRST_QUERY_SECONDS", 0.0)
+    async with stage() as one:
+        if is_reloaded:
+            entry = {"model": "gemini/deep-research-pro", "access_key": "k", "base_url": one.provider.url}
+            entry |= {"name": "research", "price": PRICE, "timeouts": {"idle": 99}}
+            one.served.reload(settings(entry, client_keys=KEYS))
+        await one.begin()
+        one.google.status = "completed"
+        (line,) = await one.lines.next()
+        check(dict(line))
+        assert await one.bills() == []
+
+
+def test_only_providers_that_continue_answers_are_queried():
+    for model, expected in (("gemini/*", True), ("vertex/gemini-omni-flash", True), ("openai/*", False)):
+        more = {"project": "p", "location": "global"} if model.startswith("vertex") else {}
+        config = from_mapping(settings({"model": model, "access_key": "k", **more}))
+        assert has_provider_runs(open_service(config, Lifecycle(), None, False)) is expected
