@@ -11,6 +11,7 @@ import yaml
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
+from tests.support.redis import collect_left_open
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
@@ -48,6 +49,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
         settings, port = yaml.safe_load((folder / "trigate.yaml").read_text()), free_port()
         with gateway_thread({**settings, "listeners": [{"port": port}]}, port, env=env) as process:
             yield process
+    collect_left_open()
 
 
 def test_the_summary_says_what_is_lost_by_what_it_means(folder):

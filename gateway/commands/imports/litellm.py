@@ -21,6 +21,7 @@ from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, rename_entries
 from gateway.commands.imports.litellm_tables import (
+    CALLBACKS,
     GUARDS,
     LANGFUSE,
     NO_COUNTERPART,
@@ -83,7 +84,10 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
             if what not in carried:
                 _convert_setting(what, str(name), value, content, result)
     _allow_unpriced(result)
-    result.remarks.append(_COMPATIBILITY)
+    if result.needless:
+        result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
+    if not result.compatibility:
+        result.remarks.append(_COMPATIBILITY)
     return result
 
 
@@ -134,7 +138,8 @@ def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
                 continue
             hidden = result.deployments.pop(name)
             rename_entries([(name, one) for one in hidden], result)
-            entries = ", ".join(one.name for one in hidden)
+            result.hidden[name] = [one.name for one in hidden]
+            entries = ", ".join(result.hidden[name])
             result.remarks.append(
                 f"as in LiteLLM, {alias} means {model}; its own models are only available as {entries}"
             )
@@ -152,20 +157,27 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             name, model = escape_dollars(str(alias)), escape_dollars(models.get(str(alias), ""))
             if name == model:
                 continue
-            if name in {*result.names, *result.aliases} or not (model and known(model)):
+            if model in result.hidden and name not in {*result.names, *result.aliases}:
+                result.aliases[name] = _route_to(result.hidden[model])
+            elif name in {*result.names, *result.aliases} or not (model and known(model)):
                 taken = name in {*result.names, *result.aliases}
                 why = "another alias has the same name" if taken else "its model is not in this file"
                 result.remarks.append(result.leave_out(f"the alias {alias}", (Group.NAMES, why)))
                 if not taken:
                     result.missing_aliases.append(str(alias))
                 continue
-            route = result.aliases.get(model, {})
-            result.aliases[name] = route if "targets" in route else {"target": model}
-            if "targets" in route:
-                result.same[name] = model
+            else:
+                route = result.aliases.get(model, {})
+                result.aliases[name] = route if "targets" in route else {"target": model}
+                if "targets" in route:
+                    result.same[name] = model
             if isinstance(given, dict) and given.get("hidden") is True:
                 why = "GET /v1/models lists it; clients with `models` see only those"
                 result.remarks.append(result.leave_out(f"hidden of the alias {alias}", (Group.TRIFLES, why)))
+
+
+def _route_to(entries: Sequence[str]) -> dict[str, Any]:
+    return {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
 
 
 def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> None:
@@ -236,6 +248,12 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
     if name == "ssl_verify" and value is False:
         result.remarks.append(result.leave_out(what, UNVERIFIED))
         return
+    if name in NO_MATTER and name not in _READ_ELSEWHERE:
+        result.needless.append(what)
+        return
+    if name == "litellm_key_header_name" and isinstance(value, str):
+        _convert_key_header(what, value, result)
+        return
     if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
         return
     if name in _GUARDRAILS and isinstance(value, list | bool):
@@ -249,6 +267,24 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
         _convert_callbacks(what, name, value, shows, result)
     elif name != "database_url" or not result.knows_keys:
         result.remarks.append(result.leave_out(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART)))
+
+
+_READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
+"""Settings without effect of their own: other functions read them, and report losses."""
+
+_KEY_HEADERS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
+"""The headers from which the gateway reads keys in every configuration."""
+
+
+def _convert_key_header(what: str, header: str, result: Result) -> None:
+    """Accept keys in the header of LiteLLM's clients, or report another one."""
+    if header.lower() == "x-litellm-api-key":
+        result.compatibility = ["azure", "litellm"]
+    elif header.lower() == "api-key":
+        result.compatibility = result.compatibility or ["azure"]
+    elif header.lower() not in _KEY_HEADERS:
+        why = "clients must send their key as `authorization: Bearer …`, or in x-litellm-api-key or x-api-key"
+        result.remarks.append(result.leave_out(f"{what} ({header})", (Group.NAMES, why)))
 
 
 def _set_default_model(name: Any, result: Result) -> bool:
@@ -324,4 +360,4 @@ def _callback_reason(callback: str, name: str) -> tuple[Group, str]:
         return Group.PROTECTION, NO_CODE
     if callback == "prometheus":
         return Group.LOGS, "the metrics in /metrics have other names (docs/metrics.md)"
-    return Group.LOGS, REASONS[name][1]
+    return Group.LOGS, CALLBACKS.get(callback) or REASONS[name][1]

@@ -72,12 +72,21 @@ def add_models(items: Sequence[Any], credentials: Any, defaults: Mapping[str, An
     Return the remarks on items after the last entry, for the end of the file."""
     remarks: list[str] = []  # on omitted models, for the comment above the next entry
     known = _read_credentials(credentials, result)
+    used = {params.get("litellm_credential_name") for item in items if isinstance(params := _params_of(item), dict)}
+    for credential in known:
+        if credential not in used:
+            reason = (Group.TRIFLES, "no model uses it")
+            remarks.append(result.leave_out(f"the credential {credential}", reason))
     taken: dict[str, str] = {}
     for number, item in enumerate(items):
         if (found := _read_item(number, item, result, remarks)) is not None:
             name, params, info, rates = found
             _add_model(name, {**defaults, **params}, info, rates, known, result, remarks, taken)
     return remarks
+
+
+def _params_of(item: Any) -> Any:
+    return item.get("litellm_params") if isinstance(item, dict) else None
 
 
 def _read_item(
@@ -257,6 +266,8 @@ def _split_model(model: str) -> tuple[str, str]:
     prefix, slash, rest = model.partition("/")
     if slash and rest:
         return prefix, rest
+    if slash:
+        raise Inconvertible(f"the model is missing after {prefix}/: LiteLLM chooses one itself")
     for known, pattern in BARE.items():
         if "*" not in model and pattern.match(model):
             return known, model

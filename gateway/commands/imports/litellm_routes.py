@@ -86,6 +86,9 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
         for section in ("litellm_settings", "router_settings")
         for name, value in _settings_in(content, section)
     }
+    if settings.get("max_fallbacks") == 0 and settings["max_fallbacks"] is not False:
+        result.remarks.append("max_fallbacks: 0 switches all fallbacks off, as in LiteLLM")
+        settings = {name: value for name, value in settings.items() if not name.endswith("fallbacks")}
     fallbacks, find = _read_fallbacks(settings, result), result.finder()
     separate = [(name, one) for name in result.deployments for one in _remove_unsuitable(name, result)]
     routes = {
@@ -173,6 +176,8 @@ def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     unavailable = fallbacks_in("fallbacks")
     default = tuple(served_names(settings.get("default_fallbacks") or [], "default_fallbacks"))
     default = unavailable.pop("*", ()) or default
+    if default and (patterns := [name for name in result.names if name.endswith("*")]):
+        record_loss(f"default_fallbacks of the names of {', '.join(sorted(patterns))}", "a pattern has no fallbacks")
     return _Fallbacks(
         unavailable, default, fallbacks_in("context_window_fallbacks"), fallbacks_in("content_policy_fallbacks")
     )  # fmt: skip

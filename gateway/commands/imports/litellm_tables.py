@@ -119,7 +119,7 @@ NO_MATTER: Final = _word_set(
     "disable_reset_budget force_ipv4 suppress_debug_info log_raw_request_response "
     "use_in_pass_through use_chat_completions_url_for_anthropic_messages "
     "enable_pre_call_checks "
-    "disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
+    "disable_hf_tokenizer_download detailed_debug model_group_alias model_alias_map credential_list"
 )
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
@@ -160,6 +160,9 @@ _ROWS: Final = (
      "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name"),
     (Group.NAMES, "set `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
+    (Group.NAMES, "its Python handlers are not converted: write an entry for each provider that speaks a known API",
+     "custom_provider_map"),
+    (Group.TRIFLES, "trigate has no depth of fallbacks: each fallback follows its own ones", "max_fallbacks"),
     (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
     (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
      "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
@@ -193,7 +196,7 @@ _ROWS: Final = (
     (Group.MONEY, _CACHED, "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
     (Group.MONEY, "only clients can mark content for a provider's cache", "cache_control_injection_points"),
-    (Group.TRIFLES, _RETRIES, "max_fallbacks num_retries_per_request max_retries"),
+    (Group.TRIFLES, _RETRIES, "num_retries_per_request max_retries"),
     (Group.TRIFLES, "waits start below a second and grow, and follow the provider's retry-after", "retry_after"),
     (Group.TRIFLES, "`circuit` sets when a target is paused, for all failures alike",
      "allowed_fails_policy cooldown_time_in_seconds disable_cooldowns"),
@@ -271,6 +274,18 @@ TRACES: Final = frozenset({"otel", "opentelemetry", "langfuse", "langfuse_otel"}
 """Callbacks whose counterpart is ``tracing``."""
 
 LANGFUSE: Final = frozenset({"langfuse", "langfuse_otel"})
+
+CALLBACKS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("s3", "s3_v2", "gcs_bucket", "azure_storage"),
+        "`trigate serve --record DIR` writes whole exchanges to a folder, and standard error has the log: ship both",
+    ),
+    **dict.fromkeys(
+        ("datadog", "datadog_llm_observability"),
+        "set `tracing` to the OTLP receiver of the Datadog Agent (docs/tracing.md); the Agent also collects the log",
+    ),
+}
+"""Callbacks with a replacement of their own."""
 
 GUARDS: Final = _word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "

@@ -100,6 +100,12 @@ class Result:
     """Items without a new entry; ``losses`` has them, too."""
     missing_names: dict[str, str] = attrs.field(factory=dict)
     """The names of these items in the old file, with their models."""
+    hidden: dict[str, list[str]] = attrs.field(factory=dict)
+    """The entries whose name became an alias of other models, by that name."""
+    compatibility: list[str] = attrs.field(factory=list)
+    """The servers whose paths and headers the clients need."""
+    needless: list[str] = attrs.field(factory=list)
+    """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     missing_aliases: list[str] = attrs.field(factory=list)
     """The aliases of the old file that are not in the new one."""
     losses: list[Loss] = attrs.field(factory=list)
@@ -237,6 +243,8 @@ def _setting_lines(result: Result) -> Iterator[str]:
         yield from ("", f"budgets: {as_yaml(result.budgets)}")
     if result.unpriced:
         yield from ("", "unpriced: allow")
+    if result.compatibility:
+        yield from ("", f"compatibility: {as_yaml(result.compatibility)}")
     if result.tracing is not None:
         yield from ("", f"tracing: {as_yaml(result.tracing)}")
 

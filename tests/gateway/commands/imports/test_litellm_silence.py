@@ -1,0 +1,139 @@
+"""No setting of a LiteLLM file disappears in silence: it is carried, or a comment names it with the reason.
+
+Each file is imported again without one of its settings, and with another value. If the result is the same both times,
+the setting was silent. The cases
+have the shapes of public files: BerriAI/litellm (`proxy_server_config.yaml`), the AWS guidance for multi-provider
+gateways, CIRISAI/CIRISProxy, Causal-Insights/ai-gateway, and the import tests of agentgateway."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.losses import Group
+from gateway.config.loading import from_mapping
+from tests.support.harness import ROOT
+from tests.support.litellm_files import convert_file, file_text, item
+
+SILENT = {
+    ("model_list", 1, "model_info", "mode"),  # the default of the model's name
+    ("model_list", 6, "model_info", "mode"),
+    ("model_list", 8, "litellm_params", "aws_region_name"),  # of a model that cannot be converted
+    ("credential_list", 0, "credential_info"),  # a description
+}
+"""Settings of the tests' file without effect."""
+
+
+REFUSED_WHOLE = ("credential_info", "environment_variables", "cache_params", "cache_control_injection_points")
+
+
+def settings_of(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of the members of all mappings, without the parts of a member that is refused as a whole."""
+    for name, value in content.items() if isinstance(content, dict) else enumerate(content):
+        here = (*path, name)
+        if isinstance(content, dict):
+            yield here
+        if isinstance(value, dict | list) and name not in REFUSED_WHOLE:
+            yield from settings_of(value, here)
+
+
+def replace_value(content: Any, path: tuple[Any, ...], *values: Any) -> Any:
+    """Return ``content`` with another value at ``path``, or without the member."""
+    content = copy.deepcopy(content)
+    at = content
+    for part in path[:-1]:
+        at = at[part]
+    del at[path[-1]]
+    for value in values:
+        at[path[-1]] = value
+    return content
+
+
+def silent_settings(content: Any) -> set[tuple[Any, ...]]:
+    base = file_text(imported(content))
+
+    def is_same(other: Any) -> bool:
+        return file_text(imported(other)) == base
+
+    needed = ("model_list", "model_name", "litellm_params", "model")
+    optional = [path for path in settings_of(content) if path[-1] not in needed]
+    return {
+        path
+        for path in optional
+        if is_same(replace_value(content, path)) and is_same(replace_value(content, path, "os.environ/X"))
+    }
+
+
+def test_no_setting_of_a_company_is_silent():
+    content = yaml.safe_load((ROOT / "tests/data/litellm/config.yaml").read_text())
+    assert silent_settings(content) - SILENT == set()
+
+
+ONE, TWO = item("primary", "openai/gpt-4o"), item("backup", "anthropic/claude-haiku-4-5")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model_list": [ONE, TWO], "router_settings": {"max_fallbacks": 2, "fallbacks": [{"primary": ["backup"]}]}},
+        {"model_list": [item("*", "openai/*"), TWO], "router_settings": {"default_fallbacks": ["backup"]}},
+        {"model_list": [ONE], "credential_list": [{"credential_name": "unused", "credential_values": {}}]},
+        {"model_list": [ONE], "litellm_settings": {"drop_params": True, "telemetry": False, "detailed_debug": True}},
+        {"model_list": [ONE], "general_settings": {"litellm_key_header_name": "X-Own-Key"}},
+        {"model_list": [ONE], "litellm_settings": {"custom_provider_map": [{"provider": "p"}]}},
+        {"model_list": [ONE, {**TWO, "custom_model_field": 1}], "custom_section": {"a": 1}},
+        {"model_list": [ONE, item("primary", "openai/gpt-4o-mini", rpm=20, tpm=1000)]},
+        {"model_list": [ONE], "litellm_settings": {"success_callback": ["s3"], "s3_callback_params": {"a": None}}},
+    ],
+)
+def test_settings_of_public_files_are_not_silent(content):
+    found = silent_settings(content)
+    assert {path for path in found if path[-1] not in ("a", "provider", "credential_values")} == set()
+
+
+def test_an_alias_of_a_hidden_name_means_its_own_models():
+    """LiteLLM resolves an alias once: ``short`` means the models of the name, not the alias of that name."""
+    aliases = {"primary": "backup", "short": "primary"}
+    config, _, content = convert_file(ONE, TWO, router_settings={"model_group_alias": aliases})
+    assert content["model_aliases"] == {"short": {"target": "primary-openai"}, "primary": {"target": "backup"}}
+    assert config.aliases["short"] == "primary-openai"
+    pair = item("primary", "openai/gpt-4o-mini")
+    _, _, content = convert_file(ONE, pair, TWO, router_settings={"model_group_alias": aliases})
+    assert content["model_aliases"]["short"] == {"targets": [["primary-openai", "primary-openai-2"]]}
+
+
+def test_no_fallbacks_means_none():
+    settings = {"max_fallbacks": 0, "fallbacks": [{"primary": ["backup"]}], "default_fallbacks": ["backup"]}
+    _, text, content = convert_file(ONE, TWO, router_settings=settings)
+    assert "model_aliases" not in content
+    assert "max_fallbacks: 0 switches all fallbacks off" in text
+
+
+def test_a_deployment_without_a_name_has_a_reason():
+    result = imported({"model_list": [ONE, item("dall-e-2", "azure/", api_base="https://a.azure.com")]})
+    assert result.missing[0].why == "the model is missing after azure/: LiteLLM chooses one itself"
+
+
+@pytest.mark.parametrize(
+    ("header", "servers", "lost"),
+    [
+        ("X-LiteLLM-API-Key", ["azure", "litellm"], 0), ("api-key", ["azure"], 0), ("Authorization", None, 0),
+        ("X-Own-Key", None, 1),
+    ],
+)  # fmt: skip
+def test_the_header_of_clients_keys_needs_their_forms(header, servers, lost):
+    result = imported({"model_list": [ONE], "general_settings": {"litellm_key_header_name": header}})
+    content = yaml.safe_load(file_text(result))
+    assert content.get("compatibility") == servers
+    assert [loss.group for loss in result.losses] == [Group.NAMES] * lost
+    assert list(from_mapping(content).compatibility) == (servers or [])
+
+
+@pytest.mark.parametrize("callback", ["s3", "gcs_bucket", "datadog"])
+def test_callbacks_have_a_replacement_of_their_own(callback):
+    (loss,) = imported({"model_list": [ONE], "litellm_settings": {"callbacks": [callback]}}).losses
+    assert loss.group is Group.LOGS
+    assert "--record" in loss.why or "tracing" in loss.why
