@@ -29,12 +29,16 @@ def program_or_skip() -> str:
 
 
 @contextlib.contextmanager
-def litellm_proxy(settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run the proxy with ``settings`` until the end of the block, and yield its URL."""
+def litellm_proxy(
+    settings: Mapping[str, Any], env: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run the proxy with ``settings`` until the end of the block, and yield its URL. ``files`` are next to its file."""
     program, port = program_or_skip(), free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         (file := Path(folder) / "litellm.yaml").write_text(yaml.safe_dump(dict(settings)))
+        for name, text in (files or {}).items():
+            (Path(folder) / name).write_text(text)
         # Its list of prices comes from the package, so that it needs no network.
         own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1", **(env or {})}
         path = os.pathsep.join((str(Path(program).parent), os.environ.get("PATH", "")))
