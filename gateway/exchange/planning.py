@@ -24,6 +24,7 @@ from gateway.http.headers import Headers
 from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
+from gateway.request.client_labels import read_labels
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import FIRST_TARGET_ONLY, is_router, join_plans, narrow
@@ -108,6 +109,8 @@ async def read_routing_options(planning: Planning) -> None:
     forms = context.service.router.client_routing
     if not forms and ROUTING_HEADERS.isdisjoint(dict(context.client_request.headers)):
         return
+    if "litellm" in forms:
+        context.record.labels = read_labels(context.client_request, incoming)
     size = len(incoming.body)
     options = await offload(size // 2 if forms else 0, read_options, context.client_request, incoming, forms)
     if options is not NO_OPTIONS:

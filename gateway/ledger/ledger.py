@@ -146,6 +146,8 @@ class Ledger:
             "api": record.api if record.served else "none",
             "endpoint": record.endpoint,
             "model": self._short(record.requested_model, LONGEST_NAME),
+            "end_user": record.labels.get("end_user"),
+            "tags": record.labels.get("tags"),
             "target": self._short(record.target, LONGEST_NAME),
             "provider_api": record.provider_api,
             "lane": record.lane,

@@ -18,6 +18,8 @@ Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
 ]  # fmt: skip
 
+NO_LABELS: Final[Mapping[str, Any]] = {}
+
 STEP_UNAVAILABLE: Final = "step_unavailable"
 """The code of the error for content that a step could not check."""
 
@@ -147,6 +149,7 @@ class Record:
     by_operator: tuple[str, ...] = ()  # those among both that the configuration makes
     settled: bool = False
     forms: ResponseForms | None = None
+    labels: Mapping[str, Any] = NO_LABELS  # the client's end user and tags, as log fields
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets

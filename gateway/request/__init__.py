@@ -3,7 +3,7 @@
 - ``client_request``: its HTTP side
 - ``parse``: reads its body; ``structure`` and ``members`` check it; ``decompress`` decodes it
 - ``further_models``: the additional models that it names
-- ``sessions``: its session
+- ``sessions``: its session; ``client_labels``: its end user and tags
 - ``suitability``: the candidates that can serve it
 - ``routing_options`` and ``router_bodies``: routing by the client; ``narrowing`` applies it
 - ``repeatable``: whether two providers may work on it at the same time

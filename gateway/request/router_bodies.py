@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.config.aliases import Balance
 from gateway.config.settings import ClientRouting
+from gateway.request.client_labels import is_litellms, texts_in
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import MOST_WORDS, NO_OPTIONS, RoutingOptions, Word, check_names, read_headers
@@ -54,6 +55,8 @@ def _routing_members(incoming: Incoming, form: ClientRouting) -> dict[str, msgsp
     members = _MEMBERS[form]
     if form == "litellm" and incoming.api == "messages":
         members -= {"fallbacks"}  # Anthropic's own member there (BerriAI/litellm#33294)
+    if form == "litellm" and "metadata" in incoming.members and not is_litellms(incoming.json.value("metadata")):
+        members -= {"metadata"}
     return {name: raw for name, raw in incoming.members.items() if name in members}
 
 
@@ -183,6 +186,11 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
     if not given:
         return options
     body = Fields({name: incoming.json.value(name) for name in given})
+    rest = dict(options.rest)
+    if kept := dict(texts_in(body.any("metadata") or {})):
+        rest["metadata"] = msgspec.Raw(msgspec.json.encode(kept))
+    for label in _LABELS:
+        body.any(label)
     off, max_repeats, timeout = body.boolean("disable_fallbacks"), body.integer("num_retries"), body.number("timeout")
     if max_repeats is not None and max_repeats < 0:
         raise invalid("num_retries must be 0 or more", "num_retries")
@@ -195,6 +203,7 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
         max_repeats=max_repeats if options.max_repeats is None else options.max_repeats,
         deadline=options.deadline if timeout is None else min(timeout, options.deadline),
         members={**options.members, "litellm": given},
+        rest=rest,
         steps=(*options.steps, *_guardrails_in(body)),
         dropped=(*options.dropped, *body.unread()),
     )
@@ -224,12 +233,16 @@ def _guardrails_in(body: Fields) -> tuple[Word, ...]:
     return check_names(names)
 
 
+_LABELS: Final = ("tags", "litellm_metadata", "litellm_session_id", "litellm_trace_id")
+"""Members for the log of the gateway."""
+
 _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
     "openrouter": frozenset(("models", "route", "provider")),
     "vercel": frozenset(("providerOptions",)),
     "litellm": frozenset(
         ("fallbacks", "num_retries", "timeout", "disable_fallbacks", "context_window_fallbacks",
-         "content_policy_fallbacks", GUARDRAILS)
+         "content_policy_fallbacks", GUARDRAILS, "metadata", "tags", "litellm_metadata", "litellm_session_id",
+         "litellm_trace_id")
     ),
 }  # fmt: skip
 """The members of each form that only its router reads."""

@@ -38,7 +38,8 @@ from gateway.config.prices import unpriced
 
 _COMPATIBILITY: Final = (
     "if clients use Azure's paths, x-litellm-api-key or a provider's prefix such as /anthropic, add "
-    "`compatibility: [azure, litellm]` at the root"
+    "`compatibility: [azure, litellm]` at the root; if they send tags, metadata or fallbacks in bodies, add "
+    "`client_routing: [litellm]`"
 )
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
 
