@@ -108,7 +108,7 @@ class StoreReference(SecretReference):
         if isinstance(secret.place, Unresolved):
             return Unresolved(secret.place)
         if not re.fullmatch(store.pattern, secret.place):
-            raise Wrong(f"{self._written} is no place in {store.name}", f"expected {store.form}")
+            raise Wrong(f"{self._written} is not a path of {store.name}", f"expected {store.form}")
         if (text := self._files.stored.get(str(secret))) is not None:
             return StoredText.of(text, secret)
         if (why := self._files.unreadable.get(str(secret))) is not None and not may_be_unread:

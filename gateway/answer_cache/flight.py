@@ -13,7 +13,11 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 TOO_SLOW = ErrorInfo("upstream", "the client read the response too slowly", reason=None)
-ABANDONED = ErrorInfo("upstream", "the first of these identical requests was cancelled", reason="connection")
+ABANDONED = ErrorInfo(
+    "upstream",
+    "this request waited for the answer to an identical one, which was cancelled: try again",
+    reason="connection",
+)
 
 UNCOUNTED: Final = 64 * 1024
 """Bytes of a response in memory that do not count."""

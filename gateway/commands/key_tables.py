@@ -105,7 +105,7 @@ def _read_rows(file: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str
         raise ChangeRejected(f"{file}: the columns {names} mean the same: keep one of them")
     for line, row in rows:
         if None in row or None in row.values():
-            raise ChangeRejected(f"{file}, line {line}: it has not as many cells as the header line")
+            raise ChangeRejected(f"{file}, line {line}: expected as many cells as in the header line, {len(columns)}")
     return columns, rows
 
 
@@ -149,7 +149,7 @@ def _limits_in(place: str, row: Mapping[str, str]) -> dict[str, Any]:
     for column, harmless in _RESTRICTING.items():
         if has_value(row.get(column)) and row[column].strip() not in harmless:
             raise ChangeRejected(
-                f"{place}: a client cannot be restricted by `{column}`: empty it if the key may do without"
+                f"{place}: trigate has no restriction `{column}`: empty the cell to import the key without it"
             )
     return limits
 
@@ -158,7 +158,7 @@ def _end_in(place: str, row: Mapping[str, str]) -> str | None:
     """Return the end of a key, ``None`` without one. Raises ``ChangeRejected`` for a time that cannot be read."""
     end, wrong = read_time(row.get("expires"))
     if wrong is not None:
-        raise ChangeRejected(f"{place}: the time in `expires` cannot be read: write such as 2027-01-31T00:00:00Z")
+        raise ChangeRejected(f"{place}: `expires` cannot be read: expected a time such as 2027-01-31T00:00:00Z")
     if end is not None:
         return spell_time(end)
     return row.get("until", "").strip() or None

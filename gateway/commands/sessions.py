@@ -128,7 +128,9 @@ class SessionFile:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise SessionFailed("another process refreshes the session and does not finish") from None
+                        raise SessionFailed(
+                            "another process has not finished refreshing the session: try again"
+                        ) from None
                     time.sleep(_POLL)
             yield
 

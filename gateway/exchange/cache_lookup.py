@@ -40,7 +40,9 @@ NOT_CACHED: Final = ErrorInfo(
 )  # fmt: skip
 
 _LATE: Final = ErrorInfo(
-    "timeout", "the identical request that this one waited for got no answer before this one's deadline", reason=None
+    "timeout",
+    "this request waited for the answer to an identical one, which did not come before the deadline",
+    reason=None,
 )
 
 MAX_FLIGHTS: Final = 2

@@ -46,7 +46,7 @@ def read_page(page: dict[str, Any], where: str) -> Page:
                 report = "anthropic usage_report"
                 lines.append(_usage_line(result, common, spot))
             else:
-                raise UnreadableInvoice(f"{spot}: neither costs nor usage of Anthropic")
+                raise UnreadableInvoice(f"{spot}: expected a page of Anthropic's cost_report or usage_report")
     return Page(report, tuple(lines), min(times, default=None), max(times, default=None), page.get("has_more") is True)
 
 

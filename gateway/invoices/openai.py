@@ -57,7 +57,7 @@ def _lines(
     elif "usage" in kind and any(f".{name}." in kind for name in _WITH_TOKENS):
         yield _usage_line(result, common, where)
     elif "usage" not in kind:
-        raise UnreadableInvoice(f"{where}: neither costs nor usage of OpenAI")
+        raise UnreadableInvoice(f"{where}: expected a page of OpenAI's costs or usage")
 
 
 def _cost_line(result: dict[str, Any], common: dict[str, Any], where: str) -> InvoiceLine:
@@ -100,4 +100,4 @@ def _usage_line(result: dict[str, Any], common: dict[str, Any], where: str) -> I
 def check_currency(currency: object, where: str) -> None:
     """Raise ``UnreadableInvoice`` unless the currency is the dollar."""
     if currency is not None and str(currency).strip().upper() not in ("", "USD"):
-        raise UnreadableInvoice(f"{where}: the amounts are in {str(currency)[:10]}; the ledger has dollars")
+        raise UnreadableInvoice(f"{where}: the amounts are in {str(currency)[:10]}: give a report in dollars")

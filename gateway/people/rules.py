@@ -207,10 +207,12 @@ def _subject_in(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> str:
     path = issuer.claims.name
     value = claim_at(claims, path)
     if not isinstance(value, str) or not value.strip():
-        raise NotAdmitted(f"the token of the issuer {issuer.name} has no text in the claim {path}, which names people")
+        raise NotAdmitted(
+            f"the token of the issuer {issuer.name} has no text in the claim {path}, which identifies the person"
+        )
     if len(value) > LONGEST_NAME or not value.isprintable():
         what = "is too long" if len(value) > LONGEST_NAME else "has control characters"
-        raise NotAdmitted(f"the claim {path} of the token {what}, so it cannot name a client of the gateway")
+        raise NotAdmitted(f"the claim {path} of the token {what}, so it cannot be the name of a client")
     if path in ("email", "/email") and _is_unverified(claims):
         raise NotAdmitted(f"the issuer {issuer.name} has not verified the e-mail address of this token")
     return value

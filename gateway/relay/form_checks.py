@@ -145,7 +145,9 @@ async def check_form(
     if checked is before:
         return spool, spool.size
     if any(b"--" + boundary in one.value for one in checked.fields):
-        raise invalid("a step writes the boundary of the form into one of its fields")
+        raise invalid(
+            "a step changed a field so that it contains the form's boundary: send the form with another boundary"
+        )
     grown = sum(len(one.value) for one in checked.fields) - sum(len(one.value) for one in before.fields)
     return EditedForm(spool, boundary, checked.fields).pieces(), spool.size + grown - parser.preamble
 

@@ -341,7 +341,11 @@ class KeptRequest:
         """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
         found = self.ids.resolve(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
-            raise invalid(f"{text[:200]} is stored at {found.account.entry.name}, but the container is not", "file_id")
+            stored_at = found.account.entry.name
+            raise invalid(
+                f"{text[:200]} is stored at {stored_at}, but the container is not: create the container there",
+                "file_id",
+            )
         return text if found is None else found.native
 
     # The response
@@ -415,7 +419,9 @@ class KeptRequest:
             page = await read_page(self._inventory, self.owner, wanted)
         if page is None:
             raise GatewayError(
-                "not_found", "there is no object with the id from which the list should continue", param="after"
+                "not_found",
+                "there is no object with the id from which the list should continue: start the list again",
+                param="after",
             )
         exchange = self.inbound.exchange
         exchange.record.bill.is_complete = True

@@ -88,7 +88,10 @@ class UploadRequest(KeptRequest):
             raise unsigned_error(account)
         parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
         if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not parts.path.startswith("/upload/"):
-            raise GatewayError("upstream", "the provider requested the upload at another address than its own")
+            raise GatewayError(
+                "upstream",
+                "the provider's upload URL is on another server, which must not get the key: nothing was uploaded",
+            )
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
         return f"{self.origin}/upload/v1beta/files?{_TOKEN_PARAMETER}={write_token(token, account.secrets[0])}"

@@ -134,7 +134,7 @@ class NewBatch:
             raise invalid(f"the gateway does not know the member {min(unknown)[:100]!r} of {at}: remove it", at)
         model = named if named is not None else self.model
         if model is None and not self.agents:
-            raise invalid(f"{at} has no model, and neither has the batch", f"{at}.body.model")
+            raise invalid(f"{at} has no model: add it there, or to the batch", f"{at}.body.model")
         if model is None:
             return one
         if named is not None and self.model is not None and named != self.model:

@@ -328,7 +328,7 @@ async def _rewrite_lines(
             if isinstance(event, MultipartHead):
                 in_file = event.file_name is not None
                 if event.name == FILE and not in_file:  # lines that were not read
-                    raise invalid("the part with the lines needs a file name", FILE)
+                    raise invalid("the part file of the multipart body needs a file name: add filename=", FILE)
             elif isinstance(event, MultipartData) and in_file:
                 data = event.raw if checked is None else await checked.feed(event.raw)
                 out = await offload(lines.size_of_work(data), lines.feed, data)

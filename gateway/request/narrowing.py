@@ -63,7 +63,9 @@ def narrow_candidates(candidates: tuple[Candidate, ...], options: RoutingOptions
     if options.private is not None:
         candidates = tuple(one for one in candidates if is_router(one.target, options))
         if not candidates:
-            raise invalid(f"{options.private}: this gateway cannot guarantee that for any provider", options.private)
+            raise invalid(
+                f"{options.private}: the gateway cannot guarantee this for any provider, so remove it", options.private
+            )
     if options.only is not None:
         fits = [_is_one_of(one.target, options.only, options) for one in candidates]
         candidates = _keep_fitting(candidates, fits, _list_path(options.only))

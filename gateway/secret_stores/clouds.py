@@ -130,7 +130,7 @@ def azure_request(secret: StoredSecret) -> CloudRequest:
     host = (urlsplit(secret.path).hostname or "").lower()
     scope = _AZURE_SCOPES.get(host.partition(".")[2])
     if scope is None:
-        raise SecretUnreadable(f"{host} is no vault of Azure, such as NAME.vault.azure.net")
+        raise SecretUnreadable(f"{host} is not a vault of Azure, such as NAME.vault.azure.net")
     url = f"{secret.path}?api-version={AZURE_VERSION}"
     unsigned = UnsignedRequest("GET", url, (("accept-encoding", "identity"),), b"")
     sign_in = AzureSignIn(scope=scope)

@@ -94,7 +94,7 @@ def read_turns(value: Any) -> Turns:
     if isinstance(value, list) and value and all(isinstance(one, str) and one.strip() for one in value):
         return Turns(constant_length(len(value)), tuple(map(str, value)))
     if isinstance(value, list) and not all(isinstance(one, int) for one in value):
-        raise Wrong(describe(value), "list the user's texts of all turns, or two numbers, [least, most]")
+        raise Wrong(describe(value), "expected the user's text of each turn, or two numbers of turns, [least, most]")
     try:
         count = read_lengths(value)
     except Wrong as error:

@@ -141,7 +141,7 @@ def _read_turn(turn: Object) -> tuple[str, str]:
     """Return the speaker and the text of a turn: ``from`` and ``value``, or ``role`` and ``content``."""
     who, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if not isinstance(who, str) or not isinstance(text, str):
-        raise Wrong("a turn of conversations needs from and value", EXPECTED)
+        raise Wrong("each turn in conversations needs from and value", EXPECTED)
     return who.lower(), text
 
 

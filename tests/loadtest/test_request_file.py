@@ -147,7 +147,7 @@ def test_every_bad_line_is_reported_by_its_number_before_the_load(read):
         line(prompt="a", output_tokens=0): "own.jsonl:3: output_tokens: 0; expected a whole number",
         line(messages="a"): "own.jsonl:3: messages: 'a'; expected a list of objects",
         line(messages=[{"role": "nobody", "content": "x"}]): "own.jsonl:3: ",
-        line(conversations=[{"text": "x"}]): "own.jsonl:3: a turn of conversations needs from and value",
+        line(conversations=[{"text": "x"}]): "own.jsonl:3: each turn in conversations needs from and value",
     }
     for bad, said in cases.items():
         with pytest.raises(ConfigError) as caught:

@@ -65,7 +65,7 @@ def test_results_of_tools_go_by_a_rule():
         ({"turns": "x"}, "'x'; expected a number of turns, 1 to 1000, [least, most]"),
         ({"turns": 2, "requests": "synthetic"}, "turns does not work with requests"),
         ({"turns": 5000}, "may have at most 1000 turns"),
-        ({"turns": [5, "a"]}, "list the user's texts of all turns, or two numbers"),
+        ({"turns": [5, "a"]}, "expected the user's text of each turn, or two numbers"),
         ({"turns": 2, "think": "soon"}, "expected a duration such as"),
         ({"turns": 2, "think": {"mean": 1}}, "give mean with stdev"),
         ({"turns": 2, "think": {"p50": 2, "p59": 5}}, "p95"),

@@ -133,7 +133,7 @@ async def send_without_end(feed: trio.MemorySendChannel[bytes]) -> None:
 
 
 async def pump(witness: Witness, feed: trio.MemorySendChannel[bytes]) -> None:
-    """Stream until the drain ends the stream, and send a last piece then."""
+    """Stream until the drain, and then send a last piece."""
     scope = trio.CancelScope()
     with witness.lifecycle.track_pump(scope), scope:
         await feed.send(b"first;")

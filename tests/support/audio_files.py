@@ -75,7 +75,7 @@ def mp4(
 ) -> bytes:
     """Return an MP4 file.
 
-    ``told`` is the length in its header, ``wide`` uses 64-bit numbers, ``early`` puts the header first, and
+    ``told`` is the length that its header states, ``wide`` uses 64-bit numbers, ``early`` puts the header first, and
     ``fragments`` makes it fragmented.
     """
     length = int(1000 * (seconds if told is None else told))

@@ -38,7 +38,7 @@ class Sent:
 
 
 class CacheTurns:
-    """Requests of one client, one after the other. Each continues the one before, unless a test selects another.
+    """Requests of one client, one after the other. Each continues the previous one, unless a test selects another.
 
     ``verdict`` and ``prediction`` are those of the last request."""
 

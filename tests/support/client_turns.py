@@ -14,7 +14,7 @@ IMAGE = "iVBORw0KGgo="
 
 @attrs.frozen
 class Said:
-    """The client's part of a turn: the results of the calls before, then texts, an image, and a note as an instruction.
+    """The client's part of a turn: the results of earlier calls, then texts, an image, and a note as an instruction.
 
     ``has_format`` requests JSON in this turn."""
 

@@ -201,7 +201,7 @@ def key_of(case: Mapping[str, str]) -> str:
 
 
 def storage_config(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
-    """Return the configuration of what the gateway keeps, and where."""
+    """Return the configuration of the storage, of the counters and of other stores."""
     more: dict[str, Any] = {}
     if servers.redis is not None:
         redis = {"type": "redis", "url": servers.redis.url}
@@ -217,7 +217,7 @@ def storage_config(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
 
 
 def provider_acts(case: Mapping[str, str]) -> dict[str, str]:
-    """Return what the provider does with the requests for each model."""
+    """Return the provider's behaviour for each model."""
     if case["leaves"] != "stays":
         act = "silent" if case["leaves"] == "before the head" else "stall"
         return {"first": act, "second": act}
@@ -265,7 +265,7 @@ def request_of(case: Mapping[str, str]) -> tuple[str, Mapping[str, str], bytes]:
 
 @contextlib.contextmanager
 def without_lost_redis(case: Mapping[str, str], servers: Servers) -> Iterator[None]:
-    """Stop Redis for the block if the case loses it."""
+    """Stop Redis during the block if it is unavailable in this case."""
     lost = "redis lost" in case.values()
     if lost:
         assert servers.redis is not None

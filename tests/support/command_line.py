@@ -54,7 +54,7 @@ class _Becomes(BaseException):
 
 
 def invoke(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Finished:
-    """Run ``trigate ARGS`` to its end, as ``run`` does, in this process: for commands that do not come to serve."""
+    """Run ``trigate ARGS`` to its end, as ``run`` does, but in this process. For commands that start no server."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
     logs = args[:1] in (("serve",), ("mock",))  # other commands must not change the handlers of a gateway thread
     status, program = 0, ((), {})

@@ -33,7 +33,7 @@ class Row:
     """A command that ends.
 
     ``command`` is a pattern for the page's text, and ``run`` the command to run instead ("": the same), a template of
-    the pattern's groups where {} is the whole text. The output must match each pattern in ``says``. ``leaves`` is a
+    the pattern's groups, in which {} is the whole text. The output must match each pattern in ``says``. ``leaves`` is a
     glob of a written file and a pattern of its content, ``status`` the exit status, and ``without`` a file that must
     not exist. ``all_fail`` marks a load test whose requests all fail on purpose.
     """

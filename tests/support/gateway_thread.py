@@ -1,6 +1,6 @@
-"""A gateway in a thread of the test's process: what ``trigate serve`` serves, on a real socket, without a process.
+"""A gateway in a thread of the test's process, on a real socket: it serves as ``trigate serve`` does.
 
-For tests of what a gateway answers. Tests of signals, workers, memory, haste and crashes run ``harness.running``.
+For tests of responses. Tests of signals, workers, memory, speed and crashes run ``harness.running``.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def gateway_thread(
 
 @contextlib.contextmanager
 def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
-    """Serve what ``trigate serve --demo --record RECORD`` serves, without pauses between words."""
+    """Serve as ``trigate serve --demo --record RECORD`` does, without pauses between words."""
     with mock_thread() as mock:
         config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
         lines, lifecycle = _Lines(), Lifecycle()
@@ -106,7 +106,7 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def mock_thread() -> Iterator[Gateway]:
-    """Serve what ``trigate mock`` serves, without pauses between words."""
+    """Serve as ``trigate mock`` does, without pauses between words."""
     lifecycle = Lifecycle()
     with app_thread(create_mock(0, lifecycle), lifecycle) as port:
         yield Gateway(port, None, [])

@@ -1,4 +1,4 @@
-"""Hostile bodies of clients and answers of providers: each took the loop, or the interpreter, for a long time once.
+"""Hostile bodies of clients and answers of providers. Each has once blocked the event loop or the interpreter.
 
 ``bodies`` makes the bodies of one route from its ordinary request.
 """

@@ -160,7 +160,7 @@ class InProcess:
         return await self.post("/v1/messages/count_tokens", json=body, headers=list(headers))
 
     def fail(self, name: str, reason: FailureReason, wait: float | None = None) -> None:
-        """Let a request to the place of ``name`` have failed."""
+        """Record a failed request to the target of ``name``."""
         target = self.service.router.resolve(name, "chat")
         attempt = self.service.health.begin(target, None, added=False)
         attempt.mark_failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait, concerns_all=True))

@@ -1,4 +1,4 @@
-"""Multipart bodies as clients send them, also with another ``model``."""
+"""Multipart bodies as clients send them, and the same with the provider's ``model``."""
 
 from collections.abc import Iterable, Sequence
 

@@ -83,7 +83,7 @@ class Collector:
         return [span for span in self.spans if (span.name, span.parent) == (name, parent.id)]
 
     def of(self, request_id: str) -> dict[str, Span]:
-        """The spans of an exchange by name, once all of them are there: the server's is sent last."""
+        """The spans of an exchange by name, once all have arrived: the server's is sent last."""
 
         def root() -> Span | None:
             return next((span for span in self.spans if span.attributes.get("trigate.request_id") == request_id), None)

@@ -9,8 +9,9 @@ _OF_LINES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 
 @contextlib.contextmanager
 def own_log() -> Iterator[None]:
-    """Begin without log handlers, and restore levels, handlers and record settings at the end, so that libraries do
-    not log into other tests."""
+    """Begin the block without log handlers, and restore levels, handlers and record settings at its end.
+
+    So libraries that a test configures do not log in other tests."""
     root = logging.getLogger()
     before = {one: one.handlers[:] for one in (root, *_loggers())}
     root.handlers[:] = []

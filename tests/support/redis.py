@@ -101,9 +101,9 @@ def running_redis(bin: str, *options: str) -> Iterator[RedisServer]:
 
 
 def collect_left_open() -> None:
-    """Collect coredis's connections that failed to open or broke, whose channels stay open.
+    """Collect coredis's connections that failed to open or broke, because their channels stay open.
 
-    Otherwise the next test would be blamed.
+    Otherwise the next test would get their warnings.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

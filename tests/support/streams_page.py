@@ -67,7 +67,7 @@ class Cell:
         return f"{self.api}-{lane}-{'stream' if self.stream else 'whole'}"
 
     def check_line(self, line: dict[str, Any]) -> None:
-        """Hold the ledger's line against the page: its status, ``ended``, and the kind of error if there is one."""
+        """Compare the ledger's line with the page: its status, ``ended``, and the kind of error if there is one."""
         status, ended, *error = self.ledger.replace("`", "").split(", ")
         assert str(line["status"]) in status.split(" or "), line
         assert (line["ended"], line.get("error")) == (ended, error[0] if error else None), line
@@ -87,7 +87,7 @@ def cells(what: str) -> list[Cell]:
 
 
 def shows(what: str) -> pytest.MarkDecorator:
-    """Run a test with the argument ``cell`` for each cell of the row ``what``, which names that test."""
+    """Run the decorated test once for each cell of the row ``what``, as its argument ``cell``."""
     return pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
 
 

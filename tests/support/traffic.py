@@ -1,4 +1,4 @@
-"""Traffic of the soak test: clients that leave, stall and pipeline, and a provider that dies, stalls and errs.
+"""Traffic of the soak test: clients that leave, stall and pipeline, and a provider that dies, stalls and fails.
 
 The request's text selects the provider's behaviour, so that the client knows the expected result.
 """
@@ -411,7 +411,7 @@ class Clients:
                 self.tally.wrong.append(f"{asked}: was not told")
 
     async def stall_answer(self, api: str, model: str, over: trio.Event) -> None:
-        """Take the beginning of an endless answer, then nothing until the gateway is gone."""
+        """Read the beginning of an endless answer, then nothing until the gateway has ended."""
         async with await self._connect() as stream:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller buffer takes seconds to drain
             asked = self._new_request(stream, "flood", api, model, True)

@@ -80,5 +80,5 @@ def test_a_secret_of_azure_is_requested_for_its_cloud(host, scope):
 
 @pytest.mark.parametrize("host", ["evil.example", "vault.azure.net.evil.example", "mine.vault.azure.net.", "10.0.0.1"])
 def test_a_token_of_azure_goes_only_to_its_vaults(host):
-    with pytest.raises(SecretUnreadable, match="is no vault of Azure"):
+    with pytest.raises(SecretUnreadable, match="is not a vault of Azure"):
         azure_request(StoredSecret("azure_secret", f"https://{host}/secrets/a"))
