@@ -31,6 +31,7 @@ from gateway.commands.imports.litellm_tables import (
     UNENFORCED,
     UNVERIFIED,
 )
+from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
@@ -52,6 +53,8 @@ class Clients:
     teams: Sequence[Team] = ()
     losses: Sequence[Loss] = ()
     """Settings of the database without a counterpart."""
+    counts: RequestCounts = attrs.field(factory=RequestCounts)
+    """The forms of the requests in the database's log."""
     opening: Sequence[Mapping[str, Any]] = ()
     """Items of ``opening_spend`` for all clients together."""
 
@@ -190,6 +193,7 @@ def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> N
         result.remarks += [note.replace("the key", "the master_key") for note in notes]
     result.knows_keys = clients is not None
     if clients is not None:
+        use_counts(clients.counts, result)
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
         found = convert_keys(

@@ -3,6 +3,7 @@
 The connection is read-only. Messages contain no content of rows and no part of the connection string."""
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from gateway.commands.imports.litellm import Clients
 from gateway.commands.imports.litellm_budgets import opening_spend
 from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
 from gateway.commands.imports.litellm_rows import KEYS, TEAMS, has_value, read_boolean, read_list, read_text
+from gateway.commands.imports.litellm_usage import COLUMNS, LATEST, RequestCounts
+from gateway.commands.imports.litellm_usage import TABLE as LOG
 from gateway.commands.imports.losses import Group, Loss
 
 Row: TypeAlias = dict[str, Any]
@@ -93,11 +96,30 @@ def _read_server(url: str, name: str) -> Tables:
                     query = psycopg.sql.SQL("SELECT row_to_json(t)::text FROM {} AS t")
                     cursor = connection.execute(query.format(psycopg.sql.Identifier(table)))
                     rows[table] = [msgspec.json.decode(text) for (text,) in cursor]
+            _read_log(connection, psycopg.sql, rows)
             return rows
     except psycopg.Error as error:
         reason = error.sqlstate or type(error).__name__
         advice = "check the connection string, and that its user may read LiteLLM's tables; or give a dump"
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
+
+
+def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
+    """Add the latest rows of the log of requests, if the user may read it and it has all columns."""
+    needed = ("startTime", *COLUMNS)
+    found = connection.execute(
+        """SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = ANY(%s)
+        AND has_table_privilege(attrelid, 'SELECT')""",
+        (f'"{LOG}"', [*needed]),
+    ).fetchone()
+    if found is None or found[0] < len(needed):
+        return
+    query = 'SELECT row_to_json(t)::text FROM (SELECT {} FROM {} ORDER BY "startTime" DESC LIMIT {}) AS t'
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    rows[LOG] = [
+        msgspec.json.decode(text)
+        for (text,) in connection.execute(sql.SQL(query).format(columns, sql.Identifier(LOG), sql.Literal(LATEST)))
+    ]
 
 
 def _without_prisma(url: str) -> tuple[str, str | None]:
@@ -116,7 +138,7 @@ def read_dump(file: BinaryIO, name: str) -> Tables:
     """Return the tables in a dump in plain text, which is read line by line. Raises ``ConfigError``."""
     rows: dict[str, list[Row]] = {}
     columns: list[str] | None = None
-    table = ""
+    table, requests = "", deque[Row](maxlen=LATEST)
     for number, line in enumerate(file):
         if number == 0 and line.startswith(_CUSTOM):
             expected = f"convert it with: pg_restore --data-only -f litellm.sql {name}"
@@ -128,9 +150,15 @@ def read_dump(file: BinaryIO, name: str) -> Tables:
                 rows.setdefault(table, []) if table in TABLES else None
         elif line.rstrip(b"\r\n") == b"\\.":
             columns = None
+        elif table == LOG:
+            values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
+            found_values = {name: text for name, text in zip(columns, values, strict=False) if name in COLUMNS}
+            requests.append({name: _read_value(text) for name, text in found_values.items()})
         elif table in TABLES:
             values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
             rows[table].append(dict(zip(columns, map(_read_value, values), strict=False)))
+    if requests:
+        rows[LOG] = [*requests]
     if not rows:
         raise _mistake(name, "this is no dump of LiteLLM's tables", _DUMP)
     return rows
@@ -177,8 +205,16 @@ def clients_of_tables(tables: Tables) -> Clients:
         keys_of_rows(rows),
         teams_of_rows([*teams, *used.values()]),
         tuple(_losses(tables, budgets)),
+        _count_requests(tables),
         () if proxy is None else (proxy,),
     )
+
+
+def _count_requests(tables: Tables) -> RequestCounts:
+    counts = RequestCounts()
+    for row in tables.get(LOG, ()):
+        counts.add(row)
+    return counts
 
 
 def _with_budget(row: Row, budgets: Mapping[str, Row]) -> Row:

@@ -104,6 +104,8 @@ class Result:
     """The entries whose name became an alias of other models, by that name."""
     compatibility: list[str] = attrs.field(factory=list)
     """The servers whose paths and headers the clients need."""
+    reads_bodies: bool = False
+    """True if clients send LiteLLM's own members in bodies."""
     needless: list[str] = attrs.field(factory=list)
     """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     missing_aliases: list[str] = attrs.field(factory=list)
@@ -281,7 +283,7 @@ def _step_lines(result: Result) -> Iterator[str]:
     if result.steps:
         yield from ("", "steps:")
         yield from (f"  - {as_yaml(step)}" for step in result.steps)
-    if any(step.get("for") == "on_request" for step in result.steps):
+    if result.reads_bodies or any(step.get("for") == "on_request" for step in result.steps):
         yield from ("", "client_routing: [litellm]")
 
 

@@ -12,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configfile.document import ConfigError
+from gateway.commands.imports.litellm import imported
 from gateway.commands.imports.litellm_database import clients_of_tables, read_database, read_dump
+from gateway.commands.imports.litellm_usage import RequestCounts
+from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.litellm_files import file_text, item
 from tests.support.postgres import server_or_skip
 
 SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
@@ -98,6 +102,34 @@ EXPECTED_GROUPS = [
     {"name": "the team", "models": ["demo"], "budgets": ["100 usd/30d"]},
     {"name": "ada", "ratelimits": {"requests": "30/m"}, "budgets": ["7 usd/day"]},
 ]
+
+
+LOGS = """
+    CREATE TABLE "LiteLLM_SpendLogs" (request_id text PRIMARY KEY, call_type text, "startTime" timestamp(3),
+        end_user text, request_tags jsonb, messages jsonb);
+    CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, models text[]);
+    INSERT INTO "LiteLLM_VerificationToken" VALUES ('sk-a', '{}');
+    INSERT INTO "LiteLLM_SpendLogs" VALUES ('1', 'pass_through_endpoint', now(), '', '[]'),
+        ('2', 'acompletion', now(), 'ada', '["job:1"]'), ('3', 'acompletion', now(), NULL, '["User-Agent: x"]');
+"""
+
+
+@pytest.mark.process  # pg_dump
+def test_the_log_of_requests_shows_the_forms_that_clients_need(tmp_path):
+    with server_or_skip() as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(LOGS)
+        dump = tmp_path / "litellm.sql"
+        command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", server.url]
+        dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        for source in (server.url, str(dump)):
+            clients = read_database(source, {})
+            assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
+            result = imported({"model_list": [item("demo", "openai/gpt-5")]}, clients)
+            content = yaml.safe_load(file_text(result))
+            assert content["compatibility"] == ["azure", "litellm"]
+            assert content["client_routing"] == ["litellm"]
+            assert [loss.group for loss in result.losses] == [Group.LOGS] * 2
 
 
 @pytest.mark.process  # pg_dump
