@@ -1,9 +1,15 @@
-"""Text that an attacker writes takes the kinds that search text time in proportion to its length.
+"""Text that an attacker writes takes the kinds that search text time in proportion to its length (S68 of
+``step-behaviours.md``).
 
-The time is that of the test's own thread, so that other processes count little."""
+No test compares seconds with a limit, because other programs slow a machine down. Counted calls of functions are the
+same everywhere. A search of ``re`` is one call, so the CPU time of a text is also compared with that of its quarter."""
 
 import base64
+import random
+import string
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -22,9 +28,15 @@ STEPS: Final[dict[str, Any]] = {
     "tools": ToolsStep(ToolsSettings(arguments={"*": {"path": "^/srv/(a|aa)+b$"}})),
 }
 
-SIZE: Final = 2**17
-LIMIT: Final = 0.2
-"""Seconds of ``SIZE`` characters: sixteen times the promise, for a busy machine and two searches."""
+SIZE: Final = 2**14
+TIMES: Final = 4
+"""How many times as long the longer text is."""
+
+MOST_GROWTH: Final = 9.0
+"""The most growth of the work on a text of ``TIMES`` its length: more than 4 (linear), less than 16 (quadratic)."""
+
+ATTEMPTS: Final = 6
+"""Comparisons of CPU times, of which the best counts: other programs disturb some of them."""
 
 ENCODED: Final = base64.b64encode(b"call 1234567 or a@b ").decode()
 
@@ -38,32 +50,120 @@ REPEATED: Final = (
 """Texts that, repeated, begin a value at each position, or hide its end."""
 
 
-def takes_little_time(step: Any, text: str, part: Part, limit: float = LIMIT) -> bool:
-    """Return whether one of three searches, each with the search for the tail of a stream, takes less than ``limit``
-    seconds."""
-    passage = Passage(part, "content", text, "read" if part == "tool_calls" else None)
-    for _ in range(3):
+def _random_text(alphabet: str) -> str:
+    return "".join(random.Random(1).choices(alphabet, k=TIMES * SIZE))
+
+
+MIXED: Final = {
+    "digits": _random_text(string.digits),
+    "digits and spaces": _random_text(string.digits + " "),
+    "capitals, digits and spaces": _random_text(string.ascii_uppercase + string.digits + " "),
+    "printable": _random_text(string.printable),
+    "addresses": _random_text("@ab."),
+    "ip": _random_text("0123.:"),
+    "phone": _random_text("+0(1 -.)23"),
+    "escapes": _random_text("%4123456789abcdef"),
+    "beginnings of keys": _random_text("sk-_eyJAKI."),
+    "beginnings of words": _random_text("ab"),
+    "base64": base64.b64encode(random.Random(1).randbytes(TIMES * SIZE)).decode(),
+    "any characters": _random_text("".join(map(chr, range(0x20, 0xD800)))),
+}
+"""Random texts that have much of what the kinds look for."""
+
+VALUES: Final = (
+    "a@b.co ", "555-123-4567 ", "ghp_" + "aB3" * 12 + " ", "://u:p4ss@h ", "4111 1111 1111 1111 ",
+    "DE89370400440532013000 ", "8.8.8.8 ", "project-a ", base64.b64encode(b"mail bob@corp.com now").decode() + " ",
+)  # fmt: skip
+
+
+def check_growth(step: Any, text: str, part: Part = "assistant") -> None:
+    """Check that the work on ``text``, by a check and by the search for the tail of a stream, grows with its length."""
+    for search in (_search_passage, _search_tail):
+        works = [search(step, _passage(text[:size], part)) for size in (SIZE, TIMES * SIZE)]
+        counts = [_count_calls(work) for work in works]
+        few = SIZE // 4  # the shorter text may have nothing to find
+        assert counts[1] <= (TIMES + 1) * counts[0] + few, f"{counts[0]} calls, then {counts[1]}"
+        growth = min(_growth(*works) for _ in range(2))
+        for _ in range(ATTEMPTS):
+            if growth < MOST_GROWTH:
+                break
+            growth = min(growth, _growth(*works))
+        assert growth < MOST_GROWTH, f"{TIMES} times the text takes {growth:.1f} times as long"
+
+
+def _passage(text: str, part: Part) -> Passage:
+    if part == "tool_calls":
+        text = f'{{"path": "{text.replace(chr(92), "").replace(chr(34), "")}"}}'
+    return Passage(part, "content", text, "read" if part == "tool_calls" else None)
+
+
+def _search_passage(step: Any, passage: Passage) -> Callable[[], object]:
+    return lambda: step(Check("response", (passage,)))
+
+
+def _search_tail(step: Any, passage: Passage) -> Callable[[], object]:
+    return lambda: step.open_tail(passage.text, 0)
+
+
+def _count_calls(work: Callable[[], object]) -> int:
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    work()  # fills caches
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
+    """Return the CPU time of ``long``, as a multiple of that of ``short``."""
+    seconds = []
+    for work in (short, long):
         began = time.thread_time()
-        step(Check("response", (passage,)))
-        step.open_tail(text, 0)
-        if time.thread_time() - began < limit:
-            return True
-    return False
+        work()
+        seconds.append(time.thread_time() - began)
+    return seconds[1] / max(seconds[0], 1e-4)
 
 
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("repeated", REPEATED, ids=ascii)
-def test_adversarial_text_takes_little_time(kind, repeated):
-    text = (repeated * (SIZE // len(repeated) + 1))[:SIZE]
-    if kind == "tools":
-        text = f'{{"path": "{text.replace(chr(92), "").replace(chr(34), "")}"}}'
-    assert takes_little_time(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
+def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
+    text = (repeated * (TIMES * SIZE // len(repeated) + 1))[: TIMES * SIZE]
+    check_growth(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
 
 
 @pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
-@pytest.mark.parametrize("value", ["a@b.co ", "555-123-4567 ", "ghp_" + "aB3" * 12 + " ", "://u:p4ss@h "])
-def test_many_values_take_little_time(kind, value):
-    assert takes_little_time(STEPS[kind], value * (SIZE // len(value)), "assistant", 2 * LIMIT)
+@pytest.mark.parametrize("name", MIXED)
+def test_work_on_random_text_grows_with_its_length(kind, name):
+    check_growth(STEPS[kind], MIXED[name])
+
+
+@pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
+@pytest.mark.parametrize("value", VALUES)
+def test_work_on_many_values_grows_with_their_number(kind, value):
+    check_growth(STEPS[kind], value * (TIMES * SIZE // len(value)))
+
+
+def test_growth_of_quadratic_work_is_recognized():
+    class Quadratic:
+        def __call__(self, check: Check) -> list[Any]:
+            (passage,) = check.passages
+            for at in range(0, len(passage.text), 64):
+                passage.text.count("b", 0, at)
+            return []
+
+        def open_tail(self, text: str, released_length: int) -> int:
+            return len(text)
+
+    with pytest.raises(AssertionError, match="times the text takes"):
+        check_growth(Quadratic(), "a" * TIMES * SIZE)
 
 
 def test_only_few_characters_have_a_longer_form():
