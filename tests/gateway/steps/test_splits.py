@@ -40,7 +40,7 @@ async def words(check):
 """
 SECRET: Final = re.compile("falcon-[0-9]{2}")
 PATTERNS: Final = {"patterns": {"word": "falcon-[0-9]+"}}
-APIS: Final = ("chat", "messages", "responses")
+APIS: Final = tuple(CODECS)
 
 texts = st.lists(
     st.sampled_from(("falcon-12", "falcon-", "a", " ", "falcon-1", "é", "[WORD_", "\n", "7", "word")), max_size=14
@@ -198,22 +198,24 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
     for seed in range(6):
         frames = release_all(steps[name], api, split(data, seed))
         arguments = [one for one in text_in(frames, ToolCallDelta) if one]
-        assert re.fullmatch(r'\{"city": "\[WORD_[0-9a-f]{10}\] \\"x\\""\}(\{\})?', arguments[0])
+        assert re.fullmatch(r'\{"city": ?"\[WORD_[0-9a-f]{10}\] \\"x\\""\}(\{\})?', arguments[0])
         assert "falcon" not in "".join(text_in(frames, ReasoningDelta))
 
 
 @pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["gate", "tail-gate"])
 @settings(max_examples=12, deadline=None)
-@given(text=texts.filter(lambda text: text and SECRET.search(text) is None), seed=st.integers(0, 10**6))
-def test_a_gate_releases_the_providers_own_bytes(steps, api, text, seed):
+@given(text=texts.filter(lambda text: text and "falcon" not in text), seed=st.integers(0, 10**6))
+def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
     data = rendered(api, Script(thinking="hm", text=text, calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"))
-    assert b"".join(release_all(steps["gate"], api, split(data, seed))) == data
+    assert b"".join(release_all(steps[name], api, split(data, seed))) == data
 
 
 @pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["gate", "tail-gate"])
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_a_gate_releases_no_part_of_a_refused_value(steps, api, seed):
+def test_a_gate_releases_no_part_of_a_refused_value(steps, api, name, seed):
     data = rendered(api, Script(text="a text that begins well, and then there is falcon-12 in it"))
     with pytest.RaisesGroup(pytest.RaisesExc(GatewayError, match="refused")):
-        release_all(steps["gate"], api, split(data, seed))
+        release_all(steps[name], api, split(data, seed))
