@@ -270,7 +270,10 @@ def begin_session(
         record.steps = records = StepRecords(configured.hidden)
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
-    return StepSession(applied, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold)
+    return StepSession(
+        applied, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold,
+        service.lifecycle.track_pump,
+    )  # fmt: skip
 
 
 async def _stopped_answer(

@@ -1,7 +1,7 @@
 """Relayed responses that steps check. Imported only where steps are configured."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Self
 
@@ -16,7 +16,6 @@ from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
 from gateway.steps.answer_texts import AnswerTexts, answer_texts, is_sound
 from gateway.steps.json_texts import KeyMasked
-from gateway.steps.loaded import LoadedStep
 from gateway.steps.relayed_stream import RelayedStream
 from gateway.steps.session import PassageEdit
 from gateway.steps.verdicts import RefusedByStep, unavailable
@@ -95,7 +94,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
             if keep is not None:
                 keep.keep_unrestored(b"")
             self._stream = RelayedStream(
-                self._checks, self._endpoint, self._context.service.limits.event, self._cut_stream, self._spawn_report,
+                self._checks, self._endpoint, self._context.service.limits.event, self._cut_stream,
                 None if keep is None else keep.keep_unrestored,
             )  # fmt: skip
 
@@ -198,14 +197,6 @@ class CheckedRelayedAnswer(RelayedAnswer):
             self._is_clean = is_clean
             self._stream_ended.set()
 
-    def _spawn_report(self, call: Callable[[], Awaitable[None]]) -> None:
-        self._session.spawn(partial(self._call_shielded, call))
-
-    async def _call_shielded(self, call: Callable[[], Awaitable[object]]) -> None:
-        """Call a step that only reports, although the client may have left with its complete response."""
-        with trio.CancelScope(shield=True) as scope, self._context.service.lifecycle.track_pump(scope):
-            await call()
-
     # Responses that are held
 
     async def _checked_body(self) -> bytes:
@@ -245,7 +236,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         texts = await self._texts_of(body)
         checked = await self._session.check_texts(self._enforcing, texts, "response")
         if self._reporting:
-            self._session.spawn(partial(self._call_reporting_steps, self._reporting, checked))
+            self._session.spawn_report(partial(self._session.check_texts, self._reporting, checked, "response"))
         self._is_clean = checked is texts
         if self._checks.restores and self._context.content is not None:
             self._context.content.keep_unrestored(checked.body)
@@ -270,15 +261,11 @@ class CheckedRelayedAnswer(RelayedAnswer):
         else:
             self._passed.clear()
         if self.is_over and self._passed_size <= limit:
-            self._session.spawn(self._report_passed)
+            self._session.spawn_report(self._report_passed)
         elif self.is_over:
             for step in self._reporting:
                 self._session.records.of(step.name, "response").note_too_long()
 
     async def _report_passed(self) -> None:
-        with trio.CancelScope(shield=True):
-            texts = await self._texts_of(b"".join(self._passed))
-        await self._call_reporting_steps(self._reporting, texts)
-
-    async def _call_reporting_steps(self, steps: Sequence[LoadedStep], texts: RelayedTexts) -> None:
-        await self._call_shielded(partial(self._session.check_texts, steps, texts, "response"))
+        texts = await self._texts_of(b"".join(self._passed))
+        await self._session.check_texts(self._reporting, texts, "response")

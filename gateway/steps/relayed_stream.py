@@ -17,7 +17,6 @@ from gateway.steps.masks import Placeholders
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import Held, Run, RunBuilder, complete_run
-from gateway.steps.session import Spawn
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
 from streams.surrogates import NOT_JSON, any_json
@@ -132,8 +131,8 @@ class RelayedRunBuilder(RunBuilder):
 class RelayedStream:
     """The stages of an endpoint's event stream.
 
-    ``cut`` ends it after a refusal by a step that holds nothing, ``spawn`` starts the calls of steps that only report.
-    ``keep`` gets the events before values return to the client."""
+    ``cut`` ends it after a refusal by a step that holds nothing. ``keep`` gets the events before values return to
+    the client."""
 
     def __init__(
         self,
@@ -141,7 +140,6 @@ class RelayedStream:
         endpoint: str,
         event_limit: int,
         cut: Callable[[], object],
-        spawn: Spawn,
         keep: Callable[[bytes], object] | None,
     ) -> None:
         self.held = 0
@@ -154,7 +152,7 @@ class RelayedStream:
         self._sizes: deque[int] = deque()
         self._only_reports = not checks.restores and all(step.only_reports for step in checks.steps)
         keep_events = None if keep is None else lambda events: keep(_bytes_of(events))
-        self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, spawn, keep_events)
+        self.chain = checks.chain_of(lambda: RelayedRunBuilder(endpoint), cut, keep_events)
 
     async def feed(self, data: bytes) -> bytes:
         """Return the released bytes after ``data``. Raises ``GatewayError`` for a refusal."""

@@ -105,11 +105,8 @@ class ResponseSteps:
             return self.session.judge_inline(step, passages, True)
         if not step.only_reports:
             return await self.session.judge(step, passages)
-        self.session.spawn(partial(self._report, step, passages))
+        self.session.spawn_report(partial(self.session.judge, step, passages))
         return ()
-
-    async def _report(self, step: LoadedStep, passages: Sequence[Passage]) -> None:
-        await self.session.judge(step, passages)
 
     async def _masked_choices(
         self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]]
@@ -150,7 +147,8 @@ class ResponseSteps:
         if error.details is not None:
             passages.append(Passage("other", "error.details", msgspec.json.encode(error.details).decode()))
         if data:
-            passages += await offload(len(data), response_texts, self.session.api, data)
+            texts = await offload(len(data), response_texts, self.session.api, data)
+            passages += [one for one in texts if one.text != error.message]
         for step in self.steps:
             if step.parts & _ANSWERED and not step.only_reports and await self.session.withholds(step, passages):
                 message = f"the provider failed; the step {step.name} withheld the text of its error"
@@ -164,18 +162,17 @@ class ResponseSteps:
     def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
         """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
         keep = partial(self.keep_events, choice) if self._keeps_events else None
-        return self.chain_of(partial(self._builder, choice, choice + 1), cut, self.session.spawn, keep)
+        return self.chain_of(partial(self._builder, choice, choice + 1), cut, keep)
 
     def chain_of(
         self,
         make_builder: Callable[[], RunBuilder],
         cut: Callable[[], object],
-        spawn: Spawn,
         keep: Callable[[Sequence[Event]], object] | None,
     ) -> Chain:
         """Return the stages of a stream whose texts ``make_builder`` finds. ``keep`` gets the events before values
         return to the client."""
-        stages: list[EventStage] = [self._stage(step, make_builder(), cut, spawn) for step in self.steps]
+        stages: list[EventStage] = [self._stage(step, make_builder(), cut) for step in self.steps]
         if keep is not None:
             stages.append(KeepingStage(keep))
         if self.restores:
@@ -192,17 +189,17 @@ class ResponseSteps:
         # Clients of an API with choices join all text of one, whatever comes between its parts.
         return RunBuilder(prefix, joins=self.session.api in MEMBERS)
 
-    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object], spawn: Spawn) -> EventStage:
+    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session
         if step.only_reports:
-            return self._watching_stage(step, builder, spawn, waits=False)
+            return self._watching_stage(step, builder, session.spawn_report, waits=False)
         match step.hold:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
                 return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return self._watching_stage(step, builder, spawn, waits=True, cut=cut)
+                return self._watching_stage(step, builder, session.spawn, waits=True, cut=cut)
             case size:
                 return WindowStage(step, session.judge, session.placeholders, size, builder)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Final, Protocol, Self, TypeAlias, TypeVar
 
@@ -61,7 +61,8 @@ class StepSession:
 
     ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
     step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
-    refuses something, or could not check it."""
+    refuses something, or could not check it. ``track`` lets the end of the drain cancel a call that continues after
+    the response."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class StepSession:
         records: StepRecords,
         spawn: Spawn,
         on_hidden: Callable[[], object],
+        track: Callable[[trio.CancelScope], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.applied = applied
         self.steps = applied.steps
@@ -81,6 +83,7 @@ class StepSession:
         self.spawn = spawn
         self._common = common
         self._on_hidden = on_hidden
+        self._track = track
         self._during: list[Passage] = []
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
         self._verdict = trio.Event() if applied.at_during else None
@@ -95,6 +98,14 @@ class StepSession:
         return self._common.api
 
     # Any moment
+
+    def spawn_report(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Start a call of a step that only reports. It continues after the end of the response."""
+        self.spawn(partial(self._call_shielded, call))
+
+    async def _call_shielded(self, call: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope(shield=True) as scope, self._track(scope):
+            await call()
 
     async def judge(
         self,

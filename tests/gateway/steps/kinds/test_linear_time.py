@@ -36,7 +36,7 @@ MOST_GROWTH: Final = 9.0
 """The most growth of the work on a text of ``TIMES`` its length: more than 4 (linear), less than 16 (quadratic)."""
 
 ATTEMPTS: Final = 6
-"""Comparisons of CPU times, of which the best counts: other programs disturb some of them."""
+"""The most comparisons of CPU times. The best one counts, because other programs disturb some of them."""
 
 ENCODED: Final = base64.b64encode(b"call 1234567 or a@b ").decode()
 

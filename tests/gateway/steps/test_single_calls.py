@@ -1,0 +1,120 @@
+"""A step of a whole text is called once for it: S16 of ``step-behaviours.md``. Retries and other targets cause no other
+calls on the request, and a step of some entries that stops a request does so in every API, streamed or not."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, Gateway, config, eventually, exchanges, free_port, provider
+from tests.support.upstreams import JSON, Raw, Script, Upstream, fake_upstream
+from tests.support.wire_clients import ALL, body_of, path_of, text_of
+
+CODE: Final = """
+import json
+from pathlib import Path
+
+def note(check):
+    texts = [one.text for one in check.passages]
+    with Path(__file__).with_name("calls").open("a") as file:
+        file.write(json.dumps([check.at, texts]) + "\\n")
+    return []
+"""
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "refuse": {"action": "refuse"},
+    "mask": {"action": "mask"},
+    "report": {"action": "report"},
+    "both": {"action": "refuse", "at": ["during", "response"]},
+    "entries": {"action": "refuse", "for": {"entries": ["second", "third"]}},
+    "stop": {
+        "use": "regex", "at": ["request"], "refusal": {"as": "stop", "message": "Not there."},
+        "with": {"patterns": {"word": "falcon-[0-9]+"}}, "for": {"entries": ["second"]},
+    },
+}  # fmt: skip
+UNSTORED: Final = ("responses", "interactions")
+FAILED: Final = Raw(500, JSON, (b'{"error": {"message": "the provider is tired of falcons", "type": "server_error"}}',))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "calls").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def gateway(upstream, folder) -> Iterator[Gateway]:
+    """Serve the model ``all`` by three entries of one provider, each test anew: earlier retries do not count."""
+    (folder / "steps.py").write_text(CODE)
+    port, file = free_port(), folder / "trigate.yaml"
+    entries = [
+        provider(f"openai/{name}", upstream.url + "/v1", ["chat"], name=name) for name in ("first", "second", "third")
+    ]
+    steps = []
+    for name, more in STEPS.items():
+        scope = {"clients": [name], **more.get("for", {})}
+        steps.append({"use": "./steps.py:note", **more, "name": name, "for": scope})
+    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
+    aliases = {"all": {"targets": ["first", "second", "third"], "retries": {"wait": "1ms", "budget": "100%"}}}
+    more: dict[str, Any] = {
+        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+        "circuit": {"failures": 10**6, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"},
+    }
+    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, model_aliases=aliases, **more)))
+    with gateway_thread(file, port) as served:
+        yield served
+
+
+def ask(gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    body = {**body_of(api, "all", prompt, stream=stream), **({"store": False} if api in UNSTORED else {})}
+    connection.request("POST", path_of(api, "all", stream=stream), json.dumps(body), headers)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    eventually(lambda: exchanges(gateway.log, found["x-request-id"]), what="the end of the exchange")
+    return response.status, found, data
+
+
+def calls_in(folder: Path) -> list[tuple[str, str]]:
+    """Return each text that a step saw, with the moment."""
+    lines = (folder / "calls").read_text().splitlines()
+    return [(at, text) for at, texts in map(json.loads, lines) for text in texts]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", ALL)
+@pytest.mark.parametrize("client", ["refuse", "mask", "report", "both", "entries"])
+def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stream):
+    upstream.script(FAILED, Script(text="It is a bird."))
+    status, _, body = ask(gateway, client, api, "What is a falcon?", stream=stream)
+    assert status == 200, body
+    at = "during" if client == "both" else "request"
+    expected = [(at, "What is a falcon?"), ("response", "It is a bird.")]
+    eventually(lambda: {*expected} <= {*calls_in(folder)}, what="the calls")
+    seen = calls_in(folder)
+    assert [seen.count(one) for one in expected] == [1, 1], seen
+    assert all(seen.count(one) == 1 for one in seen), seen
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", ALL)
+def test_a_step_of_some_entries_stops_a_request_after_another_entry_failed(gateway, upstream, api, stream):
+    upstream.script(FAILED, Script(text="falcon-12"))
+    status, headers, body = ask(gateway, "stop", api, "about falcon-12", stream=stream)
+    assert status == 200, body
+    assert text_of(api, body, stream=stream) == "Not there."
+    assert headers["x-trigate-refused-by"] == "stop"
+    assert len(upstream.seen) == 1
