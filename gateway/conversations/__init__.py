@@ -4,7 +4,7 @@
   ``resolved``.
 - ``stored_api`` describes an API whose turns are stored, ``stored_apis`` finds its row: ``stored_responses``,
   ``stored_interactions``.
-  ``state_options``: the options of a request.
+  ``state_options``: the options of a request. ``other_turns`` lists the turns of one API in the form of another.
 - ``recorder``: the protocol that stores a turn while its response is sent: ``local_turn``, ``passed_turn``,
   ``provider_turn``, ``thread_turn``.
 - ``background`` runs turns that continue without their client.

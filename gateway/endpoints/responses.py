@@ -8,7 +8,7 @@ from quart_trio import QuartTrio
 from gateway.conversations.background import RUNNING
 from gateway.conversations.conversation_store import read_node_turns
 from gateway.conversations.deadline import store_deadline
-from gateway.conversations.stored_apis import ITEMS
+from gateway.conversations.stored_apis import ITEMS, TURNS
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.endpoints.answers import (
     QueryProviders,
@@ -23,9 +23,12 @@ from gateway.endpoints.answers import (
 )
 from gateway.endpoints.stored_turns import StoredTurns
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 from gateway.http.response import Response
 from providers.responses.replay import after_number
 from streams.errors import invalid
+
+_OTHER_TURNS = "gateway.conversations.other_turns"
 
 _ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "incomplete": "an incomplete"}
 
@@ -67,15 +70,19 @@ class StoredResponses:
         """Return a page of the response's input items, those of earlier turns included.
 
         The reference calls them "items used to generate this response", and other servers list earlier turns, too. If
-        an earlier turn was deleted, only the turn's own input remains. Turns of other APIs are not listed."""
+        an earlier turn was deleted, only the turn's own input remains. Turns of other APIs are listed as items."""
         with store_deadline("read the conversation"):
             store = require_store(self._turns.store)
             chain = await store.chain(current_owner(), id) or (await self._turns.node(id),)
         if chain[-1].kind != STORED_RESPONSES.kind:
             raise self._turns.unknown_error(id)
-        kinds = (STORED_RESPONSES.kind, ITEMS)
-        *earlier, own = await read_node_turns(node for node in chain if node.kind in kinds)
-        return object_response(list_page([*(item for turn in earlier for item in turn.items), *own.input]))
+        nodes = [node for node in chain if node.kind in (*TURNS, ITEMS)]
+        *earlier, own = await read_node_turns(nodes)
+        if any(node.kind not in (STORED_RESPONSES.kind, ITEMS) for node in nodes):
+            items = await (await imported(_OTHER_TURNS)).items_of_turns(zip(nodes, earlier, strict=False))
+        else:
+            items = [item for turn in earlier for item in turn.items]
+        return object_response(list_page([*items, *own.input]))
 
     async def cancel(self, id: str) -> Response:
         """Cancel a background turn, and return the response afterwards.

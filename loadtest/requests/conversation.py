@@ -86,7 +86,7 @@ def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken:
     """
     members = _body_members(before)
     member = CODECS[answered.api].wire.conversation.member
-    new = [*_turn_messages(answered, said), *map(msgspec.Raw, spoken)]
+    new = [*_turn_messages(answered, said), *_raw_messages(answered.api, spoken)]
     members[member] = _extend_array(_messages_array(answered.api, members.get(member)), new)
     return msgspec.json.encode(members)
 
@@ -103,7 +103,7 @@ def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], sp
         **_body_members(before),
         PREVIOUS[answered.api]: answered.answer.start.id,
         "store": True,
-        "input": [*new, *map(msgspec.Raw, spoken)],
+        "input": [*new, *_raw_messages(answered.api, spoken)],
     })  # fmt: skip
 
 
@@ -209,11 +209,32 @@ def _body_members(body: bytes) -> dict[str, Any]:
 def _messages_array(api: Api, value: Any) -> bytes:
     """Return the earlier messages as an array; some APIs accept a single text instead. Raises ``CannotContinue``."""
     written = bytes(value or b"")
+    if api == "interactions" and written.startswith((b"[", b"{")):
+        return _steps_array(written)
     if written.startswith(b"["):
         return written
     if not written.startswith(b'"'):
         raise CannotContinue("the previous request has no messages")
     return msgspec.json.encode(_write_messages(api, (Message("user", (TextPart(msgspec.json.decode(written)),)),)))
+
+
+def _raw_messages(api: Api, spoken: Sequence[bytes]) -> list[msgspec.Raw]:
+    """Return messages in the format of the API, which can follow an answer."""
+    if api != "interactions" or not spoken:
+        return [*map(msgspec.Raw, spoken)]
+    return msgspec.json.decode(_steps_array(b"[%b]" % b",".join(spoken)), type=list[msgspec.Raw])
+
+
+def _steps_array(written: bytes) -> bytes:
+    """Return the ``input`` of an interaction as an array of steps; steps stay unchanged, contents become one."""
+    from providers.interactions.kept_steps import prepare_input  # the other APIs do not need it
+
+    try:
+        value = msgspec.json.decode(written)
+    except NOT_JSON:
+        raise CannotContinue("the previous request's input is not JSON") from None
+    steps = prepare_input(value)
+    return written if steps == value else msgspec.json.encode(steps)
 
 
 def _extend_array(array: bytes, new: Sequence[Any]) -> msgspec.Raw:

@@ -3,7 +3,7 @@
 A stored turn is JSON ``{"status", "input": [items], "output": [items]}``. Earlier items are in other turns.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -45,24 +45,24 @@ class _KeptTurn(msgspec.Struct):
 # Storing
 
 
-def prepare_input(value: Any) -> Items:
+def prepare_input(value: Any, make_id: Callable[[str], str] = own_id) -> Items:
     """Return a request's ``input`` (a string, items, or ``None``) as items with a type and a unique id each.
 
-    The client's ids stay unless two items share one. Messages get parts and a status. The trigger of a compaction is
+    ``make_id(prefix)`` returns the id of an item without one. The client's ids stay unless two items share one. Messages get parts and a status. The trigger of a compaction is
     omitted. Accepts every input that ``read_request`` accepts; its own result comes back unchanged.
     """
     used_ids: set[str] = set()
-    items = (_prepare_item(item, used_ids) for item in input_items(value))
+    items = (_prepare_item(item, used_ids, make_id) for item in input_items(value))
     return [item for item in items if item["type"] != "compaction_trigger"]
 
 
-def _prepare_item(item: Mapping[str, Any], used_ids: set[str]) -> Object:
+def _prepare_item(item: Mapping[str, Any], used_ids: set[str], make_id: Callable[[str], str]) -> Object:
     type = item_type(item, item.get("type"))
     if type == "item_reference":
         return {**item, "type": type}  # its id belongs to another item
     id = item.get("id")
     if not isinstance(id, str) or not id or id in used_ids:
-        id = own_id(_PREFIXES.get(type or "", _OTHER))
+        id = make_id(_PREFIXES.get(type or "", _OTHER))
     used_ids.add(id)
     stored = {**item, "id": id, "type": type}
     if type == "message":

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from openai.types.responses import ResponseItem
+from pydantic import TypeAdapter
 
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
@@ -111,6 +113,40 @@ def test_a_call_is_answered_through_the_other_api(gateway, upstream):
     output = {"type": "function_call_output", "call_id": first["steps"][-1]["id"], "output": "blue"}
     assert turn(gateway, "on-messages", [output], previous_response_id=first["id"]).status == 200
     assert [line[0] for line in conversation_in(upstream.seen[1])] == ["user", "call", "result"]
+
+
+@both_ways
+def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstream, stream):
+    """With stable ids, so that a client can read the list page by page."""
+    call = [Script(text="I look.", thinking="Where?", calls=(CALL,), stop="tool_calls"), Script(text="Sunny")]
+    upstream.script(*call, Script(text="C"))
+    thoughts = {"generation_config": {"thinking_summaries": "auto"}}
+    first = ask(
+        gateway, "messages", "Weather?", stream, tools=[{"type": "function", "name": "get_weather"}], **thoughts
+    )
+    result = {"type": "function_result", "call_id": CALL.id, "name": CALL.name, "result": "blue"}
+    second = ask(gateway, "messages", [result], stream, previous_interaction_id=first["id"])
+    third = turn(gateway, "on-chat", "Thanks.", previous_response_id=second["id"]).json
+    listed = stored(gateway, third["id"], "/input_items?order=asc").json
+    items = listed["data"]
+    assert [item["type"] for item in items] == [
+        "message", "reasoning", "message", "function_call", "function_call_output", "message", "message",
+    ]  # fmt: skip
+    assert (items[1]["summary"], items[1].get("encrypted_content")) == (
+        [{"type": "summary_text", "text": "Where?"}], None,
+    )  # fmt: skip
+    texts = [(item["role"], item["content"][0]["text"]) for item in items if item["type"] == "message"]
+    assert texts == [("user", "Weather?"), ("assistant", "I look."), ("assistant", "Sunny"), ("user", "Thanks.")]
+    assert (items[3]["call_id"], items[3]["name"], json.loads(items[3]["arguments"])) == (
+        CALL.id, CALL.name, {"city": "Rome"},
+    )  # fmt: skip
+    assert (items[4]["call_id"], items[4]["output"]) == (CALL.id, "blue")
+    ids = [item["id"] for item in items]
+    assert len(set(ids)) == len(ids)
+    page = stored(gateway, third["id"], f"/input_items?order=asc&limit=3&after={ids[2]}").json
+    assert [item["id"] for item in page["data"]] == ids[3:6]
+    for item in items:
+        TypeAdapter(ResponseItem).validate_python(item, strict=False)
 
 
 @each_api

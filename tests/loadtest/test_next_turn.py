@@ -177,6 +177,29 @@ def test_the_next_turn_has_the_exact_answer_after_the_question(api):
         CODECS[api].read_request({"model": "m", "max_tokens": 9, **msgspec.json.decode(body)})
 
 
+@pytest.mark.parametrize(
+    "input",
+    [
+        b'[{"type":"text","text":"caf\\u00e9"},{"type":"image","uri":"gs://b/a.png","mime_type":"image/png"}]',
+        b'{"type":"text","text":"caf\\u00e9"}',
+        b'"caf\\u00e9"',
+    ],
+)
+def test_every_form_of_an_interactions_input_continues_as_steps(input):
+    """Contents and steps cannot be in one list."""
+    answered = TurnAnswer.read("interactions", answer_of("interactions", streamed=True, called=False), True)
+    spoken = [b'{"type":"text","text":"And"}', b'{"type":"text","text":"Oslo?"}']
+    body = next_body(b'{"model":"m","input":%b}' % input, answered, [], spoken)
+    steps = msgspec.json.decode(body)["input"]
+    assert [step["type"] for step in steps] == ["user_input", "thought", "model_output", "user_input"]
+    assert [one["text"] for one in steps[-1]["content"]] == ["And", "Oslo?"]
+    assert steps[0]["content"][0]["text"] == "café"
+    assert len(steps[0]["content"]) == (2 if b"gs://" in input else 1)
+    CODECS["interactions"].read_request(msgspec.json.decode(body))
+    referred = referring_body(b'{"model":"m","input":%b}' % input, answered, [], spoken)
+    assert msgspec.json.decode(referred)["input"] == steps[-1:]
+
+
 def test_a_second_turn_follows_the_first():
     for api in CODECS:
         answered = TurnAnswer.read(api, answer_of(api, streamed=True, called=False), True)
