@@ -38,13 +38,13 @@ async def items_of_turns(turns: Iterable[tuple[Node, StoredTurn]]) -> Items:
     def convert() -> Items:
         found: Items = []
         for (node, turn), api in zip(known, apis, strict=True):
-            found += turn.items if api == STORED_RESPONSES.api else _converted(node.id, api, turn.items)
+            found += turn.items if api == STORED_RESPONSES.api else _items_of_turn(node.id, api, turn.items)
         return found
 
     return await offload(size, convert)
 
 
-def _converted(id: str, api: Api, items: Sequence[dict[str, Any]]) -> Items:
+def _items_of_turn(id: str, api: Api, items: Sequence[dict[str, Any]]) -> Items:
     """Return ``items`` of the turn ``id`` in the form of Responses."""
     request = EarlierItems(api, tuple(items)).messages()
     found = [item for message in request.messages for item in _items_of(message)]

@@ -3,7 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -226,15 +226,26 @@ def _raw_messages(api: Api, spoken: Sequence[bytes]) -> list[msgspec.Raw]:
 
 
 def _steps_array(written: bytes) -> bytes:
-    """Return the ``input`` of an interaction as an array of steps; steps stay unchanged, contents become one."""
-    from providers.interactions.kept_steps import prepare_input  # the other APIs do not need it
+    """Return the ``input`` of an interaction as an array of steps.
 
-    try:
-        value = msgspec.json.decode(written)
-    except NOT_JSON:
-        raise CannotContinue("the previous request's input is not JSON") from None
-    steps = prepare_input(value)
-    return written if steps == value else msgspec.json.encode(steps)
+    Steps stay unchanged; contents that follow each other become one."""
+    items = [written]
+    if written.startswith(b"["):
+        items = [bytes(one) for one in msgspec.json.decode(written, type=list[msgspec.Raw])]
+    steps: list[bytes] = []
+    for is_content, run in groupby(items, _is_content):
+        found = list(run)
+        steps += [b'{"type":"user_input","content":[%b]}' % b",".join(found)] if is_content else found
+    return written if steps == items else b"[%b]" % b",".join(steps)
+
+
+def _is_content(item: bytes) -> bool:
+    """Return whether ``item`` of an interaction's input is a content and no step."""
+    value = msgspec.json.decode(item)
+    return isinstance(value, dict) and value.get("type") in _CONTENTS
+
+
+_CONTENTS: Final = frozenset(("text", "image", "audio", "document", "video"))
 
 
 def _extend_array(array: bytes, new: Sequence[Any]) -> msgspec.Raw:
@@ -447,7 +458,7 @@ _ANSWERS: Final = frozenset(("assistant", "model"))  # roles of a message
 _RESULTS: Final = frozenset(("tool", "function"))
 # Their type, or their only member.
 _RESULT_BLOCKS: Final = frozenset(("tool_result", "toolResult", "functionResponse"))
-_USER_TYPES: Final = frozenset(("message", "user_input", "text", "image", "audio", "document", "video"))
+_USER_TYPES: Final = frozenset(("message", "user_input", *_CONTENTS))
 
 
 def _user_part(message: bytes) -> bytes | None:

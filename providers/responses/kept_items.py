@@ -48,8 +48,9 @@ class _KeptTurn(msgspec.Struct):
 def prepare_input(value: Any, make_id: Callable[[str], str] = own_id) -> Items:
     """Return a request's ``input`` (a string, items, or ``None``) as items with a type and a unique id each.
 
-    ``make_id(prefix)`` returns the id of an item without one. The client's ids stay unless two items share one. Messages get parts and a status. The trigger of a compaction is
-    omitted. Accepts every input that ``read_request`` accepts; its own result comes back unchanged.
+    ``make_id(prefix)`` returns the id of an item without one. The client's ids stay unless two items share one.
+    Messages get parts and a status. The trigger of a compaction is omitted. Accepts every input that ``read_request``
+    accepts; its own result comes back unchanged.
     """
     used_ids: set[str] = set()
     items = (_prepare_item(item, used_ids, make_id) for item in input_items(value))

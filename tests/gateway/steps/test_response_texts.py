@@ -76,6 +76,83 @@ def test_every_string_of_botocores_model_is_found_or_exempt(operation: str) -> N
         assert find_unseen("converse", plant_in_shape(one))[0] == []
 
 
+_NOTE: Final = {"type": "url_citation", "url": "https://example.com", "title": "a", "start_index": 0, "end_index": 1}
+_CONTENTS: Final[list[dict[str, Any]]] = [
+    {"type": "text", "text": "a", "annotations": [_NOTE, {"type": "file_citation", "file_name": "a"}]},
+    {"type": "image", "uri": "https://example.com/a.png", "mime_type": "image/png"},
+    {"type": "a_new_content", "k": "a"},
+]
+_BUILT_IN: Final = (
+    "code_execution", "google_search", "google_maps", "url_context", "file_search", "mcp_server_tool", "retrieval",
+    "tool_search", "processing",
+)  # fmt: skip
+_STEPS: Final[list[dict[str, Any]]] = [
+    {"type": "thought", "signature": "eHh4", "summary": [{"type": "text", "text": "a"}]},
+    {"type": "model_output", "content": _CONTENTS, "error": {"code": "internal", "message": "a"}},
+    {"type": "function_call", "id": "1", "name": "f", "arguments": {"k": ["a", {"l": "a"}]}},
+    {"type": "function_result", "call_id": "1", "name": "f", "result": {"k": "a"}},
+    *({"type": f"{name}_call", "id": name, "arguments": {"queries": ["a"]}} for name in _BUILT_IN),
+    *({"type": f"{name}_result", "call_id": name, "result": [{"title": "a"}]} for name in _BUILT_IN),
+    {"type": "a_new_step", "k": "a"},
+]
+_HEAD: Final = {"id": "v1_a", "object": "interaction", "model": "m", "status": "completed"}
+INTERACTION: Final = {**_HEAD, "steps": _STEPS, "errors": [{"code": "internal", "message": "a"}], "k": {"l": "a"}}
+DELTAS: Final[list[dict[str, Any]]] = [
+    {"type": "text", "text": "a"},
+    {"text": "a"},
+    {"type": "thought_summary", "content": {"type": "text", "text": "a"}},
+    {"type": "arguments_delta", "arguments": "a"},
+    {"type": "text_annotation_delta", "annotations": [_NOTE]},
+    {"type": "image", "uri": "https://example.com/a.png", "mime_type": "image/png"},
+    {"type": "function_result", "call_id": "1", "name": "f", "result": {"k": "a"}},
+    *({"type": f"{name}_call", "arguments": {"queries": ["a"]}} for name in _BUILT_IN),
+    *({"type": f"{name}_result", "result": [{"title": "a"}]} for name in _BUILT_IN),
+    {"type": "a_new_delta", "k": "a"},
+]
+
+
+def test_every_string_of_an_interaction_is_found_once_or_exempt() -> None:
+    """A step of each type, and unknown members."""
+    wrong, count = find_unseen("interactions", plant_in_value(INTERACTION))
+
+    assert wrong == []
+    assert count > 60
+
+
+def interactions_streams() -> Iterator[list[tuple[str, Any]]]:
+    """Yield streams with a delta or a first step each."""
+
+    def event(kind: str, **members: Any) -> tuple[str, Any]:
+        return kind, {"event_type": kind, **members}
+
+    for step, delta in (*((step, None) for step in _STEPS), *(({"type": "model_output"}, delta) for delta in DELTAS)):
+        yield [
+            event("interaction.created", interaction={**_HEAD, "status": "in_progress"}, k="a"),
+            event("step.start", index=0, step=step, k="a"),
+            *([] if delta is None else [event("step.delta", index=0, delta=delta, k="a")]),
+            event("step.stop", index=0, k="a"),
+            event("interaction.completed", interaction={**_HEAD, "k": "a"}),
+        ]
+
+
+def test_every_string_of_an_interactions_stream_is_shown_or_exempt() -> None:
+    exempt, wrong, count = exempt_answer_paths("interactions"), [], 0
+    for stream in interactions_streams():
+        for index, (name, value) in enumerate(stream):
+            for path, changed in plant_in_value(value):
+                if is_exempt(path.removeprefix("."), exempt):
+                    continue
+                count += 1
+                shown, has_failed = shown_strings(
+                    "interactions", [*stream[:index], (name, changed), *stream[index + 1 :]]
+                )
+                if not has_failed and not any(MARKER in one for one in shown):
+                    wrong.append(f"{path} in {json.dumps(changed)[:300]}")
+
+    assert wrong == []
+    assert count > 200
+
+
 FOLDERS: Final = {
     "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses", "gemini": "gemini",
     "converse": "bedrock_converse",
