@@ -200,6 +200,7 @@ class NotedAttempt:
         self.tracked: tuple[PromptTracker, FollowedAttempt] | None = None
         self.end: AttemptEnd | None = None
         self._nursery = nursery
+        self._is_whole = not target_request.request.incoming.stream
         self._unread: tuple[ExchangeContext, TargetRequest] | None = (context, target_request)
 
     @property
@@ -256,7 +257,7 @@ class NotedAttempt:
         if self.exchange.texts is not None:
             self.exchange.texts.keep()
         try:
-            tracker.note_head(followed, at)
+            tracker.note_head(followed, at, is_whole=self._is_whole)
         except Exception:  # the boundary, as above
             self.exchange.caching.note_error()
 

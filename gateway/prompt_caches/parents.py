@@ -23,6 +23,9 @@ from gateway.prompt_caches.prompts import PromptDigest
 _MOST_PROMPTS: Final = 256
 """Conversations whose prompts are not decoded again."""
 
+_SMALL: Final = 16 * 1024
+"""Bytes of a prompt's cumulative digests with which it is kept. A packed prompt has only the last ones."""
+
 _MOST_CANDIDATES: Final = 4
 
 Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
@@ -92,11 +95,19 @@ class ParentFinder:
         if len(self._prompts) > _MOST_PROMPTS:
             self._prompts.popitem(last=False)
 
-    def write(self, owner: bytes, id: bytes, conversation: KnownConversation, packed: PackedPrompts) -> None:
-        """Write a conversation with its prompts, which the next request continues without decoding its row."""
+    def write(
+        self,
+        owner: bytes,
+        id: bytes,
+        conversation: KnownConversation,
+        packed: PackedPrompts,
+        prompts: Prompts | None = None,
+    ) -> None:
+        """Write a conversation with its prompts. In this process, the next request does not decode ``prompts``."""
         head = self.memory.write(owner, id, conversation, packed)
         self._prompts.pop(owner + id, None)
-        self._keep_prompts(owner + id, head.checks, packed)
+        is_small = prompts is not None and all(one is None or len(one.digests or b"") <= _SMALL for one in prompts)
+        self._keep_prompts(owner + id, head.checks, prompts if prompts is not None and is_small else packed)
 
     def _find_compacted(
         self, owner: bytes, session: str, prompt: PromptDigest, history_size: int

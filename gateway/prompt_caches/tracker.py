@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.comparisons import PromptComparison
-from gateway.prompt_caches.earlier_responses import compared_response, continued_response
+from gateway.prompt_caches.earlier_responses import CONTINUING, compared_response, continued_response
 from gateway.prompt_caches.followed import (
     HEADER,
     FollowedAttempt,
@@ -205,18 +205,21 @@ class PromptTracker:
             max(ttls) if ttls else None,
             read.own.history_size,
         )
-        self.parents.write(exchange.owner, exchange.id, conversation, packed)
+        self.parents.write(exchange.owner, exchange.id, conversation, packed, (read.prompt, read.client_prompt))
         exchange.writer = attempt
         named = [] if anchor is None else [anchor.digest]
         if read.client_prompt is not None:
             named += [one.digest for one in islice(each_anchor(read.prompt, memory.key), 1)]
-        if before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH:
+        is_due = before is None or before.id != exchange.id or before.end.sent // _REFRESH != sent.sent // _REFRESH
+        if is_due:
             first = first_anchor(read.own, memory.key)
             named += [] if first is None else [first.digest]
         for one in dict.fromkeys(named):
             memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:
-            memory.add_anchor(exchange.owner, memory.digest("session", sent.session), exchange.id)
+            session = memory.digest("session", sent.session)
+            if is_due or memory.conversations_at(exchange.owner, session)[:1] != (exchange.id,):
+                memory.add_anchor(exchange.owner, session, exchange.id)
 
     def forget(self, exchange: FollowedExchange) -> None:
         """Restore the memory from before an exchange that failed: it left nothing in a cache."""
@@ -230,9 +233,13 @@ class PromptTracker:
 
     # When its response begins and ends
 
-    def note_head(self, attempt: FollowedAttempt, at: float) -> None:
-        """Note that a successful response began at ``at``."""
+    def note_head(self, attempt: FollowedAttempt, at: float, *, is_whole: bool = False) -> None:
+        """Note that a successful response began at ``at``.
+
+        The end of a response that ``is_whole`` follows soon, and other requests learn of its head from that."""
         attempt.head = at
+        if is_whole:
+            return
 
         def change(conversation: KnownConversation) -> None:
             if (end := conversation.end_of(attempt.exchange.sent)) is not None:
@@ -313,7 +320,8 @@ class PromptTracker:
         if response_id:
             anchor = self.memory.response_anchor(response_id)
             response = anchor[:ANCHOR_BYTES]
-            self.memory.add_anchor(exchange.owner, anchor, exchange.id)
+            if attempt.prompt.api in CONTINUING:
+                self.memory.add_anchor(exchange.owner, anchor, exchange.id)
         reads = _read_tokens(usage)
         parent, scope, sent = exchange.parent, attempt.situation.scope, attempt.situation.sent
         row = attempt.row or _NO_ROW

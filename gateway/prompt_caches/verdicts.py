@@ -18,6 +18,7 @@ from gateway.prompt_caches.values import (
     CacheVerdict,
     CauseName,
     CauseShare,
+    Grade,
     Prediction,
     UnknownReason,
 )
@@ -88,10 +89,14 @@ def judge(
     compared = PromptComparison(prompt, client_prompt, parent, tuple(found), row, situation)
     if compared.is_unseen:
         return CacheVerdict(causes=(CauseShare("unknown", _reason("not_seen"), 0),), provider=situation.diagnosis)
-    could, readable = compared.could, compared.readable
-    verdict = CacheVerdict(
-        could, min(readable, could), grade="exact" if compared.is_exact else "estimated", provider=situation.diagnosis
-    )
+    could = compared.could
+    grade: Grade = "exact" if compared.is_exact else "estimated"
+    if could and usage is not None and not usage.estimated and usage.cache_read:
+        missed = max(could - usage.cache_read, 0)
+        if not _is_miss(missed, could):  # nothing to explain: at least what was read was readable
+            read = usage.cache_read
+            return CacheVerdict(could, min(read, could), read, missed, (), grade, None, situation.diagnosis)
+    verdict = CacheVerdict(could, min(compared.readable, could), grade=grade, provider=situation.diagnosis)
     if not could:
         return verdict
     if usage is None or usage.estimated:
