@@ -135,6 +135,14 @@ class RememberedHead(msgspec.Struct, array_like=True):
     conversation: KnownConversation
 
 
+class _PartChecks(msgspec.Struct, array_like=True):
+    """The first members of a ``RememberedHead``, which are decoded without its conversation."""
+
+    checks: bytes
+    sizes: tuple[int, ...]
+    written: float
+
+
 class StoredBoundary(msgspec.Struct, array_like=True):
     """The entry of a provider's cache for a prefix: ``tokens``, and when it was last used.
 
@@ -149,6 +157,7 @@ class StoredBoundary(msgspec.Struct, array_like=True):
 
 
 _HEAD: Final = msgspec.msgpack.Decoder(RememberedHead)
+_CHECKS: Final = msgspec.msgpack.Decoder(_PartChecks)
 _BOUNDARY: Final = msgspec.msgpack.Decoder(StoredBoundary)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -248,21 +257,22 @@ class PromptMemory:
         name, parts = owner + conversation, (*prompts.sent, *prompts.client)
         pieces = [part[at : at + _PIECE] for part in parts for at in range(0, len(part), _PIECE)]
         checks = self._checks(name, pieces)
-        head, now = self.read_head(owner, conversation), self.clock()
-        if head is None or now - head.written > _REFRESH:
-            known, written = b"", now
-        else:
-            known, written = head.checks, head.written
+        key, now = self._row_key(owner, conversation), self.clock()
+        known, written = b"", now
+        if (value := self._parts.read(key)) is not None:
+            head = _CHECKS.decode(value)
+            if now - head.written <= _REFRESH:
+                known, written = head.checks, head.written
         self._write_pieces(owner, conversation, pieces, checks, known)
         new = RememberedHead(checks, tuple(map(len, parts)), written, content)
         data, before = _encode_head(new), b""
 
         def change(value: bytes | None, _: float) -> bytes:
             nonlocal before
-            before = b"" if value is None else _HEAD.decode(value).checks
+            before = b"" if value is None else _CHECKS.decode(value).checks
             return data
 
-        self._parts.update(self._row_key(owner, conversation), change, KEEP)
+        self._parts.update(key, change, KEEP)
         if known and before != known:  # another worker has written the same conversation meanwhile
             self._write_pieces(owner, conversation, pieces, checks, b"")
         return new

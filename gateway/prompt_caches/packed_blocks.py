@@ -55,6 +55,8 @@ class PackedBlocks(Sequence[PromptBlock]):
         self.marks = marks
         self.parts = parts
         self.chunks = chunks
+        self.front: tuple[PackedBlocks, bytes, bytes] | None = None
+        """Of system texts, for ``packing``: the tools before them, other parts of a prompt, and all of these packed."""
 
     def __len__(self) -> int:
         return self.length

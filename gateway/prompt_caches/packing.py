@@ -87,18 +87,34 @@ def unpack(data: PackedPrompt) -> PromptDigest:
 
 
 def _pack(prompt: PromptDigest, most_chunks: int) -> PackedPrompt:
-    tools, system, history = prompt.tools, prompt.system, prompt.history
-    front = _Front(
-        prompt.api, tools.rows, dict(tools.marks), tools.parts, system.rows, dict(system.marks),
-        _limit_all(dict(system.chunks), most_chunks), prompt.settings, prompt.own_settings, prompt.end_mark,
-        prompt.is_explicit, prompt.lifetime,
-    )  # fmt: skip
+    history = prompt.history
     rest = _Rest(
         prompt.history_size, prompt.head, prompt.gap, prompt.gap_digest, prompt.has_answer, prompt.section_digests,
         dict(history.marks),
     )  # fmt: skip
     start = prompt.head * ROW
-    return _encode(front), history.rows[:start] + _rotate(history.rows[start:], prompt.gap), _encode(rest)
+    return (
+        _pack_front(prompt, most_chunks),
+        history.rows[:start] + _rotate(history.rows[start:], prompt.gap),
+        _encode(rest),
+    )
+
+
+def _pack_front(prompt: PromptDigest, most_chunks: int) -> bytes:
+    """Return the first part of a prompt. Turns with the same tools and system texts share it."""
+    tools, system = prompt.tools, prompt.system
+    numbers = prompt.settings, prompt.own_settings, prompt.end_mark, prompt.is_explicit, prompt.lifetime
+    others = _encode((most_chunks, prompt.api, *numbers))
+    if system.front is not None and system.front[0] is tools and system.front[1] == others:
+        return system.front[2]
+    chunks = _limit_all(dict(system.chunks), most_chunks)
+    packed = _encode(
+        _Front(
+            prompt.api, tools.rows, dict(tools.marks), tools.parts, system.rows, dict(system.marks), chunks, *numbers
+        )
+    )
+    system.front = tools, others, packed
+    return packed
 
 
 def _rotate(rows: bytes, count: int) -> bytes:
