@@ -219,6 +219,7 @@ def _compare(before: _Turn, after: _Turn) -> list[str]:
     compared = PromptComparison(after.prompt, None, parent, (), after.row, situation)
     usage = after.usage or _assumed_usage(after, compared.readable)
     verdict = judge(after.prompt, None, parent, (), after.row, situation, usage)
+    verdict = attrs.evolve(verdict, readable=min(compared.readable, verdict.could))
     lines = [_difference_line(before, after)]
     about = "" if after.usage is not None and before.usage is not None else "about "
     reason = _reason(compared, verdict)

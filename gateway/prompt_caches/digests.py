@@ -34,6 +34,10 @@ _VALUES: Final = re.compile(
     r"|(?P<number>\d{1,100}(?:[.,]\d{1,100}){0,100}))"
 )
 
+_LONGEST: Final = 4 * 2**20
+"""Bytes of JSON that are read in one call, which other threads wait for: some 20 milliseconds. Longer values, such as
+media, have to be spelled alike in each turn."""
+
 _WORDS: Final = 2**64
 _SHORT_WORDS: Final = 2**32
 
@@ -47,7 +51,9 @@ _LOOSELY: Final = msgspec.json.Decoder(float_hook=_to_number)
 
 
 def compact_json(raw: bytes) -> bytes:
-    """Return ``raw`` without white space between tokens; unchanged if it is no JSON."""
+    """Return ``raw`` without white space between tokens; unchanged if it is no JSON, or very long."""
+    if len(raw) > _LONGEST:
+        return raw
     try:
         return msgspec.json.format(raw, indent=-1)
     except UNDECODABLE:
@@ -56,19 +62,29 @@ def compact_json(raw: bytes) -> bytes:
 
 def strict_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
     """Return the digest of compact JSON with a label, such as its role."""
-    return blake2b(label + b"\0" + raw, digest_size=DIGEST, key=key).digest()
+    return _labelled_digest(label, raw, key, DIGEST)
 
 
 def loose_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
     """Return the digest of JSON without regard to the order of members, escapes and spellings of numbers.
 
-    Tool calls have their arguments as JSON in a string, which is read as well."""
+    Tool calls have their arguments as JSON in a string, which is read as well. Very long JSON is compared unchanged."""
+    if len(raw) > _LONGEST:
+        return _labelled_digest(label, raw, key, LOOSE)
     try:
         value = _LOOSELY.decode(raw)
         text = msgspec.json.encode(_with_arguments(value) if b'"arguments"' in raw else value, order="sorted")
     except UNDECODABLE:
         text = raw
     return blake2b(label + b"\0" + text, digest_size=LOOSE, key=key).digest()
+
+
+def _labelled_digest(label: bytes, raw: bytes, key: bytes, size: int) -> bytes:
+    if len(raw) <= _LONGEST:
+        return blake2b(label + b"\0" + raw, digest_size=size, key=key).digest()
+    digest = blake2b(label + b"\0", digest_size=size, key=key)
+    digest.update(raw)  # without a copy
+    return digest.digest()
 
 
 def short_digest(raw: bytes, key: bytes, size: int = LOOSE) -> bytes:

@@ -5,16 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.events import Api
-
 _MAX_TEXT: Final = 4096
 _DIAGNOSES: Final = (("diagnostics", "previous_message_id"), ("prompt_cache_options", "comparison_response_id"))
 """Members that request a provider's diagnosis of a miss, each with its member for the id of the earlier response."""
 
 _CONTINUED: Final = ("previous_response_id", "previous_interaction_id")
-
-CONTINUING: Final[frozenset[Api]] = frozenset(("responses", "interactions"))
-"""The APIs in which a request may continue a response by its id."""
 
 _ANY: Final = msgspec.json.Decoder()
 

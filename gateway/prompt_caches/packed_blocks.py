@@ -56,7 +56,7 @@ class PackedBlocks(Sequence[PromptBlock]):
         self.parts = parts
         self.chunks = chunks
         self.front: tuple[PackedBlocks, bytes, bytes] | None = None
-        """Of system texts, for ``packing``: the tools before them, other parts of a prompt, and all of these packed."""
+        """The packed first part of a prompt with these system texts, after its tools and other parts (``packing``)."""
 
     def __len__(self) -> int:
         return self.length

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.comparisons import PromptComparison
-from gateway.prompt_caches.earlier_responses import CONTINUING, compared_response, continued_response
+from gateway.prompt_caches.earlier_responses import compared_response, continued_response
 from gateway.prompt_caches.followed import (
     HEADER,
     FollowedAttempt,
@@ -38,6 +38,7 @@ from gateway.prompt_caches.prompt_reader import PromptReader, pack_prompts
 from gateway.prompt_caches.prompts import Anchor
 from gateway.prompt_caches.rates import RecentRequests
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
+from gateway.prompt_caches.tables.layouts import LAYOUTS
 from gateway.prompt_caches.values import CacheVerdict, Prediction
 from gateway.prompt_caches.verdicts import judge, predict
 from gateway.prompt_caches.written_boundaries import boundaries_left, is_covered, split_premium
@@ -320,7 +321,7 @@ class PromptTracker:
         if response_id:
             anchor = self.memory.response_anchor(response_id)
             response = anchor[:ANCHOR_BYTES]
-            if attempt.prompt.api in CONTINUING:
+            if LAYOUTS[attempt.prompt.api].continues:
                 self.memory.add_anchor(exchange.owner, anchor, exchange.id)
         reads = _read_tokens(usage)
         parent, scope, sent = exchange.parent, attempt.situation.scope, attempt.situation.sent

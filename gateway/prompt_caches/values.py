@@ -60,6 +60,7 @@ class CacheVerdict:
     """The comparison of an attempt with the provider's reported usage.
 
     - ``could``, ``readable``, ``read``, ``missed``: tokens. ``read`` is ``None`` if the provider did not report it.
+      Without a miss, ``readable`` counts only the tokens that the provider read.
     - ``causes``: at most two, the larger first; their tokens add up to ``missed``. Empty for a small or no miss.
     - ``idle``: for ``expired``, the seconds for which the boundary was unused.
     - ``provider``: the provider's own diagnosis, unchanged.

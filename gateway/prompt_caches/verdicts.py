@@ -93,7 +93,7 @@ def judge(
     grade: Grade = "exact" if compared.is_exact else "estimated"
     if could and usage is not None and not usage.estimated and usage.cache_read:
         missed = max(could - usage.cache_read, 0)
-        if not _is_miss(missed, could):  # nothing to explain: at least what was read was readable
+        if not _is_miss(missed, could):  # nothing to explain
             read = usage.cache_read
             return CacheVerdict(could, min(read, could), read, missed, (), grade, None, situation.diagnosis)
     verdict = CacheVerdict(could, min(compared.readable, could), grade=grade, provider=situation.diagnosis)

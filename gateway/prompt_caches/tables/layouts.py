@@ -31,7 +31,8 @@ class PromptLayout:
     - ``left_out``: members of an item that are no part of the prompt.
     - ``settings``: members that may be in a provider's key, perhaps after a translation.
     - ``marks``: the members of a block that mark a boundary; ``mark_block``: the member of a block that marks
-      the end of the one before it."""
+      the end of the one before it.
+    - ``continues``: a request may continue a response by its id."""
 
     tools: tuple[tuple[str, ...], ...] = (("tools",),)
     system: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class PromptLayout:
     settings: tuple[str, ...] = ()
     marks: tuple[str, ...] = ("cache_control", "prompt_cache_breakpoint")
     mark_block: tuple[str, ...] = ()
+    continues: bool = False
 
 
 LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
@@ -64,7 +66,7 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
         ),
         "responses": PromptLayout(
             system=("instructions",), history=("input",), is_flat=True, system_roles=("system", "developer"),
-            left_out=("id", "status"),
+            left_out=("id", "status"), continues=True,
             settings=("tool_choice", "reasoning", "text", "parallel_tool_calls", "context_management"),
         ),
         "gemini": PromptLayout(
@@ -80,7 +82,7 @@ LAYOUTS: Final[Mapping[Api, PromptLayout]] = MappingProxyType(
         ),
         "interactions": PromptLayout(
             system=("system_instruction",), history=("input",), is_flat=True, left_out=("id",),
-            settings=("generation_config", "response_format"),
+            settings=("generation_config", "response_format"), continues=True,
         ),
     }
 )  # fmt: skip

@@ -25,3 +25,23 @@ def test_a_text_of_tens_of_megabytes_is_not_searched_in_the_loop(api, upstream):
             assert gateway.request("POST", PATHS[api], body, headers).status == 200
 
         check_steps(gateway, send)
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_a_history_of_tens_of_megabytes_is_explained_outside_the_loop(api, upstream):
+    """Prompts are compared after each turn, also by the second one, which continues the first (C59)."""
+    settings = config([provider("openai/up", upstream.url, ["chat"])], client_keys=KEYS, limits=LIMITS)
+    text = "A line of a file that a tool returned, with some words. " * 60
+    talk = [{"role": ("user", "assistant")[at % 2], "content": f"{at}. {text}"} for at in range(15_001)]
+    turns = [talk, [*talk, {"role": "assistant", "content": "Done."}, {"role": "user", "content": "Another file"}]]
+    with gateway_thread(settings) as gateway:
+        headers = {"authorization": "Bearer sk-of-alice-which-is-long"}
+        assert gateway.request("GET", "/healthz").status == 200
+
+        def send() -> None:
+            for messages in turns:
+                upstream.script(Script(text="hello"))
+                body = {"model": "up", "max_tokens": 9, "messages": messages}
+                assert gateway.request("POST", PATHS[api], body, headers).status == 200
+
+        check_steps(gateway, send)

@@ -1,12 +1,16 @@
 """The cost of explaining a turn, in function calls, which are equal on every machine (C16, C59)."""
 
 import json
+import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.prompt_caches.followed import SentRequest
+from gateway.prompt_caches.items import LIST
 from gateway.prompt_caches.memory import PromptMemory
 from gateway.prompt_caches.tracker import PromptTracker
 from streams.events import APIS, Usage
@@ -17,7 +21,7 @@ from tests.support.set_clock import SetClock
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
 
-MOST_CALLS = 1_500
+MOST_CALLS = 1_300
 """Calls for a turn of Messages with two new blocks; there were 4,200 when blocks were objects."""
 
 
@@ -84,6 +88,45 @@ def test_the_event_loop_does_the_same_for_200_000_blocks():
 
         counts.append(calls(lambda follow=follow: follow()))
     assert counts[1] < 1.2 * counts[0]
+
+
+RELEASING = frozenset({"blake2b", "update"})
+"""Functions that release the lock for long arguments."""
+
+
+def longest_call(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of the longest call into C that keeps the interpreter's lock."""
+    longest, began = 0.0, 0.0
+
+    def note(_: Any, event: str, function: Any) -> None:
+        nonlocal longest, began
+        if event == "c_call":
+            began = time.thread_time()
+        elif event == "c_return" and function.__name__ not in RELEASING:
+            longest = max(longest, time.thread_time() - began)
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return longest
+
+
+@pytest.mark.parametrize("length", [1_000_000, 48_000_000], ids=["long texts", "one text"])
+def test_a_history_of_50_megabytes_keeps_no_stream_waiting(length):
+    """A thread reads it, and no call takes longer than to find the members of a list, some 15 ms (C59)."""
+    items = [user_item("messages", "word " * (length // 5)) for _ in range(48_000_000 // length)]
+    text = json.dumps([items]).encode()
+    client = Client()
+    sent = client.send("messages", {"system": SYSTEM, "messages": items})
+    scan = min(longest_call(lambda: LIST.decode(text)) for _ in range(3))
+    assert (
+        min(longest_call(lambda one=one: one.tracker.reader.read(sent)) for one in (Client(), Client(), client))
+        < 2 * scan
+    )
+    later = client.send("messages", {"system": SYSTEM, "messages": [*items, user_item("messages", "Another message")]})
+    assert longest_call(lambda: client.tracker.reader.read(later)) < 2 * scan
 
 
 def test_large_histories_are_not_hashed_in_the_event_loop():
