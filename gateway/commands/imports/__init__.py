@@ -5,7 +5,8 @@
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, ``litellm_cache``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` with
   ``litellm_budgets`` and ``litellm_rows`` convert the parts. ``litellm_database`` reads the keys from PostgreSQL
-  or a dump, ``litellm_usage`` the forms of requests there.
+  or a dump, ``litellm_usage`` the forms of requests there. ``litellm_people`` converts the settings for
+  tokens.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 - ``agentgateway``, ``bifrost``, ``portkey``: the models, keys and routes in files of these gateways, as
   ``foreign_models``.

@@ -18,6 +18,8 @@ from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
 from gateway.commands.imports.litellm_models import add_models
+from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
+from gateway.commands.imports.litellm_people import add_issuers
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, rename_entries
 from gateway.commands.imports.litellm_tables import (
@@ -79,6 +81,8 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     _add_steps(content, clients, result)
     _add_budget(content, result)
     carried = SETTINGS if add_cache(_section(content, "litellm_settings"), result) else frozenset[str]()
+    if add_issuers(content.get("general_settings"), () if clients is None else clients.teams, result):
+        carried |= PEOPLE
     for section, settings in content.items():
         if section == "model_list":
             continue

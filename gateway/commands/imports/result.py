@@ -79,6 +79,7 @@ class Result:
     notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     client_groups: list[dict[str, Any]] = attrs.field(factory=list)
+    issuers: list[dict[str, Any]] = attrs.field(factory=list)
     opening_spend: list[dict[str, Any]] = attrs.field(factory=list)
     steps: list[dict[str, Any]] = attrs.field(factory=list)
     cache: dict[str, Any] = attrs.field(factory=dict)
@@ -271,8 +272,11 @@ def _client_lines(result: Result) -> Iterator[str]:
     if result.client_keys:
         yield from ("", "client_keys:")
         yield from (f"  - {as_yaml(key)}" for key in result.client_keys)
-    else:
+    elif not result.issuers:
         yield from ("", f"# {result.no_keys_warning}")
+    if result.issuers:
+        yield from ("", "issuers:")
+        yield from (f"  - {as_yaml(item)}" for item in result.issuers)
     if result.opening_spend:
         yield from ("", f"# What they have spent in {result.gateway}'s present periods: remove it when all have ended")
         yield "opening_spend:"
@@ -324,7 +328,7 @@ def summary(result: Result) -> Iterator[str]:
     counts += [_count_text(len(result.steps), "step")] if result.steps else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
-    if not result.client_keys:
+    if not result.client_keys and not result.issuers:
         yield result.no_keys_warning
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
