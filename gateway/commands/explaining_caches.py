@@ -16,7 +16,7 @@ def cache_texts(plan: Plan) -> Iterator[str]:
 
 def _target_text(target: Target) -> str:
     row = target.caching
-    return f"no known rules for {target.api}, so few misses have a cause" if row is None else row_text(row)
+    return "its rules are not known, so few cache misses get a cause" if row is None else row_text(row)
 
 
 def row_text(row: CachingRow) -> str:
