@@ -229,6 +229,7 @@ def _convert_entry(
     params = {key: value for key, value in params.items() if key not in place.used}
     info = {key: value for key, value in info.items() if key != "cooldown_time"}
     params, info, priced = _add_price(name, params, info, entry, result)
+    info = _add_limits(info, entry)
     notes += [*more, *priced]
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
     notes += _convert_info(name, entry, info, result)
@@ -328,6 +329,23 @@ def _add_price(
     return params, info, notes
 
 
+def _add_limits(info: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Add the limits on a model's tokens to ``entry``, and return ``info`` without them.
+
+    LiteLLM's ``max_tokens`` is the older name of ``max_output_tokens``."""
+    if "*" in entry["model"]:
+        return info
+    given = {
+        "context_window": info.get("max_input_tokens"),
+        "max_output": info.get("max_output_tokens", info.get("max_tokens")),
+    }
+    if limits := {name: value for name, value in given.items() if type(value) is int and 0 < value < 10**9}:
+        entry["quirks"] = {**entry.get("quirks", {}), **limits}
+    read = {"max_input_tokens"} if "context_window" in limits else set[str]()
+    read |= {"max_output_tokens", "max_tokens"} if "max_output" in limits else set()
+    return {name: value for name, value in info.items() if name not in read}
+
+
 def _convert_params(
     name: str,
     params: dict[str, Any],
@@ -365,7 +383,7 @@ def _convert_params(
         elif param == "ssl_verify" and value is False:
             yield result.leave_out(f"{param} of {name}", UNVERIFIED)
         elif param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
-            entry["quirks"] = {"default_max_tokens": value}
+            entry["quirks"] = {**entry.get("quirks", {}), "default_max_tokens": value}
         elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature
             continue
         else:

@@ -196,6 +196,7 @@ _HINTS: Final = frozenset(
 def _bedrock(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     """Place a model of Bedrock. LiteLLM calls Converse, or InvokeModel after ``invoke/``, both of `bedrock-runtime`."""
     model, hints, region = _split_bedrock(rest)
+    _check_media(model)
     kind = model_type(model) if type == "chat" else type
     _check_endpoint("amazon_bedrock", model, kind)
     place = ModelPlace("amazon_bedrock", model, {"speaks": ["converse"]} if kind == "chat" else {})
@@ -215,6 +216,22 @@ def _bedrock(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mod
     elif (sign_in := _sign_in_at_aws(place, owner, params)) or endpoint is not None:
         place.members["sign_in"] = {"type": "aws", **sign_in} if sign_in else "aws"
     return place
+
+
+_MEDIA: Final[Mapping[str, re.Pattern[str]]] = {
+    "image": re.compile(r"amazon\.(?:nova-canvas|titan-image)|stability\.|imagegeneration|imagetext|imagen-"),
+    "video": re.compile(r"amazon\.nova-reel|luma\.|twelvelabs\.|veo-"),
+    "speech": re.compile(r"amazon\.nova-(?:2-)?sonic|lyria-|chirp"),
+}
+"""Models of clouds that have no conversations."""
+
+
+def _check_media(model: str) -> None:
+    """Raise ``Inconvertible`` for a model of a cloud that only makes images, videos or sound."""
+    plain = re.sub(r"^(?:us|eu|apac|global|jp|au)\.", "", model)
+    for kind, pattern in _MEDIA.items():
+        if pattern.match(plain):
+            raise Inconvertible(f"trigate does not support {kind} models at this cloud, such as {model}")
 
 
 def _check_endpoint(provider: str, model: str, type: ModelType) -> None:
@@ -274,6 +291,7 @@ _UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|veo-|lyria-|[0-9
 
 
 def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
+    _check_media(rest)
     place = ModelPlace("vertex", rest.removeprefix("openai/") if rest.startswith("openai/gemini") else rest)
     _check_endpoint("vertex", place.model, type)
     if type == "chat" and _UNLIKE_OPENAI.match(rest):

@@ -94,10 +94,10 @@ def test_a_model_keeps_its_provider_address_and_credential(model, params, expect
     ("model", "params", "why"),
     [
         ("bedrock/agent/X/Y", {}, "trigate does not support agent/ at Bedrock"),
-        ("bedrock/stability.sd3-large-v1:0", {"mode": "image_generation"}, "which is of the type image"),
-        ("vertex_ai/imagen-3.0-generate-002", {"vertex_project": "p"}, "which is of the type image"),
+        ("bedrock/stability.sd3-large-v1:0", {"mode": "image_generation"}, "does not support image models"),
+        ("vertex_ai/imagen-3.0-generate-002", {"vertex_project": "p"}, "does not support image models"),
         ("vertex_ai/multimodalembedding@001", {"vertex_project": "p"}, "which is of the type embedding"),
-        ("vertex_ai/veo-3.1-generate-001", {"vertex_project": "p"}, "does not support the API of this model"),
+        ("vertex_ai/veo-3.1-generate-001", {"vertex_project": "p"}, "does not support video models"),
         ("vertex_ai/1234567890", {"vertex_project": "p"}, "does not support the API of this model"),
         ("vertex_ai/mistral-large@2411", {"vertex_project": "p"}, "does not support the API of this model"),
         ("vertex_ai/gemini-2.5-pro", {"api_base": "https://proxy.example"}, "its `api_base` is not Vertex AI's"),
