@@ -161,8 +161,8 @@ def _read_responses(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     if isinstance(instructions := body.get("instructions"), str):
         yield _block("system", "system", instructions, role="system")
-    given = body.get("input")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else _objects(given)
+    value = body.get("input")
+    items = [{"role": "user", "content": value}] if isinstance(value, str) else _objects(value)
     section: Section = "system"
     for item in items:
         type = item.get("type", "message")

@@ -194,16 +194,16 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
     """Return completions in OpenAI's shape, ``n`` for each prompt; streams have one word per event."""
     prompts, each = call.texts("prompt"), call.number("n", 1, _MOST_CHOICES)
     places = range(min(_MOST_CHOICES, len(prompts) * each))
-    said = f" and so on. {words.WHO}"
+    text = f" and so on. {words.WHO}"
     first = {"id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": call.model}
-    used = {"prompt_tokens": token_count(prompts), "completion_tokens": len(places) * len(said.split())}
+    used = {"prompt_tokens": token_count(prompts), "completion_tokens": len(places) * len(text.split())}
     usage = {**used, "total_tokens": sum(used.values())}
     end = {"logprobs": None, "finish_reason": "stop"}
     if not call.stream:
-        return json_answer({**first, "choices": [{"index": at, "text": said, **end} for at in places], "usage": usage})
+        return json_answer({**first, "choices": [{"index": at, "text": text, **end} for at in places], "usage": usage})
     events = [
         {**first, "choices": [{"index": at, "text": f" {word}", "logprobs": None, "finish_reason": None}]}
-        for word in said.split() for at in places
+        for word in text.split() for at in places
     ]  # fmt: skip
     events += [{**first, "choices": [{"index": at, "text": "", **end}]} for at in places]
     counts = call.members.get("stream_options") == {"include_usage": True}
@@ -217,16 +217,16 @@ def fill_in(call: EndpointCall) -> ScriptedAnswer:
     first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
     used = {"prompt_tokens": token_count(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
     used["total_tokens"] = sum(used.values())
-    said = "    pass  # the stand-in writes no real code\n"
+    text = "    pass  # the stand-in writes no real code\n"
     if call.stream:
         events: list[dict[str, Any]] = [
             {**first, "object": "chat.completion.chunk", "choices": [
-                {"index": 0, "delta": {"role": "assistant", "content": said}, "finish_reason": None}]},
+                {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]},
             {**first, "object": "chat.completion.chunk", "choices": [
                 {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": used},
         ]  # fmt: skip
         return event_answer(events, has_name=False, done=True)
-    message = {"role": "assistant", "content": said}
+    message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     return json_answer({**first, "object": "chat.completion", "choices": choices, "usage": used})
 

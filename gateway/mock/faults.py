@@ -92,11 +92,11 @@ class Fault:
 
 def _fail_after(events: Sequence[Event], words: int) -> list[Event]:
     """Return the first ``words`` pieces of content, followed by an error event."""
-    said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
+    contents = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
         :words
     ]
     return [
-        *events[: said[-1] + 1 if said else 0],
+        *events[: contents[-1] + 1 if contents else 0],
         ErrorInfo("upstream", "the stand-in provider fails, as the model name requires"),
     ]
 
@@ -111,8 +111,8 @@ def _with_large_event(events: Sequence[Event], mebibytes: int) -> list[Event]:
 
 def _piece_count(answer: ScriptedAnswer, words: int) -> int:
     """Return how many pieces contain the first ``words`` pieces of content."""
-    said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
-    return said[-1] + 1 if said else 0
+    contents = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
+    return contents[-1] + 1 if contents else 0
 
 
 def _stopping(end: Ending) -> Change:

@@ -198,10 +198,10 @@ def _makers(flat: Flat) -> list[Make]:
 
 
 def _types(flat: Flat) -> list[str]:
-    given = flat.get("type")
-    if given is None:
+    types = flat.get("type")
+    if types is None:
         return [next((type for type, signs in _TYPE_KEYWORDS.items() if any(sign in flat for sign in signs)), "string")]
-    return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
+    return [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
 
 
 def _is_allowed(flat: Flat, value: object) -> bool:

@@ -275,9 +275,11 @@ def _member(body: Mapping[str, Any], path: str) -> Any:
 
 def _account(headers: Mapping[str, str]) -> str:
     """Return the credential of a request: its key, or the access key and region of an AWS signature."""
-    given = "\n".join(headers.get(name, "") for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key"))
-    signed = _AWS.search(given)
-    return "/".join(signed.groups()) if signed else given
+    credential = "\n".join(
+        headers.get(name, "") for name in ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+    )
+    signed = _AWS.search(credential)
+    return "/".join(signed.groups()) if signed else credential
 
 
 # Boundaries
@@ -287,11 +289,11 @@ Seeds = Mapping[Section, bytes]
 
 def _sections(blocks: Sequence[MockBlock], seeds: Seeds) -> Iterator[tuple[MockBlock, bytes]]:
     """Yield each block with the seeds that precede it, which are those of sections that begin there."""
-    begun = 0
+    next_section = 0
     for block in blocks:
         end = _SECTIONS.index(block.section) + 1
-        yield block, b"".join(seeds[section] for section in _SECTIONS[begun:end])
-        begun = max(begun, end)
+        yield block, b"".join(seeds[section] for section in _SECTIONS[next_section:end])
+        next_section = max(next_section, end)
 
 
 def _block_keys(blocks: Sequence[MockBlock], seeds: Seeds) -> Iterator[tuple[bytes, int]]:

@@ -49,12 +49,12 @@ def _events(request: Request, api: Api) -> Iterator[Event]:
         yield from _call_events(block, pick)
         reason, tokens = "tool_calls", 12
     else:
-        said = _tokens(_answer_text(request))
-        yield from (TextDelta(block, token) for token in said)
+        answer_tokens = _tokens(_answer_text(request))
+        yield from (TextDelta(block, token) for token in answer_tokens)
         yield BlockEnd(block)
-        reason, tokens = "stop", len(said)
-    asked = max(1, sum(len(str(message.parts)) for message in request.messages) // 4)
-    yield Usage(input=asked, output=tokens + thought, reasoning=thought or None)
+        reason, tokens = "stop", len(answer_tokens)
+    prompt_tokens = max(1, sum(len(str(message.parts)) for message in request.messages) // 4)
+    yield Usage(input=prompt_tokens, output=tokens + thought, reasoning=thought or None)
     yield AnswerEnd(reason)
 
 
@@ -70,15 +70,15 @@ def _answer_text(request: Request) -> str:
         return _json_text(request, request.format)
     if words.wants_title(request):
         return words.title(request)
-    said = words.shorten(words.user_text(request))
+    user_words = words.shorten(words.user_text(request))
     if (called := _last_result(request)) is not None:
-        asked, result = called
-        input = words.shorten(asked.input)
-        return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.result_sentence(result))
+        call, result = called
+        input = words.shorten(call.input)
+        return words.CALLED.format(said=user_words, tool=call.name, input=input, result=words.result_sentence(result))
     mode, tools = available_tools(request)
     if mode == "auto" and tools and not any(isinstance(part, ToolResultPart) for part in current_parts(request)):
-        return words.NOT_CALLED.format(said=said, tools=words.names([tool.name for tool in tools]))
-    return words.ANSWER.format(said=said)
+        return words.NOT_CALLED.format(said=user_words, tools=words.names([tool.name for tool in tools]))
+    return words.ANSWER.format(said=user_words)
 
 
 def _json_text(request: Request, format: Format) -> str:
