@@ -203,7 +203,18 @@ def _path(url: Any) -> str | None:
 def _api_of_body(body: Mapping[str, Any]) -> Api:
     if "contents" in body:
         return "gemini"
-    return "chat" if "messages" in body else "responses"
+    if "messages" in body:
+        return "chat"
+    steps = body.get("input")
+    first = steps[0] if isinstance(steps, list) and steps else steps
+    is_interaction = isinstance(first, dict) and "role" not in first and first.get("type") in ("user_input", "text")
+    return "interactions" if is_interaction or not _INTERACTIONS.isdisjoint(body) else "responses"
+
+
+_INTERACTIONS: Final = frozenset(
+    ("agent", "generation_config", "previous_interaction_id", "response_modalities", "system_instruction")
+)
+"""Members of Interactions that Responses lacks."""
 
 
 def _endings(api: Api) -> tuple[str, ...]:

@@ -39,7 +39,18 @@ LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
 }
 """Numeric members of requests to providers, of all APIs. Text members may be confidential."""
 
-_MEMBERS: Final = msgspec.json.Decoder(msgspec.defstruct("_Limits", [(name, Any, None) for name in LIMITS]))
+_SETTINGS: Final = ("generation_config", "generationConfig", "inferenceConfig")
+"""The members that contain the limits in Interactions, Gemini and Converse."""
+
+_SETTING_NAMES: Final[Mapping[str, str]] = {
+    "maxOutputTokens": "max_output_tokens", "maxTokens": "max_tokens", "topP": "top_p", "topK": "top_k",
+    "frequencyPenalty": "frequency_penalty", "presencePenalty": "presence_penalty", "candidateCount": "n",
+}  # fmt: skip
+"""The names there that differ from those in ``LIMITS``."""
+
+_MEMBERS: Final = msgspec.json.Decoder(
+    msgspec.defstruct("_Limits", [(name, Any, None) for name in (*LIMITS, *_SETTINGS)])
+)
 _LARGEST: Final = 2**63  # an attribute's integers have 64 bits: a larger one would lose the whole batch
 LONGEST_NAME: Final = 1000  # characters of a model's name from a client
 _LONGEST: Final = 256  # characters of an id or a name from a provider
@@ -106,8 +117,12 @@ def request_attributes(body: bytes) -> Attributes:
     except NOT_JSON:
         return {}
     found: Attributes = {}
+    values: dict[str, Any] = {name: getattr(members, name) for name in LIMITS}
+    for settings in (getattr(members, name) for name in _SETTINGS):
+        if isinstance(settings, dict):
+            values |= {_SETTING_NAMES.get(name, name): value for name, value in settings.items()}
     for name, (attribute, kind) in LIMITS.items():
-        value = getattr(members, name)
+        value = values[name]
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             found[attribute] = kind(value)
     return found

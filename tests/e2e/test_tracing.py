@@ -304,6 +304,22 @@ def test_a_missing_limit_is_not_in_the_span(body):
     assert request_attributes(body) == {}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"generation_config":{"max_output_tokens":9,"temperature":0.5,"top_p":1,"seed":7,"stop_sequences":["x"]}}',
+        b'{"generationConfig":{"maxOutputTokens":9,"temperature":0.5,"topP":1,"seed":7,"stopSequences":["x"]}}',
+        b'{"inferenceConfig":{"maxTokens":9,"temperature":0.5,"topP":1},"seed":7,"generationConfig":[1]}',
+    ],
+    ids=["interactions", "gemini", "converse"],
+)
+def test_limits_within_settings_are_attributes(body):
+    assert request_attributes(body) == {
+        "gen_ai.request.max_tokens": 9, "gen_ai.request.temperature": 0.5, "gen_ai.request.top_p": 1.0,
+        "gen_ai.request.seed": 7,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
 def test_the_answers_own_id_and_model_are_reported(gateway, upstream, collector, model, stream):

@@ -449,6 +449,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
         ("/model/openai%2Fon-chat/converse-stream", {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
          "event: contentBlockDelta"),
         ("/v1beta/models/openai%2Fon-chat:streamGenerateContent", asked, 'data: {"candidates"'),
+        ("/v1beta/interactions", {"model": "openai/on-chat", "input": "hi", "stream": True}, "event: step.delta"),
     ):  # fmt: skip
         id = new_id()
         with Wire.connect(gateway.port) as client:

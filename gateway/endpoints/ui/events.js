@@ -1,4 +1,4 @@
-// Events of the five APIs: what each says, and what it is called.
+// Events of the six APIs: what each says, and what it is called.
 
 /** The events in `text`, each {raw, name, data}; `data` is null where it is no JSON, or was cut. */
 export function events(text) {
@@ -32,12 +32,27 @@ const DELTAS = {
   text_delta: delta => some("text", delta.text), thinking_delta: delta => some("thinking", delta.thinking),
   input_json_delta: delta => some("arguments", delta.partial_json),
 };
-const NAMED = {  // by the type of the event, or its name: Messages, Converse, then Responses
+const contents = value => list(value).flatMap(one => some("text", one?.text));
+
+/** What a first step or a delta of Interactions says; a delta may lack its type. */
+function interactions(value) {
+  if (value === null || typeof value !== "object") return [];
+  const args = typeof value.arguments === "string" ? value.arguments
+    : Object.keys(value.arguments ?? {}).length ? JSON.stringify(value.arguments) : "";
+  return [
+    ...contents(value.summary).map(one => ({...one, kind: "thinking"})), ...contents(value.content),
+    ...some("thinking", value.content?.text), ...some("text", value.text),
+    ...some("call", /_call$/.test(value.type) ? value.name ?? value.type : ""), ...some("arguments", args)];
+}
+
+const NAMED = {  // by the type of the event, or its name: Messages, Converse, Interactions, then Responses
   content_block_start: data => BLOCKS[data.content_block?.type]?.(data.content_block) ?? [],
   content_block_delta: data => DELTAS[data.delta?.type]?.(data.delta) ?? [],
   contentBlockStart: data => some("call", data.start?.toolUse?.name),
   contentBlockDelta: ({delta}) => [
     ...some("text", delta?.text), ...some("thinking", delta?.reasoningContent?.text), ...some("arguments", delta?.toolUse?.input)],
+  "step.start": data => interactions(data.step),
+  "step.delta": data => interactions(data.delta),
   "response.output_text.delta": data => some("text", data.delta),
   "response.refusal.delta": data => some("refusal", data.delta),
   "response.reasoning_text.delta": data => some("thinking", data.delta),
@@ -60,7 +75,7 @@ export function said({name, data}) {
   if (Array.isArray(data.candidates)) return gemini(data).filter(one => one.text);
   const failed = data.error ?? data.response?.error;
   if (failed) return some("error", failed.message ?? JSON.stringify(failed));
-  return (NAMED[data.type ?? name] ?? chat)(data).filter(one => one.text);
+  return (NAMED[data.type ?? data.event_type ?? name] ?? chat)(data).filter(one => one.text);
 }
 
 /** What an event is called where it says nothing. */
@@ -69,7 +84,7 @@ export function called({raw, name, body, data}) {
   const reason = data.choices?.[0]?.finish_reason;
   if (Array.isArray(data.choices)) return reason ? `finish_reason: ${reason}` : data.usage ? "usage" : "chunk";
   if (Array.isArray(data.candidates)) return data.candidates[0]?.finishReason ? `finishReason: ${data.candidates[0].finishReason}` : "chunk";
-  return data.type ?? (name || "event");
+  return data.type ?? data.event_type ?? (name || "event");
 }
 
 /** The same for events that differ in nothing but what they say. */

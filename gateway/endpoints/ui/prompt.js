@@ -6,12 +6,12 @@ const body = document.getElementById("body");
 
 const INSTRUCTIONS = ["system", "instructions", "systemInstruction", "system_instruction"];
 
-/** The words in a piece of content of any of the five APIs; what has none is named by its type. */
+/** The words in a piece of content of any of the six APIs; what has none is named by its type. */
 function words(value) {
   if (typeof value === "string") return value;
   if (Array.isArray(value)) return value.map(words).filter(Boolean).join("\n");
   if (value === null || typeof value !== "object") return "";
-  const inner = value.text ?? value.content ?? value.parts ?? value.thinking ?? value.output;
+  const inner = value.text ?? value.content ?? value.parts ?? value.thinking ?? value.output ?? value.result ?? value.summary;
   if (inner !== undefined && typeof inner !== "number") return words(inner);
   return `[${value.type ?? Object.keys(value)[0] ?? "empty"}${value.name ? ` ${value.name}` : ""}]`;
 }
@@ -21,7 +21,7 @@ function said(asked) {
   const found = INSTRUCTIONS.filter(name => asked[name]).map(name => ["system", words(asked[name])]);
   const list = asked.messages ?? asked.contents ?? asked.input;
   if (typeof list === "string") found.push(["user", list]);
-  for (const one of Array.isArray(list) ? list : []) found.push([one?.role ?? one?.type ?? "user", words(one)]);
+  for (const one of Array.isArray(list) ? list : typeof list === "object" && list !== null ? [list] : []) found.push([one?.role ?? one?.type ?? "user", words(one)]);
   return found.filter(([, text]) => text);
 }
 

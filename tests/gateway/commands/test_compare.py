@@ -91,6 +91,9 @@ def test_a_log_has_requests_in_several_forms(tmp_path, mock):
         {**HELLO, "stream": True},
         {"model": "m", "input": "Hello"},
         {"model": "m", "input": "Hello", "previous_response_id": "resp_1"},
+        {"model": "m", "input": "Hello", "previous_interaction_id": "v1_1"},
+        {"model": "m", "input": "Hello", "system_instruction": "Be brief.", "stream": True},
+        {"model": "m", "input": [{"type": "user_input", "content": "Hello"}]},
         {"event": "exchange", "status": 200},
     ]
     log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -102,9 +105,11 @@ def test_a_log_has_requests_in_several_forms(tmp_path, mock):
         (None, "/v1/embeddings", False),
         ("chat", "/v1/chat/completions", True),
         ("responses", "/v1/responses", False),
+        ("interactions", "/v1beta/interactions", True),
+        ("interactions", "/v1beta/interactions", False),
     ]
     assert found["skipped"] == {
-        "it continues from a response that only the recorded server has": 1,
+        "it continues from a response that only the recorded server has": 2,
         "the line has no request body; trigate serve --record DIR records bodies": 1,
     }
     assert said.returncode == 0

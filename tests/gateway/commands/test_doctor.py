@@ -21,6 +21,8 @@ GOOD = (TEXT, TEXT, CALL, THOUGHT, STRUCTURE)
 COUNT = Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 9}',))
 NO_COUNT = Raw(404, (), (b"",))
 APIS = ("chat", "messages", "responses")
+BODIES = (*APIS, "interactions")
+"""The APIs whose bodies have the stream flag."""
 
 
 @pytest.fixture
@@ -48,11 +50,12 @@ def states(found, number=0):
     return {name: outcome["state"] for name, outcome in found["models"][number]["outcomes"].items()}
 
 
-@pytest.mark.parametrize("spoken", APIS)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("spoken", BODIES)
+@pytest.mark.parametrize("api", BODIES)
 def test_doctor_reports_ok_for_every_pair_of_apis(upstream, doctor, api, spoken):
     upstream.script(*GOOD, COUNT if spoken == "messages" else NO_COUNT)
-    status, found, err = doctor([provider("p/m", upstream.url, [spoken])], apis=[api])
+    url = upstream.url + ("/v1beta" if spoken == "interactions" else "")
+    status, found, err = doctor([provider("p/m", url, [spoken])], apis=[api])
     assert (status, err) == (0, "")
     assert states(found) == dict.fromkeys(FEATURES, "ok")
     (model,) = found["models"]
