@@ -50,7 +50,7 @@ class _Tag:
     details: _Details | None = None
 
     @property
-    def talks(self) -> bool:
+    def generates_text(self) -> bool:
         """Whether the model generates text, unlike embedding models."""
         family = self.details.family if self.details is not None else ""
         return _NAME.fullmatch(self.name) is not None and "embed" not in self.name and "bert" not in family
@@ -61,7 +61,7 @@ class _Tags:
     models: tuple[_Tag, ...] = ()
 
 
-def local(env: Mapping[str, str]) -> Local | None:
+def query_local_ollama(env: Mapping[str, str]) -> Local | None:
     """Return the models of the local Ollama; ``None`` if it does not respond in 0.5 s or has no chat model."""
     address = _local_address(env.get(VARIABLE, ""))
     if address is None:
@@ -70,7 +70,7 @@ def local(env: Mapping[str, str]) -> Local | None:
         tags = msgspec.json.decode(_fetch_model_list(*address), type=_Tags)
     except (FetchError, *NOT_JSON):
         return None
-    found = [tag for tag in tags.models if tag.talks]
+    found = [tag for tag in tags.models if tag.generates_text]
     if not found:
         return None
     by_size = sorted(found, key=lambda tag: tag.size)
@@ -167,7 +167,7 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
     usable = [row for row in usable if all(_address_part(name, os.environ) for name in row.missing_settings(None))]
     models = [row for row in usable if start_of(row) is not None]
-    default, keyed, here = models[0] if models else None, False, local(os.environ)
+    default, keyed, here = models[0] if models else None, False, query_local_ollama(os.environ)
     if not yes and sys.stdin.isatty():
         here = here if here is not None and _confirm_ollama(here) else None
         usable, default, keyed = _ask_choices(usable, models)

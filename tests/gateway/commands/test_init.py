@@ -1,4 +1,4 @@
-"""``trigate init``: what it writes loads as it is, holds no key, and overwrites nothing."""
+"""``trigate init``: the file that it writes is valid, has no key, and replaces no other file."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from gateway.commands.init import (
     STARTS,
     Local,
     configuration,
-    local,
     providers_with_keys,
+    query_local_ollama,
     start_of,
 )
 from gateway.config.loading import load
@@ -197,13 +197,13 @@ def test_with_a_key_and_a_local_server_the_keys_provider_is_the_default(tmp_path
 )  # fmt: skip
 def test_an_ollama_that_lists_nothing_of_use_is_none(answer, status):
     with ollama(answer, status) as address:
-        assert local({"OLLAMA_HOST": address}) is None
+        assert query_local_ollama({"OLLAMA_HOST": address}) is None
 
 
 def test_a_silent_ollama_does_not_delay_init():
     with socket.create_server(("127.0.0.1", 0)) as server:
         before = time.monotonic()
-        assert local({"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}) is None
+        assert query_local_ollama({"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}) is None
         assert time.monotonic() - before < 5
 
 
@@ -211,7 +211,7 @@ def test_a_silent_ollama_does_not_delay_init():
     "host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"]
 )
 def test_init_queries_no_other_machine(host):
-    assert local({"OLLAMA_HOST": host}) is None
+    assert query_local_ollama({"OLLAMA_HOST": host}) is None
 
 
 def test_an_existing_file_is_overwritten_only_with_force(tmp_path):
