@@ -47,16 +47,19 @@ _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path
 # it must see the rejection instead.
 _ESSENTIAL = frozenset(
     (
-        "model", "messages", "input", "system", "instructions", "prompt", "n", "stream", "background", "thread",
+        "model", "messages", "input", "contents", "system", "instructions", "system_instruction", "systemInstruction",
+        "prompt", "n", "stream", "background", "thread",
         "previous_response_id", "previous_interaction_id", "continuation_token", "agent", "conversation",
         "tools", "functions", "tool_choice", "function_call",
-        "max_tokens", "max_completion_tokens", "max_output_tokens",
+        "generation_config.tool_choice", "toolConfig", "tool_config",
+        "max_tokens", "max_completion_tokens", "max_output_tokens", "generation_config.max_output_tokens",
+        "generationConfig.maxOutputTokens", "inferenceConfig.maxTokens",
         "response_format", "text.format", "output_format", "output_config.format",
     )
 )  # fmt: skip
 
 # The only members inside the conversation and the tools that may be removed.
-_CONVERSATION = ("messages", "input", "system", "tools")
+_CONVERSATION = ("messages", "input", "contents", "system", "system_instruction", "systemInstruction", "tools")
 _REMOVABLE = frozenset(
     (
         "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",

@@ -157,3 +157,82 @@ async def test_vertex_serves_interactions_and_stores_them(model):
             assert (await running.get(f"{PATH}/v1_a")).json() == made.json()
             assert (await running.ask("vertex/gemini-omni-flash-preview", "chat")).status_code == 200
             assert cloud.asked == [AT_VERTEX, f"{AT_VERTEX}/v1_a", AT_VERTEX]
+
+
+class Strict(CountingProvider):
+    """Rejects ``refused``, a member of Interactions requests, in each of Google's two shapes of errors."""
+
+    refused = ("service_tier", "")
+    shape: Any = staticmethod(lambda message: {"error": {"code": "invalid_request", "message": message}})
+
+    def _answer(self, path: str, body: bytes) -> bytes:
+        value, (name, at) = json.loads(body), self.refused
+        self.bodies = [*getattr(self, "bodies", []), value]
+        if name in (value.get(at, {}) if at else value):
+            message = f'Invalid JSON payload received. Unknown name "{name}"' + (f" at '{at}'" if at else "")
+            return _response(400, "application/json", json.dumps(self.shape(f"{message}: Cannot find field.")).encode())
+        return _response(200, "application/json", interaction(text_step("It is noon.")))
+
+
+def in_numbers(message: str) -> Any:
+    return {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
+
+
+@pytest.mark.parametrize("shape", [Strict.shape, in_numbers], ids=["string code", "numeric code"])
+@pytest.mark.parametrize(
+    ("name", "at", "dropped"),
+    [("service_tier", "", "service_tier"), ("seed", "generation_config", "generation_config.seed")],
+)
+async def test_a_member_that_interactions_rejects_is_left_out_and_remembered(shape, name, at, dropped):
+    """In the byte lane, with every other member unchanged."""
+    body = {"model": "g", "input": "Hi", "service_tier": "flex", "generation_config": {"seed": 7, "temperature": 0.5}}
+    async with providers(1) as (google,):
+        google.__class__ = Strict
+        google.refused, google.shape = (name, at), shape
+        async with gateway(config(google.url)) as running:
+            for count in (2, 1):
+                answer = await running.post(PATH, json=body)
+                assert (answer.status_code, len(google.asked)) == (200, count), answer.text
+                assert answer.headers["x-trigate-dropped"] == dropped
+                left = google.bodies[-1]
+                expected = json.loads(json.dumps({**body, "model": "gemini-new"}))
+                del (expected[at] if at else expected)[name]
+                assert left == expected
+                google.asked.clear()
+
+
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+async def test_a_translated_request_is_repeated_without_the_rejected_member(api):
+    async with providers(1) as (google,):
+        google.__class__ = Strict
+        google.refused = ("temperature", "generation_config")
+        async with gateway(config(google.url, speaks=["interactions"])) as running:
+            for count in (2, 1):
+                answer = await running.ask("g", api, temperature=0.5)
+                assert (answer.status_code, len(google.asked)) == (200, count), answer.text
+                assert "temperature" not in google.bodies[-1].get("generation_config", {})
+                assert answer.headers["x-trigate-dropped"]
+                google.asked.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("system_instruction", ""), ("tools", ""), ("response_format", ""), ("previous_interaction_id", ""),
+        ("max_output_tokens", "generation_config"), ("tool_choice", "generation_config"),
+    ],
+)  # fmt: skip
+async def test_the_essence_of_an_interaction_is_never_left_out(name, at):
+    """The client gets the rejection instead of another answer."""
+    body = {
+        "model": "g", "input": "Hi", "system_instruction": "Be brief.", "response_format": {"type": "text"},
+        "tools": [{"type": "function", "name": "f"}], "previous_interaction_id": "v1_a",
+        "generation_config": {"max_output_tokens": 9, "tool_choice": "any"},
+    }  # fmt: skip
+    async with providers(1) as (google,):
+        google.__class__ = Strict
+        google.refused = (name, at)
+        async with gateway(config(google.url)) as running:
+            answer = await running.post(PATH, json=body)
+            assert (answer.status_code, len(google.asked)) == (400, 1), answer.text
+            assert name in answer.json()["error"]["message"]
