@@ -81,6 +81,10 @@ bench *ARGS:
 bench-prompt-caches *ARGS:
     .venv/bin/python bench/prompt_caches.py {{ARGS}}
 
+# measure the CPU time that built-in steps add to a request, or, with `just bench-steps --texts`, that hostile texts take
+bench-steps *ARGS:
+    .venv/bin/python bench/steps.py {{ARGS}}
+
 # compare the cost of this tree with another revision, e.g. `just bench-before v0.2.0 --cases burst,start`
 bench-before REVISION *ARGS:
     .venv/bin/python bench/before.py {{REVISION}} {{ARGS}}

@@ -45,6 +45,17 @@ def test_the_cost_of_prompt_caches_is_measured_in_both_lanes():
     assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in found)
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(("option", "first"), [((), "none"), (("--texts",), "prose")])
+def test_the_cost_of_steps_is_measured(option, first):
+    command = [sys.executable, "bench/steps.py", "--rounds", "1", *option]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert not said.returncode, said.stderr
+    found = rows(said.stdout)
+    assert found[0][0] == first
+    assert all(float(cell) > 0 for row in found for cell in row[1:])
+
+
 def test_a_line_through_points_on_a_line_is_that_line():
     line = Line.through([(0, 1), (1, 3), (10, 21)])
     assert line == pytest.approx((2, 1, 0))
