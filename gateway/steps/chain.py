@@ -41,7 +41,7 @@ class Chain:
 
 
 class KeepingStage:
-    """A stage that passes all events on, and ``keep`` gets them."""
+    """A stage that releases all events, and calls ``keep`` with them."""
 
     def __init__(self, keep: Callable[[Sequence[Event]], object]) -> None:
         self._keep = keep

@@ -271,7 +271,7 @@ class CheckedStream:
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
                 return frame_of_choices(ready)
             out = released.get(0, [])
-            self._shown.follow(0, out)
+            self._shown.note_released(0, out)
             return frame_of(out)
         if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
             self._gate.count_released(released)

@@ -16,7 +16,7 @@ from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.masks import Placeholders
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.runs import Held, Run, RunBuilder, complete_run
+from gateway.steps.runs import HeldEvent, Run, RunBuilder, complete_run
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
 from streams.surrogates import NOT_JSON, any_json
@@ -78,7 +78,7 @@ class RelayedPiece:
 
 
 @attrs.define(eq=False, repr=False)
-class HeldRelayedEvent(Held):
+class HeldRelayedEvent(HeldEvent):
     """A provider's event that waits."""
 
     endpoint: str = ""
@@ -105,14 +105,14 @@ class RelayedRunBuilder(RunBuilder):
         self._endpoint = endpoint
         self._continued: dict[str, Run] = {}
 
-    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         if not isinstance(event, NativeItem):
             for run in self._continued.values():
                 complete_run(run, completed)
-            return Held(event), []
+            return HeldEvent(event), []
         relayed: RelayedEvent = event.item
         if not relayed.passages:
-            return Held(event), []
+            return HeldEvent(event), []
         pieces = [self._make_piece(passage, relayed.data) for passage in relayed.passages]
         held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
         return held, [piece.run for piece in pieces]

@@ -39,7 +39,7 @@ UNREAD: Final = "unknown members"
 
 
 class Run:
-    """The text of adjacent blocks of one ``part``.
+    """A text of a response that grows while it is read: the text of adjacent blocks of one ``part``.
 
     ``released`` is the position up to which the client may have it. ``is_complete``: no text follows."""
 
@@ -161,7 +161,7 @@ def _end(span: Span) -> int:
 
 
 @attrs.define(eq=False, repr=False)
-class Held:
+class HeldEvent:
     """An event that waits. A text event covers the characters of ``run`` from ``start`` to ``end``; any other waits for
     the position ``end``. ``texts`` are the passages of an item's strings."""
 
@@ -266,7 +266,7 @@ class RunBuilder:
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
 
-    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+    def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
         match event:
             case TextDelta() | RefusalDelta():
@@ -276,32 +276,32 @@ class RunBuilder:
             case ToolCallStart():
                 self._interrupt(completed)
                 run = self._calls[event.block] = Run("tool_calls", self._path(event.block), event.name)
-                return Held(event, run), [run]
+                return HeldEvent(event, run), [run]
             case ToolCallDelta():
                 call = self._calls[event.block]
                 start = call.length
                 call.add(event.text)
-                return Held(event, call, start, call.length), []
+                return HeldEvent(event, call, start, call.length), []
             case ReasoningState():
                 return self._add_reasoning_state(event, completed)
             case Citation():
                 texts = item_texts(event.api, "other", f"{self._path(event.block)}.citations", event.item)
                 cited = self._open.get("assistant")
                 end = 0 if cited is None else cited.length
-                return Held(event, cited, end, end, texts), [one.run for one in texts]
+                return HeldEvent(event, cited, end, end, texts), [one.run for one in texts]
             case NativeItem(kind=kind, item=passages) if kind == UNREAD:
                 texts = tuple(ItemText.of(passage) for passage in passages)
-                return Held(event, texts=texts), [one.run for one in texts]
+                return HeldEvent(event, texts=texts), [one.run for one in texts]
             case NativeItem():
                 self._interrupt(completed)
                 texts = item_texts(event.api, "other", self._path(event.block), event.item)
-                return Held(event, texts=texts), [one.run for one in texts]
+                return HeldEvent(event, texts=texts), [one.run for one in texts]
             case BlockEnd():
                 return self._end_block(event, completed), []
             case AnswerEnd():
                 return self._end_answer(event, completed)
             case _:
-                return Held(event), []
+                return HeldEvent(event), []
 
     def continue_text(self, event: Event) -> Run | None:
         """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as
@@ -349,18 +349,20 @@ class RunBuilder:
 
     def _add_text(
         self, event: TextDelta | RefusalDelta | ReasoningDelta, part: Part, completed: Callable[[Run], object]
-    ) -> tuple[Held, list[Run]]:
+    ) -> tuple[HeldEvent, list[Run]]:
         run, new = self._run_of(part, event.block, completed)
         start = run.length
         run.add(event.text)
-        return Held(event, run, start, run.length), new
+        return HeldEvent(event, run, start, run.length), new
 
-    def _add_reasoning_state(self, event: ReasoningState, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+    def _add_reasoning_state(
+        self, event: ReasoningState, completed: Callable[[Run], object]
+    ) -> tuple[HeldEvent, list[Run]]:
         run, _ = self._run_of("reasoning", event.block, completed)
         texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text)
-        return Held(event, run, run.length, run.length, texts), [run, *(one.run for one in texts)]
+        return HeldEvent(event, run, run.length, run.length, texts), [run, *(one.run for one in texts)]
 
-    def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[Held, list[Run]]:
+    def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""
         self.complete(completed)
         for call in self._calls.values():
@@ -371,15 +373,15 @@ class RunBuilder:
             one.keys = (0, *one.keys)
         if event.stop_sequence:
             texts = (*texts, ItemText("other", "stop_sequence", event.stop_sequence, (1,)))
-        return Held(event, texts=texts), [one.run for one in texts]
+        return HeldEvent(event, texts=texts), [one.run for one in texts]
 
-    def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> Held:
+    def _end_block(self, event: BlockEnd, completed: Callable[[Run], object]) -> HeldEvent:
         if (call := self._calls.pop(event.block, None)) is not None:
             complete_run(call, completed)
-            return Held(event, call, call.length, call.length)
+            return HeldEvent(event, call, call.length, call.length)
         run = self._blocks.pop(event.block, None)
         end = 0 if run is None else run.length
-        return Held(event, run, end, end)
+        return HeldEvent(event, run, end, end)
 
 
 _WITHOUT_TEXT: Final = frozenset((AnswerStart, Usage))

@@ -153,8 +153,8 @@ class StepSession:
     def judge_inline(
         self, step: LoadedStep, passages: Sequence[Passage], is_last: bool, at: Moment = "response"
     ) -> Sequence[Sequence[Span]]:
-        """Do for little text what ``judge`` does, for a step that is a fast pure function. Return nothing if it finds
-        nothing.
+        """Check a short text without a task, for a step that is a fast pure function. Return the same as ``judge``, but
+        an empty result if there are no findings.
 
         Most calls are for a word of a stream and find nothing."""
         record, began = self.records.of(step.name, at), time.perf_counter()
@@ -199,7 +199,7 @@ class StepSession:
     async def _apply_many(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Sequence[Finding], at: Moment, counted: int
     ) -> list[list[Span]]:
-        """Do what ``apply_findings`` does in a thread, because a long text may have 100,000 findings."""
+        """Call ``apply_findings`` in a thread if there are many findings. A long text may have 100,000."""
         work = partial(self.apply_findings, step, passages, findings, at, counted)
         with self._noting_refusals():
             spans = await offload(WORK_OF_FINDING * len(findings), work)
@@ -321,8 +321,9 @@ class StepSession:
         return [one for one in passages if texts.is_latest(one)] if step.latest else passages
 
     async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
-        """Call steps without masks in their settings at the same time. The first refusal cancels the other calls and is
-        raised. Return the masks that their code sets all the same."""
+        """Call steps simultaneously, because their settings have no masks. Return the masks that their code sets.
+
+        Raises the first refusal, which cancels the other calls."""
         refused: list[GatewayError] = []
         masked: dict[Passage, list[Span]] = {}
 
@@ -365,7 +366,7 @@ class StepSession:
     # During the provider's work
 
     def start_concurrent_steps(self, texts: CheckedTexts | None) -> None:
-        """Start the steps that check the request while the provider works; without ``texts`` there are none."""
+        """Start the steps that check ``texts`` while the provider generates its response, none without ``texts``."""
         if self._verdict is None:
             return
         if texts is None:

@@ -15,15 +15,15 @@ class ShownChoices:
         self._blocks: dict[int, _ShownBlocks] = {}
         self._waiting: dict[int, list[Event]] = {}
 
-    def follow(self, choice: int, events: Sequence[Event]) -> None:
-        """Note ``events``, which the client gets."""
+    def note_released(self, choice: int, events: Sequence[Event]) -> None:
+        """Note ``events`` of ``choice``, which the client gets now."""
         if (blocks := self._blocks.get(choice)) is None:
             blocks = self._blocks[choice] = _ShownBlocks()
         for event in events:
             if isinstance(event, AnswerEnd):
                 self.is_over = True
             elif type(event) is not TextDelta or event.block not in blocks.open:  # nearly every event
-                blocks.follow(event)
+                blocks.note_event(event)
 
     def take_ready(
         self, released: Mapping[int, Sequence[Event]], choices: Collection[int], *, holds_whole: bool
@@ -45,7 +45,7 @@ class ShownChoices:
         }
         self._waiting = {} if has_ended else {at: one[-1:] for at, one in self._waiting.items() if _is_end(one)}
         for choice, events in ready.items():
-            self.follow(choice, events)
+            self.note_released(choice, events)
         return ready
 
     def stop_events(self, text: str, usage: Usage | None) -> dict[int, list[Event]]:
@@ -67,7 +67,7 @@ class _ShownBlocks:
         self.next = 0
         self.open: set[int] = set()
 
-    def follow(self, event: Event) -> None:
+    def note_event(self, event: Event) -> None:
         if isinstance(event, BlockEnd):
             self.open.discard(event.block)
         elif (block := getattr(event, "block", None)) is not None:

@@ -1,4 +1,4 @@
-"""The places of the calls of one step, of which a client takes at most half."""
+"""The limit of simultaneous calls of one step. A client may use at most half of it."""
 
 from types import TracebackType
 from typing import Any
@@ -7,9 +7,9 @@ import trio
 
 
 class StepSlots:
-    """The ``most`` calls of a step that run at the same time.
+    """A limit of ``most`` simultaneous calls of a step.
 
-    A named client has at most half of them, so that its slow calls leave places for the calls of others."""
+    A named client may use at most half of it, so that its slow calls leave slots for other clients."""
 
     def __init__(self, most: int) -> None:
         self._all = trio.CapacityLimiter(most)
@@ -22,11 +22,11 @@ class StepSlots:
         return self._all.borrowed_tokens
 
     def of_client(self, client: str | None) -> "ClientSlots":
-        """Return the places for the calls of ``client``, ``None`` for one without a name."""
+        """Return the slots for the calls of ``client``, whose name is ``None`` if it has no key."""
         return ClientSlots(self, client)
 
     async def acquire(self, client: str | None, borrower: object) -> None:
-        """Take a place for ``borrower``. On cancellation none is taken."""
+        """Acquire a slot for ``borrower``, or none if the wait is cancelled."""
         if client is None:
             await self._all.acquire_on_behalf_of(borrower)
             return
@@ -39,7 +39,7 @@ class StepSlots:
             raise
 
     def release(self, client: str | None, borrower: object) -> None:
-        """Return the place of ``borrower``."""
+        """Release the slot of ``borrower``."""
         self._all.release_on_behalf_of(borrower)
         if client is not None:
             self._release_own(client, borrower)
@@ -52,18 +52,18 @@ class StepSlots:
 
 
 class ClientSlots:
-    """The places for the calls of one client: a context manager, and a limiter of trio's threads."""
+    """The slots for the calls of one client: a context manager, and a limiter of trio's threads."""
 
     def __init__(self, slots: StepSlots, client: str | None) -> None:
         self._slots = slots
         self._client = client
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        """Take a place for ``borrower``. On cancellation none is taken."""
+        """Acquire a slot for ``borrower``, or none if the wait is cancelled."""
         await self._slots.acquire(self._client, borrower)
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        """Return the place of ``borrower``."""
+        """Release the slot of ``borrower``."""
         self._slots.release(self._client, borrower)
 
     async def __aenter__(self) -> None:

@@ -16,7 +16,7 @@ from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.runner import SMALL_TEXTS, WORK_OF_FINDING
-from gateway.steps.runs import TEXTS, Held, Run, RunBuilder
+from gateway.steps.runs import TEXTS, HeldEvent, Run, RunBuilder
 from gateway.steps.verdicts import member_name_refusal
 from streams.errors import GatewayError
 from streams.events import (
@@ -70,7 +70,7 @@ class HoldingStage:
         """True if anything was masked."""
         self.placeholders = placeholders
         self._builder = builder or RunBuilder()
-        self._held: deque[Held] = deque()
+        self._held: deque[HeldEvent] = deque()
         self.runs: list[Run] = []  # in their order, not completely released
         self._opened: set[int] = set()
         self.sealed: set[Run] = set()  # reasoning with a signature
@@ -89,7 +89,7 @@ class HoldingStage:
         return await self.drain_offloaded()
 
     async def drain_offloaded(self) -> list[Event]:
-        """Do what ``drain`` does, in a thread if there are many masks."""
+        """Return the events that are released now. A thread finds them if there are many masks."""
         work = WORK_OF_FINDING * sum(len(run.spans) for run in self.runs) if self.masked else 0
         return self.drain() if work <= LARGE else await offload(work, self.drain)
 
@@ -105,7 +105,7 @@ class HoldingStage:
         continue_text, hold = self._builder.continue_text, self._held.append
         for event in events:
             if (run := continue_text(event)) is not None:
-                hold(Held(event, run, run.length - len(event.text), run.length))  # type: ignore[union-attr]
+                hold(HeldEvent(event, run, run.length - len(event.text), run.length))  # type: ignore[union-attr]
                 continue
             if isinstance(event, ErrorInfo):
                 self._held.clear()
@@ -137,7 +137,7 @@ class HoldingStage:
         run.release(position)
 
     def waits_for_end(self, run: Run) -> bool:
-        """Return whether ``run`` is released as one, as a call is, because half of its arguments are of no use."""
+        """Return whether ``run`` is released only when it is complete, such as the arguments of a tool call."""
         return run.part == "tool_calls"
 
     def drain(self) -> list[Event]:
@@ -162,7 +162,7 @@ class HoldingStage:
         self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
 
-    def _emit(self, held: Held, out: list[Event]) -> bool:
+    def _emit(self, held: HeldEvent, out: list[Event]) -> bool:
         """Add the released part of ``held`` to ``out``, and return whether it is all of it."""
         run, event = held.run, held.event
         for one in held.texts:
@@ -185,7 +185,7 @@ class HoldingStage:
             held.start = run.emitted = until
         return until >= held.end
 
-    def _cut(self, held: Held, run: Run, until: int) -> Iterable[Event]:
+    def _cut(self, held: HeldEvent, run: Run, until: int) -> Iterable[Event]:
         event: Any = held.event
         if run.is_masked and run in self.sealed:  # its signature would no longer match
             return ()
@@ -203,7 +203,7 @@ class HoldingStage:
             return (event,)
         return (attrs.evolve(event, text=text),)
 
-    def _events_without_text(self, held: Held, run: Run) -> Iterable[Event]:
+    def _events_without_text(self, held: HeldEvent, run: Run) -> Iterable[Event]:
         """Return the client's form of an event that belongs to a run but has no text."""
         match held.event:
             case BlockEnd(block):
@@ -216,7 +216,7 @@ class HoldingStage:
                 self._opened.add(block)
         return self._item(held)
 
-    def _item(self, held: Held) -> Iterable[Event]:
+    def _item(self, held: HeldEvent) -> Iterable[Event]:
         event = held.event
         if isinstance(event, BlockEnd) or not any(one.run.is_masked for one in held.texts):
             return (event,)

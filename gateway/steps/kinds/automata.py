@@ -53,8 +53,8 @@ class Graph:
         self.tests.append([])
         return len(self.steps) - 1
 
-    def turn_round(self) -> "Graph":
-        """Return the graph with all edges turned round."""
+    def reverse(self) -> "Graph":
+        """Return the graph with all edges reversed."""
         turned = Graph()
         for _ in self.steps:
             turned.node()
@@ -109,7 +109,7 @@ class State(dict[str | int, Any]):
 
 
 class Hit:
-    """The state after a word, and the indexes in it at which matches end."""
+    """The state after several classes of characters, and the indexes at which matches end among them."""
 
     __slots__ = ("ends", "state")
 

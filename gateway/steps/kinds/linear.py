@@ -181,11 +181,11 @@ class LinearPattern:
         self.has_boundaries = builder.has_boundaries
         self._characters = Characters(builder.leaves)
         samples = dict.fromkeys(self._characters[ord(char)] for char in builder.samples if char)
-        graph, turned = builder.graph, builder.graph.turn_round()
+        graph, reversed_graph = builder.graph, builder.graph.reverse()
         self._find = Automaton(graph, self._characters, start, final, is_open=True, stops=True)
         self._longest = Automaton(graph, self._characters, start, final, is_open=False)
-        self._starts = Automaton(turned, self._characters, final, start, is_open=True, is_reversed=True)
-        self._open = Automaton(turned, self._characters, final, start, is_open=False, is_reversed=True)
+        self._starts = Automaton(reversed_graph, self._characters, final, start, is_open=True, is_reversed=True)
+        self._open = Automaton(reversed_graph, self._characters, final, start, is_open=False, is_reversed=True)
         self._nodes = frozenset(range(len(graph.steps)))
         for automaton in (self._find, self._longest) if has_edges else (self._find, self._longest, self._starts):
             automaton.build(samples)
