@@ -247,7 +247,8 @@ class Exchange:
             except StoppedAnswer as stopped:
                 raise await _store_stopped_answer(origin, stopped) from None
             answer.report(self.record)
-            if answer.error is not None:
+            # An answer that its provider continues in the background is no failure of the attempt.
+            if answer.error is not None and not (answer.error.native and answer.error.reason is None):
                 origin.fail(answer.error)
         body = await answer.write_for_client(self.record)
         return self.respond(body, 200, (*JSON_HEADERS, *answer.client_headers, *origin.request.headers))

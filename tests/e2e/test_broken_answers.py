@@ -136,9 +136,8 @@ def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
     """Half of these were taken for answers (BerriAI/litellm#24462), or failed in one API alone (maximhq/bifrost#5395,
     BerriAI/litellm#28599)."""
     case = CASES[name]
-    talk = (
-        {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
-    )
+    asks = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+    talk = {"input": "hi"} if client in ("responses", "interactions") else asks
     route = f"{name}, {client}"
     asked = {"model": route, **talk, "stream": case.raw.headers == STREAM}
     reply = gateway.request("POST", PATHS[client], asked)

@@ -104,7 +104,7 @@ class Stage:
         assert (begun.status_code, begun.json()["status"]) == (200, "in_progress"), begun.text
         (line,) = await self.lines.next()
         assert (line["client"], line.get("cost_usd", 0), line.get("output_tokens")) == ("alice", 0, None)
-        assert (line["ended"], line.get("error")) == ("complete", None)
+        assert (line["ended"], line.get("error"), line.get("tried")) == ("complete", None, None)
 
     async def query(self, after: float = 100.0) -> None:
         """Query the provider as the gateway does ``after`` seconds from now."""
