@@ -77,6 +77,11 @@ class LoadedStep:
     )
     """True if the step changes, holds and delays nothing."""
 
+    reports_later: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.only_reports and not self.is_inline, takes_self=True)
+    )
+    """True if no request waits for the calls of the step, which only reports."""
+
     scope: StepScope = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.scope, takes_self=True))
     latest: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.latest, takes_self=True))
     restore: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.restore, takes_self=True))

@@ -251,12 +251,25 @@ class StepSession:
             if texts.unreadable:
                 for step in group:
                     self._refuse_unreadable(step, texts)
+            if at == "request" and any(step.reports_later for step in group):
+                group = self._start_reports(group, texts)
             if len(group) > 1:
                 if edits := await self._judge_together(group, texts, at):
                     texts = await self._with_edits(group[0], texts, edits, at)
-            elif edits := await self._find_edits(group[0], texts, at):
+            elif group and (edits := await self._find_edits(group[0], texts, at)):
                 texts = await self._with_edits(group[0], texts, edits, at)
         return texts
+
+    def _start_reports(self, steps: Sequence[LoadedStep], texts: CheckedTexts) -> tuple[LoadedStep, ...]:
+        """Start the calls for which the request does not wait, and return the other ``steps``."""
+        for step in steps:
+            if step.reports_later:
+                self.records.of(step.name, "request")  # in the order of the file
+                if passages := self._passages_for(step, texts):
+                    self.spawn_report(partial(self.judge, step, passages, "request"))
+                else:
+                    self.records.of(step.name, "request").add("ok")
+        return tuple([step for step in steps if not step.reports_later])
 
     async def _with_edits(self, step: LoadedStep, texts: T, edits: Sequence[PassageEdit], at: Moment) -> T:
         try:

@@ -19,16 +19,24 @@ CODE: Final = """
 import json
 from pathlib import Path
 
+import trio
+
 def note(check):
     texts = [one.text for one in check.passages]
     with Path(__file__).with_name("calls").open("a") as file:
         file.write(json.dumps([check.at, texts]) + "\\n")
     return []
+
+async def wait(check):
+    while not Path(__file__).with_name("go").exists():
+        await trio.sleep(0.005)
+    return note(check)
 """
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "refuse": {"action": "refuse"},
     "mask": {"action": "mask"},
     "report": {"action": "report"},
+    "waiting": {"use": "./steps.py:wait", "action": "report", "deadline": "60s"},
     "both": {"action": "refuse", "at": ["during", "response"]},
     "entries": {"action": "refuse", "for": {"entries": ["second", "third"]}},
     "stop": {
@@ -75,7 +83,9 @@ def gateway(upstream, folder) -> Iterator[Gateway]:
         yield served
 
 
-def ask(gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool) -> tuple[int, dict[str, str], bytes]:
+def ask(
+    gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool, awaits_log: bool = True
+) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
     body = {**body_of(api, "all", prompt, stream=stream), **({"store": False} if api in UNSTORED else {})}
@@ -84,7 +94,8 @@ def ask(gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool) -
     data = response.read()
     connection.close()
     found = {name.lower(): value for name, value in response.getheaders()}
-    eventually(lambda: exchanges(gateway.log, found["x-request-id"]), what="the end of the exchange")
+    if awaits_log:
+        eventually(lambda: exchanges(gateway.log, found["x-request-id"]), what="the end of the exchange")
     return response.status, found, data
 
 
@@ -107,6 +118,19 @@ def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stre
     seen = calls_in(folder)
     assert [seen.count(one) for one in expected] == [1, 1], seen
     assert all(seen.count(one) == 1 for one in seen), seen
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder, stream):
+    """S24: the step ends after the client has the response, and the log has its outcome."""
+    upstream.script(Script(text="It is a bird."))
+    status, headers, _ = ask(gateway, "waiting", "chat", "What is a falcon?", stream=stream, awaits_log=False)
+    assert status == 200
+    assert calls_in(folder) == []
+    (folder / "go").touch()
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
+    assert [(one["at"], one["outcome"]) for one in line["steps"]] == [("request", "ok"), ("response", "ok")]
+    assert len(calls_in(folder)) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
