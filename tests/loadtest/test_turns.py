@@ -198,10 +198,11 @@ async def test_a_conversation_with_tools_is_held_in_each_api():
             run = await load(url, [{**kind, "turns": ["Rome?", "And Oslo?"]}], rate=20, seconds=0.05, count=1)
         assert run.tally.failures == (), api
         thought = ["ReasoningPart"] if api in reasoning else []
-        first, second, third = said
+        first, second, third, fourth = said
         assert first == ["TextPart"], api
         assert second == [*first, *thought, "ToolCallPart", "ToolResultPart"], api
         assert third == [*second, *thought, "TextPart", "TextPart"], api
+        assert fourth == [*third, *thought, "ToolCallPart", "ToolResultPart"], api
 
 
 async def test_turns_of_a_conversation_that_was_not_sent_at_all_are_counted_too():
