@@ -20,12 +20,12 @@ from streams.errors import GatewayError
 
 MODELS = {
     "chat": "gpt-5.6-sol", "messages": "claude-sonnet-5-5", "responses": "gpt-5.6-sol", "gemini": "gemini-4-argon",
-    "converse": "us.anthropic.claude-opus-5",
+    "converse": "us.anthropic.claude-opus-5", "interactions": "gemini-4-argon",
 }  # fmt: skip
 """A model of each API that has levels of effort."""
 PLAIN = {
     "chat": "gpt-4o", "messages": "claude-sonnet-4-5", "gemini": "gemini-2.0-flash",
-    "converse": "us.meta.llama3-3-70b-instruct-v1:0",
+    "converse": "us.meta.llama3-3-70b-instruct-v1:0", "interactions": "gemini-2.0-flash",
 }  # fmt: skip
 """Models that have none; the gateway knows no such model for Responses."""
 APIS = tuple(MODELS)
@@ -84,6 +84,8 @@ def effort_of(body: Any, api: str) -> str | None:
             return body.get("reasoning", {}).get("effort")
         case "gemini":
             return body["generationConfig"].get("thinkingConfig", {}).get("thinkingLevel")
+        case "interactions":
+            return body.get("generation_config", {}).get("thinking_level")
     return body.get("outputConfig", {}).get("effort")
 
 

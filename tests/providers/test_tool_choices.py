@@ -12,7 +12,7 @@ from providers.neutral.request import Message, NativeTool, Parameter, Request, T
 from tests.support.cases import case
 from tests.support.converse_requests import CLAUDE, OURS, recipient
 
-APIS = ("chat", "messages", "responses", "gemini", "converse")
+APIS = ("chat", "messages", "responses", "gemini", "converse", "interactions")
 TOOLS = (Tool("f"), Tool("g", kind="custom"))
 
 
@@ -32,23 +32,28 @@ def google(mode: str, *names: str) -> dict[str, Any]:
     return {"mode": mode} | ({"allowedFunctionNames": list(names)} if names else {})
 
 
+def tool_choice(mode: str, *names: str) -> dict[str, Any]:
+    return {"allowed_tools": {"mode": mode, "tools": list(names)}}
+
+
 F, G = {"type": "function", "name": "f"}, {"type": "custom", "name": "g"}
 AUTO, ANY, NONE = {"type": "auto"}, {"type": "any"}, {"type": "none"}
 WRITTEN = (
-    (None, None, None, None, None, None),
-    (ToolChoice("auto"), "auto", AUTO, "auto", google("AUTO"), None),
-    (ToolChoice("none"), "none", NONE, "none", google("NONE"), None),
-    (ToolChoice("required"), "required", ANY, "required", google("ANY"), {"any": {}}),
+    (None, None, None, None, None, None, None),
+    (ToolChoice("auto"), "auto", AUTO, "auto", google("AUTO"), None, "auto"),
+    (ToolChoice("none"), "none", NONE, "none", google("NONE"), None, "none"),
+    (ToolChoice("required"), "required", ANY, "required", google("ANY"), {"any": {}}, "any"),
     (ToolChoice("tool", "f"), function("f"), {"type": "tool", "name": "f"}, F, google("ANY", "f"),
-     {"tool": {"name": "f"}}),
+     {"tool": {"name": "f"}}, tool_choice("any", "f")),
     (ToolChoice("tool", "g", "custom"), function("g"), {"type": "tool", "name": "g"}, G, google("ANY", "g"),
-     {"tool": {"name": "g"}}),
-    (ToolChoice("auto", allowed=("g",)), chats("auto", "g"), AUTO, allowing("auto", G), google("VALIDATED", "g"), None),
+     {"tool": {"name": "g"}}, tool_choice("any", "g")),
+    (ToolChoice("auto", allowed=("g",)), chats("auto", "g"), AUTO, allowing("auto", G), google("VALIDATED", "g"), None,
+     tool_choice("validated", "g")),
     (ToolChoice("auto", allowed=("f", "g")), chats("auto", "f", "g"), AUTO, allowing("auto", F, G),
-     google("VALIDATED", "f", "g"), None),
+     google("VALIDATED", "f", "g"), None, tool_choice("validated", "f", "g")),
     (ToolChoice("required", allowed=("g", "gone")), chats("required", "g"), ANY, allowing("required", G),
-     google("ANY", "g"), {"any": {}}),
-    (ToolChoice("none", allowed=("f",)), "none", NONE, "none", google("NONE"), None),
+     google("ANY", "g"), {"any": {}}, tool_choice("any", "g")),
+    (ToolChoice("none", allowed=("f",)), "none", NONE, "none", google("NONE"), None, "none"),
 )  # fmt: skip
 """A choice, and its words in each of ``APIS``."""
 # What is said where a tool that was named is gone, by API; nothing by the others.
@@ -78,7 +83,8 @@ def sent_tools(api: str, choice: ToolChoice | None, tools: Any = TOOLS) -> tuple
     if api == "gemini":
         items = [one for item in items for one in item["functionDeclarations"]]
     names = [(item.get("toolSpec") or item.get("function") or item.get("custom") or item)["name"] for item in items]
-    found = {"gemini": config.get("functionCallingConfig"), "converse": config.get("toolChoice")}
+    found = {"gemini": config.get("functionCallingConfig"), "converse": config.get("toolChoice"),
+             "interactions": body.get("generation_config", {}).get("tool_choice")}  # fmt: skip
     return names, found.get(api, body.get("tool_choice")), outgoing.dropped
 
 
