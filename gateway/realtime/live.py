@@ -1,7 +1,8 @@
 """OpenAI's Live sessions, read for metering and checks, and their ids.
 
 The first frame, ``session.start``, has the model. ``session.usage.updated`` reports the seconds of the whole session so
-far, so only the last one is billed. Source: the types of the openai package, 3.54 (``types/live``)."""
+far. The gateway bills them in portions, so that an exhausted budget ends the session. Source: the types of the
+openai package, 3.54 (``types/live``)."""
 
 import contextlib
 import math
@@ -34,6 +35,9 @@ _MODEL: Final = "session.model"
 _DELEGATED: Final[Tree] = {"responses": {"model": None}, "decisions": {"model": None}}
 _TREE: Final[Tree] = {"type": None, "event_id": None, "session": {"model": None, "delegation": _DELEGATED}}
 _ENDS: Final = frozenset(("response.completed", "response.incomplete", "response.failed"))
+
+PORTION_SECONDS: Final = 30
+"""The seconds of a session that are billed together while it runs. Each bill checks the client's limits."""
 
 MOST_SECONDS: Final = 10**7
 """The largest number of seconds that a provider may report for a session."""
@@ -97,6 +101,7 @@ class LiveFrames(FrameReader):
         self._client_id = client_id
         self._bills = bills
         self._seconds = 0.0
+        self._billed_seconds = 0
         self._model: str | None = None
         self._changed: Piece | None = None
 
@@ -130,6 +135,8 @@ class LiveFrames(FrameReader):
                 self._changed = changed.decode() if isinstance(message, str) else changed
         if event.usage is not None and event.usage.seconds is not None and event.type.startswith("session."):
             self._seconds = min(max(event.usage.seconds, self._seconds), MOST_SECONDS)
+            if self._seconds - self._billed_seconds >= PORTION_SECONDS:
+                return self._unbilled_notices(int(self._seconds), "running")
         if event.type == "response.event" and event.event is not None and event.event.type in _ENDS and self._bills:
             response = event.event.response or _DelegatedResponse()
             return (TranscriptBilled(read_usage(response.usage), response.model, response.id, "delegated"),)
@@ -139,11 +146,14 @@ class LiveFrames(FrameReader):
         return message if self._changed is None else self._changed
 
     def unfinished_notices(self) -> tuple[Notice, ...]:
-        if not self._bills or not self._seconds:
+        return self._unbilled_notices(math.ceil(self._seconds), "complete")
+
+    def _unbilled_notices(self, seconds: int, reason: str) -> tuple[Notice, ...]:
+        """Return the event that bills the session up to ``seconds``."""
+        unbilled, self._billed_seconds = seconds - self._billed_seconds, seconds
+        if not self._bills or not unbilled:
             return ()
-        usage = Usage(units=(("second", math.ceil(self._seconds)),))
-        self._seconds = 0.0
-        return (TranscriptBilled(usage, self._model, None, "complete"),)
+        return (TranscriptBilled(Usage(units=(("second", unbilled),)), self._model, None, reason),)
 
     def error_frame(self, error: ErrorInfo, event_id: str | None) -> Piece | None:
         return error_event(error, event_id)

@@ -149,6 +149,9 @@ A missing pong has no effect: Gemini's took half a minute (router-for-me/CLIProx
 STALL_SECONDS: Final = 60.0
 """Seconds that a provider may leave a message unread."""
 
+_REPLACED: Final = ErrorInfo(
+    "invalid_request", "the configuration or your key has changed: connect again", code="session_expired"
+)
 TOO_DEEP: Final = ErrorInfo("invalid_request", "the frame is nested too deeply")
 
 RELOAD_SECONDS: Final = 60.0
@@ -241,6 +244,7 @@ class RealtimeSession:
                     with trio.move_on_after(RELOAD_SECONDS):
                         await self._meter.wait_until_idle()
                         await self._delivering.acquire()  # the end of the response is billed before it is sent
+                    await self._send_last_error(_REPLACED)
                     self.end("replaced", REPLACED, REPLACED)
             if drained.cancelled_caught:
                 self.end("drained", DRAINED, DRAINED)
@@ -350,11 +354,15 @@ class RealtimeSession:
             await trio.sleep_until(due)
         why = "has reached its maximum duration (max_session)" if due == latest else "was idle for too long (idle)"
         error = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
+        await self._send_last_error(error)
+        closing = Closing(EXPIRED, f"the session {why}")
+        self.end("expired", closing, closing)
+
+    async def _send_last_error(self, error: ErrorInfo) -> None:
+        """Report ``error``, which ends the session, if the API has a frame for it."""
         if (frame := self._reader.error_frame(error, None)) is not None:
             with trio.move_on_after(CLOSE_SECONDS):
                 await websocket.send(frame)
-        closing = Closing(EXPIRED, f"the session {why}")
-        self.end("expired", closing, closing)
 
 
 def closing_for(error: ErrorInfo) -> Closing:

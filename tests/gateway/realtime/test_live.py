@@ -28,20 +28,24 @@ def bearer(key: str = ANN) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
+def settings(url: str, *keys: dict[str, Any]) -> dict[str, Any]:
+    base = {"access_key": "sk-up-0123456789", "base_url": f"{url}/v1"}
+    entries = [
+        {"model": "openai/gpt-live-1", "name": "voice", "price": {"per": {"second": 0.01}}, **base},
+        {"model": "openai/gpt-6", "name": "mind", "price": {"input": 1, "output": 10}, **base},
+    ]
+    return {"version": "v0.3.0", "model_providers": entries, "client_keys": [*keys, {"name": "bob", "key": BOB}]}
+
+
 @contextlib.asynccontextmanager
 async def serve_session(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
     with trio.fail_after(PATIENCE):
-        async with websocket_server(talk) as server:
-            base = {"access_key": "sk-up-0123456789", "base_url": f"{server.url}/v1"}
-            entries = [
-                {"model": "openai/gpt-live-1", "name": "voice", "price": {"per": {"second": 0.01}}, **base},
-                {"model": "openai/gpt-6", "name": "mind", "price": {"input": 1, "output": 10}, **base},
-            ]
-            keys = [{"name": "ann", "key": ANN, **more}, {"name": "bob", "key": BOB}]
-            config = {"version": "v0.3.0", "model_providers": entries, "client_keys": keys}
-            async with gateway(config) as running:
-                yield running, server
-                await eventually(lambda: running.service.upstream.stats().active == 0)
+        async with (
+            websocket_server(talk) as server,
+            gateway(settings(server.url, {"name": "ann", "key": ANN, **more})) as running,
+        ):
+            yield running, server
+            await eventually(lambda: running.service.upstream.stats().active == 0)
 
 
 async def speak(peer: Peer) -> None:
@@ -172,3 +176,52 @@ def test_no_frame_of_a_provider_breaks_the_reader(message):
     reader.for_client(message)
     for notice in reader.unfinished_notices():
         assert 0 < notice.usage.units[0][1] <= 10**7
+
+
+async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(caplog):
+    """The session has no requests, so only its reported seconds show that nothing is left."""
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def talk_for_long(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send({"type": "session.started", "session": {"id": "live_1", "model": "gpt-live-1"}})
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            for seconds in range(10, 10_000, 10):
+                await peer.send({"type": "session.usage.updated", "usage": {"seconds": seconds + 0.5}})
+        await peer.rest()
+
+    async with serve_session(talk_for_long, budgets=["0.5 usd/day"]) as (running, _):
+        async with calling(running.url, PATH, bearer()) as caller:
+            await caller.send(json.dumps(START))
+            events = [json.loads(message) for message in await caller.rest()]
+            assert caller.code == 1008
+        errors = [event["error"] for event in events if event["type"] == "error"]
+        assert ["usd/day" in error["message"] for error in errors] == [True], errors
+        reported = max(event["usage"]["seconds"] for event in events if event["type"] == "session.usage.updated")
+        assert reported < 120
+        await eventually(lambda: not running.service.ledger.open_records)
+    billed = [line for line in logged_exchanges(caplog) if "units" in line]
+    assert {line["reason"] for line in billed} <= {"running", "complete"}
+    assert reported <= sum(line["units"]["second"] for line in billed) <= reported + 20
+    assert sum(line["cost_usd"] for line in billed) == pytest.approx(
+        sum(line["units"]["second"] for line in billed) / 100
+    )
+
+
+async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with serve_session(speak) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        await caller.send(json.dumps(START))
+        for _ in range(4):
+            await caller.event()
+        running.reload(settings(server.url))
+        error = await caller.event()
+        assert (error["type"], error["error"]["code"]) == ("error", "session_expired")
+        assert await caller.receive() is None
+        assert caller.code == 1001
+        await server.peers[0].gone.wait()
+        async with calling(running.url, PATH, bearer()) as again:
+            assert again.status == 401
+    billed = [line for line in logged_exchanges(caplog) if "units" in line]
+    assert [(line["client"], line["units"], line["cost_usd"]) for line in billed] == [("ann", {"second": 8}, 0.08)]

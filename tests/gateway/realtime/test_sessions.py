@@ -484,6 +484,7 @@ async def test_another_configuration_ends_a_session_after_the_answer_under_way()
         await trio.testing.wait_all_tasks_blocked(0.02)
         go.set()
         assert (await caller.event())["type"] == "response.done"
+        assert (await caller.event())["error"]["code"] == "session_expired"
         assert await caller.receive() is None
         assert caller.closed == (1001, "the gateway has a new configuration: connect again")
         await server.peers[0].gone.wait()
