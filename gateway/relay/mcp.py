@@ -5,6 +5,7 @@ reads a message only for its method, its tool and its id. Nothing is cached, sen
 
 import base64
 import binascii
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
@@ -59,6 +60,9 @@ _READ_MEMBERS: Final = frozenset(("method", "params", "id", "name", "uri"))
 MAX_ID: Final = 4096
 """Bytes of a request's id, which the gateway's errors repeat."""
 
+MAX_REFUSED: Final = 16 * 1024
+"""Bytes of a message that is read only for the id in its refusal."""
+
 _SHORTEST_KEY: Final = 8
 """Characters of a key that no header may contain. Shorter ones could be words."""
 
@@ -91,8 +95,16 @@ def admit(service: Service, incoming: IncomingRequest) -> str | None:
     """Admit a request by its client's key, and return the client's name. Raises ``GatewayError``."""
     try:
         return admit_by_key(service, incoming)
-    except GatewayError as error:  # the message is unread, so its id is unknown
-        raise GatewayError.of(with_body(error.info)) from None
+    except GatewayError as error:
+        raise GatewayError.of(with_body(error.info, _arrived_id(incoming))) from None
+
+
+def _arrived_id(incoming: IncomingRequest) -> bytes:
+    """Return the id of a refused client's message. If the message has not arrived with its head, its id is unknown."""
+    forms = RpcForms()
+    with contextlib.suppress(GatewayError):
+        parse(incoming.take_arrived(MAX_REFUSED), forms)
+    return forms.id
 
 
 async def read_message(

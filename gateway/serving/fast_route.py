@@ -1,6 +1,7 @@
 """Routes without Quart, and their requests. Quart's routing, contexts and hooks cost as much as the gateway's own work
 for a small request, so the most used paths avoid them."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
@@ -65,6 +66,12 @@ class IncomingRequest(Protocol):
         A disconnect of the client cancels it."""
         ...
 
+    def take_arrived(self, max_bytes: int) -> bytes:
+        """Return the body of a refused request if it has arrived and has at most ``max_bytes``, otherwise nothing.
+
+        Never waits. Nothing can read the body afterwards."""
+        ...
+
 
 class PiecesRequest(IncomingRequest, Protocol):
     """A client's request whose body can be read in pieces."""
@@ -113,6 +120,16 @@ class AsgiRequest:
                 raise too_slow()
         self.listen()
         return await join_pieces(body.parts, body.size)
+
+    def take_arrived(self, max_bytes: int) -> bytes:
+        body = _ArrivingBody(max_bytes, ignore_arrived)
+        with contextlib.suppress(GatewayError):
+            while not body.is_whole and (message := self._take_now()) is not None:
+                if message["type"] != "http.request":
+                    break
+                body.add(message)
+            return b"".join(body.parts) if body.is_whole else b""
+        return b""
 
     async def _add(self, body: "_ArrivingBody", message: ASGIReceiveEvent) -> None:
         """Add the part in ``message``. Raises ``GatewayError``; if the client has disconnected, the request is

@@ -44,3 +44,7 @@ class QuartRequest:
 
     async def read(self, count_arrived: CountArrived) -> bytes:
         return await read_body(count_arrived)
+
+    def take_arrived(self, max_bytes: int) -> bytes:
+        """Return nothing, because Quart's bodies can only be awaited."""
+        return b""

@@ -40,6 +40,9 @@ class ApiRequest:
         count_arrived(len(self._body))
         return self._body
 
+    def take_arrived(self, max_bytes: int) -> bytes:
+        return self._body if len(self._body) <= max_bytes else b""
+
 
 @attrs.frozen(eq=False, repr=False)
 class PageCall:

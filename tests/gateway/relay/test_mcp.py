@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.json_rpc import error_body
-from gateway.relay.mcp import MAX_ID, RpcForms, RpcMessage, decode_value, parse
+from gateway.relay.mcp import MAX_ID, MAX_REFUSED, RpcForms, RpcMessage, decode_value, parse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.cases import case
@@ -101,9 +101,34 @@ async def test_only_clients_with_the_server_may_use_it():
         assert (found.status_code, found.json()["id"]) == (403, "q")
         assert "mcp" in found.json()["error"]["message"]
         found = await send(served, call("f"), authorization="Bearer wrong")
-        assert (found.status_code, found.json()["id"]) == (401, None)
+        assert found.status_code == 401
         found = await send(served, call("f"), path="other")
         assert (found.status_code, found.json()["id"]) == (404, 7)
+        assert provider.heads == []
+
+
+@pytest.mark.parametrize(
+    ("body", "id"),
+    [
+        (json.dumps(call("f", "q")).encode(), "q"),
+        (json.dumps(call("f", 7, padding="x" * MAX_REFUSED)).encode(), None),
+        (b'{"id": 1, "id": 2}', None),
+        (b"{", None),
+        (b"", None),
+    ],
+    ids=["with its head", "too long", "ambiguous", "no message", "nothing"],
+)
+async def test_a_refusal_has_the_id_of_a_message_that_has_arrived(body, id):
+    """Before a client is admitted, the gateway waits for none of its bytes."""
+    async with serving() as (served, provider):
+        host, _, port = served.url.removeprefix("http://").partition(":")
+        head = f"POST /mcp/tools HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(head.encode() + body)
+            answer = b"".join([part async for part in stream])
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        error = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert (error["id"], error["error"]["code"]) == (id, -32000)
         assert provider.heads == []
 
 

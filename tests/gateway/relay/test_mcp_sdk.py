@@ -1,0 +1,162 @@
+"""The client of MCP's own SDK through the gateway, to a server of that SDK (N69, N70)."""
+
+import contextlib
+import gc
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from mcp import MCPError
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import Context, MCPServer
+
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import SettledLines
+
+# The SDK's client leaves generators of responses to the garbage collector, which trio reports.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+KEY = "ann-key-0123456789-0123456789"
+TOKEN = "server-token-0123456789"
+OTHER = {"model": "openai/m-1", "price": "free", "access_key": "k", "base_url": "http://127.0.0.1:9/v1"}
+
+
+@pytest.fixture(autouse=True)
+def collect_garbage() -> Iterator[None]:
+    """Collect what the SDK left here, and not during another test, which it would fail."""
+    yield
+    gc.collect()
+
+
+tools = MCPServer("tools", version="7")
+seen: list[dict[str, str]] = []
+"""The headers of each request that the server received."""
+
+
+@tools.tool()
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tools.tool()
+async def grow(context: Context[Any]) -> str:
+    """Report progress, and offer another tool."""
+    for step in range(3):
+        await context.report_progress(step, 3)
+    await context.notify_tools_changed()
+    return "grown"
+
+
+@tools.tool()
+def delete_all() -> str:
+    """Do what no client may."""
+    raise AssertionError("the gateway passed a call that it must refuse")
+
+
+@tools.resource("notes://today")
+def today() -> str:
+    return "Grüezi 😀"
+
+
+@tools.prompt()
+def greet(name: str) -> str:
+    return f"Greet {name}."
+
+
+@contextlib.asynccontextmanager
+async def serving(sessions: bool = False, **more: Any) -> AsyncIterator[InProcess]:
+    """Run the SDK's server, and a gateway before it."""
+    app: Any = tools.streamable_http_app()
+    seen.clear()
+
+    async def record_headers(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await app(scope, receive, send)
+
+    config = Config()
+    config.bind, config.accesslog, config.errorlog = ["127.0.0.1:0"], None, None
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(lambda task_status: serve(record_headers, config, task_status=task_status))
+        own = {"name": "tools", "base_url": f"{url}/mcp", "access_key": TOKEN, "sessions": sessions,
+               "only": ["add", "grow"], "price_per_call": 0.001}  # fmt: skip
+        keys = [{"name": "ann", "key": KEY, "mcp": ["tools"], **more}]
+        content = {"version": "v0.3.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys}
+        async with gateway(content) as served:
+            yield served
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def connect(served: InProcess, mode: str = "auto", key: str = KEY) -> AsyncIterator[Client]:
+    headers = {"authorization": f"Bearer {key}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=PATIENCE, trust_env=False) as http,
+        Client(streamable_http_client(f"{served.url}/mcp/tools", http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_sdks_client_uses_the_sdks_server(mode):
+    progress: list[float] = []
+
+    async def note(done: float, total: float | None, message: str | None) -> None:
+        progress.append(done)
+
+    with trio.fail_after(PATIENCE):
+        async with serving(sessions=mode == "legacy") as served, connect(served, mode) as client:
+            assert (client.server_info.name, client.server_info.version) == ("tools", "7")
+            assert (client.protocol_version >= "2026") is (mode == "auto")
+            assert {one.name for one in (await client.list_tools()).tools} == {"add", "grow", "delete_all"}
+            result = await client.call_tool("add", {"a": 2, "b": 40})
+            assert (result.is_error, result.structured_content) == (False, {"result": 42})
+            assert (await client.call_tool("grow", progress_callback=note)).content[0].text == "grown"
+            assert progress == [0, 1, 2]
+            assert (await client.read_resource("notes://today")).contents[0].text == "Grüezi 😀"
+            prompt = await client.get_prompt("greet", {"name": "Ann"})
+            assert prompt.messages[0].content.text == "Greet Ann."
+    assert {one["authorization"] for one in seen} == {f"Bearer {TOKEN}"}
+    assert KEY not in json.dumps(seen)
+    assert any("mcp-session-id" in one for one in seen) is (mode == "legacy")
+
+
+async def test_refusals_are_errors_of_the_sdk():
+    with trio.fail_after(PATIENCE):
+        async with serving() as served, connect(served) as client:
+            with pytest.raises(MCPError, match="delete_all") as refused:
+                await client.call_tool("delete_all")
+            assert refused.value.error.code == -32000
+            assert (await client.call_tool("add", {"a": 1, "b": 1})).structured_content == {"result": 2}
+
+
+async def test_calls_are_in_the_ledger():
+    with trio.fail_after(PATIENCE):
+        async with serving() as served:
+            lines = SettledLines(served)
+            async with connect(served) as client:
+                await client.call_tool("add", {"a": 1, "b": 1})
+            while (line := (await lines.next())[0])["mcp"] != {"method": "tools/call", "name": "add"}:
+                assert "cost_usd" not in line or line["cost_usd"] == 0
+            assert line["cost_usd"] == 0.001
+
+
+async def test_a_subscription_receives_events_until_the_client_leaves():
+    with trio.fail_after(PATIENCE):
+        async with (
+            serving() as served,
+            connect(served) as client,
+            client.listen(tools_list_changed=True) as changes,
+        ):
+            await client.call_tool("grow")
+            async for change in changes:
+                assert "tools" in type(change).__name__.lower()
+                break
