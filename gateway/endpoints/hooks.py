@@ -20,14 +20,16 @@ from streams.errors import GatewayError
 IMMEDIATE_ROUTES: Final = ("models", "model")
 """Routes that respond immediately and do not count as requests in flight."""
 
+_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/")
+
 
 def add_cors(app: QuartTrio, cors: Cors) -> None:
-    """Let pages of the configured origins read responses below ``/v1/``."""
+    """Let pages of the configured origins read the responses to programs: those below ``_PROGRAM_PATHS``."""
     if not cors:
         return
 
     async def preflight() -> QuartResponse | None:
-        if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
+        if request.method != "OPTIONS" or not request.path.startswith(_PROGRAM_PATHS):
             return None
         requested_headers = request.headers.get("access-control-request-headers", "")
         response = through_quart(
@@ -38,7 +40,7 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
         return response
 
     async def add_cors_headers(response: QuartResponse) -> QuartResponse:
-        if request.method != "OPTIONS" and request.path.startswith("/v1/"):
+        if request.method != "OPTIONS" and request.path.startswith(_PROGRAM_PATHS):
             for name, value in cors.response_headers(request.headers.get("origin"), response.headers.keys()):
                 response.headers.add(name, value)
         return response

@@ -59,7 +59,10 @@ _ESSENTIAL = frozenset(
 )  # fmt: skip
 
 # The only members inside the conversation and the tools that may be removed.
-_CONVERSATION = ("messages", "input", "contents", "system", "system_instruction", "systemInstruction", "tools")
+_CONVERSATION = (
+    "messages", "input", "contents", "system", "system_instruction", "systemInstruction", "tools", "toolConfig",
+    "tool_config",
+)  # fmt: skip
 _REMOVABLE = frozenset(
     (
         "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",

@@ -50,7 +50,8 @@ def test_counting_reads_them_too(gateway, upstream):
 def test_an_unknown_coding_is_a_415(gateway, upstream, api, coding):
     upstream.script()
     reply = send(gateway, gzip.compress(ASKED), coding, PATHS[api])
-    assert (reply.status, reply.json["error"]["type"]) == (415, "invalid_request_error")
+    kind = ("code", "invalid_request") if api == "interactions" else ("type", "invalid_request_error")
+    assert (reply.status, reply.json["error"][kind[0]]) == (415, kind[1])
     assert "gzip" in reply.headers["accept-encoding"]
     assert upstream.seen == []
 

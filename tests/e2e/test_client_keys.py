@@ -237,7 +237,7 @@ def test_a_preflight_needs_no_key(gateway):
             "access-control-request-headers": "x-trigate-new",
         }
         reply = gateway.request("OPTIONS", path, None, asked)
-        assert (reply.status, reply.body) == (204, b"")
+        assert (reply.status, reply.body) == (204, b""), path
         assert reply.headers["access-control-allow-origin"] == PAGE
         assert "POST" in reply.headers["access-control-allow-methods"]
         allowed = reply.headers["access-control-allow-headers"].split(", ")

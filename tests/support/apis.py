@@ -15,7 +15,7 @@ VENDORS: Final[Mapping[str, str]] = {"chat": "openai", "messages": "anthropic", 
 
 def question(api: str, model: str, text: str = "hi", /, **more: Any) -> dict[str, Any]:
     """Return the body of a short request of ``api`` with the text ``text`` and ``more`` members."""
-    if api == "responses":
+    if api in ("responses", "interactions"):
         return {"model": model, "input": text, **more}
     limit = {"max_tokens": 100} if api == "messages" else {}
     return {"model": model, "messages": [{"role": "user", "content": text}], **limit, **more}

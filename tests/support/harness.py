@@ -235,6 +235,9 @@ def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict
         assert error["type"] == MESSAGES_TYPES[status]
     if not passed and api == "messages":
         assert reply.json["request_id"] == reply.headers["request-id"]
+    elif not passed and api == "interactions":
+        assert set(reply.json) == {"error"}
+        assert set(error) == {"code", "message"}
     elif not passed:
         assert set(reply.json) == {"error"}
         assert set(error) == {"message", "type", "param", "code"}

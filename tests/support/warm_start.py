@@ -234,6 +234,8 @@ def _run_forked(asked: dict[str, Any], streams: Sequence[int]) -> None:
     os.chdir(asked["cwd"])
     if EXECUTED not in asked["env"]:
         subprocess.Popen = _popen  # type: ignore[misc, assignment]
+    # A shell's background job ignores SIGINT, and processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _execute("gateway", asked["args"], asked["env"])
 
 

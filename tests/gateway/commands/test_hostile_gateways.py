@@ -225,4 +225,4 @@ def test_a_held_lock_is_an_error_within_five_seconds(tmp_path, file):
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = run("token", env=env_of(tmp_path))
     assert (found.returncode, found.stdout) == (1, "")
-    assert "another process refreshes the session" in found.stderr
+    assert "another process has not finished refreshing the session" in found.stderr

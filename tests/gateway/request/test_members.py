@@ -80,9 +80,10 @@ def test_a_known_member_in_another_case_is_refused_by_name(name, meant):
     assert f"write {meant}" in message
 
 
-@pytest.mark.parametrize("api", PARAMS)
+@pytest.mark.parametrize("api", ["chat", "messages", "responses", "interactions"])
 def test_every_member_of_the_sdks_is_known(api):
-    assert set(get_type_hints(PARAMS[api])) - set(NOT_IN_BODY[api]) - KNOWN == set()
+    """Those of Gemini and Converse have capital letters, so that no other case of them is compared."""
+    assert set(get_type_hints(PARAMS[api])) - set(NOT_IN_BODY.get(api, ())) - KNOWN == set()
 
 
 def test_every_member_that_may_name_a_model_is_known_and_has_its_reason():

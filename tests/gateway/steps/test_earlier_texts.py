@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider
+from tests.support.harness import config, eventually, free_port, provider
 from tests.support.upstreams import Script, fake_upstream
 from tests.support.websocket_client import Client
 
@@ -136,11 +136,25 @@ def test_each_text_reaches_each_step_once(gateway, upstream, folder, client, way
     upstream.script(*[Script(text=f"marker-{name} falcon-77") for name in ("x", "y", "z")])
     files = [folder / f"{client}-{order}" for order in (1, 2)]
 
+    for file in files:
+        file.write_text("")
+    read_requests = 0
+
+    def wait_for_steps() -> None:
+        """Wait for steps that only report: a response does not wait for them."""
+        sent = Counter(MARKERS.findall(b"".join(one.body for one in upstream.seen[read_requests:]).decode()))
+        for file in files:
+            eventually(lambda file=file: sent <= Counter(MARKERS.findall(file.read_text())), what="the last report")
+
     def forget() -> None:
+        nonlocal read_requests
+        wait_for_steps()
+        read_requests = len(upstream.seen)
         for file in files:
             file.write_text("")
 
     way(gateway, client, forget)
+    wait_for_steps()
     sent = Counter(MARKERS.findall(upstream.seen[-1].body.decode()))
     assert {"marker-a", "marker-b", "marker-c", "marker-d", "marker-x"} <= set(sent)
     assert set(sent.values()) == {1}
