@@ -159,7 +159,7 @@ async def read_body(
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
-        async for chunk in response.chunks():
+        async for chunk in response.chunks(split_dense=pieces is not None):  # the cache replays the pieces as a stream
             restart_limit()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
