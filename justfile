@@ -104,8 +104,8 @@ foreign *REQUIREMENTS:
 
 # lock the dependencies again, with hashes and without a package host
 lock:
-    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
-    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements.txt pyproject.toml -o requirements-extras.txt
-    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.txt
-    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build -o requirements-build.txt
-    for name in python aider; do uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate tests/clients/$name.in -o tests/clients/$name.txt; done
+    uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
+    uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements.txt pyproject.toml -o requirements-extras.txt
+    uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.txt
+    uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build -o requirements-build.txt
+    for name in python aider; do uv pip compile -q --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate tests/clients/$name.in -o tests/clients/$name.txt; done

@@ -333,11 +333,11 @@ def test_the_image_takes_the_requirements_that_compose_asks_for():
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert re.search(rf"^COPY .*\b{re.escape(asked)}\b", dockerfile, re.M)
     assert '-r "$REQUIREMENTS"' in dockerfile
-    assert re.search("^psycopg==.* \\\\\n +--hash=sha256:", (ROOT / asked).read_text(), re.M)
+    assert re.search(r"^psycopg\[binary\]==.* \\\n +--hash=sha256:", (ROOT / asked).read_text(), re.M)
 
 
 def pins(name: str) -> set[str]:
-    return set(re.findall(r"^([a-z0-9._-]+==[^ \\]+)", (ROOT / name).read_text(), re.M))
+    return set(re.findall(r"^([a-z0-9._-]+(?:\[[a-z, -]+\])?==[^ \\]+)", (ROOT / name).read_text(), re.M))
 
 
 def test_the_extras_come_on_top_of_the_same_versions_and_name_no_host():

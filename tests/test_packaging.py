@@ -4,11 +4,12 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from gateway import __version__
 from tests.support.doc_blocks import blocks_in
@@ -106,8 +107,29 @@ def test_all_that_a_lock_names_is_pinned_and_hashed(lock):
     entries = re.split(r"(?<!\\)\n", lock.read_text().strip())
     assert entries
     for entry in entries:
-        assert re.match(r"[\w.\[\]-]+==\S+", entry)
+        assert re.match(r"[\w.-]+(\[[\w, -]+\])?==\S+", entry)
         assert "--hash=sha256:" in entry
+
+
+def test_a_lock_pins_packages_with_the_extras_that_others_need():
+    """Without its extras, pip takes a pin for another package, and installs nothing once a newer version is out.
+
+    It asks the index for ``google-auth[requests]`` although ``google-auth==2.62.2`` is pinned
+    (https://github.com/pypa/pip/issues/12345).
+    """
+    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    pinned = {one.name: one for one in (Requirement(line.rstrip("\\ ")) for line in lines if "==" in line)}
+    needed = [Requirement(text) for name in pinned for text in installed_requirements(name)]
+    with_extras = [one for one in needed if one.extras and (one.marker is None or one.marker.evaluate({"extra": ""}))]
+    assert "google-auth" in {one.name for one in with_extras}
+    assert {str(one) for one in with_extras if not one.extras <= pinned[normal(one.name)].extras} == set()
+
+
+def installed_requirements(name: str) -> list[str]:
+    try:
+        return distribution(name).requires or []
+    except PackageNotFoundError:  # for another platform
+        return []
 
 
 def test_build_tools_are_pinned_by_hash():
