@@ -83,7 +83,7 @@ CRLF_SSE: Final = attrs.evolve(
     writer=CrlfEvents,
     comment=KEEP_ALIVE,
     marks=(),
-    is_plain=lambda raw: True,
+    is_plain=lambda raw, data: True,
 )  # fmt: skip
 
 # JSON array

@@ -300,6 +300,17 @@ def test_events_that_forbid_later_comments_are_known(raw, plain):
     assert sse.is_plain(raw) is plain
 
 
+@given(STREAMS, st.booleans())
+@example(b"id: 1\ndata: x\n\n", True)
+@example(b"data: x\nretry: 1\n\n", True)
+@example(b'{"a":\r"' + b"x" * 40 + b'"}\n\n', False)
+def test_large_data_need_not_be_searched_for_marks(stream, grow):
+    """``is_plain`` skips data of one line, and finds the same lines around it."""
+    for raw in split([stream.replace(b"data: x", b"data: id: " + b"x" * 99) if grow else stream]):
+        if (event := sse.parse(raw)) is not None:
+            assert sse.is_plain(raw, event[1]) is sse.is_plain(raw)
+
+
 @pytest.mark.parametrize(
     ("raw", "cleaned"),
     [

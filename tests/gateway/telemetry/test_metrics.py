@@ -30,7 +30,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics
+from gateway.telemetry.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics, resident
 from gateway.telemetry.rows import BUDGET_USED, LIMIT_USED, ROWS
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
@@ -257,7 +257,7 @@ def test_a_client_that_leaves_before_its_answer_is_counted_separately(gateway, b
 
 def test_the_process_is_measured(gateway):
     now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 2 and now)
-    assert 10 * 2**20 < now("trigate_memory_bytes") < 2**30
+    assert resident() / 2 < now("trigate_memory_bytes") < 2 * resident()  # the gateway runs in the tests' process
     assert now("trigate_cpu_seconds_total") > 0.1
     assert now("trigate_workers") == now("trigate_build_info") == 1
     assert now("trigate_draining") == now("trigate_background_turns") == 0
