@@ -73,7 +73,7 @@ class Framing:
     - ``writer()`` returns a writer for one stream.
     - ``comment`` is a keep-alive that every client skips, or ``b""``.
     - ``marks``: an event that contains one of these may make later comments harmful; ``is_plain(raw, data)`` returns
-      whether comments remain safe. ``data`` is the event's data, or ``b""`` for a short event, whose lines it then reads.
+      whether comments remain safe. ``data`` is the event's data; with ``b""``, it reads all lines.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
     - ``without_remarks(raw, name, data)`` returns the event, parsed as ``name`` and ``data``, without text that its

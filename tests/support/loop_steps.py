@@ -79,8 +79,8 @@ def check_steps(gateway: ThreadGateway, work: Callable[[], object], attempts: in
     """Check that no step of the gateway's loop takes ``LONGEST`` while ``work()`` runs.
 
     The CPU time of a step includes that of the system, which once took half a second to provide 12 MB of memory. A step
-    that is too long by its own work is so in each of the ``attempts``. Other programs slow memory down, and the CPU time
-    of a step grows with it, so a long step is compared with a fixed piece of work at the same time.
+    that is too long by its own work is so in each of the ``attempts``. Other programs slow memory down, which adds to
+    the CPU time of a step, so a long step is compared with a fixed piece of work at the same time.
     """
     found: list[LoopSteps] = []
     for _ in range(attempts):
