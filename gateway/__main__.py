@@ -43,8 +43,9 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def main() -> None:
     """An LLM gateway: one address for the models of all providers.
 
-    trigate speaks OpenAI Chat Completions, Anthropic Messages, OpenAI Responses, Google Gemini and Bedrock
-    Converse with clients and with providers. It translates only if client and provider use different APIs.
+    trigate speaks OpenAI Chat Completions, Anthropic Messages, OpenAI Responses, Google Gemini, Google Interactions
+    and Bedrock Converse with clients and with providers. It translates only if client and provider use different
+    APIs.
 
     \b
     Try it without a key or a config:        trigate serve --demo
@@ -203,7 +204,7 @@ def step() -> None:
 step.add_command(try_steps, "test")
 
 
-@main.command("import", short_help="Convert the config of a LiteLLM proxy.")
+@main.command("import", short_help="Convert the config of LiteLLM or another gateway.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
@@ -235,7 +236,7 @@ def import_config(file: Path, write: Path | None, database: str | None, **option
     --database and --keys import the hashes of keys, so clients keep their keys. The connection to the database is
     read-only.
 
-    The guardrails in a file of Portkey or Bifrost become the section `steps`.
+    Guardrails become the section `steps`; docs/migrating.md lists those without a counterpart.
 
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.

@@ -1,4 +1,4 @@
-"""``trigate me``: prints the rights, limits and budgets that a key or a session has at a gateway."""
+"""``trigate me`` prints the rights, limits and budgets that a key or a session has at a gateway."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SHOWN: Final = 20
 
 
 def run(url: str | None, *, as_json: bool) -> int:
-    """Print what the gateway at ``url`` knows about the caller, and return the exit status.
+    """Print the caller's rights, limits and budgets at the gateway at ``url``, and return the exit status.
 
     The key in the environment has precedence over the session; without a URL, it is for the gateway on this machine."""
     key = os.environ.get(KEY_VARIABLE)
@@ -28,6 +28,8 @@ def run(url: str | None, *, as_json: bool) -> int:
         file = SessionFile.of_user()
         session = file.find(None if url is None else root_of(url))
         root = root_of(url) if url is not None else USUAL if key or session is None else session.root
+        if key is None and session is None:
+            raise SessionFailed(f"no session at {root}: run trigate login {root}, or set {KEY_VARIABLE} to your key")
         token = key or valid_token(file, root)
         found = _fetch(root, token)
     except SessionFailed as error:
@@ -51,7 +53,7 @@ def _fetch(root: str, token: str) -> Mapping[str, Any]:
     if status != 200:
         about = found.get("error")
         message = about.get("message") if isinstance(about, dict) else None
-        raise SessionFailed(f"{root} answers with status {status}{f': {message}' if message else ''}")
+        raise SessionFailed(f"{root} returned status {status}{f': {message}' if message else ''}")
     return found
 
 
@@ -62,13 +64,25 @@ def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     more = f" and {len(models) - SHOWN} more" if len(models) > SHOWN else ""
     rows["models"] = f"{', '.join(models[:SHOWN])}{more}" or "none"
     yield from (f"{label:16}{value}" for label, value in rows.items())
-    for row in (*_items(found, "budgets"), *_items(found, "limits")):
-        if not isinstance(row, dict):
-            continue
-        used = "" if row.get("used") is None else f", {row['used']} used"
-        held = f", {row['reserved']} reserved" if row.get("reserved") not in (None, 0, "0") else ""
-        reset = "" if row.get("reset") is None else f", more from {row['reset']}"
-        yield f"{row.get('holder', ''):16}{row.get('text', '')}{used}{held}{reset}"
+    for label, member in (("budget", "budgets"), ("limit", "limits")):
+        yield from (f"{label:16}{_level(row)}" for row in _items(found, member) if isinstance(row, dict))
+
+
+def _level(row: Mapping[str, Any]) -> str:
+    """Return one limit or budget with its level: ``20 usd/day (client): 0.0031 used, more from …``."""
+    parts = [f"{_amount(row['used'])} used"] if row.get("used") is not None else []
+    if (reserved := _amount(row.get("reserved") or 0)) != "0":
+        parts.append(f"{reserved} reserved by running requests")
+    if row.get("reset") is not None:
+        parts.append(f"more available from {row['reset']}")
+    levels = f": {', '.join(parts)}" if parts else ""
+    return f"{row.get('text', '')} ({row.get('holder', '')}){levels}"
+
+
+def _amount(value: object) -> str:
+    """Return a number of tokens or requests, or decimal dollars without zeros at the end."""
+    text = str(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _items(found: Mapping[str, Any], name: str) -> Sequence[Any]:

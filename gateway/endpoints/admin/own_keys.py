@@ -26,7 +26,7 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:
-    """Make a key of one's own, or change the end of an existing one, whose secret stays."""
+    """Create a key for the calling person, or change when an existing one expires, without a new secret."""
     body = await call.body()
     check_members(body, ("until",))
     store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
@@ -76,7 +76,7 @@ def _read_end(value: Any) -> float:
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
-    """Delete a key of one's own."""
+    """Delete a key that the calling person has created."""
     store, name = await call.people(), call.names["name"]
     if not await store.remove_own_key(call.person, name, call.audit_entry(204)):
         raise not_found(f"you have no key {name[:200]!r} of your own", "unknown_key")

@@ -13,7 +13,7 @@ from configfile.wording import nearest
 from gateway.config.settings import Config
 from gateway.endpoints.admin.call_rates import count_call
 from gateway.endpoints.admin.callers import identify_caller
-from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
+from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread, is_person_name
 from gateway.endpoints.admin.errors import conflict, error_value, not_found, not_permitted
 from gateway.endpoints.admin.foreign import advice_for
 from gateway.endpoints.admin.table import ROLES, RouteMatch, matches_of, verbs_of
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("trigate.admin")
 
 _WAIT: Final = (("retry-after", "1"),)
+_NO_PERSON: Final = (
+    "only people have keys and sessions of their own: the keys of a client are in the file or the storage"
+)
 _ROLE_NEEDED: Final = (
     "the role {} may not do this, which needs {}; roles come from the configuration's file: `role` of a client key or "
     "of an issuer's rule"
@@ -108,6 +111,8 @@ class _Request:
         if caller.role not in route.roles:
             needed = " or ".join(role for role in ROLES if role in route.roles)
             raise not_permitted(_ROLE_NEEDED.format(caller.role, needed), "role_needed")
+        if route.of_person and not is_person_name(self._config, caller.name or ""):
+            raise not_permitted(_NO_PERSON, "no_person")
         call = AdminCall(
             self._config, self._service, caller, route, match.names,
             read_query(self._incoming.query, route.parameters), self._incoming,

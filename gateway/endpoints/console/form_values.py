@@ -68,7 +68,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def own_key_body(form: _Fields) -> dict[str, Any]:
-    """Return the body of a key of one's own."""
+    """Return the body for a key that a person creates for itself."""
     return {"until": form["until"].strip()} if form.get("until", "").strip() else {}
 
 

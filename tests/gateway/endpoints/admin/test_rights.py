@@ -198,3 +198,11 @@ def test_only_people_have_keys_and_sessions_of_their_own(gateway, route):
             assert reply.status in expected[route.verb], (caller, reply.body)
         else:
             assert (reply.status, error_code(reply)) == (403, "no_person"), caller
+
+
+@pytest.mark.parametrize("more", [{}, {"stored_keys": False}, {"state_storage": None, "stored_keys": False}])
+def test_without_issuers_no_client_has_keys_and_sessions_of_its_own(tmp_path, more):
+    with admin_gateway(tmp_path, issuers=None, **more) as admin:
+        for route in OWN_ROUTES:
+            reply = admin.call("admin", route.verb, path_of(route, "none"), {} if route.verb == "PUT" else None)
+            assert (reply.status, error_code(reply)) == (403, "no_person"), (route, reply.body)
