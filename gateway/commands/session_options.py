@@ -37,8 +37,10 @@ def token(url: str | None) -> None:
 def me(url: str | None, as_json: bool) -> None:
     """Show your rights, limits and budgets at the gateway with the address URL.
 
-    Without URL, the gateway is that of the last sign-in, or with $TRIGATE_API_KEY the one on this machine. The key in
-    that variable has precedence over a session. Exit status: 1 if the gateway does not answer or refuses.
+    If the variable TRIGATE_API_KEY has a key, me uses this key, and without URL the gateway on this machine.
+    Otherwise it uses your session, and without URL the gateway of your last sign-in.
+
+    Exit status: 0, or 1 if the gateway does not respond or rejects the request.
     """
     from gateway.commands.me import run
 

@@ -71,7 +71,7 @@ def _invoke(service: Service, end: str, path: PathParameters) -> ModelRoute:
 
 
 def _unwrap(body: bytes, model: str, stream: bool) -> tuple[bytes, Sequence[str]]:
-    """Return the body of Messages in one of InvokeModel, and the names of its betas. Raises ``GatewayError`` (400)."""
+    """Convert a body of InvokeModel to one of Messages. Return it with its betas. Raises ``GatewayError`` (400)."""
     members = decode_members(body)
     if _VERSION not in members:
         expected = f"{_VERSION} is required: InvokeModel serves bodies of Anthropic's Messages; for others use Converse"

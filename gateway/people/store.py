@@ -46,7 +46,7 @@ class Refreshed:
 
 
 def _accept(present: object) -> None:
-    """Accept any present record."""
+    """Permit a change of any record: the default for checks."""
 
 
 class PeopleStore:

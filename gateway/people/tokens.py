@@ -93,7 +93,7 @@ class TokenChecker:
             raise TokenRefused("type", "the token is an access token, not an ID token")
         self._check_audience(read, frozenset((client_id,)), issuer)
         audience = read.claims["aud"]
-        if read.claims.get("azp", client_id if _is_only(audience) else None) != client_id:
+        if read.claims.get("azp", client_id if _has_one_audience(audience) else None) != client_id:
             raise TokenRefused("audience", "the ID token was issued to another client (`azp`)")
         return self._verify(token, read, issuer, now)
 
@@ -147,5 +147,5 @@ def audience_in(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(items if all(isinstance(item, str) for item in items) else ())
 
 
-def _is_only(audience: Any) -> bool:
+def _has_one_audience(audience: Any) -> bool:
     return isinstance(audience, str) or len(audience) == 1

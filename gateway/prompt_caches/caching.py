@@ -1,4 +1,4 @@
-"""The explanations of one process, which are opened with the first prompt that matters."""
+"""The explanation of prompt cache misses in one process. It starts with the first prompt that is large enough."""
 
 import logging
 from typing import TYPE_CHECKING

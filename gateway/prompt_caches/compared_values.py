@@ -81,7 +81,7 @@ def value_at(body: bytes, path: str) -> bytes:
 
 
 def text_of(raw: bytes) -> str | None:
-    """Return a JSON text, or that of a block with one; ``None`` otherwise."""
+    """Return the text of a JSON string or of a content block, ``None`` for any other value."""
     value: Any = _ANY.decode(raw)
     if isinstance(value, dict):
         value = next((value[name] for name in _TEXTS if isinstance(value.get(name), str)), None)

@@ -33,7 +33,7 @@ Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
 
 
 class ParentFinder:
-    """The finder of parents in ``memory``, which keeps the prompts of the latest conversations decoded."""
+    """A search in ``memory`` for the exchange that a request continues. It caches the latest decoded prompts."""
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory

@@ -55,7 +55,7 @@ def each_anchor(prompt: PromptDigest, key: bytes, most: int = MOST_ANCHORS) -> I
 
 
 def first_anchor(prompt: PromptDigest, key: bytes) -> Anchor | None:
-    """Return the anchor of the first user message."""
+    """Return the anchor (a digest for look-ups) of the first user message, ``None`` without one."""
     blocks = prompt.history
     found = (_anchor(prompt, key, at, at) for at in range(min(prompt.head, len(blocks))))
     return next((anchor for anchor in found if anchor is not None), None)
@@ -136,9 +136,10 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
 
 
 def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDigest:
-    """Return ``new`` after an unknown history. ``response`` is the digest of the id that ``new`` continues.
+    """Return the prompt ``new`` with a placeholder for its history, which is unknown.
 
-    The digest becomes part of each prefix, so that no other history has an equal one."""
+    The placeholder is ``response``, the digest of the id of the response that ``new`` continues. It becomes part of
+    each prefix, so that no other history has an equal one."""
     row = pack_block(("", -1, "", -1), "assistant", "other", (response, bytes(LOOSE)), 0)
     earlier = PromptDigest(new.api, PackedBlocks(), PackedBlocks(), PackedBlocks(row), 0)
     return continue_prompt(earlier, new, key)

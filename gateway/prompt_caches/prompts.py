@@ -158,7 +158,7 @@ class PromptDigest:
 
     @cached_property
     def _fronts(self) -> tuple[bytes, bytes, bytes]:
-        """By section, the digest of the sections before it and of the settings that apply in it."""
+        """For tools, system and history, the digest of the sections before it and of the settings that apply to it."""
         tools, system, _ = self.section_digests
         return (
             self._front("tools", b""),

@@ -62,7 +62,7 @@ def explain_compacted(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_changed(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by the first difference of the client's prompt."""
+    """Explain a miss by the first change of the client's prompt."""
     change, own = compared.change_in_reach, compared.client_difference
     if change is None or own is None:
         return None
@@ -73,7 +73,7 @@ def explain_changed(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_small(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by a prefix below the minimum, which leaves no entry."""
+    """Explain a miss by a prefix that is shorter than the provider's minimum."""
     minimum = compared.row.minimum
     return (
         MissExplanation("small", None, compared.tolerance) if minimum is not None and compared.could < minimum else None

@@ -59,7 +59,7 @@ _NO_ROW: Final = CachingRow()
 
 
 class PromptTracker:
-    """The follower of all attempts of a process, which remembers prompts in ``memory``."""
+    """Follows every attempt of a process, and compares its prompt with earlier ones in ``memory``."""
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory

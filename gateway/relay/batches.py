@@ -408,7 +408,7 @@ def _object_id(body: bytes) -> str | None:
 
 
 def _note_id(collection: Collection, file: str) -> str:
-    """Return the inventory id of a note about ``file``: an owner's ids are unique across collections."""
+    """Return the inventory id of a note about ``file``. The prefix keeps it apart from the ids of other collections."""
     return f"{collection} {file}"
 
 

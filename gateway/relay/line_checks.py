@@ -54,7 +54,7 @@ _checked_files: Final[CheckedFiles] = OrderedDict()
 
 
 class LineTexts:
-    """The texts of a request or result in JSON. ``line`` has all edits."""
+    """The texts of one request or result of a batch. ``line`` is its JSON after all edits."""
 
     def __init__(self, line: bytes, read: Callable[[bytes], RequestTexts]) -> None:
         self.line = line

@@ -188,7 +188,7 @@ def parse(body: bytes, forms: RpcForms) -> RpcMessage:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         if body.lstrip()[:1] == b"[":
-            raise invalid("MCP has no batches: send each message in a request of its own") from None
+            raise invalid("MCP has no batches: send each message in its own request") from None
         raise invalid("the body must be one JSON-RPC message, an object in UTF-8", code=PARSE_ERROR) from None
     _check_names(members)
     check_duplicates(body, members)
@@ -206,7 +206,7 @@ def _check_names(members: Mapping[str, msgspec.Raw]) -> None:
     Go's decoder ignores the case of names (https://pkg.go.dev/encoding/json#Unmarshal)."""
     for name in members:
         if name not in _READ_MEMBERS and (meant := name[:100].casefold()) in _READ_MEMBERS:
-            raise invalid(f"{name[:100]} differs from {meant} only in case: write {meant}", meant)
+            raise invalid(f"the member {name[:100]} differs from {meant} only in case: send {meant}", meant)
 
 
 def _params(raw: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
@@ -247,10 +247,12 @@ def _check_allowed(server: McpServer, only: tuple[str, ...], message: RpcMessage
         expected["mcp-name"] = message.name
     for header, value in headers:
         if header in expected and decode_value(value) != expected[header]:
-            raise invalid(f"the header {header} differs from the message: repeat its value", code=HEADER_MISMATCH)
+            raise invalid(
+                f"the header {header} differs from the message: send the same value in both", code=HEADER_MISMATCH
+            )
     if message.method == CALL and (message.name is None or not matches_one(message.name, only)):
         shown = (message.name or "")[:100]
-        text = f"the tool {shown!r} is not among those that the gateway allows at {server.name}"
+        text = f"the gateway does not allow the tool {shown!r} at the MCP server {server.name}"
         raise GatewayError("permission", text, headers=(("x-should-retry", "false"),))
 
 

@@ -93,21 +93,21 @@ def page_output(body: bytes) -> RequestedOutput:
 
 
 FILM_SECONDS: Final = 4
-"""Seconds of a film whose request states no length (https://platform.openai.com/docs/api-reference/videos/create)."""
+"""Seconds of a video whose request states no length (https://platform.openai.com/docs/api-reference/videos/create)."""
 
 MAX_FILM_SECONDS: Final = 12
-"""Seconds of the longest film in OpenAI's form. Other servers may have another default."""
+"""Seconds of the longest video in OpenAI's form. Other servers may have another default."""
 
 
-def film_output(seconds: Any) -> RequestedOutput:
-    """Return the seconds of a film, which may be a number or its text."""
+def video_output(seconds: Any) -> RequestedOutput:
+    """Return the output of a video with ``seconds``, a number or its text."""
     if (stated := as_count(seconds)) is not None:
         return attrs.evolve(NO_OUTPUT, units=(("second", min(stated, MAX_REQUESTED)),))
     return attrs.evolve(NO_OUTPUT, units=(("second", FILM_SECONDS),), max_units=(("second", MAX_FILM_SECONDS),))
 
 
-def _json_film(body: bytes) -> RequestedOutput:
-    return film_output(Draft.of(body).value("seconds"))
+def _json_video(body: bytes) -> RequestedOutput:
+    return video_output(Draft.of(body).value("seconds"))
 
 
 @attrs.frozen
@@ -192,7 +192,7 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "containers": no_output,
     "batches": no_output,
     "message_batches": no_output,
-    "videos": _json_film,
+    "videos": _json_video,
     "realtime": unknown_output,
     "voices": no_output,
     "passthrough": unknown_output,
@@ -220,7 +220,7 @@ def form_output(endpoint: EndpointName, fields: Mapping[str, str], length: Audio
     if endpoint in ("image_edits", "image_variations"):
         return picture_output(WantedPictures.of(fields, None))
     if endpoint == "videos":
-        return film_output(fields.get("seconds"))
+        return video_output(fields.get("seconds"))
     return transcript_output(-(-length.milliseconds() // 1000))
 
 

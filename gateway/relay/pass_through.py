@@ -216,7 +216,7 @@ async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming
 
 
 async def _check_no_json(pieces: AsyncIterator[bytes]) -> ChainedPieces:
-    """Return ``pieces`` again. Raises ``GatewayError`` (415) if they begin as JSON does, or with too many blanks."""
+    """Return the same pieces. Raises ``GatewayError`` (415) if they begin like JSON or with too many blanks."""
     beginning = await _read_beginning(pieces)
     if beginning and beginning.lstrip(_BLANK)[:1] in (b"{", b"[", b""):
         raise GatewayError("invalid_request", f"set the content-type to {JSON}", status=415)

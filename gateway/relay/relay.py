@@ -112,7 +112,7 @@ class DeferredSurvival:
 
     @contextmanager
     def outliving(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
-        """Let the response outlive its client in this block, after ``begin``: a ``Survival``."""
+        """Continue the exchange in this block after the client has left, as soon as ``begin`` is called."""
         with survive_disconnect_later(self._nursery, self._target, on_disconnect) as self._survive:
             yield
 

@@ -198,7 +198,7 @@ class InboundRequest:
         return await offload(incoming.size, self._members.apply, incoming)
 
     def plan_json(self, incoming: Incoming, plan: Plan, prepare: Preparation) -> PlannedRequest:
-        """Return ``incoming`` as a planned JSON request, which allows the output that its endpoint's row reads.
+        """Return ``incoming`` as a planned JSON request. Its budget also covers the output that its body requests.
 
         The configured members of entries follow after ``prepare``."""
         if self._members is not None:

@@ -1,6 +1,6 @@
 """Videos at providers with OpenAI's former API: created by model, then identified by id.
 
-The films pass through the gateway with the provider's credential, which their URLs require (decolua/9router#3966,
+The videos pass through the gateway with the provider's credential, which their URLs require (decolua/9router#3966,
 api7/aisix#820)."""
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.relay.answers import ObjectAnswer, decode_json
 from gateway.relay.kept import KeptRequest, reader_for
-from gateway.relay.outputs import film_output
+from gateway.relay.outputs import video_output
 from gateway.relay.relay import relay
 from gateway.relay.relaying import replace_model
 from gateway.relay.uploads import read_priced_upload
@@ -23,8 +23,8 @@ from providers.neutral.draft import Draft
 from streams.events import Usage
 
 
-class FilmAnswer(ObjectAnswer):
-    """A filter of a new video, which is billed by its seconds: those of the response, or those of the request."""
+class VideoAnswer(ObjectAnswer):
+    """The response to a request for a video, which is billed by the seconds in the response, or else in the request."""
 
     def __init__(self, limit: int, shown: Callable[[bytes], bytes], requested: RequestedOutput) -> None:
         super().__init__(limit, shown)
@@ -33,7 +33,7 @@ class FilmAnswer(ObjectAnswer):
     def close(self) -> bytes:
         out = super().close()
         value = decode_json(out)
-        found = film_output(value.get("seconds") if isinstance(value, dict) else None)
+        found = video_output(value.get("seconds") if isinstance(value, dict) else None)
         is_stated = not found.max_units
         self.usage = Usage(units=(found if is_stated else self._requested).units, estimated=not is_stated)
         return out
@@ -49,19 +49,19 @@ class VideoRequest(KeptRequest):
         account = self._account_of(planned.plan.first)
         if not self.ids.are_native:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
-        filter = FilmAnswer(self.service.limits.answer, partial(self.shown, account), self._output)
+        filter = VideoAnswer(self.service.limits.answer, partial(self.shown, account), self._output)
         return await relay(self.inbound.exchange, self.inbound.scope, self.relayed_request(planned, filter))
 
     async def _plan_json(self) -> PlannedRequest:
         incoming = await self.inbound.read_json()
-        self._output = film_output(Draft(incoming.json).value("seconds"))
+        self._output = video_output(Draft(incoming.json).value("seconds"))
         target = self.inbound.plan(self.inbound.model_of(incoming)).first
         return self.inbound.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""
         upload = await read_priced_upload(self.inbound)
-        self._output = film_output(upload.fields.get("seconds"))
+        self._output = video_output(upload.fields.get("seconds"))
         incoming = self.inbound.unread_request(upload.model, False)
         target = self.inbound.plan(self.inbound.model_of(incoming)).first
         body = await upload.body_for(target.model)

@@ -1,4 +1,4 @@
-"""The chain of the stages of one response."""
+"""The steps of one response, which read its events one after the other."""
 
 from collections.abc import Callable, Sequence
 

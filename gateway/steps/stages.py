@@ -44,7 +44,7 @@ class StepJudge(Protocol):
     async def __call__(
         self, step: LoadedStep, passages: Sequence[Passage], *, is_last: bool, counted: int = 0
     ) -> Sequence[Sequence[Span]]:
-        """Return the spans to mask in each passage. Findings in the first ``counted`` characters were counted before.
+        """Return the spans to mask in each passage. Findings in the first ``counted`` characters do not count again.
 
         Raises ``GatewayError`` for a refusal."""
         ...

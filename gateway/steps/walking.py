@@ -262,8 +262,9 @@ class TextWalk:
         value: Any = None,
         span: tuple[int, int] | None = None,
     ) -> None:
-        """Add the text ``value`` at ``route``; a ``document`` is read there. ``span`` is its position if it is not that
-        of the value at ``route``."""
+        """Add the text ``value`` at ``route``, or the texts of the JSON document there.
+
+        ``span`` is the position of the text if it is only a part of the value at ``route``."""
         part = leaf.part or context.part
         if part not in self._parts:
             return

@@ -67,7 +67,7 @@ def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:
 
 
 def generation_config(request: Request, quirks: Quirks, choice: Any, drops: Drops) -> dict[str, Any]:
-    """Return ``generation_config``."""
+    """Return the ``generation_config`` for the provider: sampling, stop sequences, thinking and the tool choice."""
     config: dict[str, Any] = {}
     if request.api == "interactions":
         own = request.source.get("generation_config") or {}
@@ -159,7 +159,7 @@ def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
 
 
 def response_format(format: Format, drops: Drops) -> dict[str, Any]:
-    """Return ``response_format``."""
+    """Return the ``response_format`` for JSON, with the schema if there is one."""
     found: dict[str, Any] = {"type": "text", "mime_type": "application/json"}
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         if format.description:  # only a schema can contain it

@@ -35,7 +35,7 @@ class InteractionsTools:
 
 
 def write_tools(request: Request, quirks: Quirks, drops: Drops) -> InteractionsTools:
-    """Return the written tools of ``request``."""
+    """Return the tools and the tool choice of ``request`` in the form of Interactions."""
     functions = [_write_function(tool, request.api, drops) for tool in request.tools if isinstance(tool, Tool)]
     hosted = _write_hosted(request, drops)
     if functions and hosted and not quirks.mixed_tools:
@@ -101,7 +101,7 @@ def _in_snake_case(value: Any) -> Any:
 
 
 def _write_choice(choice: ToolChoice | None, functions: list[dict[str, Any]], drops: Drops) -> Any:
-    """Return ``tool_choice``, or ``None``. With a list of allowed tools, the mode is never ``auto``."""
+    """Return ``tool_choice`` for the provider, ``None`` for its default. A list of allowed tools excludes ``auto``."""
     if choice is None or not functions:
         if choice is not None and choice.mode in ("required", "tool"):
             drops.add(choice.at)  # the tools that it forces were all dropped

@@ -51,7 +51,7 @@ def write_signature(issuer: Issuer, state: ReasoningState, text: str) -> str:
 
 
 def is_thought(state: ReasoningState) -> bool:
-    """Return whether a state of this API is a thought; any other is a whole step, written as a step of its own."""
+    """Return whether the stored reasoning is a ``thought``. Otherwise it is another step, which is sent unchanged."""
     return as_object(state.item).get("type") == "thought"
 
 

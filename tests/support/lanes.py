@@ -33,7 +33,7 @@ def events_of(api: str, script: Script) -> tuple[bytes, ...]:
 
 
 def half(api: str) -> tuple[bytes, ...]:
-    """Return a stream up to and including its first content."""
+    """Return the events of a stream up to its first text, which is included."""
     pieces = events_of(api, SCRIPTS["text"])
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 

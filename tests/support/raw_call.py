@@ -235,7 +235,7 @@ class H2:
         self.wire.send(self.connection.data_to_send())
 
     def until(self, stream: int, mark: bytes) -> None:
-        """Read until ``mark`` has come on ``stream``."""
+        """Read until ``stream`` contains ``mark``."""
         while mark not in self.body(stream):
             data = self.wire.sock.recv(65536)
             assert data, self.events

@@ -26,7 +26,7 @@ def content_forms(api: str, body: bytes) -> list[bytes]:
 
 
 def hints(api: str, body: bytes) -> list[int]:
-    """Return the positions of instructions about the format, counted from the end of all blocks."""
+    """Return the positions of blocks that describe the requested format, counted from the end (-1 is the last)."""
     blocks = list(_READERS[api](msgspec.json.decode(body, type=Raw)))
     return [at - len(blocks) for at, block in enumerate(blocks) if _is_hint(block)]
 

@@ -43,7 +43,7 @@ class Answered:
 
 
 class Absent(LookupError):
-    """The gateway has not issued such a value."""
+    """An error: a recorded request contains a value that the gateway has not issued."""
 
 
 def read_session(client: str) -> list[dict[str, Any]]:

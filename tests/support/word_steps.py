@@ -20,13 +20,13 @@ def _find(pattern: re.Pattern[str], check: Check) -> Iterator[Finding]:
 
 
 async def words(check: Check) -> list[Finding]:
-    """Find ``falcon-1``, and note the check."""
+    """Return findings for each ``falcon-1``, and record the check in ``seen``."""
     seen.append(check)
     return list(_find(WORD, check))
 
 
 async def answered_words(check: Check) -> list[Finding]:
-    """Find ``osprey-1``."""
+    """Return findings for each ``osprey-1``."""
     return list(_find(ANSWERED, check))
 
 

@@ -164,5 +164,5 @@ def as_seconds(value: Any) -> Any:
 
 
 def plain_text(value: Any) -> str | None:
-    """Return a text of the file, ``None`` if it is none."""
+    """Return ``value`` if it is a text that the new file can contain, ``None`` otherwise."""
     return value if isinstance(value, str) and text_of(value) is not None else None

@@ -38,7 +38,7 @@ OF_THE_TEAM: Final = "all-team-models"
 
 
 def _lost_limits(owner: str) -> Mapping[str, tuple[Group, str]]:
-    """Return the columns with limits of both keys and teams, and the reason if one is lost."""
+    """Return, for each column with a limit of keys and teams, the reason to report if the limit is lost."""
     not_whole = (Group.PROTECTION, "it is not a whole number")
     in_entries = (Group.MONEY, "set `budgets` in the entries of these models")
     elsewhere = (Group.PROTECTION, f"its models and limits are in another table: set them for the {owner}")

@@ -31,7 +31,7 @@ _LISTED_ALONE: Final = ("request", "schedule")
 
 @attrs.frozen
 class ListedPrice:
-    """A ``price`` from the price list, ``None`` if the list has the same price for the entry's own model."""
+    """The ``price`` to write into an entry, ``None`` if the price list has the same one for the entry's model."""
 
     price: Mapping[str, Any] | None
     remarks: tuple[str, ...] = ()

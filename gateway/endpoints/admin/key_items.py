@@ -58,7 +58,7 @@ def read_item_of(name: str, body: Mapping[str, Any]) -> NewItem:
     if body.get("name", name) != name:
         raise invalid("name must be the name in the path: a client cannot be renamed", "name")
     if "key" in body or any(isinstance(key, dict) and "key" in key for key in _listed_keys(body)):
-        raise invalid("send no key: send its SHA-256 as `sha256`, or let the gateway create one", "key")
+        raise invalid("remove `key`: send its SHA-256 as `sha256`, or let the gateway create a key", "key")
     if "role" in body:
         raise invalid("no request gives a role: set it for a client of the file, or in a rule of an issuer", "role")
     if "sha256" in body and "keys" in body:

@@ -146,10 +146,10 @@ def _check_budget(holder: RaiseHolder, budget: SpendingBudget, param: str) -> No
     most = next((one for one in holder.raise_to if (one.currency, one.period) == period), None)
     own = next((one for one in holder.budgets if (one.currency, one.period) == period), None)
     if most is None:
-        message = f"the file permits no raise of this budget: `raise_to` of {holder.place} has no amount for its period"
+        message = f"this budget cannot be raised: `raise_to` of {holder.place} in the file has no amount for its period"
         raise not_permitted(message, "no_raise_to", param)
     if budget.most > most.most:
-        message = f"{budget.text} is more than {most.text}, which `raise_to` of {holder.place} permits"
+        message = f"{budget.text} is more than {most.text}, the maximum in `raise_to` of {holder.place}"
         raise not_permitted(message, "beyond_raise_to", param)
     if own is None or budget.most <= own.most:
         present = "there is no budget for this period" if own is None else f"it is not more than {own.text}"

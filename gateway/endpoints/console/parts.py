@@ -95,7 +95,7 @@ def section(title: str, *parts: Html) -> Html:
 
 
 def moment(text: str | None) -> Html:
-    """Return a time of the API for readers."""
+    """Return a time as HTML for the page, to the minute."""
     if text is None:
         return cell(None)
     shown = text[:16].replace("T", " ")
@@ -113,12 +113,12 @@ def notice(text: object) -> Html:
 
 
 def problem(text: str) -> Html:
-    """Return the explanation of an error."""
+    """Return an error as a paragraph of the page."""
     return html('<p class="error" role="alert"><strong>Error:</strong> {text}</p>', text=text[:1].upper() + text[1:])
 
 
 def problem_of(answer: AdminAnswer) -> Html:
-    """Return the explanation of an error of the API."""
+    """Return an error of the API as a paragraph of the page."""
     return problem(str(answer.value["error"]["message"]))
 
 

@@ -138,7 +138,7 @@ class ConsoleServer:
         shown = [section.template for section in sections] or [
             page.sections[0].template
         ]  # the API explains the refusal
-        contents, status, headers = [], 200, _waiting(failed)
+        contents, status, headers = [], 200, _retry_after(failed)
         if failed is not None:
             status = failed.status
         for number, template in enumerate(shown):
@@ -147,7 +147,7 @@ class ConsoleServer:
                 return Response(content.status, (*content.headers, *PRIVATE_PAGE), content.text.encode())
             if isinstance(content, AdminAnswer):
                 if number == 0 and failed is None:
-                    status, headers = content.status, _waiting(content)
+                    status, headers = content.status, _retry_after(content)
                 content = problem_of(content)
             contents.append(content)
         told = problem_of(failed) if failed is not None else _done_message(call, page)
@@ -214,8 +214,8 @@ def _conditions(action: FormAction, form: Form) -> Headers:
     return ()
 
 
-def _waiting(answer: AdminAnswer | None) -> Headers:
-    """Return the header of a rejected request that states when to try again."""
+def _retry_after(answer: AdminAnswer | None) -> Headers:
+    """Return the ``retry-after`` header of the API's response, if it has one."""
     return () if answer is None else tuple(header for header in answer.headers if header[0] == "retry-after")
 
 

@@ -234,7 +234,7 @@ class Automaton:
 
 
 class Classes:
-    """The classes of a text's characters, as ``text``. ``blocks`` yields its parts as words of classes, or as text."""
+    """A text with the class of each original character. ``blocks`` yields its parts, as machine words if possible."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -54,7 +54,7 @@ CONTENT: Final = array(_CONTENT, Leaf("text"))
 
 
 def _spoken_step(part: Part) -> Shape:
-    """Return the shape of a step with content."""
+    """Return the shape of an interaction's step whose content is text of ``part``."""
     error = record(None, message=TEXT, details=ANYTHING, code=EXEMPT)
     return record(Scope(part), content=CONTENT, type=EXEMPT, error=error)
 
