@@ -2,13 +2,16 @@
 
 import time
 from contextlib import suppress
+from typing import Final
 
 import attrs
 import msgspec
 
 from gateway.exchange.answering import fold_answer
+from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.imports import imported
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
@@ -25,6 +28,7 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
 
+_CHECKS: Final = "gateway.exchange.checked_answers"
 CONTINUATION_MEMBERS = ("previous_response_id", "conversation")
 
 
@@ -63,7 +67,8 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    return exchange.respond(await answer.public_body(), 200, (*JSON_HEADERS, *answer.client_headers))
+    public = await _checked(answer, await answer.public_body())
+    return exchange.respond(public, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
 def _needs_stored_turns(incoming: Incoming) -> bool:
@@ -83,7 +88,26 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     whole = await walk.read_all()
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
+    if (error := folded.fold.error) is not None:
+        raise await _checked_error(whole, GatewayError.of(error))
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
-    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.client_headers))
+    public = await _checked(whole, msgspec.json.encode(compaction))
+    return exchange.respond(public, 200, (*JSON_HEADERS, *whole.client_headers))
+
+
+async def _checked(answer: UnchangedAnswer, body: bytes) -> bytes:
+    """Return ``body``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
+    if answer.source.target_request.checks is None:
+        return body
+    checked: bytes = await (await imported(_CHECKS)).check_body(answer.source, body)
+    return checked
+
+
+async def _checked_error(answer: UnchangedAnswer, error: GatewayError) -> GatewayError:
+    """Return the ``error`` in ``answer`` as the steps release it."""
+    if answer.source.target_request.checks is None:
+        return error
+    checked: GatewayError = await (await imported(_CHECKS)).check_error(answer.source, error)
+    return checked

@@ -14,7 +14,7 @@ from gateway.exchange.answering import (
     released_lane,
     write_client_answer,
 )
-from gateway.exchange.attempt_answer import count_answer
+from gateway.exchange.attempt_answer import UnchangedAnswer, count_answer
 from gateway.exchange.checking import with_members
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import StoppedAnswer
@@ -23,6 +23,7 @@ from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
+from gateway.steps.answer_texts import BodyTexts
 from gateway.steps.checked_stream import CheckedStream, StreamSource
 from gateway.steps.released import frame_of
 from gateway.steps.runs import UNREAD
@@ -76,6 +77,32 @@ class CheckedWholeAnswer(WholeAnswer):
         """Return whether the steps, which have ended, masked nothing."""
         checks = self.source.target_request.checks
         return checks is not None and not checks.masked
+
+
+class CheckedUnchangedAnswer(UnchangedAnswer):
+    """A body that is read completely, after the verdict of the steps that run during the provider's work."""
+
+    async def begin(self) -> None:
+        try:
+            await super().begin()
+        except GatewayError as error:
+            raise await check_error(self.source, error) from None
+        checks = self.source.target_request.checks
+        if checks is not None and checks.session.awaits_verdict:
+            await checks.session.await_verdict()
+
+
+async def check_body(source: AnswerSource, body: bytes) -> bytes:
+    """Return ``body``, JSON for the client in its API, with the masks of its steps and the client's own values.
+
+    Raises ``GatewayError`` for a refusal."""
+    request = source.target_request
+    if (checks := request.checks) is None:
+        return body
+    content = request.context.content
+    keep = None if content is None else lambda one: content.keep_unrestored(one.body)
+    texts = await offload(len(body), BodyTexts, request.context.codec.api, "application/json", body)
+    return (await checks.check_texts(texts, keep)).body
 
 
 async def check_error(source: AnswerSource, error: GatewayError) -> GatewayError:

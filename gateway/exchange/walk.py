@@ -132,12 +132,13 @@ class Walk:
         self._add_outcome(Outcome(self.target_request.step.target, error, omissions=self.target_request.step.omissions))
 
     async def read_all(self) -> "UnchangedAnswer":
-        """Return the first successful response with its whole body.
+        """Return the first successful response with its whole body, whose texts the steps have not checked.
 
         Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
         ``GatewayError``."""
         with self:
-            return await self.run(partial(UnchangedAnswer, self._scope))
+            kind = UnchangedAnswer if self.context.checks is None else _checked_answer_class()
+            return await self.run(partial(kind, self._scope))
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""
@@ -453,3 +454,9 @@ class Walk:
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
             key = RejectionKey.to(target, self.context.client_request)
             self.context.service.rejections.add(key, paths)
+
+
+def _checked_answer_class() -> type[UnchangedAnswer]:
+    from gateway.exchange.checked_answers import CheckedUnchangedAnswer
+
+    return CheckedUnchangedAnswer

@@ -1,9 +1,6 @@
 """Relayed responses that steps check. Imported only where steps are configured."""
 
-import contextlib
-from collections.abc import Sequence
-from functools import partial
-from typing import Final, Self
+from typing import Final
 
 import trio
 
@@ -14,40 +11,13 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import RelayedRequest
-from gateway.steps.answer_texts import AnswerTexts, answer_texts, is_sound
-from gateway.steps.json_texts import KeyMasked
+from gateway.steps.answer_texts import BodyTexts, is_sound
 from gateway.steps.relayed_stream import RelayedStream
-from gateway.steps.session import PassageEdit
 from gateway.steps.verdicts import RefusedByStep, unavailable
 from gateway.upstream.response import UpstreamResponse
 from streams.sse import SSE
-from trigate.steps import Passage
 
 TOO_LONG: Final = "too_long"
-
-
-class RelayedTexts:
-    """The texts of a complete response; media have none. ``body`` are its bytes with all edits."""
-
-    unreadable = ()
-
-    def __init__(self, endpoint: str, content_type: str, body: bytes) -> None:
-        self.body = body
-        self._source = endpoint, content_type
-        self._texts: AnswerTexts | None = answer_texts(endpoint, content_type, body)
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return () if self._texts is None else self._texts.passages
-
-    def is_latest(self, passage: Passage) -> bool:
-        return True
-
-    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        assert self._texts is not None, "it has passages"
-        body = await offload(len(self.body), self._texts.replace, edits)
-        endpoint, content_type = self._source
-        return await offload(len(body), type(self), endpoint, content_type, body)
 
 
 class CheckedRelayedAnswer(RelayedAnswer):
@@ -231,24 +201,17 @@ class CheckedRelayedAnswer(RelayedAnswer):
         return b"".join(held)
 
     async def _check_body(self, body: bytes) -> bytes:
-        if self._session.awaits_verdict:
-            await self._session.await_verdict()
         texts = await self._texts_of(body)
-        checked = await self._session.check_texts(self._enforcing, texts, "response")
-        if self._reporting:
-            self._session.spawn_report(partial(self._session.check_texts, self._reporting, checked, "response"))
-        self._is_clean = checked is texts
-        if self._checks.restores and self._context.content is not None:
-            self._context.content.keep_unrestored(checked.body)
-        if self._checks.restores and (edits := self._session.restoring_edits(checked.passages)):
-            with contextlib.suppress(KeyMasked):  # a name of a member stays
-                checked = await checked.with_edits(edits)
+        content = self._context.content
+        keep = None if content is None else lambda one: content.keep_unrestored(one.body)
+        checked = await self._checks.check_texts(texts, keep)
+        self._is_clean = not self._checks.masked
         if checked is not texts:
             self.headers = tuple(pair for pair in self.headers if pair[0] not in ("content-length", "etag"))
         return checked.body
 
-    async def _texts_of(self, body: bytes) -> RelayedTexts:
-        return await offload(len(body), RelayedTexts, self._endpoint, self._content_type, body)
+    async def _texts_of(self, body: bytes) -> BodyTexts:
+        return await offload(len(body), BodyTexts, self._endpoint, self._content_type, body)
 
     # Responses that pass
 

@@ -1,13 +1,14 @@
-"""The texts of a complete response to an endpoint other than conversations, in the bytes that the client gets.
+"""The texts of a complete response in the bytes that the client gets: of other endpoints, and of compactions.
 
 ``relayed_stream`` has those of streams."""
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
+from gateway.http.offload import offload
 from gateway.steps.json_texts import KeyMasked, NotJson, splice
 from gateway.steps.request_texts import PassageEdit, RequestTexts
 from gateway.steps.tables import answer_table_for
@@ -53,6 +54,30 @@ class PlainAnswer:
     def replace(self, edits: Sequence[PassageEdit]) -> bytes:
         spans = sorted((start, end, text) for _, start, end, text in edits)
         return splice(self._text, spans).encode("utf-8", "surrogateescape")
+
+
+class BodyTexts:
+    """The texts of the complete ``body`` of a response, which has all edits. Media have none."""
+
+    unreadable = ()
+
+    def __init__(self, endpoint: str, content_type: str, body: bytes) -> None:
+        self.body = body
+        self._source = endpoint, content_type
+        self._texts: AnswerTexts | None = answer_texts(endpoint, content_type, body)
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        return () if self._texts is None else self._texts.passages
+
+    def is_latest(self, passage: Passage) -> bool:
+        return True
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        assert self._texts is not None, "it has passages"
+        body = await offload(len(self.body), self._texts.replace, edits)
+        endpoint, content_type = self._source
+        return await offload(len(body), type(self), endpoint, content_type, body)
 
 
 def is_sound(endpoint: str, content_type: str) -> bool:

@@ -1,27 +1,31 @@
 """The steps for a response: the check of a complete one, and the stages that check a stream."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import msgspec
 
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain, KeepingStage
+from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AnswerSteps, LoadedStep
 from gateway.steps.masks import Span
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
 from gateway.steps.runner import has_little_text
 from gateway.steps.runs import UNREAD, Run, RunBuilder
-from gateway.steps.session import Spawn, StepSession
+from gateway.steps.session import CheckedTexts, Spawn, StepSession
 from gateway.steps.shown_choices import stop_answer
 from gateway.steps.stages import EventStage, TailStage, WatchingStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
 from providers.neutral.choices import MEMBERS
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
+
+T = TypeVar("T", bound=CheckedTexts)
 
 _ANSWERED: Final = frozenset(("assistant", "other"))
 """The parts that a provider's error may quote."""
@@ -88,6 +92,28 @@ class ResponseSteps:
                 self.keep_events(at, events)
             released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
         return released
+
+    async def check_texts(self, texts: T, keep: Callable[[T], object] | None) -> T:
+        """Return ``texts``, those of a complete body, with their masks and then the client's own values. ``keep`` gets
+        them before values return to the client.
+
+        Raises ``GatewayError`` for a refusal."""
+        if self.session.awaits_verdict:
+            await self.session.await_verdict()
+        enforcing = [step for step in self.steps if not step.only_reports]
+        reporting = [step for step in self.steps if step.only_reports]
+        checked = await self.session.check_texts(enforcing, texts, "response")
+        if reporting:
+            self.session.spawn_report(partial(self.session.check_texts, reporting, checked, "response"))
+        self.masked = checked is not texts
+        if not self.restores:
+            return checked
+        if keep is not None:
+            keep(checked)
+        if edits := self.session.restoring_edits(checked.passages):
+            with suppress(KeyMasked):  # a name of a member stays
+                checked = await checked.with_edits(edits)
+        return checked
 
     def _runs_of(self, choices: Sequence[Sequence[Event]]) -> list[Run]:
         """Return the texts of a complete response."""

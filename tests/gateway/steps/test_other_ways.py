@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import re
 from typing import Any, Final
 
 import pytest
 import trio
 
+from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling
 
@@ -26,6 +29,8 @@ COUNTS: Final = {
     "/v1beta/models/m-1:countTokens": ("gemini/m-1", {}, CONTENTS),
 }
 """By path: the model, more of its entry, and a request with a word."""
+SENT: Final = tuple(path for path in COUNTS if path.startswith("/v1/"))
+"""The paths whose requests a provider gets. The gateway estimates the count of the other one."""
 
 
 def step(**more: Any) -> dict[str, Any]:
@@ -76,6 +81,90 @@ async def test_text_that_is_only_counted_or_compacted_is_refused(path):
         assert b"content_filter" in found.content
         assert found.headers["x-trigate-refused-by"] == "words"
         assert not provider.asked
+
+
+COMPACT: Final = "/v1/responses/compact"
+COMPACTION: Final = {"type": "compaction", "encrypted_content": "c2VhbA=="}
+MEMO: Final = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": ANSWER}]}
+
+
+def compacted(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Answer as a provider that compacts itself, or as a model that writes a summary."""
+    if asked.path.endswith("/compact"):
+        usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+        output = [MEMO, COMPACTION]
+        return json_answer({"id": "resp_1", "object": "response.compaction", "output": output, "usage": usage})
+    spoken = re.search(rb"\[WORD_[0-9a-f]+\]", asked.body)
+    text = f"{ANSWER}, not {spoken[0].decode()}" if spoken else ANSWER
+    made = render(Script(text=text), "chat", asked.json)
+    return ScriptedAnswer(made.pieces, headers=made.headers)
+
+
+def compacted_text(body: Any) -> Any:
+    """Return all that a client can read in a compaction."""
+    first, *_ = body["output"]
+    return (
+        first["content"][0]["text"] if "content" in first else (summary(first) or "").removeprefix(SUMMARY_INTRODUCTION)
+    )
+
+
+wholes = pytest.mark.parametrize("speaks", ["responses", "chat"])
+
+
+@wholes
+async def test_a_compaction_is_masked_for_its_client(speaks):
+    word_steps.seen.clear()
+    steps = [step(action="mask", at=["response"])]
+    async with before(compacted, entry={"speaks": [speaks]}, steps=steps) as (served, _):
+        found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
+        assert found.status_code == 200, found.text
+        assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10}\] today", compacted_text(found.json()))
+        assert [one.text for check in word_steps.seen for one in check.passages] == [ANSWER]
+        assert found.headers["x-trigate-steps"] == "words=masked"
+
+
+@wholes
+async def test_a_refused_compaction_is_a_400_and_is_billed(speaks):
+    async with before(compacted, entry={"speaks": [speaks]}, steps=[step(at=["response"])]) as (served, provider):
+        lines = SettledLines(served)
+        found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
+        assert found.headers["x-trigate-refused-by"] == "words"
+        assert len(provider.asked) == 1
+        (line,) = await lines.next()
+        assert (line["ended"], line["refused_by"]) == ("refused", "words")
+        assert line["input_tokens"] > 0
+
+
+async def test_the_clients_own_values_return_in_the_summary():
+    steps = [step(action="mask", at=["request"], restore=True)]
+    async with before(compacted, entry={"speaks": ["chat"]}, steps=steps) as (served, provider):
+        found = await served.post(COMPACT, json={"model": "m-1", "input": PROMPT})
+        assert compacted_text(found.json()) == f"{ANSWER}, not falcon-12"
+        again = await served.post(COMPACT, json={"model": "m-1", "input": found.json()["output"]})
+        assert again.status_code == 200
+        assert all(b"falcon" not in asked.body for asked in provider.asked)
+
+
+@pytest.mark.parametrize("path", SENT)
+async def test_a_step_during_the_work_of_the_provider_refuses_what_is_counted_or_compacted(path):
+    model, entry, body = COUNTS[path]
+    async with gateway_with_steps(step(at=["during"]), model=model, **entry) as (served, _):
+        found = await served.post(path, json={"model": "m-1", **body})
+        assert found.status_code == 400, found.text
+        assert b"content_filter" in found.content
+
+
+@pytest.mark.parametrize("path", SENT)
+async def test_the_error_of_a_provider_has_no_masked_value(path):
+    model, entry, body = COUNTS[path]
+    failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "invalid_request_error"}}, 400)
+    steps = [step(action="mask", at=["response"])]
+    async with before(lambda asked: failed, model, entry=entry, steps=steps) as (served, provider):
+        found = await served.post(path, json={"model": "m-1", **body})
+        assert found.status_code == 400, found.text
+        assert provider.asked
+        assert b"falcon" not in found.content
 
 
 async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
