@@ -21,7 +21,7 @@ GEMINI_PATHS: Final = tuple(
 TRANSLATIONS: Final[EndpointName] = "realtime_translations"
 LIVE: Final[EndpointName] = "live"
 
-_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": OPENAI_PATHS, "gemini": GEMINI_PATHS, TRANSLATIONS: ("/v1/realtime/translations",),
     LIVE: ("/v1/live/sessions", "/v1/live/sessions/<id>/fork", "/v1/live/sessions/<id>/attach"),
 }  # fmt: skip
@@ -41,6 +41,6 @@ def add_realtime(app: QuartTrio, service: Service) -> None:
     async def view(name: str, **_: str) -> QuartResponse | None:
         return await views(await imported("gateway.realtime.serving"))[name]()
 
-    for name, paths in _PATHS.items():
+    for name, paths in PATHS.items():
         for path in paths:
             app.add_websocket(path, f"realtime {path}", partial(view, name))

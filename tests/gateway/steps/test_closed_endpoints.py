@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.realtime.routes import PATHS as SESSION_PATHS
 from gateway.relay.routes import ROUTES
 from gateway.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
@@ -49,7 +50,9 @@ def gateway(upstream, tmp_path_factory):
         steps.append({"use": "./steps.py:check", "name": name, **more, "for": scope})
     keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "nobody")]
     entry = {**provider("openai/m", upstream.url + "/v1", ["chat"], name="m"), "passthrough": True}
-    file.write_text(yaml.safe_dump(config([entry], port, client_keys=keys, steps=steps), sort_keys=False))
+    servers = [{"name": "files", "base_url": upstream.url + "/mcp"}]
+    more = {"client_keys": keys, "steps": steps, "mcp_servers": servers}
+    file.write_text(yaml.safe_dump(config([entry], port, **more), sort_keys=False))
     with gateway_thread(file, port) as served:
         yield served
 
@@ -103,15 +106,29 @@ def test_a_passed_path_is_closed(gateway, upstream):
     assert not upstream.seen
 
 
-@pytest.mark.parametrize("path", ["/v1/realtime?model=m", "/m/v1/realtime"])
-def test_a_realtime_session_is_closed(gateway, path):
-    upgrade = {
-        "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
-        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }  # fmt: skip
-    reply = ask(gateway, "all", "GET", path, **upgrade)
+UPGRADE = {
+    "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+    "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}  # fmt: skip
+SESSIONS = [path.replace("<id>", "x1") for paths in SESSION_PATHS.values() for path in paths]
+
+
+@pytest.mark.parametrize("path", [*SESSIONS, "/m/v1/realtime"])
+def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
+    upstream.seen.clear()
+    reply = ask(gateway, "all", "GET", path + "?model=m", **UPGRADE)
     assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
-    assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", "/v1/realtime?model=none", **upgrade).body
+    assert not upstream.seen
+    assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", path + "?model=none", **UPGRADE).body
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_an_mcp_server_is_closed(gateway, upstream, method):
+    upstream.seen.clear()
+    reply = ask(gateway, "all", method, "/mcp/files")
+    assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
+    assert not upstream.seen
+    assert b"unchecked_endpoint" not in ask(gateway, "nobody", method, "/mcp/files").body
 
 
 def test_an_unknown_step_is_a_mistake_of_the_request(gateway):
