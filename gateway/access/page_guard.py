@@ -129,7 +129,7 @@ _OTHER_PAGE: Final = "only the live view's own page may send this request"
 
 @attrs.frozen(eq=False, repr=False)
 class _LoopbackEnds:
-    """Whether each end of a connection is on the loopback interface."""
+    """True if each end of a connection is on the loopback interface."""
 
     client: bool
     server: bool

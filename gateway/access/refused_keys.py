@@ -12,7 +12,7 @@ from streams.events import ErrorKind
 
 MINUTE: Final = 60.0
 MOST: Final = 30
-"""Wrong keys from one address per minute; further ones get a 429."""
+"""Wrong keys from one address per minute; others get a 429."""
 
 _NO_GUESS: Final = ("missing", "expired", "session_ended", "blocked", "not_admitted")
 """The reasons that do not count as wrong keys: the sender has no key, or a true one of an issuer."""

@@ -118,7 +118,7 @@ class Allowances:
         self.by_header = root_allowances(config)
         of_clients = self._clients or self._rules
         self.has_limits: Final = bool(self._everybody or of_clients or self._entries or self.by_header)
-        """Whether any limit is configured."""
+        """True if any limit is configured."""
         groups = (self._everybody, *self._clients.values(), self._rules, *self._entries.values())
         self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for found in groups for one in found)
 

@@ -13,10 +13,10 @@ CacheScope: TypeAlias = Literal["key", "group", "all"]
 """The clients that share a cached response: those with the same key, the same group, or all with this setting."""
 
 CacheWhen: TypeAlias = Literal["always", "deterministic"]
-"""Whether all requests use the cache, or only those with ``temperature: 0``."""
+"""Requests that use the cache: all, or only those with ``temperature: 0``."""
 
 CachePace: TypeAlias = Literal["none", "recorded"]
-"""Whether a cached stream is sent without pauses, or with the original ones."""
+"""Pauses of a cached stream: none, or the original ones."""
 
 
 @attrs.frozen(repr=False)

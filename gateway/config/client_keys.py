@@ -17,7 +17,7 @@ from gateway.config.ratelimits import build_ratelimits
 from gateway.config.request_members import build_members
 
 SOON: Final = timedelta(days=14)
-"""The time before a key's expiry from which on a warning is given."""
+"""The time before a key's expiry from which on there is a warning."""
 
 
 def build_client_keys(

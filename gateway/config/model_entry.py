@@ -39,7 +39,7 @@ Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who stores the responses that a client continues: trigate, or the provider."""
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
-"""Whether the gateway requests usage in Chat streams if the client does not."""
+"""True if the gateway requests usage in Chat streams if the client does not."""
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 """The provider's response after the client leaves: closed immediately, or read to its end for the ledger."""

@@ -18,7 +18,7 @@ from gateway.http.headers import Headers
 REDACTED = b"[redacted]"
 
 SHORTEST = 8
-"""The shortest text that counts as a credential without further evidence."""
+"""The shortest text that counts as a credential without other evidence."""
 
 WINDOW: Final = 256 * 1024
 """Bytes that one C call searches. A search of text that resembles a credential takes up to 30 ns a byte, and no other

@@ -56,10 +56,10 @@ V = TypeVar("V")
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]
-"""Whether a configuration file was named, or only found in the current directory."""
+"""Origin of the configuration file: set by the user, or found in the current directory."""
 
 StoredKeys: TypeAlias = Literal["off", "unread", "read"]
-"""Whether keys in the state storage admit clients, and whether they have been read into ``client_keys`` yet."""
+"""State of the keys in the state storage: unused, or not yet or already read into ``client_keys``."""
 
 StoredKeysSwitch: TypeAlias = Annotated[
     StoredKeys,
@@ -69,7 +69,7 @@ StoredKeysSwitch: TypeAlias = Annotated[
 Remark: TypeAlias = Literal["warning", "note"]
 
 Unpriced: TypeAlias = Literal["refuse", "allow"]
-"""Whether models without a price may be used under budgets of money."""
+"""True if models without a price may be used under budgets of money."""
 
 Reserve: TypeAlias = Literal["expected", "max"]
 """The response length for which a budget is reserved: the usual length, or the maximum."""

@@ -50,7 +50,7 @@ class Absent:
 
 @attrs.frozen(repr=False)
 class Instead:
-    """A clause that says what to write instead of ``keys``, or of any key that contains one of ``words``."""
+    """A clause that states what to write instead of ``keys``, or of any key that contains one of ``words``."""
 
     says: str
     keys: str

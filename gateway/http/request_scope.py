@@ -99,7 +99,7 @@ class RequestScope:
     def detach(self) -> Callable[[], None]:
         """Drop all callbacks, because other code completes the request's work after its end.
 
-        That code calls the returned function to give back what the request holds."""
+        That code calls the returned function to release what the request holds."""
         self._callbacks.clear()
         self._before_last.clear()
         rest = RequestScope(self.nursery, self.id)

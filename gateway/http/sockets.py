@@ -29,7 +29,7 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
 
 
 def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> tuple[Data, ...]:
-    """Send what the kernel accepts at once of ``head`` and ``data``, and return the rest in parts, without a copy.
+    """Send what the kernel accepts immediately of ``head`` and ``data``, and return the rest in parts, without a copy.
 
     After an error it returns everything; the caller then sends it with trio and gets the error again."""
     try:

@@ -16,7 +16,7 @@ class LedgerWriter:
     """A writer of a process's ledger lines. This base class keeps nothing, for a process without a database."""
 
     keeps_lines = False
-    """Whether lines are kept."""
+    """True if lines are kept."""
 
     table: "LedgerTable | None" = None
     """The table of the lines, for queries."""

@@ -27,7 +27,7 @@ class Account:
     entries: tuple[ModelEntry, ...]
     keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     has_several_owners: bool = True
-    """Whether its objects may have several owners."""
+    """True if its objects may have several owners."""
 
     @property
     def entry(self) -> ModelEntry:

@@ -140,7 +140,7 @@ class ListRequest:
 
 @attrs.frozen(eq=False, repr=False)
 class ObjectPage:
-    """A page of a list; ``more`` tells whether another page follows."""
+    """A page of a list; ``more`` is true if another page follows."""
 
     objects: tuple[KeptObject, ...]
     more: bool

@@ -195,7 +195,7 @@ class AccountDirectory:
         self._clients_with_native_ids = frozenset(key.name for key in config.client_keys if key.foreign_ids)
         self._accounts = accounts_of(config.entries, config.signing_key, has_several_owners=config.asks_for_key)
         self.changes_ids = self._has_owners or len(self._storing_accounts(frozenset(STORING_SHAPES))) > 1
-        """Whether clients get the gateway's ids instead of the providers'."""
+        """True if clients get the gateway's ids instead of the providers'."""
 
     def may_contain_ids(self, body: bytes) -> bool:
         """Return whether ``body`` may contain a gateway id: a fast search that may find too much."""

@@ -39,7 +39,7 @@ class PendingBatch(msgspec.Struct, frozen=True):
 
 
 class ReserveSink(Protocol):
-    """A receiver of the amounts to reserve in budgets; ``is_wanted`` tells whether there are budgets."""
+    """A receiver of the amounts to reserve in budgets; ``is_wanted`` is true if there are budgets."""
 
     @property
     def is_wanted(self) -> bool: ...

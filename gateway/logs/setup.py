@@ -1,6 +1,6 @@
 """The process's log on standard error: text on a terminal, JSON elsewhere, never with a credential.
 
-Every line is masked, whoever wrote it: exchanges, warnings, tracebacks, libraries."""
+Every line is masked, whatever its origin: exchanges, warnings, tracebacks, libraries."""
 
 import logging
 import sys

@@ -122,7 +122,7 @@ class FrameReader:
     This base class understands no frame; pass-through paths with an unknown protocol use it."""
 
     is_metered = False
-    """Whether the frames report the session's usage."""
+    """True if the frames report the session's usage."""
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         """Read a client's frame. Raises ``GatewayError`` if it may not be passed on."""

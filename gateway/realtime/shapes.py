@@ -21,7 +21,7 @@ class RealtimeShape:
     reader: Callable[[], FrameReader]
     model_member: str | None = "model"
     beta: bool = False
-    """Whether the beta API's header and subprotocol are passed on."""
+    """True if the beta API's header and subprotocol are passed on."""
 
     def query_for(self, model: str | None, rest: str) -> str:
         """Return the query of the websocket's URL: the model, and ``rest`` of the client's query."""

@@ -37,11 +37,11 @@ UNBUFFERED_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering"
 class AnswerFilter(Protocol):
     """A converter of one attempt's provider response into the client's bytes.
 
-    The caller holds the response until it exceeds ``held`` bytes: a shorter one is sent whole with its length.
+    The caller holds the response until it exceeds ``hold_limit`` bytes: a shorter one is sent whole with its length.
     ``ping`` is a keep-alive for use between events, ``b""`` if the response is no event stream."""
 
     @property
-    def held(self) -> int: ...
+    def hold_limit(self) -> int: ...
 
     @property
     def ping(self) -> bytes: ...
@@ -95,7 +95,7 @@ class ResponseReader(Protocol):
         ...
 
     def close(self, *, streamed: bool) -> None:
-        """End the response; ``streamed`` says whether it was an event stream. Raises ``GatewayError`` if it is
+        """End the response; ``streamed`` is true if it was an event stream. Raises ``GatewayError`` if it is
         incomplete."""
         ...
 
@@ -149,7 +149,7 @@ class ApiUsageReader(NullReader):
 class PassedBytes:
     """A filter that returns the provider's bytes unread, and the base class of others."""
 
-    held = 0
+    hold_limit = 0
     ping = b""
 
     @property
@@ -198,7 +198,7 @@ class PassedAnswer(PassedBytes):
             self.ping = SSE.comment
             return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED_HEADERS)
         if "json" in kind and "jsonl" not in kind:
-            self.held, self._parts = MAX_HELD_JSON, []
+            self.hold_limit, self._parts = MAX_HELD_JSON, []
         return super().head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
@@ -236,7 +236,7 @@ class HeldAnswer(PassedBytes):
     usage: Usage | None = None
 
     def __init__(self, rewrite: Rewrite, limit: int) -> None:
-        self.held = limit
+        self.hold_limit = limit
         self._rewrite = rewrite
         self._parts: list[bytes] = []
         self._size = 0
@@ -251,8 +251,8 @@ class HeldAnswer(PassedBytes):
     def take(self, piece: bytes) -> bytes:
         self._parts.append(piece)
         self._size += len(piece)
-        if self._size > self.held:
-            raise GatewayError.of(too_large(self.held))
+        if self._size > self.hold_limit:
+            raise GatewayError.of(too_large(self.hold_limit))
         return b""
 
     def close(self) -> bytes:
@@ -301,7 +301,7 @@ class RewrittenEvents(PassedBytes):
         event_limit: int,
         answer_limit: int,
     ) -> None:
-        self.held = answer_limit
+        self.hold_limit = answer_limit
         self._reading = reading
         self._event = rewrite_event
         self._rewrite = rewrite_whole
@@ -322,7 +322,7 @@ class RewrittenEvents(PassedBytes):
         self._streamed = SSE.matches_type(kind)
         if not self._streamed:
             return self._whole.head(status, headers)
-        self.held, self.ping = 0, SSE.comment
+        self.hold_limit, self.ping = 0, SSE.comment
         return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
 
     def take(self, piece: bytes) -> bytes:

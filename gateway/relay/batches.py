@@ -233,8 +233,8 @@ class BatchRequest(KeptRequest):
         if self.has_budget and not self.ids.are_native and (lines is None or not lines.tokens):
             raise invalid(_UNREAD_COST, "input_file_id")
 
-    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
-        planned = await super()._planned(target, body)
+    async def _plan_request(self, target: Target, body: bytes | None) -> PlannedRequest:
+        planned = await super()._plan_request(target, body)
         if self._summary is None or not self._summary.tokens:
             return planned
         return attrs.evolve(planned, begins=Consumption(Usage(input=self._summary.tokens), max(1, self._summary.usd)))
@@ -424,8 +424,8 @@ class MessageBatchRequest(BatchRequest):
         self._own_account, self._summary = models.account, models.summary
         return body
 
-    def shown(self, account: Account, body: bytes) -> bytes:
-        shown = super().shown(account, body)
+    def client_body(self, account: Account, body: bytes) -> bytes:
+        shown = super().client_body(account, body)
         try:
             members = _MEMBERS.decode(shown)
             listed = _REQUESTS.decode(members["data"]) if "data" in members else None

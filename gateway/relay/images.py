@@ -120,7 +120,7 @@ def _relayed_pictures(
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
 
 
-# Pictures at URLs: a provider may return the URL of a picture, which is fetched into the response if the entry says so.
+# Pictures at URLs: a provider may return the URL of a picture, which the gateway fetches if the entry permits it.
 # To prevent misuse, only https URLs of public addresses (or of the provider's own host) are fetched, without redirects
 # and credentials, only pictures, within the size limit. Others keep their URL.
 

@@ -255,7 +255,7 @@ class KeptRequest:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
         target = self._target(account, found)
         filter = self._filter(account)
-        request = self.relayed_request(await self._planned(target, body), filter)
+        request = self.relayed_request(await self._plan_request(target, body), filter)
         try:
             return await relay(self.inbound.exchange, self.inbound.scope, request)
         except GatewayError as error:
@@ -283,16 +283,18 @@ class KeptRequest:
         if self.method == "GET" and steps and (steps[-1] in _CONTENT_STEPS or steps[-1].endswith(":download")):
             return PassedBytes()
         return ObjectAnswer(
-            self.service.limits.answer, partial(self.shown, account), partial(self._extra_headers, account)
+            self.service.limits.answer,
+            partial(self.client_body, account),
+            partial(self._extra_headers, account),
         )
 
-    def shown(self, account: Account, body: bytes) -> bytes:
+    def client_body(self, account: Account, body: bytes) -> bytes:
         return self.ids.with_client_ids(body, self.form.response_ids, account, self.origin)
 
     def _extra_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         return ()
 
-    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
+    async def _plan_request(self, target: Target, body: bytes | None) -> PlannedRequest:
         inbound, accept = self.inbound, self.inbound.header("accept") or "*/*"
         there = {name for name, _ in inbound.headers}
         passed = tuple((name, inbound.header(name) or "") for name in self._passed_headers if name in there)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class RelayedAnswer:
     """The filtered response of one attempt: a ``StartedAnswer``.
 
-    ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
+    ``begin`` reads until more than ``filter.hold_limit`` bytes are ready for the client (``first``), or to the end
     (``is_held``). ``status`` and ``headers`` are those of the client's response."""
 
     headers: Headers
@@ -89,7 +89,7 @@ class RelayedAnswer:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
         first: list[bytes | bytearray] = []
         size = 0
-        while size <= self.filter.held and not self.is_over:
+        while size <= self.filter.hold_limit and not self.is_over:
             first.append(await self.read_next(self.read_pieces))
             size += len(first[-1])
         return await join_pieces(first, size)

@@ -279,7 +279,7 @@ class RelayedRequest:
     - ``last_event`` ends a failed stream; other failed responses are cut off.
     - ``on_complete`` runs when the response is complete.
     - ``outlives_client``: once the provider has the whole request, its response is read to the end even if the client
-      has left, because it reports what was created or its cost.
+      has left, because it reports the created object or its cost.
     - ``check_line`` returns each line of the response after the operator's steps."""
 
     planned: PlannedRequest

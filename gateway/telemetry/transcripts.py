@@ -87,7 +87,7 @@ class Transcript:
         self.left_out = 0
         """Bytes that passed but are not stored, both sides together."""
         self.cleared = False
-        """Whether it was dropped to make room for others."""
+        """True if it was dropped to make room for others."""
         self.source: Framing = SSE
         """The framing of the provider's bytes."""
         self._room = room

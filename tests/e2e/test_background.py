@@ -25,7 +25,7 @@ from tests.support.command_line import running_command
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from tests.support.processes import peers, workers
-from tests.support.raw_call import END, answer_stream, check_log, chunks, line, lines, whole
+from tests.support.raw_call import END, answer_stream, check_log, chunks, line, lines, whole_answer
 from tests.support.responses_api import (
     both_ways,
     check_stream,
@@ -99,7 +99,7 @@ def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, 
         assert "in_progress" in error["message"]
         waiting = stored(gateway, id, "/input_items").json["data"]
         assert lines(gateway, own) == []
-        up.send(whole(api))
+        up.send(whole_answer(api))
         found = wait_for_status(gateway, id, "completed")
     assert text_of(found) == "one two three"
     assert found["background"] is True
@@ -173,7 +173,7 @@ def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
 def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
     """A stream's first events repeat the instructions: they go out in several writes."""
     with called(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):
-        up.send(whole("chat"))
+        up.send(whole_answer("chat"))
     asked = {"model": "hand-chat", "input": "hi", "background": True, "stream": True, "instructions": "y" * 300_000}
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", asked, {"connection": "close"}))
@@ -200,7 +200,7 @@ def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
     with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:
         client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())
         client.read_until(b"\r\n\r\n")
-        up.send(whole(api))
+        up.send(whole_answer(api))
         body = read_chunks(client.read_to_end())
     check_stream(body)
     assert b"event: response.completed" in body
@@ -279,7 +279,7 @@ def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
             refused = turn(own, "on-chat", background=background)
             complaint("responses", refused, 503)
             assert refused.headers["retry-after"]
-        up.send(whole("chat"))
+        up.send(whole_answer("chat"))
         line(own, "first")
         upstream.script(Script(text="It is 7."))
         assert turn(own, "on-chat", background=True).status == 200
@@ -300,7 +300,7 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
             id, client, second = two
             client.close()
             own.stop()
-            up.send(whole("chat"))
+            up.send(whole_answer("chat"))
             second.send(chunks(*answer_stream("messages").rest) + END)
             eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]

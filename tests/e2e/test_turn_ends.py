@@ -13,7 +13,7 @@ from tests.support.apis import OLDER
 from tests.support.command_line import running_command
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
-from tests.support.raw_call import END, answer_stream, chunks, lines, whole
+from tests.support.raw_call import END, answer_stream, chunks, lines, whole_answer
 from tests.support.responses_api import (
     both_ways,
     check_stream,
@@ -137,7 +137,7 @@ def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, b
         client.send(post("/v1/responses", {"model": f"hand-{api}", "input": "hi", "store": True}))
         with by_hand.accept() as up:
             up.read_request()
-            up.send(whole(api)[:-20])
+            up.send(whole_answer(api)[:-20])
             up.close()
         assert b" 502 " in client.read_until(b"\r\n\r\n")
     assert stored_ids(file) == before
@@ -217,7 +217,7 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
         client.send(post("/v1/responses", {"model": "hand-chat", "input": "hi"}, {"x-request-id": "left-whole"}))
         with by_hand.accept() as up:
             up.read_request()
-            up.send(whole("chat")[:-20])
+            up.send(whole_answer("chat")[:-20])
             client.close()
             up.closed_after(time.perf_counter(), 5)
     eventually(lambda: lines(gateway, "left-whole"))
@@ -241,7 +241,7 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
             else:
                 client.close()
                 assert not select.select([up.sock], [], [], 0.1)[0]
-                up.send(whole(api))
+                up.send(whole_answer(api))
             (id,) = eventually(
                 lambda: {id for id in stored_ids(file) - before if id.startswith("resp_") and "/" not in id}
             )

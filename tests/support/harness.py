@@ -45,14 +45,14 @@ def retried_when_late(test: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(test)
-    def attempted(*args: Any, **fixtures: Any) -> None:
+    def repeat_if_late(*args: Any, **fixtures: Any) -> None:
         for _ in range(ATTEMPTS - 1):
             with contextlib.suppress(Late):
                 return test(*args, **fixtures)
         return test(*args, **fixtures)
 
     @functools.wraps(test)
-    async def attempted_async(*args: Any, **fixtures: Any) -> None:
+    async def repeat_async_if_late(*args: Any, **fixtures: Any) -> None:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await test(*args, **fixtures)
@@ -60,7 +60,7 @@ def retried_when_late(test: Callable[..., Any]) -> Callable[..., Any]:
                 pass
         return await test(*args, **fixtures)
 
-    return attempted_async if inspect.iscoroutinefunction(test) else attempted
+    return repeat_async_if_late if inspect.iscoroutinefunction(test) else repeat_if_late
 
 
 def _own_ports() -> Iterator[int]:

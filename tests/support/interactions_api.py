@@ -62,8 +62,8 @@ def frames(reply: Reply) -> list[bytes]:
 def wait_for_end(gateway: Gateway, id: str, key: str | None = None) -> dict[str, Any]:
     """Return the interaction as soon as it has ended."""
 
-    def there() -> dict[str, Any] | None:
+    def ended_interaction() -> dict[str, Any] | None:
         reply = get_interaction(gateway, id, key=key)
         return reply.json if reply.status == 200 and reply.json["status"] in ENDED else None
 
-    return eventually(there, 20, f"{id} having ended")  # type: ignore[no-any-return]
+    return eventually(ended_interaction, 20, f"{id} having ended")  # type: ignore[no-any-return]

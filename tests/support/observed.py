@@ -116,9 +116,9 @@ def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: boo
 def record_of(folder: Path, observed_by: str, request_id: str) -> dict[str, Any]:
     """Wait for the record of a request, and return it."""
 
-    def found() -> list[dict[str, Any]]:
+    def matching_records() -> list[dict[str, Any]]:
         return [one for one in records_in(folder, observed_by) if one["request_id"] == request_id]
 
-    eventually(found)
-    (record,) = found()
+    eventually(matching_records)
+    (record,) = matching_records()
     return record

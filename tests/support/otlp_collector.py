@@ -61,7 +61,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
+                """Suppress the log."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -83,7 +83,7 @@ class Collector:
         return [span for span in self.spans if (span.name, span.parent) == (name, parent.id)]
 
     def of(self, request_id: str) -> dict[str, Span]:
-        """The spans of an exchange by name, once all have arrived: the server's is sent last."""
+        """Return the spans of an exchange by name, once all have arrived: the server's is sent last."""
 
         def root() -> Span | None:
             return next((span for span in self.spans if span.attributes.get("trigate.request_id") == request_id), None)

@@ -82,7 +82,7 @@ def answer_stream(api: str) -> StreamPieces:
     return StreamPieces(pieces[:at], pieces[at], pieces[at + 1 :])
 
 
-def whole(api: str, text: str = "one two three") -> bytes:
+def whole_answer(api: str, text: str = "one two three") -> bytes:
     """Return an answer without a stream, with its head."""
     (body,) = render(Script(text=text, tokens=TOKENS), api, {"model": "up"}).pieces
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body

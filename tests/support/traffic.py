@@ -164,11 +164,11 @@ class Cut(Exception):
 
 
 class Wire:
-    """HTTP/1.1 messages from a stream. ``heard`` is called with every read."""
+    """HTTP/1.1 messages from a stream. ``record_times`` is called with every read."""
 
-    def __init__(self, stream: trio.SocketStream, heard: Callable[[bytes], object] = lambda _: None) -> None:
+    def __init__(self, stream: trio.SocketStream, record_times: Callable[[bytes], object] = lambda _: None) -> None:
         self._stream = stream
-        self._heard = heard
+        self._heard = record_times
         self.buffer = bytearray()
         self.body: list[bytes] = []
         """The received body of the present response."""
@@ -385,7 +385,7 @@ class Clients:
         came: dict[bytes, float] = {}  # arrival times of events by their sending times
         tail = b""
 
-        def heard(data: bytes) -> None:
+        def record_times(data: bytes) -> None:
             nonlocal tail
             now, tail = time.monotonic(), tail[-STAMP_SIZE:] + data
             for stamp in STAMP.findall(tail):
@@ -394,7 +394,7 @@ class Clients:
         async with await self._connect() as stream:
             asked = self._new_request(stream, "paced", api, model, True)
             with trio.fail_after(PATIENCE + events * GAP):
-                await self._read_answer(stream, Wire(stream, heard), asked, send=True)
+                await self._read_answer(stream, Wire(stream, record_times), asked, send=True)
         if len(came) != events:
             self.tally.wrong.append(f"{asked}: {len(came)} of {events} paced events came")
         self.tally.late.extend(now - float(stamp) for stamp, now in came.items())

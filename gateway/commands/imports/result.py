@@ -113,9 +113,9 @@ class Result:
     """The aliases of the old file that are not in the new one."""
     losses: list[Loss] = attrs.field(factory=list)
     unpriced: bool = False
-    """Whether a budget in dollars allows models without a price."""
+    """True if a budget in dollars allows models without a price."""
     knows_keys: bool = False
-    """Whether the operator exported the client keys of LiteLLM's database."""
+    """True if the operator exported the client keys of LiteLLM's database."""
     no_longer_good: tuple[str, ...] = ()
     """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)

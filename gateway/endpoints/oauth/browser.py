@@ -14,7 +14,7 @@ from gateway.endpoints.oauth.errors import OAuthError, PageError
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.issuer_sign_ins import IssuerSignIns, SignedIn
 from gateway.endpoints.oauth.paths import CALLBACK
-from gateway.endpoints.oauth.return_paths import HOME, own_path
+from gateway.endpoints.oauth.return_paths import HOME, safe_return_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
@@ -53,13 +53,13 @@ class BrowserSignIn:
     async def start(self, incoming: PiecesRequest) -> Response:
         """Send a browser to an issuer, or show the choice between several."""
         query = parse_query(incoming.query)
-        path = own_path(query.get("return", HOME))
+        path = safe_return_path(query.get("return", HOME))
         return await self.begin(browser_of(incoming.headers), path, query.get("issuer"))
 
     async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
         """Return the response to a browser that opened the page at ``path`` without a session. Never raises."""
         try:
-            return await self.begin(browser_of(headers), own_path(path))
+            return await self.begin(browser_of(headers), safe_return_path(path))
         except PageError as error:
             return self._context.error_page(error)
 

@@ -11,6 +11,6 @@ _OWN: Final = re.compile(r"/(?:ui|device|me|admin)(?:[/?][A-Za-z0-9._~!$&'()*+,;
 name, and contain only characters that URLs permit."""
 
 
-def own_path(text: str) -> str:
+def safe_return_path(text: str) -> str:
     """Return ``text`` if it is a path of one of the gateway's pages, otherwise ``/ui``."""
     return text if len(text) <= LONGEST and _OWN.fullmatch(text) else HOME

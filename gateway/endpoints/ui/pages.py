@@ -83,7 +83,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
     signed_in = _signed_in_visitors(config, service)
 
-    def guarded(view: Callable[..., Awaitable[Response]]) -> View:
+    def with_visitor(view: Callable[..., Awaitable[Response]]) -> View:
         async def answer(**variables: Any) -> Response:
             try:
                 visitor = None if signed_in is None else await signed_in.visitor(QuartRequest())
@@ -98,10 +98,10 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
     make_event = event_maker(config, service.ledger.mask)
     return {
-        **{path: guarded(partial(_file, config, *file)) for path, file in FILES.items()},
-        EVENTS: guarded(partial(_news, service, live_view, make_event)),
-        MODELS: guarded(partial(_models, config, service.router, service.authenticator)),
-        STREAM: guarded(partial(_stream, service, live_view, make_event)),
+        **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
+        EVENTS: with_visitor(partial(_news, service, live_view, make_event)),
+        MODELS: with_visitor(partial(_models, config, service.router, service.authenticator)),
+        STREAM: with_visitor(partial(_stream, service, live_view, make_event)),
     }
 
 

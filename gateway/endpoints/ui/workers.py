@@ -110,7 +110,7 @@ class OtherWorkers:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 sock.bind(str(new))
                 sock.listen()
-                new.rename(path)  # a refusing socket is deleted by whoever finds it
+                new.rename(path)  # a refusing socket is deleted by any process that finds it
                 listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
                 await trio.serve_listeners(partial(_answer, current), [listener])
         except OSError as error:  # such as a path too long for a socket

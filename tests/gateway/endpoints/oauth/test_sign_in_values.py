@@ -7,7 +7,7 @@ import pytest
 
 from gateway.endpoints.oauth.cookies import delete_cookie, new_cookie_value, read_cookie, set_cookie
 from gateway.endpoints.oauth.forms import parse_form
-from gateway.endpoints.oauth.return_paths import own_path
+from gateway.endpoints.oauth.return_paths import safe_return_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignInStates, StateRefused
 from streams.errors import GatewayError
 
@@ -26,13 +26,13 @@ FOREIGN = [
 
 @pytest.mark.parametrize("path", OWN)
 def test_own_paths_are_kept(path):
-    assert own_path(path) == path
+    assert safe_return_path(path) == path
 
 
 @pytest.mark.parametrize("path", FOREIGN)
 def test_other_return_addresses_lead_to_the_first_page(path):
     """An open redirect would lend the gateway's name to another site (CWE-601)."""
-    assert own_path(path) == "/ui"
+    assert safe_return_path(path) == "/ui"
 
 
 def test_the_callback_reads_what_the_start_sealed():
