@@ -66,8 +66,10 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
 
     ``secrets`` are variables that the new file has already. Raises ``ConfigError`` if it is not a LiteLLM
     configuration, or if no model can be converted."""
-    if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
-        raise _model_list_error("missing", "give the config.yaml of a LiteLLM proxy")
+    if not isinstance(content, dict) or "model_list" not in content:
+        raise _model_list_error("missing", "give a configuration of LiteLLM, agentgateway, Bifrost or Portkey")
+    if not isinstance(content["model_list"], list):
+        raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
     result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
     result.filters_tags = _section(content, "router_settings").get("enable_tag_filtering") is True
     remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)

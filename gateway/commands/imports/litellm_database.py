@@ -62,6 +62,8 @@ def read_database(source: str, environ: Mapping[str, str]) -> Clients:
         tables = _read_server(source, "the database")
     elif source in environ:
         tables = _read_server(environ[source], f"the database in {source}")
+    elif not Path(source).exists():
+        raise _mistake("--database", f"{source} is neither a set environment variable nor a file", "give one of both")
     else:
         with Path(source).open("rb") as file:
             tables = read_dump(file, source)

@@ -71,6 +71,22 @@ def test_the_command_names_a_file_that_is_not_there(tmp_path):
     assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("routes: []", (), "model_list: missing; give a configuration of LiteLLM, agentgateway, Bifrost or Portkey."),
+        ("model_list: 5", (), "model_list: not a list; expected a list of models, as in LiteLLM."),
+        (
+            "model_list: []", ("--database", "LITELLM_URL"),
+            "--database: LITELLM_URL is neither a set environment variable nor a file; give one of both.",
+        ),
+    ],
+)  # fmt: skip
+def test_an_unusable_file_or_database_gets_advice(file, text, options, message):
+    file.write_text(text)
+    assert invoke("import", "litellm.yaml", *options, cwd=file.parent).stderr == f"{message}\n"
+
+
 ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
 
 

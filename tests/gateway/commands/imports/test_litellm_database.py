@@ -183,7 +183,7 @@ def test_the_keys_of_clients_work_after_the_move(server, folder):
         ("DATABASE_URL", {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "the database in DATABASE_URL"),
         ("postgresql://u:hunter2@127.0.0.1:1/x", {}, "cannot be read"),
         ("DATABASE_URL", {"DATABASE_URL": "mysql://u:hunter2@h/x"}, "the database in DATABASE_URL"),
-        ("missing.sql", {}, "missing.sql: no such file"),
+        ("missing.sql", {}, "missing.sql is neither a set environment variable nor a file"),
     ],
 )
 def test_an_unreadable_database_is_reported_without_its_password(folder, source, env, words):
