@@ -41,7 +41,7 @@ class RawBlock:
     text: bytes | None = None
 
     def strict(self, key: bytes) -> bytes:
-        """Return the block's strict digest."""
+        """Return the block's strict digest, which only equal JSON shares."""
         return strict_digest(self.role.encode(), self.raw, key)
 
     def pack(self, key: bytes) -> bytes:

@@ -84,7 +84,7 @@ class ExchangeEnd(msgspec.Struct, array_like=True):
 
 
 class BoundaryNote(msgspec.Struct, array_like=True):
-    """A ``Boundary`` in the memory, which the exchange of ``sent`` wrote."""
+    """A ``Boundary`` as the memory stores it. The exchange that was sent at ``sent`` wrote it."""
 
     sent: float
     position: int

@@ -105,7 +105,7 @@ class PackedBlocks(Sequence[PromptBlock]):
         return tuple(found)
 
     def strict(self, number: int) -> bytes:
-        """Return the strict digest of a block."""
+        """Return a block's strict digest, which only equal JSON shares."""
         return self.rows[number * ROW : number * ROW + DIGEST]
 
     def size(self, number: int) -> int:

@@ -90,7 +90,7 @@ def explain_lost_marks(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by marks: none, none in reach, or one with a shorter lifetime than before."""
+    """Explain a miss by the client's cache marks: none, too far apart, or with a shorter lifetime than before."""
     if compared.row.needs_marks or compared.prompt.is_explicit:
         if compared.last_boundary is None and compared.parent is not None and not compared.marks_of_parent:
             return MissExplanation("marks", "none in the request before", compared.tolerance)

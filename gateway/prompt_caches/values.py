@@ -81,7 +81,7 @@ class CacheVerdict:
 
     @property
     def cause(self) -> CauseShare | None:
-        """The larger cause, ``None`` without one."""
+        """The cause of most missed tokens, ``None`` if there is no cause."""
         return self.causes[0] if self.causes else None
 
     @property

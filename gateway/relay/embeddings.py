@@ -62,7 +62,7 @@ class EmbeddingFilter(PassedBytes):
 
 
 class EmbeddingCalls:
-    """The plans by target for reading the responses to the prepared calls."""
+    """Prepared requests for embeddings: for each target, how to read its response."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -64,7 +64,9 @@ async def read_edit(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
 
 
 async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> RelayedRequest | Response:
-    """Return ``request``, or its response with inlined pictures if an entry in its plan has ``inline``."""
+    """Relay ``request`` and return its response with pictures in place of URLs, if an entry in its plan has ``inline``.
+
+    Otherwise return ``request``, which is not sent yet."""
     if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
     answered: list[Target] = []

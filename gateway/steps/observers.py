@@ -445,7 +445,7 @@ class FinishedRecords:
             queues.steps.release()
 
     async def finish(self, seconds: float) -> None:
-        """Let the observers have all records, within ``seconds``."""
+        """Pass all waiting records to the observers, for at most ``seconds``, and close their queues."""
         with trio.move_on_after(seconds, shield=True):
             async with trio.open_nursery() as nursery:
                 for queues in self._queues:

@@ -29,7 +29,7 @@ CODES: Final[Mapping[ErrorKind, str]] = {
 
 
 def error_member(error: ErrorInfo) -> dict[str, str]:
-    """Return the ``error`` member."""
+    """Return an error's code and message in the words of Interactions."""
     code = error.code if error.code in STEP_CODES else CODES[error.kind]
     return {"code": code, "message": error.message}
 

@@ -54,7 +54,9 @@ class History:
         self._names: dict[str, str] = {}  # function names by the ids of their calls so far
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Write ``messages``. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
+        """Convert ``messages`` to instructions and steps.
+
+        Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
             self.instructions += self._instruction_texts(message)

@@ -28,7 +28,7 @@ class Counts:
         self._tier: str | None = None
 
     def add(self, usage: Any, tier: Any = None) -> None:
-        """Read ``usage`` if it is an object with members, and the service tier."""
+        """Replace the counts by those in ``usage``, if it has any, and the service tier by a known ``tier``."""
         if isinstance(usage, dict) and usage:
             self._seen = usage
         self._tier = tier_of(tier) or self._tier

@@ -183,7 +183,7 @@ class InteractionsWriter:
         return b""
 
     def _write_state(self, state: ReasoningState) -> bytes:
-        """Return the signature of the open thought, which is its last delta, or of a new one."""
+        """Return the event with the signature of the open thought; without an open one, start a thought for it."""
         hidden = "".join(self._thoughts) if self._thought_length <= MAX_SEALED else ""
         signature = write_signature(self._issuer, state, hidden)
         if not signature:

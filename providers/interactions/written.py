@@ -56,5 +56,5 @@ def is_thought(state: ReasoningState) -> bool:
 
 
 def text_content(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a text as a content."""
+    """Return a text as a content block of Interactions."""
     return {"type": "text", "text": text, **({"annotations": annotations} if annotations else {})}

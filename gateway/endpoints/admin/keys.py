@@ -176,7 +176,7 @@ def _rotate(
 
 
 def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
-    """Return the client of an item, which the caller may make, and the item to store. Raises ``GatewayError``."""
+    """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
     client, stored = build_checked(name, item, config)
     check_of_lead(call.caller, client, config)
     holders = {key.digest: other.name for other in config.client_keys for key in other.keys if other.name != name}
