@@ -76,7 +76,8 @@ def _level(row: Mapping[str, Any]) -> str:
     if row.get("reset") is not None:
         parts.append(f"more available from {row['reset']}")
     levels = f": {', '.join(parts)}" if parts else ""
-    return f"{row.get('text', '')} ({row.get('holder', '')}){levels}"
+    text = " ".join(str(row[name]) for name in ("limit", "text") if row.get(name) is not None)
+    return f"{text} ({row.get('holder', '')}){levels}"
 
 
 def _amount(value: object) -> str:
