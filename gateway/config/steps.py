@@ -110,7 +110,7 @@ class StepScope:
     )
     endpoints: tuple[str, ...] | None = setting(
         "The endpoints, such as `embeddings` or `files`, and for conversations the API: `chat`, `messages`, "
-        "`responses`, `gemini` or `converse`. Clients can use endpoints outside the list unchecked.",
+        "`responses`, `gemini`, `converse` or `interactions`. Clients can use endpoints outside the list unchecked.",
         None,
         shown="all",
         absent="all",

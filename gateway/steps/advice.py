@@ -120,6 +120,10 @@ def _has_mask_key(config: Config) -> bool:
 def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
     """Yield a note for each step that closes endpoints of the configured providers."""
     served = {name for name in ENDPOINTS if any(entry.place_of(name, entry.model) for entry in config.entries)}
+    if any(entry.passthrough for entry in config.entries):
+        served.add("passthrough")
+    if config.mcp_servers:
+        served.add("mcp")
     by_closed: dict[tuple[str, ...], list[str]] = {}
     for step in steps:
         if closed := tuple(name for name in closed_endpoints(step) if name in served):

@@ -86,6 +86,14 @@ def test_a_step_that_does_not_concern_an_endpoint_does_not_close_it(file, step):
     assert "get 403 there" not in invoke("check", file(f"  - {step}\n")).stderr
 
 
+def test_check_lists_closed_pass_through_and_mcp_servers(file):
+    steps = "  - {use: './steps.py:judge'}\n"
+    assert not re.search("no step checks [a-z_, ]*(passthrough|mcp)", invoke("check", file(steps)).stderr)
+    head = HEAD.replace("access_key: k}", "access_key: k, name: own, passthrough: true}", 1)
+    servers = 'mcp_servers: [{name: files, base_url: "http://127.0.0.1:9/mcp"}]\n'
+    assert re.search("no step checks [a-z_, ]*passthrough, mcp", invoke("check", file(steps, head + servers)).stderr)
+
+
 def test_a_step_for_instructions_closes_only_endpoints_that_have_some(file):
     result = invoke("check", file("  - {use: './steps.py:judge', parts: [system]}\n"))
     found = re.search("no step checks ([a-z_, ]*), so clients of judge get 403 there", result.stderr)
