@@ -180,7 +180,10 @@ def print_requests(rounds: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
         threading.Thread(target=provide, args=(listener,), daemon=True).start()
         port = int(listener.getsockname()[1])
-        servers = {name: stack.enter_context(gateway(port, steps)) for name, steps in STEPS.items()}
+        servers = {}
+        for name, steps in STEPS.items():
+            servers[name] = stack.enter_context(gateway(port, steps))
+            send(servers[name].client, stream=False)  # a connection without a request would be closed
         found = [
             measure(servers, stream=stream, requests=requests, rounds=rounds)
             for stream, requests in ((False, 30), (True, 10))
