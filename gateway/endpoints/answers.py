@@ -157,11 +157,16 @@ def require_store(store: Store | None) -> Store:
     return store
 
 
-async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
-    """Return the result of ``read`` for the members of the request's JSON body, which may be missing.
+async def read_members(
+    service: Service, read: Callable[[Fields], T], check: Callable[[bytes], Awaitable[bytes]] | None = None
+) -> T:
+    """Return the result of ``read`` for the members of the request's JSON body, which may be missing. ``check`` may
+    change the body first.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
     body = await read_plain_body(service)
+    if check is not None and body:
+        body = await check(body)
     return await offload(len(body), lambda: read(Fields(_members(body))))
 
 

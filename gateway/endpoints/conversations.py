@@ -1,7 +1,8 @@
 """Stored conversations of OpenAI's API: ``/v1/conversations`` and paths below."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import attrs
 from quart_trio import QuartTrio
@@ -13,16 +14,21 @@ from gateway.endpoints.answers import (
     QueryProviders,
     Route,
     add_routes,
+    current_client_request,
     current_owner,
+    current_record,
     list_page,
     object_response,
     read_members,
     require_store,
     with_error_responses,
 )
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 from gateway.http.response import Response
-from gateway.serving.quart_views import add_view
+from gateway.request.routing_options import refuse_requested_steps
+from gateway.serving.quart_views import add_view, current_scope
 from gateway.stores.store import Store
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
@@ -30,6 +36,9 @@ from providers.responses.kept_items import page, prepare_input
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
+T = TypeVar("T")
+
+_CHECKING: Final = "gateway.exchange.checking"
 MAX_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
@@ -65,7 +74,7 @@ class Conversations:
 
     async def create(self) -> Response:
         store = require_store(self._store)
-        metadata, items = await read_members(self._service, _read_conversation)
+        metadata, items = await self._read(_read_conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, current_owner(), items)
@@ -79,7 +88,7 @@ class Conversations:
 
     async def update(self, id: str) -> Response:
         """Replace the conversation's metadata."""
-        store, metadata = require_store(self._store), await read_members(self._service, _read_new_metadata)
+        store, metadata = require_store(self._store), await self._read(_read_new_metadata)
         with store_deadline("read or write the conversation"):
             conversation = await stored.set_metadata(store, current_owner(), id, metadata)
         return _conversation_response(id, conversation)
@@ -93,7 +102,7 @@ class Conversations:
 
     async def add_items(self, id: str) -> Response:
         """Add items, and return them in order."""
-        store, items = require_store(self._store), await read_members(self._service, _read_added_items)
+        store, items = require_store(self._store), await self._read(_read_added_items)
         with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, current_owner(), items)
             await stored.append(store, current_owner(), id, items)
@@ -113,6 +122,22 @@ class Conversations:
         with store_deadline("read or write the conversation"):
             await stored.remove_item(require_store(self._store), current_owner(), id, item_id)
         return await self.retrieve(id)
+
+    async def _read(self, read: Callable[[Fields], T]) -> T:
+        """Return the result of ``read`` for the request's body, as the operator's steps release it.
+
+        Raises ``GatewayError``, also (400) for a step that the client may not request."""
+        if self._service.steps is None:
+            refuse_requested_steps(current_client_request())
+        return await read_members(self._service, read, None if self._service.steps is None else self._check)
+
+    async def _check(self, body: bytes) -> bytes:
+        """Return ``body`` as it may be stored. Raises ``GatewayError``."""
+        record = current_record("responses", self._service.ledger)
+        record.bill.billed = False
+        exchange = Exchange(self._service, "responses", current_client_request(), current_scope(), record)
+        checked: bytes = await (await imported(_CHECKING)).check_items(exchange.context, exchange.scope, body)
+        return checked
 
     async def _items(self, id: str) -> list[Object]:
         with store_deadline("read or write the conversation"):

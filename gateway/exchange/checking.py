@@ -20,11 +20,12 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
-from gateway.request.routing_options import NO_OPTIONS, Word, unknown_step_error
+from gateway.request.routing_options import NO_OPTIONS, Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
+from gateway.steps.json_texts import NotJson
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
-from gateway.steps.request_texts import RequestTexts
+from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import PassageEdit, StepSession
@@ -235,6 +236,25 @@ def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
     at = steps.index(recall_turns)
     return (*steps[:at], begin_checks, recall_and_check, *steps[at + 1 :])
+
+
+async def check_items(context: ExchangeContext, scope: RequestScope, body: bytes) -> bytes:
+    """Return ``body``, items of a conversation that the gateway will store, with the masks of the steps. Values that
+    are restored for the client stay, as in stored turns. Raises ``GatewayError``."""
+    api = context.codec.api
+    requested = read_headers(context.client_request).steps
+    session = begin_session(context, scope, api, Incoming(api, body, {}, None, False), requested)
+    if session is None:
+        return body
+    try:
+        texts = await offload(len(body), JsonTexts, body, partial(RequestTexts.of, "conversations"))
+    except NotJson:
+        return body  # refused later
+    applied = session.applied
+    texts = await session.check_texts((*applied.at_request, *applied.at_during), texts)
+    if edits := session.restoring_edits(one for one in texts.passages if one.part != "reasoning"):
+        texts = await texts.with_edits(edits)
+    return texts.body
 
 
 def begin_session(

@@ -6,7 +6,7 @@ original text is not stored for the hours that a batch takes."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -24,9 +24,9 @@ from gateway.request.routing_options import read_headers
 from gateway.steps.batch_texts import line_texts, refused_line, result_texts
 from gateway.steps.endpoints import closing_step
 from gateway.steps.json_texts import NotJson
-from gateway.steps.request_texts import RequestTexts
+from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.scope import ClientFacts
-from gateway.steps.session import PassageEdit, StepSession
+from gateway.steps.session import StepSession
 from gateway.steps.verdicts import RefusedByStep, unchecked_content, unchecked_endpoint
 from gateway.upstream.response import UpstreamResponse
 from providers.endpoints.batch_lines import MAX_LINE
@@ -53,30 +53,7 @@ _checked_files: Final[CheckedFiles] = OrderedDict()
 """The names of the steps that checked a client's batch file, for batches without state storage."""
 
 
-class LineTexts:
-    """The texts of one request or result of a batch. ``line`` is its JSON after all edits."""
-
-    def __init__(self, line: bytes, read: Callable[[bytes], RequestTexts]) -> None:
-        self.line = line
-        self._read = read
-        self._texts = read(line)
-
-    @property
-    def passages(self) -> Sequence[Passage]:
-        return self._texts.passages
-
-    @property
-    def unreadable(self) -> Sequence[str]:
-        return self._texts.unreadable
-
-    def is_latest(self, passage: Passage) -> bool:
-        return self._texts.is_latest(passage)
-
-    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
-        return await offload(len(self.line), lambda: type(self)(self._texts.replace(edits), self._read))
-
-
-class MemberTexts(LineTexts):
+class MemberTexts(JsonTexts):
     """The texts of a new batch besides those of its requests."""
 
     @property
@@ -114,7 +91,7 @@ class BatchChecks:
             return line
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
         try:
-            return (await session.check_texts(steps, await self._texts(line, line_texts))).line
+            return (await session.check_texts(steps, await self._texts(line, line_texts))).body
         except GatewayError as error:
             raise _with_position(error, at) from None
 
@@ -125,7 +102,7 @@ class BatchChecks:
             return body
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
         texts = await offload(len(body), MemberTexts, body, lambda one: RequestTexts.of(endpoint, one))
-        return (await session.check_texts(steps, texts)).line
+        return (await session.check_texts(steps, texts)).body
 
     async def check_result(self, line: bytes) -> bytes:
         """Return ``line``, a result, with its masks, or an error in its place if a step refuses it.
@@ -144,7 +121,7 @@ class BatchChecks:
             return line
         steps = [step for step in session.steps if step.at("response")]
         try:
-            return (await session.check_texts(steps, texts, "response")).line
+            return (await session.check_texts(steps, texts, "response")).body
         except RefusedByStep as refused:
             return refused_line(line, refused)
 
@@ -175,7 +152,7 @@ class BatchChecks:
     def use_for_response(self) -> None:
         """Let the steps check the response as one text, and not line by line."""
         if (session := self._session("", None)) is not None:
-            session.start_concurrent_steps(LineTexts(b"{}", line_texts))
+            session.start_concurrent_steps(JsonTexts(b"{}", line_texts))
             self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
 
     def _refuse_unreadable(self, what: str) -> None:
@@ -192,8 +169,8 @@ class BatchChecks:
         step = None if steps is None else closing_step(steps, facts)
         return None if step is None else step.name
 
-    async def _texts(self, line: bytes, read: Callable[[bytes], RequestTexts]) -> LineTexts:
-        return await offload(len(line), LineTexts, line, read)
+    async def _texts(self, line: bytes, read: Callable[[bytes], RequestTexts]) -> JsonTexts:
+        return await offload(len(line), JsonTexts, line, read)
 
     def _session(self, endpoint: str, model: str | None) -> StepSession | None:
         """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""

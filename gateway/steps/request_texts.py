@@ -1,10 +1,11 @@
 """The texts of a request: passages for steps, and the request with spans of them replaced."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
+from gateway.http.offload import offload
 from gateway.steps.json_texts import Member
 from gateway.steps.json_trees import JsonDocument
 from gateway.steps.tables import TextTable, table_for
@@ -78,6 +79,29 @@ class RequestTexts:
         kept = [change for change in changes if not is_within(cuts, change[0])]
         body = splice_bytes(self._document.data, sorted((*kept, *((start, end, b"") for start, end in cuts))))
         return _without_empty_tools(body) if any(passage.part == "tools" for passage in by_passage) else body
+
+
+class JsonTexts:
+    """The texts of a request or result in JSON, found by ``read``. ``body`` has all edits."""
+
+    def __init__(self, body: bytes, read: Callable[[bytes], RequestTexts]) -> None:
+        self.body = body
+        self._read = read
+        self._texts = read(body)
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        return self._texts.passages
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        return self._texts.unreadable
+
+    def is_latest(self, passage: Passage) -> bool:
+        return self._texts.is_latest(passage)
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        return await offload(len(self.body), lambda: type(self)(self._texts.replace(edits), self._read))
 
 
 def _removes_whole_text(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:

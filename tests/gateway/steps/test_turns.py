@@ -238,3 +238,40 @@ def test_concurrent_steps_check_background_turns_too(gateway, upstream, client):
     kept = ended()
     assert (kept["status"], kept["error"]["code"]) == ("failed", "content_filter")
     assert "falcon-77" not in json.dumps(kept)
+
+
+ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "about falcon-12"}]}
+
+
+def conversation_ways(gateway, client: str) -> list[tuple[int, Any]]:
+    """Store a word in a conversation in each way."""
+    _, made = call(gateway, client, "POST", "/v1/conversations", {})
+    path = f"/v1/conversations/{made['id']}"
+    return [
+        call(gateway, client, "POST", "/v1/conversations", {"items": [ITEM]}),
+        call(gateway, client, "POST", "/v1/conversations", {"metadata": {"note": "falcon-12"}}),
+        call(gateway, client, "POST", path, {"metadata": {"note": "falcon-12"}}),
+        call(gateway, client, "POST", f"{path}/items", {"items": [ITEM]}),
+        call(gateway, client, "GET", f"{path}/items"),
+    ]
+
+
+@pytest.mark.parametrize("client", ["mask", "restore", "refuse", "report"])
+def test_the_items_of_a_conversation_are_checked_before_they_are_stored(gateway, client):
+    *stored, listed = conversation_ways(gateway, client)
+    for status, body in stored:
+        if client == "refuse":
+            assert (status, body["error"]["code"]) == (400, "content_filter")
+        else:
+            assert status == 200, body
+    assert ("falcon-12" in json.dumps([*stored, listed])) is (client in ("restore", "report"))
+    assert ("[WORD_" in json.dumps(listed)) is (client == "mask")
+    assert len(listed[1]["data"]) == (client != "refuse")
+
+
+def test_the_values_of_a_conversation_return_to_their_client(gateway, upstream):
+    _, made = call(gateway, "restore", "POST", "/v1/conversations", {"items": [ITEM]})
+    upstream.script(Script(text="fine"))
+    assert ask(gateway, "restore", "and now?", conversation=made["id"])[0] == 200
+    assert b"falcon" not in upstream.seen[-1].body
+    assert b"[WORD_" in upstream.seen[-1].body
