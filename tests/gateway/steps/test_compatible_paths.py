@@ -91,8 +91,8 @@ def ask(gateway, client: str, path: str, body: Any) -> tuple[int, dict[str, str]
 
 
 def readable(body: bytes) -> str:
-    """Return all that a client can read in ``body``, with the events in Amazon's frames and the texts of all events
-    together."""
+    """Return everything that a client can read in ``body``, with the events in Amazon's frames and the joined texts
+    of all events."""
     framed = [base64.b64decode(found) for found in re.findall(rb'"bytes": ?"([A-Za-z0-9+/=]+)"', body)]
     text = b"\n".join([body, *framed]).decode("utf-8", "replace")
     return text + "\n" + "".join(re.findall(r'"(?:text|content|delta)": ?"([^"]*)"', text))

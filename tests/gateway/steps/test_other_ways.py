@@ -88,7 +88,7 @@ COMPACTION: Final = {"type": "compaction", "encrypted_content": "c2VhbA=="}
 MEMO: Final = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": ANSWER}]}
 
 
-def compacted(asked: ReceivedRequest) -> ScriptedAnswer:
+def answer_compaction(asked: ReceivedRequest) -> ScriptedAnswer:
     """Answer as a provider that compacts itself, or as a model that writes a summary."""
     if asked.path.endswith("/compact"):
         usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
@@ -101,7 +101,7 @@ def compacted(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 def compacted_text(body: Any) -> Any:
-    """Return all that a client can read in a compaction."""
+    """Return everything that a client can read in a compaction."""
     first, *_ = body["output"]
     return (
         first["content"][0]["text"] if "content" in first else (summary(first) or "").removeprefix(SUMMARY_INTRODUCTION)
@@ -115,7 +115,7 @@ wholes = pytest.mark.parametrize("speaks", ["responses", "chat"])
 async def test_a_compaction_is_masked_for_its_client(speaks):
     word_steps.seen.clear()
     steps = [step(action="mask", at=["response"])]
-    async with before(compacted, entry={"speaks": [speaks]}, steps=steps) as (served, _):
+    async with before(answer_compaction, entry={"speaks": [speaks]}, steps=steps) as (served, _):
         found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
         assert found.status_code == 200, found.text
         assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10}\] today", compacted_text(found.json()))
@@ -125,7 +125,10 @@ async def test_a_compaction_is_masked_for_its_client(speaks):
 
 @wholes
 async def test_a_refused_compaction_is_a_400_and_is_billed(speaks):
-    async with before(compacted, entry={"speaks": [speaks]}, steps=[step(at=["response"])]) as (served, provider):
+    async with before(answer_compaction, entry={"speaks": [speaks]}, steps=[step(at=["response"])]) as (
+        served,
+        provider,
+    ):
         lines = SettledLines(served)
         found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
@@ -138,7 +141,7 @@ async def test_a_refused_compaction_is_a_400_and_is_billed(speaks):
 
 async def test_the_clients_own_values_return_in_the_summary():
     steps = [step(action="mask", at=["request"], restore=True)]
-    async with before(compacted, entry={"speaks": ["chat"]}, steps=steps) as (served, provider):
+    async with before(answer_compaction, entry={"speaks": ["chat"]}, steps=steps) as (served, provider):
         found = await served.post(COMPACT, json={"model": "m-1", "input": PROMPT})
         assert compacted_text(found.json()) == f"{ANSWER}, not falcon-12"
         again = await served.post(COMPACT, json={"model": "m-1", "input": found.json()["output"]})
