@@ -9,8 +9,6 @@ T = TypeVar("T")
 _SAMPLE: Final = 256
 """Bytes at the end of a known part that are compared first."""
 
-_MOST_SEGMENTS: Final = 64
-
 _VALUES: Final = 8
 """Lists of tools, system texts and single items that are remembered for each history."""
 
@@ -18,34 +16,19 @@ MOST_MEMO: Final = 4 * 2**20
 """Bytes of the digests in a memo. A history of 200,000 blocks has 3.2 MB."""
 
 _PIECE: Final = 2**16
-"""Bytes that are hashed in one call."""
+"""Bytes that are hashed in one call: a copy of a small piece stays in the processor's cache."""
 
 
 @attrs.frozen(repr=False, eq=False)
 class KnownPart(Generic[T]):
-    """A known beginning of a list: the hashes of its segments, each with its end, and that of its last bytes.
-
-    Each turn of a conversation adds a segment, so that only its own bytes are hashed once more."""
+    """A known beginning of a list: its ``length`` in bytes, and the hashes of its pieces and of its last bytes."""
 
     name: str
-    segments: tuple[tuple[int, int], ...]
+    length: int
+    hashes: tuple[int, ...]
     sample: int
     value: T
     size: int
-
-    @property
-    def length(self) -> int:
-        """The bytes of the part."""
-        return self.segments[-1][0]
-
-    def is_start_of(self, view: memoryview) -> bool:
-        """Return whether a list begins with this part."""
-        start = 0
-        for end, known in self.segments:
-            if _hash(view, start, end) != known:
-                return False
-            start = end
-        return True
 
 
 class BlockMemo:
@@ -58,7 +41,7 @@ class BlockMemo:
 
     def __init__(self, most: int = 16) -> None:
         self._most = most
-        self._parts: dict[tuple[str, tuple[tuple[int, int], ...]], KnownPart[object]] = {}
+        self._parts: dict[tuple[str, int, tuple[int, ...]], KnownPart[object]] = {}
         self._values: dict[tuple[str, int, int], tuple[object, int]] = {}
         self.size = 0
 
@@ -87,7 +70,7 @@ class BlockMemo:
             if part.name == name and part.length < limit and _sample(view, part.length) == part.sample
         ]
         for part in sorted(fitting, key=lambda part: part.length, reverse=True):
-            if part.is_start_of(view):
+            if _hashes(view, 0, part.length) == part.hashes:
                 self._add(part)
                 return part
         return None
@@ -97,31 +80,28 @@ class BlockMemo:
         before: KnownPart[object] | None = None,
     ) -> None:  # fmt: skip
         """Store the ``value`` of the first ``length`` bytes of ``view``, which begin with the part ``before``."""
-        segments = () if before is None or len(before.segments) >= _MOST_SEGMENTS else before.segments
-        start = segments[-1][0] if segments else 0
-        if length > start:
-            segments = (*segments, (length, _hash(view, start, length)))
-        self._add(KnownPart(name, segments, _sample(view, length), value, size))
+        known = () if before is None else before.hashes[: min(before.length, length) // _PIECE]
+        hashes = (*known, *_hashes(view, len(known) * _PIECE, length))
+        self._add(KnownPart(name, length, hashes, _sample(view, length), value, size))
         if before is not None and length > before.length:
-            self._remove((before.name, before.segments))
+            self._remove(before)
 
     def _add(self, part: KnownPart[object]) -> None:
-        key = (part.name, part.segments)
-        self._remove(key)
-        self._parts[key] = part
+        self._remove(part)
+        self._parts[part.name, part.length, part.hashes] = part
         self.size += part.size
         while len(self._parts) > self._most or (self.size > MOST_MEMO and self._parts):
-            self._remove(next(iter(self._parts)))
+            self._remove(next(iter(self._parts.values())))
 
-    def _remove(self, key: tuple[str, tuple[tuple[int, int], ...]]) -> None:
-        if (part := self._parts.pop(key, None)) is not None:
-            self.size -= part.size
+    def _remove(self, part: KnownPart[object]) -> None:
+        if (known := self._parts.pop((part.name, part.length, part.hashes), None)) is not None:
+            self.size -= known.size
 
 
 def _sample(view: memoryview, length: int) -> int:
     return hash(bytes(view[max(length - _SAMPLE, 0) : length]))
 
 
-def _hash(view: memoryview, start: int, end: int) -> int:
-    """Return the process's hash of bytes, piece by piece: a copy of a small piece stays in the processor's cache."""
-    return hash(tuple([hash(bytes(view[at : min(at + _PIECE, end)])) for at in range(start, end, _PIECE)]))
+def _hashes(view: memoryview, start: int, end: int) -> tuple[int, ...]:
+    """Return the process's hashes of the pieces from ``start`` to ``end``."""
+    return tuple([hash(bytes(view[at : min(at + _PIECE, end)])) for at in range(start, end, _PIECE)])

@@ -152,7 +152,7 @@ class SharedRows:
         self._map[place : place + _CHECKSUM_SIZE + len(data)] = (
             crc32(data, crc32(key)).to_bytes(_CHECKSUM_SIZE, "little") + data
         )
-        if self._key_of_row(group, number) != key:  # last: until now the row belongs to its previous key
+        if row.number is None:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
         start = group + KEYS + number * self._row_size
         written = self._map[start : start + self._row_size]
