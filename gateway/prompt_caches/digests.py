@@ -157,6 +157,13 @@ def changed_span(old: TextChunks, new: TextChunks) -> tuple[int, int, ValueClass
     return first * span, min(last * span, max(new.length, first * span)), kind
 
 
+def equal_share(old: TextChunks, new: TextChunks) -> float:
+    """Return the share of the chunks of ``new`` that are equal in ``old``, at the same characters."""
+    old, new = _widen(old, new.span), _widen(new, old.span)
+    ends = range(8, len(new.digests) + 1, 8)
+    return sum(old.digests[end - 8 : end] == new.digests[end - 8 : end] for end in ends) / max(1, len(ends))
+
+
 def _class_of_change(old: TextChunks, new: TextChunks, at: int) -> ValueClass | None:
     if at >= len(new.kinds):
         return None

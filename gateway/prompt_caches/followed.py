@@ -86,7 +86,10 @@ class ReadPrompts:
 
 @attrs.frozen(eq=False, repr=False)
 class FoundParent:
-    """The exchange that a request continues, at ``end`` of its conversation."""
+    """The exchange that a request continues, at ``end`` of its conversation.
+
+    ``is_similar``: the request has another conversation, with almost the same tools and system texts. ``end`` is then
+    the end of these."""
 
     id: bytes
     conversation: KnownConversation
@@ -94,6 +97,7 @@ class FoundParent:
     client_prompt: PromptDigest | None
     end: ExchangeEnd
     is_compacted: bool = False
+    is_similar: bool = False
 
     @property
     def own(self) -> PromptDigest:

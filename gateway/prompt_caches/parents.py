@@ -6,10 +6,12 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from gateway.prompt_caches.digests import equal_share
 from gateway.prompt_caches.earlier_responses import continued_response
 from gateway.prompt_caches.followed import FoundParent, ReadPrompts, SentRequest
 from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
+    ExchangeEnd,
     KnownConversation,
     PackedPrompts,
     PromptMemory,
@@ -27,6 +29,15 @@ _SMALL: Final = 16 * 1024
 """Bytes of a prompt's cumulative digests with which it is kept. A packed prompt has only the last ones."""
 
 _MOST_CANDIDATES: Final = 4
+
+_LEAST_FRONT: Final = 2_000
+"""Bytes of tools and system texts below which no 2,000 tokens can be missed, the least miss with a cause."""
+
+_SIMILAR: Final = 0.9
+"""The share of the bytes of tools and system texts by which one-shot requests belong together."""
+
+_LEAST_SIMILAR: Final = 2
+"""Earlier one-shot requests of the same kind from which on the next one has a parent."""
 
 Prompts: TypeAlias = tuple[PromptDigest, PromptDigest | None]
 """The prompt as sent, and as the client wrote it if that differs."""
@@ -57,7 +68,9 @@ class ParentFinder:
                 return max(candidates, key=lambda found: (shared_blocks(found.own, own), found.end.sent))
             if candidates:
                 return candidates[0]
-        return None if sent.session is None else self._find_compacted(owner, sent.session, own, own.history_size)
+        if sent.session is not None and (found := self._find_compacted(owner, sent.session, own)) is not None:
+            return found
+        return self._find_similar(owner, sent, own) if is_one_shot(own) else None
 
     def _read_parent(
         self, owner: bytes, id: bytes, anchor: bytes | None, own: PromptDigest | None = None
@@ -109,18 +122,62 @@ class ParentFinder:
         is_small = prompts is not None and all(one is None or len(one.digests or b"") <= _SMALL for one in prompts)
         self._keep_prompts(owner + id, head.checks, prompts if prompts is not None and is_small else packed)
 
-    def _find_compacted(
-        self, owner: bytes, session: str, prompt: PromptDigest, history_size: int
-    ) -> FoundParent | None:
+    def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
         """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""
         for id in self.memory.conversations_at(owner, self.memory.digest("session", session)):
             found = self._read_parent(owner, id, None)
-            if found is None or 2 * history_size > found.conversation.size:
+            if found is None or 2 * prompt.history_size > found.conversation.size:
                 continue
             before = found.own
             if _same(before.tools, prompt.tools) and _same(before.system, prompt.system):
                 return attrs.evolve(found, is_compacted=True)
         return None
+
+    def _find_similar(self, owner: bytes, sent: SentRequest, own: PromptDigest) -> FoundParent | None:
+        """Return the one-shot request whose tools and system texts differ least, without any if they are equal.
+
+        A changed part of them breaks the prefix of every request, although no conversation continues (C6)."""
+        similar: list[tuple[float, FoundParent]] = []
+        for id in self.memory.conversations_at(owner, self.one_shots(sent)):
+            found = self._read_parent(owner, id, None)
+            if found is None or not found.end.tokens:
+                continue
+            share = _equal_front(found.own, own)
+            if share == 1:
+                return None
+            if share >= _SIMILAR:
+                similar.append((share, found))
+        if len(similar) < _LEAST_SIMILAR:
+            return None
+        found = max(similar, key=lambda one: (one[0], one[1].end.sent))[1]
+        prompt, end = found.prompt, found.end
+        tokens = end.tokens * prompt.front_size // max(1, prompt.size)
+        front = ExchangeEnd(end.anchor, prompt.history_start, end.sent, end.head, tokens)
+        return attrs.evolve(found, end=front, is_similar=True)
+
+    def one_shots(self, sent: SentRequest) -> bytes:
+        """Return the anchor of the client's one-shot requests for the same model and account."""
+        return self.memory.digest("one-shot", sent.account, sent.requested_model)
+
+
+def is_one_shot(prompt: PromptDigest) -> bool:
+    """Return whether a request is no turn of a conversation, but has a long prefix that others may repeat."""
+    return not prompt.has_answer and prompt.front_size >= _LEAST_FRONT
+
+
+def _equal_front(old: PromptDigest, new: PromptDigest) -> float:
+    """Return the share of the bytes of the tools and system texts of ``new`` that ``old`` has as well."""
+    known = {old.tools.strict(number) for number in range(old.tools.length)}
+    equal: float = sum(new.tools.size(at) for at in range(new.tools.length) if new.tools.strict(at) in known)
+    if equal == new.tools.sizes[-1] and old.section_digests[:2] == new.section_digests[:2]:
+        return 1.0
+    for number in range(min(old.system.length, new.system.length)):
+        size, chunks, others = new.system.size(number), old.system.chunks.get(number), new.system.chunks.get(number)
+        if old.system.strict(number) == new.system.strict(number):
+            equal += size
+        elif chunks is not None and others is not None:
+            equal += size * equal_share(chunks, others)
+    return min(equal / max(1, new.front_size), 0.999)
 
 
 def _same(one: PackedBlocks, other: PackedBlocks) -> bool:

@@ -32,7 +32,7 @@ from gateway.prompt_caches.memory import (
     StoredBoundary,
     merge_boundaries,
 )
-from gateway.prompt_caches.parents import ParentFinder
+from gateway.prompt_caches.parents import ParentFinder, is_one_shot
 from gateway.prompt_caches.positions import each_anchor, first_anchor, lookup_positions
 from gateway.prompt_caches.prompt_reader import PromptReader, pack_prompts
 from gateway.prompt_caches.prompts import Anchor
@@ -153,7 +153,7 @@ class PromptTracker:
         In a known conversation only those positions are tried where its exchanges left a boundary. For the choice of
         a target, those of all clients count (C3)."""
         positions, row = lookup_positions(read.prompt, read.row), read.row or _NO_ROW
-        if (parent := exchange.parent) is not None:
+        if (parent := exchange.parent) is not None and not parent.is_similar:
             known = {note.position for note in parent.conversation.boundaries}
             known |= {read.prompt.tools.length, read.prompt.history_start}
             positions = tuple(sorted(known.intersection(positions), reverse=True))
@@ -185,7 +185,7 @@ class PromptTracker:
 
         Without an ``anchor``, only requests that continue its response find it."""
         exchange, memory, parent = attempt.exchange, self.memory, attempt.exchange.parent
-        before = None if parent is None or parent.is_compacted else parent
+        before = None if parent is None or parent.is_compacted or parent.is_similar else parent
         if exchange.id is None:
             exchange.id = before.id if before is not None and before.is_latest else os.urandom(_ID_BYTES)
             exchange.sent = sent.sent
@@ -215,6 +215,8 @@ class PromptTracker:
         if is_due:
             first = first_anchor(read.own, memory.key)
             named += [] if first is None else [first.digest]
+        if before is None and is_one_shot(read.own):
+            named.append(self.parents.one_shots(sent))
         for one in dict.fromkeys(named):
             memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:

@@ -13,8 +13,8 @@ from gateway.prompt_caches.tracker import PromptTracker
 from gateway.prompt_caches.values import CacheVerdict
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
-from streams.events import Usage
-from tests.support.cached_prompts import SYSTEM, request_of, row_of
+from streams.events import APIS, Usage
+from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, row_of, user_item
 from tests.support.set_clock import SetClock
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -247,6 +247,53 @@ def test_tools_and_system_texts_that_another_conversation_reads_are_read(trial):
     system = next(one.tokens for one in second.found)
     assert 4_000 < system < 5_000
     assert abs(unread_after(trial, second, 100, read=system) - (100 - system)) <= 1
+
+
+def one_shot(trial: Trial, number: int, system: str, **changes: Any) -> FollowedAttempt:
+    """Send a request with another message and without an assistant's, such as a classifier's."""
+    api = changes.get("api", "messages")
+    body = request_of(api, 0, system=system)
+    body[HISTORY[api]][-1] = user_item(api, f"Which category has this article: number {number} of a long list?")
+    members = MEMBERS.decode(json.dumps(body).encode())
+    return trial.send(0, body=members, row=row_of(api), client_api=api, **changes)
+
+
+def clock(number: int) -> str:
+    return f"It is 09:{number:02}:00. " + SYSTEM * 4
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_changed_prefix_of_one_shot_requests_is_named_from_the_third_on(trial, api):
+    """C6"""
+    written = Usage(input=5_000, cache_write=0, reports_cache_read=True)
+    usage = WRITTEN if api in ("messages", "converse") else written
+    verdicts = [trial.answer(one_shot(trial, at, clock(at), api=api), usage) for at in range(4)]
+    assert [causes(one) for one in verdicts] == [[], [], ["system"], ["system"]]
+    assert verdicts[3].causes[0].at.endswith(":0-64 (time)")
+
+
+def test_one_shot_requests_with_an_equal_or_another_prefix_have_no_parent(trial):
+    """C5, C6"""
+    for at in range(4):
+        assert one_shot(trial, at, clock(0)).exchange.parent is None
+    for at in range(4):
+        attempt = one_shot(trial, 10 + at, f"{at} and another text. " * 200)
+        trial.answer(attempt)
+        assert attempt.exchange.parent is None
+    for at in range(4):
+        attempt = one_shot(trial, 20 + at, clock(20 + at), account=str(at).encode())
+        trial.answer(attempt)
+        assert attempt.exchange.parent is None
+
+
+def test_a_one_shot_request_begins_a_conversation_of_its_own(trial):
+    for at in range(3):
+        last = one_shot(trial, at, clock(at))
+        trial.answer(last)
+    parent = last.exchange.parent
+    assert parent is not None
+    assert parent.is_similar
+    assert last.exchange.id != parent.id
 
 
 def test_prices_without_a_premium_leave_nothing_unread(trial):
