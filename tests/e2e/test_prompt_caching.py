@@ -19,9 +19,11 @@ from tests.support.harness import Gateway, config
 KEYS = {name: f"key-of-{name}-0123456789" for name in ("ann", "ben")}
 BYTE: tuple[tuple[Api, str], ...] = (
     ("messages", "sonnet"), ("converse", "bedrock"), ("chat", "gpt"), ("responses", "sol"), ("gemini", "pro"),
+    ("interactions", "turns"),
 )  # fmt: skip
 HUB: tuple[tuple[Api, str], ...] = (
     ("messages", "gpt"), ("converse", "sonnet"), ("chat", "sol"), ("responses", "gpt"), ("gemini", "sol"),
+    ("interactions", "gpt"), ("interactions", "sol"), ("messages", "turns"), ("chat", "turns"),
     ("messages", "sol"), ("converse", "sol"),  # whose marks move on, also inside results of tools
 )  # fmt: skip
 LANES = BYTE + HUB

@@ -9,6 +9,7 @@ import attrs
 from streams.events import Api
 from tests.support.cached_prompts import request_of
 from tests.support.harness import Gateway, Reply, eventually, exchanges, provider, request
+from tests.support.interactions_api import PATH as INTERACTIONS
 from tests.support.people import PATHS
 
 HEADER: Final = "x-trigate-prompt-cache"
@@ -27,6 +28,7 @@ ENTRIES: Final[Mapping[str, tuple[str, str, Api]]] = {
     "gpt": ("openai/gpt-5.2", "/v1", "chat"),
     "sol": ("openai/gpt-5.6-sol", "/v1", "responses"),
     "pro": ("gemini/gemini-3.1-pro-preview", "", "gemini"),
+    "turns": ("gemini/gemini-3.1-pro-preview", "", "interactions"),
 }
 """The name, model, path and API of an entry for each API."""
 
@@ -69,7 +71,7 @@ class CachedTalk:
     def body(self, **more: Any) -> dict[str, Any]:
         """Return the request of the next turn; ``more`` are arguments of ``request_of``."""
         body = request_of(
-            self.api, self.rounds, **{"system": long_text(self.name, 180 if self.api == "gemini" else 120), **more}
+            self.api, self.rounds, **{"system": long_text(self.name, 180 if "gemini" in ENTRIES[self.model][0] else 120), **more}
         )
         for member in ("messages", "input", "contents"):
             for item in body.get(member, ()):
@@ -81,15 +83,15 @@ class CachedTalk:
         body = self.body(**more) if body is None else body
         self.rounds += 1
         model = model or self.model
-        path = PATHS[self.api].format(model=model)
-        if self.api in ("chat", "messages", "responses"):
+        path = INTERACTIONS if self.api == "interactions" else PATHS[self.api].format(model=model)
+        if self.api in ("chat", "messages", "responses", "interactions"):
             body = {"model": model, **body, **({"stream": True} if self.streamed else {})}
         elif self.streamed:
             path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
             path = path.replace("/converse", "/converse-stream")
         if self.api == "messages":
             body["max_tokens"] = 500
-        if self.api == "responses":
+        if self.api in ("responses", "interactions"):
             body.setdefault("store", False)
         key = {"authorization": f"Bearer {self.key}"} if self.key else {}
         reply = self.gateway.request("POST", path, body, {**key, **self.headers})
