@@ -69,7 +69,7 @@ def test_ten_turns_without_a_break_have_no_cause(talk):
     assert [turn.cause for turn in turns] == [None] * 10, turns
     later = turns[1:]
     assert all(turn.line["prompt_cache_could"] > 2_000 for turn in later)
-    assert max(missed_tokens(turn) for turn in later) < 128  # a step of the stand-in's cache
+    assert max(missed_tokens(turn) for turn in later) <= 128  # a step of the stand-in's cache
     assert all(f"could={turn.line['prompt_cache_could']}, " in str(turn.header) for turn in later)
     assert turns[0].header is None
 
