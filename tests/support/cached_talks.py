@@ -70,9 +70,8 @@ class CachedTalk:
 
     def body(self, **more: Any) -> dict[str, Any]:
         """Return the request of the next turn; ``more`` are arguments of ``request_of``."""
-        body = request_of(
-            self.api, self.rounds, **{"system": long_text(self.name, 180 if "gemini" in ENTRIES[self.model][0] else 120), **more}
-        )
+        times = 180 if "gemini" in ENTRIES[self.model][0] else 120
+        body = request_of(self.api, self.rounds, **{"system": long_text(self.name, times), **more})
         for member in ("messages", "input", "contents"):
             for item in body.get(member, ()):
                 _name_results(item, self.name)
