@@ -480,7 +480,7 @@ class Config:
         "info",
     )
     routing: Any = ignored(BY_NAME)
-    prompt_caching: Any = ignored(later("only clients set cache marks"))
+    prompt_caching: Any = ignored(later("set `prompt_cache: {marks: 5m}` in an entry"))
     model_metrics_sources: Any = ignored(BY_NAME)
     agents: Any = ignored(OUTSIDE)
     filters: Any = ignored(OUTSIDE)

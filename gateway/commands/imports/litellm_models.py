@@ -40,7 +40,9 @@ from gateway.commands.imports.result import VERSION, Deployment, Result
 from gateway.config.litellm_limits import MOST_AT_ONCE
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
+from providers.catalog.prompt_caching import caching_row
 from providers.endpoints.model_types import ModelType, model_type
+from streams.events import Api
 
 RATES: Final[Mapping[str, tuple[str, str]]] = {
     "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
@@ -53,6 +55,10 @@ WEIGHTS: Final = ("weight", "rpm", "tpm")
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
 """Rates that LiteLLM also reads in an item itself; they may be in three places, and the item has precedence."""
+
+_MARKS: Final = "cache_control_injection_points"
+_MARKED_APIS: Final[tuple[Api, ...]] = ("messages", "converse")
+"""The APIs in which providers take cache marks."""
 
 _MISPLACED: Final = "LiteLLM reads it only in litellm_params: move it there"
 _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
@@ -231,9 +237,31 @@ def _convert_entry(
     params, info, priced = _add_price(name, params, info, entry, result)
     info = _add_limits(info, entry)
     notes += [*more, *priced]
+    params, marked = _add_marks(name, params, entry, result)
+    notes += marked
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
     notes += _convert_info(name, entry, info, result)
     return notes, entry
+
+
+def _add_marks(
+    name: str, params: dict[str, Any], entry: dict[str, Any], result: Result
+) -> tuple[dict[str, Any], list[str]]:
+    """Add cache marks to ``entry`` if LiteLLM marks some of its content. Return ``params`` without it, and remarks.
+
+    https://docs.litellm.ai/docs/tutorials/prompt_caching"""
+    points = params.get(_MARKS)
+    if is_switched_off(points):
+        return params, []
+    rest = {key: value for key, value in params.items() if key != _MARKS}
+    provider, _, model = entry["model"].partition("/")
+    rows = (caching_row(provider, model, api) for api in _MARKED_APIS)
+    if not isinstance(points, list) or not any(row is not None and row.needs_marks for row in rows):
+        return rest, [result.leave_out(f"{_MARKS} of {name}", REASONS[_MARKS])]
+    controls = [point.get("control") for point in points if isinstance(point, dict)]
+    is_long = any(isinstance(control, dict) and control.get("ttl") == "1h" for control in controls)
+    entry["prompt_cache"] = {"marks": "1h" if is_long else "5m"}
+    return rest, ["trigate chooses the marked positions: the ends of tools, system and the last user message"]
 
 
 def _add_circuit(name: str, cooldown: Any, entry: dict[str, Any], result: Result) -> Iterator[str]:

@@ -195,7 +195,8 @@ _ROWS: Final = (
      "output_cost_per_audio_token input_cost_per_image"),
     (Group.MONEY, _CACHED, "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
-    (Group.MONEY, "only clients can mark content for a provider's cache", "cache_control_injection_points"),
+    (Group.MONEY, "if the provider needs marks, set `prompt_cache: {marks: 5m}` in the entry",
+     "cache_control_injection_points"),
     (Group.TRIFLES, _RETRIES, "num_retries_per_request max_retries"),
     (Group.TRIFLES, "waits start below a second and grow, and follow the provider's retry-after", "retry_after"),
     (Group.TRIFLES, "`circuit` sets when a target is paused, for all failures alike",

@@ -58,7 +58,7 @@ def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model in their `model`."
-    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients set")
+    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks: 5m}`")
     assert last == f"WARNING: {WARNING} (trigate check shows the reasons; with --strict it reports them as mistakes)."
 
 
@@ -67,7 +67,7 @@ def test_strict_makes_a_mistake_of_it(folder):
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
         "2 settings without effect:",
-        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients set cache marks.",
+        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks: 5m}` in an entry.",
         "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model in their `model`.",
     ]
 

@@ -190,7 +190,7 @@ def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder
     (folder / "trigate.yaml").write_text(unspoken + "prompt_caching: {enabled: true}\n")
     found = invoke("check", "--no-env", cwd=folder)
     assert found.returncode == 0
-    assert "warning: prompt_caching: accepted, not enforced yet: only clients set cache marks" in found.stderr
+    assert "warning: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks" in found.stderr
     assert "note: anthropic: Chat and Responses clients" in found.stderr
 
 

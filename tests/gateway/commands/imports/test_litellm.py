@@ -27,6 +27,26 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("model", "points", "expected"),
+    [
+        ("anthropic/claude-sonnet-4-6", [{"location": "message", "role": "system"}], {"marks": "5m"}),
+        (
+            "anthropic/claude-sonnet-4-6",
+            [{"location": "message", "index": -1, "control": {"type": "ephemeral", "ttl": "1h"}}],
+            {"marks": "1h"},
+        ),
+        ("openai/gpt-4o", [{"location": "message", "role": "system"}], None),
+        ("anthropic/claude-sonnet-4-6", [], None),
+        ("anthropic/claude-sonnet-4-6", "system", None),
+    ],
+)
+def test_cache_marks_are_added_where_litellm_adds_them(model: str, points: Any, expected: Any):
+    """C42"""
+    found = entry(model, api_key="os.environ/K", cache_control_injection_points=points)
+    assert found.get("prompt_cache") == expected
+
+
+@pytest.mark.parametrize(
     ("model", "params", "expected"),
     [
         ("openai/gpt-4o", {}, {"model": "openai/gpt-4o", "access_key": "$OPENAI_API_KEY"}),
