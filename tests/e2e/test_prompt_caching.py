@@ -11,7 +11,7 @@ import pytest
 
 import gateway.exchange.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from streams.events import Api
-from tests.support.cached_prompts import TOOL_NAMES, tool_of
+from tests.support.cached_prompts import HISTORY, TOOL_NAMES, tool_of, user_item
 from tests.support.cached_talks import RULES, CachedTalk, Turn, entries, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config
@@ -149,6 +149,20 @@ def test_no_client_sees_the_conversation_of_another(running):
 def test_a_first_turn_has_no_cause(talk):
     turn = talk.send()
     assert (turn.header, turn.cause) == (None, None)
+
+
+@lanes(("messages", "sonnet"), ("messages", "gpt"), ("chat", "gpt"))
+def test_a_time_in_the_system_text_of_one_shot_requests_is_named(talk):
+    """C6: no conversation continues, but each request has almost the same prefix."""
+    turns = []
+    for number in range(3):
+        talk.rounds = 0
+        body = talk.body(system=f"It is 09:3{number}. " + long_text(talk.name))
+        text = f"Which category has the article with the number {number} of {talk.name}?"
+        body[HISTORY[talk.api]][-1] = user_item(talk.api, text)
+        turns.append(talk.send(body))
+    assert [turn.cause for turn in turns] == [None, None, "system"]
+    assert turns[-1].line["prompt_cache_at"].endswith(":0-64 (time)")
 
 
 def test_a_short_request_is_not_read(running):
