@@ -65,7 +65,7 @@ class ForeignModels:
         called = free_name(escape_dollars(name), [one["name"] for one in self.client_keys], "-")
         found: dict[str, Any] = {"name": called}
         if "sha256" not in item:
-            notes, text = SecretOwner(f"{name} client", self.secrets).read_key(key, None)
+            notes, text = SecretOwner(f"{name} client", self.secrets).read_client_key(key)
             self.notes += notes
             if text is None:
                 self.lose(Group.NAMES, f"the key {name}", "its value is not in the file")

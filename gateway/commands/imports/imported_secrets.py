@@ -49,6 +49,14 @@ class SecretOwner:
     name: str
     names: SecretNames
 
+    def read_client_key(self, key: Any) -> tuple[list[str], str | None]:
+        """Return the variable with the ``key`` of a client.
+
+        A placeholder is a key, too: without it, the new file would require none."""
+        if isinstance(key, str) and key.lower() in NO_KEYS:
+            return self._replace("API key", key, "the key is in the old file")
+        return self.read_key(key, None)
+
     def read_key(self, key: Any, default: str | None) -> tuple[list[str], str | None]:
         """Return the variable with ``key``, or ``default`` without one."""
         if is_file(key):

@@ -12,7 +12,7 @@ import yaml
 
 from configfile import document
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
-from gateway.commands.imports.imported_values import escape_dollars, is_switched_off, positive, timeouts_of
+from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, is_switched_off, positive, timeouts_of
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
@@ -47,6 +47,10 @@ _COMPATIBILITY: Final = (
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
 
 
+MASTER_KEY: Final = "LITELLM_MASTER_KEY"
+"""The variable with LiteLLM's master key, if its settings have none."""
+
+
 @attrs.frozen
 class Clients:
     """The keys of clients in LiteLLM's database, and their teams."""
@@ -79,7 +83,8 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     _make_way_for_aliases(content, result)
     add_routes(content, result)
     _add_aliases(content, result)
-    _add_client_keys(content.get("general_settings"), clients, result)
+    _add_master_key(content, result)
+    _add_clients(clients, result)
     _add_steps(content, clients, result)
     _add_budget(content, result)
     carried = SETTINGS if add_cache(_section(content, "litellm_settings"), result) else frozenset[str]()
@@ -190,13 +195,20 @@ def _route_to(entries: Sequence[str]) -> dict[str, Any]:
     return {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
 
 
-def _add_client_keys(general: Any, clients: Clients | None, result: Result) -> None:
-    """Add the master key, and the keys and teams of the database."""
-    if isinstance(general, dict) and (master := general.get("master_key")):
-        notes, key = SecretOwner("litellm_master", result.secrets).read_key(master, None)
+def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
+    """Add the master key of the settings, or else that of the variables in the file, as LiteLLM does."""
+    master = _section(content, "general_settings").get("master_key")
+    if not master and _section(content, "environment_variables").get(MASTER_KEY):
+        master = f"{ENVIRONMENT}{MASTER_KEY}"
+    if master:
+        notes, key = SecretOwner("litellm_master", result.secrets).read_client_key(master)
         if key is not None:
             result.client_keys.append({"name": "master", "key": key})
         result.remarks += [note.replace("the key", "the master_key") for note in notes]
+
+
+def _add_clients(clients: Clients | None, result: Result) -> None:
+    """Add the keys and teams of the database."""
     result.knows_keys = clients is not None
     if clients is not None:
         use_counts(clients.counts, result)

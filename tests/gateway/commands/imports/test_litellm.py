@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.commands.imports.imported_secrets import NO_KEYS
 from gateway.commands.imports.litellm import imported
 from gateway.commands.imports.litellm_tables import ORIGINS, REASONS
 from gateway.commands.imports.losses import Group
@@ -131,6 +132,22 @@ def test_a_file_without_a_master_key_leads_to_an_exposure_warning():
     assert f"# {NO_KEYS_WARNING}" in text
     _, text, _ = convert_file(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
     assert NO_KEYS_WARNING not in text
+
+
+@pytest.mark.parametrize("master", [*sorted(NO_KEYS), "ANY", 1234, "os.environ/MASTER", {"file": "/run/master"}])
+def test_every_master_key_is_required_from_clients(master):
+    """A placeholder such as ``dummy`` protects LiteLLM, too: without it, the gateway would be open to every client."""
+    _, text, content = convert_file(item("m", "openai/m"), general_settings={"master_key": master})
+    assert [one["name"] for one in content["client_keys"]] == ["master"]
+    assert content["client_keys"][0]["key"].startswith("$")
+    assert "every client that can connect" not in text
+
+
+def test_a_master_key_among_the_variables_of_the_file_is_required():
+    variables = {"LITELLM_MASTER_KEY": "sk-secret"}
+    _, text, content = convert_file(item("m", "openai/m"), environment_variables=variables)
+    assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_KEY"}]
+    assert "sk-secret" not in text
 
 
 def test_a_master_key_from_the_environment_authenticates():
