@@ -3,33 +3,46 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from providers.catalog.effort import known_level
 from providers.interactions.history import is_replayed
 from providers.neutral.block_edits import Changes
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.fields import generic_path, join_path
+from providers.neutral.fields import generic_path, join_path, parse_json
 from providers.neutral.seal import Issuer, is_sealed, unseal
 from streams.errors import invalid
 
 _CONFIG: Final = "generation_config"
+_RESULT: Final = b'"function_result"'
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``Codec.adapt``."""
-    if draft.mentions(b'"function_result"'):
+    if draft.mentions(_RESULT):
         _require_call_ids(draft)
     if draft.mentions(b'"thinking_level"'):
         _lower_thinking(draft, to)
 
 
 def _require_call_ids(draft: Draft) -> None:
-    """Raise a 400 for a result without the id of its call; Google's error explains less (google/adk-python#4381)."""
+    """Raise a 400 for a result without the id of its call; Google's error explains less (google/adk-python#4381).
+
+    Results are steps, or in the content of a step."""
     for index, step in draft.items("input"):
-        if bytes(step.get("type", b"")) == b'"function_result"' and bytes(step.get("call_id", b"")) in _ABSENT:
-            at = f"input[{index}].call_id"
-            raise invalid(f"{at} is required: send the id of the function_call", at)
+        _require_call_id(step, f"input[{index}]")
+        content = step.get("content", b"")
+        if _RESULT in bytes(content) and bytes(content).startswith(b"["):
+            for place, block in enumerate(parse_json(content, list[msgspec.Raw])):
+                if bytes(block).startswith(b"{"):
+                    _require_call_id(parse_json(block, dict[str, msgspec.Raw]), f"input[{index}].content[{place}]")
+
+
+def _require_call_id(step: Mapping[str, Any], at: str) -> None:
+    if bytes(step.get("type", b"")) == _RESULT and bytes(step.get("call_id", b"")) in _ABSENT:
+        raise invalid(f"{at}.call_id is required: send the id of the function_call", f"{at}.call_id")
 
 
 _ABSENT: Final = (b"", b"null", b'""')

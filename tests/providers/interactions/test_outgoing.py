@@ -93,13 +93,25 @@ def test_sealed_steps_return_to_the_provider_that_made_them():
     assert found.dropped == ()
 
 
-def test_a_result_without_its_call_is_a_400_in_the_byte_lane_too():
+@pytest.mark.parametrize(
+    ("step", "at"),
+    [
+        ({"type": "function_result", "result": "x"}, "input[1].call_id"),
+        ({"type": "user_input", "content": [{"type": "text", "text": "a"}, {"type": "function_result", "call_id": ""}]},
+         "input[1].content[1].call_id"),
+    ],
+)  # fmt: skip
+def test_a_result_without_its_call_is_a_400_in_the_byte_lane_too(step, at):
     """N6 (google/adk-python#4381)."""
-    body = {"model": "m", "input": [call_step(), {"type": "function_result", "result": "x"}]}
+    body = {"model": "m", "input": [call_step(), step]}
     with pytest.raises(GatewayError) as caught:
         INTERACTIONS.adapt(Draft.of(json.dumps(body).encode()), Recipient("g", GOOGLE))
-    assert (caught.value.info.status, caught.value.info.param) == (400, "input[1].call_id")
-    good = json.dumps({"model": "m", "input": [call_step(), result_step()], "news": 1}).encode()
+    assert (caught.value.info.status, caught.value.info.param) == (400, at)
+
+
+def test_results_with_their_calls_keep_their_bytes():
+    said = {"type": "user_input", "content": [{"type": "function_result", "call_id": "c1", "result": "x"}, "y"]}
+    good = json.dumps({"model": "m", "input": [call_step(), result_step(), said], "news": 1}).encode()
     draft = Draft.of(good)
     INTERACTIONS.adapt(draft, Recipient("g", GOOGLE))
     assert draft.encode() == good
