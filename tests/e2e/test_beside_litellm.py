@@ -113,13 +113,13 @@ DIGESTS = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.
 
 AUTH = """
 import hashlib, json, pathlib
-from litellm.proxy._types import UserAPIKeyAuth
+from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 
 DIGESTS = json.loads(pathlib.Path(__file__).with_name("digests.json").read_text())
 
 async def check(request, api_key):
     if hashlib.sha256(api_key.encode()).hexdigest() not in DIGESTS:
-        raise Exception("unknown key")
+        raise ProxyException("unknown key", type="auth_error", param="key", code=401)
     return UserAPIKeyAuth(api_key=api_key)
 """
 """LiteLLM's check of keys in this test. Its client for PostgreSQL, Prisma, needs a program that no package has, so that
