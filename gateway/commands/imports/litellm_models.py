@@ -211,6 +211,7 @@ def _convert_entry(
             "LiteLLM answers with the text of `mock_response` itself, and trigate would call a provider"
         )
     prefix, rest = _split_model(params["model"])
+    params = _with_defaults(params, result.provider_defaults.get(prefix, {}))
     kind = _type_of(prefix, rest, info.get("mode"))
     owner = SecretOwner(name, result.secrets)
     place = place_model(owner, prefix, rest, params, kind)
@@ -242,6 +243,11 @@ def _convert_entry(
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
     notes += _convert_info(name, entry, info, result)
     return notes, entry
+
+
+def _with_defaults(params: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``params`` with the members that it lacks."""
+    return {**params, **{name: value for name, value in defaults.items() if not params.get(name)}}
 
 
 def _add_marks(

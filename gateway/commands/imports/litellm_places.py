@@ -298,13 +298,13 @@ def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mode
         raise Inconvertible("trigate does not support the API of this model at Vertex AI")
     if _base_url("vertex_ai", params) is not None:
         raise Inconvertible("its `api_base` is not Vertex AI's: write an entry with `base_url` yourself")
-    for member, default in (("project", "$VERTEXAI_PROJECT"), ("location", "us-central1")):
+    for member, default in (("project", "$VERTEXAI_PROJECT"), ("location", "$VERTEXAI_LOCATION")):
         value = text_of(params.get(f"vertex_{member}")) or text_of(params.get(f"vertex_ai_{member}"))
         place.members[member] = value or default
         if value is None and member == "project":
             place.notes.append("set VERTEXAI_PROJECT; LiteLLM also uses the project of its credentials")
         elif value is None:
-            place.notes.append("without VERTEXAI_LOCATION, LiteLLM uses us-central1")
+            place.notes.append("set VERTEXAI_LOCATION; without it, LiteLLM uses us-central1")
     credentials = params.get("vertex_credentials") or params.get("vertex_ai_credentials")
     if isinstance(credentials, str) and not credentials.lstrip().startswith("{"):
         place.members["sign_in"] = {"type": "google", "credentials_file": text_of(credentials)}

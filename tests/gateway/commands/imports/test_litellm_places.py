@@ -61,10 +61,10 @@ def entry(model: str, **params: Any) -> dict[str, Any]:
         ("vertex_ai/claude-sonnet-4@20250514", {"vertex_ai_project": "p", "vertex_ai_location": "us-east5"},
          {"model": "vertex/claude-sonnet-4@20250514", "project": "p", "location": "us-east5", "sign_in": "google"}),
         ("vertex_ai/meta/llama-4-maas", {"vertex_project": "p", "vertex_credentials": INLINE},
-         {"model": "vertex/meta/llama-4-maas", "project": "p", "location": "us-central1",
+         {"model": "vertex/meta/llama-4-maas", "project": "p", "location": "$VERTEXAI_LOCATION",
           "sign_in": {"type": "google", "credentials_file": "$M_CREDENTIALS_FILE"}}),
         ("gemini-2.5-flash", {},  # LiteLLM has it at Vertex AI, and gemini/… at AI Studio
-         {"model": "vertex/gemini-2.5-flash", "project": "$VERTEXAI_PROJECT", "location": "us-central1",
+         {"model": "vertex/gemini-2.5-flash", "project": "$VERTEXAI_PROJECT", "location": "$VERTEXAI_LOCATION",
           "sign_in": "google"}),
         ("azure/d", {"api_base": "https://x.openai.azure.com", "api_version": "preview", "api_key": "os.environ/K"},
          {"model": "azure_openai/d", "base_url": "https://x.openai.azure.com/openai/v1", "access_key": "$K"}),
@@ -139,3 +139,23 @@ def test_default_members_apply_to_models_that_lack_them():
     content = convert_file(*models, router_settings=shared)[2]
     assert [one["region"] for one in content["model_providers"]] == ["eu-west-1", "eu-north-1"]
     assert content["model_providers"][1]["request"] == {"default": {"temperature": 0}}
+
+
+@pytest.mark.parametrize(
+    ("params", "sections", "place"),
+    [
+        ({}, {"environment_variables": {"VERTEXAI_LOCATION": "europe-west1"}},
+         ("$VERTEXAI_PROJECT", "$VERTEXAI_LOCATION")),
+        ({}, {"environment_variables": {"VERTEX_LOCATION": "europe-west1"}}, ("$VERTEXAI_PROJECT", "$VERTEX_LOCATION")),
+        ({}, {"litellm_settings": {"vertex_project": "p", "vertex_location": "europe-west4"}}, ("p", "europe-west4")),
+        ({"vertex_ai_location": "us-east5"}, {"litellm_settings": {"vertex_location": "europe-west4"}},
+         ("$VERTEXAI_PROJECT", "us-east5")),
+    ],
+)  # fmt: skip
+def test_the_location_of_vertex_is_that_of_the_whole_file(
+    params: dict[str, Any], sections: dict[str, Any], place: tuple[str, str]
+):
+    result = imported({"model_list": [item("m", "vertex_ai/gemini-2.5-pro", **params)], **sections})
+    ((_, found),) = result.entries
+    assert (found["project"], found["location"]) == place
+    assert not [loss for loss in result.losses if "vertex" in loss.what]
