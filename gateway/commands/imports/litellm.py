@@ -15,7 +15,7 @@ from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, is_switched_off, positive, timeouts_of
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
-from gateway.commands.imports.litellm_environment import VERTEX_SETTINGS, provider_defaults
+from gateway.commands.imports.litellm_environment import VERTEX_SETTINGS, provider_defaults, read_variables
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
 from gateway.commands.imports.litellm_models import add_models
@@ -77,7 +77,7 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
         raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
     result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
     result.filters_tags = _section(content, "router_settings").get("enable_tag_filtering") is True
-    result.provider_defaults = provider_defaults(content)
+    result.variables, result.provider_defaults = read_variables(content), provider_defaults(content)
     remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
         raise _model_list_error("no model can be converted", "; ".join(remarks) or "the list is empty")

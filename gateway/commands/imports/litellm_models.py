@@ -14,6 +14,7 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
+from gateway.commands.imports.litellm_environment import lost_address, with_defaults
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
@@ -61,6 +62,7 @@ _MARKED_APIS: Final[tuple[Api, ...]] = ("messages", "converse")
 """The APIs in which providers take cache marks."""
 
 _MISPLACED: Final = "LiteLLM reads it only in litellm_params: move it there"
+_ADDRESS: Final = (Group.RESIDENCY, "requests go to the provider's own address: set `base_url` in the entry")
 _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
 _MAPPINGS: Final = ("headers", "extra_headers")
@@ -211,7 +213,8 @@ def _convert_entry(
             "LiteLLM answers with the text of `mock_response` itself, and trigate would call a provider"
         )
     prefix, rest = _split_model(params["model"])
-    params = _with_defaults(params, result.provider_defaults.get(prefix, {}))
+    params = with_defaults(params, result.provider_defaults.get(prefix, {}))
+    variable = lost_address(result.variables, prefix, params)
     kind = _type_of(prefix, rest, info.get("mode"))
     owner = SecretOwner(name, result.secrets)
     place = place_model(owner, prefix, rest, params, kind)
@@ -238,16 +241,13 @@ def _convert_entry(
     params, info, priced = _add_price(name, params, info, entry, result)
     info = _add_limits(info, entry)
     notes += [*more, *priced]
+    if variable is not None:
+        notes.append(result.leave_out(f"{variable} of {name}", _ADDRESS))
     params, marked = _add_marks(name, params, entry, result)
     notes += marked
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
     notes += _convert_info(name, entry, info, result)
     return notes, entry
-
-
-def _with_defaults(params: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``params`` with the members that it lacks."""
-    return {**params, **{name: value for name, value in defaults.items() if not params.get(name)}}
 
 
 def _add_marks(

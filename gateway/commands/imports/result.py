@@ -92,6 +92,8 @@ class Result:
     """Providers that the catalogue lacks."""
     secrets: SecretNames = attrs.field(factory=SecretNames)
     tracing: dict[str, Any] | None = None
+    variables: Mapping[str, Any] = attrs.field(factory=dict)
+    """The variables that the old file sets."""
     provider_defaults: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Members of ``litellm_params`` for models without them, by the prefix of their provider."""
     filters_tags: bool = False

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from tests.support.litellm_files import convert_file, file_text, item
@@ -159,3 +160,44 @@ def test_the_location_of_vertex_is_that_of_the_whole_file(
     ((_, found),) = result.entries
     assert (found["project"], found["location"]) == place
     assert not [loss for loss in result.losses if "vertex" in loss.what]
+
+
+HERE = "https://llm.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "variables", "provider", "base_url"),
+    [
+        ("openai/gpt-4o", {}, {"OPENAI_API_BASE": HERE}, "compatible", HERE),
+        ("gpt-4o", {}, {"OPENAI_BASE_URL": HERE, "OPENAI_API_BASE": "https://x.example"}, "compatible", HERE),
+        ("openai/gpt-4o", {}, {"OPENAI_API_BASE": "https://eu.api.openai.com/v1"}, "openai",
+         "https://eu.api.openai.com/v1"),
+        ("openai/gpt-4o", {}, {"OPENAI_API_BASE": "os.environ/OURS"}, "compatible", "$OURS"),
+        ("openai/gpt-4o", {"base_url": "https://own.example/v1"}, {"OPENAI_API_BASE": HERE}, "compatible",
+         "https://own.example/v1"),
+        ("anthropic/claude-x", {}, {"ANTHROPIC_API_BASE": "https://a.example"}, "anthropic", "https://a.example"),
+        ("hosted_vllm/x", {}, {"HOSTED_VLLM_API_BASE": "http://v:8000/v1"}, "vllm", "http://v:8000/v1"),
+        ("groq/x", {}, {"OPENAI_API_BASE": HERE}, "groq", None),
+        ("azure/d", {}, {"AZURE_API_BASE": "https://x.openai.azure.com"}, "azure_openai", "$AZURE_API_BASE"),
+    ],
+)  # fmt: skip
+def test_the_addresses_in_the_variables_of_the_file_apply(
+    model: str, params: dict[str, Any], variables: dict[str, str], provider: str, base_url: str | None
+):
+    result = imported({"model_list": [item("m", model, **params)], "environment_variables": variables})
+    ((_, found),) = result.entries
+    assert (found["model"].partition("/")[0], found.get("base_url")) == (provider, base_url)
+    assert [loss.what for loss in result.losses] == ["environment_variables"]
+
+
+def test_a_bedrock_model_with_its_own_endpoint_needs_no_variable():
+    model = item("m", "bedrock/us-east-1/amazon.nova-pro-v1:0", aws_bedrock_runtime_endpoint="https://own.example")
+    variables = {"AWS_BEDROCK_RUNTIME_ENDPOINT": "https://vpce.example"}
+    result = imported({"model_list": [model], "environment_variables": variables})
+    assert [loss.what for loss in result.losses] == ["environment_variables"]
+
+
+def test_an_address_in_the_variables_that_the_import_cannot_convert_is_lost_residency():
+    models = [item("m", "gemini/g"), item("n", "gemini/g", api_base="https://own.example")]
+    result = imported({"model_list": models, "environment_variables": {"GEMINI_API_BASE": "https://g.example"}})
+    assert [loss.what for loss in result.losses if loss.group is Group.RESIDENCY] == ["GEMINI_API_BASE of m"]
