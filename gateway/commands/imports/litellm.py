@@ -15,7 +15,12 @@ from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, is_switched_off, positive, timeouts_of
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
-from gateway.commands.imports.litellm_environment import VERTEX_SETTINGS, provider_defaults, read_variables
+from gateway.commands.imports.litellm_environment import (
+    VERTEX_SETTINGS,
+    langfuse_host,
+    provider_defaults,
+    read_variables,
+)
 from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
 from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
 from gateway.commands.imports.litellm_models import add_models
@@ -355,21 +360,14 @@ def _convert_to_counterpart(name: str, value: Any, result: Result) -> bool:
     return True
 
 
-_LANGFUSE: Final = {"endpoint": "https://cloud.langfuse.com/api/public/otel"}
-
-
 def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, result: Result) -> None:
     """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
     found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
     for one in found:
         if one in TRACES:
-            result.tracing = {**(result.tracing or {}), **(_LANGFUSE if one in LANGFUSE else {})}
+            result.tracing = result.tracing or {}
             if one in LANGFUSE:
-                result.tracing |= {"content": ["*"]} if shows_texts else {}
-                result.remarks.append(
-                    f"{one}: set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
-                    "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY; if you set LANGFUSE_HOST, change the address in `tracing`"
-                )
+                _trace_to_langfuse(one, result.tracing, shows_texts, result)
             else:
                 result.remarks.append(f"{one}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)")
     groups: dict[tuple[Group, str], list[str]] = {}
@@ -378,6 +376,22 @@ def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, resu
             groups.setdefault(_callback_reason(one, name), []).append(one)
     for reason, those in groups.items():
         result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", reason))
+
+
+def _trace_to_langfuse(callback: str, tracing: dict[str, Any], shows_texts: bool, result: Result) -> None:
+    """Send the traces to Langfuse, and report its cloud as lost residency if the file has no host."""
+    host, is_in_file = langfuse_host(callback, result.variables)
+    endpoint = f"{host}/api/public/otel"
+    is_new = tracing.get("endpoint") != endpoint
+    tracing |= {"endpoint": endpoint, **({"content": ["*"]} if shows_texts else {})}
+    result.remarks.append(
+        f"{callback}: set OTEL_EXPORTER_OTLP_HEADERS to `Authorization=Basic …`, with the base64 of "
+        "LANGFUSE_PUBLIC_KEY:LANGFUSE_SECRET_KEY"
+    )
+    if is_new and not is_in_file:
+        what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
+        why = f"traces go to {host}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
+        result.remarks.append(result.leave_out(what, (Group.RESIDENCY, why)))
 
 
 def _callback_reason(callback: str, name: str) -> tuple[Group, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imports.imported_values import ENVIRONMENT
+from gateway.commands.imports.imported_values import ENVIRONMENT, text_of
 
 VERTEX_SETTINGS: Final = frozenset(("litellm_settings.vertex_project", "litellm_settings.vertex_location"))
 """The settings that ``provider_defaults`` reads, by their path."""
@@ -42,6 +42,13 @@ _OTHER_ADDRESSES: Final[Mapping[str, Sequence[str]]] = {
 _OWN_ADDRESS: Final = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
 
 
+_LANGFUSE: Final[Mapping[str, tuple[Sequence[str], str, str]]] = {
+    "langfuse": (("LANGFUSE_HOST", "LANGFUSE_BASE_URL"), "http://", "https://cloud.langfuse.com"),
+    "langfuse_otel": (("LANGFUSE_OTEL_HOST", "LANGFUSE_HOST"), "https://", "https://us.cloud.langfuse.com"),
+}
+"""The variables with the host, the default scheme and the default host of the callbacks for Langfuse."""
+
+
 def provider_defaults(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the members that apply to models without them, by the prefix of their provider.
 
@@ -73,6 +80,15 @@ def lost_address(variables: Mapping[str, Any], prefix: str, params: Mapping[str,
     if any(params.get(member) for member in _OWN_ADDRESS):
         return None
     return _first_set(_OTHER_ADDRESSES.get(prefix, ()), variables)
+
+
+def langfuse_host(callback: str, variables: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the URL of Langfuse for a callback, and whether the file sets it."""
+    names, scheme, cloud = _LANGFUSE[callback]
+    found = _first_set(names, variables)
+    if found is None or (host := text_of(variables[found])) is None:
+        return cloud, False
+    return (host if host.startswith(("http", "$")) else f"{scheme}{host}").rstrip("/"), True
 
 
 def read_variables(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -466,7 +466,7 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
         {"num_retries": 0, "fallbacks": [], "max_budget": None},
         {"num_retries": 2, "allowed_fails": 3, "cooldown_time": 5, "routing_strategy": "least-busy"},
         {"cooldown_time": 0},
-        {"callbacks": ["otel"], "success_callback": "langfuse_otel"},
+        {"callbacks": ["otel"], "success_callback": "opentelemetry"},
         {"turn_off_message_logging": True},
         {"request_timeout": 600},
     ],

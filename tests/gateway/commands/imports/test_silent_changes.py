@@ -247,6 +247,36 @@ def test_a_lost_member_that_protects_is_lost_protection(param):
     assert loss.group is Group.PROTECTION
 
 
+EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.cloud.langfuse.com/api/public/otel"
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "variables", "endpoint", "is_lost"),
+    [
+        (["langfuse"], {}, EUROPE, True),
+        (["langfuse_otel"], {}, AMERICA, True),
+        (["langfuse"], {"LANGFUSE_HOST": "https://lf.example/"}, "https://lf.example/api/public/otel", False),
+        (["langfuse"], {"LANGFUSE_BASE_URL": "lf.example"}, "http://lf.example/api/public/otel", False),
+        (["langfuse"], {"LANGFUSE_HOST": "os.environ/OURS"}, "$OURS/api/public/otel", False),
+        (["langfuse_otel"], {"LANGFUSE_HOST": "lf.example"}, "https://lf.example/api/public/otel", False),
+        (["langfuse_otel"], {"LANGFUSE_HOST": "https://x.example", "LANGFUSE_OTEL_HOST": "https://lf.example"},
+         "https://lf.example/api/public/otel", False),
+    ],
+)  # fmt: skip
+def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, endpoint, is_lost):
+    sections = {"litellm_settings": {"success_callback": callbacks}, "environment_variables": variables}
+    result = imported({"model_list": [item("m", "openai/m")], **sections})
+    assert yaml.safe_load(file_text(result))["tracing"] == {"endpoint": endpoint, "content": ["*"]}
+    lost = [loss.what for loss in result.losses if loss.group is Group.RESIDENCY]
+    assert lost == (["the host of Langfuse, which gets prompts and answers"] if is_lost else [])
+
+
+def test_the_host_of_langfuse_is_lost_once():
+    sections = {"litellm_settings": {"success_callback": ["langfuse"], "failure_callback": ["langfuse"]}}
+    result = imported({"model_list": [item("m", "openai/m")], **sections})
+    assert [loss.group for loss in result.losses] == [Group.RESIDENCY]
+
+
 def test_traces_for_langfuse_go_to_its_collector():
     _, text, content = convert_file(item("m", "openai/m"), litellm_settings={"success_callback": ["langfuse"]})
     assert content["tracing"] == {"endpoint": "https://cloud.langfuse.com/api/public/otel", "content": ["*"]}
