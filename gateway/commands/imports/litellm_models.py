@@ -62,6 +62,9 @@ _MARKED_APIS: Final[tuple[Api, ...]] = ("messages", "converse")
 """The APIs in which providers take cache marks."""
 
 _MISPLACED: Final = "LiteLLM reads it only in litellm_params: move it there"
+_MOCKS: Final = ("mock_response", "mock_tool_calls", "mock_timeout")
+"""Members with which LiteLLM calls no provider."""
+
 _ADDRESS: Final = (Group.RESIDENCY, "requests go to the provider's own address: set `base_url` in the entry")
 _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
@@ -208,10 +211,9 @@ def _convert_entry(
     name: str, params: dict[str, Any], info: dict[str, Any], result: Result
 ) -> tuple[list[str], dict[str, Any]]:
     """Convert one model; return remarks and the entry. Raises ``Inconvertible``."""
-    if params.get("mock_response") is not None:
-        raise Inconvertible(
-            "LiteLLM answers with the text of `mock_response` itself, and trigate would call a provider"
-        )
+    for mock in _MOCKS:
+        if params.get(mock) is not None and (mock == "mock_response" or not is_switched_off(params[mock])):
+            raise Inconvertible(f"LiteLLM answers with `{mock}` itself, and trigate would call a provider")
     prefix, rest = _split_model(params["model"])
     params = with_defaults(params, result.provider_defaults.get(prefix, {}))
     variable = lost_address(result.variables, prefix, params)

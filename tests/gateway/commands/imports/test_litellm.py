@@ -499,6 +499,8 @@ GROUPS = [
     (Group.NAMES, [item("t", "openai/t", merge_reasoning_content_in_choices=True)], {}),
     (Group.NAMES, [item("t", "openai/t", additional_drop_params="seed")], {}),
     (Group.NAMES, [item("t", "openai/t", mock_response="hello")], {}),
+    (Group.NAMES, [item("t", "openai/t", mock_timeout=True)], {}),
+    (Group.NAMES, [item("t", "openai/t", mock_tool_calls=[{"id": "c"}])], {}),
     (Group.TRIFLES, [], {"router_settings": {"model_group_alias": {"x": {"model": "m", "hidden": True}}}}),
     (Group.MONEY, [], {"litellm_settings": {"max_user_budget": 5}}),
     (Group.NAMES, [], {"litellm_settings": {"ssl_verify": False}}),
