@@ -23,6 +23,7 @@ from gateway.commands.imports.litellm_tables import (
     BARE,
     CARRIED,
     COMPATIBLE,
+    NO_BATCHES,
     NO_COUNTERPART,
     NO_MATTER,
     NO_WHOLE_NUMBER,
@@ -243,6 +244,8 @@ def _convert_entry(
     params, info, priced = _add_price(name, params, info, entry, result)
     info = _add_limits(info, entry)
     notes += [*more, *priced]
+    if info.get("mode") == "batch" and prefix in ("bedrock", "bedrock_converse"):
+        notes.append(result.leave_out(f"mode: batch of {name}", (Group.NAMES, NO_BATCHES)))
     if variable is not None:
         notes.append(result.leave_out(f"{variable} of {name}", _ADDRESS))
     params, marked = _add_marks(name, params, entry, result)

@@ -134,6 +134,7 @@ _LOGGED = (
 _ALERTS = "use the Prometheus rules in deploy/prometheus/alerts.yaml; Alertmanager notifies Slack, mail and others"
 _HEALTH = "requests show which targets fail; to check your own server, set `probe` in its entry; or run trigate doctor"
 _OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
+NO_BATCHES: Final = "trigate does not send batches to Bedrock: clients must send single requests"
 _PASSED = "set `passthrough: true` in the provider's entry; paths then start with its name (docs/endpoints.md)"
 _ELSE = "no counterpart: trigate has no agents, assistants, vector stores, search tools or prompts"
 _REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
@@ -148,6 +149,8 @@ _ROWS: Final = (
      "store_model_in_db"),
     (Group.NAMES, _PASSED, "pass_through_endpoints"),
     (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
+    (Group.NAMES, NO_BATCHES, "s3_bucket_name s3_region_name s3_output_bucket_name s3_encryption_key_id "
+     "aws_batch_role_arn"),
     (Group.NAMES, "trigate does not support fine-tuning", "finetune_settings"),
     (Group.NAMES, "list each server with an address in `mcp_servers` (docs/mcp.md)",
      "mcp_servers mcp_aliases mcp_tools"),
