@@ -235,7 +235,8 @@ def _convert_entry(
         entry["type"] = kind
     more = [*place.notes, *hidden]
     if prefix in ORIGINS and ORIGINS[prefix].type is not None:
-        more.append("LiteLLM also serves it to Chat clients, trigate only at /v1/completions")
+        why = "LiteLLM also serves it to Chat clients, trigate only at /v1/completions"
+        more.append(result.leave_out(f"Chat requests to {name}", (Group.NAMES, why)))
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
     more += _add_circuit(name, params.get("cooldown_time", info.get("cooldown_time")), entry, result)

@@ -500,6 +500,7 @@ GROUPS = [
     (Group.NAMES, [item("t", "openai/t", additional_drop_params="seed")], {}),
     (Group.NAMES, [item("t", "openai/t", mock_response="hello")], {}),
     (Group.NAMES, [item("t", "openai/t", mock_timeout=True)], {}),
+    (Group.NAMES, [item("t", "text-completion-openai/gpt-3.5-turbo-instruct")], {}),
     (Group.NAMES, [item("b", "bedrock/us-east-1/amazon.nova-pro-v1:0", s3_bucket_name="s")], {}),
     (Group.NAMES, [item("b", "bedrock/us-east-1/amazon.nova-pro-v1:0", aws_batch_role_arn="r")], {}),
     (Group.NAMES, [item("b", "bedrock/us-east-1/amazon.nova-pro-v1:0") | {"model_info": {"mode": "batch"}}], {}),
@@ -754,7 +755,7 @@ def test_text_completions_are_models_for_completions():
     )
     found = [(one.name, one.provider.id, one.type_of(one.model)) for one in config.entries]
     assert found == [("own", "openai", "completion"), ("there", "compatible", "completion")]
-    assert "# LiteLLM also serves it to Chat clients, trigate only at /v1/completions" in text
+    assert ": LiteLLM also serves it to Chat clients, trigate only at /v1/completions" in text
 
 
 # Models of several kinds
