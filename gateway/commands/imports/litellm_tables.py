@@ -178,7 +178,7 @@ _ROWS: Final = (
      "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
-     "default_key_generate_params default_team_settings default_team_params default_internal_user_params "
+     "default_key_generate_params default_team_params default_internal_user_params "
      "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
     (Group.PROTECTION, "keys from /key/generate are in that database: import them with --keys FILE",
      "database_url"),
@@ -215,6 +215,8 @@ _ROWS: Final = (
     (Group.TRIFLES, "it is not a number of seconds", "timeout request_timeout"),
     (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
      "alert_type_config alerting_config slack_alerting spend_report_frequency"),
+    (Group.LOGS, "a team cannot have its own callbacks: `tracing` and observers (docs/steps.md) are for all clients",
+     "default_team_settings"),
     (Group.LOGS, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
      "callback_settings langfuse_default_tags prometheus_metrics_config prometheus_initialize_budget_metrics "
      "require_auth_for_metrics_endpoint custom_prometheus_metadata_labels custom_prometheus_tags "

@@ -496,6 +496,7 @@ GROUPS = [
     (Group.LOGS, [], {"litellm_settings": {"success_callback": ["s3"]}}),
     (Group.LOGS, [], {"litellm_settings": {"callbacks": ["prometheus"]}}),
     (Group.LOGS, [], {"litellm_settings": {"store_audit_logs": True}}),
+    (Group.LOGS, [], {"litellm_settings": {"default_team_settings": [{"team_id": "t"}]}}),
     (Group.NAMES, [item("t", "openai/t", merge_reasoning_content_in_choices=True)], {}),
     (Group.NAMES, [item("t", "openai/t", additional_drop_params="seed")], {}),
     (Group.NAMES, [item("t", "openai/t", mock_response="hello")], {}),
