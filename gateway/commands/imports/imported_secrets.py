@@ -15,6 +15,10 @@ NO_KEYS: Final = frozenset(
 )  # fmt: skip
 """Placeholders that users write as a key if a server needs none and LiteLLM requires one."""
 
+_PLACEHOLDER: Final = (
+    "the key {} looks like a placeholder, so the entry has none: if the server checks it, set access_key"
+)
+
 _CREDENTIAL: Final = re.compile(r"(?i)auth|key|token|secret|cookie|password|signature")
 """The names of headers with credentials."""
 
@@ -65,7 +69,7 @@ class SecretOwner:
         if isinstance(key, str) and key.startswith(ENVIRONMENT):
             return [], text_of(key)
         if isinstance(key, str) and key.lower() in NO_KEYS:
-            return [], None
+            return [_PLACEHOLDER.format(key)], None
         if not key:
             return [], None if default is None else f"${default}"
         return self._replace("API key", key, "the key is in the old file")

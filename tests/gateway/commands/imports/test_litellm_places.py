@@ -201,3 +201,10 @@ def test_an_address_in_the_variables_that_the_import_cannot_convert_is_lost_resi
     models = [item("m", "gemini/g"), item("n", "gemini/g", api_base="https://own.example")]
     result = imported({"model_list": models, "environment_variables": {"GEMINI_API_BASE": "https://g.example"}})
     assert [loss.what for loss in result.losses if loss.group is Group.RESIDENCY] == ["GEMINI_API_BASE of m"]
+
+
+def test_a_placeholder_key_is_dropped_with_a_remark():
+    result = imported({"model_list": [item("m", "openai/x", api_base="http://h:8000/v1", api_key="fake-key")]})
+    ((remarks, found),) = result.entries
+    assert "access_key" not in found
+    assert [remark for remark in remarks if "fake-key looks like a placeholder" in remark]
