@@ -27,7 +27,7 @@ from tests.support.raw_call import (
     new_id,
     request_body,
     settings,
-    whole,
+    whole_answer,
 )
 from tests.support.streams_page import TRANSLATED, Cell, shows
 from tests.support.upstreams import PATHS
@@ -116,7 +116,7 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
 @retried_when_late
 def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as first:
-        first.up.send(answer_stream(cell.model_api).whole if cell.stream else whole(cell.model_api))
+        first.up.send(answer_stream(cell.model_api).whole if cell.stream else whole_answer(cell.model_api))
         assert line(gateway, first.id)["ended"] == "complete"
         with Wire.connect(gateway.port) as client:
             id = new_id()
@@ -174,7 +174,7 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
 @retried_when_late
 def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
-        one.up.send(whole(cell.model_api)[:-20])
+        one.up.send(whole_answer(cell.model_api)[:-20])
         one.check_cut(one.leave(how))
 
 
@@ -225,7 +225,7 @@ def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
 @leave
 def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
-        one.up.send(whole(cell.model_api, "x" * 16 * 2**20))  # more than the sockets' buffers hold
+        one.up.send(whole_answer(cell.model_api, "x" * 16 * 2**20))  # more than the sockets' buffers hold
         one.client.read_until(b"xxx")
         one.leave(how)
         assert one.check_line()["output_tokens"] == 17
@@ -260,7 +260,7 @@ def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
         client.reset(stream)
         one.check_cut(left)
         speech = answer_stream(cell.model_api)
-        stays.up.send(chunks(*speech.rest) + b"0\r\n\r\n" if cell.stream else whole(cell.model_api))
+        stays.up.send(chunks(*speech.rest) + b"0\r\n\r\n" if cell.stream else whole_answer(cell.model_api))
         client.until(other, SUCCESS[cell.api] if cell.stream else b"three")
         assert line(gateway, stays.id)["ended"] == "complete"
 

@@ -26,7 +26,7 @@ from tests.support.raw_call import (
     line,
     lines,
     settings,
-    whole,
+    whole_answer,
 )
 from tests.support.streams_page import Cell, cells, shows
 
@@ -60,15 +60,15 @@ class Play:
 
 
 def half(cell: Cell) -> bytes:
-    return answer_stream(cell.model_api).half if cell.stream else whole(cell.model_api)[:-20]
+    return answer_stream(cell.model_api).half if cell.stream else whole_answer(cell.model_api)[:-20]
 
 
 def rest(cell: Cell) -> bytes:
-    return chunks(*answer_stream(cell.model_api).rest) + END if cell.stream else whole(cell.model_api)[-20:]
+    return chunks(*answer_stream(cell.model_api).rest) + END if cell.stream else whole_answer(cell.model_api)[-20:]
 
 
 def all_of_it(cell: Cell) -> bytes:
-    return answer_stream(cell.model_api).whole if cell.stream else whole(cell.model_api)
+    return answer_stream(cell.model_api).whole if cell.stream else whole_answer(cell.model_api)
 
 
 PLAYS = {

@@ -27,7 +27,7 @@ from tests.support.raw_call import (
     new_id,
     request_body,
     settings,
-    whole,
+    whole_answer,
 )
 from tests.support.streams_page import cells, shows
 from tests.support.upstreams import PATHS
@@ -79,7 +79,7 @@ def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, wha
 
 def finish(one: Call) -> None:
     speech = answer_stream(one.cell.model_api)
-    one.up.send(chunks(*speech.rest) + END if one.cell.stream else whole(one.cell.model_api))
+    one.up.send(chunks(*speech.rest) + END if one.cell.stream else whole_answer(one.cell.model_api))
 
 
 def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: int) -> Ends:

@@ -70,7 +70,7 @@ class CachedTalk:
 
     def body(self, **more: Any) -> dict[str, Any]:
         """Return the request of the next turn; ``more`` are arguments of ``request_of``."""
-        times = 180 if "gemini" in ENTRIES[self.model][0] else 120
+        times = 180 if "gemini" in ENTRIES.get(self.model, ("",))[0] else 120
         body = request_of(self.api, self.rounds, **{"system": long_text(self.name, times), **more})
         for member in ("messages", "input", "contents"):
             for item in body.get(member, ()):

@@ -1,84 +1,23 @@
 """Conversations of real programs: ten turns without a break have no cause, and a planted break has its own."""
 
-import copy
 import json
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import attrs
 import pytest
 
 from gateway.prompt_caches.differences import first_difference
-from streams.events import Api
 from tests.support.cache_turns import CacheTurns
 from tests.support.cached_prompts import HISTORY, read, row_of
 from tests.support.recorded_requests import Request, requests
-
-_IDS = frozenset({"id", "call_id", "tool_use_id", "tool_call_id"})
-_MARKS = frozenset({"cache_control"})
-_ANSWERS = frozenset({"function_call", "custom_tool_call", "reasoning", "item_reference"})
+from tests.support.recorded_turns import answer_positions, conversations, program_names, ten_turns, without_marks
 
 
-@cache
-def _conversations() -> dict[str, Request]:
-    """Return by program its last recorded request that contains an answer."""
-    found = {}
-    for request in requests():
-        if "/" in request.key and not request.own and _answers(request.api, request.body):
-            found[f"{request.key.partition('/')[0]} {request.api}"] = request
-    return found
-
-
-def _answers(api: Api, body: dict[str, Any]) -> list[int]:
-    """Return the positions of the answers in the history."""
-    items = body.get(HISTORY[api])
-    return [
-        number
-        for number, item in enumerate(items if isinstance(items, list) else [])
-        if item.get("role") == "assistant" or item.get("type") in _ANSWERS
-    ]
-
-
-def _turns(api: Api, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield ten turns of the recorded conversation: its last rounds again and again, with other ids and texts."""
-    items, first = body[HISTORY[api]], _answers(api, body)[0]
-    start, rounds = items[:first], items[first:]
-    start = [*start, {"role": "user", "content": "A text that is long enough for a cache. " * 1000}]
-    for count in range(10):
-        turn = copy.deepcopy(body)
-        history = copy.deepcopy(start)
-        for number in range(count):
-            history += _rename_ids(_without_marks(rounds) if number < count - 1 else rounds, number)
-        turn[HISTORY[api]] = history
-        yield turn
-
-
-def _rename_ids(value: Any, number: int) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: f"{inner}{number}" if name in _IDS and isinstance(inner, str) else _rename_ids(inner, number)
-            for name, inner in value.items()
-        }
-    return [_rename_ids(inner, number) for inner in value] if isinstance(value, list) else copy.deepcopy(value)
-
-
-def _without_marks(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_marks(inner) for name, inner in value.items() if name not in _MARKS}
-    return [_without_marks(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _program_names() -> list[Any]:
-    skip = pytest.mark.skip(reason="the recorded requests of programs are not available")
-    return sorted(_conversations()) or [pytest.param("none", marks=skip)]
-
-
-@pytest.mark.parametrize("program", _program_names())
+@pytest.mark.parametrize("program", program_names())
 def test_ten_turns_of_a_program_have_no_cause(program: str):
-    request = _conversations()[program]
+    request = conversations()[program]
     turns = CacheTurns(request.api, attrs.evolve(row_of(request.api), minimum=None))
-    bodies = list(_turns(request.api, request.body))
+    bodies = list(ten_turns(request.api, request.body))
     has_marks = "cache_control" in json.dumps(request.body) or not turns.row.needs_marks
     for number, body in enumerate(bodies):
         turns.send(body)
@@ -92,16 +31,19 @@ def test_ten_turns_of_a_program_have_no_cause(program: str):
             assert turns.sent[-1].prompt.prefix(before.end) == before.prefix(before.end)
 
 
-@pytest.mark.parametrize("program", _program_names())
+@pytest.mark.parametrize("program", program_names())
 def test_a_break_in_the_turns_of_a_program_is_found(program: str):
-    request = _conversations()[program]
+    request = conversations()[program]
     turns = CacheTurns(
         request.api, attrs.evolve(row_of(request.api), minimum=None, needs_marks=False, boundaries="ends")
     )
-    bodies = list(_turns(request.api, request.body))
+    bodies = list(ten_turns(request.api, request.body))
     for number, body in enumerate(bodies[1:]):
         history, text = body[HISTORY[request.api]], f"The time is 9:0{number}."
-        history[_answers(request.api, body)[0] - 1] = {"role": "user", "content": text + " More of the text." * 1000}
+        history[answer_positions(request.api, body)[0] - 1] = {
+            "role": "user",
+            "content": text + " More of the text." * 1000,
+        }
         turns.send(body, 0 if number else None)
         if number:
             assert turns.causes == ["history"]
@@ -138,4 +80,4 @@ def _is_next_turn(before: Request, request: Request) -> bool:
 
 
 def _texts(value: Any) -> str:
-    return json.dumps(_without_marks(value))
+    return json.dumps(without_marks(value))

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.gateway.steps.test_exchanges import BASES, CODE, VENDORS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script, fake_upstream
 from tests.support.wire_clients import body_of, path_of
 

@@ -10,21 +10,9 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
+from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script, ToolCall, fake_upstream
 from tests.support.wire_clients import body_of, path_of, text_of
-
-CODE: Final = """
-import re
-from trigate.steps import Finding
-
-WORD = re.compile(r"falcon-\\d+")
-
-async def words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
-
-def broken(check):
-    raise ValueError("falcon-9 is in this error")
-"""
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "mask": {"action": "mask"},
@@ -43,12 +31,6 @@ APIS: Final = ("chat", "messages", "responses")
 CLIENT_APIS: Final = (*APIS, "gemini", "converse", "interactions")
 UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}, "interactions": {"store": False}}
 """Members of a request without a stored turn, which is translated."""
-VENDORS: Final = {
-    "chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini", "converse": "bedrock",
-    "interactions": "gemini",
-}  # fmt: skip
-BASES: Final = {"gemini": "/v1beta", "converse": "", "interactions": "/v1beta"}
-"""The paths of the base URLs of providers, ``/v1`` for others."""
 
 
 @pytest.fixture(scope="module")

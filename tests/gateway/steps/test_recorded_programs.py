@@ -9,9 +9,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.gateway.prompt_caches.test_recorded_programs import HISTORY, _conversations, _program_names, _turns
+from tests.support.cached_prompts import HISTORY
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.recorded_turns import conversations, program_names, ten_turns
 from tests.support.upstreams import Script, fake_upstream
 from tests.support.wire_clients import text_of
 
@@ -62,11 +63,11 @@ def with_address(api: str, turn: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("program", _program_names())
+@pytest.mark.parametrize("program", program_names())
 def test_each_of_ten_turns_has_the_same_mask_and_returns_the_value(gateway, upstream, program):
-    asked = _conversations()[program]
+    asked = conversations()[program]
     api, mask = asked.api, ""
-    for turn in _turns(api, asked.body):
+    for turn in ten_turns(api, asked.body):
         upstream.script(Script(text=f"Done, {mask}."))
         body = with_address(api, turn)
         status, raw = ask(gateway, api, body)
