@@ -247,6 +247,9 @@ def _convert_entry(
     notes += [*more, *priced]
     if info.get("mode") == "batch" and prefix in ("bedrock", "bedrock_converse"):
         notes.append(result.leave_out(f"mode: batch of {name}", (Group.NAMES, NO_BATCHES)))
+    if place.gains_version:
+        why = "the gateway adds /v1 to its address, and LiteLLM does not: if the server lacks it, write an own provider"
+        notes.append(result.leave_out(f"the paths of {name}", (Group.NAMES, why)))
     if variable is not None:
         notes.append(result.leave_out(f"{variable} of {name}", _ADDRESS))
     params, marked = _add_marks(name, params, entry, result)

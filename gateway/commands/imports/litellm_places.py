@@ -30,6 +30,8 @@ class ModelPlace:
     members: dict[str, Any] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
     used: frozenset[str] = frozenset()
+    gains_version: bool = False
+    """True if the gateway adds ``/v1`` to the address, and LiteLLM does not."""
 
 
 AT_ROOT: Final = "at_root"
@@ -51,11 +53,16 @@ def place_model(owner: SecretOwner, prefix: str, rest: str, params: Mapping[str,
     """Return the place of the model ``rest`` of LiteLLM's provider ``prefix``. Raises ``Inconvertible``."""
     if prefix in _CLOUDS:
         return _CLOUDS[prefix](owner, rest, params, type)
-    return _place_at_provider(owner, prefix, rest, params, ORIGINS[prefix])
+    return _place_at_provider(owner, prefix, rest, params, ORIGINS[prefix], type)
 
 
 def _place_at_provider(
-    owner: SecretOwner, prefix: str, rest: str, params: Mapping[str, Any], origin: LiteLLMProvider
+    owner: SecretOwner,
+    prefix: str,
+    rest: str,
+    params: Mapping[str, Any],
+    origin: LiteLLMProvider,
+    type: ModelType,
 ) -> ModelPlace:
     base = _base_url(prefix, params)
     place = ModelPlace(origin.provider, rest)
@@ -64,7 +71,7 @@ def _place_at_provider(
     if origin.provider == "openai" and base is not None and not _OPENAIS.match(base):
         place.provider = COMPATIBLE
     if prefix in _VERBATIM and base is not None and place.provider != "openai":
-        _keep_address(place, base)
+        _keep_address(place, base, type)
     if base := base or origin.base_url:
         place.members["base_url"] = base
     _add_key(place, owner, params.get("api_key"), origin)
@@ -72,12 +79,13 @@ def _place_at_provider(
     return place
 
 
-def _keep_address(place: ModelPlace, base: str) -> None:
-    """Keep an address without a path unchanged: the gateway would add ``/v1``, and LiteLLM does not."""
+def _keep_address(place: ModelPlace, base: str, type: ModelType) -> None:
+    """Keep an address without a path unchanged for conversations: the gateway adds ``/v1``, and LiteLLM does not."""
     if base.startswith("$"):
         place.notes.append(f"if {base} has no path, the gateway adds /v1, and LiteLLM does not")
-    elif urlsplit(base).path in ("", "/") and model_type(place.model) == "chat":
-        place.provider = AT_ROOT
+    elif urlsplit(base).path in ("", "/"):
+        place.gains_version = type != "chat"
+        place.provider = place.provider if place.gains_version else AT_ROOT
 
 
 def _add_key(place: ModelPlace, owner: SecretOwner, value: Any, origin: LiteLLMProvider) -> None:

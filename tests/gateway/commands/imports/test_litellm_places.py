@@ -208,3 +208,17 @@ def test_a_placeholder_key_is_dropped_with_a_remark():
     ((remarks, found),) = result.entries
     assert "access_key" not in found
     assert [remark for remark in remarks if "fake-key looks like a placeholder" in remark]
+
+
+@pytest.mark.parametrize(
+    ("model", "api_base", "is_lost"),
+    [
+        ("openai/text-embedding-3-small", "http://h:8000", True),
+        ("openai/text-embedding-3-small", "http://h:8000/v1", False),
+        ("openai/whisper-1", "http://h:8000/", True),
+        ("openai/gpt-4o", "http://h:8000", False),
+    ],
+)
+def test_an_address_without_a_path_that_gains_one_is_reported(model: str, api_base: str, is_lost: bool):
+    result = imported({"model_list": [item("m", model, api_base=api_base, api_key="os.environ/K")]})
+    assert [(loss.group, loss.what) for loss in result.losses] == [(Group.NAMES, "the paths of m")] * is_lost
