@@ -32,6 +32,18 @@ from gateway.commands.imports.litellm_rows import (
 from gateway.commands.imports.losses import Group, Loss
 from gateway.config.litellm_limits import limited_columns
 
+_MODEL_ROUTES: Final = frozenset(
+    ("llm_api_routes", "llm_api_routes_without_mcp", "openai_routes", "anthropic_routes", "google_routes",
+     "mapped_pass_through_routes", "passthrough_routes_wildcard")
+)  # fmt: skip
+"""LiteLLM's names for the paths that call models."""
+
+_MODEL_PATH: Final = re.compile(
+    r"completions|embeddings|/messages|/responses|/images|/audio|rerank|moderations|/ocr|/realtime|generateContent"
+    r"|/converse|/invoke|^/(?:v1|v1beta|v2|openai|azure|engines|anthropic|gemini|vertex[_-]ai|bedrock|mistral|cohere)?/?\*?$"
+)
+"""Paths that call models, and the prefixes of such paths."""
+
 ALL: Final = frozenset({"all-proxy-models", "*"})
 NONE: Final = "no-default-models"
 OF_THE_TEAM: Final = "all-team-models"
@@ -323,6 +335,8 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
     """Return a loss for a key that could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
         return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
+    if not _may_call_models(read_list(key.row.get("allowed_routes"))):
+        return Loss(Group.PROTECTION, f"the key {name}", "its allowed_routes call no models, and a client key would")
     if team is not None and team.nothing:
         return Loss(Group.NAMES, f"the key {name}", f"this file has none of the models of its team {team.name}")
     is_by_team = OF_THE_TEAM in key.models or (not key.models and team is not None)
@@ -334,6 +348,11 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
     return None
 
 
+def _may_call_models(routes: Sequence[str]) -> bool:
+    """Return whether a key with these ``allowed_routes`` can call models; a key without them can."""
+    return not routes or any(route == "*" or route in _MODEL_ROUTES or _MODEL_PATH.search(route) for route in routes)
+
+
 def _reason_without_models(unknown: Sequence[str]) -> str:
     return f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
 
@@ -342,6 +361,8 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
     """Yield one loss for each column of limits that keys lost: exports can have hundreds of keys."""
     for column, (group, why) in _KEY_LIMITS.items():
         lost = [key for key in held if has_value(key.row.get(column))]
+        if column == "allowed_routes":
+            lost = [key for key in lost if read_list(key.row[column]) != ("llm_api_routes",)]
         some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
         if some:
             yield Loss(group, f"{column} of {name_list(some)}", why)
