@@ -64,6 +64,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
         "model names",
         "protection",
+        "residency",
         "money",
         "logs",
         "less important",
