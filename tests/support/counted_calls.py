@@ -1,8 +1,22 @@
 """The cost of work in calls of functions, which is the same on every machine."""
 
+import contextlib
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+
+@contextlib.contextmanager
+def no_collections() -> Iterator[None]:
+    """Run no garbage collection in the block: it calls hooks, and the finalizers of other objects."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def calls(work: Callable[[], object]) -> int:
@@ -13,9 +27,10 @@ def calls(work: Callable[[], object]) -> int:
         nonlocal count
         count += what in ("call", "c_call")
 
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
+    with no_collections():
+        sys.setprofile(profile)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
     return count

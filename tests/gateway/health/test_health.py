@@ -22,6 +22,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
+from tests.support.counted_calls import calls
 from tests.support.set_clock import SetClock
 
 ONE = {"model": "openai/m", "name": "one", "access_key": "k1"}
@@ -353,12 +354,8 @@ def test_the_trial_of_a_dead_worker_is_ignored():
 
 async def test_a_request_without_failures_takes_few_calls():
     """Python's and C's calls for all that the health of its target costs a request."""
-    health, target, calls = Health(), Scene().target(), 0
+    health, target = Health(), Scene().target()
     health.apply_config(config())
-
-    def count(frame: object, what: str, argument: object) -> None:
-        nonlocal calls
-        calls += what in ("call", "c_call")
 
     def one() -> None:
         assert health.outage(target, None) is None
@@ -367,7 +364,4 @@ async def test_a_request_without_failures_takes_few_calls():
         attempt.close()
 
     one()
-    sys.setprofile(count)
-    one()
-    sys.setprofile(None)
-    assert calls <= 25
+    assert calls(one) <= 23
