@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
-from tests.support.upstreams import JSON, STREAM, Raw, fake_upstream
+from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import body_of, events_of, path_of
 
 CODE: Final = """
@@ -40,12 +40,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "own-action": {"use": "./steps.py:masking"},
 }
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

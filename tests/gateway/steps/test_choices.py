@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
-from tests.support.upstreams import JSON, STREAM, Raw, data, fake_upstream
+from tests.support.upstreams import JSON, STREAM, Raw, data
 
 CODE: Final = """
 import re
@@ -34,12 +34,6 @@ MASKED: Final = re.compile(r"it is \[WORD_[0-9a-f]{10}\], and the rest is fine a
 HEAD: Final = {"id": "c-1", "created": 1, "model": "m", "object": "chat.completion.chunk"}
 USAGE: Final = {"prompt_tokens": 5, "completion_tokens": 31, "total_tokens": 36}
 GEMINI_USAGE: Final = {"promptTokenCount": 5, "candidatesTokenCount": 31, "totalTokenCount": 36}
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

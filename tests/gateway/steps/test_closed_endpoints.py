@@ -14,7 +14,6 @@ from gateway.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, config, free_port, provider, request
-from tests.support.upstreams import fake_upstream
 
 CODE = """
 def check(check):
@@ -31,12 +30,6 @@ STEPS: dict[str, dict[str, Any]] = {
     "finished": {"at": ["finished"], "action": "mask"},
 }
 OPEN = ("nobody", "reports", "passes", "chats", "finished")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
 from tests.support.step_providers import BASES, CODE, VENDORS
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 from tests.support.wire_clients import body_of, path_of
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -50,12 +50,6 @@ CELLS: Final = [
     for stream in (False, True)
     for path, body in requests(f"on-{target}", stream=stream).items()
 ]
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

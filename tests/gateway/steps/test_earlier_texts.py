@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, eventually, free_port, provider
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
 
 CODE: Final = """
@@ -37,12 +37,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "refuse": {"action": {"other": "refuse", "word": "report"}},
 }
 MARKERS: Final = re.compile(r"\bmarker-[a-z]+\b")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

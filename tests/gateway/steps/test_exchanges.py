@@ -11,7 +11,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
 from tests.support.step_providers import BASES, CODE, VENDORS
-from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.upstreams import Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -31,12 +31,6 @@ APIS: Final = ("chat", "messages", "responses")
 CLIENT_APIS: Final = (*APIS, "gemini", "converse", "interactions")
 UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}, "interactions": {"store": False}}
 """Members of a request without a stored turn, which is translated."""
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

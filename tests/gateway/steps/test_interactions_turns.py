@@ -14,7 +14,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, free_port, provider
 from tests.support.interactions_api import PATH
-from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.upstreams import Script, ToolCall
 
 CODE: Final = """
 import re
@@ -39,12 +39,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 FORMS: Final = ("whole", "streamed", "background", "background stream")
 forms = pytest.mark.parametrize("form", FORMS)
 targets = pytest.mark.parametrize("target", ["chat", "interactions"])
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -54,12 +54,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
 def failing():
     """Serve a provider that answers every request with an error."""
     with fake_upstream() as served:

@@ -11,7 +11,6 @@ import time
 from typing import Any
 
 import attrs
-import pytest
 import trio
 import trio.testing
 import yaml
@@ -31,16 +30,10 @@ from tests.support.harness import ROOT, Gateway, Wire, eventually, exchanges, fr
 from tests.support.metrics_page import numbers
 from tests.support.observed import CODE, ask, observer, records_in, settings_for
 from tests.support.step_files import step_config
-from tests.support.upstreams import Raw, Script, fake_upstream, render
+from tests.support.upstreams import Raw, Script, render
 from trigate.steps import Finished
 
 KEY = {"authorization": "Bearer key-of-plain-0123456789"}
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 def record(number: int) -> PendingRecord:

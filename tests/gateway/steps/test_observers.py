@@ -12,15 +12,9 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for
-from tests.support.upstreams import Raw, Script, fake_upstream, render
+from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import text_of
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,13 @@ from tests.support.cached_prompts import HISTORY
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
 from tests.support.recorded_turns import conversations, program_names, ten_turns
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 from tests.support.wire_clients import text_of
 
 APIS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 PATHS: Final = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 OWN: Final = "anna.schmidt@example.com"
 MASK: Final = re.compile(r"\[EMAIL_[0-9a-f]{10}\]")
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

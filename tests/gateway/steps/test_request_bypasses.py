@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 
 CODE: Final = """
 import re
@@ -21,12 +21,6 @@ WORD = re.compile(r"falcon-\\d+")
 async def words(check):
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
 """
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, request
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 
 CODE = """
 from trigate.steps import Finding
@@ -18,12 +18,6 @@ from trigate.steps import Finding
 def word(check):
     return [Finding("word", one, 0, 1) for one in check.passages if "falcon" in one.text]
 """
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 STEPS: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, free_port, provider
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 
 CODE: Final = """
 from trigate.steps import Finding
@@ -26,12 +26,6 @@ async def clean(check):
 """
 ALONE: Final = [{"use": "./steps.py:masking"}]
 TOGETHER: Final = [{"use": f"./steps.py:{name}"} for name in ("clean", "masking", "other")]
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 def ask(gateway: Gateway, text: str) -> Reply:

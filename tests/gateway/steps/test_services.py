@@ -11,7 +11,7 @@ import yaml
 from tests.support.check_services import analyzer, check_service, masking
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
-from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
+from tests.support.upstreams import JSON, Raw, Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
 
 REASON: Final = "because of falcon-99"
@@ -43,12 +43,6 @@ CELLS: Final = [
 ]  # fmt: skip
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 PEOPLE: Final = analyzer({"PERSON": "Ann Lee|Zoë 🦅", "US_SSN": r"\d{3}-\d{2}-\d{4}", "DATE_TIME": "today"})
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,9 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import exchanges, free_port
 from tests.support.observed import APIS, ask, settings_for
 from tests.support.otlp_collector import Collector, serve_collector
-from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.upstreams import Script, ToolCall
 
 PATTERNS = {"patterns": {"bird": "osprey-[0-9]+"}}
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, free_port, provider
-from tests.support.upstreams import Script, fake_upstream
+from tests.support.upstreams import Script
 
 CODE: Final = """
 import re
@@ -37,12 +37,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "during": {"action": "refuse", "at": ["during"]},
     "nothing": {"action": "refuse", "at": ["response"], "hold": "nothing"},
 }
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
-from tests.support.upstreams import Script, ToolCall, fake_upstream
+from tests.support.upstreams import Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
 
 KEY: Final = "ghp_" + "a1B2c3D4e5F6" * 3
@@ -27,12 +27,6 @@ APIS: Final = ("chat", "messages", "responses")
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 CELLS: Final = [(api, target, stream) for api in APIS for target in APIS for stream in (False, True)]
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
-
-
-@pytest.fixture(scope="module")
-def upstream():
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")
