@@ -9,7 +9,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def no_collections() -> Iterator[None]:
-    """Run no garbage collection in the block: it calls hooks, and the finalizers of other objects."""
+    """Run no garbage collection in the block: it scans all objects of the tests' process, and
+    calls hooks and finalizers."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -4,7 +4,6 @@ It is CPU time of the loop's thread, because another program on the machine also
 """
 
 import contextlib
-import gc
 import math
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Final
 
 import trio
 
+from tests.support.counted_calls import no_collections
 from tests.support.gateway_thread import ThreadGateway
 from tests.support.harness import PATIENCE
 
@@ -45,7 +45,7 @@ class LoopSteps(trio.abc.Instrument):
 def loop_steps() -> Iterator[LoopSteps]:
     """Measure the steps of the current loop in the block."""
     steps = LoopSteps()
-    with _without_collections():  # also while the instrument is added and removed
+    with no_collections():  # also while the instrument is added and removed
         trio.lowlevel.add_instrument(steps)
         try:
             yield steps
@@ -54,20 +54,10 @@ def loop_steps() -> Iterator[LoopSteps]:
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Run no garbage collection in the block: it would scan all objects of the tests' process in the measured step."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@contextlib.contextmanager
 def gateway_steps(gateway: ThreadGateway) -> Iterator[LoopSteps]:
     """Measure the steps of a gateway's loop in the block."""
     steps = LoopSteps()
-    with _without_collections():  # also while the instrument is added and removed
+    with no_collections():  # also while the instrument is added and removed
         _run_in_loop(gateway, lambda: trio.lowlevel.add_instrument(steps))
         try:
             yield steps
