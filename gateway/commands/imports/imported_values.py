@@ -1,6 +1,7 @@
 """Values in the files of other gateways."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -49,3 +50,9 @@ def timeouts_of(value: Any) -> dict[str, str]:
 def escape_dollars(text: str) -> str:
     """Escape ``$`` in ``text``, which would start a variable in the file."""
     return text.replace("$", "$$")
+
+
+def section_of(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a section of a configuration, empty if it is missing or no mapping."""
+    settings = content.get(name)
+    return settings if isinstance(settings, dict) else {}

@@ -12,7 +12,14 @@ import yaml
 
 from configfile import document
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
-from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, is_switched_off, positive, timeouts_of
+from gateway.commands.imports.imported_values import (
+    ENVIRONMENT,
+    escape_dollars,
+    is_switched_off,
+    positive,
+    section_of,
+    timeouts_of,
+)
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_cache import SETTINGS, add_cache
 from gateway.commands.imports.litellm_environment import (
@@ -81,7 +88,7 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     if not isinstance(content["model_list"], list):
         raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
     result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
-    result.filters_tags = _section(content, "router_settings").get("enable_tag_filtering") is True
+    result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
     result.variables, result.provider_defaults = read_variables(content), provider_defaults(content)
     remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
@@ -94,7 +101,7 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     _add_clients(clients, result)
     _add_steps(content, clients, result)
     _add_budget(content, result)
-    carried = SETTINGS if add_cache(_section(content, "litellm_settings"), result) else frozenset[str]()
+    carried = SETTINGS if add_cache(section_of(content, "litellm_settings"), result) else frozenset[str]()
     if add_issuers(content.get("general_settings"), () if clients is None else clients.teams, result):
         carried |= PEOPLE
     if any(entry["model"].startswith("vertex/") for _, entry in result.entries):
@@ -139,15 +146,10 @@ ALIASES: Final = (("router_settings", "model_group_alias"), ("litellm_settings",
 """The settings with aliases. Their names have precedence over those of models."""
 
 
-def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    settings = content.get(name)
-    return settings if isinstance(settings, dict) else {}
-
-
 def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of ``litellm_params`` that all models share."""
-    given = _section(content, "router_settings").get("default_litellm_params")
-    refreshes = _section(content, "litellm_settings").get(ENTRA) is True
+    given = section_of(content, "router_settings").get("default_litellm_params")
+    refreshes = section_of(content, "litellm_settings").get(ENTRA) is True
     shared = {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}
     return {**shared, **({ENTRA: True} if refreshes else {})}
 
@@ -156,7 +158,7 @@ def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
     """Rename the entries whose names are aliases: LiteLLM resolves aliases first."""
     known = result.known()
     for section, setting in ALIASES:
-        for alias, model in aliases_in(_section(content, section), setting):
+        for alias, model in aliases_in(section_of(content, section), setting):
             name, target = escape_dollars(alias), escape_dollars(model)
             if name == target or name not in result.deployments or not known(target):
                 continue
@@ -172,7 +174,7 @@ def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
 def _add_aliases(content: dict[str, Any], result: Result) -> None:
     known = result.known()
     for section, setting in ALIASES:
-        settings = _section(content, section)
+        settings = section_of(content, section)
         if settings.get(setting) and not isinstance(settings[setting], dict):
             result.remarks.append(result.leave_out(f"{section}.{setting}", (Group.NAMES, "it is not a mapping")))
             continue
@@ -206,8 +208,8 @@ def _route_to(entries: Sequence[str]) -> dict[str, Any]:
 
 def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
     """Add the master key of the settings, or else that of the variables in the file, as LiteLLM does."""
-    master = _section(content, "general_settings").get("master_key")
-    if not master and _section(content, "environment_variables").get(MASTER_KEY):
+    master = section_of(content, "general_settings").get("master_key")
+    if not master and section_of(content, "environment_variables").get(MASTER_KEY):
         master = f"{ENVIRONMENT}{MASTER_KEY}"
     if master:
         notes, key = SecretOwner("litellm_master", result.secrets).read_client_key(master)
@@ -243,7 +245,7 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
 
 def _add_budget(content: Mapping[str, Any], result: Result) -> None:
     """Add the budget of the whole proxy (https://docs.litellm.ai/docs/proxy/users)."""
-    result.budgets, loss = budgets_of(_section(content, "litellm_settings"))
+    result.budgets, loss = budgets_of(section_of(content, "litellm_settings"))
     if loss is not None:
         result.remarks.append(result.leave_out(f"litellm_settings.{loss.what}", (loss.group, loss.why)))
 
@@ -295,7 +297,7 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
     if name in _COUNTERPARTS and _convert_to_counterpart(name, value, result):
         return
     if name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
-        shows = not _section(content, "litellm_settings").get("turn_off_message_logging")
+        shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
         _convert_callbacks(what, name, value, shows, result)
     elif name != "database_url" or not result.knows_keys:
         result.remarks.append(result.leave_out(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART)))

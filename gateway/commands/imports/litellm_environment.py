@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imports.imported_values import ENVIRONMENT, text_of
+from gateway.commands.imports.imported_values import ENVIRONMENT, section_of, text_of
 
 VERTEX_SETTINGS: Final = frozenset(("litellm_settings.vertex_project", "litellm_settings.vertex_location"))
 """The settings that ``provider_defaults`` reads, by their path."""
@@ -41,7 +41,6 @@ _OTHER_ADDRESSES: Final[Mapping[str, Sequence[str]]] = {
 
 _OWN_ADDRESS: Final = ("api_base", "base_url", "aws_bedrock_runtime_endpoint")
 
-
 _LANGFUSE: Final[Mapping[str, tuple[Sequence[str], str, str]]] = {
     "langfuse": (("LANGFUSE_HOST", "LANGFUSE_BASE_URL"), "http://", "https://cloud.langfuse.com"),
     "langfuse_otel": (("LANGFUSE_OTEL_HOST", "LANGFUSE_HOST"), "https://", "https://us.cloud.langfuse.com"),
@@ -53,7 +52,7 @@ def provider_defaults(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the members that apply to models without them, by the prefix of their provider.
 
     Vertex AI's members have their older names, because a model's own ``vertex_location`` has precedence."""
-    settings, variables = _mapping(content, "litellm_settings"), read_variables(content)
+    settings, variables = section_of(content, "litellm_settings"), read_variables(content)
     vertex = {
         f"vertex_ai_{member}": value
         for member, names in _VERTEX.items()
@@ -93,7 +92,7 @@ def langfuse_host(callback: str, variables: Mapping[str, Any]) -> tuple[str, boo
 
 def read_variables(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the variables that LiteLLM sets from the file."""
-    return _mapping(content, "environment_variables")
+    return section_of(content, "environment_variables")
 
 
 def _first_set(names: Sequence[str], variables: Mapping[str, Any]) -> str | None:
@@ -103,8 +102,3 @@ def _first_set(names: Sequence[str], variables: Mapping[str, Any]) -> str | None
 def _variable(names: Sequence[str], variables: Mapping[str, Any]) -> str | None:
     found = _first_set(names, variables)
     return None if found is None else f"{ENVIRONMENT}{found}"
-
-
-def _mapping(content: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    found = content.get(section)
-    return found if isinstance(found, dict) else {}
