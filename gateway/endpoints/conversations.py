@@ -129,7 +129,8 @@ class Conversations:
         Raises ``GatewayError``, also (400) for a step that the client may not request."""
         if self._service.steps is None:
             refuse_requested_steps(current_client_request())
-        return await read_members(self._service, read, None if self._service.steps is None else self._check)
+            return await read_members(self._service, read)
+        return await read_members(self._service, read, self._check)
 
     async def _check(self, body: bytes) -> bytes:
         """Return ``body`` as it may be stored. Raises ``GatewayError``."""
