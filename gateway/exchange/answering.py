@@ -228,20 +228,28 @@ def _fold(
     folded, characters = Fold(), 0
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
     events = _events(codec, body, framing, texts, checked=texts)
-    if not any(isinstance(event, Usage) and event.prompt for event in events):
+    for event in events:
+        if type(event) is Usage and event.prompt:
+            break
+    else:
         events = events if texts else _events(codec, body, framing, checked=False)
         characters = sum(map(count_characters, events))  # to estimate missing usage
-    names, kept = target_request.prepared.names, []
+    names = target_request.prepared.names
+    if names or [event for event in events if type(event) is ErrorInfo]:
+        events = [_for_client(target_request, event) for event in events]
     for event in events:
-        event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-        event = restore_name(event, names) if names else event
         folded.add(event)
-        if keeps_events:
-            kept.append(event)
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
-    return FoldedAnswer(folded, characters, lane, kept)
+    return FoldedAnswer(folded, characters, lane, events if keeps_events else ())
+
+
+def _for_client(target_request: TargetRequest, event: Event) -> Event:
+    """Return ``event`` as the client may see it: without credentials, and with its own names of tools."""
+    if isinstance(event, ErrorInfo):
+        return target_request.disclosure.error(event)
+    return restore_name(event, target_request.prepared.names)
 
 
 def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
@@ -260,8 +268,7 @@ def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answe
     for one in split_other_choices(body, target_request.target.api):
         folded = Fold()
         for event in _events(CODECS[target_request.target.api], one, None):
-            event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-            folded.add(restore_name(event, target_request.prepared.names))
+            folded.add(_for_client(target_request, event))
         folds.append(folded)
     return [folded.answer() for folded in folds]
 

@@ -180,7 +180,9 @@ class TargetRequest:
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
         unsent = self.prepared.outgoing.dropped
-        requested = attrs.evolve(request, model=target.requested_name)
+        requested = request  # a copy of it costs as much as the rest of the reply
+        if request.model != target.requested_name:
+            requested = attrs.evolve(request, model=target.requested_name)
         reply = turn.reply(Reply(requested, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 

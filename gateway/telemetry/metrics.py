@@ -84,6 +84,8 @@ class Metrics:
         self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
         self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}  # likewise
+        self._counted: dict[tuple[str, ...], float] = {}  # of ended exchanges, since the last ``write_exchanges``
+        self._timed: dict[tuple[str, ...], Buckets] = {}  # likewise
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
@@ -167,6 +169,27 @@ class Metrics:
             increase = self._counters[key] = (made.labels(*labels) if labels else made).inc
         increase(by)
 
+    def _count(self, row: MetricRow, *labels: str, by: float = 1) -> None:
+        """Increase a counter at the end of an exchange. A page shows it after ``write_exchanges``."""
+        key = (row.name, *labels)
+        self._counted[key] = self._counted.get(key, 0) + by
+
+    def _time(self, row: MetricRow, value: float, *labels: str) -> None:
+        """Add a value to a histogram at the end of an exchange. A page shows it after ``write_exchanges``."""
+        key = (row.name, *labels)
+        if (buckets := self._timed.get(key)) is None:
+            buckets = self._timed[key] = Buckets(row.bounds)
+        buckets.add(value)
+
+    def write_exchanges(self) -> None:
+        """Write what ended exchanges have counted into the client library's metrics, whose locks cost more."""
+        for (name, *labels), by in self._counted.items():
+            self.add(rows.BY_NAME[name], *labels, by=by)
+        for (name, *labels), buckets in self._timed.items():
+            self._of(rows.BY_NAME[name], tuple(labels)).add(*buckets.take())
+        self._counted.clear()
+        self._timed.clear()
+
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """Set a gauge."""
         self._of(row, labels).set(value)
@@ -196,11 +219,11 @@ class Metrics:
         if client not in self._shown:
             self._show_group(client)
         self._of(rows.IN_FLIGHT, (api,)).dec()
-        self.add(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
+        self._count(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped and not set(record.dropped).issubset(record.by_operator):
-            self.add(rows.DROPS, api, provider)
+            self._count(rows.DROPS, api, provider)
         if ended == "client_disconnected":
-            self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+            self._count(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
         if record.steps is not None:
             self.count_steps(line["steps"])
         if record.cache is not None and record.cache != "off":
@@ -208,6 +231,8 @@ class Metrics:
         if record.attempts:
             self._count_call(record, provider, model, line)
             self._observe_times(record, line["duration_ms"] / 1000, (provider, model, lane))
+        if self._folder is not None:  # another worker may write the next page
+            self.write_exchanges()
 
     def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
         """Count the outcomes of steps, in the form of the log's field."""
@@ -231,7 +256,7 @@ class Metrics:
 
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
-            self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
+            self._count(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
             if one.prompt_cache is not None:
                 self._count_prompt_cache(one, one.prompt_cache, record)
         for charge in record.bill.charges():
@@ -239,50 +264,50 @@ class Metrics:
         if record.attempts > 1:
             self._count_retries(record, provider)
         else:
-            self.add(rows.ATTEMPTS, provider)
+            self._count(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.error is not None:
-            self.add(rows.UPSTREAM_ERRORS, provider, model, record.error.kind)
+            self._count(rows.UPSTREAM_ERRORS, provider, model, record.error.kind)
         usage, estimated = record.bill.usage_or_estimate()
         if estimated:
-            self.add(rows.ESTIMATED, provider)
+            self._count(rows.ESTIMATED, provider)
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
-                self.add(rows.TOKENS, provider, model, self._clients[record.client], kind, by=number)
+                self._count(rows.TOKENS, provider, model, self._clients[record.client], kind, by=number)
         for unit, number in () if usage is None else usage.units:
-            self.add(rows.BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
+            self._count(rows.BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
-        self.add(rows.CACHE, client, record.cache or NONE)
+        self._count(rows.CACHE, client, record.cache or NONE)
         if record.cache == "hit":
-            self.add(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
+            self._count(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
-            self.add(rows.CACHE_SAVED_TOKENS, client, by=tokens)
+            self._count(rows.CACHE_SAVED_TOKENS, client, by=tokens)
 
     def _count_prompt_cache(self, attempt: AttemptRecord, verdict: "CacheVerdict", record: Record) -> None:
         """Count the verdict about the provider's prompt cache."""
         where = *self.target_labels(attempt.model), self._clients[record.client]
         lost = attempt.prompt_cache_loss
-        self.add(rows.PROMPT_CACHE_TOKENS, *where, "could", NONE, by=verdict.could)
-        self.add(rows.PROMPT_CACHE_TOKENS, *where, "read", NONE, by=verdict.read or 0)
+        self._count(rows.PROMPT_CACHE_TOKENS, *where, "could", NONE, by=verdict.could)
+        self._count(rows.PROMPT_CACHE_TOKENS, *where, "read", NONE, by=verdict.read or 0)
         rest = verdict.missed
         for place, cause in enumerate(verdict.causes):
             rest -= cause.tokens
-            self.add(rows.PROMPT_CACHE_TOKENS, *where, "missed", cause.name, by=cause.tokens)
+            self._count(rows.PROMPT_CACHE_TOKENS, *where, "missed", cause.name, by=cause.tokens)
             if lost is not None and lost.shares[place]:
-                self.add(rows.PROMPT_CACHE_LOST, *where, cause.name, by=lost.shares[place] / 1e9)
+                self._count(rows.PROMPT_CACHE_LOST, *where, cause.name, by=lost.shares[place] / 1e9)
             if cause.word == CONTRADICTION:
-                self.add(rows.PROMPT_CACHE_CONTRADICTIONS, *where)
+                self._count(rows.PROMPT_CACHE_CONTRADICTIONS, *where)
         if rest > 0:
-            self.add(rows.PROMPT_CACHE_TOKENS, *where, "missed", NONE, by=rest)
+            self._count(rows.PROMPT_CACHE_TOKENS, *where, "missed", NONE, by=rest)
 
     def _count_charge(self, charge: Charge, client: str) -> None:
         where, target = self.target_labels(charge.attempt.model), self._target(charge.attempt)
         if charge.cost is not None and charge.cost.grade == "subscription":
-            self.add(rows.ON_SUBSCRIPTION, *where, target, client)
+            self._count(rows.ON_SUBSCRIPTION, *where, target, client)
         elif charge.cost is not None:
-            self.add(rows.COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
+            self._count(rows.COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
-            self.add(rows.UNPRICED, *where, target)
+            self._count(rows.UNPRICED, *where, target)
 
     def _count_retries(self, record: Record, provider: str) -> None:
         """Count an exchange with several attempts, whose last one used ``provider``.
@@ -291,17 +316,17 @@ class Metrics:
         asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.attempt_records]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
-            self.add(rows.ATTEMPTS, name)
+            self._count(rows.ATTEMPTS, name)
             if number:
-                self.add(rows.RETRIES, name)
+                self._count(rows.RETRIES, name)
         route = record.route if record.route in self._routes else NONE
         causes = {one.cause: one for one in record.bill.attempt_records}
         if "fallback" in causes:
-            self.add(rows.FALLBACKS, route, "yes" if record.bill.attempt_records[-1].reason == "ok" else "no")
+            self._count(rows.FALLBACKS, route, "yes" if record.bill.attempt_records[-1].reason == "ok" else "no")
         if (hedge := causes.get("hedge")) is not None:
-            self.add(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
+            self._count(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
-            self.observe(rows.ATTEMPT_WAIT, record.waited, route)
+            self._time(rows.ATTEMPT_WAIT, record.waited, route)
 
     def count_landings(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
         """Count and remove ``landings``, by route and by where a turn was served."""
@@ -313,12 +338,12 @@ class Metrics:
         return one.target if one.target in self._entries or one.target in self._models else OTHER
 
     def _observe_times(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
-        self.observe(rows.DURATION, duration, *labels)
+        self._time(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
-            self.observe(rows.FIRST_BYTE, record.first_byte, *labels)
+            self._time(rows.FIRST_BYTE, record.first_byte, *labels)
         wrote = record.bill.characters or record.bill.is_complete  # otherwise an error was written
         if record.first_write is not None and wrote:
-            self.observe(rows.FIRST_TOKEN, record.first_write, *labels)
+            self._time(rows.FIRST_TOKEN, record.first_write, *labels)
 
     def _permit_model(self, target: str | None, client: str | None) -> None:
         """Permit a model that responded as a label value, unless it looks like a key or its client has its share.
@@ -344,7 +369,9 @@ class Metrics:
     # Gauges
 
     def measure(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
-        """Set the gauges of connections, background turns, memory and CPU to their current values."""
+        """Set the gauges of connections, background turns, memory and CPU to their current values, and write what
+        exchanges have counted."""
+        self.write_exchanges()
         self.set(rows.POOL, pool.active, "active")
         self.set(rows.POOL, pool.idle, "idle")
         self.set(rows.QUEUED, pool.queued)

@@ -283,3 +283,5 @@ ROWS: Final = (
     STEP_FINDINGS, STEP_SECONDS, STEP_RECORDS_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip
+
+BY_NAME: Final = {row.name: row for row in ROWS}

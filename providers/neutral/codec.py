@@ -49,7 +49,7 @@ class Outgoing:
     @cached_property
     def dropped(self) -> tuple[str, ...]:
         """The client's paths that were lost, each once."""
-        return dropped_paths(self.edits)
+        return dropped_paths(self.edits) if self.edits else ()
 
     @property
     def client_losses(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Outgoing:
     @cached_property
     def adapted(self) -> tuple[str, ...]:
         """The client's paths that were sent in another form, with the form."""
-        return adapted_paths(self.edits)
+        return adapted_paths(self.edits) if self.edits else ()
 
 
 @attrs.frozen(repr=False)

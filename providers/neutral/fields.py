@@ -60,7 +60,9 @@ class Fields:
     def _read_member(self, name: str, kind: type[T]) -> T | None:
         self._unread.pop(name, None)
         value = self.data.get(name)
-        return None if value is None else expect(value, kind, join_path(self.at, name))
+        if value is None or type(value) is kind:  # almost always, and then the path is not needed
+            return value
+        return expect(value, kind, join_path(self.at, name))
 
     def any(self, name: str) -> Any:
         self._unread.pop(name, None)

@@ -5,7 +5,7 @@ reasoning, formats). Settings with the name ``""`` are dropped for that API. Sou
 and anthropic packages.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -86,6 +86,11 @@ ROWS: tuple[Row, ...] = (
     Row("prompt_variables", dict, must=True),  # Converse: promptVariables
 )
 
+_NAMED: Final[Mapping[str, Sequence[tuple[Row, str]]]] = {
+    api: tuple((row, name) for row in ROWS if (name := row.field(api))) for api in sorted(_COLUMNS)
+}
+"""The settings that each API has, with its names."""
+
 MODERATION: Final = "moderation"
 """OpenAI's setting to have the request and the answer scored, or blocked, in Chat and Responses."""
 
@@ -95,9 +100,8 @@ BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
     """Read the settings in ``fields`` by neutral name. Raises a 400 for a wrong type."""
     found = {}
-    for row in ROWS:
-        name = row.field(api)
-        if name and (value := fields.any(name)) is not None:
+    for row, name in _NAMED[api]:
+        if (value := fields.any(name)) is not None:
             path = fields.path(name)
             if row.single and isinstance(value, str):
                 value = [value]

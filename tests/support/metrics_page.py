@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.telemetry.metrics import Metrics
 from tests.support.harness import (
     Gateway,
     eventually,
@@ -57,3 +58,9 @@ def chunk(text: str) -> bytes:
     value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "by-hand", "choices": [choice]}
     data = b"data: " + json.dumps(value).encode() + b"\n\n"
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def page_of(metrics: Metrics) -> str:
+    """Return the page of one process, with what its exchanges have counted so far."""
+    metrics.write_exchanges()
+    return metrics.page().decode()

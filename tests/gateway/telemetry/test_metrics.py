@@ -50,7 +50,7 @@ from tests.support.harness import (
     refusing_port,
     running,
 )
-from tests.support.metrics_page import HEAD, Numbers, chunk, numbers, reaching
+from tests.support.metrics_page import HEAD, Numbers, chunk, numbers, page_of, reaching
 from tests.support.processes import is_running, workers
 from tests.support.upstreams import PATHS, Raw, Script, Tokens
 
@@ -164,10 +164,10 @@ def test_the_group_of_each_client_is_a_metric_that_follows_the_configuration():
 
     metrics = open_metrics(with_group("red"))
     assert isinstance(metrics, Metrics)
-    shown = [Numbers(metrics.page().decode())("trigate_client_info", client="alice", group="red")]
+    shown = [Numbers(page_of(metrics))("trigate_client_info", client="alice", group="red")]
     for group in ("blue", None):
         metrics.permit_names(with_group(group))
-        page = Numbers(metrics.page().decode())
+        page = Numbers(page_of(metrics))
         names = [name for name in ("red", "blue", "none") if page("trigate_client_info", client="alice", group=name)]
         shown.append(names)
     assert shown == [1, ["blue"], ["none"]]
@@ -187,7 +187,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     record = ledger.open("id", "chat")
     record.target, record.lane, record.attempts, record.bill.is_complete = f"groq/{name}", "byte", 1, True
     ledger.settle(record, disconnected=False)
-    page = metrics.page().decode()
+    page = page_of(metrics)
     assert name not in page
     assert 'model="other",provider="groq"' in page
 
@@ -497,12 +497,12 @@ async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while
         nursery.start_soon(watch_store, store, metrics, 10)
         for turn, away in enumerate((False, False, True, False)):
             await trio.testing.wait_all_tasks_blocked()
-            seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+            seen.append(Numbers(page_of(metrics))("trigate_store_entries"))
             await store.put([Node(f"n{turn}", "", "response", b"{}")])
             store.away = away
             mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
-        seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+        seen.append(Numbers(page_of(metrics))("trigate_store_entries"))
         nursery.cancel_scope.cancel()
     assert seen == [0, 1, 2, 2, 4]
 
@@ -549,7 +549,7 @@ def test_attempts_are_counted_at_their_targets_and_providers():
     settle(ledger, attempt("a", "overloaded"), second, waited=0.2)
     settle(ledger, attempt("a", "connection"), attempt("b", "quota", "fallback", "mistral"))
     settle(ledger, attempt("a"), attempts=2, route=None)  # over a connection that was closed already
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     for target, reason in [("a", "overloaded"), ("a", "connection"), ("a", "ok"), ("b", "ok"), ("b", "quota")]:
         assert now("trigate_target_attempts_total", target=target, reason=reason) == 1
     assert now("trigate_upstream_attempts_total", provider="openai") == 4
@@ -566,7 +566,7 @@ def test_attempts_are_counted_at_their_targets_and_providers():
 def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
     metrics, ledger = routed()
     settle(ledger, attempt("a", first), attempt("b", second, "hedge", "mistral"))
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_hedges_total", route="best", won=won) == 1
     assert now("trigate_hedges_total") == 1
     assert now("trigate_fallbacks_total") == 0
@@ -575,11 +575,11 @@ def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
 def test_unconfigured_targets_and_routes_are_no_labels():
     metrics, ledger = routed()
     settle(ledger, attempt("made-up", "gone"), attempt("groq/any", cause="fallback", provider="gone"), route="made-up")
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_target_attempts_total", target="other") == 2
     assert now("trigate_fallbacks_total", route="none", answered="yes") == 1
     assert now("trigate_upstream_attempts_total", provider="other") == 1
-    assert "made-up" not in metrics.page().decode()
+    assert "made-up" not in page_of(metrics)
 
 
 def test_turns_of_conversations_are_counted_by_where_they_were_answered():
@@ -588,7 +588,7 @@ def test_turns_of_conversations_are_counted_by_where_they_were_answered():
     landings = Counter({("best", "hit"): 3, ("best", "overloaded"): 1, ("of-long-ago", "new"): 2})
     metrics.count_landings(landings)
     metrics.count_landings(landings)
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_sticky_turns_total", route="best", landed="hit") == 3
     assert now("trigate_sticky_turns_total", route="best", landed="overloaded") == 1
     assert now("trigate_sticky_turns_total", route="none", landed="new") == 2
@@ -602,7 +602,7 @@ def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_ap
     lost = attrs.evolve(attempt("b", "hedge_lost", provider="mistral"), usage=usage, model="mistral/m", price=priced)
     settle(ledger, attrs.evolve(attempt("a"), committed=True, model="openai/m", price=priced), lost, usage=usage)
     settle(ledger, attrs.evolve(attempt("a"), committed=True, model="openai/m"), usage=usage)
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_cost_dollars_total", target="a", grade="exact", client="none") == pytest.approx(1.01)
     assert now("trigate_cost_dollars_total", target="b", grade="exact") == pytest.approx(1.01)
     assert now("trigate_cost_dollars_total") == pytest.approx(2.02)
@@ -614,7 +614,7 @@ def test_limit_shares_are_current_and_removed_limits_are_zero():
     metrics, _ = routed()
     metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
     metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_budget_used_ratio", holder_kind="client_keys", holder="alice", budget="20 usd/day") == 0
     assert now("trigate_limit_used_ratio", holder_kind="model_providers", holder="a", limit="concurrent") == 0.5
 
@@ -622,10 +622,10 @@ def test_limit_shares_are_current_and_removed_limits_are_zero():
 def test_requests_in_queues_are_counted_at_their_entry_while_they_wait():
     metrics, _ = routed()
     metrics.report_queues({"a": 3, "of-long-ago": 1})
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_limit_queued", entry="a") == now("trigate_limit_queued") == 3
     metrics.report_queues({})
-    assert Numbers(metrics.page().decode())("trigate_limit_queued", entry="a") == 0
+    assert Numbers(page_of(metrics))("trigate_limit_queued", entry="a") == 0
 
 
 def test_refusals_are_counted_by_their_holder():
@@ -633,7 +633,7 @@ def test_refusals_are_counted_by_their_holder():
     refusals = Counter({(Holder("client_keys", "alice"), "budgets"): 2, (Holder("model_providers", "a"), "tokens"): 1})
     metrics.count_refusals(refusals)
     metrics.count_refusals(refusals)
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert now("trigate_limit_refusals_total", holder_kind="client_keys", holder="alice", limit="budgets") == 2
     assert now("trigate_limit_refusals_total", holder_kind="model_providers", holder="a", limit="tokens") == 1
 

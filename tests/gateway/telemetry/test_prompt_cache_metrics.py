@@ -14,7 +14,7 @@ from gateway.prompt_caches.values import CacheVerdict, CauseName, CauseShare
 from gateway.telemetry.metrics import Metrics, open_metrics
 from tests.pages.tables import rows_of
 from tests.support.harness import ROOT, config, provider
-from tests.support.metrics_page import Numbers
+from tests.support.metrics_page import Numbers, page_of
 
 TOKENS, LOST = "trigate_prompt_cache_tokens_total", "trigate_prompt_cache_lost_dollars_total"
 CONTRADICTIONS = "trigate_prompt_cache_contradictions_total"
@@ -55,7 +55,7 @@ def test_a_verdict_is_counted_by_kind_and_cause(metrics, ledger):
     causes = share_of("system", 40_000), share_of("provider", 9_280)
     verdict = CacheVerdict(could=51_200, readable=11_200, read=1_920, missed=49_280, causes=causes)
     settle(ledger, attempt(verdict, CacheLoss(170_016_000, (150_000_000, 20_016_000), "exact")))
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     where = {"provider": "openai", "model": "m", "client": "none"}
     kinds = {kind: now(TOKENS, kind=kind, **where) for kind in ("could", "read", "missed")}
     assert kinds == {"could": 51_200, "read": 1_920, "missed": 49_280}
@@ -67,7 +67,7 @@ def test_a_verdict_is_counted_by_kind_and_cause(metrics, ledger):
 
 def test_a_small_miss_is_counted_without_a_cause(metrics, ledger):
     settle(ledger, attempt(CacheVerdict(could=51_200, readable=51_200, read=51_000, missed=200)))
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert (now(TOKENS, kind="missed", cause="none"), now(LOST)) == (200, 0)
 
 
@@ -75,14 +75,14 @@ def test_a_contradiction_is_counted_and_costs_nothing(metrics, ledger):
     contradiction = share_of("unknown", 9_000, "contradiction")
     verdict = CacheVerdict(could=10_000, readable=1_000, read=1_000, missed=9_000, causes=(contradiction,))
     settle(ledger, attempt(verdict, CacheLoss(0, (0,), "exact")))
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert (now(CONTRADICTIONS, provider="openai", model="m", client="none"), now(LOST)) == (1, 0)
 
 
 def test_names_that_the_configuration_lacks_are_no_labels(metrics, ledger):
     verdict = CacheVerdict(could=10_000, read=10_000)
     settle(ledger, attempt(verdict, model="made-up/sk-secret"))
-    page = metrics.page().decode()
+    page = page_of(metrics)
     assert Numbers(page)(TOKENS, provider="other", model="other", kind="could") == 10_000
     assert "made-up" not in page
 
@@ -97,7 +97,7 @@ def test_sums_over_causes_are_those_of_the_verdicts(metrics, ledger):
         verdict = CacheVerdict(could=whole + 5_000, read=5_000, missed=whole, causes=causes)
         settle(ledger, attempt(None), attempt(verdict, CacheLoss(sum(lost), lost, "exact")))
         could, read, missed, nanos = could + verdict.could, read + 5_000, missed + whole, nanos + sum(lost)
-    now = Numbers(metrics.page().decode())
+    now = Numbers(page_of(metrics))
     assert [now(TOKENS, kind=kind) for kind in ("could", "read", "missed")] == [could, read, missed]
     assert now(LOST) == pytest.approx(nanos / 1e9, rel=1e-12)
 

@@ -23,7 +23,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
-from tests.support.metrics_page import Numbers, chunk
+from tests.support.metrics_page import Numbers, chunk, page_of
 from tests.support.raw_call import SSE
 from tests.support.upstreams import PATHS
 
@@ -45,7 +45,7 @@ class Running:
 
     def numbers(self) -> Numbers:
         assert isinstance(self.service.metrics, Metrics)
-        return Numbers(self.service.metrics.page().decode())
+        return Numbers(page_of(self.service.metrics))
 
 
 @pytest.fixture
