@@ -120,6 +120,7 @@ class Bill:
         (),
         (),
     )  # the attempts, and the charges computed for them
+    _final_usage: tuple[Usage | None, bool] | None = None  # of a settled bill
 
     def book(self, booking: Booking) -> None:
         """Bill ``booking`` instead of the exchange's own usage."""
@@ -181,6 +182,14 @@ class Bill:
         An interrupted response is billed up to the interruption, but most providers report usage only at the end
         (BerriAI/litellm#33736) and some never do. A cached response and a response that another exchange paid for count
         no tokens."""
+        if self._final_usage is not None:
+            return self._final_usage
+        found = self._estimated_usage()
+        if self.settled:
+            self._final_usage = found
+        return found
+
+    def _estimated_usage(self) -> tuple[Usage | None, bool]:
         if not self.billed:
             return None, False
         if self.from_cache:
@@ -202,7 +211,7 @@ class Bill:
         if not self.from_cache:
             return None
         asked = copy.copy(self)
-        asked.from_cache = False
+        asked.from_cache, asked._final_usage = False, None
         return next((asked.charge(one) for one in self.attempt_records if one.committed), None)
 
     def estimated_input(self) -> int:

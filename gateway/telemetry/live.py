@@ -221,10 +221,12 @@ class LiveView:
     def _remember(self, watched: LiveExchange, line: Line) -> None:
         if "dropped" in line:
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
-        past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=_shown_texts(watched.record))
+        sides: dict[str, Any] = {}
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
-            past = attrs.evolve(past, transcript=watched.transcript, secrets=watched.passing.secrets)
+            sides = {"transcript": watched.transcript, "secrets": watched.passing.secrets}
+        texts = _shown_texts(watched.record)
+        past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
         removed = self._recent.add(past)
         if removed is not None and removed.transcript is not None:
             self._transcripts.forget(removed.transcript)

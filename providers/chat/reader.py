@@ -145,7 +145,10 @@ class ChatReader:
             self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
         if chunk.moderation is not None:
             self._moderation = chunk.moderation
-        for choice in check_length(chunk.choices or (), "choices"):
+        choices = chunk.choices or ()
+        if len(choices) > 1:
+            check_length(choices, "choices")
+        for choice in choices:
             if choice.index in (0, None):
                 if self._stage is WAITING:
                     self._begin(chunk, out)
