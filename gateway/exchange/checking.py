@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.planned import PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
 from gateway.exchange.reserving import reservation_for, size_of
@@ -235,7 +236,17 @@ def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
 def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
     at = steps.index(recall_turns)
-    return (*steps[:at], begin_checks, recall_and_check, *steps[at + 1 :])
+    return (*steps[:at], begin_checks, recall_and_check, *steps[at + 1 :], note_checked_request)
+
+
+async def note_checked_request(planning: Planning) -> None:
+    """Note the original of a changed request for prompt caching, and show the masked request in the live view."""
+    service, record, body = planning.context.service, planning.context.record, planning.incoming.body
+    if service.prompt_caching is not None and body is not planning.received.body:
+        note_original(service.prompt_caching, record, planning.received)
+    checks = planning.context.checks
+    if checks is None or not checks.may_hide_later:
+        service.live_view.store_prompt(record, body)
 
 
 async def check_items(context: ExchangeContext, scope: RequestScope, body: bytes) -> bytes:

@@ -9,7 +9,7 @@ from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import LaneName, Target
-from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
+from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, ExchangeRecording
 from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
@@ -98,12 +98,6 @@ class ExchangeContext:
         if target.entry.passthrough_auth and is_subscription_token(self.client_request.credential):
             return attrs.evolve(target, on_subscription=True)
         return target
-
-    def with_recording(self, recording: ExchangeRecording) -> "ExchangeContext":
-        """Return the context that also reports to ``recording``."""
-        if recording is NO_RECORDING:
-            return self
-        return attrs.evolve(self, recording=recording, observer=CallObservers((self.observer, recording)))
 
     def with_strictness(self, strict: bool) -> "ExchangeContext":
         """Return the context, in strict mode if ``strict`` is true."""

@@ -21,7 +21,6 @@ from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, make_
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
@@ -40,7 +39,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.telemetry.observer import UNOBSERVED, CallObserver
+from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.event_log import Resumption
@@ -67,7 +66,11 @@ class Exchange:
         trace: CallObserver = UNOBSERVED,
     ) -> None:
         content = None if service.contents is None else service.contents.begin(record)
-        self._context = ExchangeContext(service, CODECS[api], client_request, record, trace, content=content)
+        recording = service.recorder.open(record)
+        observer = trace if recording is NO_RECORDING else CallObservers((trace, recording))
+        self._context = ExchangeContext(
+            service, CODECS[api], client_request, record, observer, recording, content=content
+        )
         self._scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
         self._memory = memory or StateScope(owner, service.store, is_named_client=client_request.client is not None)
@@ -94,10 +97,7 @@ class Exchange:
 
         The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
         propagates."""
-        context = self._context
-        self._context = context.with_recording(
-            context.service.recorder.begin(self.record, context.client_request, body)
-        )
+        self._context.recording.request(self._context.client_request, body)
         try:
             request = await self.read(body)
             origin = await self.start_origin(request, ConversationAnswers(request.turn))
@@ -116,21 +116,15 @@ class Exchange:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        live_view, is_checked = self._context.service.live_view, self._context.service.steps is not None
-        if not is_checked:
-            live_view.store_prompt(self.record, body)
-        steps = STEPS if self._context.service.request_members is None else STEPS_WITH_MEMBERS
-        if is_checked:
+        service = self._context.service
+        steps = STEPS if service.request_members is None else STEPS_WITH_MEMBERS
+        if service.steps is None:
+            service.live_view.store_prompt(self.record, body)
+        else:
             steps = _with_checks(steps)
         planning = Planning(self._context, self._memory, self._scope, steps)
         request = await planning.read(body)
         self._context = planning.context
-        caching = self._context.service.prompt_caching
-        if is_checked and caching is not None and request.incoming.body is not body:
-            note_original(caching, self.record, planning.received)
-        checks = self._context.checks
-        if is_checked and (checks is None or not checks.may_hide_later):  # with its masks
-            live_view.store_prompt(self.record, request.incoming.body)
         if self._context.content is not None:
             self._context.content.keep_request(request.incoming)
         return request

@@ -67,7 +67,10 @@ class CallObservers(CallObserver):
 
 
 class ExchangeRecording(CallObserver):
-    """The recording of one exchange."""
+    """The recording of one exchange, from ``request`` on."""
+
+    def request(self, client_request: ClientRequest, body: bytes) -> None:
+        """Begin to record, with the client's request."""
 
     def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which ``follow`` records."""
@@ -85,8 +88,8 @@ NO_RECORDING: Final = ExchangeRecording()
 class ExchangeRecorder:
     """Records the exchanges of a process."""
 
-    def begin(self, record: Record, client_request: ClientRequest, body: bytes) -> ExchangeRecording:
-        """Return the recording of the exchange of ``record``, with the client's request."""
+    def open(self, record: Record) -> ExchangeRecording:
+        """Return the recording of the exchange of ``record``."""
         return NO_RECORDING
 
     def hide(self, secrets: Secrets) -> None:

@@ -62,7 +62,7 @@ class RecordedSide:
     """One side of an exchange: its request and its response."""
 
     api: Api
-    path: str
+    path: str = ""
     request: RecordedBody = attrs.field(factory=RecordedBody)
     response: RecordedBody = attrs.field(factory=RecordedBody)
     request_headers: Headers = ()
@@ -72,25 +72,34 @@ class RecordedSide:
 
 
 class Recording(ExchangeRecording):
-    """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise."""
+    """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise.
 
-    def __init__(self, recorder: "Recorder", api: Api, client_request: ClientRequest, body: bytes) -> None:
+    It stores nothing before ``request``, which some exchanges never call."""
+
+    def __init__(self, recorder: "Recorder", record: Record) -> None:
         self._recorder = recorder
-        self._done = False
-        self.client = RecordedSide(
-            api, _request_path(api, client_request), request_headers=_recorded_headers(client_request.headers)
-        )
+        self._record = record
+        self._has_begun = self._done = False
+        self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
         self._sent: list[tuple[object, RecordedSide, str]] = []
         self.provider_name: str | None = None
-        self.secrets: Secrets = tuple(_credentials(client_request.headers))
+        self.secrets: Secrets = ()
         self.held = 0
         self.is_dropped = False
         self.is_withheld = False
         self.began = 0.0  # Unix seconds, known at the end
-        self._add(self.client.request, body)
 
     # The client's side
+
+    def request(self, client_request: ClientRequest, body: bytes) -> None:
+        """Begin to record, with the client's request."""
+        self._has_begun = True
+        self._recorder.begin(self._record, self)
+        self.client.path = _request_path(self.client.api, client_request)
+        self.client.request_headers = _recorded_headers(client_request.headers)
+        self.secrets = tuple(_credentials(client_request.headers))
+        self._add(self.client.request, body)
 
     def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
@@ -146,7 +155,7 @@ class Recording(ExchangeRecording):
         self._recorder.free(self)
 
     def _add(self, body: RecordedBody, data: bytes) -> None:
-        if self.is_dropped or self.is_withheld:
+        if not self._has_begun or self.is_dropped or self.is_withheld:
             return
         kept = body.add(data)
         self.held += kept
@@ -183,10 +192,13 @@ class Recorder(ExchangeRecorder):
         self._over = trio.Event()
         self._running = False
 
-    def begin(self, record: Record, client_request: ClientRequest, body: bytes) -> Recording:
-        """Return the recording of the exchange of ``record``, with the client's request."""
-        recording = self._open[record] = Recording(self, record.api, client_request, body)
-        return recording
+    def open(self, record: Record) -> Recording:
+        """Return the recording of the exchange of ``record``."""
+        return Recording(self, record)
+
+    def begin(self, record: Record, recording: Recording) -> None:
+        """Write ``recording`` when the exchange of ``record`` ends."""
+        self._open[record] = recording
 
     def hide(self, secrets: Secrets) -> None:
         """Also remove ``secrets`` from everything written from now on."""

@@ -345,7 +345,9 @@ class Desk:
     def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")
         asked = ClientRequest(tuple(headers.items()), "", None)
-        return record, self.recorder.begin(record, asked, body)
+        opened = self.recorder.open(record)
+        opened.request(asked, body)
+        return record, opened
 
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=False)
