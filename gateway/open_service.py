@@ -177,7 +177,7 @@ def _open_prompt_caching(
         if before is not None:
             before.close()
         return None
-    return PromptCaching(config.prompt_cache, memory) if before is None else before.next(config.prompt_cache)
+    return PromptCaching(config.prompt_cache, memory) if before is None else before.with_settings(config.prompt_cache)
 
 
 def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "IssuerDirectory | None":

@@ -49,7 +49,7 @@ _NO_ROW: Final = CachingRow()
 _NOTHING: Final = PackedBlocks()
 
 
-_Found: TypeAlias = tuple[str, memoryview]
+_LocatedList: TypeAlias = tuple[str, memoryview]
 """The path of a member, and its JSON."""
 
 
@@ -122,19 +122,19 @@ class _PromptReader:
     memo: BlockMemo | None
     known: KnownParts
 
-    def find(self, section: Section, members: Mapping[str, msgspec.Raw]) -> _Found:
+    def find(self, section: Section, members: Mapping[str, msgspec.Raw]) -> _LocatedList:
         """Return the list of a section."""
         if section == "tools":
             return _find(members, self.layout.tools)
         return _find(members, [(name,) for name in getattr(self.layout, section)])
 
-    def recognize(self, section: Section, found: _Found) -> PackedBlocks | None:
+    def recognize(self, section: Section, located: _LocatedList) -> PackedBlocks | None:
         """Return the blocks of a section that was read before."""
-        known = None if self.memo is None else self.memo.value(self._name(section, found), bytes(found[1]))
+        known = None if self.memo is None else self.memo.value(self._memo_name(section, located), bytes(located[1]))
         return cast("PackedBlocks | None", known)
 
-    def _name(self, section: Section, found: _Found) -> str:
-        return f"{self.api}:{section}:{found[0]}:{self.row.ignores}"
+    def _memo_name(self, section: Section, located: _LocatedList) -> str:
+        return f"{self.api}:{section}:{located[0]}:{self.row.ignores}"
 
     def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
         layout, row = self.layout, self.row
@@ -155,16 +155,18 @@ class _PromptReader:
             digests=history.digests,
         )  # fmt: skip
 
-    def _remember(self, section: Section, found: _Found, read: Callable[[str, bytes], PackedBlocks]) -> PackedBlocks:
+    def _remember(
+        self, section: Section, located: _LocatedList, read: Callable[[str, bytes], PackedBlocks]
+    ) -> PackedBlocks:
         """Return the blocks of a section, from the memo if it was read before."""
-        where, raw = found[0], bytes(found[1])
+        where, raw = located[0], bytes(located[1])
         if not raw:
             return _NOTHING
-        known = self.recognize(section, found)
+        known = self.recognize(section, located)
         if known is None:
             known = read(where, compact_json(raw))
             if self.memo is not None:
-                self.memo.store(self._name(section, found), raw, known, len(known.rows))
+                self.memo.store(self._memo_name(section, located), raw, known, len(known.rows))
         return known
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:
@@ -234,10 +236,10 @@ class _PromptReader:
         present = [name for name in self.layout.settings if name.partition(".")[0] in members]
         return self._key_members([(name, "history", _member_at(members, name)) for name in present])
 
-    def _key_members(self, found: Iterable[tuple[str, Section, bytes]]) -> tuple[KeyMember, ...]:
+    def _key_members(self, members: Iterable[tuple[str, Section, bytes]]) -> tuple[KeyMember, ...]:
         return tuple(
             KeyMember(name, section, short_digest(value, self.key, SETTING))
-            for name, section, value in found
+            for name, section, value in members
             if value and value != b"null"
         )
 
@@ -250,7 +252,7 @@ def _member_at(members: Mapping[str, msgspec.Raw], path: str) -> bytes:
     return b"" if found is None else compact_json(bytes(found))
 
 
-def _find(members: Mapping[str, msgspec.Raw], paths: Iterable[tuple[str, ...]]) -> _Found:
+def _find(members: Mapping[str, msgspec.Raw], paths: Iterable[tuple[str, ...]]) -> _LocatedList:
     """Return the first member among ``paths``, each the names from the outside in; empty without one."""
     for path in paths:
         inner = members

@@ -30,15 +30,15 @@ class PromptCaching:
         self._opening = trio.Lock()  # it serves tasks in the order of their arrival
         self.texts = _open_texts(settings.texts) if settings.texts else None
 
-    def next(self, settings: "PromptCacheSettings") -> "PromptCaching":
+    def with_settings(self, settings: "PromptCacheSettings") -> "PromptCaching":
         """Return the explanations under a new configuration. They keep the prompts if the memory has the same size."""
         if settings == self.settings:
             return self
         self.close()
-        found = PromptCaching(settings, self.memory)
+        caching = PromptCaching(settings, self.memory)
         if settings.memory == self.settings.memory:
-            found._tracker = self._tracker
-        return found
+            caching._tracker = self._tracker
+        return caching
 
     def close(self) -> None:
         """Delete the texts of prompts, because the configuration has changed."""

@@ -55,18 +55,18 @@ class Excerpts:
 def excerpts_of(
     bodies: tuple[bytes, bytes],
     prompts: tuple[PromptDigest, PromptDigest],
-    found: Difference,
+    difference: Difference,
     mask: Callable[[str], str],
 ) -> Excerpts | None:
-    """Return the excerpts of an earlier and a newer request around the difference ``found`` of their prompts.
+    """Return the excerpts of an earlier and a newer request around the difference ``difference`` of their prompts.
 
     ``mask`` removes credentials. The result is ``None`` if neither request has a text there, such as for a header."""
-    paths = _paths(prompts, found)
+    paths = _paths(prompts, difference)
     values = [_value_or_none(body, path) for body, path in zip(bodies, paths, strict=True)]
     if values[0] is None and values[1] is None:
         return None
     texts = [None if value is None else text_of(value) for value in values]
-    if found.kind == "respelled" or None in texts or texts[0] == texts[1]:
+    if difference.kind == "respelled" or None in texts or texts[0] == texts[1]:
         texts = [None if value is None else compact_json(value).decode(errors="replace") for value in values]
     old, new = _cut(texts[0], texts[1], mask)
     return Excerpts(paths[1] or paths[0], old, new)
@@ -112,14 +112,14 @@ def shared_end(one: str, other: str) -> int:
     return low
 
 
-def _paths(prompts: tuple[PromptDigest, PromptDigest], found: Difference) -> tuple[str, str]:
+def _paths(prompts: tuple[PromptDigest, PromptDigest], difference: Difference) -> tuple[str, str]:
     """Return the paths of the difference in both requests, "" where one has no value at this position."""
-    if found.part == "settings":
-        name = "" if found.at.startswith(_PARTED) else found.at
+    if difference.part == "settings":
+        name = "" if difference.at.startswith(_PARTED) else difference.at
         return name, name
-    if found.part == "tools" and found.path:
-        return found.path, found.path
-    blocks = [prompt.block_before(found.position + 1) for prompt in prompts]
+    if difference.part == "tools" and difference.path:
+        return difference.path, difference.path
+    blocks = [prompt.block_before(difference.position + 1) for prompt in prompts]
     old, new = ("" if block is None else block.path for block in blocks)
     return old, new
 

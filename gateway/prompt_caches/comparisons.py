@@ -31,7 +31,7 @@ class PromptComparison:
     prompt: PromptDigest
     client_prompt: PromptDigest | None
     parent: Parent | None
-    found: tuple[Boundary, ...]
+    boundaries: tuple[Boundary, ...]
     stated_row: CachingRow | None
     situation: Situation
 
@@ -51,7 +51,7 @@ class PromptComparison:
         if self.has_lost_marks and self.parent is not None and self._parent_has_lost_marks:
             return 0
         if self.parent is None:
-            return max((boundary.tokens for boundary in self.found), default=0)
+            return max((boundary.tokens for boundary in self.boundaries), default=0)
         last = self.last_boundary
         return self.parent.tokens if last is None else last.tokens
 
@@ -60,7 +60,7 @@ class PromptComparison:
         """True if ``could`` is the provider's count."""
         last = self.last_boundary
         if self.parent is None:
-            return all(boundary.is_exact for boundary in self.found if boundary.tokens == self.could)
+            return all(boundary.is_exact for boundary in self.boundaries if boundary.tokens == self.could)
         return last is None or last.is_exact
 
     @cached_property
@@ -74,7 +74,7 @@ class PromptComparison:
     def intact(self) -> int:
         """The tokens up to the deepest boundary that is unchanged, in the scope of the request."""
         least = self.row.minimum or 0
-        known = max([boundary.tokens for boundary in self.found if boundary.tokens >= least], default=0)
+        known = max([boundary.tokens for boundary in self.boundaries if boundary.tokens >= least], default=0)
         if self.parent is None or self.is_elsewhere:
             return known
         if self.difference is None:
@@ -217,7 +217,7 @@ class PromptComparison:
             end = self.parent.position if self.difference is None else self.difference.position
             own = [boundary for boundary in self.parent.boundaries if boundary.position <= end]
         least = self.row.minimum or 0
-        known = {boundary.position: boundary for boundary in (*own, *self.found) if boundary.tokens >= least}
+        known = {boundary.position: boundary for boundary in (*own, *self.boundaries) if boundary.tokens >= least}
         return tuple([known[position] for position in sorted(known)])
 
     @cached_property

@@ -111,7 +111,7 @@ def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
     if at is None:
         return None
     before, after = old.tools[at : at + 1], new.tools[at : at + 1]
-    names, new_names = [_name(tool) for tool in old.tools], [_name(tool) for tool in new.tools]
+    names, new_names = [_tool_name(tool) for tool in old.tools], [_tool_name(tool) for tool in new.tools]
     size = old.size_at(at)
     if before and after and names[at] == new_names[at]:
         kind: ChangeKind = "respelled" if _is_respelled(before[0], after[0]) else "changed"
@@ -129,7 +129,7 @@ def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
     return Difference("tools", f"{after[0].path} ({kind})", at, size, size)
 
 
-def _name(tool: PromptBlock) -> bytes:
+def _tool_name(tool: PromptBlock) -> bytes:
     return tool.parts[0] if tool.parts is not None else tool.strict
 
 

@@ -141,7 +141,7 @@ class FollowedAttempt:
     account: bytes
     planned: tuple[PlannedBoundary, ...]
     packed: PackedPrompts | None
-    found: tuple[Boundary, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
     head: float | None = None
     compared_with: bytes = b""
     is_diagnosed: bool = False

@@ -129,7 +129,7 @@ class ParentFinder:
             if found is None or 2 * prompt.history_size > found.conversation.size:
                 continue
             before = found.own
-            if _same(before.tools, prompt.tools) and _same(before.system, prompt.system):
+            if _are_equal(before.tools, prompt.tools) and _are_equal(before.system, prompt.system):
                 return attrs.evolve(found, is_compacted=True)
         return None
 
@@ -138,7 +138,7 @@ class ParentFinder:
 
         A changed part of them breaks the prefix of every request, although no conversation continues (C6)."""
         similar: list[tuple[float, FoundParent]] = []
-        for id in self.memory.conversations_at(owner, self.one_shots(sent)):
+        for id in self.memory.conversations_at(owner, self.one_shot_anchor(sent)):
             found = self._read_parent(owner, id, None)
             if found is None or not found.end.tokens:
                 continue
@@ -155,7 +155,7 @@ class ParentFinder:
         front = ExchangeEnd(end.anchor, prompt.history_start, end.sent, end.head, tokens)
         return attrs.evolve(found, end=front, is_similar=True)
 
-    def one_shots(self, sent: SentRequest) -> bytes:
+    def one_shot_anchor(self, sent: SentRequest) -> bytes:
         """Return the anchor of the client's one-shot requests for the same model and account."""
         return self.memory.digest("one-shot", sent.account, sent.requested_model)
 
@@ -180,5 +180,5 @@ def _equal_front(old: PromptDigest, new: PromptDigest) -> float:
     return min(equal / max(1, new.front_size), 0.999)
 
 
-def _same(one: PackedBlocks, other: PackedBlocks) -> bool:
-    return one.cumulative[-1] == other.cumulative[-1]
+def _are_equal(blocks: PackedBlocks, others: PackedBlocks) -> bool:
+    return blocks.cumulative[-1] == others.cumulative[-1]

@@ -70,7 +70,7 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[in
     if row is None or not (row.needs_marks or prompt.is_explicit):
         # With ends as boundaries, the only one is that of the last message or result, without any the developer's text.
         by_ends = row is not None and row.boundaries == "ends"
-        found |= set(_ends(prompt, 1)) or {prompt.history_start} if by_ends else set(_natural_ends(prompt))
+        found |= set(_message_ends(prompt, 1)) or {prompt.history_start} if by_ends else set(_natural_ends(prompt))
     return tuple(sorted(found - {0}))
 
 
@@ -89,7 +89,7 @@ def _lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int
     if row is not None and row.boundaries == "ends" and row.lookup is not None:
         found = {
             prompt.history_start,
-            *_ends(prompt, row.lookup + 1),
+            *_message_ends(prompt, row.lookup + 1),
             *(position for position, _ in marks(prompt, row)),
         }
     elif row is None or not row.needs_marks or row.lookup is None:
@@ -123,7 +123,7 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
     repeat are those of ``parent``, without its ``instructions``, which belong to one response."""
     kept = (number for number, block in enumerate(parent.system) if block.index >= 0)
     tools = new.tools or parent.tools
-    system = join_blocks((new.system, *(_single(parent.system, number) for number in kept)))
+    system = join_blocks((new.system, *(_single_block(parent.system, number) for number in kept)))
     if new.gap:
         return _continue_long(attrs.evolve(new, tools=tools, system=system), parent, key)
     return shorten(
@@ -145,7 +145,7 @@ def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDi
     return continue_prompt(earlier, new, key)
 
 
-def _single(blocks: PackedBlocks, number: int) -> PackedBlocks:
+def _single_block(blocks: PackedBlocks, number: int) -> PackedBlocks:
     found = blocks.cut(number, number + 1)
     chunks = blocks.chunks.get(number)
     return found if chunks is None else PackedBlocks(found.rows, found.marks, chunks={0: chunks})
@@ -196,7 +196,7 @@ def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> floa
     return row.lifetime
 
 
-def _ends(prompt: PromptDigest, most: int) -> Iterator[int]:
+def _message_ends(prompt: PromptDigest, most: int) -> Iterator[int]:
     """Yield the ends of the last ``most`` messages of the user and tool results, the deepest first."""
     kinds, roles = prompt.kinds, prompt.roles
     for position in range(prompt.end, prompt.history_start, -1):

@@ -105,7 +105,7 @@ def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
     if lifetime is None or longest is None or compared.idle is None or not lifetime < compared.idle <= longest:
         return None
     return MissExplanation(
-        "marks", f"{_words(lifetime)} after {_words(longest)}", compared.readable + compared.tolerance
+        "marks", f"{_lifetime_words(lifetime)} after {_lifetime_words(longest)}", compared.readable + compared.tolerance
     )
 
 
@@ -132,7 +132,7 @@ def explain_provider(compared: PromptComparison) -> MissExplanation | None:
     return None if compared.stated_row is None else MissExplanation("provider", None, compared.could)
 
 
-def _words(seconds: float) -> str:
+def _lifetime_words(seconds: float) -> str:
     """Return a lifetime in the words of marks."""
     return f"{seconds / 3600:g}h" if seconds >= 3600 else f"{seconds / 60:g}m"
 

@@ -81,7 +81,7 @@ class PromptTracker:
 
     def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
         """Return the attempt, and remember its prompt."""
-        scope, row = self._scope(sent, read), read.row
+        scope, row = self._scope_of(sent, read), read.row
         rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
         attempt = self._attempt(sent, read, exchange, scope, rate)
         if read.packed is not None and (read.anchor is not None or self.continues(read)):
@@ -93,15 +93,19 @@ class PromptTracker:
 
         Only here, boundaries of other clients count. They are shared from the first call on."""
         self._chooses_targets = True
-        one = self._attempt(sent, read, self.open_exchange(sent, parent), self._scope(sent, read), 0, is_choice=True)
-        if not one.found:
+        attempt = self._attempt(
+            sent, read, self.open_exchange(sent, parent), self._scope_of(sent, read), 0, is_choice=True
+        )
+        if not attempt.boundaries:
             return 0
-        return self.compare(one).readable
+        return self.compare(attempt).readable
 
-    def compare(self, one: FollowedAttempt) -> PromptComparison:
+    def compare(self, attempt: FollowedAttempt) -> PromptComparison:
         """Return the attempt compared with its parent."""
-        before = self._parent(one)
-        return PromptComparison(one.prompt, one.client_prompt, before, one.found, one.row, one.situation)
+        parent = self._latest_parent(attempt)
+        return PromptComparison(
+            attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, attempt.situation
+        )
 
     def _attempt(
         self,
@@ -131,18 +135,20 @@ class PromptTracker:
             is_diagnosed=sent.is_diagnosed, is_unkeyed=_is_unkeyed(sent, read),
         )  # fmt: skip
 
-    def _scope(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
+    def _scope_of(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""
         digest, row, own = self.memory.digest, read.row, read.client_members
-        key = _key_name(row)
-        separate = None if row is None or key is None or not row.key_separates else _member(read.members, sent, key)
+        key = _cache_key_name(row)
+        separate = (
+            None if row is None or key is None or not row.key_separates else _member_or_header(read.members, sent, key)
+        )
         salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
         return CacheScope(
-            digest(sent.account, separate, _bytes(salt), _bytes(tier)),
+            digest(sent.account, separate, _bytes_or_none(salt), _bytes_or_none(tier)),
             sent.target,
             model=digest(sent.requested_model),
-            key=digest(_member(own, sent, key or "prompt_cache_key")),
-            tier=digest(_bytes(own.get("service_tier"))),
+            key=digest(_member_or_header(own, sent, key or "prompt_cache_key")),
+            tier=digest(_bytes_or_none(own.get("service_tier"))),
         )
 
     def _find_boundaries(
@@ -216,7 +222,7 @@ class PromptTracker:
             first = first_anchor(read.own, memory.key)
             named += [] if first is None else [first.digest]
         if before is None and is_one_shot(read.own):
-            named.append(self.parents.one_shots(sent))
+            named.append(self.parents.one_shot_anchor(sent))
         for one in dict.fromkeys(named):
             memory.add_anchor(exchange.owner, one, exchange.id)
         if sent.session is not None:
@@ -253,18 +259,20 @@ class PromptTracker:
 
     def predict(self, attempt: FollowedAttempt) -> Prediction:
         """Return the part of the verdict that is known before the response ends."""
-        parent = self._parent(attempt)
-        return predict(attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, attempt.situation)
+        parent = self._latest_parent(attempt)
+        return predict(
+            attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, attempt.situation
+        )
 
     def judge(self, attempt: FollowedAttempt, usage: Usage | None) -> CacheVerdict:
         """Return the verdict for the provider's ``usage``."""
         if attempt.verdict is None or attempt.usage != usage:
-            parent, situation = self._parent(attempt), attempt.situation
+            parent, situation = self._latest_parent(attempt), attempt.situation
             if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
                 compares = parent is not None and bool(parent.response) and parent.response == attempt.compared_with
                 situation = attrs.evolve(situation, diagnosis=diagnosis, diagnoses_parent=compares)
             attempt.verdict = judge(
-                attempt.prompt, attempt.client_prompt, parent, attempt.found, attempt.row, situation, usage
+                attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, situation, usage
             )
             attempt.usage = usage
         return attempt.verdict
@@ -296,7 +304,7 @@ class PromptTracker:
         premium, reads = 0 if usage is None else write_premium(usage, price), _read_tokens(usage)
         shares = split_premium(premium, reads, [tokens for _, tokens, _ in left])
         row = attempt.row or _NO_ROW
-        read = {one.position for one in attempt.found if _reads_first(reads, one, sent, row)}
+        read = {one.position for one in attempt.boundaries if _reads_first(reads, one, sent, row)}
         if exchange.id is not None:
             notes = [
                 BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact, share > 0)
@@ -357,7 +365,7 @@ class PromptTracker:
             self.parents.write(exchange.owner, exchange.id, conversation, attempt.packed)
             exchange.writer = attempt
 
-    def _parent(self, attempt: FollowedAttempt) -> Parent | None:
+    def _latest_parent(self, attempt: FollowedAttempt) -> Parent | None:
         """Return the parent with its latest numbers. It may have been running when the attempt was sent."""
         found = attempt.exchange.parent
         if found is None:
@@ -393,28 +401,29 @@ def _read_tokens(usage: Usage | None) -> int:
     return 0 if usage is None or usage.estimated else usage.cache_read
 
 
-def _reads_first(read: int, one: Boundary, sent: float, row: CachingRow) -> bool:
-    """Return whether the response to a request of ``sent`` that read ``read`` tokens is the first to read ``one``."""
-    return one.is_unread and is_covered(one.tokens, one.is_exact, read) and one.is_alive(sent, row)
+def _reads_first(read: int, boundary: Boundary, sent: float, row: CachingRow) -> bool:
+    """Return whether the response to a request of ``sent`` that read ``read`` tokens first read ``boundary``."""
+    is_read = is_covered(boundary.tokens, boundary.is_exact, read)
+    return boundary.is_unread and is_read and boundary.is_alive(sent, row)
 
 
-def _member(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:
+def _member_or_header(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:
     """Return the member ``name`` of a request, or the header of that name."""
     return sent.headers.get(name) if (raw := members.get(name)) is None else bytes(raw)
 
 
-def _key_name(row: CachingRow | None) -> str | None:
+def _cache_key_name(row: CachingRow | None) -> str | None:
     """Return the name of the member or header that selects a cache."""
     return None if row is None or row.key_member is None else row.key_member.removeprefix(HEADER)
 
 
 def _is_unkeyed(sent: SentRequest, read: ReadPrompts) -> bool:
     """Return whether the provider advises a cache key, and the request has none."""
-    key = _key_name(read.row)
+    key = _cache_key_name(read.row)
     if key is None or read.row is None or read.row.key_separates:
         return False
-    return _member(read.members, sent, key) is None
+    return _member_or_header(read.members, sent, key) is None
 
 
-def _bytes(raw: msgspec.Raw | None) -> bytes | None:
+def _bytes_or_none(raw: msgspec.Raw | None) -> bytes | None:
     return None if raw is None else bytes(raw)

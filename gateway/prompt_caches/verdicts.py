@@ -52,7 +52,7 @@ def predict(
     prompt: PromptDigest,
     client_prompt: PromptDigest | None,
     parent: Parent | None,
-    found: Sequence[Boundary],
+    boundaries: Sequence[Boundary],
     row: CachingRow | None,
     situation: Situation,
 ) -> Prediction:
@@ -61,10 +61,10 @@ def predict(
     - ``prompt``: as sent; ``client_prompt``: as the client wrote it, in the words of the client's API, or ``None`` if
       it is the same but for the model.
     - ``parent``: the exchange that the request continues, ``None`` for a first turn, or if it is not remembered.
-    - ``found``: the boundaries of this client's own exchanges in the scope of the request, for those of its
+    - ``boundaries``: the boundaries of this client's own exchanges in the scope of the request, for those of its
       ``lookup_positions`` that the memory has (``Boundary.position`` is the position in ``prompt``), live or not.
     - ``row``: the provider's rules, ``None`` if they are unknown."""
-    compared = PromptComparison(prompt, client_prompt, parent, tuple(found), row, situation)
+    compared = PromptComparison(prompt, client_prompt, parent, tuple(boundaries), row, situation)
     if compared.is_unseen:
         return Prediction(0, 0, (CauseShare("unknown", _reason("not_seen"), 0),))
     could, readable = compared.could, compared.readable
@@ -78,7 +78,7 @@ def judge(
     prompt: PromptDigest,
     client_prompt: PromptDigest | None,
     parent: Parent | None,
-    found: Sequence[Boundary],
+    boundaries: Sequence[Boundary],
     row: CachingRow | None,
     situation: Situation,
     usage: Usage | None,
@@ -86,7 +86,7 @@ def judge(
     """Return the verdict on an attempt with the provider's ``usage``, the same arguments as for ``predict`` otherwise.
 
     ``usage`` is ``None``, or estimated, if the stream ended before the provider reported it."""
-    compared = PromptComparison(prompt, client_prompt, parent, tuple(found), row, situation)
+    compared = PromptComparison(prompt, client_prompt, parent, tuple(boundaries), row, situation)
     if compared.is_unseen:
         return CacheVerdict(causes=(CauseShare("unknown", _reason("not_seen"), 0),), provider=situation.diagnosis)
     could = compared.could

@@ -65,10 +65,10 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     tracker = await caching.tracker("gateway.exchange.sent_prompts")
     before = caching.texts
     assert before is not None
-    assert caching.next(PromptCacheSettings(texts=2**20)) is caching
-    after = caching.next(PromptCacheSettings())
+    assert caching.with_settings(PromptCacheSettings(texts=2**20)) is caching
+    after = caching.with_settings(PromptCacheSettings())
     assert after.texts is None
     assert not before.is_open
     assert await after.tracker("gateway.exchange.sent_prompts") is tracker
-    larger = after.next(PromptCacheSettings(memory=2**21))
+    larger = after.with_settings(PromptCacheSettings(memory=2**21))
     assert await larger.tracker("gateway.exchange.sent_prompts") is not tracker

@@ -244,7 +244,7 @@ def test_tools_and_system_texts_that_another_conversation_reads_are_read(trial):
     members = MEMBERS.decode(json.dumps(body).encode())
     second = trial.send(0, body=members)
     assert second.exchange.parent is None
-    system = next(one.tokens for one in second.found)
+    system = next(one.tokens for one in second.boundaries)
     assert 4_000 < system < 5_000
     assert abs(unread_after(trial, second, 100, read=system) - (100 - system)) <= 1
 
