@@ -171,13 +171,13 @@ class ClientKey:
     )
     raise_to: tuple[Budget, ...] = setting(
         "The highest amounts to which a raise may lift its `budgets` for a time, such as `[60 usd/day]`. See "
-        "[raises](people.md#raises).",
+        "[raises](people-reference.md#raises).",
         (),
         shown="none: no raise",
     )
     role: Role = setting(
         "Its rights over other clients through `/admin/v1` and `/ui`: `user` none, `lead` those in its group, "
-        "`auditor` to read everything, `admin` all. See [roles](people.md#roles).",
+        "`auditor` to read everything, `admin` all. See [roles](people.md#set-rights).",
         "user",
     )
     passthrough: tuple[str, ...] = setting(

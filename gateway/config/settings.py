@@ -279,7 +279,7 @@ class Config:
         compared=False,
     )
     sessions: SessionSettings = setting(
-        "The lifetimes of [sessions](people.md). See [sessions](#sessions).", SessionSettings()
+        "The lifetimes of [sessions](people-reference.md#sessions). See [sessions](#sessions).", SessionSettings()
     )
     limit_message: str | None = setting(
         "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
@@ -288,7 +288,8 @@ class Config:
         shown="none",
     )
     claude_code: Mapping[str, Any] | None = setting(
-        "The [managed settings](people.md) that Claude Code receives after `/login`. Rules add theirs.",
+        "The [managed settings](people-reference.md#claude-code) that Claude Code receives after `/login`. Rules add "
+        "theirs.",
         None,
         shown="none",
     )

@@ -1,4 +1,4 @@
-"""The requests of docs/people.md, sent by curl to a gateway whose issuer signs the person's token."""
+"""The requests of docs/people.md and its reference, sent by curl to a gateway whose issuer signs the person's token."""
 
 import json
 import os
@@ -8,17 +8,16 @@ import subprocess
 
 import pytest
 
-from tests.support.harness import ROOT
+from tests.support.doc_commands import PEOPLE_PAGES
 from tests.support.people_gateway import people_gateway
 
-PAGE = (ROOT / "docs/people.md").read_text()
-COMMANDS = re.findall(r"^curl .*", PAGE, re.M)
+COMMANDS = [line for page in PEOPLE_PAGES for line in re.findall(r"^curl .*", page.read_text(), re.M)]
 EXPECTED = {"/v1/models": "openai/gpt-4o", "/oauth/token": "access_token", "/me/keys/laptop": "sk-trigate-"}
 
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_requests_of_the_page_work_as_written(tmp_path):
+def test_the_requests_of_the_pages_work_as_written(tmp_path):
     program = tmp_path / "trigate"
     program.write_text("#!/bin/sh\nprintf %s $TOKEN\n")
     program.chmod(0o755)
