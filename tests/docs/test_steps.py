@@ -1,4 +1,4 @@
-"""The tables in ``docs/steps.md`` are those of the code."""
+"""The tables in ``docs/steps-reference.md`` are those of the code."""
 
 from tests.pages.steps import PAGE, page
 

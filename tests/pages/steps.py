@@ -1,4 +1,4 @@
-"""The tables of the built-in kinds in ``docs/steps.md``, from their settings and rows.
+"""The tables of the built-in kinds in ``docs/steps-reference.md``, from their settings and rows.
 
 ``python -m tests.pages.steps`` writes them; ``tests/docs/test_steps.py`` keeps them true.
 """
@@ -9,7 +9,7 @@ from tests.pages.configuration import spell_default
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 
-PAGE = ROOT / "docs/steps.md"
+PAGE = ROOT / "docs/steps-reference.md"
 
 
 def tables() -> dict[str, str]:
@@ -19,17 +19,13 @@ def tables() -> dict[str, str]:
         for kind in KINDS.values()
         for field in keys_of(kind.settings_class).values()
     ]
-    sources: dict[str, list[str]] = {}
+    labels: dict[str, set[str]] = {}
     for row in (*secret_formats.ROWS, *national_ids.ROWS):
-        if row.source not in (known := sources.setdefault(row.label, [])):
-            known.append(row.source)
-    formats = [
-        (f"`{label}`", ", ".join(f"[{i + 1}]({one})" for i, one in enumerate(found)))
-        for label, found in sorted(sources.items())
-    ]
+        labels.setdefault(row.source, set()).add(row.label)
+    formats = sorted((", ".join(f"`{label}`" for label in sorted(found)), f"<{url}>") for url, found in labels.items())
     return {
         "Settings of built-in kinds": _markdown(("kind", "setting", "default", "meaning"), settings),
-        "Formats of secrets and national ids": _markdown(("label", "sources"), formats),
+        "Formats of secrets and national ids": _markdown(("labels", "source"), formats),
     }
 
 

@@ -208,7 +208,7 @@ def _with_token(app: Any, token: list[trio.lowlevel.TrioToken]) -> Any:
 
 
 def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, upstream):
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "steps.md").read_text(), re.M | re.S)
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "steps-reference.md").read_text(), re.M | re.S)
     (code,) = [one for one in blocks if "sqlite3" in one]
     port = free_port()
     file = settings_for(tmp_path, upstream.url, port, [observer("save", **{"with": {"content": True}})])
