@@ -236,7 +236,7 @@ def import_config(file: Path, write: Path | None, database: str | None, **option
     --database and --keys import the hashes of keys, so clients keep their keys. The connection to the database is
     read-only.
 
-    Guardrails become the section `steps`; docs/migrating.md lists those without a counterpart.
+    Guardrails become the section `steps`; docs/migrating-reference.md lists those without a counterpart.
 
     Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
     1 if there is no result.

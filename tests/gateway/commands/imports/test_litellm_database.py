@@ -69,7 +69,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def dump(server, tmp_path_factory):
-    """Write a dump with the command of docs/migrating.md, and return its path."""
+    """Write a dump with the command of docs/migrating-reference.md, and return its path."""
     file = tmp_path_factory.mktemp("dump") / "litellm.sql"
     command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", server.url]
     file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
