@@ -147,18 +147,18 @@ class IssuerConfirmation:
         return claims or before.claims
 
     async def _admit(
-        self, found: IssuerSession, claims: Mapping[str, Any], rules: RuleBook, *, is_new: bool
+        self, session: IssuerSession, claims: Mapping[str, Any], rules: RuleBook, *, is_new: bool
     ) -> Confirmed:
         """Apply the rules to the person's present claims. Without a rule, all its sessions and own keys end."""
-        person = rules.find(found.issuer, claims)
+        person = rules.find(session.issuer, claims)
         if isinstance(person, NotAdmitted):
-            await self._store.end_access(found.person, self._now())
+            await self._store.end_access(session.person, self._now())
             raise ConfirmationRefused(person.info.message)
-        if person.name != found.person:
-            await self._store.end_sign_in(found.id, self._now())
+        if person.name != session.person:
+            await self._store.end_sign_in(session.id, self._now())
             raise ConfirmationRefused(f"the session belongs to another person: {_SIGN_IN}")
-        needed = rules.needed_claims(found.issuer, claims)
-        return Confirmed(person, attrs.evolve(found, claims=needed), is_new)
+        needed = rules.needed_claims(session.issuer, claims)
+        return Confirmed(person, attrs.evolve(session, claims=needed), is_new)
 
     def _keep(self, before: bytes, after: bytes) -> None:
         self._unsaved[before] = after

@@ -14,7 +14,7 @@ import attrs
 
 from gateway.people.records import CLOCK_SKEW, Block, Raise
 from gateway.people.rights_rows import find_block, find_raise, list_blocks, list_raises
-from gateway.people.rows import Position, TableRows
+from gateway.people.rows import PeopleTables, Position
 from gateway.stores.sql import Session, SqlNotation
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _MOST_CHANGES: Final = 1000
 
 @attrs.frozen(repr=False)
 class PersonKey:
-    """A followed own key with its person's issuer, label and claims at the last sign-in or token."""
+    """An own key with its person's issuer, label and claims at the last sign-in or token."""
 
     digest: bytes
     person: str
@@ -109,7 +109,7 @@ class FollowedPeople:
         """Return the rows that have changed since the last ``apply``, ``None`` without any. Runs in a thread."""
         now = self._clock()
         was_set_back = now < self._applied_at - CLOCK_SKEW  # rows that had expired by the clock are needed again
-        return read_news(TableRows(session, self._notation), None if was_set_back else self._position, now)
+        return read_news(PeopleTables(session, self._notation), None if was_set_back else self._position, now)
 
     def apply(self, news: PeopleNews | None) -> None:
         """Use the rows that ``read`` returned."""
@@ -162,53 +162,53 @@ _OWN_KEYS: Final = """
 """
 
 
-def read_news(rows: TableRows, known: Position | None, now: float) -> PeopleNews | None:
+def read_news(tables: PeopleTables, known: Position | None, now: float) -> PeopleNews | None:
     """Return the rows that have changed since the position ``known``, ``None`` without any.
 
     Everything is read if ``known`` is not in the table: the database was replaced by a backup, or by a new one."""
-    position = rows.position()  # read first: later changes appear with the next position
+    position = tables.position()  # read first: later changes appear with the next position
     if position == known:
         return None
     if known is not None and known.number:
-        found = rows.select(_SINCE, number=known.number, most=_MOST_CHANGES)
+        found = tables.select(_SINCE, number=known.number, most=_MOST_CHANGES)
         if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
-            return _read_changes(rows, position, frozenset(name for _, _, name in found[1:]), now)
-    return _read_all(rows, position, now)
+            return _read_changes(tables, position, frozenset(name for _, _, name in found[1:]), now)
+    return _read_all(tables, position, now)
 
 
-def _read_all(rows: TableRows, position: Position, now: float) -> PeopleNews:
-    blocks = {block.name: block for block in list_blocks(rows)}
-    raises = {found.holder: found for found in list_raises(rows)}
-    ended = rows.select(_ENDED, now=now - CLOCK_SKEW)
-    own_keys = _by_person(rows.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
+def _read_all(tables: PeopleTables, position: Position, now: float) -> PeopleNews:
+    blocks = {block.name: block for block in list_blocks(tables)}
+    raises = {found.holder: found for found in list_raises(tables)}
+    ended = tables.select(_ENDED, now=now - CLOCK_SKEW)
+    own_keys = _own_keys_by_person(tables.select(f"{_OWN_KEYS} ORDER BY k.person", now=now))
     names = frozenset((*blocks, *raises, *own_keys, *(person for _, _, person in ended)))
-    return PeopleNews(position, True, names, blocks, raises, _ends(ended), own_keys)
+    return PeopleNews(position, True, names, blocks, raises, _ends_by_session(ended), own_keys)
 
 
-def _read_changes(rows: TableRows, position: Position, names: frozenset[str], now: float) -> PeopleNews:
+def _read_changes(tables: PeopleTables, position: Position, names: frozenset[str], now: float) -> PeopleNews:
     """Return all rows of the people and holders ``names``: any of their rows may have changed."""
     blocks: dict[str, Block] = {}
     raises: dict[str, Raise] = {}
     ended: dict[str, float] = {}
     own_keys: dict[str, tuple[PersonKey, ...]] = {}
     for name in names:
-        if (block := find_block(rows, name)) is not None:
+        if (block := find_block(tables, name)) is not None:
             blocks[name] = block
-        if (found := find_raise(rows, name)) is not None:
+        if (found := find_raise(tables, name)) is not None:
             raises[name] = found
-        ended.update(_ends(rows.select(f"{_ENDED} AND person = :name", now=now - CLOCK_SKEW, name=name)))
-        own_keys.update(_by_person(rows.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
+        ended.update(_ends_by_session(tables.select(f"{_ENDED} AND person = :name", now=now - CLOCK_SKEW, name=name)))
+        own_keys.update(_own_keys_by_person(tables.select(f"{_OWN_KEYS} AND k.person = :name", now=now, name=name)))
     return PeopleNews(position, False, names, blocks, raises, ended, own_keys)
 
 
-def _ends(found: list[tuple[Any, ...]]) -> dict[str, float]:
-    return {id: until for id, until, _ in found}
+def _ends_by_session(ended_sessions: list[tuple[Any, ...]]) -> dict[str, float]:
+    return {id: until for id, until, _ in ended_sessions}
 
 
-def _by_person(found: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:
+def _own_keys_by_person(own_key_rows: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:
     own_keys: dict[str, tuple[PersonKey, ...]] = {}
     claims: dict[str, Any] = {}  # the keys of a person share them
-    for digest, person, name, until, issuer, label, text in found:
+    for digest, person, name, until, issuer, label, text in own_key_rows:
         if person not in own_keys:
             claims = json.loads(text)
         key = PersonKey(bytes.fromhex(digest), person, name, until, issuer, label, claims)

@@ -159,7 +159,7 @@ class PeopleGate:
             raise GatewayError("overloaded", error.message, headers=(("retry-after", "5"),)) from None
         if claims is None:
             return None
-        self._check_place(claims, header)
+        self._check_header(claims, header)
         if (sender := self._recall(claims.digest)) is not None:
             return sender
         values = claims.values
@@ -199,7 +199,7 @@ class PeopleGate:
             raise KeyRefused(_SESSION_ENDED, "session_ended", sender.known.name, headers=_HEADERS)
         return sender
 
-    def _check_place(self, claims: Claims, header: str) -> None:
+    def _check_header(self, claims: Claims, header: str) -> None:
         """Raise ``KeyRefused`` for a token outside the header that the file sets for its issuer."""
         expected = self._header_of.get(claims.issuer, BEARER)
         if expected != header:

@@ -153,10 +153,10 @@ class Introspector:
             )
         return Claims(issuer.name, body, self._expiry_of(found, now), digest)
 
-    def _expiry_of(self, found: Mapping[str, Any], now: float) -> float:
-        if "exp" not in found:
+    def _expiry_of(self, claims: Mapping[str, Any], now: float) -> float:
+        if "exp" not in claims:
             return now + CACHED_SECONDS
-        expiry = check_times(found, now, self._client.issuer.clock_skew)
+        expiry = check_times(claims, now, self._client.issuer.clock_skew)
         if now >= expiry:
             raise TokenRefused("expired", "the token has expired: request a new one from its issuer")
         return expiry

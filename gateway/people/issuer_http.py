@@ -155,9 +155,9 @@ class IssuerClient:
                 raise IssuerUnavailable(self._error)
             return self._metadata
 
-    def _set_metadata(self, found: IssuerMetadata) -> IssuerMetadata:
-        self._metadata, self._due = found, self._clock() + METADATA_SECONDS
-        return found
+    def _set_metadata(self, metadata: IssuerMetadata) -> IssuerMetadata:
+        self._metadata, self._due = metadata, self._clock() + METADATA_SECONDS
+        return metadata
 
     async def fetch_keys(self) -> FetchedKeys:
         """Fetch the issuer's keys, from the place that the configuration or its discovery document states."""

@@ -93,7 +93,7 @@ class FollowedKeySets:
         such fetch. Never raises."""
         with trio.move_on_after(UNKNOWN_WAIT):
             await self._running.wait()
-            while (found := self._followed.get(missing.issuer)) is not None and not self._has(found, missing):
+            while (found := self._followed.get(missing.issuer)) is not None and not self._has_key(found, missing):
                 done = found.running  # it may have begun before the key was published, so this is a loop
                 if done is None:
                     if self._clock() < found.asked + UNKNOWN_PAUSE:
@@ -102,10 +102,10 @@ class FollowedKeySets:
                     done = self._start(found)
                 await done.wait()
 
-    def _has(self, found: _Followed, missing: UnknownKey | CannotJudge) -> bool:
-        if found.keys is None:
+    def _has_key(self, issuer: _Followed, missing: UnknownKey | CannotJudge) -> bool:
+        if issuer.keys is None:
             return False
-        return isinstance(missing, CannotJudge) or found.keys.has(missing.key_id)
+        return isinstance(missing, CannotJudge) or issuer.keys.has(missing.key_id)
 
     async def finish_fetches(self) -> None:
         """Wait until no fetch is running."""
@@ -157,50 +157,50 @@ class FollowedKeySets:
     def _wake(self) -> None:
         self._changed.set()
 
-    def _start(self, one: _Followed) -> trio.Event:
+    def _start(self, issuer: _Followed) -> trio.Event:
         """Start a fetch, and return the event of its end."""
         done = trio.Event()
         if self._nursery is None:
             done.set()
         else:
-            one.running = done
-            self._nursery.start_soon(self._fetch, one, done)
+            issuer.running = done
+            self._nursery.start_soon(self._fetch, issuer, done)
         return done
 
-    async def _fetch(self, one: _Followed, done: trio.Event) -> None:
+    async def _fetch(self, issuer: _Followed, done: trio.Event) -> None:
         try:
-            fetched = await one.client.fetch_keys()
+            fetched = await issuer.client.fetch_keys()
         except IssuerUnavailable as error:
-            self._note_failure(one, str(error))
+            self._note_failure(issuer, str(error))
         except Exception as error:  # the boundary: an error here would end the process
-            log.exception("%s: unexpected error", one.client.issuer.name)
-            self._note_failure(one, f"unexpected error: {type(error).__name__}")
+            log.exception("%s: unexpected error", issuer.client.issuer.name)
+            self._note_failure(issuer, f"unexpected error: {type(error).__name__}")
         else:
-            self._note_success(one, fetched.keys)
+            self._note_success(issuer, fetched.keys)
             age = USUAL_AGE if fetched.max_age is None else min(max(fetched.max_age, SHORTEST_AGE), LONGEST_AGE)
-            one.due = self._clock() + age * random.uniform(0.9, 1.0)  # so that processes take turns
+            issuer.due = self._clock() + age * random.uniform(0.9, 1.0)  # so that processes take turns
         finally:
-            one.running = None
+            issuer.running = None
             done.set()
             self._wake()
 
-    def _note_failure(self, one: _Followed, error: str) -> None:
+    def _note_failure(self, issuer: _Followed, error: str) -> None:
         now = self._clock()
-        if not one.error:
-            effect = "its last keys stay valid for a day" if one.keys else "requests with its tokens get 503"
-            log.warning("%s: cannot fetch the issuer's keys, %s: %s", one.client.issuer.name, effect, error)
-        one.error = error
-        one.since = now if one.since is None else one.since
-        one.due = now + min(FIRST_RETRY * 2**one.failures, LONGEST_RETRY)
-        one.failures = min(one.failures + 1, 16)
+        if not issuer.error:
+            effect = "its last keys stay valid for a day" if issuer.keys else "requests with its tokens get 503"
+            log.warning("%s: cannot fetch the issuer's keys, %s: %s", issuer.client.issuer.name, effect, error)
+        issuer.error = error
+        issuer.since = now if issuer.since is None else issuer.since
+        issuer.due = now + min(FIRST_RETRY * 2**issuer.failures, LONGEST_RETRY)
+        issuer.failures = min(issuer.failures + 1, 16)
 
-    def _note_success(self, one: _Followed, keys: KeySet) -> None:
-        if one.error:
-            log.info("%s: the issuer's keys can be fetched again", one.client.issuer.name)
-        if keys.skipped and (one.keys is None or one.keys.version != keys.version):
+    def _note_success(self, issuer: _Followed, keys: KeySet) -> None:
+        if issuer.error:
+            log.info("%s: the issuer's keys can be fetched again", issuer.client.issuer.name)
+        if keys.skipped and (issuer.keys is None or issuer.keys.version != keys.version):
             number, shown = len(keys.skipped), "; ".join(keys.skipped[:3])
-            log.warning("%s: %d of the issuer's keys are not usable: %s", one.client.issuer.name, number, shown)
-        one.keys, one.error, one.since, one.failures = keys, "", None, 0
+            log.warning("%s: %d of the issuer's keys are not usable: %s", issuer.client.issuer.name, number, shown)
+        issuer.keys, issuer.error, issuer.since, issuer.failures = keys, "", None, 0
 
 
 def _source_of(issuer: TrustedIssuer) -> tuple[Any, ...]:

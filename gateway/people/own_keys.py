@@ -90,14 +90,14 @@ class OwnKeys:
 
 
 def _checked_end(
-    name: str, until: float | None, limits: OwnKeyLimits, made: float, now: float, there: OwnKey | None
+    name: str, until: float | None, limits: OwnKeyLimits, made: float, now: float, present: OwnKey | None
 ) -> float:
     """Return the end of a key made at ``made``. Raises ``OwnKeyRefused``."""
     if not re.fullmatch(_NAME, name):
         raise OwnKeyRefused("the name is not valid: use up to 64 letters, digits, `.`, `_` and `-`", "name")
     latest = made + limits.longest
     if until is None:
-        return latest if there is None else there.until
+        return latest if present is None else present.until
     if until <= now:
         raise OwnKeyRefused("the key would end in the past: set a later time", "until")
     if until > latest + _TOLERANCE:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gateway.config.key_changes import time_text
 from gateway.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
-from gateway.people.rows import TableRows, json_text
+from gateway.people.rows import PeopleTables, json_text
 from gateway.people.session_rows import end_sessions
 from gateway.stores.store import StoreFull
 
@@ -24,16 +24,16 @@ _OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
 # People
 
 
-def put_person(rows: TableRows, person: SeenPerson) -> None:
+def put_person(tables: PeopleTables, person: SeenPerson) -> None:
     """Store a person as seen, and its claims unless newer ones are stored.
 
     If it has own keys, other processes learn its new claims."""
-    before = find_person(rows, person.name)
+    before = find_person(tables, person.name)
     if before is not None and person.claims_at < before.claims_at:
         seen = max(person.seen, before.seen)
-        rows.select("UPDATE {people} SET seen = :seen WHERE name = :name", seen=seen, name=person.name)
+        tables.select("UPDATE {people} SET seen = :seen WHERE name = :name", seen=seen, name=person.name)
         return
-    rows.select(
+    tables.select(
         """
         INSERT INTO {people} VALUES (:name, :issuer, :label, :claims, :client_group, :role, :first, :seen, :claims_at)
         ON CONFLICT (name) DO UPDATE SET issuer = excluded.issuer, label = excluded.label, claims = excluded.claims,
@@ -43,18 +43,18 @@ def put_person(rows: TableRows, person: SeenPerson) -> None:
         name=person.name, issuer=person.issuer, label=person.label, claims=json_text(dict(person.claims)),
         client_group=person.group, role=person.role, first=person.first, seen=person.seen, claims_at=person.claims_at,
     )  # fmt: skip
-    if before is not None and before.claims != person.claims and own_keys_of(rows, person.name):
-        rows.note_change("own_key", person.name)
+    if before is not None and before.claims != person.claims and own_keys_of(tables, person.name):
+        tables.note_change("own_key", person.name)
 
 
-def find_person(rows: TableRows, name: str) -> SeenPerson | None:
+def find_person(tables: PeopleTables, name: str) -> SeenPerson | None:
     """Return the person with this name."""
-    found = rows.first(f"{_PERSON} WHERE name = :name", name=name)
+    found = tables.first(f"{_PERSON} WHERE name = :name", name=name)
     return None if found is None else _person(found)
 
 
 def list_people(
-    rows: TableRows, after: str, most: int, group: str | None = None, issuer: str | None = None
+    tables: PeopleTables, after: str, most: int, group: str | None = None, issuer: str | None = None
 ) -> tuple[SeenPerson, ...]:
     """Return the first ``most`` people after the name ``after``, in the order of their names.
 
@@ -63,18 +63,18 @@ def list_people(
     conditions = "".join(f" AND {name} = :{name}" for name, value in wanted.items() if value is not None)
     values = {name: value for name, value in wanted.items() if value is not None}
     statement = f"{_PERSON} WHERE name > :after{conditions} ORDER BY name LIMIT :most"
-    return tuple(map(_person, rows.select(statement, after=after, most=most, **values)))
+    return tuple(map(_person, tables.select(statement, after=after, most=most, **values)))
 
 
-def forget_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:
+def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None) -> bool:
     """Delete the label of a person, and the person unless it has an own key. Return whether it existed."""
-    if find_person(rows, name) is None:
+    if find_person(tables, name) is None:
         return False
-    if own_keys_of(rows, name):
-        rows.select("UPDATE {people} SET label = '' WHERE name = :name", name=name)
+    if own_keys_of(tables, name):
+        tables.select("UPDATE {people} SET label = '' WHERE name = :name", name=name)
     else:
-        rows.select("DELETE FROM {people} WHERE name = :name", name=name)
-    rows.add_audit(audit, {"name": name}, None)
+        tables.select("DELETE FROM {people} WHERE name = :name", name=name)
+    tables.add_audit(audit, {"name": name}, None)
     return True
 
 
@@ -91,56 +91,56 @@ def _mapping(text: str) -> Mapping[str, Any]:
 # Blocks
 
 
-def block_person(rows: TableRows, block: Block, audit: AuditEntry | None) -> bool:
+def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None) -> bool:
     """Block a person and end its sessions. Return false if it is blocked already; the older block remains."""
-    if find_block(rows, block.name) is not None:
+    if find_block(tables, block.name) is not None:
         return False
-    if rows.count("SELECT count(*) FROM {people_blocks}") >= MOST_BLOCKS:
+    if tables.count("SELECT count(*) FROM {people_blocks}") >= MOST_BLOCKS:
         raise StoreFull(f"there are {MOST_BLOCKS} blocks, the maximum: remove some")
-    rows.select(
+    tables.select(
         "INSERT INTO {people_blocks} VALUES (:name, :at, :made_by, :reason)",
         name=block.name, at=block.at, made_by=block.by, reason=block.reason,
     )  # fmt: skip
-    end_sessions(rows, block.name, block.at)
-    rows.note_change("block", block.name)
-    rows.add_audit(audit, None, {"blocked": block.name, "by": block.by, "reason": block.reason})
+    end_sessions(tables, block.name, block.at)
+    tables.note_change("block", block.name)
+    tables.add_audit(audit, None, {"blocked": block.name, "by": block.by, "reason": block.reason})
     return True
 
 
-def unblock_person(rows: TableRows, name: str, audit: AuditEntry | None) -> bool:
+def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None) -> bool:
     """Remove the block of a person. Return whether it was blocked."""
-    block = find_block(rows, name)
+    block = find_block(tables, name)
     if block is None:
         return False
-    rows.select("DELETE FROM {people_blocks} WHERE name = :name", name=name)
-    rows.note_change("block", name)
-    rows.add_audit(audit, {"blocked": name, "by": block.by, "reason": block.reason}, None)
+    tables.select("DELETE FROM {people_blocks} WHERE name = :name", name=name)
+    tables.note_change("block", name)
+    tables.add_audit(audit, {"blocked": name, "by": block.by, "reason": block.reason}, None)
     return True
 
 
-def find_block(rows: TableRows, name: str) -> Block | None:
+def find_block(tables: PeopleTables, name: str) -> Block | None:
     """Return the block of a person."""
-    found = rows.first(f"{_BLOCK} WHERE name = :name", name=name)
+    found = tables.first(f"{_BLOCK} WHERE name = :name", name=name)
     return None if found is None else Block(*found)
 
 
-def list_blocks(rows: TableRows) -> tuple[Block, ...]:
+def list_blocks(tables: PeopleTables) -> tuple[Block, ...]:
     """Return all blocks by name."""
-    return tuple(Block(*row) for row in rows.select(f"{_BLOCK} ORDER BY name"))
+    return tuple(Block(*row) for row in tables.select(f"{_BLOCK} ORDER BY name"))
 
 
 # Raises
 
 
 def put_raise(
-    rows: TableRows, new: Raise, check: Callable[[Raise | None], None], audit: AuditEntry | None
+    tables: PeopleTables, new: Raise, check: Callable[[Raise | None], None], audit: AuditEntry | None
 ) -> Raise | None:
     """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
-    before = find_raise(rows, new.holder)
+    before = find_raise(tables, new.holder)
     check(before)
-    if before is None and rows.count("SELECT count(*) FROM {raises}") >= MOST_RAISES:
+    if before is None and tables.count("SELECT count(*) FROM {raises}") >= MOST_RAISES:
         raise StoreFull(f"there are {MOST_RAISES} raises, the maximum: remove some")
-    rows.select(
+    tables.select(
         """
         INSERT INTO {raises} VALUES (:holder, :budgets, :until, :at, :made_by)
         ON CONFLICT (holder) DO UPDATE SET budgets = excluded.budgets, until = excluded.until, at = excluded.at,
@@ -148,38 +148,38 @@ def put_raise(
         """,
         holder=new.holder, budgets=json_text(list(new.budgets)), until=new.until, at=new.at, made_by=new.by,
     )  # fmt: skip
-    rows.note_change("raise", new.holder)
-    rows.add_audit(audit, _raise_about(before), _raise_about(new))
+    tables.note_change("raise", new.holder)
+    tables.add_audit(audit, _audited_raise(before), _audited_raise(new))
     return before
 
 
 def remove_raise(
-    rows: TableRows, holder: str, check: Callable[[Raise | None], None], audit: AuditEntry | None
+    tables: PeopleTables, holder: str, check: Callable[[Raise | None], None], audit: AuditEntry | None
 ) -> Raise | None:
     """Remove the raise of a holder, and return it, unless ``check(present)`` raises."""
-    before = find_raise(rows, holder)
+    before = find_raise(tables, holder)
     check(before)
     if before is not None:
-        rows.select("DELETE FROM {raises} WHERE holder = :holder", holder=holder)
-        rows.note_change("raise", holder)
-        rows.add_audit(audit, _raise_about(before), None)
+        tables.select("DELETE FROM {raises} WHERE holder = :holder", holder=holder)
+        tables.note_change("raise", holder)
+        tables.add_audit(audit, _audited_raise(before), None)
     return before
 
 
-def find_raise(rows: TableRows, holder: str) -> Raise | None:
+def find_raise(tables: PeopleTables, holder: str) -> Raise | None:
     """Return the raise of a holder, which may have ended."""
-    found = rows.first(f"{_RAISE} WHERE holder = :holder", holder=holder)
+    found = tables.first(f"{_RAISE} WHERE holder = :holder", holder=holder)
     return None if found is None else read_raise(found)
 
 
-def list_raises(rows: TableRows) -> tuple[Raise, ...]:
+def list_raises(tables: PeopleTables) -> tuple[Raise, ...]:
     """Return all raises by holder; some may have ended."""
-    return tuple(map(read_raise, rows.select(f"{_RAISE} ORDER BY holder")))
+    return tuple(map(read_raise, tables.select(f"{_RAISE} ORDER BY holder")))
 
 
-def groups_of_raised_people(rows: TableRows) -> dict[str, str | None]:
+def groups_of_raised_people(tables: PeopleTables) -> dict[str, str | None]:
     """Return the group of each person with a raise, at its last sign-in or token."""
-    return dict(rows.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
+    return dict(tables.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
 
 
 def read_raise(row: tuple[Any, ...]) -> Raise:
@@ -188,66 +188,73 @@ def read_raise(row: tuple[Any, ...]) -> Raise:
     return Raise(holder, tuple(json.loads(budgets)), until, at, by)
 
 
-def _raise_about(found: Raise | None) -> dict[str, Any] | None:
-    if found is None:
+def _audited_raise(present: Raise | None) -> dict[str, Any] | None:
+    if present is None:
         return None
-    return {"holder": found.holder, "budgets": list(found.budgets), "until": time_text(found.until), "by": found.by}
+    return {
+        "holder": present.holder,
+        "budgets": list(present.budgets),
+        "until": time_text(present.until),
+        "by": present.by,
+    }
 
 
 # Own keys
 
 
 def put_own_key(
-    rows: TableRows, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
+    tables: PeopleTables, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
     audit: AuditEntry | None,
 ) -> bool:  # fmt: skip
     """Store an own key in place of the one with its name, unless ``check(present)`` raises.
 
     Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
-    rows.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=now)
-    keys = own_keys_of(rows, key.person)
+    tables.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=now)
+    keys = own_keys_of(tables, key.person)
     before = next((one for one in keys if one.name == key.name), None)
     check(before)
     if len([one for one in keys if one.name != key.name]) >= most:
         return False
-    if before is None and rows.count("SELECT count(*) FROM {own_keys}") >= MOST_OWN_KEYS:
+    if before is None and tables.count("SELECT count(*) FROM {own_keys}") >= MOST_OWN_KEYS:
         raise StoreFull(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
-    rows.select(
+    tables.select(
         """
         INSERT INTO {own_keys} VALUES (:person, :name, :digest, :until, :made) ON CONFLICT (person, name)
         DO UPDATE SET digest = excluded.digest, until = excluded.until, made = excluded.made
         """,
         person=key.person, name=key.name, digest=key.digest, until=key.until, made=key.made,
     )  # fmt: skip
-    rows.note_change("own_key", key.person)
-    rows.add_audit(audit, _own_key_about(before), _own_key_about(key))
+    tables.note_change("own_key", key.person)
+    tables.add_audit(audit, _audited_own_key(before), _audited_own_key(key))
     return True
 
 
-def remove_own_key(rows: TableRows, person: str, name: str, audit: AuditEntry | None) -> bool:
+def remove_own_key(tables: PeopleTables, person: str, name: str, audit: AuditEntry | None) -> bool:
     """Remove an own key. Return whether it existed."""
-    before = next((one for one in own_keys_of(rows, person) if one.name == name), None)
+    before = next((one for one in own_keys_of(tables, person) if one.name == name), None)
     if before is None:
         return False
-    rows.select("DELETE FROM {own_keys} WHERE person = :person AND name = :name", person=person, name=name)
-    rows.note_change("own_key", person)
-    rows.add_audit(audit, _own_key_about(before), None)
+    tables.select("DELETE FROM {own_keys} WHERE person = :person AND name = :name", person=person, name=name)
+    tables.note_change("own_key", person)
+    tables.add_audit(audit, _audited_own_key(before), None)
     return True
 
 
-def remove_own_keys(rows: TableRows, person: str) -> None:
+def remove_own_keys(tables: PeopleTables, person: str) -> None:
     """Remove all own keys of a person."""
-    if own_keys_of(rows, person):
-        rows.select("DELETE FROM {own_keys} WHERE person = :person", person=person)
-        rows.note_change("own_key", person)
+    if own_keys_of(tables, person):
+        tables.select("DELETE FROM {own_keys} WHERE person = :person", person=person)
+        tables.note_change("own_key", person)
 
 
-def own_keys_of(rows: TableRows, person: str) -> tuple[OwnKey, ...]:
+def own_keys_of(tables: PeopleTables, person: str) -> tuple[OwnKey, ...]:
     """Return the own keys of a person by name; some may have expired."""
-    return tuple(OwnKey(*row) for row in rows.select(f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person))
+    return tuple(
+        OwnKey(*row) for row in tables.select(f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person)
+    )
 
 
-def _own_key_about(key: OwnKey | None) -> dict[str, Any] | None:
+def _audited_own_key(key: OwnKey | None) -> dict[str, Any] | None:
     return None if key is None else {"person": key.person, "name": key.name, "until": time_text(key.until)}
 
 
@@ -260,13 +267,13 @@ _AUDIT: Final = """
 _AUDIT_OF_TIME: Final = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
 
 
-def list_audit(rows: TableRows, after: int, since: float, until: float, most: int) -> tuple[AuditEntry, ...]:
+def list_audit(tables: PeopleTables, after: int, since: float, until: float, most: int) -> tuple[AuditEntry, ...]:
     """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
     statement = f"{_AUDIT} {_AUDIT_OF_TIME}"
-    return tuple(AuditEntry(*row) for row in rows.select(statement, after=after, since=since, until=until, most=most))
+    return tuple(AuditEntry(*row) for row in tables.select(statement, after=after, since=since, until=until, most=most))
 
 
-def last_audit(rows: TableRows, most: int) -> tuple[AuditEntry, ...]:
+def last_audit(tables: PeopleTables, most: int) -> tuple[AuditEntry, ...]:
     """Return the last audit rows, the oldest first."""
-    found = rows.select(f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)
+    found = tables.select(f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)
     return tuple(AuditEntry(*row) for row in reversed(found))

@@ -37,7 +37,7 @@ class Position:
     mark: str = ""
 
 
-class TableRows:
+class PeopleTables:
     """The people tables in the transaction of ``session``."""
 
     def __init__(self, session: Session, notation: SqlNotation) -> None:
@@ -67,7 +67,7 @@ class TableRows:
         return Position() if found is None else Position(*found)
 
     def note_change(self, kind: ChangeKind, name: str) -> None:
-        """Add a change for the processes that follow."""
+        """Add a change to the list that other processes read."""
         self.select(_NOTE, mark=secrets.token_hex(16), kind=kind, name=name)
         self.select(_TRIM, kept=_KEPT_CHANGES)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.people.records import CLOCK_SKEW, AuditEntry, DeviceGrant, FoundRefresh, IssuerSession, PersonSession
-from gateway.people.rows import TableRows, json_text
+from gateway.people.rows import PeopleTables, json_text
 from streams.errors import GatewayError
 
 MOST_SESSIONS: Final = 50
@@ -70,9 +70,9 @@ _GRANT: Final = """
 # Sessions at issuers
 
 
-def put_issuer_session(rows: TableRows, new: IssuerSession) -> None:
+def put_issuer_session(tables: PeopleTables, new: IssuerSession) -> None:
     """Store a session at an issuer, and release its claim."""
-    rows.select(
+    tables.select(
         """
         INSERT INTO {issuer_sessions} VALUES (:id, :person, :issuer, :claims, :refresh, :checked, NULL)
         ON CONFLICT (id) DO UPDATE SET claims = excluded.claims, refresh = excluded.refresh,
@@ -83,9 +83,9 @@ def put_issuer_session(rows: TableRows, new: IssuerSession) -> None:
     )  # fmt: skip
 
 
-def find_issuer_session(rows: TableRows, id: str) -> IssuerSession | None:
+def find_issuer_session(tables: PeopleTables, id: str) -> IssuerSession | None:
     """Return the session at an issuer with this id."""
-    return _issuer_session(rows.first(_ISSUER_SESSION, id=id))
+    return _issuer_session(tables.first(_ISSUER_SESSION, id=id))
 
 
 def _issuer_session(row: tuple[Any, ...] | None) -> IssuerSession | None:
@@ -95,32 +95,32 @@ def _issuer_session(row: tuple[Any, ...] | None) -> IssuerSession | None:
     return IssuerSession(id, person, issuer, json.loads(claims), None if refresh is None else bytes(refresh), checked)
 
 
-def claim_issuer_session(rows: TableRows, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
+def claim_issuer_session(tables: PeopleTables, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
     """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
 
     It may not if another process does, or has confirmed the session since ``before``."""
-    found = find_issuer_session(rows, before.id)
+    found = find_issuer_session(tables, before.id)
     if found is None or found.checked != before.checked:
         return found, False
-    claimed = rows.select("SELECT claimed FROM {issuer_sessions} WHERE id = :id", id=before.id)[0][0]
+    claimed = tables.select("SELECT claimed FROM {issuer_sessions} WHERE id = :id", id=before.id)[0][0]
     if claimed is not None and abs(now - claimed) < CLAIM_SECONDS:
         return found, False
-    rows.select("UPDATE {issuer_sessions} SET claimed = :now WHERE id = :id", id=before.id, now=now)
+    tables.select("UPDATE {issuer_sessions} SET claimed = :now WHERE id = :id", id=before.id, now=now)
     return found, True
 
 
-def release_issuer_session(rows: TableRows, id: str) -> None:
+def release_issuer_session(tables: PeopleTables, id: str) -> None:
     """Release the claim on a session at an issuer."""
-    rows.select("UPDATE {issuer_sessions} SET claimed = NULL WHERE id = :id", id=id)
+    tables.select("UPDATE {issuer_sessions} SET claimed = NULL WHERE id = :id", id=id)
 
 
-def keep_issuer_refresh(rows: TableRows, found: IssuerSession) -> bool:
+def keep_issuer_refresh(tables: PeopleTables, session: IssuerSession) -> bool:
     """Store the refresh token of a session at an issuer, and release its claim. Return whether the session exists."""
-    if find_issuer_session(rows, found.id) is None:
+    if find_issuer_session(tables, session.id) is None:
         return False
-    rows.select(
+    tables.select(
         "UPDATE {issuer_sessions} SET refresh = :refresh, claimed = NULL WHERE id = :id",
-        refresh=found.refresh, id=found.id,
+        refresh=session.refresh, id=session.id,
     )  # fmt: skip
     return True
 
@@ -128,17 +128,17 @@ def keep_issuer_refresh(rows: TableRows, found: IssuerSession) -> bool:
 # Sessions
 
 
-def add_session(rows: TableRows, new: PersonSession) -> None:
+def add_session(tables: PeopleTables, new: PersonSession) -> None:
     """Store a session. If its person has too many of its kind, the one that was used least recently ends.
 
     Raises ``GatewayError`` (429) if the person began too many in the last minutes."""
-    begun = rows.count(_BEGUN, person=new.person, kind=new.kind, **_window(new.began))
+    begun = tables.count(_BEGUN, person=new.person, kind=new.kind, **_window(new.began))
     if begun >= _MOST_BEGUN[new.kind]:
-        raise _too_many(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
+        raise _too_often_error(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
     kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
-    for row in rows.select(_BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
-        end_session(rows, PersonSession(*row), new.began)
-    rows.select(
+    for row in tables.select(_BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
+        end_session(tables, PersonSession(*row), new.began)
+    tables.select(
         """
         INSERT INTO {person_sessions} VALUES (:id, :origin, :person, :kind, :program, :address, :began, :until,
         :tokens_until, :seen, :cookie, :refresh, :ended)
@@ -147,22 +147,22 @@ def add_session(rows: TableRows, new: PersonSession) -> None:
     )
 
 
-def find_session(rows: TableRows, id: str) -> PersonSession | None:
+def find_session(tables: PeopleTables, id: str) -> PersonSession | None:
     """Return the session with this id."""
-    return _session(rows.first(f"{_SESSION} WHERE id = :id", id=id))
+    return _session(tables.first(f"{_SESSION} WHERE id = :id", id=id))
 
 
-def find_session_by_cookie(rows: TableRows, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
+def find_session_by_cookie(tables: PeopleTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
     """Return the session of the cookie with this digest, and its sign-in at the issuer."""
-    return _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.cookie = :cookie", cookie=cookie))
+    return _with_issuer(tables.first(f"{_WITH_ISSUER} WHERE s.cookie = :cookie", cookie=cookie))
 
 
-def find_session_by_refresh(rows: TableRows, refresh: str) -> FoundRefresh | None:
+def find_session_by_refresh(tables: PeopleTables, refresh: str) -> FoundRefresh | None:
     """Return the session of the refresh token with this digest."""
-    if (found := _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.refresh = :refresh", refresh=refresh))) is not None:
+    if (found := _with_issuer(tables.first(f"{_WITH_ISSUER} WHERE s.refresh = :refresh", refresh=refresh))) is not None:
         return FoundRefresh(*found, None)
-    used = rows.first("SELECT session, at FROM {used_refresh_tokens} WHERE digest = :refresh", refresh=refresh)
-    found = None if used is None else _with_issuer(rows.first(f"{_WITH_ISSUER} WHERE s.id = :id", id=used[0]))
+    used = tables.first("SELECT session, at FROM {used_refresh_tokens} WHERE digest = :refresh", refresh=refresh)
+    found = None if used is None else _with_issuer(tables.first(f"{_WITH_ISSUER} WHERE s.id = :id", id=used[0]))
     return None if used is None or found is None else FoundRefresh(*found, used[1])
 
 
@@ -170,19 +170,19 @@ def _with_issuer(row: tuple[Any, ...] | None) -> tuple[PersonSession, IssuerSess
     return None if row is None else (PersonSession(*row[:13]), _issuer_session(row[13:]))
 
 
-def open_sessions(rows: TableRows, person: str, now: float) -> tuple[PersonSession, ...]:
+def open_sessions(tables: PeopleTables, person: str, now: float) -> tuple[PersonSession, ...]:
     """Return the open sessions of a person, the oldest first."""
-    found = rows.select(
+    found = tables.select(
         f"{_SESSION} WHERE person = :person AND ended IS NULL AND until > :now ORDER BY began, id",
         person=person, now=now,
     )  # fmt: skip
     return tuple(PersonSession(*row) for row in found)
 
 
-def check_refreshes(rows: TableRows, session: str, now: float) -> None:
+def check_refreshes(tables: PeopleTables, session: str, now: float) -> None:
     """Raise ``GatewayError`` (429) if a session was refreshed too often in the last minutes."""
-    if rows.count(_REFRESHED, session=session, **_window(now)) >= _MOST_REFRESHES:
-        raise _too_many(_TOO_OFTEN)
+    if tables.count(_REFRESHED, session=session, **_window(now)) >= _MOST_REFRESHES:
+        raise _too_often_error(_TOO_OFTEN)
 
 
 def _window(now: float) -> dict[str, float]:
@@ -190,36 +190,36 @@ def _window(now: float) -> dict[str, float]:
     return {"since": now - _WINDOW, "until": now + CLOCK_SKEW}
 
 
-def _too_many(message: str) -> GatewayError:
+def _too_often_error(message: str) -> GatewayError:
     return GatewayError("rate_limited", message, headers=(("retry-after", "60"),))
 
 
 def rotate_session(
-    rows: TableRows, session: PersonSession, refresh: str | None, tokens_until: float, now: float
+    tables: PeopleTables, session: PersonSession, refresh: str | None, tokens_until: float, now: float
 ) -> None:
     """Replace the refresh token of ``session``, and note its present one as used."""
     if session.refresh is not None and refresh != session.refresh:
-        rows.select(
+        tables.select(
             "INSERT INTO {used_refresh_tokens} VALUES (:digest, :session, :at)",
             digest=session.refresh, session=session.id, at=now,
         )  # fmt: skip
-        rows.select(_FORGET_USED, session=session.id, kept=_MOST_USED - 1)
-    rows.select(
+        tables.select(_FORGET_USED, session=session.id, kept=_MOST_USED - 1)
+    tables.select(
         "UPDATE {person_sessions} SET refresh = :refresh, tokens_until = :tokens_until, seen = :now WHERE id = :id",
         refresh=refresh, tokens_until=max(tokens_until, session.tokens_until), now=now, id=session.id,
     )  # fmt: skip
 
 
-def end_session(rows: TableRows, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
+def end_session(tables: PeopleTables, session: PersonSession, now: float, audit: AuditEntry | None = None) -> None:
     """End a session, and forget the issuer's refresh token with the last session of a sign-in."""
-    rows.select(
+    tables.select(
         """
         UPDATE {person_sessions} SET ended = :now, cookie = NULL, refresh = NULL, tokens_until = :until WHERE id = :id
         """,
         id=session.id, now=now, until=max(session.tokens_until, now + REMEMBERED_SECONDS),
     )  # fmt: skip
-    rows.select("DELETE FROM {used_refresh_tokens} WHERE session = :id", id=session.id)
-    rows.select(
+    tables.select("DELETE FROM {used_refresh_tokens} WHERE session = :id", id=session.id)
+    tables.select(
         """
         DELETE FROM {issuer_sessions} WHERE id = :origin AND NOT EXISTS (
             SELECT 1 FROM {person_sessions} WHERE origin = :origin AND ended IS NULL
@@ -227,23 +227,23 @@ def end_session(rows: TableRows, session: PersonSession, now: float, audit: Audi
         """,
         origin=session.origin,
     )
-    rows.note_change("session", session.person)
-    rows.add_audit(audit, {"session": session.id, "person": session.person, "kind": session.kind}, None)
+    tables.note_change("session", session.person)
+    tables.add_audit(audit, {"session": session.id, "person": session.person, "kind": session.kind}, None)
 
 
-def end_sessions(rows: TableRows, person: str, now: float, audit: AuditEntry | None = None) -> int:
+def end_sessions(tables: PeopleTables, person: str, now: float, audit: AuditEntry | None = None) -> int:
     """End all sessions of a person, and return their number."""
-    sessions = open_sessions(rows, person, now)
+    sessions = open_sessions(tables, person, now)
     for session in sessions:
-        end_session(rows, session, now)
-    rows.add_audit(audit, {"person": person, "sessions": len(sessions)}, None)
+        end_session(tables, session, now)
+    tables.add_audit(audit, {"person": person, "sessions": len(sessions)}, None)
     return len(sessions)
 
 
-def end_sessions_of_origin(rows: TableRows, origin: str, now: float) -> None:
+def end_sessions_of_origin(tables: PeopleTables, origin: str, now: float) -> None:
     """End all sessions that follow from one sign-in at an issuer."""
-    for row in rows.select(f"{_SESSION} WHERE origin = :origin AND ended IS NULL", origin=origin):
-        end_session(rows, PersonSession(*row), now)
+    for row in tables.select(f"{_SESSION} WHERE origin = :origin AND ended IS NULL", origin=origin):
+        end_session(tables, PersonSession(*row), now)
 
 
 def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
@@ -253,16 +253,16 @@ def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
 # Device grants
 
 
-def add_grant(rows: TableRows, grant: DeviceGrant) -> bool:
+def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
     """Store a pending grant. Return false if its user code is in use; the caller then draws another one.
 
     If there are too many grants, the oldest pending one is removed, so a flood of requests prevents no sign-ins."""
-    rows.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
-    if rows.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
-        rows.select(_REMOVE_OLDEST_GRANT)
-    if rows.first(f"{_GRANT} WHERE user_code = :code", code=grant.user_code) is not None:
+    tables.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
+    if tables.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
+        tables.select(_REMOVE_OLDEST_GRANT)
+    if tables.first(f"{_GRANT} WHERE user_code = :code", code=grant.user_code) is not None:
         return False
-    rows.select(
+    tables.select(
         """
         INSERT INTO {device_grants} VALUES (:device_code, :user_code, :program, :address, :began, :until, :status,
         :origin, :person, :polled)
@@ -272,24 +272,24 @@ def add_grant(rows: TableRows, grant: DeviceGrant) -> bool:
     return True
 
 
-def find_grant_by_user_code(rows: TableRows, user_code: str) -> DeviceGrant | None:
+def find_grant_by_user_code(tables: PeopleTables, user_code: str) -> DeviceGrant | None:
     """Return the grant of the user code with this digest."""
-    found = rows.first(f"{_GRANT} WHERE user_code = :code", code=user_code)
+    found = tables.first(f"{_GRANT} WHERE user_code = :code", code=user_code)
     return None if found is None else DeviceGrant(*found)
 
 
-def find_grant(rows: TableRows, device_code: str) -> DeviceGrant | None:
+def find_grant(tables: PeopleTables, device_code: str) -> DeviceGrant | None:
     """Return the grant of the device code with this digest."""
-    found = rows.first(f"{_GRANT} WHERE device_code = :code", code=device_code)
+    found = tables.first(f"{_GRANT} WHERE device_code = :code", code=device_code)
     return None if found is None else DeviceGrant(*found)
 
 
-def decide_grant(rows: TableRows, user_code: str, session: PersonSession | None, now: float) -> bool:
+def decide_grant(tables: PeopleTables, user_code: str, session: PersonSession | None, now: float) -> bool:
     """Approve a pending grant for the person of ``session``, or deny it. Return false if none is pending."""
-    grant = find_grant_by_user_code(rows, user_code)
+    grant = find_grant_by_user_code(tables, user_code)
     if grant is None or grant.status != "pending" or grant.until <= now:
         return False
-    rows.select(
+    tables.select(
         "UPDATE {device_grants} SET status = :status, origin = :origin, person = :person WHERE user_code = :code",
         status="denied" if session is None else "approved", code=user_code,
         origin=None if session is None else session.origin, person=None if session is None else session.person,
@@ -297,22 +297,22 @@ def decide_grant(rows: TableRows, user_code: str, session: PersonSession | None,
     return True
 
 
-def note_poll(rows: TableRows, device_code: str, now: float) -> None:
+def note_poll(tables: PeopleTables, device_code: str, now: float) -> None:
     """Store the time of a poll."""
-    rows.select("UPDATE {device_grants} SET polled = :now WHERE device_code = :code", code=device_code, now=now)
+    tables.select("UPDATE {device_grants} SET polled = :now WHERE device_code = :code", code=device_code, now=now)
 
 
-def remove_grant(rows: TableRows, device_code: str) -> None:
+def remove_grant(tables: PeopleTables, device_code: str) -> None:
     """Delete a grant; its device code is then invalid."""
-    rows.select("DELETE FROM {device_grants} WHERE device_code = :code", code=device_code)
+    tables.select("DELETE FROM {device_grants} WHERE device_code = :code", code=device_code)
 
 
 # Single use
 
 
-def use_once(rows: TableRows, digest: str, until: float) -> bool:
+def use_once(tables: PeopleTables, digest: str, until: float) -> bool:
     """Mark a secret as used until it expires, and return whether this was its first use."""
-    if rows.first("SELECT until FROM {used_once} WHERE digest = :digest", digest=digest) is not None:
+    if tables.first("SELECT until FROM {used_once} WHERE digest = :digest", digest=digest) is not None:
         return False
-    rows.select("INSERT INTO {used_once} VALUES (:digest, :until)", digest=digest, until=until)
+    tables.select("INSERT INTO {used_once} VALUES (:digest, :until)", digest=digest, until=until)
     return True

@@ -210,12 +210,12 @@ class Sessions:
             return None
         return self._cache(digest, _CachedSession(*found, now))
 
-    def _cache(self, digest: str, found: _CachedSession) -> _CachedSession:
+    def _cache(self, digest: str, session: _CachedSession) -> _CachedSession:
         self._browsers.pop(digest, None)
-        self._browsers[digest] = found
+        self._browsers[digest] = session
         if len(self._browsers) > _MOST_CACHED:
             del self._browsers[next(iter(self._browsers))]
-        return found
+        return session
 
     def _is_revoked(self, session: PersonSession) -> bool:
         return self._revocations.is_ended(session.id) or self._revocations.is_blocked(session.person)
@@ -280,7 +280,7 @@ class Sessions:
         await self._store.check_refreshes(found.session.id, now)
         return await self._rotate(refresh_token, found, found.issuer_session)
 
-    async def _rotate(self, refresh_token: str, found: FoundRefresh, before: IssuerSession) -> IssuedTokens:
+    async def _rotate(self, refresh_token: str, used: FoundRefresh, before: IssuerSession) -> IssuedTokens:
         """Confirm the person at its issuer, and replace the refresh token."""
         try:
             confirmed = await self.confirmation.confirm(before, self._rules)
@@ -289,7 +289,7 @@ class Sessions:
         now, claims = self._now(), confirmed.issuer_session.claims
         following = self.tokens.next_refresh_token(refresh_token)
         change = Refreshed(
-            session=found.session,
+            session=used.session,
             person=_person_record(confirmed.person, claims, now, confirmed.issuer_session.checked),
             issuer_session=confirmed.issuer_session if confirmed.is_new else None,
             refresh=digest_of(following),
@@ -298,7 +298,7 @@ class Sessions:
         )
         if await self.confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
             checked = confirmed.issuer_session.checked
-            return self._issue(confirmed.person, claims, found.session, following, now, checked)
+            return self._issue(confirmed.person, claims, used.session, following, now, checked)
         again = await self._store.find_refresh(digest_of(refresh_token))
         if again is None or again.used_at is None or not again.session.is_open(now):
             raise GrantRefused("invalid_grant", _ENDED, has_lost_access=True)

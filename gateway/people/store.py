@@ -21,13 +21,13 @@ from gateway.people.records import (
     Raise,
     SeenPerson,
 )
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 from gateway.people.sweeping import sweep
 from gateway.stores.sql import Database, Session
 
 T = TypeVar("T")
 
-Work: TypeAlias = Callable[[TableRows], T]
+Work: TypeAlias = Callable[[PeopleTables], T]
 
 
 @attrs.frozen(repr=False)
@@ -65,7 +65,7 @@ class PeopleStore:
 
     async def open(self) -> None:
         """Create the tables if they are missing: ``audit_writer`` writes over a connection of another store."""
-        await self._read(lambda rows: None)
+        await self._read(lambda tables: None)
 
     # Sign-ins and sessions
 
@@ -89,17 +89,17 @@ class PeopleStore:
         Return false, and store nothing, if the person is blocked. Raises ``GatewayError`` (429) if it began too many
         sessions in the last minutes, as ``add_exchange`` and ``redeem_grant`` do."""
 
-        def work(rows: TableRows) -> bool:
-            if rights_rows.find_block(rows, person.name) is not None:
+        def work(tables: PeopleTables) -> bool:
+            if rights_rows.find_block(tables, person.name) is not None:
                 return False
             if ends_cookie is not None:
-                old = session_rows.find_session_by_cookie(rows, ends_cookie)
+                old = session_rows.find_session_by_cookie(tables, ends_cookie)
                 if old is not None:
-                    session_rows.end_session(rows, old[0], session.began)
-            rights_rows.put_person(rows, person)
-            session_rows.put_issuer_session(rows, issuer_session)
-            session_rows.add_session(rows, session)
-            rows.add_audit(audit, None, _session_about(session))
+                    session_rows.end_session(tables, old[0], session.began)
+            rights_rows.put_person(tables, person)
+            session_rows.put_issuer_session(tables, issuer_session)
+            session_rows.add_session(tables, session)
+            tables.add_audit(audit, None, _audited_session(session))
             return True
 
         return await self._change(work)
@@ -107,11 +107,11 @@ class PeopleStore:
     async def add_exchange(self, person: SeenPerson, session: PersonSession) -> bool:
         """Store the session of a token exchange. Return false, and store nothing, if the person is blocked."""
 
-        def work(rows: TableRows) -> bool:
-            if rights_rows.find_block(rows, person.name) is not None:
+        def work(tables: PeopleTables) -> bool:
+            if rights_rows.find_block(tables, person.name) is not None:
                 return False
-            rights_rows.put_person(rows, person)
-            session_rows.add_session(rows, session)
+            rights_rows.put_person(tables, person)
+            session_rows.add_session(tables, session)
             return True
 
         return await self._change(work)
@@ -130,7 +130,7 @@ class PeopleStore:
         await self._read(partial(session_rows.check_refreshes, session=session, now=now))
 
     async def issuer_session(self, id: str) -> IssuerSession | None:
-        """Return a session at an issuer."""
+        """Return the sign-in at an issuer with this id."""
         return await self._read(partial(session_rows.find_issuer_session, id=id))
 
     async def claim_issuer_session(self, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
@@ -152,22 +152,22 @@ class PeopleStore:
         """Store only the issuer's new refresh token, because the issuer did not confirm the person.
 
         Return whether the sign-in still exists."""
-        return await self._change(partial(session_rows.keep_issuer_refresh, found=issuer_session))
+        return await self._change(partial(session_rows.keep_issuer_refresh, session=issuer_session))
 
     async def refresh(self, new: Refreshed) -> bool:
         """Rotate the refresh token of a session, and store the issuer's confirmation.
 
         Return false if the session has ended, its person is blocked, or its refresh token has changed."""
 
-        def work(rows: TableRows) -> bool:
-            if new.issuer_session is not None and not _confirm(rows, new.person, new.issuer_session):
+        def work(tables: PeopleTables) -> bool:
+            if new.issuer_session is not None and not _confirm(tables, new.person, new.issuer_session):
                 return False
-            there = session_rows.find_session(rows, new.session.id)
+            there = session_rows.find_session(tables, new.session.id)
             if there is None or not there.is_open(new.now) or there.refresh != new.session.refresh:
                 return False
-            if rights_rows.find_block(rows, there.person) is not None:
+            if rights_rows.find_block(tables, there.person) is not None:
                 return False
-            session_rows.rotate_session(rows, there, new.refresh, new.tokens_until, new.now)
+            session_rows.rotate_session(tables, there, new.refresh, new.tokens_until, new.now)
             return True
 
         return await self._change(work)
@@ -179,11 +179,11 @@ class PeopleStore:
     async def end_session(self, person: str, id: str, now: float, audit: AuditEntry | None = None) -> bool:
         """End a session of a person. Return whether it was open."""
 
-        def work(rows: TableRows) -> bool:
-            session = session_rows.find_session(rows, id)
+        def work(tables: PeopleTables) -> bool:
+            session = session_rows.find_session(tables, id)
             if session is None or session.person != person or not session.is_open(now):
                 return False
-            session_rows.end_session(rows, session, now, audit)
+            session_rows.end_session(tables, session, now, audit)
             return True
 
         return await self._change(work)
@@ -199,9 +199,9 @@ class PeopleStore:
     async def end_access(self, person: str, now: float) -> None:
         """End all sessions and own keys of a person that no rule admits any more."""
 
-        def work(rows: TableRows) -> None:
-            session_rows.end_sessions(rows, person, now)
-            rights_rows.remove_own_keys(rows, person)
+        def work(tables: PeopleTables) -> None:
+            session_rows.end_sessions(tables, person, now)
+            rights_rows.remove_own_keys(tables, person)
 
         await self._change(work)
 
@@ -227,7 +227,7 @@ class PeopleStore:
         is_early = grant.polled is not None and 0 <= now - grant.polled < session_rows.SHORTEST_POLL
         if grant.status == "pending":
             note = partial(session_rows.note_poll, device_code=device_code, now=now)
-            await self.database.write(lambda session: note(self._rows(session)))  # without the lock
+            await self.database.write(lambda session: note(self._tables(session)))  # without the lock
         return grant, is_early
 
     async def redeem_grant(
@@ -238,16 +238,20 @@ class PeopleStore:
         Return the sign-in that the session follows from; ``None`` if the grant was consumed, the approving person's
         sign-in has ended, or the person is blocked."""
 
-        def work(rows: TableRows) -> IssuerSession | None:
-            grant = session_rows.find_grant(rows, device_code)
+        def work(tables: PeopleTables) -> IssuerSession | None:
+            grant = session_rows.find_grant(tables, device_code)
             if grant is None or grant.status != "approved" or grant.until <= now:
                 return None
-            session_rows.remove_grant(rows, device_code)
-            origin = session_rows.find_issuer_session(rows, session.origin)
-            if origin is None or grant.origin != origin.id or rights_rows.find_block(rows, session.person) is not None:
+            session_rows.remove_grant(tables, device_code)
+            origin = session_rows.find_issuer_session(tables, session.origin)
+            if (
+                origin is None
+                or grant.origin != origin.id
+                or rights_rows.find_block(tables, session.person) is not None
+            ):
                 return None
-            session_rows.add_session(rows, session)
-            rows.add_audit(audit, None, _session_about(session))
+            session_rows.add_session(tables, session)
+            tables.add_audit(audit, None, _audited_session(session))
             return origin
 
         return await self._change(work)
@@ -257,14 +261,14 @@ class PeopleStore:
     async def note_people(self, people: tuple[SeenPerson, ...]) -> None:
         """Store people as seen."""
 
-        def work(rows: TableRows) -> None:
+        def work(tables: PeopleTables) -> None:
             for person in people:
-                rights_rows.put_person(rows, person)
+                rights_rows.put_person(tables, person)
 
         await self._change(work)
 
     async def person(self, name: str) -> SeenPerson | None:
-        """Return a person."""
+        """Return the stored record of the person with the client name ``name``."""
         return await self._read(partial(rights_rows.find_person, name=name))
 
     async def people(
@@ -331,10 +335,10 @@ class PeopleStore:
 
         Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
 
-        def work(rows: TableRows) -> bool:
-            if not rights_rows.put_own_key(rows, key, most, now, check, audit):
+        def work(tables: PeopleTables) -> bool:
+            if not rights_rows.put_own_key(tables, key, most, now, check, audit):
                 return False
-            rights_rows.put_person(rows, person)
+            rights_rows.put_person(tables, person)
             return True
 
         return await self._change(work)
@@ -365,9 +369,9 @@ class PeopleStore:
         ``before`` and ``after`` are the changed record without secrets, ``None`` if there is none."""
 
         def write(session: Session) -> None:
-            rows = self._rows(session)
-            rows.lock()
-            rows.add_audit(entry, before, after)
+            tables = self._tables(session)
+            tables.lock()
+            tables.add_audit(entry, before, after)
 
         return write
 
@@ -376,31 +380,31 @@ class PeopleStore:
         await self._change(partial(sweep, now=now))
 
     async def _read(self, work: Work[T]) -> T:
-        return await self.database.read(lambda session: work(self._rows(session)))
+        return await self.database.read(lambda session: work(self._tables(session)))
 
     async def _change(self, work: Work[T]) -> T:
         """Run ``work`` while no other process changes the tables."""
 
         def run_locked(session: Session) -> T:
-            rows = self._rows(session)
-            rows.lock()
-            return work(rows)
+            tables = self._tables(session)
+            tables.lock()
+            return work(tables)
 
         return await self.database.write(run_locked)
 
-    def _rows(self, session: Session) -> TableRows:
-        return TableRows(session, self.database.notation)
+    def _tables(self, session: Session) -> PeopleTables:
+        return PeopleTables(session, self.database.notation)
 
 
-def _confirm(rows: TableRows, person: SeenPerson, issuer_session: IssuerSession) -> bool:
-    if session_rows.find_issuer_session(rows, issuer_session.id) is None:
+def _confirm(tables: PeopleTables, person: SeenPerson, issuer_session: IssuerSession) -> bool:
+    if session_rows.find_issuer_session(tables, issuer_session.id) is None:
         return False
-    if rights_rows.find_block(rows, person.name) is not None:
+    if rights_rows.find_block(tables, person.name) is not None:
         return False
-    session_rows.put_issuer_session(rows, issuer_session)
-    rights_rows.put_person(rows, person)
+    session_rows.put_issuer_session(tables, issuer_session)
+    rights_rows.put_person(tables, person)
     return True
 
 
-def _session_about(session: PersonSession) -> dict[str, str]:
+def _audited_session(session: PersonSession) -> dict[str, str]:
     return {"session": session.id, "person": session.person, "kind": session.kind}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 
 DAY: Final = 86400.0
 PEOPLE_DAYS: Final = 90
@@ -48,7 +48,7 @@ _EXPIRED: Final = (
 """Deletions, and the seconds that must have passed before."""
 
 
-def sweep(rows: TableRows, now: float) -> None:
-    """Delete everything that has expired. Processes that follow drop it by its times, so no change is noted."""
+def sweep(tables: PeopleTables, now: float) -> None:
+    """Delete everything that has expired. No change is noted: other processes drop expired rows by their times."""
     for statement, seconds in _EXPIRED:
-        rows.select(statement, before=now - seconds)
+        tables.select(statement, before=now - seconds)

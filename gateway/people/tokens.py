@@ -102,36 +102,36 @@ class TokenChecker:
         found = self._keys(issuer_name)
         return None if found is None else found.version
 
-    def _issuer_of(self, read: SignedToken) -> TrustedIssuer:
+    def _issuer_of(self, parts: SignedToken) -> TrustedIssuer:
         """Return the issuer that the token names. Raises ``TokenRefused``."""
-        url = read.claims.get("iss")
+        url = parts.claims.get("iss")
         found = self._by_url.get(url) if isinstance(url, str) else None
         if found is None:
             raise TokenRefused("issuer", "the token's issuer (`iss`) is not one of the gateway's `issuers`")
         return found
 
-    def _check_audience(self, read: SignedToken, audience: frozenset[str], issuer: TrustedIssuer) -> None:
-        if audience_in(read.claims).isdisjoint(audience):
+    def _check_audience(self, parts: SignedToken, audience: frozenset[str], issuer: TrustedIssuer) -> None:
+        if audience_in(parts.claims).isdisjoint(audience):
             raise TokenRefused("audience", _NO_AUDIENCE.format(issuer.name))
 
-    def _verify(self, token: str, read: SignedToken, issuer: TrustedIssuer, now: float) -> Claims:
+    def _verify(self, token: str, parts: SignedToken, issuer: TrustedIssuer, now: float) -> Claims:
         """Return the claims if time, algorithm and signature are right, the cheap checks first."""
-        algorithm = read.algorithm
+        algorithm = parts.algorithm
         if algorithm not in issuer.algorithms:
             permitted = ", ".join(issuer.algorithms)
             raise TokenRefused("algorithm", f"the token's `alg` is not permitted: {issuer.name} may use {permitted}")
-        expiry = check_times(read.claims, now, issuer.clock_skew)
-        self._check_signature(read, issuer)
-        return Claims(issuer.name, read.payload, expiry + issuer.clock_skew, digest_of(token))
+        expiry = check_times(parts.claims, now, issuer.clock_skew)
+        self._check_signature(parts, issuer)
+        return Claims(issuer.name, parts.payload, expiry + issuer.clock_skew, digest_of(token))
 
-    def _check_signature(self, read: SignedToken, issuer: TrustedIssuer) -> None:
+    def _check_signature(self, parts: SignedToken, issuer: TrustedIssuer) -> None:
         known = self._keys(issuer.name)
         if known is None:
             raise CannotJudge(issuer.name)
-        if read.key_id is not None and not known.has(read.key_id):
-            raise UnknownKey(issuer.name, read.key_id)
-        keys = known.keys_for(read.key_id, read.algorithm)
-        if not any(key.verifies(read.algorithm, read.signed, read.signature) for key in keys):
+        if parts.key_id is not None and not known.has(parts.key_id):
+            raise UnknownKey(issuer.name, parts.key_id)
+        keys = known.keys_for(parts.key_id, parts.algorithm)
+        if not any(key.verifies(parts.algorithm, parts.signed, parts.signature) for key in keys):
             raise WrongSignature(issuer.name)
 
 

@@ -10,7 +10,7 @@ from gateway.config.loading import Config, from_mapping
 from gateway.followed_keys import FollowedKeys
 from gateway.people.followed import FollowedPeople
 from gateway.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson, digest_of
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 from gateway.people.store import PeopleStore
 from gateway.stores.key_store import KeyStore
 from gateway.stores.sql import Database, Session
@@ -230,7 +230,7 @@ async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_da
         await lose(store)
 
         def note_many(session: Session) -> None:
-            rows = TableRows(session, store.database.notation)
+            rows = PeopleTables(session, store.database.notation)
             for _ in range(1100):
                 rows.note_change("raise", "okta:bob")
 

@@ -15,7 +15,7 @@ import trio
 
 from gateway.people.records import Block, IssuerSession, OwnKey, PersonSession, Raise, SeenPerson
 from gateway.people.rights_rows import remove_own_key
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 from gateway.people.session_rows import end_session
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.store import PeopleStore
@@ -160,7 +160,7 @@ def test_websockets_of_a_lost_credential_close_also_after_many_changes(stored, l
         assert socket.ask(MODEL)[-1]["type"] == "response.completed"
 
         def lose(database: Session) -> None:
-            rows = TableRows(database, NOTATION)
+            rows = PeopleTables(database, NOTATION)
             for number in range(1100):
                 rows.note_change("raise", f"okta:other-{number}")
             if lost == "session":

@@ -14,7 +14,7 @@ from gateway.people.confirming import IssuerConfirmation
 from gateway.people.followed import FollowedPeople, read_news
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import Block, DeviceGrant, OwnKey, digest_of
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 from gateway.people.rules import NotAdmitted, RuleBook
 from gateway.people.seals import RefreshSeals
 from gateway.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
@@ -63,7 +63,7 @@ class Process:
     async def follow(self) -> None:
         """Read the changes of other processes."""
         notation = self.store.database.notation
-        news = await self.store.database.read(lambda session: read_news(TableRows(session, notation), None, 0.0))
+        news = await self.store.database.read(lambda session: read_news(PeopleTables(session, notation), None, 0.0))
         self.followed.apply(news)
 
 

@@ -21,7 +21,7 @@ from gateway.people.records import (
     digest_of,
     readable_text,
 )
-from gateway.people.rows import TableRows
+from gateway.people.rows import PeopleTables
 from gateway.people.session_rows import MOST_SESSIONS
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.tables import PEOPLE_TABLES
@@ -200,7 +200,7 @@ async def test_a_flood_of_device_codes_stops_no_sign_in(make):
     await store.decide_grant(GRANT.user_code, SESSION, 2.0)
 
     def fill(session: Session) -> None:
-        TableRows(session, store.database.notation).select(
+        PeopleTables(session, store.database.notation).select(
             """
             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
             INSERT INTO {device_grants} SELECT 'd' || n, 'u' || n, '', '', 2.0 + n / 1000.0, 600.0, 'pending', NULL,
