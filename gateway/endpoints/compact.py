@@ -67,7 +67,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    public = await _released_body(answer, await answer.public_body())
+    public = await _check_body(answer, await answer.public_body())
     return exchange.respond(public, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
@@ -89,23 +89,23 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
-        raise await _released_error(whole, GatewayError.of(error))
+        raise await _checked_error(whole, GatewayError.of(error))
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
-    public = await _released_body(whole, msgspec.json.encode(compaction))
+    public = await _check_body(whole, msgspec.json.encode(compaction))
     return exchange.respond(public, 200, (*JSON_HEADERS, *whole.client_headers))
 
 
-async def _released_body(answer: UnchangedAnswer, body: bytes) -> bytes:
-    """Return ``body``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
+async def _check_body(answer: UnchangedAnswer, body: bytes) -> bytes:
+    """Return ``body``, made from ``answer``, after the checks of the steps. Raises ``GatewayError`` for a refusal."""
     if answer.source.target_request.checks is None:
         return body
     checked: bytes = await (await imported(_CHECKS)).check_body(answer.source, body)
     return checked
 
 
-async def _released_error(answer: UnchangedAnswer, error: GatewayError) -> GatewayError:
+async def _checked_error(answer: UnchangedAnswer, error: GatewayError) -> GatewayError:
     """Return the ``error`` in ``answer`` as the steps release it."""
     if answer.source.target_request.checks is None:
         return error

@@ -59,7 +59,7 @@ class SessionSpendForms:
         remote = self._allowances.counters.remote
         if remote is not None and remote.is_away:
             return own  # the levels are unknown
-        state = fullest([*self._states()])
+        state = shown_budget([*self._states()])
         return own if state is None else (*own, *_warning_headers(state))
 
     def error(self, error: ErrorInfo) -> ErrorInfo:
@@ -83,11 +83,11 @@ class SessionSpendForms:
             if isinstance(one, BudgetAllowance) and one.measure == "usd" and str(one.budget.period) in PERIODS:
                 yield self._state(one, now)
 
-    def _state(self, one: BudgetAllowance, now: float) -> BudgetState:
-        level = allowance_level(one, self._allowances.counters, now)
-        counter = one.counter(now, None)
-        reset = now + RUN if counter is None else one.next_available_at(counter)
-        return BudgetState(one, 0.0 if level is None else level.share, reset)
+    def _state(self, budget: BudgetAllowance, now: float) -> BudgetState:
+        level = allowance_level(budget, self._allowances.counters, now)
+        counter = budget.counter(now, None)
+        reset = now + RUN if counter is None else budget.next_available_at(counter)
+        return BudgetState(budget, 0.0 if level is None else level.share, reset)
 
 
 def spend_forms_of(service: Service, client: str | None) -> SessionSpendForms | None:
@@ -97,9 +97,9 @@ def spend_forms_of(service: Service, client: str | None) -> SessionSpendForms | 
     return SessionSpendForms(service.allowances, client, service.people.limit_message)
 
 
-def fullest(states: Sequence[BudgetState]) -> BudgetState | None:
+def shown_budget(states: Sequence[BudgetState]) -> BudgetState | None:
     """Return the state that a program shows: an exhausted one, of several the one with the later reset; else the
-    fullest, of equal ones that with the later reset."""
+    fullest, of equal ones the one with the later reset."""
     exhausted = [one for one in states if one.used >= 1]
     return _latest(exhausted) if exhausted else max(states, key=lambda one: (one.used, one.reset or 0.0), default=None)
 

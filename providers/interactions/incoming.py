@@ -165,22 +165,22 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
     if kind not in _FORMATS:
         drops.add(fields.path("response_mime_type"))
     if isinstance(value, list):
-        found = [one for i, item in enumerate(value) if (one := _read_one(item, join_path(at, i), kind, drops))]
+        found = [one for i, item in enumerate(value) if (one := _read_format_item(item, join_path(at, i), kind, drops))]
         drops.add(*(one.at for one in found[1:]))
         return found[0] if found else None
     if value is not None:
-        return _read_one(value, at, kind, drops)
+        return _read_format_item(value, at, kind, drops)
     return Format("json_object", at="response_mime_type") if kind == _JSON else None
 
 
-def _read_one(value: Any, at: str, outer: str, drops: Drops) -> Format | None:
+def _read_format_item(value: Any, at: str, default_media_type: str, drops: Drops) -> Format | None:
     format = Fields.of(value, at)
     kind = format.any("type")
     if kind in _MEDIA:
         _refuse_media(format.path("type"))
     if kind != "text":  # a schema
         return Format("json_schema", schema=value, at=at)
-    media_type, schema = (format.string("mime_type") or outer).lower(), format.any("schema")
+    media_type, schema = (format.string("mime_type") or default_media_type).lower(), format.any("schema")
     drops.add_unread(format)
     if media_type not in _FORMATS:
         drops.add(format.path("mime_type") if format.string("mime_type") else "response_mime_type")

@@ -75,10 +75,10 @@ class OpenAnswer(AnswerBudgets):
         """True if a call has no result."""
         return not all(self._calls.values())
 
-    def charge(self, what: str) -> bool:
+    def charge(self, counted_as: str) -> bool:
         """Count the memory of the current event's values, and return whether the answer's values are kept at all."""
         if self.holds_content:
-            self.charge_event(what)
+            self.charge_event(counted_as)
         return self.holds_content
 
     def index_of(self, value: Any) -> int:

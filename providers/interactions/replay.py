@@ -45,12 +45,12 @@ def event_id(raw: bytes) -> str | None:
 class EventNumbers:
     """A writer of events whose ids are their positions in the stream, from 1."""
 
-    def __init__(self, written: int = 0) -> None:
-        self._written = written
+    def __init__(self, number: int = 0) -> None:
+        self._number = number
 
     def event(self, name: str, members: Mapping[str, Any]) -> bytes:
-        self._written += 1
-        return sse.event(name, {"event_type": name, **members, "event_id": str(self._written)})
+        self._number += 1
+        return sse.event(name, {"event_type": name, **members, "event_id": str(self._number)})
 
 
 def end_events(interaction: Mapping[str, Any], numbers: EventNumbers) -> bytes:

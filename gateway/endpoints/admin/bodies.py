@@ -62,9 +62,9 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-def _check_size(found: dict[str, Any]) -> None:
+def _check_size(value: dict[str, Any]) -> None:
     """Raise ``GatewayError`` (400) for more values or levels than a client's settings need."""
-    count, level = 0, list[Any]([found])
+    count, level = 0, list[Any]([value])
     for _ in range(_MOST_LEVELS):
         values = [one for parent in level for one in (parent.values() if isinstance(parent, dict) else parent)]
         count += len(values)

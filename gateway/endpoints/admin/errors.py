@@ -57,7 +57,7 @@ def conflict(message: str, code: str = "conflict") -> GatewayError:
     return GatewayError("invalid_request", message, status=409, code=code)
 
 
-def of_mistakes(error: ConfigError) -> GatewayError:
+def mistakes_error(error: ConfigError) -> GatewayError:
     """Return the error (400) for settings that the file would not accept either."""
     first: Mistake = error.mistakes[0]
     unknown = first.found == "unknown key"

@@ -10,7 +10,7 @@ from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, group_of
 from gateway.endpoints.admin.errors import not_found
 from gateway.endpoints.admin.levels import level_rows
 from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.visibility import sees_group
 
 
 async def list_groups(call: AdminCall) -> AdminAnswer:

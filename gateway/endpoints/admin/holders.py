@@ -8,7 +8,7 @@ from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientKey
 from gateway.endpoints.admin.calls import AdminCall, client_of, group_of
 from gateway.endpoints.admin.key_items import GROUP
-from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.visibility import sees_group
 from gateway.people.rules import NotAdmitted, RuleBook
 
 
@@ -41,7 +41,7 @@ def _group(call: AdminCall, name: str) -> RaiseHolder | None:
 async def _client(call: AdminCall, name: str) -> RaiseHolder | None:
     client = client_of(call.config, name)
     if client is not None:
-        return _of_client(name, client, f"client_keys: {name}")
+        return _client_holder(name, client, f"client_keys: {name}")
     seen = await (await call.people()).person(name)
     if seen is None:
         return None
@@ -51,8 +51,8 @@ async def _client(call: AdminCall, name: str) -> RaiseHolder | None:
         return None
     if rule.client is None or person.name != name:
         return None
-    return _of_client(name, rule.client, f"issuers: {seen.issuer}, admit[{person.rule}]")
+    return _client_holder(name, rule.client, f"issuers: {seen.issuer}, admit[{person.rule}]")
 
 
-def _of_client(name: str, client: ClientKey, place: str) -> RaiseHolder:
+def _client_holder(name: str, client: ClientKey, place: str) -> RaiseHolder:
     return RaiseHolder(name, client.group_name, client.budgets, client.raise_to, place)

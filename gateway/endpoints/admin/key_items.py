@@ -14,7 +14,7 @@ from gateway.config.cached_answers import CacheUse
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import MOST_KEYS, ChangeRejected, check_name, checked_client
 from gateway.config.settings import Config
-from gateway.endpoints.admin.errors import not_permitted, of_mistakes
+from gateway.endpoints.admin.errors import mistakes_error, not_permitted
 from gateway.people.values import Caller
 from streams.errors import GatewayError, invalid
 
@@ -45,7 +45,7 @@ class NewItem:
         return frozenset(key["sha256"] for key in self.keys)
 
 
-def read_item_of(name: str, body: Mapping[str, Any]) -> NewItem:
+def read_new_item(name: str, body: Mapping[str, Any]) -> NewItem:
     """Return the item in ``body``, the members of an item of ``client_keys``. Raises ``GatewayError`` (400).
 
     Only the members about keys are checked here."""
@@ -86,11 +86,11 @@ def _listed_keys(body: Mapping[str, Any]) -> list[Any]:
     return listed
 
 
-def _stored_key(given: Any) -> dict[str, Any]:
-    digest = given.get("sha256") if isinstance(given, dict) else None
+def _stored_key(sent_key: Any) -> dict[str, Any]:
+    digest = sent_key.get("sha256") if isinstance(sent_key, dict) else None
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", digest.strip()):
         raise invalid("sha256 must be the SHA-256 of a key, 64 hexadecimal digits", "sha256")
-    return {**given, "sha256": digest.strip().lower()}
+    return {**sent_key, "sha256": digest.strip().lower()}
 
 
 def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
@@ -101,7 +101,7 @@ def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[C
     try:
         client = checked_client(name, written, config)
     except ConfigError as error:
-        raise of_mistakes(error) from None
+        raise mistakes_error(error) from None
     except ChangeRejected as error:
         raise invalid(str(error), "until", code="expired") from None
     stored = dict(item)
@@ -116,7 +116,7 @@ def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[C
     return client, stored
 
 
-def check_of_lead(caller: Caller, client: ClientKey, config: Config) -> None:
+def check_lead_change(caller: Caller, client: ClientKey, config: Config) -> None:
     """Check that a lead may make ``client``, which must stay within its group. Raises ``GatewayError`` (403)."""
     if caller.role != "lead":
         return

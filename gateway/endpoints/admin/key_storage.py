@@ -9,7 +9,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
 from gateway.endpoints.admin.key_items import shared_key
-from gateway.endpoints.admin.sight import sees_all, sees_group
+from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
 from gateway.people.store import PeopleStore
 from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken

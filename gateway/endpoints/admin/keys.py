@@ -24,8 +24,8 @@ from gateway.config.settings import Config
 from gateway.config.stored_keys import read_item
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in_thread
-from gateway.endpoints.admin.errors import conflict, of_mistakes
-from gateway.endpoints.admin.key_items import NewItem, build_checked, check_of_lead, read_item_of
+from gateway.endpoints.admin.errors import conflict, mistakes_error
+from gateway.endpoints.admin.key_items import NewItem, build_checked, check_lead_change, read_new_item
 from gateway.endpoints.admin.key_storage import (
     check_changeable,
     check_unused,
@@ -40,8 +40,8 @@ from gateway.endpoints.admin.key_storage import (
     write_client,
 )
 from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.sight import sees_group
 from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.endpoints.admin.visibility import sees_group
 from streams.errors import invalid
 
 KEEP_OLD: Final = "24h"
@@ -75,7 +75,7 @@ async def show_key(call: AdminCall) -> AdminAnswer:
 async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
     name = call.names["name"]
-    stored = await store_client(call, name, read_item_of(name, await call.body()))
+    stored = await store_client(call, name, read_new_item(name, await call.body()))
     return AdminAnswer(stored.row(), 201 if stored.is_new else 200, entity_tag(stored.text))
 
 
@@ -142,7 +142,7 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     name, body = call.names["name"], await call.body()
     check_members(body, ("keep_old", "sha256"))
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
-    given = read_item_of(name, {"sha256": body["sha256"]} if "sha256" in body else {})
+    given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
     keys, store = writable_keys(call)
     text = await store.item(name)
     check_changeable(call, name, text)
@@ -169,7 +169,7 @@ def _rotate(
     try:
         keys = rotated_keys(read_item(name, kept["client"]), accepted, keep_old)
     except ConfigError as error:
-        raise of_mistakes(error) from None
+        raise mistakes_error(error) from None
     except ChangeRejected as error:
         raise conflict(str(error), "too_many_keys") from None
     return _build(call, name, {**kept["client"], "keys": keys}, config)
@@ -178,7 +178,7 @@ def _rotate(
 def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
     """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
     client, stored = build_checked(name, item, config)
-    check_of_lead(call.caller, client, config)
+    check_lead_change(call.caller, client, config)
     holders = {key.digest: other.name for other in config.client_keys for key in other.keys if other.name != name}
     for key in client.keys:
         if key.digest in holders:

@@ -26,27 +26,27 @@ async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict
     return rows
 
 
-def _row(one: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
-    level = allowance_level(one, allowances.counters, now)
-    holder = {"holder": _HOLDERS.get(one.holder.kind, one.holder.kind), "text": one.text}
-    kind: dict[str, Any] = {"limit": one.measure}
-    if isinstance(one, BudgetAllowance):
-        kind = {"unit": one.measure, "raised": one.is_raised}
+def _row(allowance: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
+    level = allowance_level(allowance, allowances.counters, now)
+    holder = {"holder": _HOLDERS.get(allowance.holder.kind, allowance.holder.kind), "text": allowance.text}
+    kind: dict[str, Any] = {"limit": allowance.measure}
+    if isinstance(allowance, BudgetAllowance):
+        kind = {"unit": allowance.measure, "raised": allowance.is_raised}
     if level is None:  # of each run
         return {**holder, **kind, "amount": None, "used": None, "reserved": None, "reset": None}
     amounts = {"amount": level.most, "used": level.used, "reserved": level.held}
-    written = {name: _amount(value, one.measure) for name, value in amounts.items()}
-    return {**holder, **kind, **written, "reset": _reset(one, now)}
+    written = {name: _amount(value, allowance.measure) for name, value in amounts.items()}
+    return {**holder, **kind, **written, "reset": _reset(allowance, now)}
 
 
 def _amount(value: int, measure: Measure) -> int | str:
     return dollar_text(value) if measure == "usd" else value
 
 
-def _reset(one: Allowance, now: float) -> str | None:
+def _reset(allowance: Allowance, now: float) -> str | None:
     """Return the time from which more of a budget is available, ``None`` for rates, which refill evenly."""
-    if not isinstance(one, BudgetAllowance):
+    if not isinstance(allowance, BudgetAllowance):
         return None
-    counter = one.counter(now, None)
-    until = None if counter is None else one.next_available_at(counter)
+    counter = allowance.counter(now, None)
+    until = None if counter is None else allowance.next_available_at(counter)
     return None if until is None else spell_time(datetime.fromtimestamp(round(until), UTC))

@@ -10,7 +10,7 @@ from gateway.config.key_changes import settings_of, stored_or_empty
 from gateway.endpoints.admin.bodies import check_members, read_text
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found
-from gateway.endpoints.admin.key_items import read_item_of
+from gateway.endpoints.admin.key_items import read_new_item
 from gateway.endpoints.admin.key_storage import (
     check_changeable,
     current_config,
@@ -39,7 +39,7 @@ async def generate_key(call: AdminCall) -> AdminAnswer:
     check_changeable(call, name, text)
     if text is not None:
         raise conflict(f"the key_alias {name} exists already: use /key/update, or another name", "key_exists")
-    stored = await store_client(call, name, read_item_of(name, read.settings))
+    stored = await store_client(call, name, read_new_item(name, read.settings))
     info = _info(stored.client, stored.written)
     shown = {**info, "key": stored.key, "key_name": f"sk-...{(stored.key or '')[-4:]}", "token_id": info["token"]}
     return AdminAnswer(shown, headers=_dropped_header(read.dropped))
@@ -90,7 +90,7 @@ async def update_key(call: AdminCall) -> AdminAnswer:
     settings = {**before, **read.settings, **({"ratelimits": rates} if rates else {})}
     if "models" in body and body["models"] is not None and "models" not in read.settings:
         settings.pop("models", None)  # an empty list means all
-    stored = await store_client(call, client.name, read_item_of(client.name, settings))
+    stored = await store_client(call, client.name, read_new_item(client.name, settings))
     return AdminAnswer(_info(stored.client, stored.written), headers=_dropped_header(read.dropped))
 
 
@@ -133,12 +133,12 @@ def _texts(body: Mapping[str, Any], name: str) -> list[str]:
     return found
 
 
-def _find(call: AdminCall, wanted: str) -> ClientKey:
+def _find(call: AdminCall, key_or_name: str) -> ClientKey:
     """Return the client with a key, its digest or its name. Raises ``GatewayError`` (404)."""
-    digest = bytes.fromhex(digest_in(wanted))
+    digest = bytes.fromhex(digest_in(key_or_name))
     clients = current_config(call).client_keys
     found = next((one for one in clients if any(key.digest == digest for key in one.keys)), None)
-    found = found or next((one for one in clients if one.name == wanted), None)
+    found = found or next((one for one in clients if one.name == key_or_name), None)
     if found is None:
         raise _unknown()
     return found

@@ -71,22 +71,22 @@ def _has_no_effect(name: str, value: Any) -> bool:
     return name in _NO_EFFECT and value == _NO_EFFECT[name]
 
 
-def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
+def _limits(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits. Each of them is converted, or the request is refused."""
-    period = given.get("budget_duration", given.get("duration"))
-    settings = limits_of({**given, "budget_duration": period})
+    period = members.get("budget_duration", members.get("duration"))
+    settings = limits_of({**members, "budget_duration": period})
     converted = set(limited_columns(settings))
     for name in _LIMITS:
-        if name in given and name not in converted:
+        if name in members and name not in converted:
             expected = "a positive whole number"
             if name == "max_budget":
                 expected = "an amount above 0 with a budget_duration (or duration) such as 1d, 30d or 1mo"
-            raise invalid(f"{name} {str(given[name])[:40]!r}: expected {expected}", name)
+            raise invalid(f"{name} {str(members[name])[:40]!r}: expected {expected}", name)
     return settings
 
 
-def _models(given: Mapping[str, Any]) -> dict[str, Any]:
-    models = given.get("models", [])
+def _models(members: Mapping[str, Any]) -> dict[str, Any]:
+    models = members.get("models", [])
     if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
         raise invalid("models must be a list of names", "models")
     if NO_MODELS in models:
@@ -94,8 +94,8 @@ def _models(given: Mapping[str, Any]) -> dict[str, Any]:
     return {} if not models or ALL_MODELS.intersection(models) else {"models": models}
 
 
-def _alias(given: Mapping[str, Any]) -> str | None:
-    alias = given.get("key_alias")
+def _alias(members: Mapping[str, Any]) -> str | None:
+    alias = members.get("key_alias")
     if alias is not None and not isinstance(alias, str):
         raise invalid("key_alias must be text", "key_alias")
     return alias

@@ -22,7 +22,7 @@ _SERVING: Final = f"{_PACKAGE}.serving"
 API_MODULES: Final = (
     _SERVING,
     *(f"{_PACKAGE}.{name}" for name in (
-        "own", "own_keys", "keys", "groups", "people", "raises", "trail", "usage", "litellm",
+        "own", "own_keys", "keys", "groups", "people", "raises", "audit_list", "usage", "litellm",
     )),
 )  # fmt: skip
 """The modules that a request needs; ``serving`` finds the handlers in them."""

@@ -9,7 +9,7 @@ from gateway.endpoints.admin.bodies import check_members, read_text
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
 from gateway.endpoints.admin.errors import not_found
 from gateway.endpoints.admin.pages import page_size, page_value
-from gateway.endpoints.admin.sight import sees_all, sees_group
+from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.people.records import Block, SeenPerson
 from streams.errors import GatewayError, invalid
 

@@ -12,12 +12,12 @@ from gateway.config.kinds import read_timestamp
 from gateway.config.stored_keys import read_item
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, in_thread
-from gateway.endpoints.admin.errors import not_found, not_permitted, of_mistakes
+from gateway.endpoints.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.endpoints.admin.holders import RaiseHolder, find_holder
 from gateway.endpoints.admin.key_items import GROUP
 from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.sight import sees_all, sees_group
 from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.people.records import Raise
 from gateway.stores.store import Changed
 from streams.errors import GatewayError, invalid
@@ -45,7 +45,7 @@ async def show_raise(call: AdminCall) -> AdminAnswer:
     holder, store = await _visible_holder(call), await call.people()
     found = await store.raise_of(holder.name)
     if found is None or found.until <= call.now:
-        raise _no_raise(holder.name)
+        raise _no_raise_error(holder.name)
     return AdminAnswer(_row(found), headers=entity_tag(_text(found)))
 
 
@@ -76,7 +76,7 @@ async def delete_raise(call: AdminCall) -> AdminAnswer:
     holder, store = await _changeable_holder(call), await call.people()
     before = await store.raise_of(holder.name)
     if before is None or before.until <= call.now:
-        raise _no_raise(holder.name)
+        raise _no_raise_error(holder.name)
     check_match(call, _text(before), "raise")
     await store.remove_raise(holder.name, call.audit_entry(204), _check_unchanged_since(before))
     await apply_people(call)
@@ -127,14 +127,14 @@ def _until(text: Any) -> datetime:
     return found
 
 
-def _read_budgets(given: Any) -> Sequence[SpendingBudget]:
+def _read_budgets(texts: Any) -> Sequence[SpendingBudget]:
     """Return the budgets in a body. Raises ``GatewayError`` (400)."""
-    if not isinstance(given, list) or not given:
+    if not isinstance(texts, list) or not texts:
         raise invalid('budgets must be a list, such as ["40 usd/day"]', "budgets")
     try:
-        found = read_item("raise", {"budgets": given}).budgets
+        found = read_item("raise", {"budgets": texts}).budgets
     except ConfigError as error:
-        raise of_mistakes(error) from None
+        raise mistakes_error(error) from None
     if len({(one.currency, one.period) for one in found}) != len(found):
         raise invalid("budgets: two amounts have the same period: remove one of them", "budgets")
     return found
@@ -156,17 +156,17 @@ def _check_budget(holder: RaiseHolder, budget: SpendingBudget, param: str) -> No
         raise invalid(f"{param}: {budget.text} raises nothing: {present}", param)
 
 
-def _no_raise(name: str) -> GatewayError:
+def _no_raise_error(name: str) -> GatewayError:
     return not_found(f"{name[:200]!r} has no raise", "no_raise")
 
 
-def _row(found: Raise) -> dict[str, Any]:
+def _row(present: Raise) -> dict[str, Any]:
     return {
-        "holder": found.holder,
-        "budgets": found.budgets,
-        "until": _time(found.until),
-        "at": _time(found.at),
-        "by": found.by,
+        "holder": present.holder,
+        "budgets": present.budgets,
+        "until": _time(present.until),
+        "at": _time(present.at),
+        "by": present.by,
     }
 
 
@@ -174,5 +174,5 @@ def _time(seconds: float) -> str:
     return spell_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
-def _text(found: Raise | None) -> str | None:
-    return None if found is None else repr((found.holder, found.budgets, found.until, found.at))
+def _text(present: Raise | None) -> str | None:
+    return None if present is None else repr((present.holder, present.budgets, present.until, present.at))

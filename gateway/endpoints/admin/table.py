@@ -86,7 +86,7 @@ ROUTES: Final = (
     AdminRoute("GET", _RAISE, _READERS, "raises.show_raise", "One raise."),
     AdminRoute("PUT", _RAISE, _CHANGERS, "raises.put_raise", "Raise budgets until a time."),
     AdminRoute("DELETE", _RAISE, _CHANGERS, "raises.delete_raise", "End a raise."),
-    AdminRoute("GET", "/admin/v1/audit", _AUDITORS, "trail.list_audit", "The changes and their authors, by time.",
+    AdminRoute("GET", "/admin/v1/audit", _AUDITORS, "audit_list.list_audit", "The changes and their authors, by time.",
                parameters=(*_PAGE, "since", "until")),
     AdminRoute("POST", "/key/generate", _ADMINS, "litellm.generate_key", "LiteLLM's: create a key."),
     AdminRoute("GET", "/key/info", _ADMINS, "litellm.show_key", "LiteLLM's: one key.", parameters=("key",)),

@@ -9,7 +9,7 @@ from configfile.wording import nearest
 from gateway.config.zones import zone_of
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, group_of, in_thread
 from gateway.endpoints.admin.errors import not_found, not_permitted
-from gateway.endpoints.admin.sight import sees_group
+from gateway.endpoints.admin.visibility import sees_group
 from gateway.kept_ledger.statements import Dimension, Filters
 from gateway.kept_ledger.table import TooManySums
 from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
@@ -62,7 +62,7 @@ async def _answer(call: AdminCall, only: Filters, default: tuple[By, ...]) -> Ad
         raise invalid(str(error), "by") from None
     if form == "csv":
         return AdminAnswer(text=await in_thread(partial(as_csv, report)), headers=_CSV)
-    return AdminAnswer(await in_thread(partial(_value, report)))
+    return AdminAnswer(await in_thread(partial(_report_value, report)))
 
 
 _CSV: Final = (("content-type", "text/csv; charset=utf-8"), ("content-disposition", 'attachment; filename="usage.csv"'))
@@ -117,7 +117,7 @@ def read_time(text: str, now: datetime, name: str, *, end: bool = False) -> date
         raise invalid(f"{name} {text[:40]!r}: {error}", name) from None
 
 
-def _value(report: UsageReport) -> dict[str, Any]:
+def _report_value(report: UsageReport) -> dict[str, Any]:
     query = report.query
     return {
         "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,

@@ -65,12 +65,12 @@ async def raises(call: PageCall) -> Html | AdminAnswer:
     answer = await call.read("/admin/v1/raises")
     if answer.status != 200:
         return answer
-    rows = [_raise(call, row) for row in answer.value["data"]]
+    rows = [_raise_row(call, row) for row in answer.value["data"]]
     shown = table("Raises that have not ended", _RAISES, rows, empty="There is no raise.")
     return section("Raises", shown, raise_form(call) if call.may("PUT", _RAISE) else NOTHING)
 
 
-def _raise(call: PageCall, row: Mapping[str, Any]) -> Sequence[object]:
+def _raise_row(call: PageCall, row: Mapping[str, Any]) -> Sequence[object]:
     button = form(GROUPS, "end_raise", "End raise", hidden={"name": row["holder"]}, is_second=True)
     return (
         row["holder"], row["budgets"], moment(row["until"]), moment(row["at"]), row["by"],

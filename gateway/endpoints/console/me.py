@@ -40,20 +40,20 @@ def level_table(levels: Mapping[str, Any], caption: str = "Limits and budgets") 
     return table(caption, _LEVELS, rows, empty="There are no limits or budgets.")
 
 
-def _level(one: Mapping[str, Any]) -> Sequence[object]:
-    holder = _HOLDERS.get(one["holder"], one["holder"])
-    if one["amount"] is None:
-        return one["text"], holder, "each run has its own", None, None, None, None
+def _level(level: Mapping[str, Any]) -> Sequence[object]:
+    holder = _HOLDERS.get(level["holder"], level["holder"])
+    if level["amount"] is None:
+        return level["text"], holder, "each run has its own", None, None, None, None
     return (
-        one["text"], holder, one["used"], one["reserved"], _most(one), _share(one["used"], one["amount"]),
-        moment(one["reset"]),
+        level["text"], holder, level["used"], level["reserved"], _amount(level), _share(level["used"], level["amount"]),
+        moment(level["reset"]),
     )  # fmt: skip
 
 
-def _most(one: Mapping[str, Any]) -> Html:
+def _amount(level: Mapping[str, Any]) -> Html:
     """Return the amount of a limit, and whether a raise has lifted it."""
-    raised = html(" <strong>raised</strong>") if one.get("raised") else NOTHING
-    return html("{amount}{raised}", amount=cell(one["amount"]), raised=raised)
+    raised = html(" <strong>raised</strong>") if level.get("raised") else NOTHING
+    return html("{amount}{raised}", amount=cell(level["amount"]), raised=raised)
 
 
 def _share(used: Any, most: Any) -> Html:

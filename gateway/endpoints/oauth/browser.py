@@ -72,7 +72,7 @@ class BrowserSignIn:
         names = [issuer.name for issuer in context.login_issuers]
         cookie = set_cookie(SIGN_IN, browser, LIFETIME)
         if issuer_name is None and len(names) > 1:
-            content = pages.choice(names, path, with_key=context.has_ui_key)
+            content = pages.issuer_choice(names, path, offers_key=context.has_ui_key)
             return html_page("Sign in", content, context.place, headers=(cookie,))
         issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
         state, begun = context.states.begin(browser, issuer.name, path, time.time())

@@ -40,15 +40,15 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     return caller_of(found)
 
 
-def _note_sender(config: Config, service: Service, found: OpenSession) -> None:
+def _note_sender(config: Config, service: Service, session: OpenSession) -> None:
     """Make the person of a session the sender of the current request, with the rights of its rule.
 
     This process may not know the person: another one signed it in."""
-    person = found.person
+    person = session.person
     rules = next((issuer.admit for issuer in config.issuers if issuer.name == person.issuer), ())
     if service.people is not None and person.rule < len(rules):
         known = service.people.directory.note(person, rules[person.rule])
-        SENDER.set(Sender(known, found.session.until, "session", found.session.id))
+        SENDER.set(Sender(known, session.session.until, "session", session.session.id))
 
 
 def has_key(config: Config, headers: Headers) -> bool:
@@ -57,12 +57,12 @@ def has_key(config: Config, headers: Headers) -> bool:
     return any(name in names for name, _ in headers)
 
 
-def caller_of(found: OpenSession) -> Caller:
+def caller_of(session: OpenSession) -> Caller:
     """Return the person of a session as the caller of a page or of the HTTP API."""
-    person = found.person
-    return Caller(person.name, person.role, person.group, "session", found.session.id)
+    person = session.person
+    return Caller(person.name, person.role, person.group, "session", session.session.id)
 
 
-def shown_name(found: OpenSession) -> str:
+def shown_name(session: OpenSession) -> str:
     """Return the person's name for a page that only the person sees."""
-    return found.person.label or found.person.name
+    return session.person.label or session.person.name

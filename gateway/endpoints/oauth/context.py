@@ -79,7 +79,7 @@ class SignInContext:
     def error_page(self, error: PageError) -> Response:
         """Return the page that explains ``error``, with links to try again or to use the operator's key."""
         retry = None if error.retry is None else pages.login_link(error.retry)
-        content = pages.failure(error.message, retry, issuer_logout=error.issuer_logout, with_key=self.has_ui_key)
+        content = pages.failure(error.message, retry, issuer_logout=error.issuer_logout, offers_key=self.has_ui_key)
         return html_page(error.title, content, self.place, error.status)
 
     def log_event(self, event: str, incoming: PiecesRequest, **fields: Any) -> None:

@@ -81,7 +81,7 @@ class IssuerSignIns:
         try:
             tokens = await client.exchange_code(code, begun.verifier, self._redirect_uri)
             claims = await self._verified_claims(issuer, begun, tokens)
-            if any(name not in claims for name in claims_read(issuer)) and tokens.access_token is not None:
+            if any(name not in claims for name in needed_claim_names(issuer)) and tokens.access_token is not None:
                 claims = self._merge(issuer, claims, await client.userinfo(tokens.access_token))
         except IssuerRefused as error:
             raise PageError(f"{issuer.name} did not accept the sign-in ({error.code}). Start again.") from None
@@ -129,7 +129,7 @@ class IssuerSignIns:
         return self._issuers.clients[issuer.name]
 
 
-def claims_read(issuer: TrustedIssuer) -> Iterator[str]:
+def needed_claim_names(issuer: TrustedIssuer) -> Iterator[str]:
     """Yield the names of the top-level claims that the issuer's rules and the person's names come from."""
     names = issuer.claims
     rules = (path for rule in issuer.admit for path in rule.when)

@@ -27,13 +27,13 @@ def login_link(path: str, issuer: str | None = None) -> str:
     return f"{LOGIN}?{urlencode({**({'issuer': issuer} if issuer else {}), 'return': path})}"
 
 
-def choice(issuers: Sequence[str], path: str, *, with_key: bool) -> Html:
-    """Return the choice between several issuers, and the operator's key if there is one."""
+def issuer_choice(issuers: Sequence[str], path: str, *, offers_key: bool) -> Html:
+    """Return the issuer_choice between several issuers, and the operator's key if there is one."""
     links = [
         html('<a class="button" href="{to}">Sign in with {name}</a>', to=login_link(path, name), name=name)
         for name in issuers
     ]
-    if with_key:
+    if offers_key:
         links.append(html('<a class="button second" href="/ui?sign_in=key">Use a key</a>'))
     return html(
         '<p>Choose the account to sign in with.</p>\n<div class="actions stack">\n{links}\n</div>',
@@ -120,7 +120,7 @@ DENIED: Final = html("<p>The program was not signed in. If you did not start thi
 
 
 def failure(
-    message: str, retry: str | None, *, issuer_logout: tuple[str, str] | None = None, with_key: bool = False
+    message: str, retry: str | None, *, issuer_logout: tuple[str, str] | None = None, offers_key: bool = False
 ) -> Html:
     """Return the explanation of a failed sign-in, with a link to try again at ``retry``.
 
@@ -131,7 +131,7 @@ def failure(
     if issuer_logout is not None:
         name, to = issuer_logout
         links.append(html('<a class="button second" href="{to}">Sign out at {name}</a>', to=to, name=name))
-    if with_key:
+    if offers_key:
         links.append(html('<a class="button second" href="/ui?sign_in=key">Use a key</a>'))
     actions = html('<div class="actions">{links}</div>', links=join_html(links)) if links else Html("")
     return html("{problem}{actions}", problem=_problem(message), actions=actions)

@@ -2,4 +2,4 @@
 
 - ``routes``: the routes of its ``paths``; ``pages``: visitors, and how each model is reached.
 - ``visitors``: what each viewer sees; ``signed_in``: viewers with a session at an issuer.
-- ``telling``: events for viewers; ``workers``: those of other processes."""
+- ``viewer_events``: events for viewers; ``workers``: those of other processes."""

@@ -19,7 +19,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
-from gateway.endpoints.ui.telling import MakeEvent, Send, event_maker, send_news, send_stream
+from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers

@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from gateway.config.loading import Config
-from gateway.endpoints.ui.telling import Send, event_maker, send_news, send_stream
+from gateway.endpoints.ui.viewer_events import Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
 from gateway.telemetry.live import LiveView
 from streams import sse

@@ -63,14 +63,14 @@ MAX_STREAM_ID: Final = 256
 _NULL: Final = msgspec.Raw(b"null")
 
 
-class _Head(msgspec.Struct):
+class _FrameMembers(msgspec.Struct):
     type: msgspec.Raw = _NULL
     stream_id: msgspec.Raw = _NULL
     previous_response_id: msgspec.Raw = _NULL
     input: msgspec.Raw = _NULL
 
 
-_HEAD = msgspec.json.Decoder(_Head)
+_FRAME_MEMBERS = msgspec.json.Decoder(_FrameMembers)
 
 
 @attrs.frozen
@@ -94,7 +94,7 @@ def read_lane(text: str | bytes | None) -> LaneFrame:
     """Return the frame ``text`` with its type and lane. A frame that cannot be read belongs to the lane without an id,
     as a request that is refused."""
     try:
-        head = _HEAD.decode(text if isinstance(text, str) else b"")
+        head = _FRAME_MEMBERS.decode(text if isinstance(text, str) else b"")
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
         return LaneFrame(text, CREATE)
     kind, stream_id = _short_text(head.type), _short_text(head.stream_id)
@@ -176,11 +176,11 @@ def _member(members: Members, name: str, type: Any, kind: str) -> Any:
 def error_frame(status: int, body: bytes, headers: Headers, stream_id: str | None) -> str:
     """Return the frame for an error response; Codex reads ``headers`` as the response's."""
     named = {name.lower(): value for name, value in headers if name.lower() not in _ABOUT_CONNECTION}
-    error = _with_code(msgspec.json.decode(body, type=_Error).error)
+    error = _add_code(msgspec.json.decode(body, type=_Error).error)
     return _frame({"type": "error", "status": status, "error": error, "headers": named}, stream_id)
 
 
-def _with_code(error: Any) -> Any:
+def _add_code(error: Any) -> Any:
     """Return ``error`` with a code, which Open Responses requires in frames but not in HTTP bodies."""
     if not isinstance(error, dict) or isinstance(error.get("code"), str):
         return error
@@ -245,7 +245,7 @@ class Frames:
         members = {
             "type": "error",
             "status": status,
-            "error": _with_code(error),
+            "error": _add_code(error),
             "sequence_number": error_event.sequence_number,
         }
         return _frame(members, self._stream_id)

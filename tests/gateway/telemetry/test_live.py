@@ -21,7 +21,7 @@ from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
 from gateway.endpoints.ui.pages import admit
-from gateway.endpoints.ui.telling import event_maker
+from gateway.endpoints.ui.viewer_events import event_maker
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
