@@ -43,6 +43,11 @@ def requested_level(reasoning: Reasoning) -> str | None:
     return level_of(reasoning.budget)
 
 
+def has_unknown_level(reasoning: Reasoning) -> bool:
+    """Return whether the client requested a level of effort that no known API has."""
+    return reasoning.effort is not None and reasoning.effort not in LEVELS
+
+
 def known_level(level: str, known: tuple[str, ...]) -> str | None:
     """Return ``level`` if the model knows it, else its nearest lower level, else its lowest.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.catalog.effort import budget_of, known_level, requested_level
+from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
 from providers.catalog.sampling import accepts_sampling
 from providers.neutral.fields import Drops
 from providers.neutral.quirks import Quirks
@@ -37,7 +37,7 @@ def add_budget(reasoning: Reasoning, quirks: Quirks, limit: int, drops: Drops) -
         maximum = max(quirks.default_max_tokens, answer, 2 * MIN_BUDGET)
         limit = min(budget + answer, maximum)
         budget = min(budget, limit - min(answer, maximum // 2))
-    if reasoning.budget is not None and budget < reasoning.budget:
+    if has_unknown_level(reasoning) if reasoning.budget is None else budget < reasoning.budget:
         drops.add(*reasoning.places)
     return show_summary({"type": "enabled", "budget_tokens": budget}, reasoning), limit
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.catalog.effort import budget_of, known_level, requested_level
+from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.spellings import find_member
 from providers.neutral.choices import MOST, are_translated
@@ -183,7 +183,7 @@ def _budget_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops
     if reasoning.budget is None and reasoning.effort is None:
         return {"thinkingBudget": _DYNAMIC}
     requested = budget_of(reasoning)
-    if reasoning.budget is not None and requested > most:
+    if has_unknown_level(reasoning) if reasoning.budget is None else requested > most:
         drops.add(*reasoning.places)
     return {"thinkingBudget": min(max(requested, least), most)}
 
@@ -196,7 +196,9 @@ def _level_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops)
     requested = requested_level(reasoning)
     wanted = None if requested is None else known_level(requested, _LEVELS)
     level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
-    if level is None or level not in quirks.thinking_levels:  # "unspecified" must not be sent
+    if level is None or level not in quirks.thinking_levels:
+        if has_unknown_level(reasoning):
+            drops.add(*reasoning.places)
         return {}
     if level != wanted:
         drops.add(*reasoning.places)

@@ -7,7 +7,7 @@ google-genai package.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.catalog.effort import known_level, requested_level
+from providers.catalog.effort import has_unknown_level, known_level, requested_level
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.incoming import TIERS
 from providers.neutral.fields import Drops, join_path
@@ -117,6 +117,8 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
     wanted = None if requested is None else known_level(requested, LEVELS)
     level = None if wanted is None else known_level(wanted, known)
     if level is None or level not in LEVELS:
+        if has_unknown_level(reasoning):
+            drops.add(*reasoning.places)
         return {}
     if level != wanted:
         drops.add(*reasoning.places)

@@ -215,6 +215,11 @@ def test_levels_a_model_lacks_are_lowered():
         assert written_body(request, **quirks)["generation_config"]["thinking_level"] == level
 
 
+def test_a_level_that_google_does_not_know_is_listed():
+    found = from_chat(reasoning_effort="unheard")
+    assert ("thinking_level" in body_of(found)["generation_config"], found.dropped) == (False, ("reasoning_effort",))
+
+
 @pytest.mark.parametrize("api", [api for api in CODECS if api != "interactions"])
 def test_what_other_apis_cannot_express_of_interactions_is_listed(api):
     """Section 2.8."""

@@ -148,6 +148,11 @@ def test_a_model_that_always_thinks_continues_where_a_tool_is_forced():
     assert dropped == ()
 
 
+def test_a_level_without_a_budget_is_listed():
+    body, dropped = write(chat(reasoning=Reasoning(effort="unheard", at="reasoning_effort")))
+    assert (body["thinking"]["type"], dropped) == ("enabled", ("reasoning_effort",))
+
+
 def test_a_budget_is_never_below_the_least():
     assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
 
