@@ -1,6 +1,7 @@
 """Providers' own words for the end of an answer and for its model, at clients of every API and in the log.
 
-Source: ``FinishReason`` of google-genai, ``BetaFallbackBlock`` and ``BetaFallbackMessageIterationUsage`` of anthropic.
+Source: ``FinishReason`` and ``InteractionStatus`` of google-genai, ``BetaFallbackBlock`` and
+``BetaFallbackMessageIterationUsage`` of anthropic.
 """
 
 import json
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import interactions_answers as interactions
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, STREAM, Raw
@@ -26,6 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     entries = [
         provider("gemini/gemini-4-argon", upstream.url, ["gemini"], name="gemini-m"),
         provider(f"anthropic/{OPUS}", upstream.url, ["messages"], name="opus"),
+        provider("gemini/gemini-4-argon", upstream.url, ["interactions"], name="interactions-m", key="sk-other"),
     ]
     with gateway_thread(config(entries)) as process:
         yield process
@@ -104,6 +107,22 @@ def test_an_unknown_word_is_in_the_log(gateway, upstream, client):
     upstream.script(gemini_answer(True, finishReason="SOMETHING_NEW"))
     _, line = ask(gateway, client, "gemini-m", stream=True)
     assert (line["reason"], line["provider_reason"]) == ("stop", "SOMETHING_NEW")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("client", ALL)
+def test_an_unfinished_interaction_is_incomplete(gateway, upstream, client, stream):
+    """N12: only the client of this API gets Google's word."""
+    for word in ("incomplete", "budget_exceeded", "requires_continuation"):
+        text = interactions.piece(0, type="text", text="Hello")
+        events = interactions.stream(interactions.begin(0), text, interactions.stop(0), status=word)
+        whole = interactions.interaction(interactions.text_step("Hello"), status=word)
+        upstream.script(Raw(200, STREAM, (b"".join(events),), "chunked") if stream else Raw(200, JSON, (whole,)))
+        reply, line = ask(gateway, client, "interactions-m", stream=stream)
+        own = word if client == "interactions" else LENGTH[client]
+        assert (reply.status, text_of(client, reply.body, stream=stream)) == (200, "Hello")
+        assert (end_of(client, reply.body, stream=stream), line["reason"]) == (own, "length")
+        assert line["provider_reason"] == word
 
 
 def step(kind: str, model: str, output: int) -> dict[str, Any]:
