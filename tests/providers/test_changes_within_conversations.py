@@ -126,6 +126,22 @@ def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking(api):
     assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
 
 
+@pytest.mark.parametrize("display", ["summarized", "updates", "highlights"])
+@pytest.mark.parametrize("api", APIS)
+def test_each_display_of_thinking_requests_a_summary(api, display):
+    """Source: ``display`` of ``thinking`` in the anthropic package."""
+    found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
+    shown = {
+        "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
+        "responses": {"reasoning": {"summary": "auto"}},
+        "gemini": {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}},
+        "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}},
+        "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
+    }
+    assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
+    assert dropped == (("thinking.display",) if api == "chat" else ())
+
+
 @pytest.mark.parametrize(
     "message",
     [
