@@ -129,7 +129,10 @@ class Translation:
             return b""
         if isinstance(event, ErrorInfo):
             event = self._map_error(event)
-        data = self._writer.send(restore_name(event, self._names) if self._names else event)
+        try:
+            data = self._writer.send(restore_name(event, self._names) if self._names else event)
+        except GatewayError as error:
+            return self._write(error.info)
         self.progress.add(event)
         if self.progress.characters > self._max_characters and not self.progress.over:
             return data + self._write(too_large(int(self._max_characters)))

@@ -10,8 +10,15 @@ import msgspec
 
 from providers.interactions.citations import CitedText, write_annotations
 from providers.interactions.usage import write_usage
-from providers.interactions.written import common_members, shows_thoughts, text_content, write_signature, write_status
-from providers.neutral.arguments import call_input
+from providers.interactions.written import (
+    check_calls,
+    common_members,
+    shows_thoughts,
+    text_content,
+    write_signature,
+    write_status,
+)
+from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.codec import Reply
 from providers.neutral.values import as_object, as_string
 from streams.events import AnswerEnd
@@ -30,7 +37,11 @@ _REFUSED = "the model refused to answer"
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """Return the interaction as JSON. See ``Codec.write_answer``."""
+    """Return the interaction as JSON. See ``Codec.write_answer``.
+
+    Raises ``GatewayError`` for a call whose arguments are not valid.
+    """
+    check_calls(answer.end, next(_bad_calls(answer), None))
     characters = sum(map(written_length, answer.blocks))
     whole = {
         **common_members(reply),
@@ -41,6 +52,13 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     if answer.end.reason == "refusal":
         whole["errors"] = [{"code": "refusal", "message": _explanation(answer.end)}]
     return msgspec.json.encode(whole)
+
+
+def _bad_calls(answer: Answer) -> Iterator[str]:
+    """Yield the names of calls whose arguments are not a JSON object."""
+    for block in answer.blocks:
+        if isinstance(block, ToolCallBlock) and block.kind == "function" and not is_json_object(block.input):
+            yield block.name
 
 
 def _explanation(end: AnswerEnd) -> str:

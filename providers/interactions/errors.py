@@ -1,4 +1,4 @@
-"""Writer of errors for Interactions clients, whose ``code`` is a word.
+"""Writer of errors for Interactions clients, whose ``code`` is a word; and the error of both directions, for calls.
 
 Source: ``Error`` and ``ErrorEvent`` of the google-genai package, and the codes in its tests.
 """
@@ -10,6 +10,7 @@ import msgspec
 
 from providers.errors.failures import STEP_CODES
 from streams import sse
+from streams.errors import GatewayError
 from streams.events import ErrorInfo, ErrorKind
 
 CODES: Final[Mapping[ErrorKind, str]] = {
@@ -26,6 +27,12 @@ CODES: Final[Mapping[ErrorKind, str]] = {
     "unsupported": "unimplemented",
     "internal": "internal",
 }
+
+
+def bad_arguments_error(name: str) -> GatewayError:
+    """Return the error for a call whose arguments are not a JSON object."""
+    message = f"the model called {name[:64]} with arguments that are not a JSON object"
+    return GatewayError("upstream", message, reason="bad_answer")
 
 
 def error_member(error: ErrorInfo) -> dict[str, str]:

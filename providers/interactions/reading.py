@@ -10,12 +10,12 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from providers.interactions.citations import MAX_CITED, MAX_SCANNED, read_annotations
+from providers.interactions.errors import bad_arguments_error
 from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep, StepEvent, native_events
 from providers.neutral.arguments import is_json_object
 from providers.neutral.bounds import check_length
 from providers.neutral.seal import MAX_SEALED
 from providers.neutral.values import Json, as_object, as_string
-from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
     Citation,
@@ -187,12 +187,6 @@ def _finish_call(answer: OpenAnswer, step: OpenStep) -> list[Event]:
     elif step.text_size and answer.holds_content and not is_json_object("".join(step.pieces)):
         raise bad_arguments_error(step.item["name"])
     return events + answer.call_events(step, [BlockEnd(UNNUMBERED)])
-
-
-def bad_arguments_error(name: str) -> GatewayError:
-    """Return the error for a call whose arguments are not a JSON object."""
-    message = f"the model called {name[:64]} with arguments that are not a JSON object"
-    return GatewayError("upstream", message, reason="bad_answer")
 
 
 # Steps of this API only

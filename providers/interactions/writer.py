@@ -15,13 +15,14 @@ from providers.interactions.errors import error_event
 from providers.interactions.usage import write_usage
 from providers.interactions.written import (
     IN_PROGRESS,
+    check_calls,
     common_members,
     shows_thoughts,
     text_content,
     write_signature,
     write_status,
 )
-from providers.neutral.arguments import StreamedInput
+from providers.neutral.arguments import StreamedInput, is_json_object
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.neutral.seal import MAX_SEALED
@@ -69,6 +70,9 @@ class InteractionsWriter:
         self._is_open = False  # whether a step is open
         self._order = BlockOrder()
         self._input: StreamedInput | None = None  # the arguments of the open call
+        self._call: ToolCallStart | None = None  # the open call of a function
+        self._arguments: list[str] = []  # its pieces
+        self._bad_call: str | None = None  # the name of the first call with arguments that are not valid
         self._citations: list[Citation] = []  # of the open text
         self._text = CitedText()
         self._thoughts: list[str] = []  # hidden pieces of the open thought
@@ -78,6 +82,8 @@ class InteractionsWriter:
         self._usage: Usage | None = None
 
     def send(self, event: Event) -> bytes:
+        """Return the events for ``event``. Raises ``GatewayError`` at the end of an answer with arguments that are not
+        valid."""
         if self._stage is ENDED:
             return b""
         if type(event) is TextDelta and self._is_open and event.block == self._order.open:
@@ -117,6 +123,7 @@ class InteractionsWriter:
 
     def _write_end(self, end: AnswerEnd) -> bytes:
         out = [self._start(), *map(self._write, self._order.release_all())]
+        check_calls(end, self._bad_call)
         self._stage = ENDED
         interaction = {
             **self._common,
@@ -139,6 +146,7 @@ class InteractionsWriter:
             case ToolCallStart():
                 self._calls_tools = True
                 self._input = StreamedInput(event.kind)
+                self._call = event if event.kind == "function" else None
                 return self._start_step(
                     {"type": "function_call", "id": event.id, "name": event.name, "arguments": {}}
                 )  # fmt: skip
@@ -192,6 +200,8 @@ class InteractionsWriter:
         return start + self._delta(type="thought_signature", signature=signature)
 
     def _write_arguments(self, text: str) -> bytes:
+        if self._call is not None:
+            self._arguments.append(text)
         if self._input is not None:
             text = self._input.add(text)
             self._input = None if self._input.passes else self._input
@@ -203,10 +213,13 @@ class InteractionsWriter:
 
     def _end_block(self) -> bytes:
         out = b""
+        if self._call is not None and self._bad_call is None and not is_json_object("".join(self._arguments)):
+            self._bad_call = self._call.name
         if self._input is not None and not self._input.is_empty:
             out = self._delta(type="arguments_delta", arguments=self._input.whole_json())
         if self._citations and (annotations := write_annotations(self._citations, self._text)):
             out += self._delta(type="text_annotation_delta", annotations=annotations)
-        self._input, self._citations, self._thoughts, self._thought_length = None, [], [], 0
+        self._input, self._call, self._arguments = None, None, []
+        self._citations, self._thoughts, self._thought_length = [], [], 0
         self._text.clear()
         return out + self._stop_step() if self._is_open else out

@@ -4,26 +4,37 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from providers.interactions.errors import bad_arguments_error
 from providers.neutral.codec import Reply, corrected_reason, new_id
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_object, as_string
 from streams.events import AnswerEnd, Reason, ReasoningState
 
 IN_PROGRESS: Final = "in_progress"
+INCOMPLETE: Final = "incomplete"
 _STATUS: Final[Mapping[Reason, str]] = {
     "stop": "completed",
     "stop_sequence": "completed",
     "tool_calls": "requires_action",
-    "length": "incomplete",
-    "context_exceeded": "incomplete",
-    "pause": "incomplete",
-    "refusal": "incomplete",
+    "length": INCOMPLETE,
+    "context_exceeded": INCOMPLETE,
+    "pause": INCOMPLETE,
+    "refusal": INCOMPLETE,
 }
 
 
 def write_status(end: AnswerEnd, calls_tools: bool) -> str:
     """Return the status of an interaction that has ended."""
     return _STATUS[corrected_reason(end.reason, calls_tools)]
+
+
+def check_calls(end: AnswerEnd, bad_call: str | None) -> None:
+    """Raise ``GatewayError`` if a complete answer has a call, named ``bad_call``, whose arguments are not valid.
+
+    Programs must not run it. An answer that was cut short may end within the arguments.
+    """
+    if bad_call is not None and _STATUS[end.reason] != INCOMPLETE:
+        raise bad_arguments_error(bad_call)
 
 
 def common_members(reply: Reply) -> dict[str, Any]:

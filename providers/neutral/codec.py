@@ -122,7 +122,10 @@ class Writer(Protocol):
     """A writer of a client's stream: every valid sequence of events becomes a stream in the API's grammar."""
 
     def send(self, event: Event) -> bytes:
-        """Return zero or more whole server-sent events for ``event``."""
+        """Return zero or more whole server-sent events for ``event``.
+
+        Raises ``GatewayError`` if a client of the API must not receive the answer. The writer then takes the error.
+        """
         ...
 
     def ping(self) -> bytes:
@@ -198,7 +201,7 @@ class Codec(Protocol):
     def writer(self, reply: Reply) -> Writer: ...
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        """Write a whole answer in the client's API."""
+        """Write a whole answer in the client's API. Raises ``GatewayError`` as ``Writer.send`` does."""
         ...
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:

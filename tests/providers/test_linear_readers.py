@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import attrs
 import msgspec
 import pytest
 
@@ -30,8 +31,9 @@ def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
 
 
 def write_everywhere(api: str, shape: str, n: int) -> Work:
-    """Write the events in all APIs, streamed and whole."""
+    """Write the events in all APIs, streamed and whole. The answer was cut short, because its arguments are no JSON."""
     events = read_stream(api, shape, n)()
+    events = [attrs.evolve(one, reason="length") if isinstance(one, AnswerEnd) else one for one in events]
 
     def work() -> None:
         folded = Fold()

@@ -7,9 +7,11 @@ import pytest
 from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.grammar import judge
+from streams.errors import GatewayError
 from streams.fold import TextBlock, ToolCallBlock, fold
 from tests.support.interactions_answers import begin, interaction, piece, stop, stream, text_step
 from tests.support.lanes import SCRIPTS, events_of, hub_lane, reply_for
+from tests.support.upstreams import Script, ToolCall
 
 SOURCES = ("chat", "messages", "responses", "gemini", "converse")
 CALLS = stream(
@@ -69,3 +71,45 @@ def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
     assert out.count(b"event: error\n") == 1
     assert b"interaction.completed" not in out
     assert b"[DONE]" not in out
+
+
+BROKEN = ('{"a":', "[1]", "x")
+
+
+@pytest.mark.parametrize("arguments", BROKEN)
+@pytest.mark.parametrize("source", ["chat", "responses"])
+def test_a_streamed_call_with_broken_arguments_is_an_error_with_its_name(source, arguments):
+    """N15: and no end follows that a client takes for success."""
+    call = ToolCall("call_1", "get_weather", arguments)
+    lane = hub_lane(source, "interactions")
+    out = send(lane, list(events_of(source, Script(text="Hi", calls=(call,), stop="tool_calls"))))
+    verdict = judge("interactions", out, streamed=True)
+    assert (verdict.broken, verdict.outcome) == (None, "failed")
+    assert b"get_weather with arguments that are not a JSON object" in out.partition(b"event: error\n")[2]
+    assert b"[DONE]" not in out
+    assert lane.progress.error is not None
+
+
+@pytest.mark.parametrize("source", ["chat", "responses"])
+def test_a_call_that_the_limit_cut_off_is_no_error(source):
+    call = ToolCall("call_1", "get_weather", '{"city": "Zü')
+    out = send(hub_lane(source, "interactions"), list(events_of(source, Script(calls=(call,), stop="length"))))
+    verdict = judge("interactions", out, streamed=True)
+    assert (verdict.broken, verdict.outcome) == (None, "complete")
+    assert b'"status":"incomplete"' in out
+
+
+@pytest.mark.parametrize("arguments", BROKEN)
+def test_a_whole_answer_with_broken_arguments_is_an_error_with_the_calls_name(arguments):
+    """N15."""
+    function = {"name": "get_weather", "arguments": arguments}
+    message = {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": function}]}
+    for reason in ("tool_calls", "length"):
+        body = {"choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+        found = fold(CODECS["chat"].read_answer(json.dumps(body).encode()))
+        if reason == "length":
+            written = json.loads(CODECS["interactions"].write_answer(found, reply_for("interactions")))
+            assert written["steps"][0]["arguments"] == {"_raw": arguments}
+        else:
+            with pytest.raises(GatewayError, match="get_weather with arguments that are not a JSON object"):
+                CODECS["interactions"].write_answer(found, reply_for("interactions"))
