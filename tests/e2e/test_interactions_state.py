@@ -242,6 +242,30 @@ def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, a
     assert output_text(done) == "one two three"
 
 
+# Calls that no program must run (N15)
+
+
+BROKEN = Script(text="Hi", calls=(ToolCall("call_1", "get_weather", '{"city":'),), stop="tool_calls")
+
+
+@pytest.mark.parametrize("form", ["stream", "whole", "background"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api, form):
+    upstream.script(BROKEN, BROKEN)
+    reply = interact(gateway, f"on-{api}", "Weather?", stream=form == "stream", background=form == "background")
+    if form == "whole":
+        assert "get_weather" in error_of(reply, 502)["message"]
+        return
+    if form == "stream":
+        events = reply.events()
+        assert (events[-1][0], "get_weather" in events[-1][1]["error"]["message"]) == ("error", True)
+        found = interaction_in(get_interaction(gateway, events[0][1]["interaction"]["id"]))
+    else:
+        found = wait_for_end(gateway, interaction_in(reply)["id"])
+    assert (found["status"], "get_weather" in found["errors"][0]["message"]) == ("failed", True)
+    assert [step["type"] for step in found["steps"]] in (["model_output"], [])
+
+
 # Background turns (N26)
 
 
