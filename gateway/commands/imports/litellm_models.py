@@ -1,7 +1,7 @@
 """Converts the items of LiteLLM's ``model_list`` into entries (https://docs.litellm.ai/docs/proxy/configs)."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from gateway.commands.imports.imported_secrets import SecretOwner, is_file
@@ -26,6 +26,7 @@ from gateway.commands.imports.litellm_tables import (
     NO_BATCHES,
     NO_COUNTERPART,
     NO_MATTER,
+    NO_REQUESTS,
     NO_WHOLE_NUMBER,
     NOT_CONVERTED,
     NOT_KNOWN,
@@ -57,6 +58,8 @@ WEIGHTS: Final = ("weight", "rpm", "tpm")
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
 """Rates that LiteLLM also reads in an item itself; they may be in three places, and the item has precedence."""
+
+_NO_LIMIT: Final = "LiteLLM only divides requests by it"
 
 _MARKS: Final = "cache_control_injection_points"
 _MARKED_APIS: Final[tuple[Api, ...]] = ("messages", "converse")
@@ -405,10 +408,12 @@ def _convert_params(
         carried |= {"max_budget", "budget_duration"}
     if changed is not None:
         yield result.leave_out(f"{changed.what} of {name}", (changed.group, changed.why))
-    if limits := dict(_ratelimits(params)):
+    weighing = _only_weights(name, params, result)
+    carried |= weighing
+    if limits := dict(_ratelimits(params, weighing)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
-    unreadable = dict(_unreadable_params(params))
+    unreadable = dict(_unreadable_params(params, weighing))
     default_limit = prefix == "anthropic" and "max_tokens" in params
     members = read_members(
         {name: value for name, value in params.items() if name != "max_tokens" or not default_limit}, prefix
@@ -444,11 +449,23 @@ def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
     return REASONS.get(param, typo)
 
 
-def _unreadable_params(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:
+def _only_weights(name: str, params: Mapping[str, Any], result: Result) -> frozenset[str]:
+    """Return the rates of a model that LiteLLM does not enforce, and note them."""
+    enforced = result.enforced_rates.get("*", frozenset()) | result.enforced_rates.get(name, frozenset())
+    found = [param for param in _RATES_BESIDE if param not in enforced and number_of(params.get(param)) is not None]
+    result.needless += (f"{param} of {name}: {_NO_LIMIT}" for param in found if not is_switched_off(params[param]))
+    return frozenset(found)
+
+
+def _unreadable_params(params: Mapping[str, Any], weighing: Set[str]) -> Iterator[tuple[str, tuple[Group, str]]]:
     """Yield the parameters that have a counterpart but an unreadable value, with group and reason."""
-    limits = dict(_ratelimits(params))
+    limits = dict(_ratelimits(params, weighing))
     for param, (limit, _) in RATES.items():
-        if not is_switched_off(params.get(param)) and limit not in limits:
+        if param in weighing:
+            continue
+        if param in _RATES_BESIDE and number_of(params.get(param)) == 0:
+            yield param, NO_REQUESTS
+        elif not is_switched_off(params.get(param)) and limit not in limits:
             yield param, NO_WHOLE_NUMBER
     for param in _TEXTS:
         if not (is_switched_off(params.get(param)) or is_file(params[param])) and text_of(params[param]) is None:
@@ -465,11 +482,11 @@ def _unreadable_params(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[G
         yield "api_version", (Group.TRIFLES, "only azure/ uses a version in its address")
 
 
-def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the limits of a model as members of ``ratelimits``."""
+def _ratelimits(params: Mapping[str, Any], weighing: Set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the limits of a model as members of ``ratelimits``, without the rates that are only weights."""
     for param, (limit, unit) in RATES.items():
         number = positive(params.get(param))
-        if number is not None and number == int(number):
+        if param not in weighing and number is not None and number == int(number):
             yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
 
 

@@ -341,9 +341,33 @@ def _route_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
     return {"retries": {"attempts": max(own, groups)}}
 
 
+_RATES: Final = ("rpm", "tpm")
+_ENFORCING: Final = frozenset(
+    ("usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing")
+)
+"""The routing strategies that choose no model above its rates."""
+
+
 def _whole_number(value: Any) -> int | None:
     is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
     return int(value) if is_whole else None
+
+
+def enforced_rates(settings: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Return the rates of models that LiteLLM enforces with these ``router_settings``; ``*`` are all models.
+
+    https://docs.litellm.ai/docs/routing"""
+    checks = settings.get("optional_pre_call_checks")
+    found = set(_RATES) if settings.get("routing_strategy") in _ENFORCING else set()
+    found |= {"rpm"} if settings.get("enable_pre_call_checks") is True else set()
+    found |= set(_RATES) if isinstance(checks, list) and "enforce_model_rate_limits" in checks else set()
+    rates = {"*": frozenset(found)}
+    groups = settings.get("routing_groups")
+    for group in groups if isinstance(groups, list) else ():
+        if isinstance(group, dict) and group.get("routing_strategy") in _ENFORCING:
+            models = group.get("models")
+            rates |= {str(model): frozenset(_RATES) for model in models} if isinstance(models, list) else {}
+    return rates
 
 
 def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:

@@ -267,6 +267,7 @@ UNVERIFIED: Final = (
 """The group and reason of ``ssl_verify: false``."""
 
 NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
+NO_REQUESTS: Final = (Group.PROTECTION, "LiteLLM sends no requests to it, and a rate is at least 1: remove the entry")
 
 OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; `request` of an entry has no such member")
 """The reason for all other ``litellm_params``: LiteLLM adds them to requests that lack them."""

@@ -98,6 +98,8 @@ class Result:
     """Members of ``litellm_params`` for models without them, by the prefix of their provider."""
     filters_tags: bool = False
     """True if LiteLLM chose among the models of a name by the tags of requests."""
+    enforced_rates: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    """The rates of models that LiteLLM enforces, by model name; ``*`` are all models. Other rates are only weights."""
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
     models: int = 0
     """The number of items in the old ``model_list``."""

@@ -11,7 +11,7 @@ from tests.support.litellm_files import item
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "litellm.yaml"
-    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", rpm=0.5)]}))
+    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", max_parallel_requests=0.5)]}))
     return path
 
 
@@ -20,7 +20,7 @@ def test_the_command_prints_what_check_finds_good(file):
     assert found.returncode == 3, found.stderr
     assert found.stderr == (
         f"Converted: 1 of 1 model.\n{NO_KEYS_WARNING}\nNot converted, see the comments in the file:\n"
-        "  protection (1): rpm of m.\n"
+        "  protection (1): max_parallel_requests of m.\n"
     )
     (file.parent / "trigate.yaml").write_text(found.stdout)
     assert invoke("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
@@ -40,7 +40,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
         ({}, 0, "Nothing was lost."),
         ({"tags": ["a"]}, 0, "Not converted, see the comments in the file (unimportant settings only):"),
         ({"rpm": 60}, 0, "Nothing was lost."),
-        ({"rpm": 0.5}, 3, "Not converted, see the comments in the file:"),
+        ({"max_parallel_requests": 0.5}, 3, "Not converted, see the comments in the file:"),
     ],
 )
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):

@@ -291,11 +291,47 @@ def test_an_alias_of_a_name_with_several_targets_has_them_too():
     assert targets(*models, name="old", router_settings=settings) == targets(*models)
 
 
-def test_limits_of_a_deployment_are_in_its_entry():
-    found = imported({"model_list": [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]})
+RATED = {"routing_strategy": "usage-based-routing-v2"}
+"""Settings with which LiteLLM enforces the rates of models."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        (None, set()),
+        ({"routing_strategy": "simple-shuffle"}, set()),
+        ({"routing_strategy": "least-busy"}, set()),
+        ({"optional_pre_call_checks": ["prompt_caching"]}, set()),
+        ({"enable_pre_call_checks": True}, {"requests"}),
+        ({"optional_pre_call_checks": ["enforce_model_rate_limits"]}, {"requests", "tokens"}),
+        ({"routing_groups": [{"group_name": "g", "models": ["m"], **RATED}]}, {"requests", "tokens"}),
+        ({"routing_groups": [{"group_name": "g", "models": ["n"], **RATED}]}, set()),
+        *(
+            ({"routing_strategy": strategy}, {"requests", "tokens"})
+            for strategy in (
+                "usage-based-routing", "usage-based-routing-v2", "latency-based-routing", "cost-based-routing",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_only_rates_that_litellm_enforces_are_limits(settings, rates):
+    """``simple-shuffle`` and ``least-busy`` send a model more than its ``rpm``: there it is only a weight."""
+    models = [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]
+    found = imported({"model_list": models, **({"router_settings": settings} if settings else {})})
     ((_, entry),) = found.entries
-    assert entry["ratelimits"] == {"requests": "60/m", "tokens": "1000/m", "concurrent": 5}
-    assert found.losses == []
+    limits = {"requests": "60/m", "tokens": "1000/m"}
+    assert entry["ratelimits"] == {"concurrent": 5, **{name: limits[name] for name in limits if name in rates}}
+    assert not [loss for loss in found.losses if loss.group is Group.PROTECTION]
+    unlimited = [name for name, limit in (("rpm", "requests"), ("tpm", "tokens")) if limit not in rates]
+    noted = [name for name in ("rpm", "tpm") if f"{name} of m: LiteLLM only divides requests by it" in file_text(found)]
+    assert noted == unlimited
+
+
+def test_a_model_with_a_rate_of_zero_is_reported():
+    """LiteLLM sends it no requests, and a limit of the gateway is at least 1."""
+    result = imported({"model_list": [item("m", "openai/a", rpm=0)], "router_settings": RATED})
+    assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "rpm of m")]
+    assert imported({"model_list": [item("m", "openai/a", rpm=0)]}).losses == []
 
 
 @pytest.mark.parametrize(
@@ -409,7 +445,7 @@ LOST = [
         "router_settings.redis_host: if you run several gateways, set `counters:",
     ),
     (
-        {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)]},
+        {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)], "router_settings": RATED},
         "rpm of r: `ratelimits` need a whole number",
     ),
     ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: `ratelimits` need a whole number"),
@@ -484,7 +520,7 @@ GROUPS = [
     (Group.NAMES, [], {"general_settings": {"store_model_in_db": True}}),
     (Group.NAMES, [], {"router_settings": {"model_group_alias": {"x": "nope"}}}),
     (Group.PROTECTION, [], {"router_settings": {"fallbacks": [{"m": ["gone"]}]}}),
-    (Group.PROTECTION, [item("r", "openai/r", rpm=0.5)], {}),
+    (Group.PROTECTION, [item("r", "openai/r", rpm=0.5)], {"router_settings": {"enable_pre_call_checks": True}}),
     (Group.PROTECTION, [], {"guardrails": [{"guardrail_name": "g"}]}),
     (Group.PROTECTION, [], {"litellm_settings": {"callbacks": ["presidio"]}}),
     (Group.PROTECTION, [], {"litellm_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}),
@@ -660,7 +696,7 @@ def test_settings_of_the_router_may_be_texts():
 )
 def test_rates_are_carried_from_each_place_where_litellm_reads_them(given, requests):
     """Its own examples have them besides ``litellm_params``."""
-    found = imported({"model_list": [item("m", "openai/a") | given]})
+    found = imported({"model_list": [item("m", "openai/a") | given], "router_settings": RATED})
     ((_, entry),) = found.entries
     assert entry["ratelimits"] == {"requests": requests}
     assert found.losses == []
@@ -678,8 +714,8 @@ def test_modes_of_other_endpoints_are_served(mode):
 
 
 def test_numbers_may_be_texts():
-    found = entry("openai/x", rpm="60", max_parallel_requests="5", timeout="30")
-    assert found["ratelimits"] == {"requests": "60/m", "concurrent": 5}
+    found = entry("openai/x", max_parallel_requests="5", timeout="30")
+    assert found["ratelimits"] == {"concurrent": 5}
     assert found["timeouts"]["idle"] == "30s"
 
 
