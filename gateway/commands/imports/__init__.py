@@ -4,9 +4,9 @@
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, ``litellm_cache``, ``litellm_guards`` with ``litellm_filter``, and ``litellm_keys`` with
-  ``litellm_budgets`` and ``litellm_rows`` convert the parts; ``litellm_environment`` has what LiteLLM reads from
-  variables. ``litellm_database`` reads the keys from PostgreSQL
-  or a dump, ``litellm_usage`` the forms of requests there. ``litellm_people`` converts the settings for
+  ``litellm_columns``, ``litellm_budgets`` and ``litellm_rows`` convert the parts; ``litellm_environment`` has what
+  LiteLLM reads from variables. ``litellm_database`` reads the keys from PostgreSQL or a dump, ``litellm_schema`` lists
+  its tables, and ``litellm_usage`` reads the forms of requests there. ``litellm_people`` converts the settings for
   tokens.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 - ``agentgateway``, ``bifrost``, ``portkey``: the models, keys and routes in files of these gateways, as

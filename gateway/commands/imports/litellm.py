@@ -227,7 +227,8 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
         found = convert_keys(
-            clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken
+            clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken,
+            served=[name.replace("$$", "$") for name in result.requested_names],
         )  # fmt: skip
         result.client_keys += [_as_file_item(one, result) for one in found.items]
         result.client_groups += [_as_file_item(one, result) for one in found.groups]
@@ -238,6 +239,11 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
             result.leave_out(loss.what, (loss.group, loss.why)) for loss in (*clients.losses, *found.losses)
         ]
         result.no_longer_good = found.no_longer_good
+        free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
+        if free and any("exhausted" in one for one in found.no_longer_good):
+            why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
+            what = f"{', '.join(free)} for keys whose budget is exhausted"
+            result.remarks.append(result.leave_out(what, (Group.NAMES, why)))
         result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"

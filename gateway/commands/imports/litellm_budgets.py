@@ -22,12 +22,19 @@ def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
 
     https://docs.litellm.ai/docs/proxy/users"""
     spend, budget = read_number(row.get("spend")), read_number(row.get("max_budget"))
+    if budget == 0:
+        return "for good"
     if spend is None or budget is None or spend < budget:
         return None
     reset, _ = read_time(row.get("budget_reset_at"))
     if reset is None:
         return "for good"
     return None if reset <= now or opening_spend(row, now) is not None else f"until {reset:%Y-%m-%d}"
+
+
+def closed_column(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    """Return the first of ``columns`` whose limit is 0: LiteLLM then rejects every request."""
+    return next((column for column in columns if read_number(row.get(column)) == 0), None)
 
 
 def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:

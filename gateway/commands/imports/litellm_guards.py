@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import number_of, text_of
 from gateway.commands.imports.litellm_filter import read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
+from gateway.commands.imports.litellm_rows import read_mapping
 from gateway.commands.imports.losses import Group
 
 MOMENTS: Final[Mapping[str, str]] = {
@@ -281,11 +281,5 @@ def guarded_clients(
 
 def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the guardrails in the metadata of a key or team."""
-    metadata = row.get("metadata")
-    if isinstance(metadata, str):
-        try:
-            metadata = msgspec.json.decode(metadata)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return ()
-    listed = metadata.get("guardrails") if isinstance(metadata, dict) else None
+    listed = read_mapping(row.get("metadata")).get("guardrails")
     return tuple(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()

@@ -1,5 +1,6 @@
 """Converts client keys and teams in LiteLLM's database; both store the SHA-256 of a key, so clients keep theirs."""
 
+import fnmatch
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -10,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.commands.imports.litellm_budgets import (
+    closed_column,
     converted_limits,
     exhausted_text,
     lifetime_losses,
@@ -18,12 +20,20 @@ from gateway.commands.imports.litellm_budgets import (
     opening_spend,
     spend_losses,
 )
+from gateway.commands.imports.litellm_columns import (
+    KEY_COLUMNS,
+    KEY_REASONS,
+    TEAM_COLUMNS,
+    TEAM_REASONS,
+    Reason,
+    lost_columns,
+)
 from gateway.commands.imports.litellm_rows import (
     KEYS,
     TEAMS,
-    has_value,
     read_boolean,
     read_list,
+    read_mapping,
     read_rows,
     read_text,
     read_time,
@@ -45,24 +55,12 @@ _MODEL_PATH: Final = re.compile(
 """Paths that call models, and the prefixes of such paths."""
 
 ALL: Final = frozenset({"all-proxy-models", "*"})
+_ENFORCED: Final = ("rpm_limit", "tpm_limit", "max_parallel_requests")
+_ENFORCED_OF_TEAMS: Final = _ENFORCED[:2]
+"""The limits that LiteLLM enforces: a limit of 0 rejects every request."""
+
 NONE: Final = "no-default-models"
 OF_THE_TEAM: Final = "all-team-models"
-
-
-def _lost_limits(owner: str) -> Mapping[str, tuple[Group, str]]:
-    """Return, for each column with a limit of keys and teams, the reason to report if the limit is lost."""
-    not_whole = (Group.PROTECTION, "it is not a whole number")
-    in_entries = (Group.MONEY, "set `budgets` in the entries of these models")
-    elsewhere = (Group.PROTECTION, f"its models and limits are in another table: set them for the {owner}")
-    return {
-        **dict.fromkeys(("rpm_limit", "tpm_limit", "max_parallel_requests"), not_whole),
-        "max_budget": (Group.MONEY, "a budget needs a period: minutes, hours, days or a month, at most 366 days"),
-        "soft_budget": (Group.MONEY, "a budget has no second amount for warnings: use an alert on its metric"),
-        "model_max_budget": in_entries,
-        "tpd_limit": (Group.PROTECTION, f"set `budgets: [5M tokens/day]` for the {owner}"),
-        "budget_limits": in_entries,
-        **dict.fromkeys(("organization_id", "access_group_ids"), elsewhere),
-    }
 
 
 @attrs.frozen
@@ -89,6 +87,10 @@ class ConvertedTeam:
     nothing: bool = False
     exhausted: str | None = None
     """The end of the period whose budget the team has exhausted, as text."""
+    closed: str | None = None
+    """The limit of 0 with which LiteLLM rejects all requests of the team."""
+    aliases: Mapping[str, str] = attrs.field(factory=dict)
+    """The names that the team's keys have for other models."""
 
 
 def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
@@ -138,13 +140,20 @@ def convert_teams(
             )
         item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **converted_limits(team.row)}
         losses += lifetime_losses(f"the team {name}", [team.row])
+        limited = set(limited_columns(item))
         losses += [
             Loss(group, f"{column} of the team {name}", why)
-            for column, (group, why) in _lost_limits("group").items()
-            if has_value(team.row.get(column)) and column not in set(limited_columns(item))
+            for column, (group, why) in lost_columns(team.row, TEAM_REASONS, TEAM_COLUMNS, limited)
         ]
         found[id] = ConvertedTeam(
-            name, item, known=True, blocked=team.blocked, nothing=allowed == (), exhausted=exhausted_text(team.row, now)
+            name,
+            item,
+            known=True,
+            blocked=team.blocked,
+            nothing=allowed == (),
+            exhausted=exhausted_text(team.row, now),
+            closed=closed_column(team.row, _ENFORCED_OF_TEAMS),
+            aliases=_aliases_of(team.row),
         )
     return found, losses
 
@@ -162,6 +171,17 @@ def allowed_models(
     return tuple(one for one in each if known(one)), [one for one in each if not known(one)]
 
 
+def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names that a key or team has for other models."""
+    aliases = read_mapping(row.get("aliases")).items()
+    return {alias: model for alias, model in aliases if isinstance(model, str) and model != alias}
+
+
+def _without(models: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
+    """Return ``models`` without those, and without patterns, that serve one of the ``hidden`` names."""
+    return tuple(one for one in models if not any(one == name or fnmatch.fnmatchcase(name, one) for name in hidden))
+
+
 def unique_name(name: str, taken: Set[str]) -> str:
     """Return ``name``, with a number if ``taken`` has it."""
     return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
@@ -174,18 +194,6 @@ _OF_ITS_PAGES: Final = "litellm-dashboard"
 """The team of the keys that LiteLLM creates for its web interface."""
 
 _GIVE_TEAMS: Final = "import them with --teams FILE, an export of LiteLLM_TeamTable"
-
-_PERMISSIONS: Final = (Group.PROTECTION, "a client key has no list of paths or permissions")
-_KEY_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
-    **_lost_limits("key"),
-    "allowed_routes": _PERMISSIONS, "permissions": _PERMISSIONS, "object_permission_id": _PERMISSIONS,
-    "user_id": (Group.MONEY, "its user's budget is in the table LiteLLM_UserTable: set `budgets` for the key"),
-    "policies": (Group.PROTECTION, "write these checks under `steps`: they are not converted"),
-    "project_id": _lost_limits("key")["organization_id"],
-    "budget_id": (Group.MONEY, "the budget is in another table: set `budgets` for the key"),
-    "aliases": (Group.NAMES, "a client cannot have its own aliases: write model_aliases, which are for all clients"),
-}  # fmt: skip
-"""Columns with limits and names of a key, and the reason if one is lost."""
 
 
 @attrs.frozen
@@ -202,6 +210,8 @@ class Token:
     unreadable: str | None
     """The reason why the row is unclear, so that the key may be invalid."""
     row: Mapping[str, Any] = attrs.field(repr=False)
+    refused: str | None = None
+    """The reason in another table why LiteLLM rejects the key."""
 
 
 @attrs.frozen
@@ -251,11 +261,12 @@ def convert_keys(
     groups: Mapping[str, Sequence[str]],
     taken: Set[str],
     now: datetime | None = None,
+    served: Sequence[str] = (),
 ) -> ClientKeys:
     """Convert ``keys`` and their ``teams``.
 
     ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group,
-    ``taken`` the names of existing clients."""
+    ``taken`` the names of existing clients, ``served`` the model names and patterns in the new file."""
     now = now or datetime.now(UTC)
     items: dict[str, dict[str, Any]] = {}
     losses: list[Loss] = []
@@ -282,10 +293,21 @@ def convert_keys(
             losses.append(
                 Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not in this file")
             )
+        allowed = None if OF_THE_TEAM in key.models else allowed
+        aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
+        if hidden := [alias for alias in aliases if known(alias)]:
+            everything = served if team is None else team.item.get("models", served)
+            allowed = _without(everything if allowed is None else allowed, hidden)
+            if not allowed:
+                why = f"it has other models under these names: {', '.join(hidden)}"
+                losses.append(Loss(Group.NAMES, f"the key {name}", why))
+                continue
+            why = "this client has another model under that name, and trigate would send its requests elsewhere"
+            losses.append(Loss(Group.NAMES, f"{', '.join(hidden)} for the key {name}", why))
         called.add(name)
         items[key.digest] = {
             "name": name, "sha256": key.digest,
-            **({} if allowed is None or OF_THE_TEAM in key.models else {"models": list(allowed)}),
+            **({} if allowed is None else {"models": list(allowed)}),
             **({} if team is None else {"group": team.name}),
             **({} if key.expires is None else {"until": time_text(key.expires)}), **converted_limits(key.row),
         }  # fmt: skip
@@ -326,6 +348,12 @@ def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> 
         return "its team is blocked"
     if key.expires is not None and key.expires <= now:
         return f"expired {key.expires:%Y-%m-%d}"
+    if key.refused is not None:
+        return key.refused
+    if (closed := closed_column(key.row, _ENFORCED)) is not None:
+        return f"its {closed} is 0"
+    if team is not None and team.closed is not None:
+        return f"the {team.closed} of its team is 0"
     if (until := exhausted_text(key.row, now)) is not None:
         return f"its budget is exhausted {until}"
     return None if team is None or team.exhausted is None else f"the budget of its team is exhausted {team.exhausted}"
@@ -358,14 +386,16 @@ def _reason_without_models(unknown: Sequence[str]) -> str:
 
 
 def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
-    """Yield one loss for each column of limits that keys lost: exports can have hundreds of keys."""
-    for column, (group, why) in _KEY_LIMITS.items():
-        lost = [key for key in held if has_value(key.row.get(column))]
-        if column == "allowed_routes":
-            lost = [key for key in lost if read_list(key.row[column]) != ("llm_api_routes",)]
-        some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
-        if some:
-            yield Loss(group, f"{column} of {name_list(some)}", why)
+    """Yield one loss for each column of settings that keys lost: exports can have hundreds of keys."""
+    owners: dict[tuple[str, Reason], list[str]] = {}
+    for key in held:
+        limited = set(limited_columns(items[key.digest]))
+        if read_list(key.row.get("allowed_routes")) == ("llm_api_routes",):
+            limited.add("allowed_routes")
+        for lost in lost_columns(key.row, KEY_REASONS, KEY_COLUMNS, limited):
+            owners.setdefault(lost, []).append(items[key.digest]["name"])
+    for (column, (group, why)), names in owners.items():
+        yield Loss(group, f"{column} of {name_list(names)}", why)
 
 
 def _team_losses(

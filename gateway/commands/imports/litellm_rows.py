@@ -117,3 +117,18 @@ def read_number(value: Any) -> float | None:
 def has_value(value: Any) -> bool:
     """Return whether a column has a value."""
     return value not in (None, "", "{}", "[]", "null", "NULL", 0, False) and value != [] and value != {}
+
+
+def is_set(value: Any) -> bool:
+    """Return whether a column or member has a value other than the usual defaults: nothing, false, zero."""
+    return has_value(value) and value not in ("f", "false", "0", "0.0", '""')
+
+
+def read_mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping in JSON or as an object, empty for other values."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except NOT_JSON:
+            return {}
+    return value if isinstance(value, dict) else {}

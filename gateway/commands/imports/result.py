@@ -141,6 +141,11 @@ class Result:
         """The names of entries in the new file."""
         return {entry.get("name", entry["model"]) for _, entry in self.entries}
 
+    @property
+    def requested_names(self) -> list[str]:
+        """The names and patterns of the old file that the new one serves, without aliases."""
+        return [*self.deployments, *sorted(name for name in self.names if "*" in name)]
+
     def known(self) -> Callable[[str], bool]:
         """Return a function that tests whether the new file serves a name."""
         found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}

@@ -380,3 +380,118 @@ def test_a_key_that_may_not_call_models_is_lost(routes: str, is_kept: bool, lost
     result = exported(key_alias="app", allowed_routes=routes)
     assert [one["name"] for one in result.client_keys] == ["app"] * is_kept
     assert [loss.what for loss in result.losses if loss.group is Group.PROTECTION] == lost
+
+
+# Limits of 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"rpm_limit": 0}, "its rpm_limit is 0"),
+        ({"tpm_limit": "0"}, "its tpm_limit is 0"),
+        ({"max_parallel_requests": 0}, "its max_parallel_requests is 0"),
+        ({"max_budget": 0}, "its budget is exhausted for good"),
+        ({"max_budget": 0.0, "budget_duration": "1d", "budget_reset_at": "2020-01-01", "spend": 0},
+         "its budget is exhausted for good"),
+        ({"max_budget": "0", "budget_duration": "1d", "budget_reset_at": "2999-01-01"},
+         "its budget is exhausted for good"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "rpm_limit": 0}]}, "the rpm_limit of its team is 0"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "tpm_limit": "0"}]}, "the tpm_limit of its team is 0"),
+        ({"team_id": "t-1", "teams": [{**TEAM, "max_budget": 0, "budget_duration": "1d"}]},
+         "the budget of its team is exhausted for good"),
+    ],
+)  # fmt: skip
+def test_a_key_with_a_limit_of_zero_stays_closed(columns, reason):
+    """LiteLLM rejects each of its requests: `parallel_request_limiter_v3.py` and `auth_checks.py` of its proxy."""
+    result = exported(**columns)
+    assert (result.client_keys, result.no_longer_good) == ([], (f"team ({reason})",))
+
+
+def test_free_models_of_an_exhausted_key_are_reported():
+    """LiteLLM checks no budget of requests for them: `is_model_cost_zero` in its proxy."""
+    models = [item("m", "ollama/m", input_cost_per_token=0, output_cost_per_token=0), item("n", "openai/n")]
+    result = imported({"model_list": models}, clients({"token": HASH, "key_alias": "team", "max_budget": 0}))
+    assert result.client_keys == []
+    (loss,) = result.losses
+    assert (loss.group, loss.what) == (Group.NAMES, "m for keys whose budget is exhausted")
+
+
+def test_a_team_may_have_no_parallel_requests():
+    """LiteLLM does not enforce this limit of teams."""
+    assert len(exported(team_id="t-1", teams=[{**TEAM, "max_parallel_requests": 0}]).client_keys) == 1
+
+
+# Columns without a counterpart
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "what"),
+    [
+        ({"router_settings": {"num_retries": 3}}, Group.NAMES, "router_settings"),
+        ({"router_settings": '{"num_retries": 3}'}, Group.NAMES, "router_settings"),
+        ({"budget_fallbacks": {"a": ["b"]}}, Group.MONEY, "budget_fallbacks"),
+        ({"policies": ["strict"]}, Group.PROTECTION, "policies"),
+        ({"auto_rotate": "t"}, Group.PROTECTION, "auto_rotate"),
+        ({"tpd_limit": 0}, Group.PROTECTION, "tpd_limit"),
+        ({"metadata": {"model_rpm_limit": {"a": 5}}}, Group.PROTECTION, "metadata.model_rpm_limit"),
+        ({"metadata": '{"model_tpm_limit": {"a": 5}}'}, Group.PROTECTION, "metadata.model_tpm_limit"),
+        ({"metadata": {"enforced_params": ["user"]}}, Group.PROTECTION, "metadata.enforced_params"),
+        ({"metadata": {"logging": [{"callback_name": "langfuse"}]}}, Group.LOGS, "metadata.logging"),
+        ({"metadata": {"department": "sales"}}, Group.TRIFLES, "metadata.department"),
+        ({"novel_limit": 7}, Group.UNKNOWN, "novel_limit"),
+    ],
+)
+def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what):
+    assert [(loss.group, loss.what) for loss in exported(**columns).losses] == [(group, f"{what} of team")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "group"),
+    [
+        ({"router_settings": {"fallbacks": [{"a": ["b"]}]}}, Group.NAMES),
+        ({"policies": "{strict}"}, Group.PROTECTION),
+        ({"model_id": 3}, Group.NAMES),
+        ({"object_permission_id": "o"}, Group.PROTECTION),
+        ({"default_team_member_models": ["a"]}, Group.PROTECTION),
+        ({"novel": {"x": 1}}, Group.UNKNOWN),
+    ],
+)
+def test_columns_of_teams_without_a_counterpart_are_reported(columns, group):
+    result = exported(teams=[{**TEAM, **columns}], team_id="t-1")
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, f"{next(iter(columns))} of the team red")]
+
+
+@pytest.mark.parametrize("column", ["auto_rotate", "novel"])
+def test_columns_with_their_usual_value_are_no_loss(column):
+    for value in (None, "", False, "f", 0, "0", [], "{}", {}):
+        assert exported(**{column: value}).losses == []
+
+
+# Aliases of one client
+
+
+ALIASED = {"aliases": {"a": "b", "new": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "models"),
+    [
+        ({}, ["b"]),
+        ({"models": ["a", "b"]}, ["b"]),
+        ({"team_id": "t-1", "teams": [{"team_id": "t-1", "models": ["a", "b"]}]}, ["b"]),
+        ({"aliases": None, "team_id": "t-1", "teams": [{"team_id": "t-1", **ALIASED}]}, ["b"]),
+        ({"models": ["a"]}, None),
+    ],
+)
+def test_a_name_that_means_another_model_for_one_client_does_not_lead_elsewhere(columns, models):
+    """In LiteLLM this client gets `b` for `a`; the gateway would send `a` to the model `a`."""
+    result = exported(**{**ALIASED, **columns})
+    assert [one["models"] for one in result.client_keys] == ([models] if models else [])
+    assert Group.NAMES in {loss.group for loss in result.losses}
+
+
+def test_a_pattern_that_serves_an_alias_of_one_client_is_left_out():
+    row = {"token": HASH, "key_alias": "team", "models": [], "aliases": {"groq/x": "m"}}
+    result = imported({"model_list": [item("m", "openai/m"), item("groq/*", "groq/*")]}, clients(row))
+    assert result.client_keys == [{"name": "team", "sha256": HASH, "models": ["m"]}]
