@@ -76,6 +76,10 @@ class Clients:
     """The forms of the requests in the database's log."""
     opening: Sequence[Mapping[str, Any]] = ()
     """Items of ``opening_spend`` for all clients together."""
+    models: Sequence[str] = ()
+    """The names of models that are only in the database."""
+    settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """Settings that are only in the database, by their section."""
 
 
 def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
@@ -88,6 +92,7 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     if not isinstance(content["model_list"], list):
         raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
     result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
+    content = _with_database(content, clients or Clients(()), result)
     result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
     result.enforced_rates = enforced_rates(section_of(content, "router_settings"))
     result.variables, result.provider_defaults = read_variables(content), provider_defaults(content)
@@ -121,6 +126,24 @@ def imported(content: Any, clients: Clients | None = None, secrets: SecretNames 
     if not result.compatibility:
         result.remarks.append(_COMPATIBILITY)
     return result
+
+
+def _with_database(content: Mapping[str, Any], clients: Clients, result: Result) -> dict[str, Any]:
+    """Return ``content`` with the settings of the database that it lacks; in LiteLLM, its file has precedence.
+
+    No wildcard of the new file may serve the models that are only in the database."""
+    result.missing_names |= {name: "a model in the database" for name in clients.models if name}
+    merged = dict(content)
+    for section, settings in clients.settings.items():
+        given = section_of(content, section)
+        for name in (name for name, value in settings.items() if name in given and given[name] != value):
+            why = "the file has another value, which new versions of LiteLLM prefer"
+            reason = (REASONS.get(name, (Group.PROTECTION, ""))[0], why)
+            result.remarks.append(result.leave_out(f"{section}.{name} in the database", reason))
+        if added := [f"{section}.{name}" for name in settings if name not in given]:
+            result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
+        merged[section] = {**settings, **given}
+    return merged
 
 
 def _allow_unpriced(result: Result) -> None:

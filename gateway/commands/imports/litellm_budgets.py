@@ -17,9 +17,10 @@ _MOST: Final = 9e6
 """The smallest and the largest amount of dollars in a file."""
 
 
-def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
+def exhausted_text(row: Mapping[str, Any], now: datetime, carried: bool = True) -> str | None:
     """Return how long LiteLLM rejects requests because the budget of a key or team is exhausted, if it does.
 
+    If the budget is ``carried``, the spend of its present period is in ``opening_spend``, and the result is ``None``.
     https://docs.litellm.ai/docs/proxy/users"""
     spend, budget = read_number(row.get("spend")), read_number(row.get("max_budget"))
     if budget == 0:
@@ -29,7 +30,7 @@ def exhausted_text(row: Mapping[str, Any], now: datetime) -> str | None:
     reset, _ = read_time(row.get("budget_reset_at"))
     if reset is None:
         return "for good"
-    return None if reset <= now or opening_spend(row, now) is not None else f"until {reset:%Y-%m-%d}"
+    return None if reset <= now or (carried and opening_spend(row, now) is not None) else f"until {reset:%Y-%m-%d}"
 
 
 def closed_column(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:

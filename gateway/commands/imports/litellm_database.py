@@ -4,19 +4,46 @@ The connection is read-only. Messages contain no content of rows and no part of 
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.litellm import Clients
-from gateway.commands.imports.litellm_budgets import opening_spend
+from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text, name_list, opening_spend
+from gateway.commands.imports.litellm_columns import (
+    BUDGET_COLUMNS,
+    BUDGET_REASONS,
+    END_USER_COLUMNS,
+    END_USER_REASONS,
+    USER_COLUMNS,
+    USER_REASONS,
+    Reason,
+    lost_columns,
+)
 from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
-from gateway.commands.imports.litellm_rows import KEYS, TEAMS, has_value, read_boolean, read_list, read_text
+from gateway.commands.imports.litellm_rows import (
+    KEYS,
+    TEAMS,
+    has_value,
+    read_boolean,
+    read_list,
+    read_mapping,
+    read_text,
+)
+from gateway.commands.imports.litellm_schema import (
+    PREFIX,
+    READ_WHOLE,
+    SETTINGS,
+    WITHOUT_SETTINGS,
+    lost_tables,
+    stored_settings,
+)
 from gateway.commands.imports.litellm_usage import COLUMNS, LATEST, RequestCounts
 from gateway.commands.imports.litellm_usage import TABLE as LOG
 from gateway.commands.imports.losses import Group, Loss
@@ -24,13 +51,18 @@ from gateway.commands.imports.losses import Group, Loss
 Row: TypeAlias = dict[str, Any]
 Tables: TypeAlias = Mapping[str, Sequence[Row]]
 
+ALIASES: Final = "LiteLLM_ModelTable"
 BUDGETS: Final = "LiteLLM_BudgetTable"
+MEMBERS: Final = "LiteLLM_TeamMembership"
+ORGANIZATIONS: Final = "LiteLLM_OrganizationTable"
+PROJECTS: Final = "LiteLLM_ProjectTable"
 USERS: Final = "LiteLLM_UserTable"
 END_USERS: Final = "LiteLLM_EndUserTable"
 MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
-TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED)
-"""The tables that are read; older versions of LiteLLM lack some."""
+TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
+"""The tables that are converted; older versions of LiteLLM lack some."""
+_WHOLE: Final = frozenset((*TABLES, *READ_WHOLE))
 
 _PROXY: Final = "litellm-proxy-budget"
 """The user whose row has what all clients together have spent of ``litellm_settings.max_budget``."""
@@ -40,6 +72,8 @@ _OF_BUDGETS: Final = (
     "rpm_limit", "tpd_limit", "model_max_budget",
 )  # fmt: skip
 """The columns with which a row of the table of budgets limits a key."""
+
+_RATES: Final = ("rpm_limit", "tpm_limit")
 
 _PRISMA: Final = frozenset(
     ["connection_limit", "pool_timeout", "pgbouncer", "schema", "socket_timeout", "sslaccept", "statement_cache_size"]
@@ -89,21 +123,34 @@ def _read_server(url: str, name: str) -> Tables:
     try:
         with psycopg.connect(address, connect_timeout=_CONNECT_SECONDS) as connection:
             connection.read_only = True
-            rows: dict[str, list[Row]] = {}
             if schema:
                 connection.execute("SELECT set_config('search_path', %s, true)", (f'"{schema}"',))
-            for table in TABLES:
-                found = connection.execute("SELECT to_regclass(%s)", (f'"{table}"',)).fetchone()
-                if found is not None and found[0] is not None:
-                    query = psycopg.sql.SQL("SELECT row_to_json(t)::text FROM {} AS t")
-                    cursor = connection.execute(query.format(psycopg.sql.Identifier(table)))
-                    rows[table] = [msgspec.json.decode(text) for (text,) in cursor]
+            rows: dict[str, list[Row]] = {}
+            for table, is_readable in connection.execute(_LISTED).fetchall():
+                if table in WITHOUT_SETTINGS and table not in TABLES:
+                    continue
+                if not is_readable and table not in TABLES:
+                    rows[UNREADABLE] = [*rows.get(UNREADABLE, ()), {"table": table}]
+                    continue
+                query = (
+                    "SELECT row_to_json(t)::text FROM {} AS t" if table in _WHOLE else "SELECT '{{}}' FROM {} LIMIT 1"
+                )
+                cursor = connection.execute(psycopg.sql.SQL(query).format(psycopg.sql.Identifier(table)))
+                rows[table] = [msgspec.json.decode(text) for (text,) in cursor]
             _read_log(connection, psycopg.sql, rows)
             return rows
     except psycopg.Error as error:
         reason = error.sqlstate or type(error).__name__
         advice = "check the connection string, and that its user may read LiteLLM's tables; or give a dump"
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
+
+
+_ALL_ROWS: Final = "SELECT row_to_json(t)::text FROM {} AS t"
+_ONE_ROW: Final = "SELECT '{{}}' FROM {} LIMIT 1"
+_LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
+    WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
+UNREADABLE: Final = "tables that the user may not read"
+"""The name for rows with the names of such tables."""
 
 
 def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
@@ -149,14 +196,15 @@ def read_dump(file: BinaryIO, name: str) -> Tables:
             if line.startswith(b"COPY ") and (found := _COPY.fullmatch(line)) is not None:
                 table, listed = found[1].decode(), found[2].decode("utf-8", "replace")
                 columns = [column.strip().strip('"') for column in listed.split(",")]
-                rows.setdefault(table, []) if table in TABLES else None
+                is_kept = table.startswith(PREFIX) and (table in TABLES or table not in WITHOUT_SETTINGS)
+                rows.setdefault(table, []) if is_kept else None
         elif line.rstrip(b"\r\n") == b"\\.":
             columns = None
         elif table == LOG:
             values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
             found_values = {name: text for name, text in zip(columns, values, strict=False) if name in COLUMNS}
             requests.append({name: _read_value(text) for name, text in found_values.items()})
-        elif table in TABLES:
+        elif table in rows and (table in _WHOLE or not rows[table]):
             values = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
             rows[table].append(dict(zip(columns, map(_read_value, values), strict=False)))
     if requests:
@@ -185,31 +233,78 @@ def _unescape(found: re.Match[str]) -> str:
 
 def clients_of_tables(tables: Tables) -> Clients:
     """Return the keys and teams of these tables, with the budgets and users that limit them."""
+    now = datetime.now(UTC)
     budgets = {str(row.get("budget_id")): row for row in tables.get(BUDGETS, ())}
+    rejects = _owners_of_keys(tables, budgets)
     users = {str(row.get("user_id")): row for row in tables.get(USERS, ())}
     taken = {str(row.get("team_id")) for row in tables.get(TEAMS.name, ())}
     used: dict[str, Row] = {}
     rows = []
+    refused: dict[str, str] = {}
+    teams = {str(row.get("team_id")): row for row in tables.get(TEAMS.name, ())}
     for row in tables.get(KEYS.name, ()):
         if not read_text(row.get("token")):
             continue
         key = _with_budget(row, budgets)
+        if (reason := rejects(row, teams.get(str(row.get("team_id")), {}), now)) is not None:
+            refused[row["token"]] = reason
         user = users.get(str(key.get("user_id")))
         if user is not None:
             key["user_id"] = None  # its limits are those of a group, or do not apply to a team's key
             if not has_value(key.get("team_id")) and _limits_keys(user):
                 id = _group_id(str(user["user_id"]), taken)
-                key["team_id"], used[id] = id, {**user, "team_id": id, "team_alias": _user_name(user), "blocked": None}
+                limits = {name: user.get(name) for name in ("models", "spend", *_OF_BUDGETS)}
+                key["team_id"], used[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
         rows.append(key)
-    teams = [row for row in tables.get(TEAMS.name, ()) if read_text(row.get("team_id"))]
-    proxy = opening_spend(users.get(_PROXY, {}), datetime.now(UTC))
+    aliases = {str(row.get("id")): row.get("aliases") for row in tables.get(ALIASES, ())}
+    found_teams = [
+        {**row, "aliases": aliases[str(row["model_id"])], "model_id": None}
+        if str(row.get("model_id")) in aliases
+        else row
+        for row in tables.get(TEAMS.name, ())
+        if read_text(row.get("team_id"))
+    ]
+    proxy = opening_spend(users.get(_PROXY, {}), now)
     return Clients(
-        keys_of_rows(rows),
-        teams_of_rows([*teams, *used.values()]),
-        tuple(_losses(tables, budgets)),
+        tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
+        teams_of_rows([*found_teams, *used.values()]),
+        (*_losses(tables, budgets), *lost_tables(tables, TABLES)),
         _count_requests(tables),
         () if proxy is None else (proxy,),
+        models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
+        settings=stored_settings(tables.get(SETTINGS, ())),
     )
+
+
+def _owners_of_keys(tables: Tables, budgets: Mapping[str, Row]) -> Callable[[Row, Row, datetime], str | None]:
+    """Return a function that returns the reason why LiteLLM rejects a key because of its user, project and so on.
+
+    Its arguments are the rows of the key and of its team, and the present time."""
+    users = {str(row.get("user_id")): row for row in tables.get(USERS, ())}
+    projects = {str(row.get("project_id")): row for row in tables.get(PROJECTS, ())}
+    organizations = {str(row.get("organization_id")): row for row in tables.get(ORGANIZATIONS, ())}
+    members = {(str(row.get("user_id")), str(row.get("team_id"))): row for row in tables.get(MEMBERS, ())}
+
+    def rejection(key: Row, team: Row, now: datetime) -> str | None:
+        user = users.get(str(key.get("user_id")), {})
+        project = projects.get(str(key.get("project_id")), {})
+        organization = organizations.get(str(key.get("organization_id") or team.get("organization_id")), {})
+        member = members.get((str(key.get("user_id")), str(key.get("team_id"))), {})
+        if read_mapping(user.get("metadata")).get("scim_active") is False:
+            return "its user is deactivated"
+        if read_boolean(project.get("blocked"))[0]:
+            return "its project is blocked"
+        for owner, whose in (
+            (project, "of its project"), (organization, "of its organization"), (member, "of its user in its team"),
+        ):  # fmt: skip
+            limits = _with_budget(owner, budgets)
+            if owner and (until := exhausted_text(limits, now, carried=False)) is not None:
+                return f"the budget {whose} is exhausted {until}"
+            if owner and (closed := closed_column(limits, ("rpm_limit", "tpm_limit"))) is not None:
+                return f"the {closed} {whose} is 0"
+        return None
+
+    return rejection
 
 
 def _count_requests(tables: Tables) -> RequestCounts:
@@ -224,13 +319,18 @@ def _with_budget(row: Row, budgets: Mapping[str, Row]) -> Row:
     budget = budgets.get(str(row.get("budget_id")))
     if budget is None:
         return dict(row)
-    limits = {name: budget.get(name) for name in _OF_BUDGETS if not has_value(row.get(name))}
+    limits = {name: budget.get(name) for name in _OF_BUDGETS if not _is_given(row.get(name))}
     return {**row, **limits, "budget_id": None}
+
+
+def _is_given(value: Any) -> bool:
+    """Return whether a column of limits has a value, which may be 0."""
+    return has_value(value) or (value == 0 and value is not False)
 
 
 def _limits_keys(user: Row) -> bool:
     """Return whether a user has a budget, limits or a list of models, which apply to keys without a team."""
-    return any(has_value(user.get(name)) for name in _OF_BUDGETS) or bool(read_list(user.get("models")))
+    return any(_is_given(user.get(name)) for name in _OF_BUDGETS) or bool(read_list(user.get("models")))
 
 
 def _group_id(user: str, taken: Iterable[str]) -> str:
@@ -257,9 +357,34 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
         names = ", ".join(dict.fromkeys(stored[:5])) + (", …" if len(stored) > 5 else "")
         why = "their credentials are encrypted: write them into the file"
         yield Loss(Group.NAMES, f"models that are only in the database: {names}", why)
+    yield from _lost_of(people, "end users", "user_id", END_USER_REASONS, END_USER_COLUMNS)
+    yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", BUDGET_REASONS, BUDGET_COLUMNS)
+    owners = {str(row.get("user_id")) for row in tables.get(KEYS.name, ())}
+    users = [row for row in tables.get(USERS, ()) if str(row.get("user_id")) in owners]
+    yield from _lost_of(users, "users", "user_id", USER_REASONS, USER_COLUMNS)
+    of_teams = {str(row.get("user_id")) for row in tables.get(KEYS.name, ()) if has_value(row.get("team_id"))}
+    rated = [_user_name(row) for row in users if str(row["user_id"]) in of_teams and any(map(row.get, _RATES))]
+    if rated:
+        why = "a key of a team cannot also be in a group for its user: set `ratelimits` for these keys"
+        yield Loss(Group.PROTECTION, f"the rates of {name_list(rated, 'users')} for keys of teams", why)
+    for row in tables.get(UNREADABLE, ()):
+        why = "the database user may not read it: grant SELECT, or give a dump"
+        yield Loss(Group.UNKNOWN, f"the table {row['table']}", why)
     if rotated := tables.get(ROTATED, ()):
         why = "they end soon: let clients use the new keys before the move"
         yield Loss(Group.NAMES, f"{_count(rotated, 'rotated key')} that LiteLLM still accepts", why)
+
+
+def _lost_of(
+    rows: Sequence[Row], noun: str, name: str, reasons: Mapping[str, Reason], silent: Collection[str]
+) -> Iterator[Loss]:
+    """Yield one loss for each column that rows of a table lose."""
+    owners: dict[tuple[str, Reason], list[str]] = {}
+    for row in rows:
+        for lost in lost_columns(row, reasons, silent):
+            owners.setdefault(lost, []).append(read_text(row.get(name)))
+    for (column, (group, why)), names in owners.items():
+        yield Loss(group, f"{column} of the {noun} {name_list(names, noun)}", why)
 
 
 def _count(rows: Sequence[Row], noun: str) -> str:

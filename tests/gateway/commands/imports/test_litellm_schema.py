@@ -1,0 +1,216 @@
+"""No table and no column of LiteLLM's database is dropped in silence.
+
+``tests/data/litellm/schema.txt`` has the tables of LiteLLM 1.108.7 with their columns, from its ``schema.prisma``."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.commands.imports import litellm_columns as columns
+from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm_database import TABLES, clients_of_tables
+from gateway.commands.imports.litellm_schema import LOST, SETTINGS, WITHOUT_SETTINGS
+from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import Result
+from gateway.config.loading import from_mapping
+from tests.support.harness import ROOT
+from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+
+LINES = (ROOT / "tests/data/litellm/schema.txt").read_text().splitlines()
+SCHEMA = {table: names for table, *names in map(str.split, LINES)}
+KEYS, TEAMS, BUDGETS = "LiteLLM_VerificationToken", "LiteLLM_TeamTable", "LiteLLM_BudgetTable"
+USERS, END_USERS, MODELS = "LiteLLM_UserTable", "LiteLLM_EndUserTable", "LiteLLM_ProxyModelTable"
+PROJECTS = "LiteLLM_ProjectTable"
+KEY = {"token": "a" * 64, "key_alias": "app", "models": [], "team_id": "t", "user_id": "u", "budget_id": "b"}
+TEAM = {"team_id": "t", "team_alias": "red", "models": []}
+ROWS: Mapping[str, dict[str, Any]] = {
+    KEYS: KEY, TEAMS: TEAM, USERS: {"user_id": "u"}, END_USERS: {"user_id": "e"}, BUDGETS: {"budget_id": "b"},
+}  # fmt: skip
+
+
+def import_tables(tables: Mapping[str, Any], *models: Any, **sections: Any) -> Result:
+    found = [item("m", "openai/m", **TOKEN_COSTS), *models]
+    return imported({"model_list": found, **sections}, clients_of_tables(tables))
+
+
+def with_row(table: str, **values: Any) -> Result:
+    """Return the result for a key, a team and so on, with these columns in the row of a table."""
+    tables = {name: [{**row, **(values if name == table else {})}] for name, row in ROWS.items()}
+    if table == USERS:  # its budget and models do not apply to keys of teams
+        tables[KEYS][0]["team_id"] = None
+    return import_tables(tables)
+
+
+@pytest.mark.parametrize("table", SCHEMA)
+def test_every_table_is_converted_or_listed_or_has_no_settings(table):
+    known = [table in TABLES or table == SETTINGS, table in LOST, table in WITHOUT_SETTINGS]
+    assert any(known), "add the table to litellm_schema.py"
+
+
+def test_no_table_of_another_database_is_listed():
+    """A misspelt table would never be found."""
+    assert {*TABLES, *LOST, SETTINGS, *WITHOUT_SETTINGS} - set(SCHEMA) == set()
+    assert {*LOST} & {*WITHOUT_SETTINGS} == set()
+
+
+@pytest.mark.parametrize("table", LOST)
+def test_a_table_without_a_counterpart_is_reported_if_it_has_rows(table):
+    lost = LOST[table]
+    row = dict.fromkeys(SCHEMA[table], "x")
+    (loss,) = import_tables({KEYS: [{"token": "a" * 64}], table: [row]}).losses
+    assert loss.group is lost.group
+    assert lost.noun in loss.what
+    empty = dict.fromkeys(SCHEMA[table])
+    without = import_tables({KEYS: [{"token": "a" * 64}], table: [empty] if lost.matters else []})
+    assert without.losses == []
+    assert {*lost.matters, *([lost.name] if lost.name else [])} <= set(SCHEMA[table])
+
+
+def test_an_unknown_table_is_reported_if_it_has_rows():
+    (loss,) = import_tables({KEYS: [{"token": "a" * 64}], "LiteLLM_NovelTable": [{}]}).losses
+    assert (loss.group, loss.what) == (Group.UNKNOWN, "the table LiteLLM_NovelTable")
+    assert import_tables({KEYS: [{"token": "a" * 64}], "LiteLLM_NovelTable": []}).losses == []
+
+
+def test_tables_without_settings_are_no_loss():
+    tables = {name: [{"id": "1"}] for name in WITHOUT_SETTINGS if name != "LiteLLM_SpendLogs"}
+    assert import_tables({KEYS: [{"token": "a" * 64}], **tables}).losses == []
+
+
+# Columns
+
+SILENT = {
+    KEYS: columns.KEY_COLUMNS, TEAMS: columns.TEAM_COLUMNS, USERS: columns.USER_COLUMNS,
+    END_USERS: columns.END_USER_COLUMNS, BUDGETS: columns.BUDGET_COLUMNS,
+}  # fmt: skip
+READ = {"expires", "models", "blocked", "key_alias", "team_alias", "max_budget", "rpm_limit", "tpm_limit"}
+"""Silent columns that the import converts."""
+COLUMNS = [(table, column) for table in SILENT for column in SCHEMA[table] if column not in ROWS[table]]
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_no_column_is_silent(table, column):
+    """Each column with a value changes the new file, or it is in the list of columns without settings."""
+    value: Any = {"expires": "2999-01-01", "metadata": {"x": "y"}, "models": ["m"]}.get(column, 7)
+    result = with_row(table, **{column: value})
+    assert not [loss for loss in result.losses if loss.group is Group.UNKNOWN], "add the column to litellm_columns.py"
+    if column not in SILENT[table] - READ:
+        assert file_text(result) != file_text(with_row(table))
+
+
+@pytest.mark.parametrize("table", SILENT)
+def test_an_unknown_column_is_reported(table):
+    losses = [loss for loss in with_row(table, novel_setting=[1]).losses if loss.group is Group.UNKNOWN]
+    assert ["novel_setting" in loss.what for loss in losses] == [True]
+
+
+# Settings in the database
+
+
+def settings_row(section: str, value: Any) -> dict[str, Any]:
+    return {"param_name": section, "param_value": value}
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_settings_of_the_database_are_those_of_the_file(is_text):
+    settings = {"fallbacks": [{"m": ["n"]}], "num_retries": 4}
+    row = settings_row("router_settings", json.dumps(settings) if is_text else settings)
+    result = import_tables({KEYS: [{"token": "a" * 64}], SETTINGS: [row]}, item("n", "openai/n", **TOKEN_COSTS))
+    content = yaml.safe_load(file_text(result))
+    assert content["retries"] == {"attempts": 5}
+    assert list(content["model_aliases"]) == ["m"]
+    assert "router_settings.fallbacks" in file_text(result)
+
+
+def test_the_file_has_precedence_and_the_other_value_is_reported():
+    row = settings_row("router_settings", {"num_retries": 4, "timeout": 9})
+    result = import_tables({KEYS: [{"token": "a" * 64}], SETTINGS: [row]}, router_settings={"num_retries": 1})
+    assert yaml.safe_load(file_text(result))["retries"] == {"attempts": 2}
+    (loss,) = result.losses
+    assert (loss.group, loss.what) == (Group.PROTECTION, "router_settings.num_retries in the database")
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "group", "what"),
+    [
+        ("environment_variables", {"OPENAI_API_KEY": "zzz"}, Group.NAMES, "environment_variables (OPENAI_API_KEY)"),
+        ("sso_config", {"x": 1}, Group.PROTECTION, "sso_config"),
+        ("novel_settings", {"x": 1}, Group.UNKNOWN, "novel_settings"),
+        ("litellm_settings", {"callbacks": ["s3"]}, Group.LOGS, "litellm_settings.callbacks (s3)"),
+    ],
+)
+def test_other_settings_of_the_database_are_reported(section, value, group, what):
+    result = import_tables({KEYS: [{"token": "a" * 64}], SETTINGS: [settings_row(section, value)]})
+    (loss,) = result.losses
+    assert loss.group is group
+    assert loss.what.removesuffix(" in the database") == what
+    assert "zzz" not in file_text(result)
+
+
+def test_no_wildcard_serves_a_model_of_the_database():
+    """Its provider, key and region are other ones: requests for it fail instead of going elsewhere."""
+    tables = {KEYS: [{"token": "a" * 64}], MODELS: [{"model_name": "openai/gpt-4o"}, {"model_name": "m"}]}
+    result = import_tables(
+        tables, item("openai/*", "openai/*"), router_settings={"fallbacks": [{"m": ["openai/gpt-4o"]}]}
+    )
+    config = from_mapping(yaml.safe_load(file_text(result)))
+    assert config.model_names.refused == ("openai/gpt-4o",)
+    assert any("fallbacks from m to openai/gpt-4o" in loss.what for loss in result.losses)
+
+
+# Keys that other tables close
+
+SPENT = {"budget_id": "b", "spend": 6}
+
+
+@pytest.mark.parametrize(
+    ("key", "tables", "reason"),
+    [
+        ({}, {USERS: [{"user_id": "u", "metadata": {"scim_active": False}}]}, "its user is deactivated"),
+        ({}, {USERS: [{"user_id": "u", "metadata": '{"scim_active": false}'}]}, "its user is deactivated"),
+        ({}, {USERS: [{"user_id": "u", "max_budget": 0}]}, "the budget of its team is exhausted for good"),
+        ({}, {USERS: [{"user_id": "u", "rpm_limit": 0}]}, "the rpm_limit of its team is 0"),
+        ({"project_id": "p"}, {PROJECTS: [{"project_id": "p", "blocked": True}]}, "its project is blocked"),
+        ({"project_id": "p"}, {PROJECTS: [{"project_id": "p", **SPENT}]},
+         "the budget of its project is exhausted for good"),
+        ({"organization_id": "o"}, {"LiteLLM_OrganizationTable": [{"organization_id": "o", **SPENT}]},
+         "the budget of its organization is exhausted for good"),
+        ({"team_id": "t"}, {TEAMS: [{"team_id": "t", "organization_id": "o"}],
+                            "LiteLLM_OrganizationTable": [{"organization_id": "o", **SPENT}]},
+         "the budget of its organization is exhausted for good"),
+        ({"team_id": "t"}, {TEAMS: [{"team_id": "t"}],
+                            "LiteLLM_TeamMembership": [{"user_id": "u", "team_id": "t", **SPENT}]},
+         "the budget of its user in its team is exhausted for good"),
+        ({"budget_id": "b", "max_budget": 0}, {}, "its budget is exhausted for good"),
+        ({"budget_id": "zero"}, {}, "its budget is exhausted for good"),
+        ({"budget_id": "zero", "max_budget": 9}, {}, None),
+    ],
+)  # fmt: skip
+def test_a_key_that_litellm_rejects_because_of_another_table_is_left_out(key, tables, reason):
+    budgets = [{"budget_id": "b", "max_budget": 5}, {"budget_id": "zero", "max_budget": 0}]
+    row = {"token": "a" * 64, "key_alias": "app", "user_id": "u", **key}
+    result = import_tables({KEYS: [row], BUDGETS: budgets, **tables})
+    assert result.no_longer_good == (() if reason is None else (f"app ({reason})",))
+    assert [one["name"] for one in result.client_keys] == (["app"] if reason is None else [])
+
+
+def test_aliases_of_a_team_are_in_another_table():
+    tables = {
+        KEYS: [{"token": "a" * 64, "key_alias": "app", "team_id": "t"}],
+        TEAMS: [{"team_id": "t", "team_alias": "red", "model_id": 3}],
+        "LiteLLM_ModelTable": [{"id": 3, "aliases": '{"m": "n"}'}],
+    }
+    result = import_tables(tables, item("n", "openai/n"))
+    assert [one["models"] for one in result.client_keys] == [["n"]]
+    assert [loss.what for loss in result.losses if loss.group is Group.NAMES] == [
+        "m for the key app", "aliases of the team red",
+    ]  # fmt: skip
+
+
+def test_the_rates_of_a_user_are_reported_for_keys_of_teams():
+    """LiteLLM enforces them for all keys of the user."""
+    tables = {KEYS: [KEY], TEAMS: [TEAM], USERS: [{"user_id": "u", "user_alias": "ada", "rpm_limit": 9}]}
+    assert "the rates of ada for keys of teams" in [loss.what for loss in import_tables(tables).losses]
