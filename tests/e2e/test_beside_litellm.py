@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,66 @@ def test_a_whole_move(tmp_path: Path) -> None:
     assert "usd/30d=92.7" in dict(replies["shop"].headers)["x-trigate-budget-left"]
     assert answer.headers["x-litellm-model-group"] == "demo"
     assert listed <= served
+
+
+VALUES = {"boolean": "true", "jsonb": '{"a": 1}', "ARRAY": "{a}", "bytea": "a", "text": "a"}
+TIMES = "2999-01-01"
+
+
+def _fill_every_table(database: "psycopg.Connection[Any]") -> list[str]:
+    """Add one row to each of LiteLLM's tables, with a value in each column, and return the names of the tables."""
+    database.execute("SET session_replication_role = replica")  # without foreign keys
+    columns = database.execute(
+        """SELECT table_name, column_name, data_type FROM information_schema.columns JOIN information_schema.tables
+        USING (table_schema, table_name) WHERE table_schema = 'public' AND table_name LIKE 'LiteLLM%'
+        AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position"""
+    ).fetchall()
+    tables: dict[str, dict[str, str]] = {}
+    for table, column, kind in columns:
+        value = TIMES if kind.startswith(("timestamp", "date")) else VALUES.get(kind, "7")
+        tables.setdefault(table, {})[column] = "1" if column == "spend" else value
+    key = {"blocked": "false", "models": "{demo}", "token": DIGESTS["shop"], "allowed_routes": "{openai_routes}"}
+    tables["LiteLLM_VerificationToken"] |= key
+    tables["LiteLLM_TeamTable"] |= {"blocked": "false", "models": "{}"}
+    tables["LiteLLM_ProjectTable"] |= {"blocked": "false"}
+    tables["LiteLLM_CronJob"] |= {"status": "ACTIVE"}
+    tables["LiteLLM_SpendLogs"] |= {"request_tags": '["a"]'}
+    tables["LiteLLM_Config"] |= {"param_name": "router_settings", "param_value": '{"num_retries": 2}'}
+    for table, row in tables.items():
+        names, places = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
+        database.execute(f'INSERT INTO "{table}" ({names}) VALUES ({places})', [*row.values()])  # type: ignore[arg-type]
+    return [*tables]
+
+
+def test_a_dump_of_the_whole_database_gives_the_same_file(tmp_path: Path) -> None:
+    """Each table and each column has a value: the import knows all of them, from the server and from ``pg_dump``."""
+    with server_or_skip() as server:
+        with litellm_tables(server.url) as database:
+            tables = _fill_every_table(database)
+        (tmp_path / "litellm.yaml").write_text(
+            yaml.safe_dump({"model_list": [_model("demo", "openai/gpt-4o", "http://127.0.0.1:1")]})
+        )
+        dumps = {
+            "data.sql": ("--data-only", '--table="LiteLLM_"*'), "whole.sql": (), "custom.dump": ("--format=custom",),
+            "inserts.sql": ("--inserts",),
+        }  # fmt: skip
+        for name, options in dumps.items():
+            command = [server.bin / "pg_dump", *options, "-d", server.url, "-f", tmp_path / name]
+            subprocess.run(command, check=True)
+        env = {"DATABASE_URL": server.url}
+        sources = ("DATABASE_URL", *dumps)
+        done = {one: invoke("import", "litellm.yaml", "--database", one, cwd=tmp_path, env=env) for one in sources}
+    live = done["DATABASE_URL"]
+    assert len(tables) > 60
+    assert live.returncode == 3
+    assert "unknown to trigate import" not in live.stderr
+    assert [one["name"] for one in yaml.safe_load(live.stdout)["client_keys"]] == ["a"]
+    for name in ("data.sql", "whole.sql"):
+        assert done[name].stderr.splitlines() == live.stderr.splitlines(), name
+        assert done[name].stdout.splitlines() == live.stdout.splitlines(), name
+    for name, advice in (("custom.dump", "pg_restore --data-only"), ("inserts.sql", "pg_dump --data-only")):
+        assert done[name].returncode == 1
+        assert advice in done[name].stderr
 
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]

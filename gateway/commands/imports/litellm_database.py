@@ -384,7 +384,7 @@ def _lost_of(
         for lost in lost_columns(row, reasons, silent):
             owners.setdefault(lost, []).append(read_text(row.get(name)))
     for (column, (group, why)), names in owners.items():
-        yield Loss(group, f"{column} of the {noun} {name_list(names, noun)}", why)
+        yield Loss(group, f"{column} of {noun}: {name_list(names, noun)}", why)
 
 
 def _count(rows: Sequence[Row], noun: str) -> str:

@@ -158,7 +158,7 @@ _USUAL: Final = ("untrusted",)
 
 def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], read: Sequence[str]) -> Iterator[Loss]:
     """Yield the losses of the tables with rows that are not in ``read``, and are not without settings."""
-    for name, rows in tables.items():
+    for name, rows in sorted(tables.items()):
         if name == SETTINGS:
             yield from _lost_settings(rows)
         elif (table := LOST.get(name)) is not None:
