@@ -5,16 +5,12 @@ import json
 import pytest
 from openai import AzureOpenAI, OpenAI
 
+from tests.support.compatible_forms import AZURE, HELLO, OTHER, compatible_requests
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import config, provider, refusing_port
 
 KEY = "sk-compatible-1234567890"
 BEARER = {"authorization": f"Bearer {KEY}"}
-HELLO = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
-OTHER = {**HELLO, "model": "not-configured"}
-GOOGLE = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
-CONVERSE = {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
-AZURE = "/openai/deployments/demo"
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +40,7 @@ def gateway(settings, request):
         yield found
 
 
-REQUESTS = [
-    ("/v1/chat/completions", HELLO, {"api-key": KEY}),
-    ("/v1/chat/completions", HELLO, {"x-litellm-api-key": KEY}),
-    ("/v1/chat/completions", HELLO, {"x-litellm-api-key": f"Bearer {KEY}", "authorization": "Bearer other"}),
-    (f"{AZURE}/chat/completions?api-version=2024-10-21", OTHER, {"api-key": KEY}),
-    ("/openai/deployments/team/model/chat/completions", OTHER, BEARER),
-    ("/engines/demo/chat/completions", OTHER, BEARER),
-    (f"{AZURE}/embeddings", {"input": "Hello"}, BEARER),
-    (f"{AZURE}/completions", {"model": "not-configured", "prompt": "Hello"}, BEARER),
-    ("/openai/v1/chat/completions", HELLO, BEARER),
-    ("/openai/v1/responses", {"model": "demo", "input": "Hello"}, {"api-key": KEY}),
-    ("/openai/responses?api-version=preview", {"model": "demo", "input": "Hello"}, BEARER),
-    ("/anthropic/v1/messages", {**HELLO, "max_tokens": 9}, {"x-api-key": KEY}),
-    ("/gemini/v1beta/models/demo:generateContent", GOOGLE, {"x-goog-api-key": KEY}),
-    (f"/gemini/v1beta/models/demo:generateContent?key={KEY}", GOOGLE, {}),
-    ("/vertex_ai/v1/projects/p/locations/l/publishers/google/models/demo:generateContent", GOOGLE, BEARER),
-    ("/bedrock/model/demo/converse", CONVERSE, BEARER),
-]
+REQUESTS = compatible_requests(KEY)
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), REQUESTS)

@@ -268,7 +268,7 @@ def clients_of_tables(tables: Tables) -> Clients:
     return Clients(
         tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
         teams_of_rows([*found_teams, *used.values()]),
-        (*_losses(tables, budgets), *lost_tables(tables, TABLES)),
+        (*_losses(tables, budgets), *lost_tables(tables, TABLES), *_column_losses(tables)),
         _count_requests(tables),
         () if proxy is None else (proxy,),
         models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
@@ -357,7 +357,17 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
         names = ", ".join(dict.fromkeys(stored[:5])) + (", …" if len(stored) > 5 else "")
         why = "their credentials are encrypted: write them into the file"
         yield Loss(Group.NAMES, f"models that are only in the database: {names}", why)
-    yield from _lost_of(people, "end users", "user_id", END_USER_REASONS, END_USER_COLUMNS)
+    for row in tables.get(UNREADABLE, ()):
+        why = "the database user may not read it: grant SELECT, or give a dump"
+        yield Loss(Group.UNKNOWN, f"the table {row['table']}", why)
+    if rotated := tables.get(ROTATED, ()):
+        why = "they end soon: let clients use the new keys before the move"
+        yield Loss(Group.NAMES, f"{_count(rotated, 'rotated key')} that LiteLLM still accepts", why)
+
+
+def _column_losses(tables: Tables) -> Iterator[Loss]:
+    """Yield the losses of columns of users, end users and budgets."""
+    yield from _lost_of(tables.get(END_USERS, ()), "end users", "user_id", END_USER_REASONS, END_USER_COLUMNS)
     yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", BUDGET_REASONS, BUDGET_COLUMNS)
     owners = {str(row.get("user_id")) for row in tables.get(KEYS.name, ())}
     users = [row for row in tables.get(USERS, ()) if str(row.get("user_id")) in owners]
@@ -367,12 +377,6 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
     if rated:
         why = "a key of a team cannot also be in a group for its user: set `ratelimits` for these keys"
         yield Loss(Group.PROTECTION, f"the rates of {name_list(rated, 'users')} for keys of teams", why)
-    for row in tables.get(UNREADABLE, ()):
-        why = "the database user may not read it: grant SELECT, or give a dump"
-        yield Loss(Group.UNKNOWN, f"the table {row['table']}", why)
-    if rotated := tables.get(ROTATED, ()):
-        why = "they end soon: let clients use the new keys before the move"
-        yield Loss(Group.NAMES, f"{_count(rotated, 'rotated key')} that LiteLLM still accepts", why)
 
 
 def _lost_of(
