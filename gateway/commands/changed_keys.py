@@ -111,7 +111,8 @@ def _read_table(file: Path, names: Sequence[str]) -> _FoundClients:
     skipped = [name for name in table.skipped if not names or name in names]
     remarks = []
     if skipped:
-        remarks.append(f"Skipped, because they are blocked or have expired: {_first_names(skipped)}.")
+        reason = "they are blocked, have expired, or have an exhausted budget or a limit of 0"
+        remarks.append(f"Skipped, because {reason}: {_first_names(skipped)}.")
     if table.unknown:
         remarks.append(f"Columns that changed nothing: {_first_names(table.unknown)}.")
     return _FoundClients(items, {name: f"{file}, line {line}" for name, line in table.lines.items()}, remarks)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import spell_time
+from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
 from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
 from gateway.config.key_changes import ChangeRejected
@@ -44,8 +45,12 @@ _RESTRICTING: Final[Mapping[str, tuple[str, ...]]] = {
     "model_max_budget": (),
     "budget_limits": (),
     "tpd_limit": (),
+    **dict.fromkeys(("aliases", "router_settings", "budget_id", "project_id", "organization_id"), ()),
+    **dict.fromkeys(("object_permission_id", "access_group_ids", "agent_id"), ()),
 }
-"""Columns of LiteLLM that restrict a key in a way that a client of trigate cannot have, and values that do not."""
+"""Columns of LiteLLM that change a key in a way that a client of trigate cannot have, and values that do not."""
+
+_RATES: Final = ("rpm_limit", "tpm_limit", "max_parallel_requests")
 
 _SEPARATOR: Final = re.compile(r"\s*[;,]\s*")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -55,7 +60,7 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 class ImportedTable:
     """The clients of a file by name, in the form of stored items.
 
-    ``lines`` are their lines, ``skipped`` the names of those that are blocked or have expired, ``unknown`` the columns
+    ``lines`` are their lines, ``skipped`` the names of those that LiteLLM rejects, ``unknown`` the columns
     that changed nothing."""
 
     items: Mapping[str, dict[str, Any]]
@@ -72,11 +77,12 @@ def read_key_table(file: Path, now: datetime | None = None) -> ImportedTable:
     skipped: list[str] = []
     for line, row in rows:
         place = f"{file}, line {line}"
-        name, item = _client_of(place, row)
+        is_closed = _is_closed(row, now or datetime.now(UTC))
+        name, item = _client_of(place, row, {} if is_closed else _limits_in(place, row))
         if name in lines:
             raise ChangeRejected(f"{place}: line {lines[name]} has the same name {name}: give each client its own name")
         lines[name] = line
-        if _is_rejected(place, row, now or datetime.now(UTC)):
+        if _is_rejected(place, row, now or datetime.now(UTC)) or is_closed:
             skipped.append(name)
         else:
             items[name] = item
@@ -109,7 +115,7 @@ def _read_rows(file: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str
     return columns, rows
 
 
-def _client_of(place: str, row: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+def _client_of(place: str, row: Mapping[str, str], limits: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the stored item of a row. Raises ``ChangeRejected``."""
     cells = {_COLUMNS[column]: value.strip() for column, value in row.items() if column in _COLUMNS}
     digest = cells["sha256"].lower()
@@ -122,7 +128,7 @@ def _client_of(place: str, row: Mapping[str, str]) -> tuple[str, dict[str, Any]]
     models = _models_in(cells.get("models", ""))
     if models is not None:
         item["models"] = models
-    item.update(_limits_in(place, row))
+    item.update(limits)
     if budgets := list(filter(None, _SEPARATOR.split(cells.get("budgets", "")))):
         item["budgets"] = [*item.get("budgets", ()), *budgets]
     if (until := _end_in(place, row)) is not None:
@@ -149,7 +155,7 @@ def _limits_in(place: str, row: Mapping[str, str]) -> dict[str, Any]:
     for column, harmless in _RESTRICTING.items():
         if has_value(row.get(column)) and row[column].strip() not in harmless:
             raise ChangeRejected(
-                f"{place}: trigate has no restriction `{column}`: empty the cell to import the key without it"
+                f"{place}: trigate has no setting `{column}` of a key: empty the cell to import the key without it"
             )
     return limits
 
@@ -165,9 +171,14 @@ def _end_in(place: str, row: Mapping[str, str]) -> str | None:
 
 
 def _is_rejected(place: str, row: Mapping[str, str], now: datetime) -> bool:
-    """Return whether LiteLLM would reject the key. Raises ``ChangeRejected``."""
+    """Return whether the key is blocked or has expired. Raises ``ChangeRejected``."""
     blocked, wrong = read_boolean(row.get("blocked"))
     if wrong is not None:
         raise ChangeRejected(f"{place}: {wrong}")
     end, _ = read_time(row.get("expires"))
     return blocked or (end is not None and end <= now)
+
+
+def _is_closed(row: Mapping[str, str], now: datetime) -> bool:
+    """Return whether LiteLLM would reject all requests with the key because of its limits."""
+    return closed_column(row, _RATES) is not None or exhausted_text(row, now, carried=False) is not None

@@ -88,12 +88,31 @@ def test_a_dump_of_litellm_is_read_by_its_own_names(keys, import_table):
     assert found["key-cccccccc"]["models"] is None
 
 
+SKIPPED = "Skipped, because they are blocked, have expired, or have an exhausted budget or a limit of 0"
+
+
 def test_blocked_and_expired_keys_are_skipped(keys, import_table):
     result = import_table(
         "token,key_alias,blocked,expires", f"{A},blocked,true,", f"{C},expired,f,2020-01-01T00:00:00",
         f"{'d' * 64},good,f,",
     )  # fmt: skip
-    assert "Skipped, because they are blocked or have expired: blocked, expired." in report_of(result)
+    assert f"{SKIPPED}: blocked, expired." in report_of(result)
+    assert rows(keys).keys() == {"good"}
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        ("0", "", "", "", "0", ""), ("", "0", "", "", "0", ""), ("", "", "0", "30d", "0", ""),
+        ("", "", "5", "30d", "5", "2999-01-01T00:00:00"), ("", "", "5", "", "6", ""),
+    ],
+)  # fmt: skip
+def test_keys_that_litellm_rejects_because_of_their_limits_are_skipped(keys, import_table, limits):
+    """An emptied cell would make a closed key an open one."""
+    header = "token,key_alias,rpm_limit,max_parallel_requests,max_budget,budget_duration,spend,budget_reset_at"
+    good = f"{C},good,5,5,5,30d,5,2020-01-01T00:00:00"
+    result = import_table(header, f"{A},closed,{','.join(limits)}", good)
+    assert f"{SKIPPED}: closed." in report_of(result)
     assert rows(keys).keys() == {"good"}
 
 
@@ -123,7 +142,9 @@ BAD = [
     (("token,blocked", f"{A},perhaps"), "keys.csv, line 2: its `blocked` is neither true nor false"),
     (("token,max_budget", f"{A},5"), "keys.csv, line 2: the limit in `max_budget` cannot be read: a budget needs"),
     (("token,rpm_limit", f"{A},many"), "keys.csv, line 2: the limit in `rpm_limit` cannot be read"),
-    (("token,model_max_budget", f'{A},"{{""gpt-4o"": 5}}"'), "trigate has no restriction `model_max_budget`"),
+    (("token,model_max_budget", f'{A},"{{""gpt-4o"": 5}}"'), "trigate has no setting `model_max_budget` of a key"),
+    (("token,aliases", f'{A},"{{""gpt-4"": ""gpt-5""}}"'), "trigate has no setting `aliases` of a key"),
+    (("token,budget_id", f"{A},b"), "trigate has no setting `budget_id` of a key"),
     (("name,sha256",), "no row below its header line"),
     ((), "no header line"),
     (("name,sha256", f'"ci,{A}'), "cannot read"),
