@@ -101,9 +101,9 @@ def app_of(config: Config, service: Service) -> App:
         from gateway.http.compatible import make_adapter
 
         if "litellm" in config.compatibility:
-            from gateway.endpoints.invoke import add_invoke
+            from gateway.endpoints.hosted_claude import add_hosted_claude
 
-            add_invoke(app, service, cors)
+            add_hosted_claude(app, service, cors)
         app.adapter = make_adapter(config.compatibility, service.router.passthrough_entries(), _group_names(config))
     lifecycle = service.lifecycle
     _limit_connections(lifecycle, config)

@@ -26,7 +26,7 @@ EXCEPTIONS: Final = {
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/inference.py": "the API of Azure's deployments",
     "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
-    "endpoints/invoke.py": "paths of Amazon's, with bodies of Anthropic's",
+    "endpoints/hosted_claude.py": "paths of clouds, with bodies of Anthropic's",
     "endpoints/litellm_models.py": "a type of models, which is called as an API is",
     "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",

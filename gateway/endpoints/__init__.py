@@ -1,7 +1,7 @@
 """The responses of each path.
 
-- ``inference``: requests for providers, ``invoke`` those of InvokeModel; ``count_tokens``, ``compact``: token counts
-  and compactions.
+- ``inference``: requests for providers, ``hosted_claude`` those of clouds' clients; ``count_tokens``, ``compact``:
+  token counts and compactions.
 - ``models`` (in the ``model_shapes`` of each API, or as ``litellm_models``), ``health``, ``metrics``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.

@@ -38,6 +38,10 @@ _PREFIXES: Final[Mapping[Server, tuple[str, ...]]] = {
 }
 """The first steps of paths before a provider's own path."""
 
+VERTEX_CLAUDE: Final = "/publishers/anthropic/models/"
+"""The start of Vertex AI's paths for Claude, without a version, a project and a location."""
+_VERTEX_PLACE: Final = re.compile(f"(?:/v1(?:beta1)?)?/projects/[^/]+/locations/[^/]+(?={VERTEX_CLAUDE}.+:[a-zA-Z]+$)")
+
 _OWN_KEY, _PLAIN_KEY = b"x-trigate-key", b"x-api-key"
 _LITELLM_KEY, _AZURE_KEY = b"x-litellm-api-key", b"api-key"
 _OTHER_KEYS: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _OWN_KEY))
@@ -63,6 +67,8 @@ def make_adapter(servers: Collection[Server], taken: Collection[str], groups: Ma
             path = path[found.end() :]
         if is_litellm and path == "/model/info":
             path = MODEL_INFO
+        elif is_litellm and (place := _VERTEX_PLACE.match(path)) is not None:
+            path = path[place.end() :]
         scope["path"] = path
         scope["headers"] = _with_usual_key(scope["headers"], is_litellm)
         return with_litellm_headers(send, groups) if is_litellm else send

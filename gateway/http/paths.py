@@ -21,7 +21,8 @@ _PREFIX = re.compile(
 )
 
 _OPENAI = re.compile(
-    r"(?P<base>/.+)/(?:chat/completions|responses(?:/[^/]+){0,2}|models(?:/[^/]+)?|conversations(?:/[^/]+){0,3})/?"
+    r"(?P<base>/.+)/(?:chat/completions|responses(?:/[^/]+){0,2}|models(?:/[^/]+(?<!awPredict))?"
+    r"|conversations(?:/[^/]+){0,3})/?"
 )
 _ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(?:/[^/]+)?)/?")
 _BEDROCK = re.compile(r"(?P<base>|/.+?)/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")

@@ -109,6 +109,13 @@ def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     assert told.endswith("not its Azure class")
 
 
+@pytest.mark.parametrize("headers", [(), (("anthropic-version", "2023-06-01"),)])
+def test_a_path_of_claude_at_vertex_gets_no_advice_on_the_base_url(headers):
+    path = "/v1/projects/p/locations/l/publishers/anthropic/models/m"
+    assert advice(f"{path}:rawPredict", headers, ORIGIN) is None
+    assert advice(f"/vertex_ai{path}:streamRawPredict", headers, ORIGIN) is None
+
+
 def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
     assert base_urls("/v1/embeddings", ORIGIN) == ""
     assert f"{ORIGIN}/v1 for OpenAI's" in base_urls("/api/chat", ORIGIN)
