@@ -48,9 +48,10 @@ def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
         return ListedPrice(None)
     price = {"output": 0, **{name: _plain_row(value) for name, value in found.items() if name not in _LISTED_ALONE}}
     price = {"input": price.pop("input", 0), **price}
-    lacking = [name for name in _LISTED_ALONE if name in found]
+    lacking = [f"a {name}" for name in _LISTED_ALONE if name in found]
+    lacking += [f"units of the tier {name}" for name, tier in price.get("tiers", {}).items() if tier.pop("per", None)]
     remarks = [f"the price is that of {base} in {source()}"]
-    remarks += [f"the price list also has a {name} for it, which `price` does not support" for name in lacking]
+    remarks += [f"the price list also has {each} for it, which `price` does not support" for each in lacking]
     return ListedPrice(price, tuple(remarks))
 
 

@@ -1,6 +1,7 @@
 """``trigate import``: the configuration of a LiteLLM proxy as one of ours."""
 
 import datetime
+import json
 import re
 from typing import Any
 
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 
 from gateway.commands.imports.imported_secrets import NO_KEYS
 from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm_prices import base_price
 from gateway.commands.imports.litellm_tables import ORIGINS, REASONS
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import NO_KEYS_WARNING, summary
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
-from providers.catalog.price_list import price_row
+from providers.catalog.price_list import FILE, price_row
 from tests.support.examples import examples
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 
@@ -754,6 +756,27 @@ def test_the_base_model_gives_the_price(model, base, listed, place):
     assert any(remark.startswith(f"the price is that of {base} in genai-prices") for remark in remarks)
     assert found.losses == []
     assert convert_file(given)[0].entries[0].price is not None
+
+
+def _name_of(clause: Any) -> str:
+    """Return a name that ``clause`` of the price list probably matches."""
+    while not isinstance(clause, str):
+        clause = clause[0] if isinstance(clause, list) else next(iter(clause.values()))
+    return clause
+
+
+def test_every_price_of_the_list_can_be_that_of_an_entry():
+    """An entry with a key that `price` does not have would be lost, with its model."""
+    places = {"anthropic": "anthropic", "google": "gemini", "openai": "openai", "openrouter": "openrouter"}
+    rows = json.loads(FILE.read_text())["providers"]
+    pairs = {(places[each], _name_of(clause)) for each in places for clause, _ in rows[each]}
+    found = [listed for pair in pairs if (listed := base_price("/".join(pair), "compatible", "own")) is not None]
+    assert any("units of the tier batch" in remark for listed in found for remark in listed.remarks)
+    entries = [
+        {"model": "compatible/own", "name": f"m-{at}", "base_url": "http://h/v1", "price": listed.price}
+        for at, listed in enumerate(found)
+    ]
+    assert len(from_mapping({"version": "v0.4.0", "model_providers": entries}).entries) == len(found) > 200
 
 
 def test_a_base_model_of_embeddings_has_a_price_without_output():
