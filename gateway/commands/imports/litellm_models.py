@@ -16,7 +16,7 @@ from gateway.commands.imports.imported_values import (
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_environment import lost_address, with_defaults
 from gateway.commands.imports.litellm_members import READ, read_members
-from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, place_model
+from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.litellm_tables import (
@@ -234,12 +234,9 @@ def _convert_entry(
     entry |= place.members
     if headers:
         entry["headers"] = {**entry.get("headers", {}), **headers}
-    if kind != model_type(place.model):
-        entry["type"] = kind
-    more = [*place.notes, *hidden]
-    if prefix in ORIGINS and ORIGINS[prefix].type is not None:
-        why = "LiteLLM also serves it to Chat clients, trigate only at /v1/completions"
-        more.append(result.leave_out(f"Chat requests to {name}", (Group.NAMES, why)))
+    if place.type != model_type(place.model):
+        entry["type"] = place.type
+    more = [*place.notes, *hidden, *_lost_requests(name, prefix, kind, place, result)]
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
     more += _add_circuit(name, params.get("cooldown_time", info.get("cooldown_time")), entry, result)
@@ -260,6 +257,16 @@ def _convert_entry(
     notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
     notes += _convert_info(name, entry, info, result)
     return notes, entry
+
+
+def _lost_requests(name: str, prefix: str, kind: ModelType, place: ModelPlace, result: Result) -> Iterator[str]:
+    """Yield a remark on requests to the model ``name`` that LiteLLM serves and trigate does not."""
+    if place.type == "chat" != kind:
+        why = "trigate sends only conversations to this model: their answers have its images or sound"
+        yield result.leave_out(f"{kind} requests to {name}", (Group.NAMES, why))
+    if prefix in ORIGINS and ORIGINS[prefix].type is not None:
+        why = "LiteLLM also serves it to Chat clients, trigate only at /v1/completions"
+        yield result.leave_out(f"Chat requests to {name}", (Group.NAMES, why))
 
 
 def _add_marks(

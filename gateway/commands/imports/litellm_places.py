@@ -23,10 +23,11 @@ from providers.endpoints.model_types import ENDPOINTS_OF, ModelType, model_type
 class ModelPlace:
     """The place of a model: its ``provider``, its id there, and the entry's ``members`` for address and credential.
 
-    ``used`` are the read members of ``litellm_params``."""
+    ``used`` are the read members of ``litellm_params``, ``type`` is that of the requests that trigate can send."""
 
     provider: str
     model: str
+    type: ModelType = "chat"
     members: dict[str, Any] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
     used: frozenset[str] = frozenset()
@@ -66,12 +67,15 @@ def _place_at_provider(
 ) -> ModelPlace:
     base = _base_url(prefix, params)
     place = ModelPlace(origin.provider, rest)
+    place.type = _served_type(place, type)
     if prefix == "openai" and rest.startswith("responses/"):
         place.model = rest.removeprefix("responses/")
     if origin.provider == "openai" and base is not None and not _OPENAIS.match(base):
         place.provider = COMPATIBLE
     if prefix in _VERBATIM and base is not None and place.provider != "openai":
         _keep_address(place, base, type)
+    if prefix == "gemini" and base is not None and place.type == "chat":
+        _keep_googles_address(place, base)
     if base := base or origin.base_url:
         place.members["base_url"] = base
     _add_key(place, owner, params.get("api_key"), origin)
@@ -86,6 +90,15 @@ def _keep_address(place: ModelPlace, base: str, type: ModelType) -> None:
     elif urlsplit(base).path in ("", "/"):
         place.gains_version = type != "chat"
         place.provider = place.provider if place.gains_version else AT_ROOT
+
+
+def _keep_googles_address(place: ModelPlace, base: str) -> None:
+    """Request Google's own API at the address: LiteLLM adds ``/models/NAME:generateContent``."""
+    place.members["speaks"] = ["gemini"]
+    if base.startswith("$"):
+        place.notes.append(f"if {base} has no path, the gateway adds /v1beta, and LiteLLM does not")
+    elif urlsplit(base).path in ("", "/"):
+        place.notes.append("the gateway adds /v1beta to the address, and LiteLLM does not")
 
 
 def _add_key(place: ModelPlace, owner: SecretOwner, value: Any, origin: LiteLLMProvider) -> None:
@@ -124,7 +137,7 @@ _V1: Final = frozenset(("v1", "latest", "preview"))
 
 
 def _azure(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
-    place = ModelPlace("azure_openai", rest)
+    place = ModelPlace("azure_openai", rest, type)
     if rest.startswith("responses/"):
         place.model, place.members = rest.removeprefix("responses/"), {"speaks": ["responses"]}
     base, version = _base_url("azure", params), text_of(params.get("api_version"))
@@ -205,9 +218,9 @@ def _bedrock(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mod
     """Place a model of Bedrock. LiteLLM calls Converse, or InvokeModel after ``invoke/``, both of `bedrock-runtime`."""
     model, hints, region = _split_bedrock(rest)
     _check_media(model)
-    kind = model_type(model) if type == "chat" else type
-    _check_endpoint("amazon_bedrock", model, kind)
-    place = ModelPlace("amazon_bedrock", model, {"speaks": ["converse"]} if kind == "chat" else {})
+    place = ModelPlace("amazon_bedrock", model)
+    place.type = _served_type(place, model_type(model) if type == "chat" else type)
+    place.members = {"speaks": ["converse"]} if place.type == "chat" else {}
     if "invoke" in hints and "anthropic." in model:
         place.provider, place.members = "bedrock_invoke", {}
     endpoint = text_of(params.get("aws_bedrock_runtime_endpoint")) or _base_url("bedrock", params)
@@ -242,14 +255,23 @@ def _check_media(model: str) -> None:
             raise Inconvertible(f"trigate does not support {kind} models at this cloud, such as {model}")
 
 
-def _check_endpoint(provider: str, model: str, type: ModelType) -> None:
-    """Raise ``Inconvertible`` if trigate cannot call a model of this type there."""
-    row = find(provider)
+_MADE_IN_CONVERSATIONS: Final = ("image", "speech")
+"""Types of models that may also have conversations."""
+
+
+def _served_type(place: ModelPlace, type: ModelType) -> ModelType:
+    """Return the type of the requests that trigate can send there: ``type``, or conversations if the model has them.
+
+    Raises ``Inconvertible`` if trigate can send none."""
+    row = find(place.provider)
     if type == "chat" or row is None:
-        return
-    at = row.for_model(model)
-    if all(at.place_of(endpoint) is None for endpoint in ENDPOINTS_OF[type]):
-        raise Inconvertible(f"trigate does not support {model} at {row.display_name}, which is of the type {type}")
+        return type
+    at = row.for_model(place.model)
+    if any(at.place_of(endpoint) is not None for endpoint in ENDPOINTS_OF[type]):
+        return type
+    if type in _MADE_IN_CONVERSATIONS and model_type(place.model) == "chat":
+        return "chat"
+    raise Inconvertible(f"trigate does not support {place.model} at {row.display_name}, which is of the type {type}")
 
 
 def _split_bedrock(rest: str) -> tuple[str, set[str], str | None]:
@@ -301,8 +323,8 @@ _UNLIKE_OPENAI: Final = re.compile(r"(?:mistral|codestral|jamba|veo-|lyria-|[0-9
 def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: ModelType) -> ModelPlace:
     _check_media(rest)
     place = ModelPlace("vertex", rest.removeprefix("openai/") if rest.startswith("openai/gemini") else rest)
-    _check_endpoint("vertex", place.model, type)
-    if type == "chat" and _UNLIKE_OPENAI.match(rest):
+    place.type = _served_type(place, type)
+    if place.type == "chat" and _UNLIKE_OPENAI.match(rest):
         raise Inconvertible("trigate does not support the API of this model at Vertex AI")
     if _base_url("vertex_ai", params) is not None:
         raise Inconvertible("its `api_base` is not Vertex AI's: write an entry with `base_url` yourself")

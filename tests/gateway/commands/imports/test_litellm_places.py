@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm_tables import TYPES
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
 from gateway.routing.router import Router
@@ -123,6 +124,58 @@ def test_an_address_means_what_it_means_to_litellm(base, path, tmp_path):
     file.write_text(convert_file(item("m", "openai/x", api_base=base, api_key="os.environ/K"))[1])
     target = Router(load(file, {"K": "key"})).resolve("m", "chat")
     assert target.url == f"http://h:1{path}"
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["https://aiplatform.googleapis.com/v1/publishers/google", "https://h/v1beta", "https://h/v1", "https://h/own"],
+)
+def test_gemini_at_an_address_gets_googles_api_there(base, tmp_path):
+    """LiteLLM adds `/models/NAME:generateContent` to the address."""
+    file = tmp_path / "trigate.yaml"
+    text = convert_file(item("m", "gemini/gemini-3-flash", api_base=base, api_key="os.environ/K"))[1]
+    file.write_text(text)
+    for api in ("chat", "messages", "gemini"):
+        target = Router(load(file, {"K": "key"})).resolve("m", api)
+        assert target.url == f"{base}/models/gemini-3-flash"  # the operation follows
+
+
+@pytest.mark.parametrize(
+    ("base", "note"), [("https://h", "adds /v1beta"), ("os.environ/B", "if $B has no path"), ("https://h/v1", None)]
+)
+def test_gemini_at_an_address_without_a_path_is_reported(base, note):
+    result = imported({"model_list": [item("m", "gemini/gemini-3-flash", api_base=base, api_key="os.environ/K")]})
+    ((remarks, _),) = result.entries
+    assert any(note in remark for remark in remarks) if note else not remarks
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "why"),
+    [
+        ("gemini/imagen-4.0-generate-001", None, "does not support imagen-4.0-generate-001 at Google"),
+        ("gemini/imagen-4.0-generate-001", "image_generation", "which is of the type image"),
+        ("anthropic/claude-x", "embedding", "which is of the type embedding"),
+        ("deepseek/whisper-1", "audio_transcription", "which is of the type transcription"),
+    ],
+)
+def test_a_model_that_its_provider_cannot_serve_here_is_refused(model, mode, why):
+    one = item("m", model, api_key="os.environ/K") | {"model_info": {} if mode is None else {"mode": mode}}
+    (loss,) = imported({"model_list": [one, item("n", "openai/n")]}).missing
+    assert why in loss.why
+
+
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [("gemini/gemini-3-pro-image-preview", "image_generation"), ("gemini/gemini-2.5-flash-preview-tts", "audio_speech"),
+     ("vertex_ai/gemini-3-pro-image-preview", "image_generation")],
+)  # fmt: skip
+def test_a_model_of_conversations_stays_one_where_only_they_are_served(model, mode):
+    one = item("m", model, vertex_project="p", vertex_location="global") | {"model_info": {"mode": mode}}
+    result = imported({"model_list": [one]})
+    ((_, found),) = result.entries
+    assert "type" not in found
+    losses = [(loss.group, loss.what) for loss in result.losses if "requests" in loss.what]
+    assert losses == [(Group.NAMES, f"{TYPES[mode]} requests to m")]
 
 
 def test_entries_without_a_credential_use_the_machines_identity_if_litellm_did():
