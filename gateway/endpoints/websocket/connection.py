@@ -225,6 +225,7 @@ class _Connection:
                 if not idle.cancelled_caught:
                     self._active_at = trio.current_time()
                     await self._route(frame, lanes)
+                    del frame
                 elif self._idle_limit(lanes) <= trio.current_time():
                     return IDLE
         except trio.EndOfChannel:
@@ -302,6 +303,7 @@ class _Connection:
                 self._end(TOO_MANY)
             except trio.ClosedResourceError:  # shutting down: waiting frames are answered, new ones are not
                 self._waiting_size -= len(frame or b"")
+            del frame  # its lane has it
 
     def _end(self, closing: tuple[int, str]) -> None:
         self._closing = closing

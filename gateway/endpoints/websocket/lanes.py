@@ -91,6 +91,7 @@ class Lanes:
         async for frame in waiting:
             async with self._running:
                 await self._answer(frame)
+            del frame  # while the lane waits for the next one, its text would stay in memory, uncounted
             lane.unanswered -= 1
             lane.ended_at = self.idle_since = trio.current_time()
 

@@ -1,5 +1,7 @@
 """The lanes of one connection, without its socket."""
 
+import weakref
+
 import pytest
 import trio
 import trio.testing
@@ -64,6 +66,21 @@ async def test_at_most_16_lanes_run_and_each_in_order(autojump_clock):
     assert lanes.is_idle
     for id in ids:
         assert [text for lane, text in done if lane == id] == ["a", "b", "c"]
+
+
+async def test_an_open_lane_holds_no_answered_frame():
+    """Its text may be as long as a request's body, in each of the lanes, and is no longer counted."""
+    async with trio.open_nursery() as nursery:
+        lanes = Lanes(nursery, at_once)
+        answered = []
+        for number in range(MAX_OPEN):
+            lanes.add(sent := frame(str(number)))
+            answered.append(weakref.ref(sent))
+        del sent
+        await trio.testing.wait_all_tasks_blocked()
+        assert lanes.is_idle
+        assert [held for held in answered if held() is not None] == []
+        lanes.close()
 
 
 async def test_only_so_many_frames_wait_in_a_lane():
