@@ -385,6 +385,20 @@ async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
         assert secret not in text
 
 
+async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(tmp_path):
+    """Such as a count of tokens, which also sends requests to providers."""
+    desk = Desk(tmp_path)
+    record = desk.ledger.open("call", "chat")
+    one = desk.recorder.open(record)
+    one.sent(request(), False, "chat", "openai", tuple)
+    one.received(b"counted")
+    one.respond(200, (("content-type", "application/json"),), b"{}")
+    assert desk.recorder.held == 0
+    desk.end(record)
+    await desk.written()
+    assert contents(tmp_path) == b""
+
+
 async def test_only_the_last_of_several_calls_is_kept(tmp_path):
     desk = Desk(tmp_path)
     record, one = desk.begin()
