@@ -30,7 +30,7 @@ from streams.events import AnswerEnd, AnswerStart, Event, Usage
 from tests.support import client_turns
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
-from tests.support.client_turns import Said, Setting
+from tests.support.client_turns import ClientInput, Setting
 from tests.support.recorded_requests import Request, requests
 from tests.support.recordings import ABSENT, CORPUS
 from tests.support.repository import ROOT
@@ -92,7 +92,7 @@ class Answered:
 
 
 def conversation(
-    client: str, provider: str, quirks: Quirks, setting: Setting, turns: list[tuple[Said, Answered]]
+    client: str, provider: str, quirks: Quirks, setting: Setting, turns: list[tuple[ClientInput, Answered]]
 ) -> Iterator[bytes]:
     """Yield the request that a provider gets in each turn. Answers come from it, or from another issuer of its API."""
     history: list[Any] = []
@@ -118,7 +118,7 @@ def check_prefixes(provider: str, bodies: list[bytes]) -> None:
 
 WORDS = st.sampled_from(["Hello", "List the files. ", 'é\u2028"quoted"', "{}", "<system>x</system>"])
 SAID = st.builds(
-    Said,
+    ClientInput,
     texts=st.lists(WORDS, min_size=1, max_size=2).map(tuple),
     image=st.booleans(),
     note=st.sampled_from(["", "", "The date has changed."]),
@@ -170,7 +170,7 @@ def test_a_format_follows_the_conversation():
     tried = 0
     for client, provider in PAIRS:
         for quirks in QUIRKS:
-            turns = [(Said(has_format=number != 1), Answered()) for number in range(4)]
+            turns = [(ClientInput(has_format=number != 1), Answered()) for number in range(4)]
             with case((client, provider, quirks)):
                 bodies = list(conversation(client, provider, quirks, Setting(("Be brief.",), ("f",)), turns))
                 check_prefixes(provider, bodies)
@@ -196,10 +196,10 @@ def test_instructions_alone_are_a_message_in_the_first_turn_only(provider: str):
 
 def test_reasoning_returns_unchanged_to_its_issuer_after_an_answer_of_another_one():
     turns = [
-        (Said(), Answered(thinks=True, arguments=('{"a": 1}',))),
-        (Said(), Answered(thinks=True, by_other=True)),
-        (Said(), Answered(thinks=True)),
-        (Said(), Answered()),
+        (ClientInput(), Answered(thinks=True, arguments=('{"a": 1}',))),
+        (ClientInput(), Answered(thinks=True, by_other=True)),
+        (ClientInput(), Answered(thinks=True)),
+        (ClientInput(), Answered()),
     ]
     for client, provider in PAIRS:
         with case((client, provider)):
@@ -212,7 +212,11 @@ def test_reasoning_returns_unchanged_to_its_issuer_after_an_answer_of_another_on
 
 def test_arguments_keep_their_bytes_or_are_the_same_from_the_first_request_on():
     """Clients of Messages, Gemini and Converse send objects, whose spelling is theirs."""
-    turns = [(Said(), Answered(arguments=ARGUMENTS[1:3])), (Said(), Answered()), (Said(), Answered())]
+    turns = [
+        (ClientInput(), Answered(arguments=ARGUMENTS[1:3])),
+        (ClientInput(), Answered()),
+        (ClientInput(), Answered()),
+    ]
     for client, provider in PAIRS:
         with case((client, provider)):
             first, second = list(conversation(client, provider, Quirks(), Setting(tools=("f",)), turns))[1:]
@@ -360,7 +364,7 @@ def test_recorded_turns_of_programs_begin_with_the_turns_before():
 
 def digest_of_conversations() -> str:
     """Return a digest of one conversation's requests in all pairs."""
-    said = Said(("Hello", "there"), image=True, note="The date has changed.", has_format=True)
+    said = ClientInput(("Hello", "there"), image=True, note="The date has changed.", has_format=True)
     turns = [(said, Answered(True, arguments=ARGUMENTS)), (said, Answered(True, by_other=True)), (said, Answered())]
     digest = hashlib.sha256()
     for client, provider in PAIRS:

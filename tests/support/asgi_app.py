@@ -24,7 +24,7 @@ HTML = (("content-type", "text/html; charset=utf-8"),)
 
 
 class Witness:
-    """Events of the requests of one test."""
+    """The record of what happened to the requests of one test: their scopes, disconnects and ends."""
 
     def __init__(self) -> None:
         self.lifecycle = Lifecycle()

@@ -71,14 +71,18 @@ def _box(kind: bytes, content: bytes, wide: bool = False) -> bytes:
 
 
 def mp4(
-    seconds: float, told: float | None = None, wide: bool = False, early: bool = False, fragments: bool = False
+    seconds: float,
+    stated_seconds: float | None = None,
+    wide: bool = False,
+    early: bool = False,
+    fragments: bool = False,
 ) -> bytes:
     """Return an MP4 file.
 
-    ``told`` is the length that its header states, ``wide`` uses 64-bit numbers, ``early`` puts the header first, and
-    ``fragments`` makes it fragmented.
+    ``stated_seconds`` is the length that its header states, ``wide`` uses 64-bit numbers, ``early`` puts the header
+    first, and ``fragments`` makes it fragmented.
     """
-    length = int(1000 * (seconds if told is None else told))
+    length = int(1000 * (seconds if stated_seconds is None else stated_seconds))
     whole = 0 if fragments else length
     times = struct.pack(">BxxxQQIQ", 1, 0, 0, 1000, whole) if wide else struct.pack(">BxxxIIII", 0, 0, 0, 1000, whole)
     extends = _box(b"mvex", _box(b"mehd", struct.pack(">BxxxI", 0, length))) if fragments else b""

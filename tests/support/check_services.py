@@ -23,9 +23,9 @@ class CheckService(Upstream):
         super().__init__(port)
         self.respond: Callable[[Any], Any] = lambda _: {"action": "NONE"}
 
-    def answer(self, seen: Seen) -> Raw:
-        self.seen.append(seen)
-        reply = self.respond(seen.json)
+    def answer(self, received: Seen) -> Raw:
+        self.seen.append(received)
+        reply = self.respond(received.json)
         return reply if isinstance(reply, Raw) else Raw(200, JSON, (json.dumps(reply).encode(),))
 
     def use(self, respond: Callable[[Any], Any]) -> None:

@@ -13,7 +13,7 @@ IMAGE = "iVBORw0KGgo="
 
 
 @attrs.frozen
-class Said:
+class ClientInput:
     """The client's part of a turn: the results of earlier calls, then texts, an image, and a note as an instruction.
 
     ``has_format`` requests JSON in this turn."""
@@ -35,13 +35,13 @@ class Setting:
     marks: bool = False
 
 
-def items(api: str, said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
+def items(api: str, input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
     """Return the client's items of a turn, which answer ``calls``."""
     makers = {
         "chat": _chat, "messages": _messages, "responses": _responses, "gemini": _gemini, "converse": _converse,
         "interactions": _interactions,
     }  # fmt: skip
-    return makers[api](said, calls)
+    return makers[api](input, calls)
 
 
 def body(api: str, setting: Setting, history: list[Json], has_format: bool) -> Json:
@@ -144,59 +144,59 @@ def _mark_chat(history: list[Json]) -> None:
     last["content"][-1] |= MARK
 
 
-def _chat(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
-    found: list[Json] = [{"role": "tool", "tool_call_id": id, "content": said.results} for id, _ in calls]
-    parts: list[Json] = [{"type": "text", "text": text} for text in said.texts]
-    if said.image:
+def _chat(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
+    found: list[Json] = [{"role": "tool", "tool_call_id": id, "content": input.results} for id, _ in calls]
+    parts: list[Json] = [{"type": "text", "text": text} for text in input.texts]
+    if input.image:
         parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}})
     if parts:
-        found.append({"role": "user", "content": parts if said.image or len(parts) > 1 else said.texts[0]})
-    return found + ([{"role": "system", "content": said.note}] if said.note else [])
+        found.append({"role": "user", "content": parts if input.image or len(parts) > 1 else input.texts[0]})
+    return found + ([{"role": "system", "content": input.note}] if input.note else [])
 
 
-def _messages(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
-    parts: list[Json] = [{"type": "tool_result", "tool_use_id": id, "content": said.results} for id, _ in calls]
-    parts += [{"type": "text", "text": text} for text in said.texts]
-    if said.image:
+def _messages(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
+    parts: list[Json] = [{"type": "tool_result", "tool_use_id": id, "content": input.results} for id, _ in calls]
+    parts += [{"type": "text", "text": text} for text in input.texts]
+    if input.image:
         parts.append({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}})
-    note = [{"role": "system", "content": [{"type": "text", "text": said.note}]}] if said.note else []
+    note = [{"role": "system", "content": [{"type": "text", "text": input.note}]}] if input.note else []
     return [{"role": "user", "content": parts}, *note]
 
 
-def _responses(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
-    found: list[Json] = [{"type": "function_call_output", "call_id": id, "output": said.results} for id, _ in calls]
-    parts: list[Json] = [{"type": "input_text", "text": text} for text in said.texts]
-    if said.image:
+def _responses(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
+    found: list[Json] = [{"type": "function_call_output", "call_id": id, "output": input.results} for id, _ in calls]
+    parts: list[Json] = [{"type": "input_text", "text": text} for text in input.texts]
+    if input.image:
         parts.append({"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}"})
     if parts:
         found.append({"type": "message", "role": "user", "content": parts})
-    return found + ([{"type": "message", "role": "developer", "content": said.note}] if said.note else [])
+    return found + ([{"type": "message", "role": "developer", "content": input.note}] if input.note else [])
 
 
-def _gemini(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
+def _gemini(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
     parts: list[Json] = [
-        {"functionResponse": {**({"id": id} if id else {}), "name": name, "response": {"result": said.results}}}
+        {"functionResponse": {**({"id": id} if id else {}), "name": name, "response": {"result": input.results}}}
         for id, name in calls
     ]
-    parts += [{"text": text} for text in said.texts]
-    if said.image:
+    parts += [{"text": text} for text in input.texts]
+    if input.image:
         parts.append({"inlineData": {"mimeType": "image/png", "data": IMAGE}})
     return [{"role": "user", "parts": parts}]
 
 
-def _converse(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
-    parts: list[Json] = [{"toolResult": {"toolUseId": id, "content": [{"text": said.results}]}} for id, _ in calls]
-    parts += [{"text": text} for text in said.texts]
-    if said.image:
+def _converse(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
+    parts: list[Json] = [{"toolResult": {"toolUseId": id, "content": [{"text": input.results}]}} for id, _ in calls]
+    parts += [{"text": text} for text in input.texts]
+    if input.image:
         parts.append({"image": {"format": "png", "source": {"bytes": IMAGE}}})
     return [{"role": "user", "content": parts}]
 
 
-def _interactions(said: Said, calls: Sequence[tuple[str, str]]) -> list[Json]:
+def _interactions(input: ClientInput, calls: Sequence[tuple[str, str]]) -> list[Json]:
     found: list[Json] = [
-        {"type": "function_result", "call_id": id, "name": name, "result": said.results} for id, name in calls
+        {"type": "function_result", "call_id": id, "name": name, "result": input.results} for id, name in calls
     ]
-    content: list[Json] = [{"type": "text", "text": text} for text in said.texts]
-    if said.image:
+    content: list[Json] = [{"type": "text", "text": text} for text in input.texts]
+    if input.image:
         content.append({"type": "image", "mime_type": "image/png", "data": IMAGE})
     return found + ([{"type": "user_input", "content": content}] if content else [])

@@ -60,21 +60,21 @@ class Clouds(Upstream):
         self.asked: list[str] = []  # paths of the credential requests
         self.service_account: rsa.RSAPublicKey | None = None
 
-    def answer(self, seen: Seen) -> Raw:
-        self.seen.append(seen)
-        if (api := next((api for api, path in PATHS.items() if seen.path.endswith(path)), None)) is not None:
-            self.models.append(seen)
-            return self._refusal(seen) or render(Script(text="ok"), api, seen.json)
-        if seen.path.startswith("/model/"):
-            self.models.append(seen)
-            return self._refusal(seen) or render(Script(text="ok"), "messages", {**seen.json, "model": "m"})
-        self.asked.append(seen.path)
+    def answer(self, received: Seen) -> Raw:
+        self.seen.append(received)
+        if (api := next((api for api, path in PATHS.items() if received.path.endswith(path)), None)) is not None:
+            self.models.append(received)
+            return self._refusal(received) or render(Script(text="ok"), api, received.json)
+        if received.path.startswith("/model/"):
+            self.models.append(received)
+            return self._refusal(received) or render(Script(text="ok"), "messages", {**received.json, "model": "m"})
+        self.asked.append(received.path)
         if self.down:
             return json_response({"error": "invalid_grant"}, self.down)
         handlers = {
-            "/": self._sts if seen.method == "POST" else self._ping,
+            "/": self._sts if received.method == "POST" else self._ping,
             "/latest/api/token": self._imds_token,
-            "/latest/meta-data/iam/security-credentials/": lambda seen: Raw(200, (), (b"the-role",)),
+            "/latest/meta-data/iam/security-credentials/": lambda received: Raw(200, (), (b"the-role",)),
             "/latest/meta-data/iam/security-credentials/the-role": self._imds_keys,
             "/container": self._container,
             "/federation/credentials": self._sso,
@@ -88,15 +88,15 @@ class Clouds(Upstream):
             "/the-tenant/oauth2/v2.0/token": self._entra,
             "/the-tenant/v2.0/.well-known/openid-configuration": self._entra_about,
         }
-        handler = handlers.get(seen.path)
-        return json_response({"error": f"no {seen.path}"}, 404) if handler is None else handler(seen)
+        handler = handlers.get(received.path)
+        return json_response({"error": f"no {received.path}"}, 404) if handler is None else handler(received)
 
     # The models
 
-    def _refusal(self, seen: Seen) -> Raw | None:
-        shown = seen.header("authorization") or ""
+    def _refusal(self, received: Seen) -> Raw | None:
+        shown = received.header("authorization") or ""
         if shown.startswith("AWS4-HMAC-SHA256"):
-            return self._aws_refusal(seen)
+            return self._aws_refusal(received)
         token = shown.removeprefix("Bearer ")
         if self.refuses_all or token not in self.given or token in self.revoked:
             return json_response(
@@ -104,11 +104,11 @@ class Clouds(Upstream):
             )
         return None
 
-    def _aws_refusal(self, seen: Seen) -> Raw | None:
-        token = seen.header("x-amz-security-token")
+    def _aws_refusal(self, received: Seen) -> Raw | None:
+        token = received.header("x-amz-security-token")
         known = {**OWN_KEYS, **{id: secret for id, (secret, own) in self.secrets.items() if own == token}}
-        target = seen.path + (f"?{seen.query}" if seen.query else "")
-        fault = fault_of(seen.method, target, dict(seen.headers), seen.body, known, (REGION, "bedrock"))
+        target = received.path + (f"?{received.query}" if received.query else "")
+        fault = fault_of(received.method, target, dict(received.headers), received.body, known, (REGION, "bedrock"))
         if fault is None and (token in self.revoked or self.refuses_all):
             message = "The security token included in the request is expired"
             return json_response({"message": message}, 403, ("x-amzn-errortype", "ExpiredTokenException:"))
@@ -133,12 +133,12 @@ class Clouds(Upstream):
         keys = {"AccessKeyId": id, "SecretAccessKey": secret, "Token": token, "Expiration": until}
         return json_response({**keys, **more})
 
-    def _sts(self, seen: Seen) -> Raw:
+    def _sts(self, received: Seen) -> Raw:
         """Answer an STS request (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)."""
-        form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        form = {name: values[0] for name, values in parse_qs(received.body.decode()).items()}
         action = form["Action"]
         if action == "AssumeRole":
-            fault = fault_of("POST", "/", dict(seen.headers), seen.body, OWN_KEYS, (REGION, "sts"))
+            fault = fault_of("POST", "/", dict(received.headers), received.body, OWN_KEYS, (REGION, "sts"))
             good = fault is None and form["RoleArn"] == ROLE and form.get("ExternalId") == "the-external-id"
         else:
             good = action == "AssumeRoleWithWebIdentity" and form["WebIdentityToken"] == "the-pods-token"
@@ -149,25 +149,27 @@ class Clouds(Upstream):
         text = _ANSWER.format(action=action, id=id, secret=secret, token=token, until=until)
         return Raw(200, (("content-type", "text/xml"),), (text.encode(),))
 
-    def _imds_token(self, seen: Seen) -> Raw:
+    def _imds_token(self, received: Seen) -> Raw:
         """Answer a request for an IMDS session
         (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html)."""
-        good = seen.method == "PUT" and seen.header("x-aws-ec2-metadata-token-ttl-seconds")
+        good = received.method == "PUT" and received.header("x-aws-ec2-metadata-token-ttl-seconds")
         return Raw(200, (), (b"an-imds-session",)) if good else Raw(400)
 
-    def _imds_keys(self, seen: Seen) -> Raw:
-        if seen.header("x-aws-ec2-metadata-token") != "an-imds-session":
+    def _imds_keys(self, received: Seen) -> Raw:
+        if received.header("x-aws-ec2-metadata-token") != "an-imds-session":
             return Raw(401)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return self._json_keys(Code="Success", Type="AWS-HMAC", LastUpdated=now)
 
-    def _container(self, seen: Seen) -> Raw:
-        return self._json_keys() if seen.header("authorization") == "the-containers-token" else json_response({}, 403)
+    def _container(self, received: Seen) -> Raw:
+        return (
+            self._json_keys() if received.header("authorization") == "the-containers-token" else json_response({}, 403)
+        )
 
-    def _sso(self, seen: Seen) -> Raw:
+    def _sso(self, received: Seen) -> Raw:
         """Answer an SSO request
         (https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html)."""
-        if seen.header("x-amz-sso_bearer_token") != "the-sso-token":
+        if received.header("x-amz-sso_bearer_token") != "the-sso-token":
             return json_response({"message": "Session token not found or invalid"}, 401)
         id, secret, token, _ = self._keys()
         until = int((time.time() + self.lifetime) * 1000)
@@ -183,10 +185,10 @@ class Clouds(Upstream):
     def _access_token(self) -> Raw:
         return json_response({"access_token": self._token(), "expires_in": int(self.lifetime), "token_type": "Bearer"})
 
-    def _google_token(self, seen: Seen) -> Raw:
+    def _google_token(self, received: Seen) -> Raw:
         """Answer a token request
         (https://developers.google.com/identity/protocols/oauth2/service-account#httprest)."""
-        form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        form = {name: values[0] for name, values in parse_qs(received.body.decode()).items()}
         if form["grant_type"] == "refresh_token":
             good = form["refresh_token"] == "the-persons-own" and form["client_secret"] == "no-secret"
             return self._access_token() if good else json_response({"error": "invalid_grant"}, 400)
@@ -208,9 +210,9 @@ class Clouds(Upstream):
         )
         return self._access_token() if good else json_response({"error": "invalid_grant"}, 400)
 
-    def _google_exchange(self, seen: Seen) -> Raw:
+    def _google_exchange(self, received: Seen) -> Raw:
         """Exchange a token (https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token)."""
-        form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        form = {name: values[0] for name, values in parse_qs(received.body.decode()).items()}
         good = (
             form["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange"
             and form["subject_token"] == "the-workloads-token"
@@ -223,18 +225,18 @@ class Clouds(Upstream):
             return json_response({"error": "invalid_grant"}, 400)
         return json_response({"access_token": self._token(), "expires_in": int(self.lifetime), **issued})
 
-    def _ping(self, seen: Seen) -> Raw:
+    def _ping(self, received: Seen) -> Raw:
         return Raw(200, (("metadata-flavor", "Google"),), (b"computeMetadata/",))
 
-    def _google_account(self, seen: Seen) -> Raw:
-        if seen.header("metadata-flavor") != "Google":
+    def _google_account(self, received: Seen) -> Raw:
+        if received.header("metadata-flavor") != "Google":
             return json_response({}, 403)
         return json_response({"email": ACCOUNT, "scopes": list(_SCOPES), "aliases": ["default"]})
 
-    def _google_metadata(self, seen: Seen) -> Raw:
+    def _google_metadata(self, received: Seen) -> Raw:
         """Answer a metadata request
         (https://cloud.google.com/compute/docs/access/authenticate-workloads#applications)."""
-        return self._access_token() if seen.header("metadata-flavor") == "Google" else json_response({}, 403)
+        return self._access_token() if received.header("metadata-flavor") == "Google" else json_response({}, 403)
 
     # Azure
 
@@ -242,35 +244,35 @@ class Clouds(Upstream):
         self.given.append(f"eyJ0eXAi.eyJhdWQi.{secrets.token_urlsafe(40)}")
         return json_response({"access_token": self.given[-1], "token_type": "Bearer", **more})
 
-    def _app_service(self, seen: Seen) -> Raw:
+    def _app_service(self, received: Seen) -> Raw:
         """Answer a managed identity request
         (https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference)."""
-        query = parse_qs(seen.query)
-        if seen.header("x-identity-header") != "the-identity-header" or "resource" not in query:
+        query = parse_qs(received.query)
+        if received.header("x-identity-header") != "the-identity-header" or "resource" not in query:
             return json_response({"statusCode": 401, "message": "no"}, 401)
         if query["resource"] != ["https://cognitiveservices.azure.com"]:
             return json_response({"statusCode": 400, "message": "unknown resource"}, 400)
         return self._azure_token(expires_on=str(int(time.time() + self.lifetime)), resource=query["resource"][0])
 
-    def _azure_imds(self, seen: Seen) -> Raw:
+    def _azure_imds(self, received: Seen) -> Raw:
         """Answer an IMDS token request
         (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token)."""
-        query = parse_qs(seen.query)
-        if seen.header("metadata") != "true" or query.get("client_id", ["own"]) != ["own"]:
+        query = parse_qs(received.query)
+        if received.header("metadata") != "true" or query.get("client_id", ["own"]) != ["own"]:
             return json_response({"error": "invalid_request", "error_description": "Identity not found"}, 400)
         seconds = str(int(self.lifetime))
         return self._azure_token(expires_in=seconds, expires_on=str(int(time.time() + self.lifetime)))
 
-    def _entra_about(self, seen: Seen) -> Raw:
+    def _entra_about(self, received: Seen) -> Raw:
         """Answer a discovery request (https://openid.net/specs/openid-connect-discovery-1_0.html)."""
         here = f"https://localhost:{self.port}/the-tenant"
         ends = {"token_endpoint": "/oauth2/v2.0/token", "authorization_endpoint": "/oauth2/v2.0/authorize"}
         return json_response({"issuer": f"{here}/v2.0", **{name: here + end for name, end in ends.items()}})
 
-    def _entra(self, seen: Seen) -> Raw:
+    def _entra(self, received: Seen) -> Raw:
         """Answer a token request
         (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow)."""
-        form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        form = {name: values[0] for name, values in parse_qs(received.body.decode()).items()}
         proven = form.get("client_secret") == "the-secret-of-the-application" or (
             form.get("client_assertion") == "the-pods-token"
             and form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -46,17 +46,17 @@ def answer_text(questions: Sequence[str]) -> str:
     return "heard " + ", ".join(questions)
 
 
-def answer(seen: Seen) -> Raw:
+def answer(received: Seen) -> Raw:
     """Answer a conversation, or return 400 if a question lacks its answer."""
-    api = next(api for api, path in PATHS.items() if path == seen.path)
-    lines = conversation_of(api, seen.json)
+    api = next(api for api, path in PATHS.items() if path == received.path)
+    lines = conversation_of(api, received.json)
     questions = tuple(text for kind, text in lines if kind == "user")
     talk = [
         pair for i, text in enumerate(questions) for pair in (("user", text), ("text", answer_text(questions[: i + 1])))
     ]
     if lines != talk[:-1]:
         return Raw(400, (), (f"no whole talk: {lines}".encode(),))
-    whole = render(Script(answer_text(questions)), api, seen.json)
+    whole = render(Script(answer_text(questions)), api, received.json)
     return attrs.evolve(whole, pieces=Paced(whole.pieces))
 
 

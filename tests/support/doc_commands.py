@@ -306,7 +306,7 @@ SERVES = (
 # Commands that are not run, and their checks
 
 
-def check_ci_runs_it(found: re.Match[str]) -> None:
+def check_ci_runs_it(match: re.Match[str]) -> None:
     ci = (ROOT / ".ci/run").read_text()
     assert 'test_command=$(command_under README.md "## Test")' in ci
     assert 'bash -c "$test_command"' in ci
@@ -314,24 +314,24 @@ def check_ci_runs_it(found: re.Match[str]) -> None:
     assert "python3 .ci/image.py\n" in ci
     package = (ROOT / ".ci/package.py").read_text()
     assert all(step in package for step in ('"--require-hashes", "-r", str(ROOT / "requirements.txt")', '"--no-deps"'))
-    assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", found[0]))
+    assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", match[0]))
 
 
-def check_hosted_ci_runs_it(found: re.Match[str]) -> None:
+def check_hosted_ci_runs_it(match: re.Match[str]) -> None:
     """Check that CI runs the command, or the only line of the recipe."""
     recipes = dict(re.findall(r"^([\w-]+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
     workflows = "".join(file.read_text() for file in (ROOT / ".github/workflows").iterdir())
-    assert recipes.get(found[1] or "", found[0]) in workflows
+    assert recipes.get(match[1] or "", match[0]) in workflows
 
 
-def check_package_script(found: re.Match[str]) -> None:
+def check_package_script(match: re.Match[str]) -> None:
     """Check that the package has the script, and that the rest of the line is tried with the program."""
-    assert found[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert re.fullmatch(r".* trigate (serve --demo|--version)", found[0])
+    assert match[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert re.fullmatch(r".* trigate (serve --demo|--version)", match[0])
 
 
-def check_all_locks(found: re.Match[str]) -> None:
-    (recipe,) = re.findall(rf"^{found[1]}:\n((?:    .*\n)+)", (ROOT / "justfile").read_text(), re.M)
+def check_all_locks(match: re.Match[str]) -> None:
+    (recipe,) = re.findall(rf"^{match[1]}:\n((?:    .*\n)+)", (ROOT / "justfile").read_text(), re.M)
     assert all(f"-o {path.name}\n" in recipe for path in ROOT.glob("requirements*.txt"))
 
 
@@ -341,158 +341,158 @@ def pinned_for_python() -> set[str]:
     return {name for file in files for name in re.findall(r"^([\w.-]+(?:\[[\w,]+\])?)(?:==|$)", file.read_text(), re.M)}
 
 
-def check_installed_packages_are_tested(found: re.Match[str]) -> None:
+def check_installed_packages_are_tested(match: re.Match[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {f"trigate[{extra}]" for extra in project["optional-dependencies"]}
-    assert set(shlex.split(found[1])) <= pinned_for_python() | extras
+    assert set(shlex.split(match[1])) <= pinned_for_python() | extras
 
 
-def check_node_packages_are_tested(found: re.Match[str]) -> None:
+def check_node_packages_are_tested(match: re.Match[str]) -> None:
     pinned = json.loads((ROOT / "tests/clients/package.json").read_text())["dependencies"]
-    assert set(found[1].split()) <= set(pinned)
+    assert set(match[1].split()) <= set(pinned)
 
 
-def check_client_program(found: re.Match[str]) -> None:
+def check_client_program(match: re.Match[str]) -> None:
     """Check that the program is in the row of a client, or in the notes of its page."""
     said = [text for row in CLIENTS.values() for text in (row.install, *row.then)]
     said += [(ROOT / f"docs/clients/{name}.md").read_text().partition("\n## ")[2] for name in CLIENTS]
-    assert any(found[0] in text.replace("{model}", "demo") for text in said)
+    assert any(match[0] in text.replace("{model}", "demo") for text in said)
 
 
-def check_client_variable(found: re.Match[str]) -> None:
+def check_client_variable(match: re.Match[str]) -> None:
     names = {name for row in CLIENTS.values() for name in row.environment or ()}
-    assert found[1] in names | {one.path[-1] for row in CLIENTS.values() for file in row.files for one in file.settings}
+    assert match[1] in names | {one.path[-1] for row in CLIENTS.values() for file in row.files for one in file.settings}
 
 
-def check_connect_writes_it(found: re.Match[str]) -> None:
-    assert any(row.file is not None and row.file.name == found[1] for row in CLIENTS.values())
+def check_connect_writes_it(match: re.Match[str]) -> None:
+    assert any(row.file is not None and row.file.name == match[1] for row in CLIENTS.values())
 
 
-def check_recipe(found: re.Match[str]) -> None:
-    name = found[0].removeprefix("just ")
+def check_recipe(match: re.Match[str]) -> None:
+    name = match[0].removeprefix("just ")
     assert re.search(rf"^{name}(?: \*ARGS)?:\n    \.venv/bin/python .+$", (ROOT / "justfile").read_text(), re.M)
 
 
-def check_dependency(found: re.Match[str]) -> None:
-    assert re.search(rf'^    "{found[1]}[~>]=', (ROOT / "pyproject.toml").read_text(), re.M)
+def check_dependency(match: re.Match[str]) -> None:
+    assert re.search(rf'^    "{match[1]}[~>]=', (ROOT / "pyproject.toml").read_text(), re.M)
     assert "foreign *REQUIREMENTS:\n" in (ROOT / "justfile").read_text()
 
 
-def check_test_runs_it(found: re.Match[str]) -> None:
+def check_test_runs_it(match: re.Match[str]) -> None:
     """Check that the test runs the recipe's file with each option."""
     assert "\nbench *ARGS:\n    .venv/bin/python bench/run.py {{ARGS}}\n" in (ROOT / "justfile").read_text()
     test = (ROOT / "tests/test_bench.py").read_text()
     assert 'sys.executable, "bench/run.py", *QUICK, *options' in test
-    assert [option for option in re.findall(r"--\w+", found[0]) if f'"{option}", ' not in test] == []
+    assert [option for option in re.findall(r"--\w+", match[0]) if f'"{option}", ' not in test] == []
 
 
-def check_session_command(found: re.Match[str]) -> None:
+def check_session_command(match: re.Match[str]) -> None:
     """Check that the test of sessions, which has a browser, runs the command."""
-    assert f'"{found[1]}"' in (ROOT / "tests/gateway/commands/test_sessions.py").read_text()
+    assert f'"{match[1]}"' in (ROOT / "tests/gateway/commands/test_sessions.py").read_text()
 
 
-def check_people_command(found: re.Match[str]) -> None:
+def check_people_command(match: re.Match[str]) -> None:
     """Check that the command is in a page whose commands ``tests/docs/test_people_commands.py`` runs."""
-    assert any(found[0] in page.read_text() for page in PEOPLE_PAGES)
+    assert any(match[0] in page.read_text() for page in PEOPLE_PAGES)
 
 
-def check_test_writes_it(found: re.Match[str]) -> None:
+def check_test_writes_it(match: re.Match[str]) -> None:
     """Check that the command writes the pages that its test compares."""
-    module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
-    test = (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
+    module = (ROOT / f"tests/pages/{match[1]}.py").read_text()
+    test = (ROOT / f"tests/docs/test_{match[1]}.py").read_text()
     writes = re.findall(
         r"^    ([A-Z]+)\.write_text\((.+)\)$", module.partition('\n\nif __name__ == "__main__":\n')[2], re.M
     )
     assert writes
     for page, text in writes:
-        assert f'{page}.read_text() == {text}, "run: {found[0]}"\n' in test
+        assert f'{page}.read_text() == {text}, "run: {match[0]}"\n' in test
 
 
-def check_lint_runs_it(found: re.Match[str]) -> None:
-    assert f".venv/bin/{found[1]}\n" in (ROOT / ".ci/lint").read_text()
+def check_lint_runs_it(match: re.Match[str]) -> None:
+    assert f".venv/bin/{match[1]}\n" in (ROOT / ".ci/lint").read_text()
 
 
-def check_cached_shares(found: re.Match[str]) -> None:
+def check_cached_shares(match: re.Match[str]) -> None:
     """Check that the options in ``docs/prompt-caching.md`` exist."""
     told = (ROOT / "tests/clients/cached_shares.py").read_text()
-    assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), found[1]
+    assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), match[1]
 
 
-def check_matrix(found: re.Match[str]) -> None:
+def check_matrix(match: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for word in found[1].split():
+    for word in match[1].split():
         assert word in told or (ROOT / word).is_file(), word
 
 
-def check_image(found: re.Match[str]) -> None:
+def check_image(match: re.Match[str]) -> None:
     image = (ROOT / "Dockerfile").read_text()
-    for port, file in re.findall(r"-p \S+:(\d+) -v \S+:(/\S+):ro", found[0]):
+    for port, file in re.findall(r"-p \S+:(\d+) -v \S+:(/\S+):ro", match[0]):
         assert f"EXPOSE {port}\n" in image
         assert f"WORKDIR {Path(file).parent}\n" in image
         assert Path(file).name == "trigate.yaml"
     assert 'ENTRYPOINT ["trigate"]' in image
 
 
-def check_image_base(found: re.Match[str]) -> None:
-    assert f"\nFROM {found[1]}@sha256:" in (ROOT / "Dockerfile").read_text()
+def check_image_base(match: re.Match[str]) -> None:
+    assert f"\nFROM {match[1]}@sha256:" in (ROOT / "Dockerfile").read_text()
 
 
-def check_docker_option(found: re.Match[str]) -> None:
+def check_docker_option(match: re.Match[str]) -> None:
     if shutil.which("docker") is not None:  # this needs no daemon
         told = subprocess.run(["docker", "stop", "--help"], capture_output=True, text=True, check=False).stdout
-        assert f"{found[1]}, " in told
+        assert f"{match[1]}, " in told
 
 
-def check_compose(found: re.Match[str]) -> None:
-    compose = yaml.safe_load((ROOT / found[1]).read_text())
-    assert found[2].split()[0] in ("up", "kill")
-    assert {word for word in found[2].split()[1:] if word.islower() and word.isalpha()} <= set(compose["services"])
+def check_compose(match: re.Match[str]) -> None:
+    compose = yaml.safe_load((ROOT / match[1]).read_text())
+    assert match[2].split()[0] in ("up", "kill")
+    assert {word for word in match[2].split()[1:] if word.islower() and word.isalpha()} <= set(compose["services"])
 
 
-def check_kubernetes(found: re.Match[str]) -> None:
+def check_kubernetes(match: re.Match[str]) -> None:
     file = ROOT / "deploy/kubernetes.yaml"
     there = {f"{one['kind'].lower()}/{one['metadata']['name']}" for one in yaml.safe_load_all(file.read_text())}
-    assert found[1] in there or ROOT / found[1] == file
+    assert match[1] in there or ROOT / match[1] == file
 
 
-def check_job(found: re.Match[str]) -> None:
+def check_job(match: re.Match[str]) -> None:
     """Check the name of the job, whose surroundings ``tests/test_deploy.py`` runs."""
     jobs = yaml.safe_load_all((ROOT / "deploy/load-job.yaml").read_text())
-    assert found[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
+    assert match[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
 
 
-def check_chart(found: re.Match[str]) -> None:
-    values = yaml.safe_load((ROOT / found[1] / "values.yaml").read_text())
-    for name in re.findall(r"--set(?:-file)? ([\w.]+)=", found[0]):
+def check_chart(match: re.Match[str]) -> None:
+    values = yaml.safe_load((ROOT / match[1] / "values.yaml").read_text())
+    for name in re.findall(r"--set(?:-file)? ([\w.]+)=", match[0]):
         place = values
         for step in name.split("."):
             assert step in place, name
             place = place[step]
 
 
-def check_package_name(found: re.Match[str]) -> None:
-    assert found[1] in (".", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"])
+def check_package_name(match: re.Match[str]) -> None:
+    assert match[1] in (".", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"])
 
 
-def check_laptop(found: re.Match[str]) -> None:
+def check_laptop(match: re.Match[str]) -> None:
     """Check that ``deploy/laptop`` has the service under this name."""
     names = {path.stem for path in (ROOT / "deploy/laptop").iterdir()}
-    assert names & set(re.findall(r"[\w.]*trigate", found[0].replace(".service", "").replace(".plist", "")))
+    assert names & set(re.findall(r"[\w.]*trigate", match[0].replace(".service", "").replace(".plist", "")))
 
 
-def check_page_created_it(found: re.Match[str]) -> None:
+def check_page_created_it(match: re.Match[str]) -> None:
     """Check that the page created the files that it removes."""
     page = (ROOT / "docs/laptop.md").read_text()
-    for path in map(Path, re.findall(r"~/\S+", found[0])):
+    for path in map(Path, re.findall(r"~/\S+", match[0])):
         assert page.count(str(path)) > 1 or (ROOT / "deploy/laptop" / path.name).is_file()
 
 
-def check_systemd(found: re.Match[str]) -> None:
+def check_systemd(match: re.Match[str]) -> None:
     unit = (ROOT / "deploy/trigate.service").read_text()
     wanted = {"reload": "ExecReload=", "enable": "WantedBy=", "cp": "ExecStart=", "daemon-reload": "[Unit]"}
-    assert wanted[found[1]] in unit
+    assert wanted[match[1]] in unit
 
 
 @attrs.frozen

@@ -294,8 +294,8 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _collect(said: Iterable[str], log: list[str]) -> None:
-    for line in said:
+def _collect(lines: Iterable[str], log: list[str]) -> None:
+    for line in lines:
         log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be available immediately
 
 

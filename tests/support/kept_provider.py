@@ -29,25 +29,25 @@ class KeptProvider:
         self._numbers = itertools.count(1)
         self._name = name
 
-    async def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
-        self.asked.append(asked)
-        answer = self.answers.get(asked.path) or self._answer(asked)
+    async def __call__(self, received: ReceivedRequest) -> ScriptedAnswer:
+        self.asked.append(received)
+        answer = self.answers.get(received.path) or self._answer(received)
         if self.gate is not None:
             await self.gate.wait()
         return answer
 
-    def _answer(self, asked: ReceivedRequest) -> ScriptedAnswer:
-        parts = urlsplit(asked.path)
+    def _answer(self, received: ReceivedRequest) -> ScriptedAnswer:
+        parts = urlsplit(received.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "goog" in parts.path or "v1beta" in parts.path:
-            return self._answer_google(asked, parts.path, query)
+            return self._answer_google(received, parts.path, query)
         steps = parts.path.removeprefix("/v1/").replace("batch/jobs", "batches").split("/")  # the former is Mistral's
-        anthropic = "anthropic-version" in asked.headers
-        match asked.method, steps:
+        anthropic = "anthropic-version" in received.headers
+        match received.method, steps:
             case "POST", ["files"]:
-                return self._create_file(asked, anthropic)
+                return self._create_file(received, anthropic)
             case "GET", ["files", id, "content"]:
-                return self._read_content(asked, id)
+                return self._read_content(received, id)
             case "GET", [collection]:
                 return json_answer(
                     {"data": list(self.kept.values()), "first_id": "file-of-somebody", "has_more": False}
@@ -60,11 +60,11 @@ class KeptProvider:
                 file = self._store_object({"id": self._id("file-"), "object": "file", "purpose": "batch"})
                 return json_answer({**self.kept[id], "status": "completed", "file": file})
             case "POST", [collection] | [collection, _, "remix"]:
-                return self._create_object(asked, collection)
+                return self._create_object(received, collection)
             case _, ["vector_stores", id, *rest] if rest and id in self.kept:
-                return self._answer_vector_store(asked, id, rest, query)
+                return self._answer_vector_store(received, id, rest, query)
             case _, ["batches", _, "cancel"] | ["messages", "batches", *_]:
-                return self._answer_batch(asked, steps)
+                return self._answer_batch(received, steps)
             case "GET", [_, id] if id in self.kept:
                 return json_answer(self.kept[id])
             case "DELETE", [*_, id] if id in self.kept:
@@ -75,11 +75,11 @@ class KeptProvider:
         )
 
     def _answer_vector_store(
-        self, asked: ReceivedRequest, id: str, rest: list[str], query: dict[str, str]
+        self, received: ReceivedRequest, id: str, rest: list[str], query: dict[str, str]
     ) -> ScriptedAnswer:
-        match asked.method, rest:
+        match received.method, rest:
             case "POST", ["files"]:
-                file = asked.json["file_id"]
+                file = received.json["file_id"]
                 return json_answer(
                     {"id": file, "object": "vector_store.file", "vector_store_id": id, "status": "completed"}
                 )
@@ -94,7 +94,7 @@ class KeptProvider:
         found = {"file_id": file, "filename": "a", "score": 1.0, "attributes": {"file_id": "mine"}}
         return json_answer({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
 
-    def _answer_batch(self, asked: ReceivedRequest, steps: list[str]) -> ScriptedAnswer:
+    def _answer_batch(self, received: ReceivedRequest, steps: list[str]) -> ScriptedAnswer:
         """Answer a request about a batch: a cancelled one, or one of Anthropic's with results from ``contents``."""
         if steps[-1] == "cancel":
             return json_answer(self._store_object({**self.kept[steps[1]], "status": "cancelling"}))
@@ -116,8 +116,8 @@ class KeptProvider:
         self.kept[value["id"]] = value
         return value
 
-    def _create_file(self, asked: ReceivedRequest, anthropic: bool) -> ScriptedAnswer:
-        fields = form(asked)
+    def _create_file(self, received: ReceivedRequest, anthropic: bool) -> ScriptedAnswer:
+        fields = form(received)
         name, content = fields["file"]
         id = self._id("file_" if anthropic else "file-")
         self.contents[id] = content
@@ -130,11 +130,11 @@ class KeptProvider:
                       "status": "processed"}  # fmt: skip
         return json_answer(self._store_object(value))
 
-    def _read_content(self, asked: ReceivedRequest, id: str) -> ScriptedAnswer:
+    def _read_content(self, received: ReceivedRequest, id: str) -> ScriptedAnswer:
         if id not in self.contents:
             return json_answer({"error": {"message": f"No such File object: {id}"}}, 404)
         content, status, more = self.contents[id], 200, ()
-        if (found := re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", ""))) is not None:
+        if (found := re.fullmatch(r"bytes=(\d+)-(\d+)", received.headers.get("range", ""))) is not None:
             begin, end = int(found[1]), int(found[2])
             more = (("content-range", f"bytes {begin}-{end}/{len(content)}"),)
             content, status = content[begin : end + 1], 206
@@ -144,15 +144,15 @@ class KeptProvider:
         )  # fmt: skip
         return ScriptedAnswer((content,), status, headers, length=True)
 
-    def _create_object(self, asked: ReceivedRequest, collection: str) -> ScriptedAnswer:
+    def _create_object(self, received: ReceivedRequest, collection: str) -> ScriptedAnswer:
         prefixes = {"vector_stores": "vs_", "containers": "cntr_", "uploads": "upload_", "batches": "batch_",
                     "videos": "video_"}  # fmt: skip
-        members = asked.json if asked.headers["content-type"] == "application/json" else {}
+        members = received.json if received.headers["content-type"] == "application/json" else {}
         value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
         return json_answer(self._store_object(value))
 
-    def _answer_google(self, asked: ReceivedRequest, path: str, query: dict[str, str]) -> ScriptedAnswer:
-        if path.startswith("/upload/") and asked.headers.get("x-goog-upload-command") == "start":
+    def _answer_google(self, received: ReceivedRequest, path: str, query: dict[str, str]) -> ScriptedAnswer:
+        if path.startswith("/upload/") and received.headers.get("x-goog-upload-command") == "start":
             id = self._id("files/")
             self.contents[id] = b""
             where = f"{self.url}/upload/v1beta/files?upload_id={id.removeprefix('files/')}&upload_protocol=resumable"
@@ -161,9 +161,9 @@ class KeptProvider:
             )
         if path.startswith("/upload/"):
             id = f"files/{query['upload_id']}"
-            assert int(asked.headers["x-goog-upload-offset"]) == len(self.contents[id])
-            self.contents[id] += asked.body
-            if "finalize" not in asked.headers["x-goog-upload-command"]:
+            assert int(received.headers["x-goog-upload-offset"]) == len(self.contents[id])
+            self.contents[id] += received.body
+            if "finalize" not in received.headers["x-goog-upload-command"]:
                 return ScriptedAnswer((), headers=(("x-goog-upload-status", "active"),), length=True)
             uri = f"https://generativelanguage.googleapis.com/v1beta/{id}"
             size = str(len(self.contents[id]))
@@ -175,16 +175,16 @@ class KeptProvider:
             return json_answer({"error": {"code": 404, "message": f"no {id}", "status": "NOT_FOUND"}}, 404)
         if path.endswith(":download"):
             return ScriptedAnswer((self.contents[id],), headers=(("content-type", "text/plain"),))
-        if asked.method == "DELETE":
+        if received.method == "DELETE":
             del self.kept[id]
             return json_answer({})
         return json_answer(self.kept[id])
 
 
-def form(asked: ReceivedRequest) -> dict[str, tuple[str | None, bytes]]:
+def form(received: ReceivedRequest) -> dict[str, tuple[str | None, bytes]]:
     """Return the fields of a multipart body: file name and content."""
-    head = f"content-type: {asked.headers['content-type']}\r\n\r\n".encode()
-    parts = BytesParser().parsebytes(head + asked.body).get_payload()
+    head = f"content-type: {received.headers['content-type']}\r\n\r\n".encode()
+    parts = BytesParser().parsebytes(head + received.body).get_payload()
     found = {}
     for part in parts:
         name = part.get_param("name", header="content-disposition")

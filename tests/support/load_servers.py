@@ -100,9 +100,9 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
                     return
 
 
-async def judge(given: ReceivedAnswer) -> StreamVerdict:
-    """Return the verdict, computed in this process, which is faster than in another."""
-    return judge_answer(given, strict=False)
+async def judge(received: ReceivedAnswer) -> StreamVerdict:
+    """Return the verdict on a received answer. It is computed in this process, which is faster than in another."""
+    return judge_answer(received, strict=False)
 
 
 def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Scenario:

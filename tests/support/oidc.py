@@ -199,10 +199,10 @@ class OidcProvider:
 
     # Responses
 
-    def answer(self, seen: SeenRequest) -> Reply | None:
+    def answer(self, received: SeenRequest) -> Reply | None:
         """Return the response, or none to close the connection."""
-        self.seen.append(seen)
-        fault = self.faults.get(seen.path)
+        self.seen.append(received)
+        fault = self.faults.get(received.path)
         if fault is not None:
             if fault.hold is not None:
                 fault.hold.wait(30)
@@ -212,20 +212,20 @@ class OidcProvider:
                 return Reply(302, b"", (("location", fault.redirect),))
             if fault.body is not None or fault.status != 200:
                 return Reply(fault.status, fault.body or b"fault", (("content-type", fault.content_type),))
-        handler = _HANDLERS.get(seen.path)
+        handler = _HANDLERS.get(received.path)
         if handler is None:
             return _json({"error": "not_found"}, 404)
         try:
             with self._lock:
-                reply: Reply = handler(self, seen)
+                reply: Reply = handler(self, received)
                 return reply
         except RequestRefused as refused:
             reply = _json({"error": refused.code, "error_description": refused.description}, refused.status)
             challenge = (("www-authenticate", "Basic"),) if refused.status == 401 else ()
             return attrs.evolve(reply, headers=(*reply.headers, *challenge))
 
-    def configuration_page(self, seen: SeenRequest) -> Reply:
-        self._check_bearer(seen)
+    def configuration_page(self, received: SeenRequest) -> Reply:
+        self._check_bearer(received)
         document = {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
@@ -247,20 +247,20 @@ class OidcProvider:
         }
         return _json({name: value for name, value in document.items() if value is not None})
 
-    def key_set(self, seen: SeenRequest) -> Reply:
-        self._check_bearer(seen)
+    def key_set(self, received: SeenRequest) -> Reply:
+        self._check_bearer(received)
         reply = _json({"keys": [*(key.jwk() for key in self.keys), *self.key_members]})
         return attrs.evolve(reply, headers=(("content-type", "application/json"), *self.jwks_headers.items()))
 
-    def _check_bearer(self, seen: SeenRequest) -> None:
-        if self.key_set_token is not None and seen.headers.get("authorization") != f"Bearer {self.key_set_token}":
+    def _check_bearer(self, received: SeenRequest) -> None:
+        if self.key_set_token is not None and received.headers.get("authorization") != f"Bearer {self.key_set_token}":
             raise RequestRefused("unauthorized", "a bearer token is required", 401)
 
     # Authorization endpoint
 
-    def authorize(self, seen: SeenRequest) -> Reply:
+    def authorize(self, received: SeenRequest) -> Reply:
         """Show the login page, or redirect if someone is signed in."""
-        asked = seen.query
+        asked = received.query
         if asked.get("client_id") not in self.clients or asked.get("redirect_uri") not in self.redirect_uris:
             return _page(f"unknown client or redirect: {html.escape(repr(dict(asked)))}", 400)
         try:
@@ -269,8 +269,8 @@ class OidcProvider:
             return self._redirect(asked, {"error": refused.code, "error_description": refused.description})
         if self.denies:
             return self._redirect(asked, {"error": "access_denied"})
-        if seen.method == "POST" or self.signed_in is not None:
-            user = seen.form.get("user", self.signed_in)
+        if received.method == "POST" or self.signed_in is not None:
+            user = received.form.get("user", self.signed_in)
             if user in self.people:
                 return self._redirect(asked, {"code": self._new_code(str(user), asked)})
         if asked.get("prompt") == "none":
@@ -280,50 +280,50 @@ class OidcProvider:
             "<label>Name <input name=user autofocus></label> <button>Sign in</button></form>"
         )
 
-    def _check_authorization(self, asked: Mapping[str, str]) -> None:
-        if asked.get("response_type") != "code":
+    def _check_authorization(self, query: Mapping[str, str]) -> None:
+        if query.get("response_type") != "code":
             raise RequestRefused("unsupported_response_type", "only code")
-        if asked.get("response_mode", "query") != "query":
+        if query.get("response_mode", "query") != "query":
             raise RequestRefused("invalid_request", "only response_mode query")
-        if "openid" not in asked.get("scope", "").split():
+        if "openid" not in query.get("scope", "").split():
             raise RequestRefused("invalid_scope", "openid is missing")
-        if len(asked.get("state", "")) < 16 or len(asked.get("nonce", "")) < 16:
+        if len(query.get("state", "")) < 16 or len(query.get("nonce", "")) < 16:
             raise RequestRefused("invalid_request", "state and nonce must be random")
-        if asked.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(asked.get("code_challenge", "")):
+        if query.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(query.get("code_challenge", "")):
             raise RequestRefused("invalid_request", "PKCE with S256 is required")
 
-    def _new_code(self, user: str, asked: Mapping[str, str]) -> str:
+    def _new_code(self, user: str, query: Mapping[str, str]) -> str:
         code = secrets.token_urlsafe(24)
         self._codes[code] = Grant(
-            user, asked["redirect_uri"], asked["code_challenge"], asked.get("nonce"), frozenset(asked["scope"].split())
+            user, query["redirect_uri"], query["code_challenge"], query.get("nonce"), frozenset(query["scope"].split())
         )
         return code
 
-    def _redirect(self, asked: Mapping[str, str], answer: Mapping[str, str]) -> Reply:
-        parameters = {**answer, "state": asked.get("state", "")}
+    def _redirect(self, query: Mapping[str, str], answer: Mapping[str, str]) -> Reply:
+        parameters = {**answer, "state": query.get("state", "")}
         if self.redirect_iss is not None:
             parameters["iss"] = self.redirect_iss or self.issuer
-        return Reply(302, b"", (("location", f"{asked['redirect_uri']}?{urlencode(parameters)}"),))
+        return Reply(302, b"", (("location", f"{query['redirect_uri']}?{urlencode(parameters)}"),))
 
     # Token endpoint
 
-    def grant_tokens(self, seen: SeenRequest) -> Reply:
-        self._check_client(seen)
-        form = seen.form
+    def grant_tokens(self, received: SeenRequest) -> Reply:
+        self._check_client(received)
+        form = received.form
         if form.get("grant_type") == "authorization_code":
             return self._answer_grant(self._redeem_code(form), with_nonce=True)
         if form.get("grant_type") == "refresh_token":
             return self._answer_grant(self._redeem_refresh_token(form), with_nonce=False)
         raise RequestRefused("unsupported_grant_type", str(form.get("grant_type")))
 
-    def _check_client(self, seen: SeenRequest) -> None:
+    def _check_client(self, received: SeenRequest) -> None:
         """Require exactly one method of client authentication (RFC 6749, section 2.3)."""
-        if seen.method != "POST":
+        if received.method != "POST":
             raise RequestRefused("invalid_request", "POST only", 405)
-        authorization, secret = seen.headers.get("authorization"), seen.form.get("client_secret")
+        authorization, secret = received.headers.get("authorization"), received.form.get("client_secret")
         if authorization is not None and secret is not None:
             raise RequestRefused("invalid_request", "two methods of client authentication")
-        client, method = seen.form.get("client_id", ""), "client_secret_post"
+        client, method = received.form.get("client_id", ""), "client_secret_post"
         if authorization is not None:
             method = "client_secret_basic"
             try:
@@ -390,18 +390,18 @@ class OidcProvider:
 
     # Other endpoints
 
-    def user_info(self, seen: SeenRequest) -> Reply:
-        word, _, token = seen.headers.get("authorization", "").partition(" ")
+    def user_info(self, received: SeenRequest) -> Reply:
+        word, _, token = received.headers.get("authorization", "").partition(" ")
         grant, until = self._access.get(token, (None, 0.0))
         if word.lower() != "bearer" or grant is None or until < time.time():
             raise RequestRefused("invalid_token", "unknown access token", 401)
         return _json({**self.people[grant.user], **self.userinfo})
 
-    def introspect(self, seen: SeenRequest) -> Reply:
-        self._check_client(seen)
-        return _json(self.active.get(seen.form.get("token", ""), {"active": False}))
+    def introspect(self, received: SeenRequest) -> Reply:
+        self._check_client(received)
+        return _json(self.active.get(received.form.get("token", ""), {"active": False}))
 
-    def sign_out(self, seen: SeenRequest) -> Reply:
+    def sign_out(self, received: SeenRequest) -> Reply:
         self.signed_in = None
         return _page("You are signed out of Example ID.")
 

@@ -32,8 +32,8 @@ class CacheTrial:
         return counted
 
 
-def text(said: str, **more: Any) -> dict[str, Any]:
-    return {"type": "text", "text": said} | more
+def text(answer: str, **more: Any) -> dict[str, Any]:
+    return {"type": "text", "text": answer} | more
 
 
 def user(*parts: dict[str, Any] | str) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def check_log(gateway: Gateway) -> None:
 
 @attrs.frozen
 class Call:
-    """A call. ``client`` and ``up`` are its two ends; ``sent`` is the provider's request."""
+    """A request through the gateway. ``client`` and ``up`` are its two ends; ``sent`` is the provider's request."""
 
     gateway: Gateway
     cell: Cell

@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def own(self) -> bool:
-        """True if it was written for these tests."""
+        """True if the recording is in this repository, written for these tests, and not in the corpus."""
         return self.folder == OWN
 
     @property

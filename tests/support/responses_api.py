@@ -22,9 +22,9 @@ each_api = pytest.mark.parametrize("api", OLDER)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-async def forwarded_data(turn: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
+async def forwarded_data(turn: TurnRecorder, data: bytes, progress: StreamProgress) -> bytes:
     """Return the data to send to the client for ``data``, stored first if necessary."""
-    return data if turn.may_pass(data, seen) else await turn.persist(data, seen)
+    return data if turn.may_pass(data, progress) else await turn.persist(data, progress)
 
 
 def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -> list[dict[str, Any]]:

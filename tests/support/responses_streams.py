@@ -264,10 +264,10 @@ def encode_event(event: dict[str, Any]) -> bytes:
     return sse.event(event["type"], event)
 
 
-def accumulate(found: Sequence[dict[str, Any]]) -> Any:
+def accumulate(events: Sequence[dict[str, Any]]) -> Any:
     """Return the items that the openai SDK assembles from the deltas alone, by index."""
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
-    for event in found[:-1]:
+    for event in events[:-1]:
         state.handle_event(construct_type_unchecked(type_=ResponseStreamEvent, value=event))  # type: ignore[arg-type]
     return [state._output_items[index].to_dict(warnings=False) for index in sorted(state._output_items)]
 

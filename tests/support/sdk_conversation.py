@@ -145,10 +145,10 @@ TURNS = (
 # The providers' view
 
 
-def conversation_in(seen: Seen) -> list[Line]:
+def conversation_in(received: Seen) -> list[Line]:
     """Return the conversation in a request to a provider, with images as ``("user", "image " + base64)``."""
-    api = next(api for api, path in PATHS.items() if path == seen.path)
-    return conversation_of(api, _with_words_for_images(seen.json))
+    api = next(api for api, path in PATHS.items() if path == received.path)
+    return conversation_of(api, _with_words_for_images(received.json))
 
 
 def _with_words_for_images(value: Any) -> Any:
@@ -169,5 +169,5 @@ def as_heard(api: str, lines: Sequence[Line]) -> list[Line]:
     return [(*line[:2], "") if line[0] == "thinking" and api == "chat" else line for line in lines]
 
 
-def tool_names(seen: Seen) -> list[str]:
-    return [tool.get("function", tool)["name"] for tool in seen.json.get("tools") or ()]
+def tool_names(received: Seen) -> list[str]:
+    return [tool.get("function", tool)["name"] for tool in received.json.get("tools") or ()]

@@ -61,15 +61,17 @@ class StandIn(Upstream):
             [provider(model, self.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()], port
         ), port
 
-    def answer(self, seen: Seen) -> Raw:
-        self.seen.append(seen)
-        if seen.path.endswith("/count_tokens"):
+    def answer(self, received: Seen) -> Raw:
+        self.seen.append(received)
+        if received.path.endswith("/count_tokens"):
             return _json_response(200, {"input_tokens": 1000})
-        api = next((api for api, path in PATHS.items() if path == seen.path), None)
+        api = next((api for api, path in PATHS.items() if path == received.path), None)
         if api is None:
-            return _json_response(404, {"error": {"type": "not_found_error", "message": f"no such path: {seen.path}"}})
+            return _json_response(
+                404, {"error": {"type": "not_found_error", "message": f"no such path: {received.path}"}}
+            )
         try:
-            body = self._whole(api, seen.json)
+            body = self._whole(api, received.json)
             lines = conversation_of(api, body)
             self._check_request(api, body, lines)
         except (KeyError, TypeError, ValueError) as error:

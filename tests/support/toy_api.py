@@ -120,17 +120,17 @@ REASONS: Final = {"done": "stop", "full": "length", "calls": "tool_calls"}
 # Requests
 
 
-def _message(index: int, said: Mapping[str, Any]) -> Message:
+def _message(index: int, members: Mapping[str, Any]) -> Message:
     at = f"say[{index}]"
-    match said["who"]:
+    match members["who"]:
         case "tool":
-            return Message("user", (ToolResultPart(said["for"], (TextPart(said["text"], at),), at=at),), at)
+            return Message("user", (ToolResultPart(members["for"], (TextPart(members["text"], at),), at=at),), at)
         case "model":
-            text = (TextPart(said["text"], at),) if said.get("text") else ()
-            calls = (ToolCallPart(call["id"], call["name"], call["input"], at=at) for call in said.get("calls", ()))
+            text = (TextPart(members["text"], at),) if members.get("text") else ()
+            calls = (ToolCallPart(call["id"], call["name"], call["input"], at=at) for call in members.get("calls", ()))
             return Message("assistant", (*text, *calls), at)
         case who:
-            return Message("system" if who == "boss" else "user", (TextPart(said["text"], at),), at)
+            return Message("system" if who == "boss" else "user", (TextPart(members["text"], at),), at)
 
 
 def _toy_turns(message: Message) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ def paced_stream(api: str, events: int) -> list[bytes]:
 
 
 def parts(api: str) -> tuple[list[bytes], bytes, list[bytes]]:
-    """Return a stream in three parts: the begin, one piece of the text ``AT``, and the rest."""
+    """Return a stream in three parts: its begin, one piece of the text ``AT``, and the rest."""
     said = list(render(Script(text="AT"), api, {"stream": True, "model": "up"}).pieces)
     text = [any(mark in piece for mark in (b'"A"', b'"T"', b"AT")) for piece in said]
     at = text.index(True)
@@ -356,29 +356,29 @@ class Clients:
         await stream.receive_some(100)
         await trio.sleep(0.5)
 
-    async def _read_answer(self, stream: trio.SocketStream, wire: Wire, asked: SentRequest, send: bool = False) -> None:
+    async def _read_answer(self, stream: trio.SocketStream, wire: Wire, sent: SentRequest, send: bool = False) -> None:
         """Read the whole answer. If it is cut, it must not look complete, and must have an excuse."""
         try:
             if send:
-                await stream.send_all(asked.data)
+                await stream.send_all(sent.data)
             status, body = await wire.response()
         except (Cut, trio.BrokenResourceError):
-            if asked.act not in WHOLE and any(mark in b"".join(wire.body) for mark in SUCCESS):
-                self.tally.wrong.append(f"{asked}: looked complete until it was cut")
-            if not self.stopping and not self.tally.was_lost(asked.name):
-                self.tally.wrong.append(f"{asked}: cut in the midst of the work, after {wire.body[-1:]}")
+            if sent.act not in WHOLE and any(mark in b"".join(wire.body) for mark in SUCCESS):
+                self.tally.wrong.append(f"{sent}: looked complete until it was cut")
+            if not self.stopping and not self.tally.was_lost(sent.name):
+                self.tally.wrong.append(f"{sent}: cut in the midst of the work, after {wire.body[-1:]}")
             raise
-        self._check_answer(asked, status, body)
+        self._check_answer(sent, status, body)
 
-    def _check_answer(self, asked: SentRequest, status: int, body: bytes) -> None:
+    def _check_answer(self, sent: SentRequest, status: int, body: bytes) -> None:
         """Record a violation if a failed answer looks whole, or a whole one failed."""
-        self.tally.answered[asked.name] = time.monotonic()
-        self.tally.answers[f"{asked.act} {status}"] += 1
-        complete = status == 200 and (any(mark in body for mark in SUCCESS) if asked.stream else b"three" in body)
-        should = asked.act in WHOLE
+        self.tally.answered[sent.name] = time.monotonic()
+        self.tally.answers[f"{sent.act} {status}"] += 1
+        complete = status == 200 and (any(mark in body for mark in SUCCESS) if sent.stream else b"three" in body)
+        should = sent.act in WHOLE
         told = complete or status != 200 or any(mark in body for mark in FAILURE)
         if (complete != should and not (should and self.stopping)) or not told:
-            self.tally.wrong.append(f"{asked}: {status} {body[-300:]!r}")
+            self.tally.wrong.append(f"{sent}: {status} {body[-300:]!r}")
 
     async def read_slowly(self, api: str, model: str, events: int) -> None:
         """Read one stream of ``events``, and check each event when it arrives."""

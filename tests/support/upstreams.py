@@ -407,8 +407,8 @@ def converse_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byte
     yield converse_frame("metadata", {"usage": converse_usage(script.tokens), "metrics": {"latencyMs": 7}})
 
 
-def _nth(script: Script, said: Mapping[str, Any]) -> int:
-    return next(i for i, call in enumerate(script.calls) if call.id == said["toolUseId"])
+def _nth(script: Script, tool_use: Mapping[str, Any]) -> int:
+    return next(i for i, call in enumerate(script.calls) if call.id == tool_use["toolUseId"])
 
 
 def converse_frame(name: str, value: Any, kind: str = "event") -> bytes:
@@ -461,24 +461,24 @@ class Upstream:
         for answer in answers:
             self._answers.put(answer)
 
-    def take(self, seen: Seen) -> Script | Raw:
-        """Return the next answer, for the request ``seen``."""
-        self.seen.append(seen)
+    def take(self, received: Seen) -> Script | Raw:
+        """Return the next answer, for the request ``received``."""
+        self.seen.append(received)
         try:
             return self._answers.get_nowait()
         except queue.Empty:
             return Raw(599, (), (b"the test has scripted no answer for this request",))
 
-    def answer(self, seen: Seen) -> Raw:
-        answer = self.take(seen)
+    def answer(self, received: Seen) -> Raw:
+        answer = self.take(received)
         if isinstance(answer, Raw):
             return answer
-        if (found := _GEMINI.fullmatch(seen.path)) is not None:
+        if (found := _GEMINI.fullmatch(received.path)) is not None:
             return render(answer, "gemini", {"model": found[1], "stream": found[2] == "streamGenerateContent"})
-        if (found := _CONVERSE.fullmatch(seen.path)) is not None:
+        if (found := _CONVERSE.fullmatch(received.path)) is not None:
             return render(answer, "converse", {"model": found[1], "stream": bool(found[2])})
-        api = next((api for api, path in PATHS.items() if path == seen.path), None)
-        return render(answer, api, seen.json) if api else Raw(404, (), (f"no such path: {seen.path}".encode(),))
+        api = next((api for api, path in PATHS.items() if path == received.path), None)
+        return render(answer, api, received.json) if api else Raw(404, (), (f"no such path: {received.path}".encode(),))
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):

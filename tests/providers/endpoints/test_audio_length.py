@@ -67,9 +67,9 @@ def test_a_header_without_a_rate_is_ignored():
 def test_a_false_header_does_not_make_a_recording_free():
     """Nor one that lasts for years, from a file that was cut."""
     data = b"\x00" * 4_000_000
-    short = files.mp4(1000, told=0.001, early=True)
+    short = files.mp4(1000, stated_seconds=0.001, early=True)
     assert length(short) == 1000 * len(short) // MAX_RATE
-    long = files.mp4(1, told=2_000_000)
+    long = files.mp4(1, stated_seconds=2_000_000)
     assert length(long) == 1000 * len(long) // MIN_RATE
     assert length(struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 9, b"WAVE", b"fmt ", 16, 1, 1, 0, 0, 0, 16) + data) > 1000
 
