@@ -35,8 +35,8 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
     if not any("cachePoint" not in tool for tool in tools):
         tools = [_placeholder_tool(name) for name in called_tools]
     if not tools:
-        if choice is not None and choice.mode in ("required", "tool") and request.tools:
-            drops.add(choice.at)  # the tools that it forces were all dropped
+        if choice is not None and choice.mode in ("required", "tool") and request.has_tools:
+            drops.add(choice.at)  # the tools that it forces are not offered
         return None
     if request.parallel_tools is not None and request.parallel_tools.value is False:
         drops.add(request.parallel_tools.at)

@@ -145,8 +145,8 @@ def _write_tool_choice(request: Request, tools: list[Block], quirks: Quirks, dro
     choice, parallel = request.tool_choice, request.parallel_tools
     serial = parallel is not None and parallel.value is False
     if not tools:
-        if request.tools and choice is not None and choice.mode in ("required", "tool"):
-            drops.add(choice.at)  # the tools that it forces were all dropped
+        if request.has_tools and choice is not None and choice.mode in ("required", "tool"):
+            drops.add(choice.at)  # the tools that it forces are not offered
         return None
     if choice is None and not serial:
         return None

@@ -279,6 +279,11 @@ class Request:
     source: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     dropped: tuple[str, ...] = ()
 
+    @property
+    def has_tools(self) -> bool:
+        """True if the client sent tools, even if none of them is offered now."""
+        return bool(self.tools or self.declared or self.deferred)
+
 
 def has_cache_marks(request: Request) -> bool:
     """Return whether a part of the conversation has a cache mark.

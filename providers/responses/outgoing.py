@@ -49,9 +49,9 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
     choice, requested = None, request.tool_choice
     if requested is not None:
         choice = _write_tool_choice(requested, request, tools)
-        demands = request.tools and (requested.mode in ("required", "tool") or requested.allowed is not None)
+        demands = request.has_tools and (requested.mode in ("required", "tool") or requested.allowed is not None)
         if choice is None and (demands or requested.hosted):
-            drops.add(requested.at)  # the tools that it refers to were dropped
+            drops.add(requested.at)  # the tools that it refers to are not offered
     if not tools:
         return
     body["tools"] = tools

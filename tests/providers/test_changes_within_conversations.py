@@ -218,6 +218,20 @@ def test_the_tools_at_the_end_of_the_history_are_offered(api, changes, names):
 
 
 @pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}])
+def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
+    found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
+    assert (offered(found, api), dropped) == ([], () if choice["type"] == "auto" else ("tool_choice",))
+    waiting = [tool("f", defer_loading=True)]
+    assert translate(request(USER, tools=waiting, tool_choice=choice), api)[1] == dropped
+    forced = {"any": {"any": {}}, "tool": {"tool": {"name": "f"}}, "auto": {"auto": {}}}[choice["type"]]
+    body = converse_request({"toolRemoval": {"tool": {"name": "f"}}}, {"toolRemoval": {"tool": {"name": "g"}}})
+    body["toolConfig"]["toolChoice"] = forced
+    listed = translate(body, api, client="converse")[1]
+    assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
+
+
+@pytest.mark.parametrize("api", APIS)
 def test_calls_of_a_removed_tool_stay(api):
     call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
