@@ -179,7 +179,9 @@ def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     written = None if choice is None else _write_tool_choice(choice, kinds)
     if tools and written is not None:
         body["tool_choice"] = written
-    elif choice is not None and request.has_tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
+    elif (
+        choice is not None and request.has_tools and (choice.mode in ("required", "tool") or choice.allowed is not None)
+    ):
         drops.add(choice.at)  # the tools that it refers to are not offered
     if tools and request.parallel_tools is not None:
         body["parallel_tool_calls"] = request.parallel_tools.value
