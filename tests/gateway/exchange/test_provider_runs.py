@@ -16,6 +16,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange import provider_runs
 from gateway.exchange.provider_runs import query_due_runs
 from gateway.exchange.run_queries import has_provider_runs
+from gateway.kept_objects import provider_runs as kept_provider_runs
 from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
@@ -346,7 +347,8 @@ async def test_a_clients_own_credential_is_billed_by_an_estimate():
 async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
     """Also with the entries of a configuration that replaced another one."""
     monkeypatch.setattr(provider_runs, "QUERY_INTERVAL", 0.02)
-    monkeypatch.setattr(provider_runs, "FIRST_QUERY_SECONDS", 0.0)
+    for module in (provider_runs, kept_provider_runs):  # the second one determines later queries
+        monkeypatch.setattr(module, "FIRST_QUERY_SECONDS", 0.0)
     async with stage() as one:
         if is_reloaded:
             entry = {"model": "gemini/deep-research-pro", "access_key": "k", "base_url": one.provider.url}
