@@ -45,6 +45,7 @@ def gateway(upstream) -> Iterator[str]:
     rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses"), ("gemini", "gemini"),
             ("amazon_bedrock", "converse"), ("gemini", "interactions")]  # fmt: skip
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
+    entries.append(provider("anthropic/claude-opus-5", upstream.url, ["messages"], name="opus", key="sk-other"))
     aliases = {PROFILE: {"target": "up-chat"}, ODD: {"target": "up-messages"}}
     keys = [{"name": "alice", "key": KEY}]
     settings = from_mapping(config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}))
@@ -127,6 +128,30 @@ def test_a_tool_is_called_and_its_result_comes_back(gateway, upstream):
         again = bedrock.converse(modelId=f"up-{api}", messages=HI + turns, toolConfig=TOOLS)
         assert again["output"]["message"]["content"] == [{"text": "Warm."}], api
         assert "degrees" in upstream.seen[-1].body.decode(), api
+
+
+def test_a_message_removes_a_tool(gateway, upstream):
+    """Source: ``ToolRemovalBlock`` of the service's model."""
+    other = {"toolSpec": {"name": "search", "inputSchema": {"json": {"type": "object"}}}}
+    asked = {
+        "messages": [*HI, {"role": "system", "content": [{"toolRemoval": {"tool": {"name": "get_weather"}}}]}],
+        "toolConfig": {"tools": [*TOOLS["tools"], other]},
+    }
+    bedrock = client(gateway)
+    for api in UPSTREAMS:
+        upstream.script(Script(text="Fine."), Script(text="Fine."))
+        assert said(bedrock.converse_stream(modelId=f"up-{api}", **asked))["text"] == "Fine.", api
+        bedrock.converse(modelId=f"up-{api}", **asked)
+        for seen in upstream.seen:
+            names = [one in json.dumps(seen.json) for one in ("get_weather", "search")]
+            assert names == [api == "converse", True], api
+    upstream.script(Script(text="Fine."))
+    bedrock.converse(modelId="opus", **asked)
+    (seen,) = upstream.seen
+    change = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "get_weather"}}
+    assert seen.json["messages"][-1] == {"role": "system", "content": [change]}
+    assert [tool["name"] for tool in seen.json["tools"]] == ["get_weather", "search"]
+    assert "mid-conversation-tool-changes-2026-07-01" in (seen.header("anthropic-beta") or "")
 
 
 def test_the_id_of_a_model_is_decoded_once(gateway, upstream):
