@@ -268,7 +268,7 @@ def clients_of_tables(tables: Tables) -> Clients:
     return Clients(
         tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
         teams_of_rows([*found_teams, *used.values()]),
-        (*_losses(tables, budgets), *lost_tables(tables, TABLES), *_column_losses(tables)),
+        (*_losses(tables, budgets), *lost_tables(tables, (*TABLES, UNREADABLE)), *_column_losses(tables)),
         _count_requests(tables),
         () if proxy is None else (proxy,),
         models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),

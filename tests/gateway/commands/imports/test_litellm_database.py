@@ -159,6 +159,36 @@ def test_a_user_who_may_only_read_is_enough(server, folder):
     assert yaml.safe_load(said.stdout)["client_keys"] == EXPECTED_KEYS
 
 
+@pytest.mark.process  # pg_dump
+def test_tables_without_a_counterpart_are_listed_from_a_server_and_a_dump(folder):
+    with server_or_skip() as own:
+        own.sql(
+            'CREATE TABLE "LiteLLM_VerificationToken" (token text, models text[]); '
+            'CREATE TABLE "LiteLLM_GuardrailsTable" (guardrail_name text); '
+            'CREATE TABLE "LiteLLM_NovelTable" (secret text); CREATE TABLE "LiteLLM_EmptyTable" (a text); '
+            'CREATE TABLE "LiteLLM_AuditLog" (a text); '
+            """INSERT INTO "LiteLLM_VerificationToken" VALUES ('sk-a', '{}'); """
+            """INSERT INTO "LiteLLM_GuardrailsTable" VALUES ('no-cards'); """
+            """INSERT INTO "LiteLLM_NovelTable" VALUES ('hunter2'), ('hunter3'); """
+            """INSERT INTO "LiteLLM_AuditLog" VALUES ('b')""",
+            "CREATE ROLE limited LOGIN",
+            'GRANT SELECT ON "LiteLLM_VerificationToken" TO limited',
+        )
+        dump = folder / "litellm.sql"
+        command = [own.bin / "pg_dump", "--data-only", '--table="LiteLLM_"*', "-d", own.url]
+        dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        expected = {"guardrails in the database: no-cards", "the table LiteLLM_NovelTable"}
+        for source in (own.url, str(dump)):
+            assert {loss.what for loss in read_database(source, {}).losses} == expected
+            assert import_from(folder, source).returncode == 3
+        limited = read_database(own.url.replace("someone:", "limited:"), {}).losses
+        unread = ("EmptyTable", "GuardrailsTable", "NovelTable")
+        assert [(loss.group, loss.what) for loss in limited] == [
+            (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
+        ]
+        assert "grant SELECT" in limited[0].why
+
+
 @pytest.mark.server
 def test_the_keys_of_clients_work_after_the_move(server, folder):
     """The gateway never learns the keys: it has their hashes only."""
