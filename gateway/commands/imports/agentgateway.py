@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gateway.commands.imports.foreign_keys import AGENTGATEWAY, lose_unknown
 from gateway.commands.imports.foreign_models import (
     ForeignModels,
     ForeignRoute,
@@ -19,13 +20,14 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "vertex": "vertex_ai", "bedrock": "bedrock",
     "cohere": "cohere", "ollama": "ollama", "cerebras": "cerebras", "deepinfra": "deepinfra", "deepseek": "deepseek",
     "groq": "groq", "mistral": "mistral", "openrouter": "openrouter", "togetherai": "together_ai", "xai": "xai",
-    "fireworks": "fireworks_ai",
+    "fireworks": "fireworks_ai", "custom": "custom_openai",
 }  # fmt: skip
 """LiteLLM's prefixes for agentgateway's providers; Azure's depends on the resource."""
 
+_ADDRESSES: Final = ("hostOverride", "pathOverride", "pathPrefix")
 _READ: Final = frozenset(
     ("name", "provider", "params", "transformation", "defaults", "health", "guardrails", "visibility", "matches",
-     "timeout", "overrides", "requestHeaders", "responseHeaders", "promptCaching", "auth", "backendTLS",
+     "overrides", "requestHeaders", "responseHeaders", "promptCaching", "auth", "backendTLS",
      "backendTunnel", "serverTools")
 )  # fmt: skip
 _LOST: Final[Mapping[str, tuple[Group, str]]] = {
@@ -37,6 +39,7 @@ _LOST: Final[Mapping[str, tuple[Group, str]]] = {
     "serverTools": (Group.NAMES, "trigate does not run tools for clients"),
     "auth": (Group.NAMES, "set `sign_in` in the entry"),
     "backendTLS": (Group.PROTECTION, "set the CA at the root: overrides.upstream_tls_ca_path"),
+    "timeout": (Group.TRIFLES, "set `timeouts` in the entry"),
     "backendTunnel": (Group.NAMES, "set HTTPS_PROXY where trigate starts"),
 }
 _POLICIES: Final[Mapping[str, tuple[Group, str]]] = {
@@ -76,6 +79,7 @@ def read_agentgateway(content: Any) -> ForeignModels | None:
     for name, reason in _ROOT.items():
         if content.get(name):
             found.lose(reason[0], name, reason[1])
+    lose_unknown(content, AGENTGATEWAY, found)
     return found
 
 
@@ -89,6 +93,10 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
     else:
         params = _mapping(model.get("params"))
     provider = given.lower() if isinstance(given, str) else next(iter(_mapping(given)), "").lower()
+    if provider == "custom" and not (_has_chat(_mapping(given).get("custom")) and params.get("baseUrl")):
+        why = "it has no Chat at the usual path of its `baseUrl`: write an entry with a provider of your own"
+        found.lose_model(name, f"the model {name} (custom)", why)
+        return
     if model.get("matches"):
         found.lose_model(name, f"the model {name}", "it applies only to some headers: a client key can have `models`")
         return
@@ -122,6 +130,12 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
         found.lose(Group.PROTECTION, f"visibility of {name}", "clients may request it: list `models` for client keys")
 
 
+def _has_chat(custom: Any) -> bool:
+    """Return whether a provider of the user's own has Chat at the usual path below its address."""
+    formats = [*items_of(_mapping(custom).get("formats"))]
+    return any(one.get("type") == "completions" and not one.get("path") for one in formats)
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
@@ -142,7 +156,7 @@ def _place(provider: str, params: Mapping[str, Any]) -> tuple[str | None, dict[s
         return _azure_place(params)
     if provider not in _PREFIXES:
         return None, {"reason": "trigate import does not know this provider: write an entry with its `base_url`"}
-    if any(params.get(name) for name in ("hostOverride", "pathOverride", "pathPrefix")):
+    if any(params.get(name) for name in _ADDRESSES):
         return None, {"reason": "its address is overridden: write an entry with its `base_url`"}
     return _PREFIXES[provider], {
         "api_base": base,
@@ -226,6 +240,9 @@ def _add_binds(binds: Any, found: ForeignModels) -> None:
             found.lose(Group.NAMES, f"a route to {kind}", "only AI backends are converted")
             continue
         providers = [*items_of([ai])] if "provider" in ai else _list_providers(ai)
+        if len(providers) > 1:
+            what = f"the order of the providers of {ai.get('name') or 'a backend'}"
+            found.lose(Group.PROTECTION, what, "write an alias with `targets`")
         for one in providers:
             _add_backend(one, {**policies, **_mapping(ai.get("policies")), **_mapping(one.get("policies"))}, found)
     if backends:
@@ -258,7 +275,7 @@ def _add_backend(one: Mapping[str, Any], policies: Mapping[str, Any], found: For
         "vertexRegion": settings.get("region") if provider == "vertex" else None,
         "azureResourceName": settings.get("resourceName") or str(settings.get("host") or "").partition(".")[0],
         "azureApiVersion": settings.get("apiVersion"),
-        "hostOverride": one.get("hostOverride"),
+        **{name: one.get(name) for name in _ADDRESSES},
     }
     prefix, more = _place(provider.lower(), params)
     model = plain_text(settings.get("model"))

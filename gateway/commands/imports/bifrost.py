@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gateway.commands.imports.foreign_keys import BIFROST, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
 from gateway.commands.imports.guard_drafts import items_of
 from gateway.commands.imports.imported_values import ENVIRONMENT
@@ -52,6 +53,7 @@ def read_bifrost(content: Mapping[str, Any]) -> ForeignModels:
             found.lose(reason[0], name, reason[1])
     if _mapping(content.get("governance")).get("routing_rules"):
         found.lose(Group.NAMES, "governance.routing_rules", "the model's name selects the target")
+    lose_unknown(content, BIFROST, found)
     return found
 
 

@@ -85,7 +85,7 @@ def read_foreign_guards(content: Any) -> ForeignGuards | None:
         return None
     if isinstance(content.get(BIFROST), dict):
         return _bifrost(content)
-    if any(isinstance(content.get(name), list) for name in HOOKS):
+    if any(isinstance(one.get(name), list) for one in (content, *_targets(content)) for name in HOOKS):
         return _portkey(content)
     return None
 
@@ -103,12 +103,19 @@ def _portkey(content: Mapping[str, Any]) -> ForeignGuards:
                 _hook(hook, str(hook.get("id") or title), moment, found)
             else:
                 found.lose(f"the guardrail {hook}", "it is in your Portkey account: write it as a step")
-    for target in items_of(content.get("targets")):
+    for target in _targets(content):
         for name in HOOKS:
             if target.get(name):
                 found.lose(f"{name} of a target", "write them as steps with `for: {entries: …}`")
     found.lose("providers, targets and parameters", NO_MODELS, Group.NAMES)
     return found
+
+
+def _targets(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the targets of a config, also those within others."""
+    for target in items_of(content.get("targets")):
+        yield target
+        yield from _targets(target)
 
 
 def _hook(hook: Mapping[str, Any], title: str, moment: str, found: ForeignGuards) -> None:

@@ -116,7 +116,8 @@ def convert_models(foreign: ForeignModels) -> Result:
         result.aliases[written] = {"targets": targets} | (
             {"balance": route.balance} if route.balance and several else {}
         )
-    result.client_keys += [client for client in foreign.client_keys if _has_models(client, known, result)]
+    listed = _listed_names(foreign, result)
+    result.client_keys += [client for client in foreign.client_keys if _has_models(client, known, listed, result)]
     used = {client.get("group") for client in result.client_keys}
     result.client_groups += [group for group in foreign.client_groups if group["name"] in used]
     return result
@@ -144,11 +145,24 @@ def _targets(groups: Sequence[Sequence[tuple[str, float | None]]]) -> Iterator[A
             yield found[0] if isinstance(found[0], str) else found[0]["target"]
 
 
-def _has_models(client: dict[str, Any], known: Any, result: Result) -> bool:
-    """Remove unknown names from the models of a client. Return whether it may still use any."""
+def _listed_names(foreign: ForeignModels, result: Result) -> list[str]:
+    """Return the names that clients request: those of entries and aliases, without the targets of ``foreign``."""
+    targets = {target for route in foreign.routes.values() for group in route.groups for target, _ in group}
+    entries = (entry.get("name", entry["model"]) for _, entry in result.entries)
+    return [*(name for name in entries if name not in targets), *result.aliases]
+
+
+def _has_models(client: dict[str, Any], known: Any, listed: Sequence[str], result: Result) -> bool:
+    """Remove unknown names from the models of a client, and expand patterns. Return whether it may still use any."""
     if "models" not in client:
         return True
-    client["models"] = [name for name in client["models"] if known(name) or name in result.aliases]
+    models: list[str] = []
+    for name in client["models"]:
+        if known(name) or name in result.aliases:
+            models.append(name)
+        elif name.endswith("/*"):
+            models += [one for one in listed if one.startswith(name[:-1])]
+    client["models"] = models
     if not client["models"]:
         what = f"the key {client['name']}"
         result.remarks.append(result.leave_out(what, (Group.NAMES, "this file has none of its models")))

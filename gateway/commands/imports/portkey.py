@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gateway.commands.imports.foreign_keys import PORTKEY, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
 from gateway.commands.imports.guard_drafts import free_name, items_of
 from gateway.commands.imports.losses import Group
@@ -49,6 +50,7 @@ def read_portkey(content: Mapping[str, Any]) -> ForeignModels:
     """Return the parts of a config."""
     found = ForeignModels("Portkey", PORT, sets_members=True)
     groups = [*_groups(content, {}, found)]
+    lose_unknown(content, PORTKEY, found)
     names = [target for group in groups for target, _ in group]
     if any(name.endswith("/*") for name in names):
         why = "a target without `override_params.model` serves any model: clients request PROVIDER/MODEL"

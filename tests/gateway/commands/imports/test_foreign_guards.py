@@ -119,3 +119,13 @@ def test_the_command_writes_the_section_and_exits_with_3(tmp_path, capsys, conte
 @pytest.mark.parametrize("content", [{}, [], {"model_list": [], "guardrails_config": {}}, {"version": "v0.4.0"}])
 def test_other_files_are_not_of_them(content):
     assert read_foreign_guards(content) is None
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_guardrails_of_a_target_alone_are_lost_protection(depth):
+    content: dict[str, Any] = {"provider": "openai", "output_guardrails": ["id-in-the-account"]}
+    for _ in range(depth):
+        content = {"targets": [content]}
+    found = read_foreign_guards(content)
+    assert found is not None
+    assert (Group.PROTECTION, "output_guardrails of a target") in [(loss.group, loss.what) for loss in found.losses]

@@ -3,7 +3,9 @@
 The formats: https://agentgateway.dev/docs, https://docs.getbifrost.ai/deployment-guides/config-json and
 https://portkey.ai/docs/api-reference/config-object"""
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from gateway.commands.imports.agentgateway import read_agentgateway
 from gateway.commands.imports.bifrost import read_bifrost
 from gateway.commands.imports.foreign_models import convert_models
+from gateway.commands.imports.losses import Group
 from gateway.commands.imports.portkey import read_portkey
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.command_line import invoke
@@ -245,6 +248,93 @@ def test_the_command_reads_the_files_and_never_loses_a_model_in_silence(content,
     partial = invoke("import", "old.json", "--partial", "--write", "trigate.yaml", cwd=tmp_path)
     assert partial.returncode == 3, partial.stderr
     assert invoke("check", "./trigate.yaml", "--no-env", cwd=tmp_path).returncode == 0
+
+
+READERS: Final = (
+    (read_agentgateway, AGENTGATEWAY), (read_bifrost, BIFROST), (read_portkey, PORTKEY),
+    (read_agentgateway, {"binds": [{"listeners": [{"routes": [{"backends": [
+        {"ai": {"name": "a", "provider": {"bedrock": {"region": "us-east-1", "model": "amazon.nova-micro-v1:0"}},
+                "policies": {"backendAuth": {"aws": {"assumeRole": {"roleArn": "arn:aws:iam::1:role/r"}}}}}}]}]}]}]}),
+)  # fmt: skip
+OPAQUE: Final = frozenset(
+    ("mcp", "frontendPolicies", "localRateLimit", "logs_store", "metadata", "cache", "allowedModels", "matches",
+     "budgets", "transformation", "assumeRole")
+)  # fmt: skip
+"""Mappings that are read or lost as a whole, at any depth."""
+
+
+def _places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the place of each mapping that the import reads key by key."""
+    if isinstance(value, dict) and "matches" not in value:
+        yield place
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key not in OPAQUE or place[-1:] == ("governance",):
+            yield from _places(inner, (*place, key))
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "place"),
+    [(read, content, place) for read, content in READERS for place in _places(content)],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_a_key_that_the_import_does_not_know_is_never_lost_in_silence(read, content, place):
+    changed = at = copy.deepcopy(content)
+    for step in place:
+        at = at[step]
+    at["surprise"] = {"unread": 1}
+    result = convert_models(read(changed))
+    assert "surprise" in file_text(result)
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "group", "what"),
+    [
+        (read_bifrost, {"client": {"enforce_governance_header": True}}, Group.PROTECTION,
+         "client.enforce_governance_header"),
+        (read_bifrost, {"client": {"allowed_origins": ["*"]}}, Group.NAMES, "client.allowed_origins"),
+        (read_bifrost, {"governance": {"virtual_keys": [
+            {"name": "eu", "value": "env.EU", "provider_configs": [{"provider": "groq", "key_ids": ["eu-1"]}]}]}},
+         Group.RESIDENCY, "governance.virtual_keys.eu.provider_configs.0.key_ids"),
+        (read_portkey, {"retry": {"attempts": 2, "on_status_codes": [429]}}, Group.PROTECTION, "retry.on_status_codes"),
+    ],
+)  # fmt: skip
+def test_a_lost_key_has_the_group_of_its_meaning(read, content, group, what):
+    base = {"provider": "groq"} if read is read_portkey else {"providers": {"groq": {"keys": [{"value": "env.G"}]}}}
+    assert (group, what) in [(loss.group, loss.what) for loss in convert_models(read({**base, **content})).losses]
+
+
+def test_a_server_of_ones_own_with_chat_becomes_an_entry():
+    custom = {"custom": {"formats": [{"type": "completions"}]}}
+    models = [
+        {"name": "a", "provider": custom, "params": {"model": "m", "baseUrl": "http://vllm:8000/v1"}},
+        {"name": "b", "provider": {"custom": {"formats": [{"type": "completions", "path": "/own"}]}},
+         "params": {"model": "m", "baseUrl": "http://vllm:8000"}},
+    ]  # fmt: skip
+    result = convert_models(read_agentgateway({"llm": {"models": models}}))
+    ((_, entry),) = result.entries
+    assert (entry["model"], entry["base_url"]) == ("compatible/m", "http://vllm:8000/v1")
+    assert "access_key" not in entry  # the server would get a key of OpenAI
+    assert [loss.what for loss in result.losses] == ["the model b (custom)"]
+
+
+def test_a_virtual_key_for_all_models_of_a_provider_keeps_those_of_the_file():
+    keys = [{"name": name, "value": f"env.{name.upper()}", "models": ["small"]} for name in ("a", "b")]
+    azure = {"keys": [{"value": "env.AZ", "models": ["large"], "azure_key_config": {"endpoint": "https://h"}}]}
+    configs = [{"provider": name, "allowed_models": ["*"]} for name in ("groq", "azure")]
+    client = {"name": "c", "value": "env.C", "provider_configs": configs}
+    content, _ = convert(
+        read_bifrost({"providers": {"groq": {"keys": keys}, "azure": azure}, "governance": {"virtual_keys": [client]}})
+    )
+    (found,) = content["client_keys"]
+    assert sorted(found["models"]) == ["azure/large", "groq/small"]
+
+
+def test_the_order_of_several_providers_of_a_backend_is_lost_protection():
+    providers = [{"name": name, "provider": {name: {"model": "m"}}} for name in ("openAI", "groq")]
+    backend = {"ai": {"name": "both", "groups": [{"providers": [one]} for one in providers]}}
+    content = {"binds": [{"listeners": [{"routes": [{"backends": [backend]}]}]}]}
+    losses = [(loss.group, loss.what) for loss in convert_models(read_agentgateway(content)).losses]
+    assert (Group.PROTECTION, "the order of the providers of both") in losses
 
 
 ANY = st.recursive(
