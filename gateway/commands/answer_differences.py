@@ -64,7 +64,7 @@ def find_differences(old: ReadResponse, new: ReadResponse, exact: bool) -> tuple
 
     ``exact``: the same provider answers both with the same words, so texts, tool calls and ends must be equal."""
     found = [*_status_differences(old, new)]
-    if not found:
+    if not found or (old.response.is_success and new.response.is_success):
         compared = _compare_successes if old.response.is_success else _compare_errors
         found += compared(old, new, exact)
     return (*found, *_header_differences(old, new))
@@ -79,7 +79,7 @@ def _status_differences(old: ReadResponse, new: ReadResponse) -> Iterator[Answer
     if before == after:
         return
     if new.response.is_success:
-        yield AnswerDifference("better", "status", before, after)
+        yield AnswerDifference("differs" if old.response.is_success else "better", "status", before, after)
     elif old.response.is_success or _is_retried(old) != _is_retried(new):
         yield AnswerDifference("breaks", "status", before, after)
     else:
@@ -121,6 +121,9 @@ def _compare_successes(old: ReadResponse, new: ReadResponse, exact: bool) -> Ite
         effect: Effect = "better" if not new.broken_rule else "differs" if old.broken_rule else "breaks"
         rules = (one.broken_rule or "well formed" for one in (old, new))
         yield AnswerDifference(effect, "grammar of the API", *rules)
+    elif not new.broken_rule:
+        for rule in sorted(new.waived - old.waived):
+            yield AnswerDifference("differs", "grammar of the API", "well formed", rule)
     if (old.error is None) != (new.error is None):
         word = "the answer failed"
         if new.error is not None:

@@ -67,12 +67,14 @@ class ReadResponse:
     """A response with its content.
 
     ``answer`` is ``None`` for errors, for unreadable answers and for endpoints without a codec. ``broken_rule`` is the
-    first rule of the API's grammar that it breaks. ``error`` is the error object of the body or stream. ``members``
-    are the types of all JSON members by path, and ``events`` the names of a stream's events."""
+    first rule of the API's grammar that it breaks, ``waived`` those that real providers break, too. ``error`` is the
+    error object of the body or stream. ``members`` are the types of all JSON members by path, and ``events`` the names
+    of a stream's events."""
 
     response: ServerResponse
     answer: Answer | None = None
     broken_rule: str = ""
+    waived: frozenset[str] = frozenset()
     error: Mapping[str, Any] | None = None
     members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     events: frozenset[str] = frozenset()
@@ -100,7 +102,8 @@ def read_response(request: ComparedRequest, response: ServerResponse) -> ReadRes
     broken = verdict.broken.rule if verdict.broken else cut
     answer, failed = _fold_stream(request.api, events)
     error = _error_object(next((value for _, value in values if _error_object(value)), None)) if failed else None
-    return attrs.evolve(found, answer=answer, broken_rule=broken, error=error)
+    waived = frozenset(verdict.waived)
+    return attrs.evolve(found, answer=answer, broken_rule=broken, waived=waived, error=error)
 
 
 def _read_whole(request: ComparedRequest, response: ServerResponse) -> ReadResponse:
@@ -115,6 +118,7 @@ def _read_whole(request: ComparedRequest, response: ServerResponse) -> ReadRespo
     if request.api is None:
         return found
     verdict = judge(request.api, response.body, streamed=False, tolerant=True)
+    found = attrs.evolve(found, waived=frozenset(verdict.waived))
     if verdict.broken is not None:
         found = attrs.evolve(found, broken_rule=verdict.broken.rule)
     if response.is_success:

@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import pytest
 
 from gateway.commands.answer_differences import find_differences
@@ -60,6 +61,8 @@ def test_equal_responses_have_no_differences(response):
     [
         (GOOD, failure(404), ("breaks", "status", "200", "404")),
         (failure(500), GOOD, ("better", "status", "500", "200")),
+        (GOOD, whole(completion(), 201), ("differs", "status", "200", "201")),
+        (GOOD, whole(completion(None), 201), ("breaks", "text", "present", "absent")),
         (GOOD, ServerResponse(problem="it refused"), ("breaks", "status", "200", "it refused")),
         (failure(429), failure(400), ("breaks", "status", "429", "400")),  # clients no longer retry
         (failure(400), failure(404), ("differs", "status", "400", "404")),
@@ -86,6 +89,12 @@ def test_each_difference_has_its_effect(old, new, difference):
 def test_a_stream_without_its_end_breaks_clients():
     cut = ServerResponse(200, SSE, HELLO.body.partition(b'data: {"id"')[0] + HELLO.body[:200].rpartition(b"\n\n")[0])
     assert any(effect == "breaks" and part == "grammar of the API" for effect, part, *_ in differences(HELLO, cut))
+
+
+def test_a_stream_without_its_last_marker_is_told_apart():
+    unmarked = attrs.evolve(HELLO, body=HELLO.body.removesuffix(b"data: [DONE]\n\n"))
+    assert differences(HELLO, unmarked) == {("differs", "grammar of the API", "well formed", "chat.end")}
+    assert differences(unmarked, unmarked) == set()
 
 
 def test_a_stream_that_ends_with_an_error_breaks_clients():
