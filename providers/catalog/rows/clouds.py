@@ -70,7 +70,8 @@ def _invoked_endpoint(name: EndpointName, shape: str) -> Mapping[str, Any]:
 
 
 _TITAN = EmbeddingTraits(inputs=1, takes_purpose="never")
-_EMBED = EmbeddingTraits(inputs=96, takes_purpose="required")
+# https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed-v4.html: unlike Cohere, it has no base64.
+_EMBED = EmbeddingTraits(inputs=96, base64=False, takes_purpose="required")
 _PREDICTED = {
     "speaks": _ONLY_GEMINI,
     "endpoints": places(embeddings=Place("/models/{model}:predict", "vertex", "gemini")),

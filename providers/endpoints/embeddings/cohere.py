@@ -111,7 +111,8 @@ def write_request(
     body["input_type"] = COHERE[purpose if purpose in COHERE else "document"]
     if request.purpose != purpose:
         edits.append(Edit("input_type", lost=False, form=f"={body['input_type']}"))
-    body["embedding_types"] = list(request.types)
+    types = (type if type != "base64" or traits.base64 else "float" for type in request.types)
+    body["embedding_types"] = list(dict.fromkeys(types))
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
     if dimensions is not None:
         body["output_dimension"] = dimensions

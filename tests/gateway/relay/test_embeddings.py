@@ -77,7 +77,10 @@ def like_titan(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 def like_invoked_cohere(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Accept what Bedrock does: no model, and no base64
+    (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed-v4.html)."""
     assert "model" not in asked.json
+    assert {*asked.json["embedding_types"]} <= {"float", "int8", "uint8", "binary", "ubinary"}
     return like_cohere(asked)
 
 
