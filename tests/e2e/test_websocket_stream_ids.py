@@ -4,6 +4,8 @@ See https://developers.openai.com/api/docs/guides/websocket-mode.
 """
 
 import contextlib
+import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,15 +16,18 @@ from openai.types.responses import ResponseSteerFailedEvent
 from gateway.endpoints.websocket.envelopes import MAX_STREAM_ID
 from gateway.endpoints.websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Wire, config, provider
-from tests.support.raw_call import SSE, answer_stream, chunks
+from tests.support.harness import Gateway, Listening, Wire, config, eventually, provider, retried_when_late
+from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client, lines
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
-    entries = [provider("openai/on-chat", upstream.url, ["chat"]), provider("openai/hand", by_hand.url, ["chat"])]
+    entries = [
+        provider("openai/on-chat", upstream.url, ["chat"]),
+        provider("openai/hand", by_hand.url, ["chat"], price={"input": 1, "output": 2}),
+    ]
     with gateway_thread(config(entries, limits={"request_body": 300_000})) as process:
         yield process
 
@@ -147,16 +152,41 @@ def test_an_error_of_a_lane_has_its_id(client, upstream):
     assert text_of(client.ask("on-chat", stream_id="a")) == "x"
 
 
-def test_a_client_that_leaves_closes_the_requests_of_all_lanes(gateway, by_hand):
+LEAVING = {
+    "a close": lambda wire: wire.close(),
+    "a half-close": lambda wire: wire.sock.shutdown(socket.SHUT_WR),
+    "a reset": lambda wire: wire.reset(),
+}
+"""The kernel closes or resets the sockets of a killed process."""
+
+
+@pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING)
+@retried_when_late
+def test_a_client_that_leaves_ends_and_bills_the_requests_of_all_lanes(gateway, by_hand, leave):
+    sockets = count_sockets()
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(Client.connect(gateway.port))
-        ups = [stack.enter_context(slow_lane(client, by_hand, stream_id=str(i))) for i in range(4)]
-        left = time.perf_counter()
-        client.wire.reset()
+        ups = [stack.enter_context(slow_lane(client, by_hand, stream_id=str(i))) for i in range(MAX_RUNNING)]
         for up in ups:
-            up.closed_after(left)
-        found = lines(gateway, client, 4)
+            up.send(answer_stream("chat").half)
+        for _ in ups:
+            client.until(lambda frame: frame["type"] == "response.output_text.delta")
+        left = time.perf_counter()
+        leave(client.wire)
+        for up in ups:
+            up.closes_within(LIMIT, left)
+        found = lines(gateway, client, MAX_RUNNING)
     assert {line["ended"] for line in found} == {"client_disconnected"}
+    assert len({(line["input_tokens"], line["output_tokens"], line["cost_usd"]) for line in found}) == 1
+    assert found[0]["output_tokens"] > 0
+    assert found[0]["cost_usd"] == pytest.approx(found[0]["input_tokens"] / 1e6 + 2 * found[0]["output_tokens"] / 1e6)
+    eventually(lambda: gateway.lifecycle.in_flight == 0, what="the end of all exchanges")
+    eventually(lambda: count_sockets() <= sockets, what="the end of all connections")
+
+
+def count_sockets() -> int:
+    """Return the number of this process's sockets, which are those of the gateway and of the test."""
+    return sum(os.readlink(entry).startswith("socket:") for entry in os.scandir("/proc/self/fd") if entry.is_symlink())
 
 
 def test_ten_thousand_lanes_are_refused_and_the_gateway_serves_others(gateway, upstream):
