@@ -20,7 +20,7 @@ from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
 from gateway.steps.response_texts import answer_strings
-from gateway.steps.runner import StepFailed, await_timed, log_limited, run_step
+from gateway.steps.runner import StepFailed, await_timed, call_in_thread, log_limited, run_step
 from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
 from gateway.steps.verdicts import StepRecords
@@ -183,8 +183,7 @@ class ObserverQueue:
             async with slots:
                 await await_timed(step, function(records))
             return
-        # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
-        result = await trio.to_thread.run_sync(function, records, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
+        result = await call_in_thread(slots, function, records)
         if inspect.isawaitable(result):
             await await_timed(step, result)
 

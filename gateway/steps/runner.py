@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import sys
 import time
 import types
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -10,10 +11,11 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import attrs
 import trio
 
-from gateway.http.offload import offload
+from gateway.http.offload import SWITCH, offload
 from gateway.steps.loaded import LoadedStep, is_async
 from gateway.steps.memory import CLEAN_TEXTS
 from gateway.steps.resources import error_place
+from gateway.steps.slots import ClientSlots
 from trigate.steps import Check, Finding, Passage
 
 log = logging.getLogger("trigate.steps")
@@ -150,9 +152,15 @@ async def _call(step: LoadedStep, check: Check) -> Any:
     if is_async(function):
         async with slots:
             return await await_timed(step, function(check))
-    # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
-    result = await trio.to_thread.run_sync(function, check, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
+    result = await call_in_thread(slots, function, check)
     return await await_timed(step, result) if inspect.isawaitable(result) else result
+
+
+async def call_in_thread(slots: ClientSlots, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Return the result of a plain function of a user, which may compute: the streams get the interpreter soon."""
+    sys.setswitchinterval(SWITCH)
+    # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
+    return await trio.to_thread.run_sync(function, argument, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
 
 
 async def await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:

@@ -1,6 +1,7 @@
 """A step that crashes, blocks, is slow or returns nonsense harms its own request only."""
 
 import logging
+import sys
 import threading
 import time
 
@@ -42,6 +43,9 @@ def no_label(check): return [Finding("", check.passages[0], 0, 1)]
 def wait(check):
     started.set()
     release.wait(30)
+    return []
+def interval(check):
+    calls.append(sys.getswitchinterval())
     return []
 async def block(check):
     time.sleep(0.08)
@@ -215,6 +219,23 @@ def test_a_plain_function_runs_in_a_thread(tmp_path):
         trio.run(run_step, step, check("bad"))
     assert names
     assert names != [threading.main_thread().name]
+
+
+@pytest.fixture
+def default_switches():
+    """Python's own interval of switches between threads."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_plain_function_that_computes_releases_the_interpreter_soon(tmp_path, default_switches):
+    """Otherwise the streams wait 5 ms for each such function, some times for each event."""
+    step = load_step(tmp_path, "interval")
+    trio.run(run_step, step, check("bad"))
+    (interval,) = step.callable.__globals__["calls"]
+    assert interval < 0.001
 
 
 # Shares of clients (``SECURITY.md``)
