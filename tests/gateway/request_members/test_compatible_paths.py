@@ -1,0 +1,95 @@
+"""Request members on the paths of other servers, in the background, and over translations from there."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, eventually, provider
+from tests.support.step_providers import BASES, VENDORS
+from tests.support.upstreams import Script, Upstream, fake_upstream
+from tests.support.wire_clients import body_of, path_of
+
+MESSAGES: Final = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 99, "temperature": 1}
+INVOKED: Final = {"anthropic_version": "bedrock-2023-05-31", **MESSAGES}
+TARGETS: Final = ("chat", "messages", "responses")
+REQUEST: Final = {
+    "set": {"temperature": 0.5},
+    "default": {"top_p": 0.25},
+    "max": {"max_tokens": 40},
+    "system": {"before": "ALIAS-BEFORE"},
+}
+
+
+def requests(model: str, *, stream: bool) -> dict[str, dict[str, Any]]:
+    """Return a request by its path."""
+    end = "-with-response-stream" if stream else ""
+    input = {"model": model, "input": "hi", "stream": stream, "store": False}
+    return {
+        f"/model/{model}/invoke{end}": INVOKED,
+        f"/bedrock/model/{model}/invoke{end}": INVOKED,
+        f"/bedrock{path_of('converse', model, stream=stream)}": body_of("converse", model, stream=stream),
+        f"/gemini{path_of('gemini', model, stream=stream)}": body_of("gemini", model, stream=stream),
+        f"/openai/deployments/{model}/chat/completions?api-version=1": {"stream": stream, **MESSAGES},
+        f"/engines/{model}/chat/completions": {"stream": stream, **MESSAGES},
+        "/anthropic/v1/messages": {"model": model, "stream": stream, **MESSAGES},
+        "/openai/v1/responses": input,
+        "/gemini/v1beta/interactions": input,
+    }
+
+
+CELLS: Final = [
+    (path, target, stream)
+    for target in TARGETS
+    for stream in (False, True)
+    for path in requests(f"a-{target}", stream=stream)
+]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: Upstream) -> Iterator[Gateway]:
+    entries = [
+        provider(f"{VENDORS[api]}/m-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
+        for api in TARGETS
+    ]
+    aliases = {f"a-{api}": {"target": f"m-{api}", "request": REQUEST} for api in TARGETS}
+    more = {"state_storage": {"type": "memory"}, "compatibility": ["azure", "litellm"]}
+    with gateway_thread(config(entries, model_aliases=aliases, **more)) as served:
+        yield served
+
+
+def check_members(upstream: Upstream, target: str) -> None:
+    (seen,) = upstream.seen
+    assert (seen.json["temperature"], seen.json["top_p"]) == (0.5, 0.25)
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    assert [seen.json[name] for name in names if name in seen.json] == [40]
+    assert seen.body.count(b"ALIAS-BEFORE") == 1
+
+
+@pytest.mark.parametrize(("path", "target", "stream"), CELLS)
+def test_members_apply_on_the_paths_of_other_servers(gateway, upstream, path, target, stream):
+    upstream.script(Script("It is done."))
+    reply = gateway.request("POST", path, requests(f"a-{target}", stream=stream)[path])
+    assert reply.status == 200, reply.body
+    check_members(upstream, target)
+    assert b"ALIAS" not in reply.body
+    assert {"temperature=0.5", "top_p=0.25", "system+"} <= set(reply.headers["x-trigate-adapted"].split(","))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_members_apply_to_background_turns(gateway, upstream, target):
+    upstream.script(Script("It is done."))
+    body = {"model": f"a-{target}", "input": "hi", "background": True, "store": True}
+    reply = gateway.request("POST", "/v1/responses", body)
+    assert reply.status == 200, reply.body
+    path = f"/v1/responses/{reply.json['id']}"
+    eventually(lambda: gateway.request("GET", path).json["status"] == "completed", what="the turn's end")
+    check_members(upstream, target)
+    assert b"ALIAS" not in gateway.request("GET", path).body
