@@ -60,6 +60,12 @@ _COMPATIBILITY: Final = (
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
 
 
+_OTHER_TABLES: Final = (
+    "only keys and teams were read: LiteLLM's database may also have guardrails, models, settings and users with "
+    "budgets, which --database reads"
+)
+"""A remark in a file from exports of keys and teams."""
+
 MASTER_KEY: Final = "LITELLM_MASTER_KEY"
 """The variable with LiteLLM's master key, if its settings have none."""
 
@@ -80,6 +86,8 @@ class Clients:
     """The names of models that are only in the database."""
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Settings that are only in the database, by their section."""
+    has_all_tables: bool = False
+    """True if the other tables of the database were read, too."""
 
 
 def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
@@ -247,6 +255,8 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
     result.knows_keys = clients is not None
     if clients is not None:
         use_counts(clients.counts, result)
+        if not clients.has_all_tables:
+            result.remarks.append(_OTHER_TABLES)
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
         found = convert_keys(

@@ -62,6 +62,8 @@ MODELS: Final = "LiteLLM_ProxyModelTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 TABLES: Final = (KEYS.name, TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
+DUMPED: Final = (TEAMS.name, BUDGETS, USERS, END_USERS, MODELS, SETTINGS)
+"""Tables of all versions of LiteLLM, which a dump of the whole database has even if they are empty."""
 _WHOLE: Final = frozenset((*TABLES, *READ_WHOLE))
 
 _PROXY: Final = "litellm-proxy-budget"
@@ -101,6 +103,8 @@ def read_database(source: str, environ: Mapping[str, str]) -> Clients:
     else:
         with Path(source).open("rb") as file:
             tables = read_dump(file, source)
+        absent = [{"table": table, "why": f"the dump lacks it: {_DUMP}"} for table in DUMPED if table not in tables]
+        tables = {**tables, UNREADABLE: absent}
     if not tables.get(KEYS.name):
         raise _mistake("--database", f"there is no table {KEYS.name}, or it has no rows", "give LiteLLM's database")
     return clients_of_tables(tables)
@@ -130,7 +134,7 @@ def _read_server(url: str, name: str) -> Tables:
                 if table in WITHOUT_SETTINGS and table not in TABLES:
                     continue
                 if not is_readable and table not in TABLES:
-                    rows[UNREADABLE] = [*rows.get(UNREADABLE, ()), {"table": table}]
+                    rows.setdefault(UNREADABLE, []).append({"table": table, "why": _NOT_GRANTED})
                     continue
                 query = (
                     "SELECT row_to_json(t)::text FROM {} AS t" if table in _WHOLE else "SELECT '{{}}' FROM {} LIMIT 1"
@@ -149,8 +153,9 @@ _ALL_ROWS: Final = "SELECT row_to_json(t)::text FROM {} AS t"
 _ONE_ROW: Final = "SELECT '{{}}' FROM {} LIMIT 1"
 _LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
     WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
-UNREADABLE: Final = "tables that the user may not read"
+UNREADABLE: Final = "tables that were not read"
 """The name for rows with the names of such tables."""
+_NOT_GRANTED: Final = "the database user may not read it: grant SELECT, or give a dump"
 
 
 def _read_log(connection: Any, sql: Any, rows: dict[str, list[Row]]) -> None:
@@ -273,6 +278,7 @@ def clients_of_tables(tables: Tables) -> Clients:
         () if proxy is None else (proxy,),
         models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
         settings=stored_settings(tables.get(SETTINGS, ())),
+        has_all_tables=True,
     )
 
 
@@ -357,9 +363,7 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
         names = ", ".join(dict.fromkeys(stored[:5])) + (", …" if len(stored) > 5 else "")
         why = "their credentials are encrypted: write them into the file"
         yield Loss(Group.NAMES, f"models that are only in the database: {names}", why)
-    for row in tables.get(UNREADABLE, ()):
-        why = "the database user may not read it: grant SELECT, or give a dump"
-        yield Loss(Group.UNKNOWN, f"the table {row['table']}", why)
+    yield from (Loss(Group.UNKNOWN, f"the table {row['table']}", row["why"]) for row in tables.get(UNREADABLE, ()))
     if rotated := tables.get(ROTATED, ()):
         why = "they end soon: let clients use the new keys before the move"
         yield Loss(Group.NAMES, f"{_count(rotated, 'rotated key')} that LiteLLM still accepts", why)
