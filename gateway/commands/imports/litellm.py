@@ -262,6 +262,11 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         found = convert_keys(
             clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken,
             served=[name.replace("$$", "$") for name in result.requested_names],
+            common={
+                alias.replace("$$", "$"): str(route.get("target", "")).replace("$$", "$")
+                for alias, route in result.aliases.items()
+                if alias not in result.deployments
+            },
         )  # fmt: skip
         result.client_keys += [_as_file_item(one, result) for one in found.items]
         result.client_groups += [_as_file_item(one, result) for one in found.groups]

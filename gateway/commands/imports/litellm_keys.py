@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from itertools import chain, count
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -262,11 +263,13 @@ def convert_keys(
     taken: Set[str],
     now: datetime | None = None,
     served: Sequence[str] = (),
+    common: Mapping[str, str] = MappingProxyType({}),
 ) -> ClientKeys:
     """Convert ``keys`` and their ``teams``.
 
     ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group,
-    ``taken`` the names of existing clients, ``served`` the model names and patterns in the new file."""
+    ``taken`` the names of existing clients, ``served`` the model names and patterns in the new file, ``common`` its
+    aliases, which all clients of their models may use."""
     now = now or datetime.now(UTC)
     items: dict[str, dict[str, Any]] = {}
     losses: list[Loss] = []
@@ -295,10 +298,10 @@ def convert_keys(
             )
         allowed = None if OF_THE_TEAM in key.models else allowed
         aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
-        if hidden := [alias for alias in aliases if known(alias)]:
+        if hidden := [alias for alias, model in aliases.items() if known(alias) and common.get(alias) != model]:
             everything = served if team is None else team.item.get("models", served)
             allowed = _without(everything if allowed is None else allowed, hidden)
-            if not allowed:
+            if not allowed or common.keys() & hidden:
                 why = f"it has other models under these names: {', '.join(hidden)}"
                 losses.append(Loss(Group.NAMES, f"the key {name}", why))
                 continue

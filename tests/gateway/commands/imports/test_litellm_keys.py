@@ -491,6 +491,17 @@ def test_a_name_that_means_another_model_for_one_client_does_not_lead_elsewhere(
     assert Group.NAMES in {loss.group for loss in result.losses}
 
 
+@pytest.mark.parametrize(("target", "is_kept"), [("a", False), ("b", True)])
+def test_an_alias_of_one_client_and_of_the_file(target, is_kept):
+    """All clients that may use a model may use its aliases in the file."""
+    row = {"token": HASH, "key_alias": "team", "aliases": {"short": "b"}}
+    settings = {"model_group_alias": {"short": target}}
+    models = [item("a", "openai/a"), item("b", "openai/b")]
+    result = imported({"model_list": models, "router_settings": settings}, clients(row))
+    assert result.client_keys == [{"name": "team", "sha256": HASH}] * is_kept
+    assert [loss.group for loss in result.losses] == [Group.NAMES]
+
+
 def test_a_pattern_that_serves_an_alias_of_one_client_is_left_out():
     row = {"token": HASH, "key_alias": "team", "models": [], "aliases": {"groq/x": "m"}}
     result = imported({"model_list": [item("m", "openai/m"), item("groq/*", "groq/*")]}, clients(row))
