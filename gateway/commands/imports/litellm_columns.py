@@ -113,7 +113,8 @@ KEY_REASONS: Final[Mapping[str, Reason]] = {
     **_lost_limits("key"),
     "allowed_routes": _PERMISSIONS, "permissions": _PERMISSIONS,
     "user_id": (Group.MONEY, "its user's budget is in the table LiteLLM_UserTable: set `budgets` for the key"),
-    "project_id": _lost_limits("key")["organization_id"],
+    **dict.fromkeys(("org_id", "project_id"), _lost_limits("key")["organization_id"]),
+    "team_model_aliases": _ALIASES,
     "agent_id": (Group.PROTECTION, "trigate has no agents with limits: set `ratelimits` for the key"),
     "budget_id": (Group.MONEY, "the budget is in another table: set `budgets` for the key"),
     "budget_fallbacks": (Group.MONEY, "put a budget on the expensive entry, and the cheaper one after it in `targets`"),
@@ -158,7 +159,7 @@ KEY_COLUMNS: Final = _RECORDS | _word_set(
     "token key_name key_alias expires models team_id blocked budget_duration key_type soft_budget_cooldown "
     "settings_updated_at last_active rotation_count rotation_interval last_rotation_at key_rotation_at "
     # members of the API's responses
-    "api_key user user_role org_id user_email user_spend team_alias team_spend team_member team_member_spend "
+    "api_key user user_role user_email user_spend team_alias team_spend team_member team_member_spend "
     "team_models team_blocked team_max_budget team_soft_budget team_tpm_limit team_rpm_limit team_tpd_limit "
     "team_metadata team_model_max_budget team_object_permission_id organization_alias project_alias created_by_user "
     "last_refreshed_at litellm_budget_table litellm_organization_table object_permission request_route "

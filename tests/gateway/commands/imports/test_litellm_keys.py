@@ -440,6 +440,8 @@ def test_a_team_may_have_no_parallel_requests():
         ({"metadata": {"logging": [{"callback_name": "langfuse"}]}}, Group.LOGS, "metadata.logging"),
         ({"metadata": {"department": "sales"}}, Group.TRIFLES, "metadata.department"),
         ({"novel_limit": 7}, Group.UNKNOWN, "novel_limit"),
+        ({"org_id": "o"}, Group.PROTECTION, "org_id"),  # organization_id in responses of the API
+        ({"team_model_aliases": {"x": "a"}}, Group.NAMES, "team_model_aliases"),
     ],
 )
 def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what):
