@@ -286,7 +286,7 @@ class Authenticator:
 
     def knows(self, client: str) -> bool:
         """Return whether ``client``, which the gateway permitted a request, is configured and has not expired."""
-        if self._people is not None and (is_person := self._people.recall(client)) is not None:
+        if self._people is not None and (is_person := self._people.admit_by_name(client)) is not None:
             return is_person
         holder = self._by_name.get(client)
         return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())

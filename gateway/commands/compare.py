@@ -127,7 +127,9 @@ async def _check_reachable(client: Upstream, server: ComparedServer, seconds: fl
     """Raise ``UnreadableRecording`` if nothing answers at ``server``; any status will do."""
     response = await _send(client, server, ComparedRequest("", MODELS_PATH, b"", method="GET"), min(seconds, 10.0))
     if response.problem and not response.status:
-        raise UnreadableRecording(f"{server.option} {server.url}: {response.problem}; check the URL, and that it runs")
+        raise UnreadableRecording(
+            f"{server.option} {server.url}: {response.problem}; check the URL, and whether the server runs"
+        )
 
 
 async def _requests(client: Upstream, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:

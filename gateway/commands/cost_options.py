@@ -71,7 +71,7 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 @click.option(
     "--model",
     metavar="PROVIDER/MODEL",
-    help="For files: whose cache rules and prices apply. Default: those of the model in the request.",
+    help="For files: the model whose cache rules and prices apply. Default: the model in the request.",
 )
 @group_option(CACHE_BY)
 @since_option("7d")

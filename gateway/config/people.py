@@ -32,7 +32,7 @@ class People(Protocol):
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""
         ...
 
-    def recall(self, name: str) -> bool | None:
+    def admit_by_name(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
 
         Return whether it may, and ``None`` for names that no person can have."""

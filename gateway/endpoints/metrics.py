@@ -106,7 +106,7 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
         metrics.add(COUNTED_ALONE, by=counters.take_outage_reservations())
     if service.issuers is not None:
-        for name, seconds in service.issuers.stale().items():
+        for name, seconds in service.issuers.stale_seconds().items():
             metrics.set(ISSUER_STALE, seconds, name)
     if failures := service.answer_cache.take_failures():
         metrics.add(CACHE_FAILURES, by=failures)

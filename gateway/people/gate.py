@@ -251,7 +251,7 @@ class PeopleGate:
         sender = SENDER.get()
         return sender is not None and sender.known.name == name and sender.credential == "own key"
 
-    def recall(self, name: str) -> bool | None:
+    def admit_by_name(self, name: str) -> bool | None:
         """Let a person send the current request without a token, because a URL of the gateway permits it.
 
         Return whether it may: not if it is blocked. Return ``None`` for names that no person can have. If another

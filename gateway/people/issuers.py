@@ -108,9 +108,9 @@ class IssuerDirectory(trio.abc.AsyncResource):
         except TokenRefused:
             return
 
-    def stale(self) -> Mapping[str, float]:
+    def stale_seconds(self) -> Mapping[str, float]:
         """Return for each issuer the seconds since it became unavailable, 0 while it is available."""
-        return self._keys.stale()
+        return self._keys.stale_seconds()
 
     def state(self) -> list[dict[str, Any]]:
         """Return the state of each issuer's keys, for a readiness probe."""

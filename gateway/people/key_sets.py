@@ -117,7 +117,7 @@ class FollowedKeySets:
         """The time of the next fetch on the clock, infinity without issuers."""
         return min((one.due for one in self._followed.values() if one.running is None), default=math.inf)
 
-    def stale(self) -> dict[str, float]:
+    def stale_seconds(self) -> dict[str, float]:
         """Return for each issuer the seconds since it became unavailable, 0 while it is available.
 
         Removed issuers are included, so that their last value does not remain in the metrics."""
@@ -127,7 +127,7 @@ class FollowedKeySets:
 
     def state(self) -> list[dict[str, Any]]:
         """Return the state of each issuer's keys for a readiness probe, without secrets."""
-        stale = self.stale()
+        stale = self.stale_seconds()
         return [
             {
                 "issuer": name,

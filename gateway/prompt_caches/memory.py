@@ -278,7 +278,7 @@ class PromptMemory:
         return new
 
     def _checks(self, name: bytes, pieces: list[bytes]) -> bytes:
-        """Return the digests of ``pieces``. Those of unchanged pieces are known."""
+        """Return the digests of ``pieces``. Unchanged pieces are not hashed again."""
         old, checks = self._written.pop(name, ([], b""))
         same = len(old)
         found = b"".join(

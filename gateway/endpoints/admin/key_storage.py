@@ -129,7 +129,7 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
     except Changed as changed:
         raise conflict(_CHANGED.format(changed.args[0])) from None
     except KeyTaken as taken:
-        raise taken_key(call, taken.args[0]) from None
+        raise taken_key_error(call, taken.args[0]) from None
     await keys.apply_changes()
 
 
@@ -143,5 +143,5 @@ def _audit_writer(
     return people.audit_writer(entry, old, new)
 
 
-def taken_key(call: AdminCall, holder: str) -> GatewayError:
+def taken_key_error(call: AdminCall, holder: str) -> GatewayError:
     return shared_key(holder if sees_all(call.caller) else "another client")

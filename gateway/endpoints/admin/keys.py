@@ -34,7 +34,7 @@ from gateway.endpoints.admin.key_storage import (
     stored_group,
     stored_keys_of,
     stored_texts,
-    taken_key,
+    taken_key_error,
     unknown_key,
     writable_keys,
     write_client,
@@ -182,7 +182,7 @@ def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) 
     holders = {key.digest: other.name for other in config.client_keys for key in other.keys if other.name != name}
     for key in client.keys:
         if key.digest in holders:
-            raise taken_key(call, holders[key.digest])
+            raise taken_key_error(call, holders[key.digest])
     return client, stored
 
 

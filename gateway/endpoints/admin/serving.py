@@ -38,7 +38,7 @@ _NO_PERSON: Final = (
     "only people have keys and sessions of their own: the keys of a client are in the file or the storage"
 )
 _ROLE_NEEDED: Final = (
-    "the role {} may not do this, which needs {}; roles come from the configuration's file: `role` of a client key or "
+    "this needs the role {}, and yours is {}; roles come from the configuration's file: `role` of a client key or "
     "of an issuer's rule"
 )
 _OPEN: Final = "this gateway has no client_keys, so it has no callers with rights: add client keys with a `role`"
@@ -110,7 +110,7 @@ class _Request:
             raise GatewayError("authentication", _OPEN)
         if caller.role not in route.roles:
             needed = " or ".join(role for role in ROLES if role in route.roles)
-            raise not_permitted(_ROLE_NEEDED.format(caller.role, needed), "role_needed")
+            raise not_permitted(_ROLE_NEEDED.format(needed, caller.role), "role_needed")
         if route.of_person and not is_person_name(self._config, caller.name or ""):
             raise not_permitted(_NO_PERSON, "no_person")
         call = AdminCall(

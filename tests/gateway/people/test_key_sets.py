@@ -228,7 +228,7 @@ async def test_the_last_keys_of_an_unavailable_issuer_stay_valid_for_a_day(
                 await followed.advance(seconds)
             assert is_valid(followed, token)
             assert not await find_and_check(followed, provider.token(signing_key("attacker")))
-            assert followed.keys.stale()["okta"] > 600
+            assert followed.keys.stale_seconds()["okta"] > 600
             assert followed.keys.state()[0]["error"]
             await followed.advance(far + STALE_SECONDS + 605 - followed.clock.now)
             with pytest.raises(CannotJudge, match="okta"):
@@ -237,7 +237,7 @@ async def test_the_last_keys_of_an_unavailable_issuer_stay_valid_for_a_day(
             provider.faults.clear()
             await followed.advance(301)
             assert is_valid(followed, token)
-        assert followed.keys.stale() == {"okta": 0.0}
+        assert followed.keys.stale_seconds() == {"okta": 0.0}
         assert "error" not in followed.keys.state()[0]
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
         assert "its last keys stay valid for a day" in caplog.text
@@ -336,9 +336,9 @@ async def test_the_token_for_the_fetch_is_read_each_time(tmp_path: Path, provide
 async def test_a_reload_keeps_the_keys_of_unchanged_issuers(provider: OidcProvider):
     async with follow_issuers(issuer_settings(provider)) as followed:
         await followed.advance(1)
-        assert (provider.count(KEY_SET), followed.keys.stale()) == (1, {"okta": 0.0})
+        assert (provider.count(KEY_SET), followed.keys.stale_seconds()) == (1, {"okta": 0.0})
         followed.clients = []
         await followed.advance(1)
         assert followed.keys.current("okta") is None
-        assert followed.keys.stale() == {"okta": 0.0}
+        assert followed.keys.stale_seconds() == {"okta": 0.0}
         assert followed.keys.state() == []

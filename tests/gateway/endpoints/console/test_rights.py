@@ -21,7 +21,7 @@ ROLES: Final[Mapping[str, str]] = {
 """The role of each caller: people by session; keys of the file and the ``ui_key`` as a browser's password."""
 
 PERSONS: Final = ("ada", "lin", "aud", "root")
-NAMES_IN_REFUSALS: Final = ("may not do this", "only people have keys", "the ui_key has no usage")
+NAMES_IN_REFUSALS: Final = ("needs the role", "only people have keys", "the ui_key has no usage")
 OTHER_VERBS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -68,7 +68,7 @@ def test_a_page_opens_for_the_roles_that_may_read_a_part_of_it(callers: Callers,
         response = callers.send(caller, "GET", page.path)
         operator_without_usage = caller == "operator" and page.path == "/ui/me"
         assert response.status_code == (200 if expected else 403), (caller, response.text)
-        assert ("may not do this" in response.text) != expected or operator_without_usage
+        assert ("needs the role" in response.text) != expected or operator_without_usage
         head = callers.send(caller, "HEAD", page.path)
         assert (head.status_code, head.content) == (response.status_code, b"")
 
