@@ -39,7 +39,7 @@ UNKNOWN_WAIT: Final = 2.0
 
 
 @attrs.define(eq=False)
-class _Followed:
+class _IssuerKeys:
     """The keys of one issuer and the schedule of their fetches, in seconds of the clock."""
 
     client: IssuerClient
@@ -59,7 +59,7 @@ class FollowedKeySets:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, _IssuerKeys] = {}
         self._removed: frozenset[str] = frozenset()
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -76,7 +76,7 @@ class FollowedKeySets:
                 known.client = client
                 self._followed[name] = known
             else:
-                self._followed[name] = _Followed(client, now, now)
+                self._followed[name] = _IssuerKeys(client, now, now)
         self._wake()
 
     def current(self, name: str) -> KeySet | None:
@@ -102,7 +102,7 @@ class FollowedKeySets:
                     done = self._start(found)
                 await done.wait()
 
-    def _has_key(self, issuer: _Followed, missing: UnknownKey | CannotJudge) -> bool:
+    def _has_key(self, issuer: _IssuerKeys, missing: UnknownKey | CannotJudge) -> bool:
         if issuer.keys is None:
             return False
         return isinstance(missing, CannotJudge) or issuer.keys.has(missing.key_id)
@@ -157,7 +157,7 @@ class FollowedKeySets:
     def _wake(self) -> None:
         self._changed.set()
 
-    def _start(self, issuer: _Followed) -> trio.Event:
+    def _start(self, issuer: _IssuerKeys) -> trio.Event:
         """Start a fetch, and return the event of its end."""
         done = trio.Event()
         if self._nursery is None:
@@ -167,7 +167,7 @@ class FollowedKeySets:
             self._nursery.start_soon(self._fetch, issuer, done)
         return done
 
-    async def _fetch(self, issuer: _Followed, done: trio.Event) -> None:
+    async def _fetch(self, issuer: _IssuerKeys, done: trio.Event) -> None:
         try:
             fetched = await issuer.client.fetch_keys()
         except IssuerUnavailable as error:
@@ -184,7 +184,7 @@ class FollowedKeySets:
             done.set()
             self._wake()
 
-    def _note_failure(self, issuer: _Followed, error: str) -> None:
+    def _note_failure(self, issuer: _IssuerKeys, error: str) -> None:
         now = self._clock()
         if not issuer.error:
             effect = "its last keys stay valid for a day" if issuer.keys else "requests with its tokens get 503"
@@ -194,7 +194,7 @@ class FollowedKeySets:
         issuer.due = now + min(FIRST_RETRY * 2**issuer.failures, LONGEST_RETRY)
         issuer.failures = min(issuer.failures + 1, 16)
 
-    def _note_success(self, issuer: _Followed, keys: KeySet) -> None:
+    def _note_success(self, issuer: _IssuerKeys, keys: KeySet) -> None:
         if issuer.error:
             log.info("%s: the issuer's keys can be fetched again", issuer.client.issuer.name)
         if keys.skipped and (issuer.keys is None or issuer.keys.version != keys.version):

@@ -338,7 +338,7 @@ class PromptMemory:
         self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
 
     def take_unread(self, owner: bytes, scope: bytes, prefix: bytes) -> int:
-        """Note that a response has read a boundary, and return what its writing cost more than plain input, once."""
+        """Note that a response has read a boundary. Return the premium that its writing cost, and 0 for later reads."""
         taken = 0
 
         def change(value: bytes | None, _: float) -> bytes | None:

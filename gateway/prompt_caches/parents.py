@@ -134,7 +134,7 @@ class ParentFinder:
         return None
 
     def _find_similar(self, owner: bytes, sent: SentRequest, own: PromptDigest) -> FoundParent | None:
-        """Return the one-shot request whose tools and system texts differ least, without any if they are equal.
+        """Return the one-shot request whose tools and system texts differ least; ``None`` if those are equal.
 
         A changed part of them breaks the prefix of every request, although no conversation continues (C6)."""
         similar: list[tuple[float, FoundParent]] = []
@@ -142,7 +142,7 @@ class ParentFinder:
             found = self._read_parent(owner, id, None)
             if found is None or not found.end.tokens:
                 continue
-            share = _equal_front(found.own, own)
+            share = _equal_front_share(found.own, own)
             if share == 1:
                 return None
             if share >= _SIMILAR:
@@ -165,7 +165,7 @@ def is_one_shot(prompt: PromptDigest) -> bool:
     return not prompt.has_answer and prompt.front_size >= _LEAST_FRONT
 
 
-def _equal_front(old: PromptDigest, new: PromptDigest) -> float:
+def _equal_front_share(old: PromptDigest, new: PromptDigest) -> float:
     """Return the share of the bytes of the tools and system texts of ``new`` that ``old`` has as well."""
     known = {old.tools.strict(number) for number in range(old.tools.length)}
     equal: float = sum(new.tools.size(at) for at in range(new.tools.length) if new.tools.strict(at) in known)

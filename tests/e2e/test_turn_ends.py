@@ -20,7 +20,6 @@ from tests.support.responses_api import (
     each_api,
     entries,
     final,
-    opening,
     read_chunks,
     refusal,
     sent_bodies,
@@ -28,6 +27,7 @@ from tests.support.responses_api import (
     sqlite_at,
     stored,
     stored_ids,
+    stream_opening,
     text_of,
     turn,
     wait_for_status,
@@ -266,11 +266,11 @@ def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_ha
                 up.send(b"HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\n{}")
                 assert b" 429 " in client.read_until(b"\r\n\r\n")
             elif how == "broken off":
-                up.send(opening(api))
+                up.send(stream_opening(api))
                 up.close()
                 assert b" 502 " in client.read_until(b"\r\n\r\n")
             else:
-                up.send(opening(api))
+                up.send(stream_opening(api))
                 client.close()
         eventually(lambda: lines(gateway, id))
     assert stored_ids(file) == before

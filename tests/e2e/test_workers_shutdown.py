@@ -19,7 +19,7 @@ from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.apis import OLDER, VENDORS, question
 from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
-from tests.support.processes import is_running, peers, pending, state, stop, workers
+from tests.support.processes import is_running, peers, pending, process_state, stop, workers
 from tests.support.raw_call import SUCCESS, send_until_full
 from tests.support.upstreams import PATHS, Script, render
 
@@ -93,7 +93,7 @@ class Calls:
 
     def rest(self) -> None:
         """Until the workers have nothing left to do."""
-        eventually(lambda: all(state(pid) == "S" for pid in self.crew()), what="rest")
+        eventually(lambda: all(process_state(pid) == "S" for pid in self.crew()), what="rest")
 
     def everywhere(self) -> list[Call]:
         """As many more silent providers as it takes until every worker holds a stream."""

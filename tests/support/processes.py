@@ -56,7 +56,7 @@ def open_files(pid: int) -> set[str]:
 def is_running(pid: int) -> bool:
     """Return whether a process is running, and not just an unread exit status."""
     try:
-        return state(pid) != "Z"
+        return process_state(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -64,10 +64,10 @@ def is_running(pid: int) -> bool:
 def stop(pid: int) -> None:
     """Stop a process, which then ignores all signals but SIGKILL and SIGCONT, and wait until it has stopped."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: state(pid) == "T", what="standing still")
+    eventually(lambda: process_state(pid) == "T", what="standing still")
 
 
-def state(pid: int) -> str:
+def process_state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 

@@ -112,7 +112,7 @@ def speaking(
             yield client, up, created["response"]["id"]
 
 
-def opening(api: str) -> bytes:
+def stream_opening(api: str) -> bytes:
     """Return the begin of a stream, before any content."""
     return SSE + chunks(*answer_stream(api).opening)
 

@@ -8,7 +8,7 @@ from gateway.config.key_changes import described_settings, settings_of, stored_o
 from gateway.config.settings import Config
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
-from gateway.endpoints.admin.key_items import shared_key
+from gateway.endpoints.admin.key_items import shared_key_error
 from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
 from gateway.people.store import PeopleStore
@@ -144,4 +144,4 @@ def _audit_writer(
 
 
 def taken_key_error(call: AdminCall, holder: str) -> GatewayError:
-    return shared_key(holder if sees_all(call.caller) else "another client")
+    return shared_key_error(holder if sees_all(call.caller) else "another client")
