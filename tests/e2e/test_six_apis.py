@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from providers.grammar import judge
-from tests.support.client_turns import Said, Setting, body, items
+from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
@@ -75,14 +75,14 @@ def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: boo
 @pytest.mark.parametrize("client", ALL, ids=[f"{api}_client" for api in ALL])
 def test_a_tool_is_called_and_its_result_sent_back(gateway, upstream, client, api, stream):
     upstream.script(CALLING, Script(text="Sunny."))
-    history = items(client, Said(texts=("Weather?",)), [])
+    history = items(client, ClientInput(texts=("Weather?",)), [])
     answer = ask(gateway, client, api, history, stream)
     assert text_of(client, answer, stream=stream).removeprefix("First, think.") == "Let me look. 😀"
     assert usage_of(client, answer, stream=stream) == (1220, 30)
     returned = answer_items(client, answer, streamed=stream)
     ((id, name),) = calls_of(client, returned)
     assert name == "get_weather"
-    history += [*returned, *items(client, Said(texts=(), results="27 °C"), [(id, name)])]
+    history += [*returned, *items(client, ClientInput(texts=(), results="27 °C"), [(id, name)])]
     assert text_of(client, ask(gateway, client, api, history, stream), stream=stream) == "Sunny."
 
     first, second = (conversation_of(api, seen.json) for seen in upstream.seen)
