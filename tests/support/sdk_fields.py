@@ -88,6 +88,7 @@ VALUES: dict[str, Any] = {
     "contents.role": "model",
     "topK": 7,
     "additionalModelRequestFields": {"top_k": 7},
+    "outputConfig.effort": "low",
     "jsonSchema.schema": '{"type": "object"}',
     "response_mime_type": "application/json",
     "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
