@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gateway.commands.imports.imported_secrets import SecretOwner, is_file
 from gateway.commands.imports.imported_values import (
+    ENVIRONMENT,
     escape_dollars,
     is_switched_off,
     number_of,
@@ -307,6 +308,8 @@ def _type_of(prefix: str, rest: str, mode: Any) -> ModelType:
         raise Inconvertible(NOT_SPOKEN[prefix])
     if prefix in CLOUDS:
         return TYPES[mode] if mode is not None else model_type(rest)
+    if prefix + "/" == ENVIRONMENT:
+        raise Inconvertible(f"its provider and model are in the variable {rest}: write their value as `model`")
     if (origin := ORIGINS.get(prefix)) is None:
         row = catalog.find(prefix)
         raise Inconvertible(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))

@@ -189,6 +189,9 @@ _ROWS: Final = (
      "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
      "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
      "tag_budget_config model_max_budget budget_config litellm_budget_table"),
+    (Group.MONEY, "set `timezone` at the root: the days, weeks and months of budgets begin in it", "timezone"),
+    (Group.MONEY, "trigate has no budgets of end users", "default_end_user_params"),
+    (Group.LOGS, "the log has tags from x-litellm-tags and bodies only", "extra_spend_tag_headers"),
     (Group.MONEY, _PRICED, "cost_discount_config "
      "cost_margin_config custom_cost_per_token "
      "input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "

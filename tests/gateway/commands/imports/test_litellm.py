@@ -438,6 +438,15 @@ LOST = [
         {"model_list": [item("b", "azure/x", api_base="http://a") | {"model_info": {"base_model": "own"}}]},
         "base_model of b: the price list has no price for own",
     ),
+    ({"litellm_settings": {"timezone": "Europe/Berlin"}}, "litellm_settings.timezone: set `timezone` at the root"),
+    (
+        {"litellm_settings": {"default_end_user_params": {"budget_id": "b"}}},
+        "litellm_settings.default_end_user_params: trigate has",
+    ),
+    (
+        {"litellm_settings": {"extra_spend_tag_headers": ["x-team"]}},
+        "litellm_settings.extra_spend_tag_headers: the log has tags",
+    ),
     ({"general_settings": {"max_parallel_requests": 120}}, "general_settings.max_parallel_requests: LiteLLM does not"),
     ({"router_settings": {"default_max_parallel_requests": 9}}, "router_settings.default_max_parallel_requests: set `"),
     ({"litellm_settings": {"cache": True}}, "litellm_settings.cache: set `cache: {ttl: 1h}` for a client key"),

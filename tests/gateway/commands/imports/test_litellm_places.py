@@ -154,6 +154,7 @@ def test_gemini_at_an_address_without_a_path_is_reported(base, note):
     [
         ("gemini/imagen-4.0-generate-001", None, "does not support imagen-4.0-generate-001 at Google"),
         ("gemini/imagen-4.0-generate-001", "image_generation", "which is of the type image"),
+        ("os.environ/THE_MODEL", None, "are in the variable THE_MODEL: write their value"),
         ("anthropic/claude-x", "embedding", "which is of the type embedding"),
         ("deepseek/whisper-1", "audio_transcription", "which is of the type transcription"),
     ],
