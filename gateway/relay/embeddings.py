@@ -20,6 +20,7 @@ from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
 from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter
+from providers.endpoints.embeddings.invoked import reported_tokens
 from providers.endpoints.embeddings.openai import ENCODINGS
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, is_own_shape
 from providers.endpoints.endpoint import BODY_SHAPES
@@ -48,7 +49,7 @@ class EmbeddingFilter(PassedBytes):
         return self._answer.buffered_bytes
 
     def head(self, status: int, headers: Headers) -> Headers:
-        self._answer.begin()
+        self._answer.begin(reported_tokens(headers))
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:

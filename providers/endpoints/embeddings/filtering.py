@@ -108,7 +108,7 @@ class EmbeddingAnswerConverter:
     incorrect answer.
     """
 
-    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_read", "_size", "_usage")
+    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_read", "_reported", "_size", "_usage")
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
@@ -118,6 +118,7 @@ class EmbeddingAnswerConverter:
         self._may_pass = plan.passes
         self._passing: PassingAnswer | None = None
         self._usage: Usage | None = None
+        self._reported: int | None = None
 
     @property
     def usage(self) -> Usage:
@@ -130,17 +131,22 @@ class EmbeddingAnswerConverter:
         """The number of buffered bytes."""
         return self._size if self._passing is None else 0
 
-    def begin(self) -> None:
-        """Start the next answer. The previous one is parsed now, because its vectors take less memory. Raises as
-        ``close`` does."""
+    def begin(self, reported: int | None = None) -> None:
+        """Start the next answer; ``reported`` are the tokens in its headers, if its body has none.
+
+        The previous one is parsed now, because its vectors take less memory. Raises as ``close`` does."""
         if self._held:
             self._parse_held()
+        self._reported = reported
 
     def _parse_held(self) -> None:
         """Parse an answer that is one of several or must be translated."""
         data, self._held = b"".join(self._held), []
         self._size -= len(data)
-        self._read.append(self._plan.read(len(self._read), data))
+        found = self._plan.read(len(self._read), data)
+        if found.usage is None and self._reported is not None:
+            found = attrs.evolve(found, usage=Usage(input=self._reported))
+        self._read.append(found)
         self._size += self._read[-1].size
 
     def take(self, piece: bytes) -> bytes:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embe
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html,
 https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,15 @@ from streams.errors import GatewayError
 from streams.events import Usage
 
 _NUMBERS: Final = frozenset(("float", "base64"))
+
+
+_TOKENS_HEADER: Final = "x-amzn-bedrock-input-token-count"
+
+
+def reported_tokens(headers: Iterable[tuple[str, str]]) -> int | None:
+    """Return the input tokens that Bedrock reports in a header, with lower-case names, or ``None``."""
+    value = next((value for name, value in headers if name == _TOKENS_HEADER), "")
+    return min(int(value), MOST_TOKENS) if value.isascii() and value.isdecimal() and len(value) < 20 else None
 
 
 def _input_text(one: EmbeddingInput) -> str:

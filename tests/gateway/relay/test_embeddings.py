@@ -132,6 +132,29 @@ async def test_every_client_gets_the_vectors_of_every_provider(model):
     assert all("provider-key" in str(asked.headers) for asked in provider.asked)
 
 
+@pytest.mark.parametrize(("texts", "tokens"), [(["a"], 11), (["a"] * 97, 22)])
+@pytest.mark.parametrize(
+    "header", [("x-amzn-bedrock-input-token-count", "11"), ("x-amzn-bedrock-input-token-count", "x")]
+)
+async def test_tokens_that_bedrock_counts_in_a_header_are_the_usage(texts, tokens, header):
+    """The body of Cohere's models there has none."""
+
+    def answer(asked: ReceivedRequest) -> ScriptedAnswer:
+        return json_answer({"embeddings": {"float": [vector(text) for text in asked.json["texts"]]}}, 200, header)
+
+    async with endpoint_provider(answer) as provider:
+        entry = {
+            "model": "amazon_bedrock/eu.cohere.embed-v4:0",
+            "name": "m",
+            "access_key": "k",
+            "base_url": provider.url,
+        }
+        async with gateway(settings(entry)) as served:
+            found = await post(served, model="m", input=texts)
+    assert len(vectors_of(found)) == len(texts)
+    assert (found.json()["usage"]["prompt_tokens"] == tokens) is (header[1] == "11")
+
+
 async def every_client_gets_its_vectors(served: InProcess) -> None:
     wanted = [vector(text) for text in TEXTS]
     assert vectors_of(await post(served, model="mine", input=TEXTS)) == wanted
