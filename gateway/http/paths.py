@@ -43,6 +43,7 @@ _GOOGLE = re.compile(
     r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$|/|$)"
 )
 _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
+_PREDICT = re.compile(r"/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/(?P<name>[^/]+):predict$")  # Vertex AI
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
@@ -128,6 +129,9 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
     """Return advice on the base URL for a known ``path`` with a wrong prefix, or ``None``.
 
     ``origin`` is the gateway's origin as seen by the client."""
+    if (predicted := _PREDICT.search(path)) is not None:
+        name = shown(predicted["name"])
+        return f"for embeddings, use {V1BETA}/models/{name}:embedContent or {V1}/embeddings"
     if _is_googles(path):
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""

@@ -104,6 +104,12 @@ def test_an_unknown_google_path_gets_an_error_in_its_shape():
     assert advice("/v1beta/files", (), ORIGIN) is None
 
 
+def test_vertex_embeddings_get_advice_on_the_path_that_is_served():
+    path = "/v1beta1/projects/p/locations/l/publishers/google/models/m:predict"
+    assert api_of(path, ()) == "gemini"
+    assert advice(path, (), ORIGIN) == "for embeddings, use /v1beta/models/m:embedContent or /v1/embeddings"
+
+
 def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
     assert told.endswith("not its Azure class")
