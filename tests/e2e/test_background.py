@@ -237,7 +237,10 @@ def test_a_cancelled_turn_keeps_its_text_and_its_followers_are_informed(gateway,
     assert body.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
     assert stored(gateway, id).json == reply.json
     assert stored(gateway, id, "?stream=true").body == body
-    assert line(gateway, own)["ended"] == "client_disconnected"
+    settled = line(gateway, own)
+    assert (settled["ended"], settled["usage_estimated"]) == ("client_disconnected", True)
+    assert settled["input_tokens"] > 0
+    assert settled["output_tokens"] > 0
     assert refusal(turn(gateway, "on-chat", previous_response_id=id))["code"] == "previous_response_not_found"
 
 
@@ -324,6 +327,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
             own.stop()
             eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["shutdown", "shutdown"]
+        assert line(own, "drain-stream")["output_tokens"] > 0
         check_log(own)
     with gateway_thread(settings) as own:
         first, second = stored(own, one).json, stored(own, id).json

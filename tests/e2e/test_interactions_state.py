@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, eventually
+from tests.support.harness import Gateway, Wire, eventually, post
 from tests.support.interactions_api import (
     PATH,
     cancel_interaction,
@@ -301,6 +301,25 @@ def test_cancelling_ends_the_provider_request_and_bills_it(gateway, upstream, ap
     assert "cancelled" in error["message"]
     line = eventually(lambda: next((x for x in gateway.log[lines:] if '"status":499' in x), ""), 10, "its line")
     assert json.loads(line)["ended"] == "client_disconnected"
+
+
+@each_api
+def test_cancelling_bills_the_text_that_has_arrived(gateway, upstream, api):
+    upstream.script(hanging(api))
+    lines = len(gateway.log)
+    asked = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}
+    with Wire.connect(gateway.port) as client:
+        client.send(post(PATH, asked, {}))
+        begun = client.read_until(b"one")
+        id = begun.partition(b'"id":"')[2].partition(b'"')[0].decode()
+        stopped = interaction_in(cancel_interaction(gateway, id))
+    assert stopped["status"] == "cancelled"
+    assert "one" in output_text(stopped)
+    found = eventually(lambda: next((x for x in gateway.log[lines:] if '"status":499' in x), ""), 10, "its line")
+    line = json.loads(found)
+    assert (line["ended"], line["usage_estimated"]) == ("client_disconnected", True)
+    assert line["input_tokens"] > 0
+    assert line["output_tokens"] > 0
 
 
 @each_api
