@@ -120,7 +120,8 @@ async def read_message(
     record.mcp = {name: value for name, value in fields.items() if value is not None} or None
     server = servers.get(names["name"])
     if server is None:
-        raise GatewayError("not_found", f"there is no MCP server {names['name'][:100]!r}: check the path")
+        help = "check the path" if servers else "the configuration has no mcp_servers"
+        raise GatewayError("not_found", f"there is no MCP server {names['name'][:100]!r}: {help}")
     service.authenticator.check_server(context.client_request.client, server.name)
     if method != "POST" and not server.sessions:
         text = f"the MCP server {server.name} has no sessions: use POST"

@@ -174,7 +174,7 @@ class RelayedPaths:
 
     def __init__(self, service: Service, deployments: Sequence[str] = ()) -> None:
         """Select the routes. ``deployments`` are the starts of paths with a deployment, if clients may use them."""
-        own = (*_mcp_routes(service), *_pass_through_routes(service))
+        own = (*_pass_through_routes(service), *_mcp_routes(service))
         self.routes = (*ROUTES, *_deployment_routes(deployments), *own)
 
     def methods(self, path: str) -> tuple[str, ...]:
@@ -203,12 +203,11 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
 
 
 def _mcp_routes(service: Service) -> tuple[RelayRoute, ...]:
-    """Return the routes of MCP servers, if there are any."""
+    """Return the routes of MCP servers. Without servers their response is an error that clients of MCP understand."""
     servers = service.router.mcp_servers
     return tuple(
         RelayRoute("mcp", method, "/mcp/{name}", "mcp.read_message", "mcp.admit", passing=(servers,))
         for method in ("POST", "GET", "DELETE")
-        if servers
     )
 
 

@@ -46,7 +46,8 @@ async def serving(
     answering: Any = ok, server: dict[str, Any] | None = None, ann: dict[str, Any] | None = None, **more: Any
 ) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
     """Run a gateway with the MCP server ``tools``, which the key of ``ann`` may use."""
-    keys = [{"name": "ann", "key": KEY, "mcp": ["tools"], **(ann or {})}, {"name": "bob", "key": KEY + "-bob"}]
+    own_key = {"name": "ann", "key": KEY, "mcp": ["tools"], **(ann or {})}
+    keys = [{name: value for name, value in own_key.items() if value is not None}, {"name": "bob", "key": KEY + "-bob"}]
     async with endpoint_provider(answering) as provider:
         own = {"name": "tools", "base_url": f"{provider.url}/mcp?v=1", "access_key": TOKEN, **(server or {})}
         config = {"version": "v0.3.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys, **more}
@@ -104,6 +105,19 @@ async def test_only_clients_with_the_server_may_use_it():
         assert found.status_code == 401
         found = await send(served, call("f"), path="other")
         assert (found.status_code, found.json()["id"]) == (404, 7)
+        assert provider.heads == []
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+async def test_without_mcp_servers_the_error_is_one_of_json_rpc(method):
+    """A client of MCP understands no other; its message is an error of configuration."""
+    async with serving(mcp_servers=None, ann={"mcp": None}) as (served, provider):
+        found = await send(served, call("f", "q") if method == "POST" else b"", method)
+        assert found.status_code == 404
+        error = found.json()
+        assert (error["jsonrpc"], error["id"]) == ("2.0", "q" if method == "POST" else None)
+        assert "mcp_servers" in error["error"]["message"]
+        assert (await send(served, call("f"), method, authorization="Bearer wrong")).status_code == 401
         assert provider.heads == []
 
 
