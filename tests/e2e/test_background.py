@@ -137,6 +137,20 @@ def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, 
     assert line(gateway, own)["ended"] == "upstream_error"
 
 
+@each_api
+def test_a_provider_that_dies_midway_leaves_a_failed_response_with_its_text(gateway, by_hand, api):
+    own = f"died-{api}"
+    with streaming(gateway, by_hand, api, own) as (id, client, up):
+        client.close()
+        up.reset()
+        found = wait_for_status(gateway, id, "failed")
+    assert text_of(found) == "one t"
+    assert found["error"]["message"]
+    settled = line(gateway, own)
+    assert (settled["ended"], settled["usage_estimated"]) == ("upstream_error", True)
+    assert settled["output_tokens"] > 0
+
+
 def test_background_without_store_is_a_400(gateway, upstream):
     upstream.script(Script(text="never"))
     error = complaint("responses", turn(gateway, "on-chat", background=True, store=False), 400)
