@@ -79,7 +79,7 @@ SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
         _option("--think-cap", metavar="TIME", help="The longest pause, also for recorded pauses."),
         _option("--tool-results", metavar="TEXT", help="The result of tool calls: a text, or a number of tokens."),
         _option("--history", type=click.Choice(("client", "server")), metavar="WHO",
-                     help="client sends all turns, server only the last one (responses only); default: client."),
+                     help="client sends all turns, server only the last (Responses, Interactions); default: client."),
         _option("--key-env", metavar="NAME",
                      help="The variable with the API key; default: the usual variable of the provider in URL."),
     ),
