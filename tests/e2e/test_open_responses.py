@@ -1,5 +1,6 @@
 """Open Responses through a real gateway: answers of providers of each API, and of the demo, hold to its schemas."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.support.gateway_thread import demo_thread, gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
-from tests.support.upstreams import Script, Tokens, ToolCall
+from tests.support.upstreams import STREAM, Raw, Script, Tokens, ToolCall
 
 PATH = "/v1/responses"
 DEMO = ("demo", "demo-chat", "demo-messages", "demo-responses")
@@ -99,6 +100,7 @@ def test_an_answer_in_the_background_is_valid_at_all_times(served, model):
 def gateway(upstream) -> Iterator[Gateway]:
     apis = ("chat", "messages", "responses")
     entries = [provider(f"openai/up-{api}", upstream.url, [api], name=f"on-{api}", state="ours") for api in apis]
+    entries.append(provider("openai/up-passed", upstream.url, ["responses"], name="passed"))
     with gateway_thread(config(entries)) as found:
         yield found
 
@@ -129,6 +131,37 @@ def test_penalties_reach_providers_that_have_them(gateway, upstream, api):
     sent = upstream.seen[0].json
     assert {name: sent[name] for name in penalties if name in sent} == ({} if api == "messages" else penalties)
     assert lost == (penalties.keys() if api == "messages" else set())
+
+
+VENDORS_OWN = {"type": "acme:note", "id": "note_1", "text": "as it is"}
+OPTIONS = {"continuation_id": "cont_1"}
+
+
+def test_items_and_options_of_a_vendor_pass_to_a_provider_of_this_api(gateway, upstream):
+    """And back, whole and streamed."""
+    answer = {
+        "id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": [VENDORS_OWN],
+        "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+    }  # fmt: skip
+    upstream.script(Raw(200, (("content-type", "application/json"),), (json.dumps(answer).encode(),)))
+    body = {"model": "passed", "input": [VENDORS_OWN], "background_options": OPTIONS, "store": False}
+    reply = gateway.request("POST", PATH, body)
+    assert (reply.status, reply.headers["x-trigate-lane"], reply.json["output"]) == (200, "byte", [VENDORS_OWN])
+    assert upstream.seen[0].json == {**body, "model": "up-passed"}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": VENDORS_OWN}
+    ended = {"type": "response.completed", "response": answer}
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (added, ended))
+    upstream.script(Raw(200, STREAM, (text.encode(),)))
+    assert gateway.request("POST", PATH, {**body, "stream": True}).body.decode() == text
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_items_and_options_of_a_vendor_are_listed_where_they_are_lost(gateway, upstream, api):
+    upstream.script(Script(text="Hello"))
+    items = [{"role": "user", "content": "hi"}, VENDORS_OWN]
+    reply = gateway.request("POST", PATH, {"model": f"on-{api}", "input": items, "background_options": OPTIONS})
+    assert reply.status == 200
+    assert {"background_options", "input[]"} <= set(reply.headers["x-trigate-dropped"].split(","))
 
 
 def test_an_output_without_its_call_is_refused_before_a_provider_request(gateway, upstream):
