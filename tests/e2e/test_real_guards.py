@@ -1,4 +1,4 @@
-"""Real guards as steps: Presidio's analyzer and a guard behind LiteLLM's own classes, in every API, streamed and whole,
+"""Real guards as steps: Presidio's analyzer and a guard with LiteLLM's own classes, in every API, streamed and whole,
 and what clients get if a guard lies, hangs, dies or returns garbage."""
 
 import os
@@ -60,7 +60,7 @@ def guard() -> Iterator[Guard]:
 
 
 @pytest.fixture(scope="module")
-def guarded(upstream, guard) -> Iterator[Gateway]:
+def guard_gateway(upstream, guard) -> Iterator[Gateway]:
     steps = [
         step("guard", guard, at=["request", "response"], params={"mode": "masking"}),
         step("window", guard, at=["request", "response"], hold=12),
@@ -77,9 +77,9 @@ def guarded(upstream, guard) -> Iterator[Gateway]:
 
 @cells
 @pytest.mark.parametrize("client", ["guard", "window"])
-def test_litellms_contract_masks_requests_and_responses(guarded, upstream, client, api, stream):
+def test_litellms_contract_masks_requests_and_responses(guard_gateway, upstream, client, api, stream):
     upstream.script(Script(text="it is falcon-77 today, and more words follow"))
-    reply = ask(guarded, client, api, "about falcon-12 now", stream=stream)
+    reply = ask(guard_gateway, client, api, "about falcon-12 now", stream=stream)
     assert reply.status == 200, reply.body
     assert text_of(api, reply.body, stream=stream) == "it is <HIDDEN> today, and more words follow"
     (seen,) = upstream.seen
@@ -88,35 +88,35 @@ def test_litellms_contract_masks_requests_and_responses(guarded, upstream, clien
 
 
 @cells
-def test_litellms_contract_refuses_requests_and_responses(guarded, upstream, api, stream):
+def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstream, api, stream):
     for client, moment in (("guard", "request"), ("during", "request"), ("guard", "response"), ("window", "response")):
         upstream.script(Script(text="forbidden words" if moment == "response" else "fine"))
         prompt = "a forbidden question" if moment == "request" else "hi"
-        reply = ask(guarded, client, api, prompt, stream=stream)
+        reply = ask(guard_gateway, client, api, prompt, stream=stream)
         assert (reply.status, reply.headers["x-trigate-refused-by"]) == (400, client), (client, moment, reply.body)
         assert b"falcon" not in reply.body
         assert b"forbidden" not in reply.body
 
 
 @cells
-def test_words_that_the_guard_hides_return(guarded, upstream, api, stream):
+def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
-    ask(guarded, "returning", api, "about falcon-12 now", stream=stream)
+    ask(guard_gateway, "returning", api, "about falcon-12 now", stream=stream)
     found = re.search(r"\[MASKED_[0-9a-f]+\]", upstream.seen[0].body.decode())
     assert found is not None
     upstream.script(Script(text=f"you asked about {found[0]}."))
-    reply = ask(guarded, "returning", api, "about falcon-12 now", stream=stream)
+    reply = ask(guard_gateway, "returning", api, "about falcon-12 now", stream=stream)
     assert text_of(api, reply.body, stream=stream) == "you asked about falcon-12."
     assert b"falcon" not in upstream.seen[0].body
 
 
 @cells
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guarded, upstream, fault, api, stream):
+def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guard_gateway, upstream, fault, api, stream):
     clients = [fault, f"{fault}-response", f"{fault}-pass"]
     for client in clients:
         upstream.script(Script(text="it is falcon-77"))
-        reply = ask(guarded, client, api, "about falcon-12", stream=stream)
+        reply = ask(guard_gateway, client, api, "about falcon-12", stream=stream)
         if client.endswith("pass"):
             assert reply.status == 200, reply.body
             assert text_of(api, reply.body, stream=stream) == "it is falcon-77"
@@ -126,22 +126,22 @@ def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guarded, upst
             assert b"falcon" not in reply.body
             assert "retry-after" in reply.headers
             assert len(upstream.seen) == client.endswith("response")
-    assert "falcon" not in "\n".join(guarded.log)
+    assert "falcon" not in "\n".join(guard_gateway.log)
 
 
-def test_a_guard_that_dies_or_stops_delays_only_its_own_requests(guarded, upstream, guard):
+def test_a_guard_that_dies_or_stops_delays_only_its_own_requests(guard_gateway, upstream, guard):
     upstream.script(*[Script(text="fine")] * 2)
-    assert ask(guarded, "die", "chat", "hi", stream=True).status == 503
-    assert ask(guarded, "guard", "chat", "hi", stream=True).status == 503
-    assert ask(guarded, "free", "chat", "hi", stream=True).status == 200
+    assert ask(guard_gateway, "die", "chat", "hi", stream=True).status == 503
+    assert ask(guard_gateway, "guard", "chat", "hi", stream=True).status == 503
+    assert ask(guard_gateway, "free", "chat", "hi", stream=True).status == 200
     assert len(upstream.seen) == 1
     guard.start()
-    assert ask(guarded, "guard", "chat", "hi", stream=True).status == 200
+    assert ask(guard_gateway, "guard", "chat", "hi", stream=True).status == 200
     os.kill(guard.pid, signal.SIGSTOP)
     try:
         upstream.script(Script(text="fine"))
-        assert ask(guarded, "hang", "chat", "hi", stream=True).status == 503
-        assert ask(guarded, "free", "chat", "hi", stream=True).status == 200
+        assert ask(guard_gateway, "hang", "chat", "hi", stream=True).status == 503
+        assert ask(guard_gateway, "free", "chat", "hi", stream=True).status == 200
     finally:
         os.kill(guard.pid, signal.SIGCONT)
 
@@ -153,7 +153,7 @@ def analyzer() -> Iterator[Guard]:
 
 
 @pytest.fixture(scope="module")
-def analyzed(upstream, analyzer) -> Iterator[Gateway]:
+def analyzer_gateway(upstream, analyzer) -> Iterator[Gateway]:
     action = {"EMAIL_ADDRESS": "mask", "CREDIT_CARD": "mask", "US_SSN": "refuse"}
     steps = [
         step("both", analyzer, "presidio", action=action, at=["request", "response"], deadline="20s"),
@@ -168,9 +168,9 @@ CARD: Final = "4111 1111 1111 1111"
 
 
 @cells
-def test_presidio_masks_requests_and_responses(analyzed, upstream, api, stream):
+def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text=f"🙂 write to {MAIL}, and pay with {CARD}, please"))
-    reply = ask(analyzed, "both", api, f"🙂 I am {MAIL}, my card is {CARD}", stream=stream)
+    reply = ask(analyzer_gateway, "both", api, f"🙂 I am {MAIL}, my card is {CARD}", stream=stream)
     assert reply.status == 200, reply.body
     hidden = re.sub(r"_[0-9a-f]{10}\]", "]", text_of(api, reply.body, stream=stream))
     assert hidden == "🙂 write to [EMAIL_ADDRESS], and pay with [CREDIT_CARD], please"
@@ -178,24 +178,24 @@ def test_presidio_masks_requests_and_responses(analyzed, upstream, api, stream):
     assert b"[EMAIL_ADDRESS_" in seen.body
     assert b"[CREDIT_CARD_" in seen.body
     assert not re.search(rb"example\.com|4111", seen.body)
-    assert not re.search(r"example\.com|4111", "\n".join(analyzed.log))
+    assert not re.search(r"example\.com|4111", "\n".join(analyzer_gateway.log))
 
 
 @cells
-def test_presidio_refuses_what_it_must(analyzed, upstream, api, stream):
+def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
-    reply = ask(analyzed, "both", api, "my ssn is 219-09-9999", stream=stream)
+    reply = ask(analyzer_gateway, "both", api, "my ssn is 219-09-9999", stream=stream)
     assert (reply.status, reply.headers["x-trigate-refused-by"]) == (400, "both"), reply.body
     assert b"219" not in reply.body
     assert not upstream.seen
 
 
 @cells
-def test_values_that_presidio_finds_return(analyzed, upstream, api, stream):
+def test_values_that_presidio_finds_return(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
-    ask(analyzed, "returning", api, f"I am {MAIL}", stream=stream)
+    ask(analyzer_gateway, "returning", api, f"I am {MAIL}", stream=stream)
     found = re.search(r"\[EMAIL_ADDRESS_[0-9a-f]+\]", upstream.seen[0].body.decode())
     assert found is not None
     upstream.script(Script(text=f"Hello {found[0]}!"))
-    reply = ask(analyzed, "returning", api, f"I am {MAIL}", stream=stream)
+    reply = ask(analyzer_gateway, "returning", api, f"I am {MAIL}", stream=stream)
     assert text_of(api, reply.body, stream=stream) == f"Hello {MAIL}!"

@@ -136,7 +136,7 @@ class Guard:
         eventually(self._is_ready, START_SECONDS, what="the guard's start")
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()

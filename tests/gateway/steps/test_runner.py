@@ -223,7 +223,7 @@ def test_a_plain_function_runs_in_a_thread(tmp_path):
 
 @pytest.fixture
 def default_switches():
-    """Python's own interval of switches between threads."""
+    """Set Python's own interval of switches between threads."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.005)
     yield

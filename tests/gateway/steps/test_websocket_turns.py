@@ -1,4 +1,4 @@
-"""Turns over a websocket of Responses behind steps: each turn has one end, and the connection takes the next turn.
+"""Turns over a websocket of Responses with steps: each turn has one end, and the connection takes the next turn.
 
 A refusal is an ``error`` event before the first content and ``response.failed`` after it, never a close: a program that
 waits only for ``response.completed`` waits for ever."""
