@@ -61,6 +61,10 @@ endpoint-clients:
 client-losses *ARGS:
     .venv/bin/python tests/clients/losses.py {{ARGS}}
 
+# test Claude Code and Codex for ten turns with steps that mask and refuse, e.g. `just masked-clients codex`
+masked-clients *ARGS:
+    .venv/bin/python tests/clients/masked.py {{ARGS}}
+
 # test every model tier of Claude Code and Codex, with variables, `connect`, and the files that it writes
 tiers:
     .venv/bin/python tests/clients/tiers.py
