@@ -16,9 +16,10 @@
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
 - ``response_steps`` checks a complete response, ``checked_stream`` a stream. ``runs`` are their texts. ``stages`` hold,
-  mask and release them, one after the other in a ``chain``, and ``restoring`` returns values to the client. ``gate``
-  and ``released`` pass released events to the client's lane. ``shown_choices`` are those of a stream that the client
-  has seen, and ``choices_lane`` writes a stream of several.
+  mask and release them, one after the other in a ``chain``, and ``restoring`` returns values to the client.
+  ``plain_text`` is text in which they can find nothing, and which they see later. ``gate`` and ``released`` pass
+  released events to the client's lane. ``shown_choices`` are those of a stream that the client has seen, and
+  ``choices_lane`` writes a stream of several.
 - ``mask_key``: the key of placeholders. ``observers`` passes records of finished exchanges on, in batches.
 - ``harness`` runs a step at every split, for ``trigate.steps.testing``.
 - ``kinds``: the built-in kinds

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
+from gateway.steps.plain_text import PlainScan, PlainText
 from gateway.steps.stages import EventStage, HoldingStage, StepStage, WatchingStage
 from streams.events import Event
 
 
 class Chain:
-    """The stages of one response in the order of their steps."""
+    """The stages of one response in the order of their steps. ``scan`` finds text that they need not see immediately,
+    if there may be any."""
 
-    def __init__(self, stages: Sequence[EventStage]) -> None:
+    def __init__(self, stages: Sequence[EventStage], scan: PlainScan | None = None) -> None:
         self._stages = stages
+        self._scan = scan
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return the released events. Raises ``GatewayError`` for a refusal."""
@@ -18,6 +21,34 @@ class Chain:
         for stage in self._stages:
             released = await stage.feed(released)
         return released
+
+    def take_back(self, block: int) -> PlainText | None:
+        """Take the held text from the stages, and return it as plain text of ``block``, which needs ``pass_on`` later.
+
+        Returns ``None`` if the stages must see the next event."""
+        if self._scan is None:
+            return None
+        held = ""
+        stages = [stage for stage in self._stages if isinstance(stage, HoldingStage)]
+        for stage in stages:  # later stages hold earlier text
+            if (text := stage.held_text(block)) is None:
+                return None
+            held = text + held
+        if self._scan.tail(held) != 0:
+            return None
+        for stage in stages:
+            stage.take_back(block)
+        return PlainText(self._scan, block, held)
+
+    def pass_on(self, plain: PlainText) -> None:
+        """Show the stages the plain text that the client has."""
+        if plain.passed:
+            text = "".join(plain.passed)
+            plain.passed.clear()
+            plain.passed_length = 0
+            for stage in self._stages:
+                if isinstance(stage, HoldingStage):
+                    stage.pass_on(plain.block, text)
 
     def drop_watchers(self) -> list[str]:
         """Remove the steps that only report, and return their names."""

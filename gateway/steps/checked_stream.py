@@ -12,17 +12,18 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain
 from gateway.steps.gate import Gate
-from gateway.steps.released import frame_of, frame_of_choices
+from gateway.steps.plain_text import LATER, PlainText
+from gateway.steps.released import frame_of, frame_of_choices, frame_of_text
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
-from providers.neutral.choices import split_choices
+from providers.neutral.choices import MEMBERS, OTHER_CHOICE, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo, Event, Usage
+from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import Framing
 from streams.pipe import Watch
 from streams.sse import DONE
@@ -77,6 +78,8 @@ class CheckedStream:
         self._watch = watch
         self._readers: dict[int, Reader] = {}
         self._chains: dict[int, Chain] = {}
+        self._plain: PlainText | None = None
+        """The text of the stream while no step can find anything in it."""
         self._gate = Gate()
         self.released_reader: Reader = self._gate.reader
         """Reads the released bytes for the lane of a client of the same API."""
@@ -88,7 +91,9 @@ class CheckedStream:
         self._next_count = min(COUNTED, source.answer_limit)  # of characters, held or not
         self._most_held = COUNTED
         self._awaits_verdict = checks.session.awaits_verdict
+        self._find_choice = OTHER_CHOICE.search if self._api in MEMBERS else None
         self._has_content = False
+        self._is_counting = False  # the limit on silence counts from now on
         self._is_cut = False
         self._scope = trio.CancelScope()
 
@@ -100,6 +105,7 @@ class CheckedStream:
             while (chunk := await self._next_chunk(source)) is not None:
                 if released := await self._release(splitter.feed(chunk)):
                     yield released
+                    self._is_counting = True  # its reader has restarted the limit
                 if self._shown.is_over:
                     self._note_end()
                     return
@@ -151,7 +157,9 @@ class CheckedStream:
 
     async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
-        self._watch.restart_idle_limit()
+        if not self._is_counting:
+            self._watch.restart_idle_limit()
+        self._is_counting = False
         if not self._checks.may_cut:
             chunk = await anext(source, None)
             if not self._has_content or self._checks.may_wait:
@@ -200,7 +208,7 @@ class CheckedStream:
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         """Return the released bytes after some events of the provider. Their texts are checked together."""
-        out, framing, translates = [], self._source.framing, self._checks.translates
+        out, framing = [], self._source.framing
         together: dict[int, list[Event]] = {}
         for raw in raws:
             parsed, reported = framing.parse(raw), None
@@ -211,26 +219,97 @@ class CheckedStream:
             else:
                 by_choice = self._read(*parsed)
                 reported = by_choice.get(0, ())
+                checks_bytes = self._failure is None and not self._checks.translates
+                if checks_bytes and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
+                    by_choice = {**by_choice, 0: [*unread, *reported]}
+                if (plain := self._plain) is not None:
+                    if self._add_plain(plain, raw, parsed, by_choice):
+                        continue
+                    together[0] = self._leave_plain(plain)
                 if self._failure is not None:
                     if together:  # a failure discards held text, but not earlier releases
                         out.append(await self._feed(together))
                         together = {}
                     by_choice = await self._check_failure(self._failure, parsed[1])
-                elif not translates and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
-                    by_choice = {**by_choice, 0: [*unread, *reported]}
-            if not translates:
-                clean = framing.without_remarks(raw, *(parsed or _NO_DATA))
-                if clean is not raw and framing.parse(clean) is None:
-                    reported = None
-                self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None)
+            self._hold_bytes(raw, parsed, by_choice, reported)
             self._failure = None
             for choice, events in by_choice.items():
                 if choice in together:
                     together[choice] += events
                 else:
                     together[choice] = list(events)
+        if (plain := self._plain) is not None and (released := self._release_plain(plain, together)) is not None:
+            return released
         out.append(await self._feed(together))
+        self._plain = self._enter_plain(together)
         return b"".join(out)
+
+    def _hold_bytes(
+        self,
+        raw: bytes,
+        parsed: tuple[str, bytes] | None,
+        by_choice: Mapping[int, Sequence[Event]],
+        reported: Sequence[Event] | None,
+    ) -> None:
+        """Hold the provider's own event if the client gets these."""
+        if not self._checks.translates:
+            clean = self._source.framing.without_remarks(raw, *(parsed or _NO_DATA))
+            if clean is not raw and self._source.framing.parse(clean) is None:
+                reported = None
+            self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None)
+
+    def _enter_plain(self, fed: Mapping[int, Sequence[Event]]) -> PlainText | None:
+        """Return the text after the events ``fed`` if the steps need not see the next event."""
+        if len(self._chains) != 1 or self._awaits_verdict or self._source.has_choices or not (events := fed.get(0)):
+            return None
+        last = events[-1]
+        return self._chains[0].take_back(last.block) if type(last) is TextDelta and 0 in self._chains else None
+
+    def _add_plain(
+        self, plain: PlainText, raw: bytes, parsed: tuple[str, bytes], by_choice: Mapping[int, Sequence[Event]]
+    ) -> bool:
+        """Add an event to the plain text, and return whether it has nothing else."""
+        if len(by_choice) != 1 or (events := by_choice.get(0)) is None or len(events) != 1:
+            return False
+        event = events[0]
+        if (
+            type(event) is not TextDelta
+            or event.block != plain.block
+            or event.logprobs is not None
+            or event.phase is not None
+        ):
+            return False
+        size = len(event.text)
+        if not self._checks.translates:
+            clean = self._source.framing.without_remarks(raw, *parsed)
+            if clean is not raw and self._source.framing.parse(clean) is None:
+                return False
+            self._gate.add_text(clean, size, events)
+        plain.held += event.text
+        self.characters += size
+        return True
+
+    def _release_plain(self, plain: PlainText, together: dict[int, list[Event]]) -> bytes | None:
+        """Return the released bytes of the plain text. If the steps must see it, add it to ``together`` and return
+        ``None``."""
+        if self.characters > self._next_count or (text := plain.release()) is None:
+            together[0] = self._leave_plain(plain)
+            return None
+        if plain.passed_length > LATER:
+            self._chain(0).pass_on(plain)
+        if not self._checks.translates:
+            return self._gate.release_text(len(text))
+        if not text:
+            return b""
+        self._shown.note_text(plain.block)
+        return frame_of_text(plain.block, text)
+
+    def _leave_plain(self, plain: PlainText) -> list[Event]:
+        """Return the held text as the events that the steps see next, after the text that the client has."""
+        self._plain = None
+        self._chain(0).pass_on(plain)
+        self.characters -= len(plain.held)  # which are counted again
+        return [TextDelta(plain.block, plain.held)] if plain.held else []
 
     async def _check_failure(self, failure: ErrorInfo, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
@@ -244,6 +323,8 @@ class CheckedStream:
         by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
         if not by_choice:
             by_choice = {0: list(self._reader(0).close())}
+        if self._plain is not None:
+            by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
         if not self._checks.translates:
             has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
             self._gate.add(rest, by_choice, None, has_failed=has_failed)
@@ -280,19 +361,28 @@ class CheckedStream:
 
     def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of one event of the provider by choice, and note the first failure."""
+        if self._plain is not None and (self._find_choice is None or self._find_choice(data) is None):
+            events = self._readers[0].read_event(name, data)
+            if len(events) != 1 or type(events[0]) is not TextDelta:
+                self._note_ends(0, events)
+            return {0: events}
         parts = split_choices(self._api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)
         found: dict[int, Sequence[Event]] = {}
         for choice, part in parts.items():
             found[choice] = events = self._reader(choice).read_event(name, part)
-            for event in events:
-                kind = type(event)
-                if kind is AnswerEnd:
-                    self._ended.add(choice)
-                elif kind is ErrorInfo and self._failure is None:
-                    self._failure = event  # type: ignore[assignment]
+            self._note_ends(choice, events)
         return found
+
+    def _note_ends(self, choice: int, events: Sequence[Event]) -> None:
+        """Note the end of ``choice`` and the first failure."""
+        for event in events:
+            kind = type(event)
+            if kind is AnswerEnd:
+                self._ended.add(choice)
+            elif kind is ErrorInfo and self._failure is None:
+                self._failure = event  # type: ignore[assignment]
 
     def _reader(self, choice: int) -> Reader:
         if choice not in self._readers:

@@ -42,6 +42,16 @@ class Gate:
                 self._waiting.append((b"", choice, weight, None))
         self._waiting.append((raw, choice, weight, reported))
 
+    def add_text(self, raw: bytes, size: int, reported: Sequence[Event] | None) -> None:
+        """Hold ``raw``, an event with ``size`` characters of the only choice."""
+        self._read[0] = weight = self._read[0] + size
+        self._waiting.append((raw, 0, weight, reported))
+
+    def release_text(self, size: int) -> bytes:
+        """Return the events whose text is released after ``size`` more characters of the only choice."""
+        self._released[0] += size
+        return self._take_released()
+
     def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
         """Count the events ``released``, which the client does not get yet."""
         for choice, events in released.items():
@@ -50,6 +60,9 @@ class Gate:
     def release(self, released: Mapping[int, Sequence[Event]]) -> bytes:
         """Return the events whose text is released after the events ``released``."""
         self.count_released(released)
+        return self._take_released()
+
+    def _take_released(self) -> bytes:
         out: list[bytes] = []
         waiting, found, report = self._waiting, self._released, self.reader.released.append
         while waiting:

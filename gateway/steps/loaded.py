@@ -192,16 +192,22 @@ class AnswerSteps:
     may_cut: bool
     may_wait: bool
     holds_whole: bool
+    plain_kinds: tuple[Any, ...] | None
+    """The built-in kinds that check the text of the model, ``None`` if other code checks or holds it."""
 
     @classmethod
     def of(cls, steps: Sequence[LoadedStep]) -> "AnswerSteps":
         """Return ``steps`` with the conclusions."""
+        holding = [step for step in steps if not step.only_reports]
         return cls(
             tuple(steps),
             any(step.may_mask or step.refusal.form == "stop" for step in steps),
             any(step.hold == "nothing" and not step.only_reports for step in steps),
             any(not step.is_inline for step in steps),
             any(step.hold == "whole" and not step.only_reports for step in steps),
+            tuple(step.function for step in holding if "assistant" in step.parts)
+            if all(step.hold == "tail" for step in holding)
+            else None,
         )
 
 

@@ -14,10 +14,19 @@ from streams.framing import Framing
 _LENGTH: Final = 8
 """Bytes of the length before each frame."""
 
+_TEXT: Final = b"t"
+"""The first byte of a frame with text alone, which no pickle begins with."""
+
 
 def frame_of(events: Sequence[Event]) -> bytes:
     """Return ``events`` as one frame, nothing for no events."""
     return _frame(_rows(events)) if events else b""
+
+
+def frame_of_text(block: int, text: str) -> bytes:
+    """Return ``text`` of ``block`` as one frame, several times as fast as ``frame_of`` does."""
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%b%b%b%b" % ((len(data) + 5).to_bytes(_LENGTH, "big"), _TEXT, block.to_bytes(4, "big"), data)
 
 
 def frame_of_choices(by_choice: Mapping[int, Sequence[Event]]) -> bytes:
@@ -55,6 +64,8 @@ class ReleasedFrameSplitter:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
+        if not self._rest and len(data) == _LENGTH + int.from_bytes(data[:_LENGTH], "big"):
+            return [data]  # nearly always
         self._rest += data
         frames, at = [], 0
         while len(self._rest) - at >= _LENGTH:
@@ -84,6 +95,8 @@ class ReleasedReader:
         self._is_over = False
 
     def read_event(self, name: str, data: bytes) -> Sequence[Event]:
+        if data.startswith(_TEXT):
+            return (TextDelta(int.from_bytes(data[1:5], "big"), data[5:].decode("utf-8", "surrogatepass")),)
         events = _events(pickle.loads(data))  # written by ``frame_of`` in this process
         self._is_over = self._is_over or any(isinstance(one, AnswerEnd | ErrorInfo) for one in events)
         return events

@@ -13,6 +13,7 @@ from gateway.steps.chain import Chain, KeepingStage
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AnswerSteps, LoadedStep
 from gateway.steps.masks import Span
+from gateway.steps.plain_text import plain_scan
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
 from gateway.steps.runner import has_little_text
@@ -59,6 +60,7 @@ class ResponseSteps:
         self.may_cut = applied.may_cut
         self.may_wait = applied.may_wait or session.awaits_verdict
         self.holds_whole = applied.holds_whole
+        self._plain_kinds = applied.plain_kinds
 
     # Complete responses
 
@@ -203,7 +205,9 @@ class ResponseSteps:
             stages.append(KeepingStage(keep))
         if self.restores:
             stages.append(RestoringStage(self.session.placeholders, make_builder()))
-        return Chain(stages)
+        if keep is not None or self._plain_kinds is None:
+            return Chain(stages)
+        return Chain(stages, plain_scan(self._plain_kinds, restores=self.restores))
 
     def keep_events(self, choice: int, events: Sequence[Event]) -> None:
         """Keep released ``events`` for an observer that wants them."""

@@ -98,8 +98,12 @@ class UnreadTexts:
         """Return the strings in ``data``, JSON of an event or a complete response, that ``events`` do not have.
 
         A string that continues one of an earlier event is shown after it."""
-        if len(events) == 1 and isinstance(only := events[0], TextDelta):  # nearly every event
-            self._keep((only,))
+        if len(events) == 1 and type(only := events[0]) is TextDelta:  # nearly every event
+            if (pieces := self._blocks.get(only.block)) is None or self._length > KEPT_CHARACTERS:
+                self._keep((only,))
+            else:
+                pieces.append(only.text)
+                self._length += len(only.text)
             rest = _without_text(data, only.text)
         else:
             texts = [event for event in events if isinstance(event, _TEXTS)]
@@ -287,15 +291,15 @@ def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
 
 def _without_text(data: bytes, text: str) -> bytes | None:
     """Return ``data`` with an empty string instead of ``text``; ``None`` if it is not found."""
-    written = _find_written(data, text)
+    raw = b'"%b"' % text.encode("utf-8", "replace")
+    if raw in data and b"\\" not in raw:
+        return data.replace(raw, b'""', 1)
+    written = _find_escaped(data, text)
     return None if written is None else data.replace(written, b'""', 1)
 
 
-def _find_written(data: bytes, text: str) -> bytes | None:
+def _find_escaped(data: bytes, text: str) -> bytes | None:
     """Return the string ``text`` as ``data`` writes it, ``None`` if it is not in ``data`` or has unusual escapes."""
-    raw = b'"%b"' % text.encode("utf-8", "replace")
-    if raw in data and b"\\" not in raw:
-        return raw
     escaped = (json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"), json.dumps(text).encode())
     return next((one for one in escaped if one in data), None)
 

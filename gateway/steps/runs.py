@@ -85,6 +85,16 @@ class Run:
             if self.spans:
                 del self.spans[: bisect_right(self.spans, position, key=_end)]
 
+    def pass_on(self, text: str) -> None:
+        """Add ``text``, which was checked and passed on."""
+        self.add(text)
+        self.checked = self.released = self.emitted = self.length
+
+    def take_back(self) -> None:
+        """Remove the text that was not passed on."""
+        self._parts = [self.text[: self.emitted - self.start]]
+        self.checked = self.released = self.length = self.emitted
+
     def passage(self, start: int, end: int | None = None) -> Passage:
         """Return the text from position ``start`` to ``end`` as a passage; JSON arguments without their escapes."""
         text = self.text[start - self.start : None if end is None else end - self.start]
@@ -306,13 +316,15 @@ class RunBuilder:
     def continue_text(self, event: Event) -> Run | None:
         """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as
         nearly every event does."""
-        if type(event) is not TextDelta or len(self._open) != 1:
-            return None
-        run = self._blocks.get(event.block)
-        if run is None or self._open.get("assistant") is not run:
+        if type(event) is not TextDelta or (run := self.text_run(event.block)) is None:
             return None
         run.add(event.text)
         return run
+
+    def text_run(self, block: int) -> Run | None:
+        """Return the run that text of ``block`` only continues, ``None`` if there is none."""
+        run = self._blocks.get(block)
+        return run if run is not None and len(self._open) == 1 and self._open.get("assistant") is run else None
 
     def complete_runs(self, events: Iterable[Event]) -> list[Run]:
         """Return the runs of a complete response."""

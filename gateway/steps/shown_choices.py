@@ -25,6 +25,11 @@ class ShownChoices:
             elif type(event) is not TextDelta or event.block not in blocks.open:  # nearly every event
                 blocks.note_event(event)
 
+    def note_text(self, block: int) -> None:
+        """Note text of ``block`` of the only choice."""
+        if block not in self._blocks[0].open:
+            self.note_released(0, (TextDelta(block, ""),))
+
     def take_ready(
         self, released: Mapping[int, Sequence[Event]], choices: Collection[int], *, holds_whole: bool
     ) -> Mapping[int, Sequence[Event]]:

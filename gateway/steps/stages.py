@@ -88,6 +88,32 @@ class HoldingStage:
             await self.judge()
         return await self.drain_offloaded()
 
+    def held_text(self, block: int) -> str | None:
+        """Return the text that is held, ``None`` if it is not only plain text of ``block``."""
+        run = self._builder.text_run(block)
+        if run is None or self.is_over or self.is_bypassed or (run.spans and run.spans[-1].end > run.emitted):
+            return None
+        found = ""
+        for held in self._held:
+            event = held.event
+            if type(event) is not TextDelta or held.run is not run or event.logprobs is not None or event.phase:
+                return None
+            found += event.text[held.start - held.end :] if held.end > held.start else ""
+        return found
+
+    def take_back(self, block: int) -> None:
+        """Forget the text that is held."""
+        self._held.clear()
+        if (run := self._builder.text_run(block)) is not None:
+            run.take_back()
+
+    def pass_on(self, block: int, text: str) -> None:
+        """Note ``text`` of ``block``, which the client has already."""
+        if (run := self._builder.text_run(block)) is not None:
+            self._opened.add(block)
+            run.pass_on(text)
+            run.forget_before(run.released - CONTEXT)
+
     async def drain_offloaded(self) -> list[Event]:
         """Return the events that are released now. A thread finds them if there are many masks."""
         work = WORK_OF_FINDING * sum(len(run.spans) for run in self.runs) if self.masked else 0
@@ -351,8 +377,10 @@ class TailStage(RunningStage):
         super().__init__(step, judge, placeholders, builder)
         self._judge_inline = judge_inline
         self._open_tail: Callable[[str, int], int] = step.callable.open_tail
-        self._may_match: Callable[[str, int], bool] | None = getattr(step.callable, "may_match", None)
         self._has_called = False
+
+    def held_text(self, block: int) -> str | None:
+        return super().held_text(block) if self._has_called or "assistant" not in self.step.parts else None
 
     async def judge_run(self, run: Run) -> None:
         start, text = max(run.start, run.checked - CONTEXT), run.text
@@ -366,17 +394,14 @@ class TailStage(RunningStage):
             safe = start + await offload(len(text), self._open_tail, text, checked)
         if safe <= run.released:
             return
-        shown = max(0, run.released - start)
-        is_clean = self._has_called and self._may_match is not None and text.isascii()
-        if not is_clean or self._may_match(text, shown):  # type: ignore[misc]  # else most words of a stream
-            self._has_called = True
-            passage = Passage(run.part, run.path, text[: safe - start], run.tool, shown)
-            if len(passage.text) > LARGE:  # a thread searches it
-                found = await self._judge(self.step, (passage,), is_last=run.is_complete)
-            else:
-                found = self._judge_inline(self.step, (passage,), run.is_complete)
-            for spans in found:
-                await offload(WORK_OF_FINDING * len(spans), run.mask, spans, start)
+        self._has_called = True
+        passage = Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
+        if len(passage.text) > LARGE:  # a thread searches it
+            found = await self._judge(self.step, (passage,), is_last=run.is_complete)
+        else:
+            found = self._judge_inline(self.step, (passage,), run.is_complete)
+        for spans in found:
+            await offload(WORK_OF_FINDING * len(spans), run.mask, spans, start)
         run.checked = safe
         self.release(run, safe)
         run.forget_before(run.released - CONTEXT)
@@ -456,6 +481,14 @@ class WatchingStage(StepStage):
                 self.is_over = self.is_over or isinstance(event, AnswerEnd)
         await self.judge()
         return list(events)
+
+    def take_back(self, block: int) -> None:
+        """Do nothing: nothing is held."""
+
+    def pass_on(self, block: int, text: str) -> None:
+        if (run := self._builder.text_run(block)) is not None:
+            run.add(text)
+            self._call_if_due()
 
     async def judge(self) -> None:
         self._call_if_due()

@@ -27,7 +27,7 @@ def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
 
 def split_other_choices(body: bytes, api: Api) -> list[bytes]:
     """Return each choice of a whole answer after the first one, as an answer of its own."""
-    if _OTHER_CHOICE.search(body) is None:
+    if OTHER_CHOICE.search(body) is None:
         return []
     value, member = any_json(body), MEMBERS[api]
     listed = value.get(member) if isinstance(value, dict) else None
@@ -43,7 +43,8 @@ def join_choices(answers: Sequence[bytes], api: Api) -> bytes:
     return msgspec.json.encode({**values[0], member: choices})
 
 
-_OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
+OTHER_CHOICE: Final = re.compile(rb'"index"\s*+:\s*+(?!0[,}\s])')
+"""The pattern of JSON that may have another choice than the first one."""
 
 
 _IDS: Final[Mapping[Api, str]] = {"chat": "id", "gemini": "responseId"}
@@ -63,7 +64,7 @@ def set_choice(api: Api, event: dict[str, Any], choice: int, id: str | None) -> 
 def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     """Return an event by choice: each part has one choice, with the index 0 for its reader."""
     member = MEMBERS.get(api)
-    if member is None or _OTHER_CHOICE.search(data) is None:
+    if member is None or OTHER_CHOICE.search(data) is None:
         return {0: data}
     try:
         value: Any = msgspec.json.decode(data)

@@ -177,7 +177,8 @@ class LinearPattern:
         start = builder.graph.node()
         final = builder.add(tree, start, tree.state.flags)
         self.leaves = builder.leaves
-        self._prefix = builder.prefix_pattern(tree)
+        self.prefix = builder.prefix_pattern(tree)
+        """A pattern with which each match begins, ``None`` if there is none."""
         self.has_boundaries = builder.has_boundaries
         self._characters = Characters(builder.leaves)
         samples = dict.fromkeys(self._characters[ord(char)] for char in builder.samples if char)
@@ -210,7 +211,7 @@ class LinearPattern:
 
     def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the spans of the longest matches between two positions; the character before them is context."""
-        if self._prefix is not None and self._prefix.search(text, start, end) is None:
+        if self.prefix is not None and self.prefix.search(text, start, end) is None:
             return
         before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
         piece = text[start:end].translate(self._characters)

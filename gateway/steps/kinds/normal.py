@@ -71,18 +71,19 @@ _FOLDED: Final = FoldedCharacters()
 
 
 class NormalText:
-    """A normalised copy of a text, or the text itself unless ``is_folded``."""
+    """A normalised copy of a text, or the text itself unless ``is_folded``. ``is_aligned``: each character is at its
+    position in the text."""
 
-    __slots__ = ("_is_aligned", "_original", "_starts", "text")
+    __slots__ = ("_original", "_starts", "is_aligned", "text")
 
     def __init__(self, original: str, *, is_folded: bool = True) -> None:
         self.text = original
         self._original = original
         self._starts: Sequence[int] | None = None
-        self._is_aligned = True
+        self.is_aligned = True
         if is_folded and not original.isascii():
             self.text = original.translate(_FOLDED)
-            self._is_aligned = all(len(_FOLDED[ord(char)]) == 1 for char in set(original))
+            self.is_aligned = all(len(_FOLDED[ord(char)]) == 1 for char in set(original))
 
     @property
     def _positions(self) -> Sequence[int]:
@@ -94,7 +95,7 @@ class NormalText:
 
     def position(self, original: int) -> int:
         """Return the position in the copy of a position in the text."""
-        if self._is_aligned or original == 0:
+        if self.is_aligned or original == 0:
             return original
         if self._starts is not None:
             return bisect_left(self._starts, original)
@@ -102,13 +103,13 @@ class NormalText:
 
     def origin(self, at: int) -> int:
         """Return the position in the text of a character of the copy, or of the end."""
-        if self._is_aligned:
+        if self.is_aligned:
             return at
         return self._positions[at] if at < len(self.text) else len(self._original)
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the span of the text for one of the copy."""
-        if self._is_aligned:
+        if self.is_aligned:
             return start, end
         return self._positions[start], self._positions[end - 1] + 1
 

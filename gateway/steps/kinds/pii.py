@@ -41,6 +41,7 @@ _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _ENDS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789)"
 _CHARACTERS: Final = re.compile("[0-9@:]")
 _LONG_WORD: Final = re.compile(f"[A-Za-z0-9+/_-]{{{SHORTEST}}}")
+_LATIN: Final = "".join(map(chr, range(0xC0, 0x250)))
 _OPEN: Final = re.compile(r"(?:[0-9A-Z)]|%[0-9A-Fa-f]{2}) \Z")
 
 
@@ -49,6 +50,8 @@ class PiiStep(ScanningStep):
 
     sizes = (LONGEST_SEGMENT,)
     segment = re.compile(rf"{_LETTER}++(?:{_JOINED}{_LETTER}++)*+")
+    candidate = rf"[0-9@:%]|[A-Z)] (?:\Z|[A-Z(+])|{_LONG_WORD.pattern}"
+    characters = _LETTERS + _LATIN
 
     def __init__(self, settings: PiiSettings) -> None:
         self.labels = tuple(label for label in ALL if label in settings.labels)

@@ -9,7 +9,7 @@ import attrs
 from configfile.keys import setting
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
-from gateway.steps.kinds.normal import NormalText, decode_texts, unescape_text
+from gateway.steps.kinds.normal import SHORTEST, NormalText, decode_texts, unescape_text
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 
 ENCODED: Final = "[A-Za-z0-9+/_%-]"
@@ -30,6 +30,7 @@ class RegexStep(ScanningStep):
     """A step that finds the matches of patterns by label. Raises ``Wrong``."""
 
     sizes: tuple[int, ...] = (LONGEST_SEGMENT,)
+    is_ascii_only = True
 
     def __init__(self, settings: RegexSettings) -> None:
         if not settings.patterns:
@@ -45,6 +46,11 @@ class RegexStep(ScanningStep):
         if any(pattern.has_boundaries for _, pattern in self._patterns):
             accepted.append(r"\w")
         self.segment = re.compile(f"(?:{'|'.join(accepted)})++")
+        self.characters = "".join(char for char in map(chr, range(128)) if self.segment.match(char))
+        prefixes = [pattern.prefix for _, pattern in self._patterns]
+        if all(prefixes):
+            found = (f"(?:{prefix.pattern})" for prefix in prefixes if prefix is not None)
+            self.candidate = "|".join((*found, "%", f"{ENCODED}{{{SHORTEST}}}"))
 
     def normalise(self, text: str) -> NormalText:
         return NormalText(text, is_folded=self._is_ascii)

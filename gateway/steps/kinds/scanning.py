@@ -45,6 +45,15 @@ class ScanningStep:
     segment: re.Pattern[str]
     """The pattern of a segment. Spaces in it are single and between other characters."""
 
+    candidate: str | None = None
+    """A pattern: text without a match of it, and without one at its end, has no finding, and no segment with a space.
+    ``None`` if every text may have a finding."""
+
+    characters: str = ""
+    """The characters of segments without a match of ``candidate``: those of ASCII alone if ``is_ascii_only``."""
+
+    is_ascii_only: bool = False
+
     def __call__(self, check: Check) -> list[Finding]:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []

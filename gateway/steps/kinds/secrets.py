@@ -97,6 +97,8 @@ class SecretsStep(ScanningStep):
 
     labels = LABELS
     segment = re.compile(_PIECE + "++")
+    candidate = f"{_LONG.pattern}|://|{_BEGIN}"
+    characters = _PIECES
 
     def __init__(self, settings: SecretsSettings) -> None:
         self._allowed = frozenset(one for one in settings.allow if not one.startswith("sha256:"))

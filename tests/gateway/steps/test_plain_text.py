@@ -1,0 +1,265 @@
+"""Text in which no built-in step can find anything passes by a short way, one event after the other.
+
+It changes nothing of the guarantees: https://github.com/elizaOS/eliza/issues/15348,
+https://github.com/BerriAI/litellm/issues/41611."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.steps.checked_stream import CheckedStream, StreamSource
+from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
+from gateway.steps.loading import load_steps
+from gateway.steps.masks import Placeholders, Span
+from gateway.steps.released import RELEASED, ReleasedReader
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.session import StepSession
+from gateway.steps.verdicts import RefusedByStep, StepRecords
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
+from tests.support.counted_calls import calls
+from tests.support.step_files import step_config
+from trigate.steps import Check
+
+APIS: Final = tuple(CODECS)
+KEY: Final = b"k" * 32
+MESSAGE: Final = {"role": "user", "content": "Hi"}
+REQUEST: Final = CODECS["chat"].read_request({"model": "m", "stream": True, "messages": [MESSAGE]})
+VALUES: Final = (
+    "ann@corp.example", "4111 1111 1111 1111", "falcon-12", "ann%40corp.example", "192.0.2.44",
+    "ghp_" + "a1B2c3D4e5" * 3 + "F6g7h8", base64.b64encode(b"write to ann@corp.example now").decode(),
+    "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEF" * 2 + "\n-----END PRIVATE KEY-----",
+)  # fmt: skip
+WORDS: Final = (
+    "word", " ", " the", ", ", "don't", "USA ", "(I ", " 9", "9 ", "1", "%", "é", "—", "\u200b", "\n", "ann", "@", "-",
+    "falcon-", "falcon", "4111 ", "[EMAIL_", "中文", "'", "#x", "…", " [", "-----BEGIN ", "corp.example",
+)  # fmt: skip
+
+pieces = st.lists(st.one_of(st.sampled_from(WORDS), st.sampled_from(VALUES)), min_size=1, max_size=12)
+plain_pieces = st.lists(st.sampled_from(("word", " the", ", ", "don't", "USA ", "é", "—", "\n", "9", "'", "#x", "中")),
+                        min_size=1, max_size=20)  # fmt: skip
+
+
+def configured(folder: Any, action: str) -> tuple[LoadedStep, ...]:
+    listed: list[dict[str, Any]] = [
+        {"use": "pii", "at": ["response"], "action": action},
+        {"use": "secrets", "at": ["response"], "action": action},
+        {"use": "regex", "at": ["response"], "action": action, "with": {"patterns": {"word": "falcon-[0-9]+"}}},
+        {"use": "tools", "with": {"deny": ["rm"]}},
+    ]
+    return load_steps(step_config(folder, "".join(f"  - {json.dumps(one)}\n" for one in listed))).steps
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    return {action: configured(folder, action) for action in ("mask", "refuse", "report")}
+
+
+class _Reads:
+    def __init__(self, reads: Sequence[bytes]) -> None:
+        self._reads = iter(reads)
+
+    def __aiter__(self) -> "_Reads":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for one in self._reads:
+            return one
+        raise StopAsyncIteration
+
+
+async def _count_held(size: int) -> int:
+    return size * 2
+
+
+@attrs.define
+class Released:
+    """The releases of a stream, the text of each if its events are rewritten, and the refusal that ended it."""
+
+    releases: list[bytes] = attrs.field(factory=list)
+    texts: list[str] = attrs.field(factory=list)
+    refused: RefusedByStep | None = None
+    records: StepRecords = attrs.field(factory=StepRecords)
+
+
+async def _release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str) -> Released:
+    found, codec, reader = Released(), CODECS[api], ReleasedReader()
+    async with trio.open_nursery() as nursery:
+        placeholders = Placeholders(KEY, "c")
+        if masked:
+            placeholders.mark_restorable(placeholders.text_for(Span(0, len(masked), "email"), masked))
+        session = StepSession(
+            AppliedSteps.of(steps), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
+            lambda: None,
+        )  # fmt: skip
+        session.start_concurrent_steps(None)
+        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked))
+        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, _count_held)
+        stream = CheckedStream(checks, source, Watch(Timeouts()), lambda: None)
+        try:
+            async for release in stream.chunks(_Reads(reads)):
+                found.releases.append(release)
+                if checks.translates:
+                    events = [
+                        one for raw in RELEASED.splitter(0).feed(release) for one in reader.read_event(*_parse(raw))
+                    ]
+                    found.texts.append("".join(one.text for one in events if isinstance(one, TextDelta)))
+        except RefusedByStep as refused:
+            found.refused = refused
+    return found
+
+
+def _parse(raw: bytes) -> tuple[str, bytes]:
+    parsed = RELEASED.parse(raw)
+    assert parsed is not None
+    return parsed
+
+
+def release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "") -> Released:
+    """Return what ``steps`` release of a stream whose request had the masked value ``masked``."""
+    return trio.run(_release, steps, api, reads, masked)
+
+
+def written(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> list[bytes]:
+    """Return the events of a stream of ``texts``, each in an event of its own."""
+    writer = CODECS[api].writer(Reply(REQUEST, Issuer("openai", "test"), 0))
+    events: list[Event] = [AnswerStart("a", "m"), *(TextDelta(0, text) for text in texts), BlockEnd(0)]
+    if calls_tool:
+        events += [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, "{}"), BlockEnd(1)]
+    events += [Usage(1, 1), AnswerEnd("tool_calls" if calls_tool else "stop")]
+    return [data for data in map(writer.send, events) if data]
+
+
+def read_text(api: str, data: bytes) -> str:
+    """Return the text in the events of a stream."""
+    codec = CODECS[api]
+    reader, framing = codec.reader(), codec.wire.framing
+    parsed = [one for raw in framing.splitter(2**20).feed(data) if (one := framing.parse(raw)) is not None]
+    events = [event for one in parsed for event in reader.read_event(*one)]
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def in_reads(events: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
+    """Return the bytes of ``events`` in reads of so many events, and one event each after these."""
+    reads, at = [], 0
+    for size in sizes:
+        reads.append(b"".join(events[at : at + size]))
+        at += size
+    return [one for one in (*reads, *events[at:]) if one]
+
+
+def cut_anew(text: str, cuts: Sequence[int]) -> list[str]:
+    found, at, index = [], 0, 0
+    while at < len(text):
+        size = cuts[index % len(cuts)]
+        found.append(text[at : at + size])
+        at, index = at + size, index + 1
+    return found
+
+
+cuts = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+sizes = st.lists(st.integers(1, 4), max_size=6)
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=25, deadline=None)
+@given(pieces=pieces, cuts=cuts, sizes=sizes)
+def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, sizes):
+    text = "".join(pieces)
+    masking = steps["mask"]
+    whole = [attrs.evolve(step, hold="whole") for step in masking]
+    expected = "".join(release(whole, api, written(api, [text])).texts)
+    for texts in (pieces, cut_anew(text, cuts)):
+        events = written(api, texts)
+        for reads in (events, in_reads(events, sizes), [b"".join(events)]):
+            assert "".join(release(masking, api, reads).texts) == expected
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=15, deadline=None)
+@given(pieces=pieces, cuts=cuts)
+def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces, cuts):
+    text = "".join(pieces)
+    enforcing = steps["refuse"]
+    whole = release([attrs.evolve(step, hold="whole") for step in enforcing], api, written(api, [text]))
+    events = written(api, cut_anew(text, cuts), calls_tool=True)
+    found = release(enforcing, api, events)
+    passed = b"".join(found.releases)
+    assert b"".join(events).startswith(passed)
+    assert (found.refused is None) == (whole.refused is None)
+    assert found.refused is not None or passed == b"".join(events)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
+    for texts in (list(f"some words, then {value}"), ["some", " words", ", then", f" {value}"]):
+        masked = "".join(release(steps["mask"], api, written(api, texts)).texts)
+        assert masked.startswith("some words, then ")
+        assert value not in masked
+        assert "[" in masked
+        refused = release(steps["refuse"], api, written(api, texts))
+        assert refused.refused is not None
+        assert "some words, then ".startswith(read_text(api, b"".join(refused.releases)))
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=12, deadline=None)
+@given(pieces=plain_pieces)
+def test_text_without_findings_passes_word_by_word(steps, api, pieces):
+    """The client has each word when the next one begins, except at most one more."""
+    texts = [f" {one}{number * 'x'}" for number, one in enumerate(("some", "plain", "words"))] * 6
+    events = written(api, [*texts, *pieces])
+    found = release(steps["refuse"], api, events)
+    assert b"".join(found.releases) == b"".join(events)
+    assert len(found.releases) >= len(texts) - 1
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=8, deadline=None)
+@given(pieces=pieces, repeats=st.integers(1, 60))
+def test_steps_that_only_report_see_every_word(steps, api, pieces, repeats):
+    text = "".join(pieces) + ", and some plain words" * repeats + " of ann@corp.example"
+    found = release(steps["report"], api, events := written(api, cut_anew(text, [5])))
+    assert b"".join(found.releases) == b"".join(events)
+    labels = {label for record in found.records for label in record.labels}
+    assert "email" in labels
+
+
+@pytest.mark.parametrize("api", APIS)
+@settings(max_examples=12, deadline=None)
+@given(pieces=pieces, cuts=cuts)
+def test_values_return_to_the_client_however_their_placeholders_arrive(api, pieces, cuts):
+    placeholder = Placeholders(KEY, "c").text_for(Span(0, 16, "email"), "bob@corp.example")
+    text = placeholder.join([*pieces, "."])
+    found = release((), api, written(api, cut_anew(text, cuts)), "bob@corp.example")
+    assert "".join(found.texts) == text.replace(placeholder, "bob@corp.example")
+
+
+BUDGET: Final = {"chat": 71, "messages": 88, "responses": 95, "gemini": 133, "converse": 114, "interactions": 116}
+"""Calls for an event that arrives alone, by API, without those of the client's lane."""
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("action", ["mask", "refuse", "report"])
+def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):
+    def cost(chosen: Sequence[LoadedStep]) -> float:
+        few, many = (written(api, [" word", " more"] * count) for count in (100, 200))
+        release(chosen, api, many)
+        return (calls(lambda: release(chosen, api, many)) - calls(lambda: release(chosen, api, few))) / 200
+
+    one, four = cost(steps[action][:1]), cost(steps[action])
+    assert four < one + 5, f"{four:.0f} calls with four steps, {one:.0f} with one"
+    assert four <= BUDGET[api] * 1.05, f"{four:.0f} calls, and the budget is {BUDGET[api]}"
