@@ -69,7 +69,7 @@ class PlainText:
         self.passed_length = 0
 
     def release(self) -> str | None:
-        """Return the text that the client gets now, ``None`` if the steps must see what is held."""
+        """Return the text that the client gets now, ``None`` if the steps must see the held text."""
         text = self.held
         tail = self._scan.tail(text)
         if tail <= 0:

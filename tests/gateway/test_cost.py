@@ -38,6 +38,12 @@ SPARE = 1.1
 
 Steps: TypeAlias = Sequence[Mapping[str, Any]]
 ON_REQUESTS: Steps = ({"use": "pii"}, {"use": "secrets"})
+ON_RESPONSES: Steps = (
+    {"use": "pii", "at": ["response"], "action": "refuse"},
+    {"use": "secrets", "at": ["response"]},
+    {"use": "regex", "with": {"patterns": {"project": "project-[a-z]+"}}},
+    {"use": "tools", "with": {"deny": ["rm"]}},
+)
 
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ANSWER = {
@@ -234,9 +240,12 @@ CHAT = "/v1/chat/completions"
         ("/v1/messages", (), 154),
         ("/v1/responses", (), 157),
         (CHAT, ON_REQUESTS, 148),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 261),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 271),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 232),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 201),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 208),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 209),
+        (CHAT, ON_RESPONSES, 212),
+        ("/v1/messages", ON_RESPONSES, 196),
+        ("/v1/responses", ON_RESPONSES, 199),
     ],
 )
 async def test_an_event_of_a_slow_stream(provider, path, steps, calls):

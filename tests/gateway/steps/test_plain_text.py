@@ -132,7 +132,7 @@ def release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], maske
     return trio.run(_release, steps, api, reads, masked)
 
 
-def written(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> list[bytes]:
+def stream_of(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> list[bytes]:
     """Return the events of a stream of ``texts``, each in an event of its own."""
     writer = CODECS[api].writer(Reply(REQUEST, Issuer("openai", "test"), 0))
     events: list[Event] = [AnswerStart("a", "m"), *(TextDelta(0, text) for text in texts), BlockEnd(0)]
@@ -180,9 +180,9 @@ def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, 
     text = "".join(pieces)
     masking = steps["mask"]
     whole = [attrs.evolve(step, hold="whole") for step in masking]
-    expected = "".join(release(whole, api, written(api, [text])).texts)
+    expected = "".join(release(whole, api, stream_of(api, [text])).texts)
     for texts in (pieces, cut_anew(text, cuts)):
-        events = written(api, texts)
+        events = stream_of(api, texts)
         for reads in (events, in_reads(events, sizes), [b"".join(events)]):
             assert "".join(release(masking, api, reads).texts) == expected
 
@@ -193,8 +193,8 @@ def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, 
 def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces, cuts):
     text = "".join(pieces)
     enforcing = steps["refuse"]
-    whole = release([attrs.evolve(step, hold="whole") for step in enforcing], api, written(api, [text]))
-    events = written(api, cut_anew(text, cuts), calls_tool=True)
+    whole = release([attrs.evolve(step, hold="whole") for step in enforcing], api, stream_of(api, [text]))
+    events = stream_of(api, cut_anew(text, cuts), calls_tool=True)
     found = release(enforcing, api, events)
     passed = b"".join(found.releases)
     assert b"".join(events).startswith(passed)
@@ -206,11 +206,11 @@ def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces,
 @pytest.mark.parametrize("value", VALUES)
 def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
     for texts in (list(f"some words, then {value}"), ["some", " words", ", then", f" {value}"]):
-        masked = "".join(release(steps["mask"], api, written(api, texts)).texts)
+        masked = "".join(release(steps["mask"], api, stream_of(api, texts)).texts)
         assert masked.startswith("some words, then ")
         assert value not in masked
         assert "[" in masked
-        refused = release(steps["refuse"], api, written(api, texts))
+        refused = release(steps["refuse"], api, stream_of(api, texts))
         assert refused.refused is not None
         assert "some words, then ".startswith(read_text(api, b"".join(refused.releases)))
 
@@ -221,7 +221,7 @@ def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
 def test_text_without_findings_passes_word_by_word(steps, api, pieces):
     """The client has each word when the next one begins, except at most one more."""
     texts = [f" {one}{number * 'x'}" for number, one in enumerate(("some", "plain", "words"))] * 6
-    events = written(api, [*texts, *pieces])
+    events = stream_of(api, [*texts, *pieces])
     found = release(steps["refuse"], api, events)
     assert b"".join(found.releases) == b"".join(events)
     assert len(found.releases) >= len(texts) - 1
@@ -232,7 +232,7 @@ def test_text_without_findings_passes_word_by_word(steps, api, pieces):
 @given(pieces=pieces, repeats=st.integers(1, 60))
 def test_steps_that_only_report_see_every_word(steps, api, pieces, repeats):
     text = "".join(pieces) + ", and some plain words" * repeats + " of ann@corp.example"
-    found = release(steps["report"], api, events := written(api, cut_anew(text, [5])))
+    found = release(steps["report"], api, events := stream_of(api, cut_anew(text, [5])))
     assert b"".join(found.releases) == b"".join(events)
     labels = {label for record in found.records for label in record.labels}
     assert "email" in labels
@@ -244,7 +244,7 @@ def test_steps_that_only_report_see_every_word(steps, api, pieces, repeats):
 def test_values_return_to_the_client_however_their_placeholders_arrive(api, pieces, cuts):
     placeholder = Placeholders(KEY, "c").text_for(Span(0, 16, "email"), "bob@corp.example")
     text = placeholder.join([*pieces, "."])
-    found = release((), api, written(api, cut_anew(text, cuts)), "bob@corp.example")
+    found = release((), api, stream_of(api, cut_anew(text, cuts)), "bob@corp.example")
     assert "".join(found.texts) == text.replace(placeholder, "bob@corp.example")
 
 
@@ -256,7 +256,7 @@ BUDGET: Final = {"chat": 71, "messages": 88, "responses": 95, "gemini": 133, "co
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):
     def cost(chosen: Sequence[LoadedStep]) -> float:
-        few, many = (written(api, [" word", " more"] * count) for count in (100, 200))
+        few, many = (stream_of(api, [" word", " more"] * count) for count in (100, 200))
         release(chosen, api, many)
         return (calls(lambda: release(chosen, api, many)) - calls(lambda: release(chosen, api, few))) / 200
 
