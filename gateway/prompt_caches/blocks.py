@@ -1,6 +1,7 @@
 """Reader of requests as blocks, for six APIs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import cached_property, lru_cache
 from typing import Final, TypeAlias, cast
 
 import attrs
@@ -24,9 +25,9 @@ from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
 from gateway.prompt_caches.packing import pack, unpack
 from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
 from gateway.prompt_caches.prompt_blocks import SETTING, KeyMember, Section
-from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.prompts import PromptDigest, front_digests
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
-from providers.catalog.prompt_caching import CachingRow
+from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
 
 __all__ = [
@@ -79,33 +80,82 @@ def read_prompt(
         return None
 
 
+@attrs.define(repr=False, eq=False, slots=False)
+class PromptFront:
+    """Everything of a prompt but its history; the fields are those of ``PromptDigest``."""
+
+    tools: PackedBlocks
+    system: PackedBlocks
+    settings: tuple[KeyMember, ...]
+    own_settings: tuple[KeyMember, ...]
+    end_mark: str | None
+    is_explicit: bool
+    lifetime: str | None
+    _joined: "tuple[PackedBlocks, PromptFront] | None" = None
+
+    def with_system(self, more: PackedBlocks) -> "PromptFront":
+        """Return the front with the system texts of the history."""
+        if not more.length:
+            return self
+        if self._joined is None or self._joined[0] is not more:
+            self._joined = more, attrs.evolve(self, system=join_blocks((self.system, more)), joined=None)
+        return self._joined[1]
+
+    @cached_property
+    def digests(self) -> tuple[bytes, bytes, bytes]:
+        return front_digests(self.tools.cumulative[-1], self.system.cumulative[-1], self.settings)
+
+
 @attrs.frozen(repr=False, eq=False)
 class KnownParts:
     """The parts of a request that were read before, and their bytes in the request."""
 
-    tools: PackedBlocks | None = None
-    system: PackedBlocks | None = None
+    front: PromptFront | None = None
     history: KnownPart[object] | None = None
     size: int = 0
 
 
 def recognize(
-    api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow | None, memo: BlockMemo, most: int
+    api: Api,
+    members: Mapping[str, msgspec.Raw],
+    row: CachingRow | None,
+    memo: BlockMemo,
+    most: int,
+    headers: Mapping[str, str],
 ) -> KnownParts:
     """Return the parts of a request that ``memo`` knows, which takes a hash of at most ``most`` bytes of each."""
     layout = LAYOUTS.get(api)
     if layout is None:
         return _UNKNOWN
-    reader = _PromptReader(api, layout, row or _NO_ROW, b"", memo, _UNKNOWN)
-    sections: tuple[Section, Section] = ("tools", "system")
-    found = [(name, reader.find(name, members)) for name in sections]
-    (tools, tool_size), (system, system_size) = (
-        (reader.recognize(name, one), len(one[1])) if len(one[1]) <= most else (None, 0) for name, one in found
-    )
-    where, raw = reader.find("history", members)
-    history = memo.longest_part(f"{api}:{where}", raw, most)
-    size = (tool_size if tools else 0) + (system_size if system else 0) + (history.length if history else 0)
-    return KnownParts(tools, system, history, size)
+    name, raw = _front_of(api, members, row or _NO_ROW, headers)
+    front = memo.value(name, raw) if len(raw) <= most else None
+    where, view = _find_history(layout, members)
+    history = memo.longest_part(f"{api}:{where}", view, most)
+    size = (len(raw) if front else 0) + (history.length if history else 0)
+    return KnownParts(cast("PromptFront | None", front), history, size)
+
+
+def _front_of(
+    api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str]
+) -> tuple[Hashable, bytes]:
+    """Return the bytes of everything on which a ``PromptFront`` depends, with a name that divides them."""
+    names, header_names = _front_names(api, row.settings, row.mark_member, row.lifetime_member)
+    present = [name for name in names if name in members]
+    found = [members[name] for name in present]
+    values = [headers[name] for name in header_names if name in headers]
+    sizes = [*map(len, found), *map(len, values)]
+    return (api, row.ignores, *present, *sizes), b"".join([*map(bytes, found), *map(str.encode, values)])
+
+
+@lru_cache(maxsize=256)
+def _front_names(
+    api: Api, settings: tuple[tuple[str, CachedSection], ...], mark: str | None, lifetime: str | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the members and headers on which a ``PromptFront`` depends."""
+    layout, stated = LAYOUTS[api], [name for name, _ in settings]
+    paths = [*(path[0] for path in layout.tools), *layout.system, *layout.settings, *stated, mark or "", lifetime or ""]
+    members = dict.fromkeys(path.partition(".")[0] for path in (*paths, _OPTIONS) if not path.startswith(_HEADER))
+    return tuple(members), tuple(name.removeprefix(_HEADER) for name in stated if name.startswith(_HEADER))
 
 
 _UNKNOWN: Final = KnownParts()
@@ -122,38 +172,38 @@ class _PromptReader:
     memo: BlockMemo | None
     known: KnownParts
 
-    def find(self, section: Section, members: Mapping[str, msgspec.Raw]) -> _LocatedList:
-        """Return the list of a section."""
-        if section == "tools":
-            return _find(members, self.layout.tools)
-        return _find(members, [(name,) for name in getattr(self.layout, section)])
-
-    def recognize(self, section: Section, located: _LocatedList) -> PackedBlocks | None:
-        """Return the blocks of a section that was read before."""
-        known = None if self.memo is None else self.memo.value(self._memo_name(section, located), bytes(located[1]))
-        return cast("PackedBlocks | None", known)
-
-    def _memo_name(self, section: Section, located: _LocatedList) -> str:
-        return f"{self.api}:{section}:{located[0]}:{self.row.ignores}"
-
     def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
-        layout, row = self.layout, self.row
-        known = self.known
-        tools = known.tools or self._remember("tools", self.find("tools", members), self._read_tools)
-        system = known.system or self._remember("system", self.find("system", members), self._read_system)
-        where, raw = self.find("history", members)
+        layout, known = self.layout, self.known
+        front = known.front or self._read_front(members, headers)
+        where, raw = _find_history(layout, members)
         history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}", known.history)
+        front = front.with_system(history.system)
+        return PromptDigest(
+            self.api, front.tools, front.system, history.blocks, history.size, front.settings, front.own_settings,
+            history.head, history.gap, history.gap_digest, front.end_mark, front.is_explicit, front.lifetime,
+            history.has_answer, digests=history.digests, fronts=front.digests,
+        )  # fmt: skip
+
+    def _read_front(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptFront:
+        """Return everything but the history, from the memo if it was read before."""
+        memo, row = self.memo, self.row
+        name, raw = ("", b"") if memo is None else _front_of(self.api, members, row, headers)
+        if memo is not None and (known := memo.value(name, raw)) is not None:
+            return cast("PromptFront", known)
         options = decode_object(members.get(_OPTIONS))
         lifetime = None if row.lifetime_member is None else decode_text(members.get(row.lifetime_member))
-        return PromptDigest(
-            self.api, tools, join_blocks((system, history.system)) if history.system else system, history.blocks,
-            history.size, self._read_settings(members, headers), self._read_own_settings(members), history.head,
-            history.gap, history.gap_digest,
-            end_mark=None if row.mark_member is None else read_mark(members.get(row.mark_member)),
-            is_explicit=decode_text(options.get("mode")) == "explicit",
-            lifetime=lifetime or decode_text(options.get("ttl")), has_answer=history.has_answer,
-            digests=history.digests,
-        )  # fmt: skip
+        front = PromptFront(
+            self._remember("tools", _find(members, self.layout.tools), self._read_tools),
+            self._remember("system", _find(members, [(name,) for name in self.layout.system]), self._read_system),
+            self._read_settings(members, headers),
+            self._read_own_settings(members),
+            None if row.mark_member is None else read_mark(members.get(row.mark_member)),
+            decode_text(options.get("mode")) == "explicit",
+            lifetime or decode_text(options.get("ttl")),
+        )
+        if memo is not None:
+            memo.store(name, raw, front, len(front.tools.rows) + len(front.system.rows))
+        return front
 
     def _remember(
         self, section: Section, located: _LocatedList, read: Callable[[str, bytes], PackedBlocks]
@@ -162,12 +212,13 @@ class _PromptReader:
         where, raw = located[0], bytes(located[1])
         if not raw:
             return _NOTHING
-        known = self.recognize(section, located)
-        if known is None:
-            known = read(where, compact_json(raw))
-            if self.memo is not None:
-                self.memo.store(self._memo_name(section, located), raw, known, len(known.rows))
-        return known
+        name = f"{self.api}:{section}:{where}:{self.row.ignores}"
+        if self.memo is not None and (known := self.memo.value(name, raw)) is not None:
+            return cast("PackedBlocks", known)
+        blocks = read(where, compact_json(raw))
+        if self.memo is not None:
+            self.memo.store(name, raw, blocks, len(blocks.rows))
+        return blocks
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:
         blocks: list[RawBlock] = []
@@ -250,6 +301,14 @@ def _member_at(members: Mapping[str, msgspec.Raw], path: str) -> bytes:
         members = decode_object(members.get(name))
     found = members.get(names[-1])
     return b"" if found is None else compact_json(bytes(found))
+
+
+def _find_history(layout: PromptLayout, members: Mapping[str, msgspec.Raw]) -> _LocatedList:
+    """Return the first list of messages."""
+    for name in layout.history:
+        if name in members:
+            return name, memoryview(members[name])
+    return "", memoryview(b"")
 
 
 def _find(members: Mapping[str, msgspec.Raw], paths: Iterable[tuple[str, ...]]) -> _LocatedList:

@@ -62,29 +62,26 @@ def compact_json(raw: bytes) -> bytes:
 
 def strict_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
     """Return the digest of compact JSON with a label, such as its role."""
-    return _labelled_digest(label, raw, key, DIGEST)
+    if len(raw) <= _LONGEST:
+        return blake2b(label + b"\0" + raw, digest_size=DIGEST, key=key).digest()
+    digest = blake2b(label + b"\0", digest_size=DIGEST, key=key)
+    digest.update(raw)  # without a copy
+    return digest.digest()
 
 
-def loose_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
-    """Return the digest of JSON without regard to the order of members, escapes and spellings of numbers.
+def digests_of(label: bytes, raw: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Return the strict digest of JSON, and one without regard to order of members, escapes and spellings of numbers.
 
     Tool calls have their arguments as JSON in a string, which is read as well. Very long JSON is compared unchanged."""
+    strict = strict_digest(label, raw, key)
     if len(raw) > _LONGEST:
-        return _labelled_digest(label, raw, key, LOOSE)
+        return strict, strict[:LOOSE]
     try:
         value = _LOOSELY.decode(raw)
         text = msgspec.json.encode(_with_arguments(value) if b'"arguments"' in raw else value, order="sorted")
     except UNDECODABLE:
-        text = raw
-    return blake2b(label + b"\0" + text, digest_size=LOOSE, key=key).digest()
-
-
-def _labelled_digest(label: bytes, raw: bytes, key: bytes, size: int) -> bytes:
-    if len(raw) <= _LONGEST:
-        return blake2b(label + b"\0" + raw, digest_size=size, key=key).digest()
-    digest = blake2b(label + b"\0", digest_size=size, key=key)
-    digest.update(raw)  # without a copy
-    return digest.digest()
+        return strict, strict[:LOOSE]
+    return strict, blake2b(label + b"\0" + text, digest_size=DIGEST, key=key).digest()[:LOOSE]
 
 
 def short_digest(raw: bytes, key: bytes, size: int = LOOSE) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from hashlib import blake2b
 from typing import Final
 
 import attrs
@@ -10,7 +11,7 @@ import msgspec
 from gateway.prompt_caches.digests import compact_json
 from gateway.prompt_caches.items import LIST, RawBlock, pack_blocks, split_item, text_part
 from gateway.prompt_caches.memo import BlockMemo, KnownPart
-from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, join_blocks, next_digest
+from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, join_blocks, join_ends, next_digest
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, TAIL
 from gateway.prompt_caches.tables.layouts import PromptLayout
 
@@ -62,18 +63,16 @@ class _Collector:
         self.items = start.items
         self._has_answer = start.has_answer
 
-    @property
-    def is_at_start(self) -> bool:
-        """True before the first block that is not a system text."""
-        return self.count == 0
-
     def add_system(self, block: RawBlock) -> None:
         self._system.append(block)
 
     def skip(self, blocks: list[RawBlock]) -> None:
         """Add the next blocks of the history, which are in the gap: only their digests count."""
         for block in blocks:
-            self._count(block.strict(self._key), len(block.raw))
+            self._last = next_digest(self._last, block.strict(self._key))
+            self._digests.append(self._last)
+            self.count += 1
+            self._size += len(block.raw)
             self._has_answer = self._has_answer or block.role == "assistant"
         if self._kept or len(self._before_gap) > HEAD:
             self._before_gap = join_blocks((self._before_gap, *self._kept)).cut(0, HEAD)
@@ -81,23 +80,20 @@ class _Collector:
 
     def add(self, blocks: PackedBlocks) -> None:
         """Add the next blocks of the history."""
-        for number in range(blocks.length):
-            self._count(blocks.strict(number), blocks.size(number))
+        for strict, size in blocks.digests_and_sizes():
+            self._last = last = blake2b(self._last + strict, digest_size=DIGEST).digest()
+            self._digests.append(last)
+            self.count += 1
+            self._size += size
         self._has_answer = self._has_answer or _ASSISTANT in blocks.roles
         self._kept.append(blocks)
 
-    def _count(self, strict: bytes, size: int) -> None:
-        self._last = next_digest(self._last, strict)
-        self._digests.append(self._last)
-        self.count += 1
-        self._size += size
-
     def to_history(self) -> ReadHistory:
         """Return the history up to here."""
-        blocks = join_blocks((self._before_gap, *self._kept)) if self._kept else self._before_gap
-        if blocks.length > HEAD + TAIL:
-            blocks = join_blocks((blocks.cut(0, HEAD), blocks.cut(blocks.length - TAIL, blocks.length)))
-        system = self._start.system
+        if self._kept:
+            self._before_gap = join_ends((self._before_gap, *self._kept), HEAD, TAIL)
+            self._kept = []
+        blocks, system = self._before_gap, self._start.system
         if self._system:
             system = join_blocks((system, pack_blocks(self._system, self._key, has_chunks=True)))
         return ReadHistory(
@@ -136,7 +132,7 @@ def read_history(
             if marked is None and any(block.mark is not None for block in blocks):
                 marked = number, collector.to_history()
             collector.skip(blocks)
-        elif not reader.read_system(collector, item):
+        elif collector.count or not layout.system_roles or not reader.read_system(collector, item):
             packed = reader.read(collector.items, item, is_stored=marked is not None)
             if marked is None and packed.marks and memo is not None:
                 marked = number, collector.to_history()
@@ -163,9 +159,7 @@ class _ItemReader:
     memo: BlockMemo | None
 
     def read_system(self, collector: _Collector, item: msgspec.Raw) -> bool:
-        """Add an item that belongs to the section ``system``, and return whether it does."""
-        if not (collector.is_at_start and self.layout.system_roles):
-            return False
+        """Add an item before the history if it belongs to the section ``system``, and return whether it does."""
         blocks = self._split(collector.items, bytes(item))
         if not blocks or any(block.role != "system" for block in blocks):
             return False

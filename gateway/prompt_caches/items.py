@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.prompt_caches.digests import UNDECODABLE, loose_digest, read_chunks, strict_digest
+from gateway.prompt_caches.digests import UNDECODABLE, digests_of, read_chunks, strict_digest
 from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
 from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
 from gateway.prompt_caches.tables.kinds import KINDS
@@ -46,10 +46,8 @@ class RawBlock:
 
     def pack(self, key: bytes) -> bytes:
         """Return the block's row."""
-        digests = self.strict(key), loose_digest(self.role.encode(), self.raw, key)
-        return pack_block(
-            (self.where, self.index, self.within, self.part), self.role, self.kind, digests, len(self.raw)
-        )
+        place = self.where, self.index, self.within, self.part
+        return pack_block(place, self.role, self.kind, digests_of(self.role.encode(), self.raw, key), len(self.raw))
 
     def chunks(self, key: bytes) -> TextChunks | None:
         """Return the chunks of a text."""

@@ -1,5 +1,6 @@
 """A memory of the results of reading JSON, by the process's own hash of its bytes."""
 
+from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -42,10 +43,10 @@ class BlockMemo:
     def __init__(self, most: int = 16) -> None:
         self._most = most
         self._parts: dict[tuple[str, int, tuple[int, ...]], KnownPart[object]] = {}
-        self._values: dict[tuple[str, int, int], tuple[object, int]] = {}
+        self._values: dict[tuple[Hashable, int, int], tuple[object, int]] = {}
         self.size = 0
 
-    def value(self, name: str, raw: bytes) -> object | None:
+    def value(self, name: Hashable, raw: bytes) -> object | None:
         """Return the value that was stored for all of ``raw``."""
         key = (name, len(raw), hash(raw))
         if (found := self._values.pop(key, None)) is not None:
@@ -53,7 +54,7 @@ class BlockMemo:
             return found[0]
         return None
 
-    def store(self, name: str, raw: bytes, value: object, size: int) -> None:
+    def store(self, name: Hashable, raw: bytes, value: object, size: int) -> None:
         """Store the ``value`` of all of ``raw``, which has ``size`` bytes of digests."""
         key = (name, len(raw), hash(raw))
         self.size += size - self._values.pop(key, (None, 0))[1]

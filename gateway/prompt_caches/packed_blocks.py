@@ -1,7 +1,7 @@
 """Blocks as rows of bytes. A block is decoded only for its details, so a long prompt consists of few objects."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
@@ -13,6 +13,7 @@ from gateway.prompt_caches.tables.layouts import PATH_WORDS
 
 _ROW: Final = struct.Struct(f"!{DIGEST}s{LOOSE}sIihBBBB")
 _SIZE: Final = struct.Struct(f"!{DIGEST + LOOSE}xI10x")
+_DIGEST_AND_SIZE: Final = struct.Struct(f"!{DIGEST}s{LOOSE}xI10x")
 _LARGEST_PART: Final = 2**15 - 1
 _LARGEST_SIZE: Final = 2**32 - 1
 _ROLES: Final[tuple[Role, ...]] = ("tool", "system", "user", "assistant")
@@ -108,6 +109,10 @@ class PackedBlocks(Sequence[PromptBlock]):
         """Return a block's strict digest, which only equal JSON shares."""
         return self.rows[number * ROW : number * ROW + DIGEST]
 
+    def digests_and_sizes(self) -> Iterator[tuple[bytes, int]]:
+        """Return the strict digest and the bytes of each block."""
+        return _DIGEST_AND_SIZE.iter_unpack(self.rows)
+
     def size(self, number: int) -> int:
         """Return the bytes of a block."""
         size: int = _SIZE.unpack_from(self.rows, number * ROW)[0]
@@ -148,6 +153,22 @@ def join_blocks(parts: Iterable[PackedBlocks]) -> PackedBlocks:
     return PackedBlocks(
         b"".join([blocks.rows for blocks in sections]), marks, b"".join([blocks.parts for blocks in sections]), chunks
     )
+
+
+def join_ends(parts: Sequence[PackedBlocks], head: int, tail: int) -> PackedBlocks:
+    """Return the first ``head`` and the last ``tail`` blocks of several parts of a history in a row."""
+    rows = b"".join([blocks.rows for blocks in parts])
+    cut, start = max(len(rows) // ROW - head - tail, 0), 0
+    marks: dict[int, str] = {}
+    for blocks in parts:
+        for number, mark in blocks.marks.items():
+            at = start + number
+            if at < head or at >= head + cut:
+                marks[at if at < head else at - cut] = mark
+        start += blocks.length
+    if cut:
+        rows = rows[: head * ROW] + rows[-tail * ROW :]
+    return PackedBlocks(rows, marks)
 
 
 def next_digest(before: bytes, strict: bytes) -> bytes:

@@ -125,12 +125,12 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
     tools = new.tools or parent.tools
     system = join_blocks((new.system, *(_single_block(parent.system, number) for number in kept)))
     if new.gap:
-        return _continue_long(attrs.evolve(new, tools=tools, system=system), parent, key)
+        return _continue_long(attrs.evolve(new, tools=tools, system=system, fronts=None), parent, key)
     return shorten(
         attrs.evolve(
             new, tools=tools, system=system, history=join_blocks((parent.history, new.history)),
             history_size=parent.history_size + new.history_size, head=parent.head if parent.gap else HEAD,
-            gap=parent.gap, gap_digest=parent.gap_digest, has_answer=True, digests=None,
+            gap=parent.gap, gap_digest=parent.gap_digest, has_answer=True, digests=None, fronts=None,
         )
     )  # fmt: skip
 

@@ -49,7 +49,7 @@ class PromptReader:
         if isinstance(sent.body, bytes) or sent.client_members is not None:
             return None
         with self._free_memo(sent.client) as memo:
-            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED)
+            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED, sent.headers)
 
     def read(self, sent: SentRequest, known: KnownParts | None = None) -> ReadPrompts | None:
         """Return the prompts of a request, ``None`` if it has none. ``known`` are the parts that were recognized."""

@@ -27,6 +27,7 @@ class PromptDigest:
     - ``lifetime``: the word for the lifetime of all boundaries, if the client sent one.
     - ``digests``: the cumulative digests of all positions in the history, until the prompt is remembered.
     - ``ends``: the cumulative digests of all three sections, of a remembered prompt.
+    - ``fronts``: the ``front_digests``, if they are known.
     - ``known_lookups``: results of ``lookup_positions``, by the identity of the row."""
 
     api: Api
@@ -45,14 +46,15 @@ class PromptDigest:
     has_answer: bool = False
     digests: bytes | None = None
     ends: tuple[bytes, bytes, bytes] | None = None
+    fronts: tuple[bytes, bytes, bytes] | None = None
     known_lookups: dict[int, tuple[int, ...]] = attrs.field(init=False, factory=dict)
 
-    @cached_property
+    @property
     def history_start(self) -> int:
         """The position of the first block of the history, the end of system."""
         return self.tools.length + self.system.length
 
-    @cached_property
+    @property
     def end(self) -> int:
         """The position after the last block."""
         return self.history_start + self.history_count
@@ -158,18 +160,7 @@ class PromptDigest:
 
     @cached_property
     def _fronts(self) -> tuple[bytes, bytes, bytes]:
-        """For tools, system and history, the digest of the sections before it and of the settings that apply to it."""
-        tools, system, _ = self.section_digests
-        return (
-            self._front("tools", b""),
-            self._front("system", tools),
-            self._front("history", tools + system),
-        )
-
-    def _front(self, section: Section, before: bytes) -> bytes:
-        sections = _REACH[section]
-        known = [member.name.encode() + member.digest for member in self.settings if member.section in sections]
-        return blake2b(section.encode() + before + b"".join(known), digest_size=DIGEST).digest()
+        return self.fronts or front_digests(*self.section_digests[:2], self.settings)
 
     def history_digest(self, number: int) -> bytes | None:
         """Return the cumulative digest of the first ``number`` blocks of the history; ``None`` in a forgotten gap."""
@@ -190,6 +181,22 @@ class PromptDigest:
             return self.history.cumulative[1:]
         head = self.history.cut(0, self.head).cumulative[1:]
         return (*head, *self.history.cut(self.head, self.history.length).cumulative_after(self.gap_digest)[1:])
+
+
+def front_digests(tools: bytes, system: bytes, settings: tuple[KeyMember, ...]) -> tuple[bytes, bytes, bytes]:
+    """Return for tools, system and history the digest of the sections before it and of the settings that apply to it.
+
+    ``tools`` and ``system`` are the cumulative digests at the ends of these sections."""
+    return (
+        _front_digest("tools", b"", settings),
+        _front_digest("system", tools, settings),
+        _front_digest("history", tools + system, settings),
+    )
+
+
+def _front_digest(section: Section, before: bytes, settings: tuple[KeyMember, ...]) -> bytes:
+    known = [member.name.encode() + member.digest for member in settings if member.section in _REACH[section]]
+    return blake2b(section.encode() + before + b"".join(known), digest_size=DIGEST).digest()
 
 
 @attrs.frozen(repr=False)
