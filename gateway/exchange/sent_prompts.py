@@ -32,10 +32,11 @@ def sent_request(
     sent = _request_for(context, target, incoming, headers, sent_at, _move(context, target_request))
     if target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier:
         return sent, len(outgoing.body)
+    own = incoming if original is None else original
     changed = attrs.evolve(
         sent,
         body=outgoing.body,
-        client_members=partial(_client_members, incoming if original is None else original),
+        client_members=partial(_with_earlier, own) if own.earlier else own.members,
         edits=_edits(context, target_request),
     )
     return changed, len(outgoing.body) + incoming.size
@@ -71,10 +72,8 @@ def _request_for(
     )
 
 
-def _client_members(incoming: Incoming) -> Members:
+def _with_earlier(incoming: Incoming) -> Members:
     """Return the members of the client's request, with the stored turns that it continues."""
-    if not incoming.earlier:
-        return incoming.members
     name = CODECS[incoming.api].wire.conversation.member
     new = incoming.members.get(name)
     items = [*incoming.earlier_items, *(() if new is None else _items(new))]

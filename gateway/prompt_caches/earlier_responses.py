@@ -16,21 +16,25 @@ _ANY: Final = msgspec.json.Decoder()
 
 def continued_response(members: Mapping[str, msgspec.Raw]) -> str | None:
     """Return the id of the response that the provider continues, ``None`` if the request has its whole conversation."""
-    found = (_read(members.get(name)) for name in _CONTINUED)
-    return next((id for id in found if isinstance(id, str)), None)
+    for name in _CONTINUED:
+        if name in members and isinstance(id := _read(members[name]), str):
+            return id
+    return None
 
 
 def compared_response(members: Mapping[str, msgspec.Raw]) -> str | None:
     """Return the id of the response with which the provider compares the request, ``None`` without one."""
     for name, inner in _DIAGNOSES:
-        found = _read(members.get(name))
+        if name not in members:
+            continue
+        found = _read(members[name])
         if isinstance(found, dict) and isinstance(id := found.get(inner), str):
             return id
     return None
 
 
-def _read(raw: msgspec.Raw | None) -> Any:
-    if raw is None or len(raw) > _MAX_TEXT:
+def _read(raw: msgspec.Raw) -> Any:
+    if len(raw) > _MAX_TEXT:
         return None
     try:
         return _ANY.decode(raw)

@@ -25,11 +25,11 @@ class SentRequest:
     """The parts of an attempt's request on which the caching of its prompt depends.
 
     ``client`` is the client whose earlier exchanges count. ``body`` is the sent body or its members, ``headers`` are
-    the sent ones in lower case. ``client_members`` returns the members of the client's request in ``client_api``,
-    ``None`` if they were sent unchanged but for the model. ``account`` identifies the server, the credential and the
-    model, ``target`` is the entry's name, ``session`` the client program's name for its session, ``sent`` the time
-    on the memory's clock. ``is_diagnosed``: its entry requests diagnoses, for which the next request needs its
-    response's id."""
+    the sent ones in lower case. ``client_members`` are those of the client's request in ``client_api``, or a
+    function for them; ``None`` if they were sent unchanged but for the model. ``account`` identifies the server, the
+    credential and the model, ``target`` is the entry's name, ``session`` the client program's name for its session,
+    ``sent`` the time on the memory's clock. ``is_diagnosed``: its entry requests diagnoses, for which the next request
+    needs its response's id."""
 
     client: str
     api: Api
@@ -40,7 +40,7 @@ class SentRequest:
     target: str
     sent: float
     client_api: Api
-    client_members: Callable[[], Members] | None = None
+    client_members: Members | Callable[[], Members] | None = None
     requested_model: str | None = None
     session: str | None = None
     edits: tuple[str, ...] = ()
@@ -50,15 +50,15 @@ class SentRequest:
     @property
     def key_headers(self) -> tuple[str | None, ...]:
         """The headers that are in the provider's key."""
-        names = () if self.row is None else (name for name, _ in self.row.settings if name.startswith(HEADER))
-        return tuple(self.headers.get(name.removeprefix(HEADER)) for name in names)
+        names = () if self.row is None else [name for name, _ in self.row.settings if name.startswith(HEADER)]
+        return tuple([self.headers.get(name.removeprefix(HEADER)) for name in names])
 
 
 @attrs.frozen(eq=False, repr=False)
 class ReadPrompts:
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
-    ``anchor`` is the last one of the client's prompt, ``None`` without one. ``members`` are those of the sent body,
+    ``anchors`` are the last two of the client's prompt, the last first. ``members`` are those of the sent body,
     ``client_members`` those of the client's. ``stable`` is the prefix of tools and system. ``packed`` is ``None`` if
     the prompt has too many tools to be remembered. ``key_headers`` are those of the request."""
 
@@ -67,11 +67,16 @@ class ReadPrompts:
     client_members: Members
     prompt: PromptDigest
     client_prompt: PromptDigest | None
-    anchor: Anchor | None
+    anchors: tuple[Anchor, ...]
     boundaries: tuple[PlannedBoundary, ...]
     stable: bytes
     packed: PackedPrompts | None
     key_headers: tuple[str | None, ...]
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The last anchor of the client's prompt, ``None`` without one."""
+        return self.anchors[0] if self.anchors else None
 
     def belongs_to(self, sent: SentRequest) -> bool:
         """Return whether these are the prompts of ``sent``, which was read before it was sent."""

@@ -109,9 +109,9 @@ class PackedBlocks(Sequence[PromptBlock]):
         """Return a block's strict digest, which only equal JSON shares."""
         return self.rows[number * ROW : number * ROW + DIGEST]
 
-    def digests_and_sizes(self) -> Iterator[tuple[bytes, int]]:
-        """Return the strict digest and the bytes of each block."""
-        return _DIGEST_AND_SIZE.iter_unpack(self.rows)
+    def digests_and_sizes(self, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
+        """Return the strict digest and the bytes of each block from ``start`` to ``end``."""
+        return _DIGEST_AND_SIZE.iter_unpack(self.rows[start * ROW : None if end is None else end * ROW])
 
     def size(self, number: int) -> int:
         """Return the bytes of a block."""

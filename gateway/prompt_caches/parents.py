@@ -1,7 +1,7 @@
 """Finder of the exchange that a request continues, among the conversations in memory."""
 
 from collections import OrderedDict
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
 import attrs
@@ -60,7 +60,8 @@ class ParentFinder:
         own, key = read.own, self.memory.key
         # A stored turn has another form than the client's.
         of_sent = () if read.client_prompt is None else each_anchor(read.prompt, key)
-        for one in chain(each_anchor(own, key), of_sent):
+        earlier_ones = islice(each_anchor(own, key), len(read.anchors), None)
+        for one in chain(read.anchors, earlier_ones, of_sent):
             short = one.digest[:ANCHOR_BYTES]
             ids = self.memory.conversations_at(owner, one.digest)[:_MOST_CANDIDATES]
             candidates = [found for id in ids if (found := self._read_parent(owner, id, short, own)) is not None]

@@ -56,9 +56,12 @@ def each_anchor(prompt: PromptDigest, key: bytes, most: int = MOST_ANCHORS) -> I
 
 def first_anchor(prompt: PromptDigest, key: bytes) -> Anchor | None:
     """Return the anchor (a digest for look-ups) of the first user message, ``None`` without one."""
-    blocks = prompt.history
-    found = (_anchor(prompt, key, at, at) for at in range(min(prompt.head, len(blocks))))
-    return next((anchor for anchor in found if anchor is not None), None)
+    kinds, roles = prompt.history.kinds, prompt.history.roles
+    for at in range(min(prompt.head, len(kinds))):
+        is_asking = roles[at] in _ASKING or kinds[at] == _RESULT
+        if is_asking and (anchor := _anchor(prompt, key, at, at, roles)) is not None:
+            return anchor
+    return None
 
 
 def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
@@ -233,30 +236,31 @@ def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:
-    kinds = prompt.history.kinds
+    kinds, roles = prompt.history.kinds, prompt.history.roles
     at, count = len(kinds) - 1, 0
     while at >= 0 and count < most:
         start = at
-        while start > 0 and kinds[start] == kinds[start - 1] == _RESULT:
-            start -= 1
+        if kinds[at] == _RESULT:
+            while start > 0 and kinds[start - 1] == _RESULT:
+                start -= 1
+        elif roles[at] not in _ASKING:
+            at -= 1
+            continue
         if start >= prompt.head or not prompt.gap or at < prompt.head:
-            anchor = _anchor(prompt, key, start, at)
+            anchor = _anchor(prompt, key, start, at, roles)
             if anchor is not None:
                 count += 1
                 yield anchor
         at = start - 1
 
 
-def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int) -> Anchor | None:
-    """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they cannot be one."""
+def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int, roles: bytes) -> Anchor | None:
+    """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they are too short."""
     blocks = prompt.history
-    roles = blocks.roles
-    if roles[at] not in _ASKING and blocks.kinds[at] != _RESULT:
-        return None
-    if sum(blocks.size(number) for number in range(start, at + 1)) < SHORTEST_ANCHOR:
+    digests, sizes = zip(*blocks.digests_and_sizes(start, at + 1), strict=True)
+    if sum(sizes) < SHORTEST_ANCHOR:
         return None
     answer = roles.rfind(_ASSISTANT, 0, start)
-    digests = [blocks.strict(number) for number in range(start, at + 1)]
     digest = short_digest(b"".join(digests) + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
     gap = prompt.gap if at >= prompt.head else 0
     return Anchor(digest, prompt.history_start + at + 1 + gap)

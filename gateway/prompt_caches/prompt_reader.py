@@ -2,10 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
+import attrs
 import msgspec
 
 from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
@@ -34,6 +34,18 @@ _MOST_HASHED: Final = 2**20
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+@attrs.frozen(repr=False, eq=False)
+class RecognizedRequest:
+    """The ``members`` of a request as sent, and the parts of its prompts that were read before.
+
+    ``client_parts`` are those of the client's request, if that differs. ``size`` are the bytes of all parts."""
+
+    members: Members
+    parts: KnownParts
+    client_parts: KnownParts | None
+    size: int
+
+
 class PromptReader:
     """The reader of all prompts of a process, with the keys of ``memory``."""
 
@@ -42,30 +54,37 @@ class PromptReader:
         self._memos: OrderedDict[str, tuple[BlockMemo, threading.Lock]] = OrderedDict()
         self._memos_lock = threading.Lock()
 
-    def recognize(self, sent: SentRequest) -> KnownParts | None:
-        """Return the parts of a request that were read before. The others may take much longer to read.
+    def recognize(self, sent: SentRequest) -> RecognizedRequest | None:
+        """Return a request with the parts that were read before. The others may take much longer to read.
 
         This hashes at most a mebibyte of each part, which takes less time than a switch to a thread."""
-        if isinstance(sent.body, bytes) or sent.client_members is not None:
+        client_members, body = sent.client_members, sent.body
+        if callable(client_members) or (isinstance(body, bytes) and len(body) > _MOST_HASHED):
             return None
-        with self._free_memo(sent.client) as memo:
-            return None if memo is None else recognize(sent.api, sent.body, sent.row, memo, _MOST_HASHED, sent.headers)
-
-    def read(self, sent: SentRequest, known: KnownParts | None = None) -> ReadPrompts | None:
-        """Return the prompts of a request, ``None`` if it has none. ``known`` are the parts that were recognized."""
-        with self._free_memo(sent.client) as memo:
-            return self._read(sent, memo, known)
-
-    @contextmanager
-    def _free_memo(self, client: str) -> Iterator[BlockMemo | None]:
-        """Yield the memo of a client, ``None`` if another thread uses it."""
-        memo, lock = self._memo(client)
-        is_free = lock.acquire(blocking=False)
+        members = _MEMBERS.decode(body) if isinstance(body, bytes) else body
+        memo, lock = self._memo(sent.client)
+        if not lock.acquire(blocking=False):
+            return None
         try:
-            yield memo if is_free else None
+            found = recognize(sent.api, members, sent.row, memo, _MOST_HASHED, sent.headers)
+            if client_members is None:
+                return RecognizedRequest(members, found, None, found.size)
+            own = recognize(sent.client_api, client_members, sent.row, memo, _MOST_HASHED, {})
+            return RecognizedRequest(members, found, own, found.size + own.size)
         finally:
-            if is_free:
-                lock.release()
+            lock.release()
+
+    def read(self, sent: SentRequest, known: RecognizedRequest | None = None) -> ReadPrompts | None:
+        """Return the prompts of a request, ``None`` if it has none. ``known`` is the request as recognized before.
+
+        It uses no memo while another thread does."""
+        memo, lock = self._memo(sent.client)
+        if not lock.acquire(blocking=False):
+            return self._read(sent, None, known)
+        try:
+            return self._read(sent, memo, known)
+        finally:
+            lock.release()
 
     def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
         """Return the prompts of a request whose provider adds earlier turns: those of ``parent``, if it is known."""
@@ -85,16 +104,19 @@ class PromptReader:
                 size -= self._memos.popitem(last=False)[1][0].size
         return found
 
-    def _read(self, sent: SentRequest, memo: BlockMemo | None, known: KnownParts | None) -> ReadPrompts | None:
-        key, row = self.memory.key, sent.row
-        members = _MEMBERS.decode(sent.body) if isinstance(sent.body, bytes) else sent.body
-        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo, known=known)
+    def _read(self, sent: SentRequest, memo: BlockMemo | None, known: RecognizedRequest | None) -> ReadPrompts | None:
+        key, row, body = self.memory.key, sent.row, sent.body
+        if known is not None:
+            members, parts, client_parts = known.members, known.parts, known.client_parts
+        else:
+            members, parts, client_parts = _MEMBERS.decode(body) if isinstance(body, bytes) else body, None, None
+        prompt = read_prompt(sent.api, members, row, key, headers=sent.headers, memo=memo, known=parts)
         if prompt is None:
             return None
         client_prompt, client_members = None, members
-        if sent.client_members is not None:
-            client_members = sent.client_members()
-            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo)
+        if (given := sent.client_members) is not None:
+            client_members = given() if callable(given) else given
+            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo, known=client_parts)
         return self._plan(row, (members, client_members), prompt, client_prompt, sent.key_headers)
 
     def _plan(
@@ -110,7 +132,7 @@ class PromptReader:
             *members,
             prompt,
             client_prompt,
-            next(each_anchor(client_prompt or prompt, self.memory.key), None),
+            tuple(islice(each_anchor(client_prompt or prompt, self.memory.key), 2)),
             planned_boundaries(prompt, row),
             prompt.prefix(prompt.history_start) or b"",
             pack_prompts(prompt, client_prompt),

@@ -150,7 +150,7 @@ class PromptDigest:
 
         Two requests with equal digests have the same prefix as sent. ``None`` is a position in the gap that is no
         longer known."""
-        tools, system, history = self._fronts
+        tools, system, history = self.fronts or self._fronts
         if position <= self.tools.length:
             return tools + self.tools.cumulative[position]
         if position <= self.history_start:
@@ -160,7 +160,7 @@ class PromptDigest:
 
     @cached_property
     def _fronts(self) -> tuple[bytes, bytes, bytes]:
-        return self.fronts or front_digests(*self.section_digests[:2], self.settings)
+        return front_digests(*self.section_digests[:2], self.settings)
 
     def history_digest(self, number: int) -> bytes | None:
         """Return the cumulative digest of the first ``number`` blocks of the history; ``None`` in a forgotten gap."""

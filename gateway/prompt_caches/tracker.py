@@ -51,6 +51,7 @@ _REFRESH: Final = 3_600.0
 """Seconds after which the anchors of a conversation are written again, so that they do not expire before it."""
 
 _MOST_TARGETS: Final = 10_000
+_MOST_SCOPES: Final = 256
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
@@ -68,6 +69,7 @@ class PromptTracker:
         self._reporting: set[bytes] = set()
         self._recent = RecentRequests(memory.clock)
         self._chooses_targets = False
+        self._scopes: dict[int, CacheScope] = {}
 
     # When it was sent
 
@@ -137,19 +139,24 @@ class PromptTracker:
 
     def _scope_of(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return what separates caches for the request."""
-        digest, row, own = self.memory.digest, read.row, read.client_members
+        row, own = read.row, read.client_members
         key = _cache_key_name(row)
         separate = (
             None if row is None or key is None or not row.key_separates else _member_or_header(read.members, sent, key)
         )
-        salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
-        return CacheScope(
-            digest(sent.account, separate, _bytes_or_none(salt), _bytes_or_none(tier)),
-            sent.target,
-            model=digest(sent.requested_model),
-            key=digest(_member_or_header(own, sent, key or "prompt_cache_key")),
-            tier=digest(_bytes_or_none(own.get("service_tier"))),
-        )
+        facts = (
+            sent.account, separate, _bytes_or_none(read.members.get("cache_salt")), _bytes_or_none(read.members.get("service_tier")),
+            sent.target, sent.requested_model, _member_or_header(own, sent, key or "prompt_cache_key"),
+            _bytes_or_none(own.get("service_tier")),
+        )  # fmt: skip
+        if (known := self._scopes.get(name := hash(facts))) is None:
+            if len(self._scopes) >= _MOST_SCOPES:
+                self._scopes.clear()
+            digest = self.memory.digest
+            known = self._scopes[name] = CacheScope(
+                digest(*facts[:4]), sent.target, digest(facts[5]), digest(facts[6]), digest(facts[7])
+            )
+        return known
 
     def _find_boundaries(
         self, exchange: FollowedExchange, read: ReadPrompts, scope: bytes, sent: float, *, is_choice: bool
