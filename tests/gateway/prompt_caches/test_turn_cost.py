@@ -21,7 +21,7 @@ from tests.support.set_clock import SetClock
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
 
-MOST_CALLS = 1_250
+MOST_CALLS = 1_020
 """Calls for a turn of Messages with two new blocks; there were 4,200 when blocks were objects."""
 
 
@@ -137,3 +137,24 @@ def test_large_histories_are_not_hashed_in_the_event_loop():
     known = client.tracker.reader.recognize(client.send("messages", {**body, "messages": [*items, items[0]]}))
     assert known is not None
     assert known.parts.history is None
+
+
+def test_a_translated_request_is_recognized_without_a_thread():
+    """Only its new messages are read: a thread costs more than that."""
+    client, items = Client(), [user_item("messages", f"Message {at}. " * 50) for at in range(400)]
+    for number in range(3):
+        body = {
+            "system": SYSTEM,
+            "messages": [*items, *(user_item("messages", f"New {at} {'x' * 50}") for at in range(number))],
+        }
+        client.clock.now += 1
+        sent = SentRequest(
+            "ann", "chat", json.dumps(body).encode(), {}, row_of("chat"), b"account", "entry", client.clock.now,
+            "messages", MEMBERS.decode(json.dumps(body).encode()), "model",
+        )  # fmt: skip
+        known = client.tracker.reader.recognize(sent)
+        assert known is not None
+        assert isinstance(sent.body, bytes)
+        unread = 2 * len(sent.body) - known.size
+        assert (unread < 5_000) == (number > 0)
+        assert client.tracker.reader.read(sent, known) is not None
