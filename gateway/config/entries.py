@@ -73,6 +73,7 @@ class EntryDefaults:
     retries: Retries | None
     circuit: CircuitSettings
     providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
+    prompt_cache: EntryPromptCache | None = None  # where the provider needs marks
 
 
 _STATEFUL: Final[tuple[Api, ...]] = ("responses", "interactions")
@@ -141,6 +142,8 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     _check_probe(item, path, provider, findings)
     if item.prompt_cache is not None and item.prompt_cache.acts:
         _check_prompt_cache(item, item.prompt_cache, path, provider, speaks, findings)
+    if item.prompt_cache is None and defaults.prompt_cache is not None and _needs_marks(item, provider, speaks):
+        item = attrs.evolve(item, prompt_cache=defaults.prompt_cache)
     sign_in = _resolve_sign_in(item, path, provider, findings)
     _warn_of_credentials(item, provider, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
@@ -331,6 +334,14 @@ def _check_prompt_cache(
 
     item = attrs.evolve(item, provider=provider)
     check_prompt_cache(wanted, item, speaks.values(), (*path, "prompt_cache"), findings)
+
+
+def _needs_marks(item: ModelEntry, provider: Provider, speaks: Speaks) -> bool:
+    """Return whether the provider of an entry caches only marked prompts. For all its models, that may be so."""
+    item = attrs.evolve(item, provider=provider)
+    rows = [item.caching_of(item.model, api) for api in speaks.values()]
+    is_needed = any(row is not None and row.needs_marks and row.takes_marks for row in rows)
+    return is_needed or (item.model == "*" and None in rows)
 
 
 def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:

@@ -1,10 +1,10 @@
 """The key ``prompt_cache`` of an entry: changes of requests for the provider's prompt cache."""
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from configfile.keys import setting
+from configfile.keys import ignored, setting
 
 MarkLifetime: TypeAlias = Literal["5m", "1h"]
 RoutingKey: TypeAlias = Literal["conversation", "client"]
@@ -47,3 +47,24 @@ class EntryPromptCache:
     def acts(self) -> bool:
         """Whether the gateway changes requests for the entry's prompt cache."""
         return self.diagnose or self.marks is not None or self.key is not None or self.isolate is not None
+
+
+@attrs.frozen
+class PlanoPromptCaching:
+    """Plano's mapping ``prompt_caching`` of the root, for entries without ``prompt_cache``."""
+
+    enabled: bool = setting(
+        "`true` adds cache marks to the requests of each entry that has no [`prompt_cache`](#prompt_cache-of-an-entry) "
+        "of its own and whose provider needs them, as `marks: 5m` does.",
+        False,
+        shown="`false`",
+    )
+    inject_cache_control: bool = setting("`false` adds no marks.", True, shown="`true`")
+    session_affinity: Any = ignored("routes keep a conversation where its cache is")
+    min_prefix_tokens: Any = ignored("the minimum of each provider applies")
+    session_ttl_seconds: Any = ignored("marks have a lifetime of 5 minutes")
+
+    @property
+    def changes(self) -> EntryPromptCache | None:
+        """The changes of requests for which it stands."""
+        return EntryPromptCache(marks="5m") if self.enabled and self.inject_cache_control else None

@@ -221,7 +221,9 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     retries = build_retries(config.retries, common.max_retries, findings)
     circuit = changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings)
     providers = build_providers(config.providers, findings)
-    entries = build_entries(config, EntryDefaults(timeouts, retries, circuit, providers), findings)
+    entries = build_entries(
+        config, EntryDefaults(timeouts, retries, circuit, providers, config.prompt_caching.changes), findings
+    )
     check_used(providers, frozenset(entry.provider.id for entry in entries.made), findings)
     aliases = build_aliases(config, retries, entries, findings)
     names = access_names(config, entries, findings)

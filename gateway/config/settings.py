@@ -22,6 +22,7 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.collector import MetricsAccess, TracingSettings
 from gateway.config.counters import CounterSettings
+from gateway.config.entry_prompt_cache import PlanoPromptCaching
 from gateway.config.issuers import SessionSettings, TrustedIssuer
 from gateway.config.kinds import (
     BY_NAME,
@@ -34,7 +35,6 @@ from gateway.config.kinds import (
     SealingKeys,
     Version,
     ZoneName,
-    later,
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
@@ -356,6 +356,11 @@ class Config:
         PromptCacheSettings(),
         shown="on",
     )
+    prompt_caching: PlanoPromptCaching = setting(
+        "Plano's key for cache marks in all entries. See [prompt_caching](#prompt_caching).",
+        PlanoPromptCaching(),
+        shown="off",
+    )
     timezone: ZoneName = setting(
         "The time zone in which the hours, days, weeks and months of [budgets](#budgets) begin, such as "
         "`Europe/Berlin`.",
@@ -481,7 +486,6 @@ class Config:
         "info",
     )
     routing: Any = ignored(BY_NAME)
-    prompt_caching: Any = ignored(later("set `prompt_cache: {marks: 5m}` in an entry"))
     model_metrics_sources: Any = ignored(BY_NAME)
     agents: Any = ignored(OUTSIDE)
     filters: Any = ignored(OUTSIDE)

@@ -416,10 +416,10 @@ def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, for
 
 
 def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, file, provider):
-    put(file, {**version(2, provider.port), "prompt_caching": {"enabled": True}})
+    put(file, {**version(2, provider.port), "model_metrics_sources": []})
     reload(gateway)
-    eventually(lambda: said(gateway, "prompt_caching"), what="the warning")
-    (line,) = [json.loads(line) for line in gateway.log if "prompt_caching" in line]
+    eventually(lambda: said(gateway, "model_metrics_sources"), what="the warning")
+    (line,) = [json.loads(line) for line in gateway.log if "model_metrics_sources" in line]
     assert line["level"] == "warning"
 
 

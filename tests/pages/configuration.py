@@ -108,6 +108,7 @@ CLASSES: Mapping[str, type] = {
     "cache": cached_answers.AnswerCacheSettings,
     "cache of a name or a client": cached_answers.CacheUse,
     "prompt_cache": prompt_caches.PromptCacheSettings,
+    "prompt_caching": entry_prompt_cache.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
     "ledger": state_storage.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
@@ -129,6 +130,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "routing_preferences[].": aliases.RoutingPreference,
     "overrides.": settings.Overrides,
     "tracing.": collector.TracingSettings,
+    "prompt_caching.": entry_prompt_cache.PlanoPromptCaching,
 }
 
 

@@ -16,12 +16,12 @@ from tests.support.harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
 listeners: [{type: model, port: 12000}]
-prompt_caching: {enabled: true}
+model_metrics_sources: []
 routing: {session_ttl_seconds: 600}
 model_providers:
   - {model: openai/gpt-4o, access_key: k, speaks: [chat, responses]}
 """
-WARNING = "2 settings in trigate.yaml have no effect: prompt_caching, routing"
+WARNING = "2 settings in trigate.yaml have no effect: model_metrics_sources, routing"
 
 
 @pytest.fixture
@@ -58,22 +58,23 @@ def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model in their `model`."
-    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks: 5m}`")
+    assert other.startswith("warning: model_metrics_sources: accepted, not enforced yet: requests go to the model")
     assert last == f"WARNING: {WARNING} (trigate check shows the reasons; with --strict it reports them as mistakes)."
 
 
 def test_strict_makes_a_mistake_of_it(folder):
     found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stdout) == (1, "")
+    reason = "accepted, not enforced yet: requests go to the model in their `model`."
     assert found.stderr.splitlines() == [
         "2 settings without effect:",
-        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks: 5m}` in an entry.",
-        "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model in their `model`.",
+        f"  trigate.yaml:3:1: model_metrics_sources: {reason}",
+        f"  trigate.yaml:4:1: routing: {reason}",
     ]
 
 
 def test_strict_accepts_a_file_without_ineffective_settings(folder):
-    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|routing).*\n", "", UNENFORCED))
+    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(model_metrics_sources|routing).*\n", "", UNENFORCED))
     found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stderr) == (0, "")
 

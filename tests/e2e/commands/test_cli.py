@@ -187,10 +187,10 @@ def test_check_requires_variables_unless_disabled(folder):
 
 def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
     unspoken = GOOD.replace("    speaks: [messages]\n", "")
-    (folder / "trigate.yaml").write_text(unspoken + "prompt_caching: {enabled: true}\n")
+    (folder / "trigate.yaml").write_text(unspoken + "routing: {}\n")
     found = invoke("check", "--no-env", cwd=folder)
     assert found.returncode == 0
-    assert "warning: prompt_caching: accepted, not enforced yet: set `prompt_cache: {marks" in found.stderr
+    assert "warning: routing: accepted, not enforced yet: requests go to the model" in found.stderr
     assert "note: anthropic: Chat and Responses clients" in found.stderr
 
 

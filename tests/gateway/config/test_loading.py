@@ -306,7 +306,7 @@ def test_each_setting_without_effect_is_reported_once(read):
 
 def test_unimplemented_settings_are_reported(read):
     config = read(PLANO["newest"])
-    for key in ("routing", "routing_preferences[].description", "prompt_caching"):
+    for key in ("routing", "routing_preferences[].description", "model_metrics_sources"):
         assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
 

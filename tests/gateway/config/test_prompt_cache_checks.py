@@ -83,3 +83,37 @@ def test_texts_without_a_key_or_a_page_are_a_warning():
 def test_texts_have_a_size_within_bounds(size):
     with pytest.raises(ConfigError, match="texts"):
         texts_of(prompt_cache={"texts": size})
+
+
+def read_all(wanted, *, own=None):
+    """Return a configuration with ``prompt_caching`` as in Plano's files, and an entry's own ``prompt_cache``."""
+    entries = [
+        provider("anthropic/claude-sonnet-4-6", URL, ["messages"]),
+        provider("anthropic/*", URL, ["messages"]),
+        provider("anthropic/claude-opus-4-6", URL, ["messages"], prompt_cache=own or {"diagnose": True}),
+        provider("openai/gpt-4o", URL, ["chat"]),
+        provider("unknown/model", URL, ["chat"]),
+    ]
+    return from_mapping({**config(entries, 12000), "prompt_caching": wanted})
+
+
+def marks_of(read):
+    return [None if one.prompt_cache is None else one.prompt_cache.marks for one in read.entries]
+
+
+def test_planos_key_adds_marks_where_providers_need_them():
+    found = read_all({"enabled": True})
+    assert marks_of(found) == ["5m", "5m", None, None, None]
+    assert not [one for one in found.warnings if "prompt_cach" in one]
+    assert marks_of(read_all({"enabled": True, "inject_cache_control": True}, own={"marks": "1h"}))[2] == "1h"
+
+
+@pytest.mark.parametrize("wanted", [{}, {"enabled": False}, {"enabled": True, "inject_cache_control": False}])
+def test_planos_key_may_add_no_marks(wanted):
+    assert marks_of(read_all(wanted)) == [None] * 5
+
+
+@pytest.mark.parametrize("name", ["session_affinity", "min_prefix_tokens", "session_ttl_seconds"])
+def test_other_members_of_planos_key_have_no_effect(name):
+    (found,) = [one for one in read_all({"enabled": True, name: 1}).warnings if "prompt_cach" in one]
+    assert found.startswith(f"prompt_caching.{name}: ")
