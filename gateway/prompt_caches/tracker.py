@@ -144,9 +144,10 @@ class PromptTracker:
         separate = (
             None if row is None or key is None or not row.key_separates else _member_or_header(read.members, sent, key)
         )
+        salt, tier = read.members.get("cache_salt"), read.members.get("service_tier")
         facts = (
-            sent.account, separate, _bytes_or_none(read.members.get("cache_salt")), _bytes_or_none(read.members.get("service_tier")),
-            sent.target, sent.requested_model, _member_or_header(own, sent, key or "prompt_cache_key"),
+            sent.account, separate, _bytes_or_none(salt), _bytes_or_none(tier), sent.target,
+            sent.requested_model, _member_or_header(own, sent, key or "prompt_cache_key"),
             _bytes_or_none(own.get("service_tier")),
         )  # fmt: skip
         if (known := self._scopes.get(name := hash(facts))) is None:
