@@ -85,7 +85,7 @@ bench *ARGS:
 bench-prompt-caches *ARGS:
     .venv/bin/python bench/prompt_caches.py {{ARGS}}
 
-# measure the CPU time that built-in steps add to a request, or, with `just bench-steps --texts`, that hostile texts take
+# measure the CPU time that built-in steps add to a request, to an event (`just bench-steps --events`), or that hostile texts take (`--texts`)
 bench-steps *ARGS:
     .venv/bin/python bench/steps.py {{ARGS}}
 

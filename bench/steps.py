@@ -1,11 +1,15 @@
-"""Measures the CPU time that built-in steps add to a request and to a stream, and that hostile texts take.
+"""Measures the CPU time that built-in steps add to a request, a stream and an event, and that hostile texts take.
 
     python bench/steps.py                          # requests and streams; about a minute
     python bench/steps.py --rounds 80
+    python bench/steps.py --events                 # an event of a stream that arrives alone, in each API
     python bench/steps.py --texts                  # a mebibyte of each hostile text, for each kind
 
 Gateways with different steps run simultaneously and get the same requests in turns. A figure is the median of the CPU
 time of a request; the ratio to the gateway without steps is the median over rounds.
+
+An event passes the code between the provider's bytes and the client's, without sockets and tasks. Its figures are the
+calls of functions and the median of the CPU time.
 """
 
 import argparse
@@ -22,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -196,6 +201,150 @@ def print_requests(rounds: int) -> None:
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
+# Events that arrive alone
+
+EVENT_STEPS: Final[dict[str, list[dict[str, Any]]]] = {
+    "none": [],
+    "`pii`": [{"use": "pii", "at": ["response"], "action": "refuse"}],
+    "`pii`, `secrets`, `regex`, `tools`": [
+        {"use": "pii", "at": ["response"], "action": "refuse"},
+        {"use": "secrets", "at": ["response"]},
+        {"use": "regex", "at": ["response"], "with": {"patterns": {"project": "project-[a-z]+"}}},
+        {"use": "tools", "at": ["response"], "with": {"deny": ["rm"]}},
+    ],
+}
+APIS: Final = ("chat", "messages", "responses", "gemini")
+FIRST, COUNTED = 60, 400
+"""Events before the counted ones of a stream, and these."""
+
+
+class Reads:
+    """A provider's bytes, one event a read. ``begin`` and ``end`` are called around the counted events."""
+
+    def __init__(self, events: Sequence[bytes], begin: Callable[[], object], end: Callable[[], object]) -> None:
+        self._events = iter(enumerate(events))
+        self._marks = {FIRST: begin, FIRST + COUNTED: end}
+
+    def __aiter__(self) -> "Reads":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for number, event in self._events:
+            if (mark := self._marks.get(number)) is not None:
+                mark()
+            return event
+        raise StopAsyncIteration
+
+
+def load_event_steps(rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
+    from gateway.config.loading import from_mapping
+    from gateway.steps.loading import load_steps
+
+    if not rows:
+        return ()
+    head = {"version": "v0.3.0", "model_providers": [{"model": "mistral/m", "access_key": "k"}]}
+    return load_steps(from_mapping({**head, "state_storage": {"type": "none"}, "steps": list(rows)})).steps
+
+
+async def pass_events(
+    api: str, steps: Sequence[Any], begin: Callable[[], object], end: Callable[[], object], *, translates: bool
+) -> None:
+    """Pass a stream of words through ``steps`` and the client's lane, which ``translates`` or forwards the bytes."""
+    import trio
+
+    from gateway.steps.checked_stream import CheckedStream, StreamSource
+    from gateway.steps.loaded import AnswerSteps, AppliedSteps
+    from gateway.steps.masks import Placeholders
+    from gateway.steps.released import ReleasedSource
+    from gateway.steps.response_steps import ResponseSteps
+    from gateway.steps.session import StepSession
+    from gateway.steps.verdicts import StepRecords
+    from gateway.streaming.passthrough import Passthrough
+    from gateway.streaming.translation import Translation
+    from providers.apis import CODECS
+    from providers.neutral.codec import Reply
+    from providers.neutral.seal import Issuer
+    from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta, Usage
+    from streams.pipe import Watch
+    from streams.timeouts import Timeouts
+    from trigate.steps import Check
+
+    codec = CODECS[api]
+    request = CODECS["chat"].read_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+
+    async def count_held(size: int) -> int:
+        return size * 2
+
+    def writer() -> Any:
+        return codec.writer(Reply(request, Issuer("openai", "bench"), 0))
+
+    words = [TextDelta(0, " word")] * (FIRST + COUNTED + FIRST)
+    events = map(writer().send, [AnswerStart("a", "m"), *words, BlockEnd(0), Usage(1), AnswerEnd("stop")])
+    reads = Reads([one for one in events if one], begin, end)
+    if translates:
+        source = ReleasedSource() if steps else codec
+        lane: Any = Translation(source, writer(), codec.wire.framing, lambda error: error, MEBIBYTE)
+    else:
+        lane = Passthrough(codec, lambda error: error, lambda data: data, MEBIBYTE)
+    async with trio.open_nursery() as nursery:
+        chunks: Any = reads
+        if steps:
+            session = StepSession(
+                AppliedSteps.of(steps), Check("response", (), api=api), Placeholders(b"k" * 32, "c"), StepRecords(),
+                nursery.start_soon, lambda: None,
+            )  # fmt: skip
+            checks = ResponseSteps(session, AnswerSteps.of(steps), restores=False, translates=translates)
+            held = StreamSource(codec, codec.wire.framing, MEBIBYTE, MEBIBYTE, None, count_held)
+            stream = CheckedStream(checks, held, Watch(Timeouts()), lambda: None)
+            if not translates:
+                lane.use_reader(stream.released_reader, stream.released_reader.text_of)
+            chunks = stream.chunks(reads)
+        async for chunk in chunks:
+            lane.feed(chunk)
+
+
+def count_event_calls(run: Callable[[Callable[[], object], Callable[[], object]], object]) -> float:
+    count = 0
+
+    def profile(frame: Any, what: str, argument: Any) -> None:
+        nonlocal count
+        count += what in ("call", "c_call")
+
+    run(lambda: sys.setprofile(profile), lambda: sys.setprofile(None))
+    return count / COUNTED
+
+
+def measure_event(run: Callable[[Callable[[], object], Callable[[], object]], object]) -> float:
+    """Return the CPU microseconds of an event."""
+    times: list[float] = []
+    run(lambda: times.append(time.thread_time()), lambda: times.append(time.thread_time()))
+    return (times[1] - times[0]) / COUNTED * 1e6
+
+
+def print_events(rounds: int) -> None:
+    import trio
+
+    sets = {name: load_event_steps(rows) for name, rows in EVENT_STEPS.items()}
+    heads = [f"{name}: {unit}" for name in sets for unit in ("calls", "µs")]
+    print("| API, lane | " + " | ".join(heads) + " |\n|" + "---|" * (len(heads) + 1))
+    for api in APIS:
+        for translates in (False, True):
+            runs = {
+                name: lambda begin, end, steps=steps: trio.run(
+                    partial(pass_events, api, steps, begin, end, translates=translates)  # noqa: B023
+                )
+                for name, steps in sets.items()
+            }
+            times: dict[str, list[float]] = {name: [] for name in runs}
+            for _ in range(rounds):
+                for name, run in runs.items():
+                    times[name].append(measure_event(run))
+            cells = []
+            for name, run in runs.items():
+                cells += [f"{count_event_calls(run):.0f}", f"{statistics.median(times[name]):.1f}"]
+            print(f"| {api}, {'hub' if translates else 'byte'} | " + " | ".join(cells) + " |", flush=True)
+
+
 # Hostile texts
 
 
@@ -254,13 +403,16 @@ def print_texts(rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="measurements for each row: 40, or 3 with --texts")
+    parser.add_argument("--rounds", type=int, help="measurements for each row: 40, 15 with --events, 3 with --texts")
+    parser.add_argument("--events", action="store_true", help="measure an event that arrives alone instead of requests")
     parser.add_argument("--texts", action="store_true", help="measure hostile texts instead of requests")
     given = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("It reads the clocks of processes: run it on Linux.")
     if given.texts:
         print_texts(given.rounds or 3)
+    elif given.events:
+        print_events(given.rounds or 15)
     else:
         print_requests(given.rounds or 40)
 

@@ -171,7 +171,8 @@ class CheckedStartedStream(StartedStream):
         lane = await super()._choose_lane(response)
         self.chunks()
         if isinstance(lane, Passthrough):
-            lane.use_reader(self._stream.released_reader)
+            released = self._stream.released_reader
+            lane.use_reader(released, released.text_of)
         return lane
 
     async def verdict(self) -> bool:

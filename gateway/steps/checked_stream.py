@@ -81,7 +81,7 @@ class CheckedStream:
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
         self._gate = Gate()
-        self.released_reader: Reader = self._gate.reader
+        self.released_reader = self._gate.reader
         """Reads the released bytes for the lane of a client of the same API."""
         self._failure: ErrorInfo | None = None
         """The failure in the event that is being read."""

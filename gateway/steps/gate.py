@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.steps.runs import TEXT_TYPES
-from streams.events import ErrorInfo, Event
+from streams.events import ErrorInfo, Event, TextDelta
 
 UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
 """The events at the end of a stream that is not complete."""
@@ -50,7 +50,8 @@ class Gate:
     def release_text(self, size: int) -> bytes:
         """Return the events whose text is released after ``size`` more characters of the only choice."""
         self._released[0] += size
-        return self._take_released()
+        self.reader.alone = released = self._take_released()
+        return released
 
     def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
         """Count the events ``released``, which the client does not get yet."""
@@ -84,6 +85,18 @@ class ReleasedEventsReader:
         """The events that a reader reports for each released one of the provider."""
         self.end: Sequence[Event] | None = None
         """The events at the end of the stream, once everything was released."""
+        self.alone = b""
+        """The last released bytes of plain text."""
+
+    def text_of(self, data: bytes) -> TextDelta | None:
+        """Return the event in ``data``, the last released bytes, if it is the only one and has text alone."""
+        if data is not self.alone or len(self.released) != 1:
+            return None
+        (events,) = self.released
+        if len(events) != 1 or type(event := events[0]) is not TextDelta:
+            return None
+        self.released.clear()
+        return event
 
     def read_event(self, name: str, data: bytes) -> Sequence[Event]:
         return self.released.popleft() if self.released else ()

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 from gateway.streaming.lane import MapError
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Codec, Reader
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, TextDelta
 from streams.framing import Framing
 
 _LARGE: Final = 64 * 1024  # bytes of an event
@@ -49,12 +49,23 @@ class Passthrough:
         self._plain = True  # a comment is still harmless
         self._ended = False
         self._hidden = False  # the last event was hidden
+        self._text_of: Callable[[bytes], TextDelta | None] | None = None
 
-    def use_reader(self, reader: Reader) -> None:
-        """Let ``reader`` read the events."""
+    def use_reader(self, reader: Reader, text_of: Callable[[bytes], TextDelta | None]) -> None:
+        """Let ``reader`` read the events. ``text_of`` returns the only event in some bytes if it is known already and
+        has text alone."""
         self._reader = reader
+        self._text_of = text_of if self._reframe_event is None else None
 
     def feed(self, data: bytes) -> bytes:
+        if self._text_of is not None and len(data) <= _LARGE and (event := self._text_of(data)) is not None:
+            for mark in self._marks:
+                if mark in data:
+                    self._plain = self._plain and self.source.is_plain(data, b"")
+            self._events += 1
+            self._hidden = False
+            self.progress.add(event)
+            return data
         return b"".join(map(self._forward, self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:

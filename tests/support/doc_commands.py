@@ -252,7 +252,7 @@ RUNS = (
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",)),
     Row("just bench-prompt-caches", "cd $ROOT && python bench/prompt_caches.py --help", ("--sizes",)),
-    Row("just bench-steps( --texts)?", "cd $ROOT && python bench/steps.py --help", ("--texts",)),
+    Row("just bench-steps( --texts| --events)?", "cd $ROOT && python bench/steps.py --help", ("--texts", "--events")),
     Row(r"just bench-before (?:v0\.2\.0|REVISION)", "cd $ROOT && python bench/before.py --help", ("another revision",)),
     Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
     Row(r"pytest -q tests/streams/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
