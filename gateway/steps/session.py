@@ -251,8 +251,10 @@ class StepSession:
             if texts.unreadable:
                 for step in group:
                     self._refuse_unreadable(step, texts)
-            if at == "request" and any(step.reports_later for step in group):
-                group = self._start_reports(group, texts)
+            for step in group if at == "request" else ():
+                if step.reports_later:
+                    group = self._start_reports(group, texts)
+                    break
             if len(group) > 1:
                 if edits := await self._judge_together(group, texts, at):
                     texts = await self._with_edits(group[0], texts, edits, at)
