@@ -1,6 +1,7 @@
 """A memory of the results of reading JSON, by the process's own hash of its bytes."""
 
 from collections.abc import Hashable
+from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -65,13 +66,9 @@ class BlockMemo:
     def longest_part(self, name: str, view: memoryview, most: int | None = None) -> KnownPart[object] | None:
         """Return the longest known part with ``name`` at the start of ``view``, of at most ``most`` bytes."""
         limit = len(view) if most is None else min(len(view), most + 1)
-        fitting = [
-            part
-            for part in list(self._parts.values())
-            if part.name == name and part.length < limit and _sample(view, part.length) == part.sample
-        ]
-        for part in sorted(fitting, key=lambda part: part.length, reverse=True):
-            if _hashes(view, 0, part.length) == part.hashes:
+        fitting = [part for part in list(self._parts.values()) if part.name == name and part.length < limit]
+        for part in sorted(fitting, key=attrgetter("length"), reverse=True):
+            if _sample(view, part.length) == part.sample and _hashes(view, 0, part.length) == part.hashes:
                 self._add(part)
                 return part
         return None
