@@ -83,9 +83,9 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
-        self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}  # likewise
+        self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}
         self._counted: dict[tuple[str, ...], float] = {}  # of ended exchanges, since the last ``write_exchanges``
-        self._timed: dict[tuple[str, ...], Buckets] = {}  # likewise
+        self._timed: dict[tuple[str, ...], Buckets] = {}
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
