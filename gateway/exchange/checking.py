@@ -2,12 +2,14 @@
 only where steps are configured."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Self
 
 import attrs
 import msgspec
+import trio
 
 from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
@@ -303,8 +305,20 @@ def begin_session(
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(
         applied, common, placeholders, records, scope.nursery.start_soon, context.recording.withhold,
-        service.lifecycle.track_pump,
+        partial(_track_until_cut, context),
     )  # fmt: skip
+
+
+@contextmanager
+def _track_until_cut(context: ExchangeContext, scope: trio.CancelScope) -> Iterator[None]:
+    """Let the end of the drain cancel ``scope``, and note that in the record."""
+    record, lifecycle = context.record, context.service.lifecycle
+    with lifecycle.track_pump(scope):
+        try:
+            yield
+        except trio.Cancelled:
+            record.shut_down = record.shut_down or lifecycle.is_cut
+            raise
 
 
 async def _stopped_answer(

@@ -22,6 +22,7 @@ from gateway.steps.verdicts import (
     unchecked_content,
 )
 from streams.errors import GatewayError
+from streams.pipe import SHUTTING_DOWN
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
@@ -61,8 +62,8 @@ class StepSession:
 
     ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
     step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
-    refuses something, or could not check it. ``track`` lets the end of the drain cancel a call that continues after
-    the response."""
+    refuses something, or could not check it. ``track`` lets the end of the drain cancel a call before the request is
+    sent, and one that continues after the response."""
 
     def __init__(
         self,
@@ -107,6 +108,15 @@ class StepSession:
         with trio.CancelScope(shield=True) as scope, self._track(scope):
             await call()
 
+    async def _run_until_drained(self, step: LoadedStep, check: Check) -> list[Finding]:
+        """Return the findings of a step before anything is sent. Raises ``GatewayError`` at the end of the drain."""
+        findings: list[Finding] = []
+        with trio.CancelScope() as scope, self._track(scope):
+            findings = await run_step(step, check)
+        if scope.cancelled_caught:
+            raise GatewayError.of(SHUTTING_DOWN)
+        return findings
+
     async def judge(
         self,
         step: LoadedStep,
@@ -123,7 +133,7 @@ class StepSession:
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self._check(at, tuple(passages), is_last)
         try:
-            findings = await run_step(step, check)
+            findings = await (self._run_until_drained(step, check) if at == "request" else run_step(step, check))
         except StepFailed as failed:
             self.note_failure(step, at, failed.reason, failed.retry_after)
             return [[] for _ in passages]

@@ -37,6 +37,14 @@ async def sleeps(check):
         raise
     return []
 """
+WAITING: Final = """
+from pathlib import Path
+import trio
+
+async def waiting(check):
+    Path(__file__).with_name("called").touch()
+    await trio.sleep_forever()
+"""
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "whole": {"action": "refuse", "at": ["response"]},
     "whole-mask": {"action": "mask", "at": ["response"]},
@@ -156,6 +164,26 @@ def test_a_client_that_leaves_cancels_the_step(gateway, folder):
     eventually(lambda: "cancelled" in file.read_text(), what="the end of the call")
     assert time.perf_counter() - began < 2
     (line,) = eventually(lambda: lines_of(gateway, "sleeping"), what="the line")
+    assert [step["outcome"] for step in line["steps"]] == ["cancelled"]
+
+
+def test_the_end_of_the_drain_cancels_a_step_before_the_provider_and_the_client_gets_an_error(by_hand, tmp_path):
+    (tmp_path / "steps.py").write_text(WAITING)
+    port, called = free_port(), tmp_path / "called"
+    entries = [provider("openai/m", by_hand.url, ["chat"], name="m")]
+    steps = [{"use": "./steps.py:waiting", "at": ["request"], "deadline": "60s"}]
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config(entries, port, steps=steps, drain="0.2s")))
+    with gateway_thread(file, port) as served:
+        connection = begin(served, "any")
+        eventually(called.exists, what="the call")
+        served.stop()
+        response = connection.getresponse()
+        assert (response.status, response.getheader("retry-after")) == (503, "1")
+        response.read()
+        connection.close()
+        (line,) = eventually(lambda: exchanges(served.log), what="the line")
+    assert line["ended"] == "shutdown"
     assert [step["outcome"] for step in line["steps"]] == ["cancelled"]
 
 
