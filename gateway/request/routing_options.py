@@ -153,7 +153,9 @@ def refuse_requested_steps(client_request: ClientRequest) -> None:
 
 def unknown_step_error(path: str, name: str) -> GatewayError:
     """Return the error for a step that a client requests and cannot have."""
-    return invalid(f"{path}: there is no step {name[:100]!r} for this client", path)
+    return invalid(
+        f"{path}: there is no step {name[:100]!r} for this client; remove the name, or ask the operator for it", path
+    )
 
 
 def check_names(names: list[Word]) -> tuple[Word, ...]:

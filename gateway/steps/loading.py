@@ -253,7 +253,8 @@ def _member(module: ModuleType, name: str, place: str, faults: StepFaults) -> An
     for part in name.split("."):
         if not hasattr(found, part):
             names = [one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one))]
-            faults.stop(f"{place} has no {name}", "use the name of a function or class in it", nearest(name, names))
+            advice = "use the name of a function or class in it"
+            faults.stop(f"{place} has no function or class {name!r}", advice, nearest(name, names))
         found = getattr(found, part)
     return found
 

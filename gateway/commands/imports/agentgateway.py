@@ -158,6 +158,8 @@ def _place(provider: str, params: Mapping[str, Any]) -> tuple[str | None, dict[s
         return None, {"reason": "trigate import does not know this provider: write an entry with its `base_url`"}
     if any(params.get(name) for name in _ADDRESSES):
         return None, {"reason": "its address is overridden: write an entry with its `base_url`"}
+    if provider == "openai" and base is not None and not params.get("apiKey"):
+        provider = "custom"  # another server, which must not get OpenAI's key
     return _PREFIXES[provider], {
         "api_base": base,
         "aws_region_name": from_dollar(params.get("awsRegion")),

@@ -128,7 +128,7 @@ async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, capl
         assert not app.reload(lambda: broken)
         assert app.current is not None
         assert app.current[1] is before[1]
-    assert "./steps.py has no nothing" in caplog.text
+    assert "./steps.py has no function or class 'nothing'" in caplog.text
     assert read_log(tmp_path) == ["open 1", "close 1"]
 
 
@@ -258,7 +258,9 @@ def test_a_supervisor_refuses_steps_that_its_workers_could_not_load(tmp_path):
         text = file.read_text()
         file.write_text(text.replace("steps.py:pool", "steps.py:pond"))
         os.kill(served.pid, signal.SIGHUP)
-        eventually(lambda: any("./steps.py has no pond" in line for line in served.log), what="the refusal")
+        eventually(
+            lambda: any("./steps.py has no function or class 'pond'" in line for line in served.log), what="the refusal"
+        )
         assert sum("the configuration was not reloaded" in line for line in served.log) >= 1
         file.write_text(text.replace("size: 1", "size: 2"))
         os.kill(served.pid, signal.SIGHUP)

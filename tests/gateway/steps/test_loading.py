@@ -123,7 +123,10 @@ def test_a_context_manager_that_fails_stops_the_start(tmp_path):
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ("  - use: ./steps.py:plane\n", r"steps\[0\].use: ./steps.py has no plane; did you mean plain\?"),
+        (
+            "  - use: ./steps.py:plane\n",
+            r"steps\[0\].use: ./steps.py has no function or class 'plane'; did you mean plain\?",
+        ),
         ("  - use: ./other.py:plain\n", r"there is no file .*/other.py; give a path relative to the configuration"),
         ("  - use: ./steps.py:yielding\n", r"./steps.py:yielding yields its findings; return a list"),
         ("  - use: ./steps.py:without_argument\n", r"does not take exactly one argument"),

@@ -309,11 +309,12 @@ def test_a_server_of_ones_own_with_chat_becomes_an_entry():
         {"name": "a", "provider": custom, "params": {"model": "m", "baseUrl": "http://vllm:8000/v1"}},
         {"name": "b", "provider": {"custom": {"formats": [{"type": "completions", "path": "/own"}]}},
          "params": {"model": "m", "baseUrl": "http://vllm:8000"}},
+        {"name": "c", "provider": "openAI", "params": {"model": "m", "baseUrl": "http://vllm:8000/v1"}},
     ]  # fmt: skip
     result = convert_models(read_agentgateway({"llm": {"models": models}}))
-    ((_, entry),) = result.entries
-    assert (entry["model"], entry["base_url"]) == ("compatible/m", "http://vllm:8000/v1")
-    assert "access_key" not in entry  # the server would get a key of OpenAI
+    entries = [entry for _, entry in result.entries]
+    assert [(entry["model"], entry["base_url"]) for entry in entries] == [("compatible/m", "http://vllm:8000/v1")] * 2
+    assert not any("access_key" in entry for entry in entries)  # the server would get a key of OpenAI
     assert [loss.what for loss in result.losses] == ["the model b (custom)"]
 
 
