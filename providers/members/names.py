@@ -161,7 +161,7 @@ KNOWN: Final[Mapping[Api, str]] = {
         cachedContent generationConfig labels modelArmorConfig safetySettings serviceTier store toolConfig tools""",
     "converse": """
         additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig outputConfig
-        performanceConfig promptVariables requestMetadata serviceTier toolConfig""",
+        performanceConfig projectIdentifier promptVariables requestMetadata serviceTier toolConfig""",
     "interactions": """
         agent_config background cached_content environment generation_config labels response_format response_mime_type
         response_modalities safety_settings service_tier store tools webhook_config""",

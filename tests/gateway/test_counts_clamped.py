@@ -16,7 +16,7 @@ from providers.converse.wording import read_usage as read_converse
 from providers.endpoints.completions import CompletionReader
 from providers.endpoints.embeddings.cohere import read_usage as read_cohere
 from providers.endpoints.embeddings.gemini import read_usage as read_gemini_embeddings
-from providers.endpoints.embeddings.invoked import read_titan, read_vertex
+from providers.endpoints.embeddings.invoked import read_titan, read_vertex, reported_tokens
 from providers.endpoints.rerank import read_costs
 from providers.endpoints.usage import read_usage
 from providers.gemini.usage import Counts as GeminiCounts
@@ -109,6 +109,10 @@ READERS: Mapping[str, tuple[Callable[[Any], Usage | None], dict[str, Any]]] = {
     "providers/endpoints/embeddings/cohere.py": (
         lambda usage: read_cohere(as_raw({"billed_units": usage})),
         {"input_tokens": 9, "image_tokens": 9, "images": 9},
+    ),
+    "providers/endpoints/embeddings/filtering.py": (
+        lambda counts: Usage(input=reported_tokens((("x-amzn-bedrock-input-token-count", str(counts["n"])),)) or 0),
+        {"n": 9},
     ),
     "providers/endpoints/embeddings/invoked.py": (
         lambda usage: read_vertex(json.dumps({"predictions": [{"embeddings": usage}] * 9}).encode(), 9).usage,

@@ -50,7 +50,7 @@ def router():
     ("provider", "api", "names"), [("anthropic", "messages", ANTHROPIC), ("openai", "responses", OPENAI)]
 )
 def test_every_name_of_todays_clients_resolves(router, provider, api, names):
-    assert len(names) > 30
+    assert len(names) >= 30  # anthropic 2.13 no longer lists the models before Claude 4.5
     for name in names:
         assert router.resolve(name, api).name == f"{provider}/{name}"
         assert router.resolve(f"{provider}/{name}", api).name == f"{provider}/{name}"
