@@ -138,7 +138,7 @@ def recognize(
 def _front_of(
     api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str]
 ) -> tuple[Hashable, bytes]:
-    """Return the bytes of everything on which a ``PromptFront`` depends, with a name that divides them."""
+    """Return a name and the bytes of everything on which a ``PromptFront`` depends; equal pairs have equal fronts."""
     names, header_names = _front_names(api, row.settings, row.mark_member, row.lifetime_member)
     present = [name for name in names if name in members]
     found = [members[name] for name in present]
@@ -283,7 +283,7 @@ class _PromptReader:
         return self._key_members(found)
 
     def _read_own_settings(self, members: Mapping[str, msgspec.Raw]) -> tuple[KeyMember, ...]:
-        """Return the members that may be in a key; a translation writes them as other members."""
+        """Return the settings that may be part of a cache key. A translated request has them under other names."""
         present = [name for name in self.layout.settings if name.partition(".")[0] in members]
         return self._key_members([(name, "history", _member_at(members, name)) for name in present])
 

@@ -101,5 +101,5 @@ def _sample(view: memoryview, length: int) -> int:
 
 
 def _hashes(view: memoryview, start: int, end: int) -> tuple[int, ...]:
-    """Return the process's hashes of the pieces from ``start`` to ``end``."""
+    """Return Python's hashes of the pieces from ``start`` to ``end``. They differ between processes."""
     return tuple([hash(bytes(view[at : min(at + _PIECE, end)])) for at in range(start, end, _PIECE)])

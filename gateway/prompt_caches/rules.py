@@ -25,7 +25,7 @@ Rule: TypeAlias = Callable[[PromptComparison], MissExplanation | None]
 
 
 def explain_moved(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by another target than the parent's for the same name."""
+    """Explain a miss at a target that is not the parent's, although the client sent the same name."""
     if compared.parent is None or not compared.is_elsewhere or compared.selectors_changed:
         return None
     before, now = compared.parent.scope.target, compared.situation.scope.target
@@ -34,7 +34,7 @@ def explain_moved(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_edited(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by a change of the gateway: the client's own prefix is equal."""
+    """Explain a miss that the gateway caused: the client's own prefix did not change."""
     change = compared.change_in_reach
     if change is None or compared.client_difference is not None or compared.is_compacted:
         return None
@@ -46,7 +46,7 @@ def explain_edited(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_selected(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by the client's own model, cache key or service tier."""
+    """Explain a miss after the client changed its model, cache key or service tier."""
     if compared.parent is None or not compared.is_elsewhere:
         return None
     changed = compared.selectors_changed
@@ -54,7 +54,7 @@ def explain_selected(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_compacted(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by a summary in place of the history."""
+    """Explain a miss after a summary replaced the history."""
     change = compared.change_in_reach
     if change is None or not compared.is_compacted or change.part != "history":
         return None
@@ -81,7 +81,7 @@ def explain_small(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_lost_marks(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by marks that the gateway removed, because the provider refuses them, or no longer adds."""
+    """Explain a miss after the gateway removed marks that the provider refuses, or stopped adding marks."""
     if not compared.has_lost_marks or compared.parent is None:
         return None
     changed = set(compared.situation.edits) ^ set(compared.parent.edits)
@@ -110,17 +110,17 @@ def explain_unmarked(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_early(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by a request that was sent before the parent's response began."""
+    """Explain a miss of a request that was sent before the parent's response began."""
     return MissExplanation("early", None, compared.readable + compared.tolerance) if compared.is_early else None
 
 
 def explain_expired(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by a boundary that was unused for longer than its lifetime."""
+    """Explain a miss at a boundary that was unused for longer than its lifetime."""
     return MissExplanation("expired", None, compared.readable + compared.tolerance) if compared.is_expired else None
 
 
 def explain_busy(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by more requests for this prefix and key than the provider serves from one cache."""
+    """Explain a miss after more requests for this prefix and key than the provider serves from one cache."""
     rate = compared.row.rate
     return (
         MissExplanation("busy", None, compared.could) if rate is not None and compared.situation.rate > rate else None
@@ -128,7 +128,7 @@ def explain_busy(compared: PromptComparison) -> MissExplanation | None:
 
 
 def explain_provider(compared: PromptComparison) -> MissExplanation | None:
-    """Explain by the provider: everything is equal and in time, by its own rules."""
+    """Explain a miss that only the provider can have caused: nothing changed, and its rules promise a hit."""
     return None if compared.stated_row is None else MissExplanation("provider", None, compared.could)
 
 
