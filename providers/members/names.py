@@ -168,6 +168,65 @@ KNOWN: Final[Mapping[Api, str]] = {
 }
 """The members of each API's requests besides the conversation. Source: the parameter types of the official SDKs."""
 
+INNER: Final[Mapping[Api, Mapping[str, str]]] = {
+    "chat": {
+        "audio": "format voice",
+        "function_call": "name",
+        "moderation": "model policy",
+        "prediction": "content type",
+        "prompt_cache_options": "mode ttl",
+        "response_format": "json_schema type",
+        "stream_options": "include_obfuscation include_usage",
+        "web_search_options": "search_context_size user_location",
+    },
+    "messages": {
+        "billing_policy": "bill_to type",
+        "cache_control": "ttl type",
+        "container": "id skills",
+        "context_management": "edits",
+        "diagnostics": "previous_message_id",
+        "fallback_credit_token": "mode token",
+        "metadata": "user_id",
+        "output_config": "effort format task_budget",
+        "thinking": "block_binding budget_tokens display type",
+    },
+    "responses": {
+        "access_programs": "cyber",
+        "background_options": "completion_window continuation_id",
+        "image": "context_compression",
+        "moderation": "model policy",
+        "prompt_cache_options": "comparison_response_id mode prewarm ttl",
+        "reasoning": "context effort generate_summary mode summary",
+        "stream_options": "include_obfuscation",
+        "text": "format verbosity",
+    },
+    "gemini": {
+        "generationConfig": """
+            audioTimestamp audioTranscriptionConfig candidateCount enableAffectiveDialog enableEnhancedCivicAnswers
+            frequencyPenalty logprobs maxOutputTokens mediaResolution modelSelectionConfig presencePenalty
+            responseFormat responseJsonSchema responseLogprobs responseMimeType responseModalities responseSchema
+            routingConfig seed speechConfig stopSequences temperature thinkingConfig topK topP translationConfig""",
+        "modelArmorConfig": "promptTemplateName responseTemplateName",
+    },
+    "converse": {
+        "guardrailConfig": "guardrailIdentifier guardrailVersion trace",
+        "inferenceConfig": "maxTokens stopSequences temperature topP",
+        "outputConfig": "effort textFormat",
+        "performanceConfig": "latency",
+        "serviceTier": "type",
+    },
+    "interactions": {
+        "environment": "custom_config env environment_id mode network sources type",
+        "generation_config": """
+            image_config max_output_tokens seed speech_config stop_sequences temperature thinking_level
+            thinking_summaries tool_choice top_p transcription_config video_config""",
+        "response_format": """
+            aspect_ratio bit_rate delivery duration gcs_uri image_size mime_type resolution sample_rate schema type""",
+        "webhook_config": "uris user_metadata",
+    },
+}
+"""The members of objects that have no others, by the object's name. Source: as for ``KNOWN``."""
+
 _NO_JSON: Final = frozenset(
     ("image_edits", "image_variations", "transcriptions", "translations", "files", "uploads", "vector_stores",
      "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough")
@@ -286,6 +345,30 @@ def _check_head(member: NamedMember, text: str, use: Use) -> None:
         raise _unknown_member_error(member, text, _KINDS)
     if member.scope in APIS and not _is_known(member.scope, head):
         raise _unknown_member_error(member, text, KNOWN[member.scope].split())
+    if member.scope in APIS and len(member.path) > 1:
+        _check_inner(member, text)
+
+
+def _check_inner(member: NamedMember, text: str) -> None:
+    """Raise ``Wrong`` for a member that an object does not have, if the object has no others."""
+    head, name, *rest = member.path
+    inner = INNER[member.scope]
+    known = next((names.split() for one, names in inner.items() if head in _names_in(member.scope, one)), None)
+    if known is None or name == EVERY or any(name in _names_in(member.scope, one) for one in known):
+        return
+    suggestion = nearest(name, known)
+    if suggestion is not None:
+        suggestion = ".".join((member.scope, head, suggestion, *rest))
+    raise Wrong(
+        f"unknown member {describe(text)}",
+        "" if suggestion else f"{head} has {', '.join(known)}; or write {OTHER}.{member.shown}",
+        suggestion,
+    )
+
+
+def _names_in(api: str, name: str) -> tuple[str, ...]:
+    """Return a member's name in each spelling of ``api``."""
+    return (name, snake(name)) if api == "gemini" else (name,)
 
 
 def _is_tools(member: NamedMember) -> bool:
@@ -296,8 +379,7 @@ def _is_tools(member: NamedMember) -> bool:
 
 
 def _is_known(api: str, name: str) -> bool:
-    known = KNOWN[api].split()
-    return name in known or (api == "gemini" and name in map(snake, known))
+    return any(name in _names_in(api, known) for known in KNOWN[api].split())
 
 
 def _client_members_in(scope: str) -> frozenset[str]:

@@ -200,7 +200,7 @@ def samples(api: str) -> tuple[Sample, ...]:
 
 
 def _samples(api: str) -> Iterator[Sample]:
-    for name, kind in {**_type_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
+    for name, kind in {**type_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
         if name in NOT_IN_BODY.get(api, ()) or name == "model":
             continue
         for path, kinds, value, less in _variants(_unwrapped_type(kind), name, (), 0):
@@ -247,7 +247,7 @@ def _variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Itera
 
 
 def _object_variants(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
-    hints = _type_hints(kind)
+    hints = type_hints(kind)
     required = _required_members(kind)
     smallest = {name: _smallest_value(_unwrapped_type(hint), f"{path}.{name}") for name, hint in required.items()}
     smallest |= COMPANIONS.get(kind.__name__, {})
@@ -301,7 +301,18 @@ def _smallest_scalar(kind: Any, path: str) -> Any:
 
 
 @cache
-def _type_hints(kind: Any) -> Mapping[str, Any]:
+def typed_dicts(kind: Any) -> Iterator[Any]:
+    """Yield the types of objects that ``kind`` allows."""
+    kind = _unwrapped_type(kind)
+    if typing_extensions.is_typeddict(kind):
+        yield kind
+    elif get_origin(kind) in (Union, types.UnionType):
+        for one in get_args(kind):
+            yield from typed_dicts(one)
+
+
+def type_hints(kind: Any) -> Mapping[str, Any]:
+    """Return the types of an object's members by their names in JSON."""
     hints = get_type_hints(kind, include_extras=True)
     return {name.rstrip("_"): hint for name, hint in hints.items()}  # schema_ is schema on the wire
 
@@ -310,7 +321,7 @@ def _required_members(kind: Any) -> dict[str, Any]:
     """Return the members of every object of ``kind``. Postponed annotations hide them from ``__required_keys__``."""
     total = kind.__total__
     return {
-        name: hint for name, hint in _type_hints(kind).items()
+        name: hint for name, hint in type_hints(kind).items()
         if get_origin(hint) in _REQUIRED or (total and get_origin(hint) not in _OPTIONAL) or _tag(hint) is not None
     }  # fmt: skip
 
@@ -344,7 +355,7 @@ def _is_list(origin: Any) -> bool:
 
 def _label(kind: Any) -> str:
     """Return the ``type`` or ``role`` of a union's member, or the name of its class."""
-    hints = _type_hints(kind)
+    hints = type_hints(kind)
     for tag in ("type", "role"):
         if tag in hints:
             values = get_args(_unwrapped_type(hints[tag]))

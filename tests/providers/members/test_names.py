@@ -3,11 +3,11 @@
 import pytest
 
 from configfile.wording import Wrong
-from providers.members.names import KNOWN, checked_value, read_member
+from providers.members.names import INNER, KNOWN, checked_value, read_member
 from providers.neutral.parameters import ROWS
 from streams.events import APIS
 from tests.support.repository import ROOT
-from tests.support.sdk_fields import PARAMS
+from tests.support.sdk_fields import PARAMS, type_hints, typed_dicts
 
 
 def paths(text: str, wire: str) -> list[str]:
@@ -71,6 +71,12 @@ def test_members_of_tools_are_found_in_each_form_of_a_tool():
         ("text.verbosity", "responses.text.verbosity"),
         ("responses.txt.verbosity", "responses.text.verbosity"),
         ("gemini.safetySetings", "gemini.safetySettings"),
+        ("responses.text.verbosty", "responses.text.verbosity"),
+        (
+            "gemini.generation_config.thinkingConfg.thinkingLevel",
+            "gemini.generation_config.thinkingConfig.thinkingLevel",
+        ),
+        ("messages.thinking.quite_different", None),
         ("quite_different", None),
     ],
 )
@@ -78,7 +84,7 @@ def test_an_unknown_name_is_a_mistake_with_a_suggestion(text, suggestion):
     with pytest.raises(Wrong) as raised:
         read_member(text, "set")
     assert raised.value.suggestion == suggestion
-    assert suggestion or f"other.{text}" in raised.value.expected
+    assert suggestion or f"other.{text.removeprefix('messages.')}" in raised.value.expected
 
 
 @pytest.mark.parametrize("use", ["default", "set", "max", "drop"])
@@ -133,6 +139,19 @@ def test_every_member_of_the_official_sdks_is_known(api):
         "previous_interaction_id", "continuation_token",
     }  # fmt: skip
     assert told - conversation - set(KNOWN[api].split()) == set()
+
+
+@pytest.mark.parametrize("api", PARAMS)
+def test_every_member_of_an_object_in_the_official_sdks_is_known(api):
+    for name, kind in type_hints(PARAMS[api]).items():
+        told = {inner for one in typed_dicts(kind) for inner in type_hints(one)}
+        assert told - set(INNER[api].get(name, " ".join(told)).split()) == set(), name
+
+
+@pytest.mark.parametrize("text", ["chat.metadata.team", "converse.promptVariables.x.text", "chat.reasoning.max_tokens",
+                                  "gemini.generationConfig.top_k", "messages.thinking.budget_tokens"])  # fmt: skip
+def test_members_of_open_objects_and_known_ones_are_taken(text):
+    assert read_member(text, "set").shown == text.partition(".")[2]
 
 
 def test_the_page_lists_every_neutral_name():
