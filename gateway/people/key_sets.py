@@ -103,9 +103,7 @@ class FollowedKeySets:
                 await done.wait()
 
     def _has_key(self, issuer: _IssuerKeys, missing: UnknownKey | CannotJudge) -> bool:
-        if issuer.keys is None:
-            return False
-        return isinstance(missing, CannotJudge) or issuer.keys.has(missing.key_id)
+        return issuer.keys is not None and (missing.key_id is None or issuer.keys.has(missing.key_id))
 
     async def finish_fetches(self) -> None:
         """Wait until no fetch is running."""

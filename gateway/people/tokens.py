@@ -54,10 +54,13 @@ class WrongSignature(TokenRefused):
 
 
 class CannotJudge(Exception):
-    """An error: ``issuer`` is unavailable. It has sent no keys, or does not answer the introspection of the token."""
+    """An error: ``issuer`` is unavailable. It has sent no keys, or does not answer the introspection of the token.
 
-    def __init__(self, issuer: str) -> None:
+    ``key_id`` is that of the token's key, if the token names one."""
+
+    def __init__(self, issuer: str, key_id: str | None = None) -> None:
         self.issuer = issuer
+        self.key_id = key_id
         self.message = f"the gateway cannot check tokens of the issuer {issuer} at the moment: try again soon"
         super().__init__(self.message)
 
@@ -127,7 +130,7 @@ class TokenChecker:
     def _check_signature(self, parts: SignedToken, issuer: TrustedIssuer) -> None:
         known = self._keys(issuer.name)
         if known is None:
-            raise CannotJudge(issuer.name)
+            raise CannotJudge(issuer.name, parts.key_id)
         if parts.key_id is not None and not known.has(parts.key_id):
             raise UnknownKey(issuer.name, parts.key_id)
         keys = known.keys_for(parts.key_id, parts.algorithm)

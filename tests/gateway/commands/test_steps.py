@@ -55,7 +55,7 @@ def test_check_imports_steps_and_reports_their_faults(file):
     path = file("  - use: ./steps.py:project\n")
     result = invoke("check", path)
     assert result.returncode == 1
-    assert "steps[0].use: ./steps.py has no project; did you mean projects?" in result.stderr
+    assert "steps[0].use: ./steps.py has no function or class 'project'; did you mean projects?" in result.stderr
     assert invoke("check", path, "--no-steps").returncode == 0
 
 
@@ -276,7 +276,7 @@ def test_a_check_without_variables_leaves_out_steps_that_need_them(file, tmp_pat
     path = file(steps)
     assert invoke("check", path, "--no-env").returncode == 0
     assert "STEP_WORD is not set" in invoke("check", path).stderr
-    assert "has no Needs" in invoke("check", path, env={"STEP_WORD": "word"}).stderr
+    assert "has no function or class 'Needs'" in invoke("check", path, env={"STEP_WORD": "word"}).stderr
 
 
 def install(folder: Path, name: str, *lines: str) -> None:

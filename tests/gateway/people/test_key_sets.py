@@ -138,6 +138,28 @@ async def test_requests_during_a_fetch_that_is_too_early_share_the_next(provider
         assert provider.count(KEY_SET) == 3
 
 
+async def test_a_key_that_is_published_during_the_first_fetch_works_on_first_use(provider: OidcProvider):
+    old = json.dumps({"keys": [key.jwk() for key in provider.keys]}).encode()
+    provider.faults[KEY_SET] = Fault(status=503)
+    async with follow_issuers(issuer_settings(provider)) as followed:
+        provider.faults[KEY_SET] = Fault(hold=(held := threading.Event()), body=old)
+        followed.clock.now += 3
+        followed.keys.follow(followed.clients)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        provider.rotate()
+        found: list[bool] = []
+
+        async def use() -> None:
+            found.append(await find_and_check(followed, provider.token()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            del provider.faults[KEY_SET]
+            held.set()
+        assert found == [True]
+
+
 async def test_an_unexpected_error_ends_neither_the_process_nor_the_fetches(
     provider: OidcProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
