@@ -268,10 +268,10 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
 @pytest.mark.parametrize(
     ("steps", "calls"),
     [
-        ((), 1950),
-        (ON_REQUESTS, 2125),
-        (({"use": "pii", "at": ["response"], "action": "mask"},), 2155),
-        (({"use": "pii", "at": ["response"], "action": "report"},), 2145),
+        ((), 1900),
+        (ON_REQUESTS, 2075),
+        (({"use": "pii", "at": ["response"], "action": "mask"},), 2105),
+        (({"use": "pii", "at": ["response"], "action": "report"},), 2095),
     ],
 )
 async def test_a_small_request(provider, steps, calls):
@@ -294,7 +294,7 @@ KEY = "key-of-ann-0123456789"
 LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_flight": 9}}
 
 
-@pytest.mark.parametrize(("caller", "calls"), [("key", 2445), ("person", 2680)])
+@pytest.mark.parametrize(("caller", "calls"), [("key", 2395), ("person", 2630)])
 async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
     """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
     more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}
