@@ -5,14 +5,12 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.compatible_requests import compatible_requests
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, Upstream, fake_upstream
-from tests.support.wire_clients import body_of, path_of
 
-MESSAGES: Final = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 99, "temperature": 1}
-INVOKED: Final = {"anthropic_version": "bedrock-2023-05-31", **MESSAGES}
 TARGETS: Final = ("chat", "messages", "responses")
 REQUEST: Final = {
     "set": {"temperature": 0.5},
@@ -23,20 +21,7 @@ REQUEST: Final = {
 
 
 def requests(model: str, *, stream: bool) -> dict[str, dict[str, Any]]:
-    """Return a request by its path."""
-    end = "-with-response-stream" if stream else ""
-    input = {"model": model, "input": "hi", "stream": stream, "store": False}
-    return {
-        f"/model/{model}/invoke{end}": INVOKED,
-        f"/bedrock/model/{model}/invoke{end}": INVOKED,
-        f"/bedrock{path_of('converse', model, stream=stream)}": body_of("converse", model, stream=stream),
-        f"/gemini{path_of('gemini', model, stream=stream)}": body_of("gemini", model, stream=stream),
-        f"/openai/deployments/{model}/chat/completions?api-version=1": {"stream": stream, **MESSAGES},
-        f"/engines/{model}/chat/completions": {"stream": stream, **MESSAGES},
-        "/anthropic/v1/messages": {"model": model, "stream": stream, **MESSAGES},
-        "/openai/v1/responses": input,
-        "/gemini/v1beta/interactions": input,
-    }
+    return compatible_requests(model, "hi", stream=stream, temperature=1)
 
 
 CELLS: Final = [

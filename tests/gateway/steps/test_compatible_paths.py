@@ -9,11 +9,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.support.compatible_requests import compatible_requests
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, free_port, provider
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script
-from tests.support.wire_clients import body_of, path_of
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "mask": {"action": "mask"},
@@ -23,32 +23,11 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
 }
 PROMPT: Final = "about falcon-12 and falcon-12"
-MESSAGES: Final = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 99}
-INVOKED: Final = {"anthropic_version": "bedrock-2023-05-31", **MESSAGES}
-
-
-def requests(model: str, *, stream: bool) -> dict[str, Any]:
-    """Return a request by its path."""
-    end = "-with-response-stream" if stream else ""
-    input = {"model": model, "input": PROMPT, "stream": stream, "store": False}
-    return {
-        f"/model/{model}/invoke{end}": INVOKED,
-        f"/bedrock/model/{model}/invoke{end}": INVOKED,
-        f"/bedrock{path_of('converse', model, stream=stream)}": body_of("converse", model, PROMPT, stream=stream),
-        f"/gemini{path_of('gemini', model, stream=stream)}": body_of("gemini", model, PROMPT, stream=stream),
-        f"/openai/deployments/{model}/chat/completions?api-version=1": {"stream": stream, **MESSAGES},
-        f"/engines/{model}/chat/completions": {"stream": stream, **MESSAGES},
-        "/anthropic/v1/messages": {"model": model, "stream": stream, **MESSAGES},
-        "/openai/v1/responses": input,
-        "/gemini/v1beta/interactions": input,
-    }
-
-
 CELLS: Final = [
     (path, body, stream)
     for target in ("messages", "chat")
     for stream in (False, True)
-    for path, body in requests(f"on-{target}", stream=stream).items()
+    for path, body in compatible_requests(f"on-{target}", PROMPT, stream=stream).items()
 ]
 
 
