@@ -239,25 +239,24 @@ def _unescape(found: re.Match[str]) -> str:
 def clients_of_tables(tables: Tables) -> Clients:
     """Return the keys and teams of these tables, with the budgets and users that limit them."""
     now = datetime.now(UTC)
-    budgets = {str(row.get("budget_id")): row for row in tables.get(BUDGETS, ())}
-    rejects = _owners_of_keys(tables, budgets)
-    users = {str(row.get("user_id")): row for row in tables.get(USERS, ())}
-    taken = {str(row.get("team_id")) for row in tables.get(TEAMS.name, ())}
+    budgets = _rows_by(tables, BUDGETS, "budget_id")
+    users = _rows_by(tables, USERS, "user_id")
+    teams = _rows_by(tables, TEAMS.name, "team_id")
+    rejection = _make_rejection(tables, budgets, users, teams, now)
     used: dict[str, Row] = {}
     rows = []
     refused: dict[str, str] = {}
-    teams = {str(row.get("team_id")): row for row in tables.get(TEAMS.name, ())}
     for row in tables.get(KEYS.name, ()):
         if not read_text(row.get("token")):
             continue
         key = _with_budget(row, budgets)
-        if (reason := rejects(row, teams.get(str(row.get("team_id")), {}), now)) is not None:
+        if (reason := rejection(row)) is not None:
             refused[row["token"]] = reason
         user = users.get(str(key.get("user_id")))
         if user is not None:
             key["user_id"] = None  # its limits are those of a group, or do not apply to a team's key
             if not has_value(key.get("team_id")) and _limits_keys(user):
-                id = _group_id(str(user["user_id"]), taken)
+                id = _group_id(str(user["user_id"]), teams)
                 limits = {name: user.get(name) for name in ("models", "spend", *_OF_BUDGETS)}
                 key["team_id"], used[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
         rows.append(key)
@@ -282,17 +281,21 @@ def clients_of_tables(tables: Tables) -> Clients:
     )
 
 
-def _owners_of_keys(tables: Tables, budgets: Mapping[str, Row]) -> Callable[[Row, Row, datetime], str | None]:
-    """Return a function that returns the reason why LiteLLM rejects a key because of its user, project and so on.
+def _rows_by(tables: Tables, table: str, column: str) -> dict[str, Row]:
+    """Return the rows of a table by the id in ``column``."""
+    return {str(row.get(column)): row for row in tables.get(table, ())}
 
-    Its arguments are the rows of the key and of its team, and the present time."""
-    users = {str(row.get("user_id")): row for row in tables.get(USERS, ())}
-    projects = {str(row.get("project_id")): row for row in tables.get(PROJECTS, ())}
-    organizations = {str(row.get("organization_id")): row for row in tables.get(ORGANIZATIONS, ())}
+
+def _make_rejection(
+    tables: Tables, budgets: Mapping[str, Row], users: Mapping[str, Row], teams: Mapping[str, Row], now: datetime
+) -> Callable[[Row], str | None]:
+    """Return a function that returns the reason why LiteLLM rejects a key because of its user, project and so on."""
+    projects = _rows_by(tables, PROJECTS, "project_id")
+    organizations = _rows_by(tables, ORGANIZATIONS, "organization_id")
     members = {(str(row.get("user_id")), str(row.get("team_id"))): row for row in tables.get(MEMBERS, ())}
 
-    def rejection(key: Row, team: Row, now: datetime) -> str | None:
-        user = users.get(str(key.get("user_id")), {})
+    def rejection(key: Row) -> str | None:
+        user, team = users.get(str(key.get("user_id")), {}), teams.get(str(key.get("team_id")), {})
         project = projects.get(str(key.get("project_id")), {})
         organization = organizations.get(str(key.get("organization_id") or team.get("organization_id")), {})
         member = members.get((str(key.get("user_id")), str(key.get("team_id"))), {})
