@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 import attrs
 
-from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
 from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
@@ -28,12 +27,9 @@ class CacheUses:
             return None
         return cls(config.by_client(lambda client: client.cache), config.by_client(name_of_group))
 
-    def settings_for(self, client: str | None, route: Route | None) -> CacheUse | None:
-        """Return the cache settings for a request of ``client`` to ``route``; the client's settings take precedence."""
-        own = self.clients.get(client) if client is not None else None
-        if own is not None:
-            return own or None
-        return None if route is None else route.cache
+    def of_client(self, client: str | None) -> CacheUse | Literal[False] | None:
+        """Return the settings of ``client``, which take precedence over a route's; ``None`` if it has none."""
+        return None if client is None else self.clients.get(client)
 
     def owner(self, use: CacheUse, client: str | None, holder: str) -> str:
         """Return the owner of a response, who alone receives it again.

@@ -19,10 +19,9 @@ from gateway.request.prepare import prepare
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate
-from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.responses import compaction_request, compaction_response, find_compaction
 from providers.responses.ids import own_id
 from streams.errors import GatewayError

@@ -12,10 +12,9 @@ from gateway.request.prepare import prepare
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate_count
-from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.neutral.tokens import estimate, read_count_answer
 from streams.errors import GatewayError

@@ -87,12 +87,16 @@ class CachedOrigin:
     def __exit__(self, *raised: object) -> None:
         self._walk.__exit__(*raised)
 
+    async def start(self) -> None:
+        """Write the request for the next target, for the lookup. Raises ``GatewayError`` as a walk's start does."""
+        await self._walk.write_next_request()
+
     async def run(self, make: Make[C]) -> C:
         """Return the response of the cache or of the walk, after a lookup for each target.
 
         Raises ``GatewayError``: 504 if the client only accepts cached responses, and as a walk does."""
         while (answer := await self._serve_next_target(make)) is None:
-            await self._walk.write_next_request()
+            await self.start()
         return answer
 
     async def _serve_next_target(self, make: Make[C]) -> C | None:

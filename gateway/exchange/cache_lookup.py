@@ -3,7 +3,7 @@ identical requests share its response while it arrives."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import trio
@@ -16,7 +16,6 @@ from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.answer_cache.uses import read_cache_control
 from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
-from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begin_answer
 from gateway.exchange.context import ExchangeContext, attempt_record
@@ -86,15 +85,13 @@ class AnswerKind(Protocol):
         ...
 
 
-@attrs.frozen(eq=False, repr=False)
 class ConversationAnswers:
-    """The cache's rules for conversations. ``turn`` records the request's turn if it is stored."""
+    """The cache's rules for conversations."""
 
-    turn: TurnRecorder
-    can_change_form: ClassVar[bool] = True
+    can_change_form = True
 
     def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
-        return is_eligible(target_request.request.incoming, self.turn, use, max_size)
+        return is_eligible(target_request.request.incoming, target_request.request.turn, use, max_size)
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         return upstream_request(
@@ -177,8 +174,12 @@ class CacheHit:
 def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
     """Return the cache lookup of an exchange, or ``None`` if caching is off for the client or for ``route``."""
     client, uses = context.client_request.client, context.service.cache_uses
-    use = None if uses is None else uses.settings_for(client, route)
-    if uses is None or use is None:
+    if uses is None:
+        return None
+    use = uses.of_client(client)
+    if use is None and route is not None:
+        use = route.cache
+    if not use:
         return None
     holder = context.service.admission.holder(client, context.client_request.headers)
     return CacheLookup(context, use, uses.owner(use, client, holder), holder, kind)

@@ -100,7 +100,7 @@ class Exchange:
         self._context.recording.request(self._context.client_request, body)
         try:
             request = await self.read(body)
-            origin = await self.start_origin(request, ConversationAnswers(request.turn))
+            origin = await self.start_origin(request, ConversationAnswers())
             if (turn := request.turn.background) is not None:
                 return await self._start_in_background(origin, turn)
             return await self.answer_to(origin)
@@ -153,12 +153,12 @@ class Exchange:
         if self._context.service.cache_uses is None:
             await walk.start()
             return walk
-        if (lookup := make_lookup(self._context, request.plan.route, kind)) is not None:
-            await walk.write_next_request()
-            return CachedOrigin(walk, lookup, self._scope.nursery)
-        await walk.start()
-        self.record.cache = "off"
-        return walk
+        lookup = make_lookup(self._context, request.plan.route, kind)
+        origin: AnswerOrigin = walk if lookup is None else CachedOrigin(walk, lookup, self._scope.nursery)
+        await origin.start()
+        if lookup is None:
+            self.record.cache = "off"
+        return origin
 
     async def _make_walk(self, request: PlannedRequest) -> Walk:
         for step in BEFORE_SENDING:

@@ -39,8 +39,8 @@ def followers_to_serve(followers: Followers | None, audience: Audience, target: 
 class AnswerOrigin(Protocol):
     """The source of an exchange's response.
 
-    ``run`` returns the response for the client, ``fail`` reports its failure after that, and the origin is a context
-    manager around both. For one task at a time."""
+    ``start`` prepares it, ``run`` returns the response for the client, ``fail`` reports its failure after that, and the
+    origin is a context manager around both. For one task at a time."""
 
     @property
     def request(self) -> PlannedRequest:
@@ -63,6 +63,10 @@ class AnswerOrigin(Protocol):
 
     def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
         """Return whether another attempt would follow if ``attempt`` failed with ``error``."""
+        ...
+
+    async def start(self) -> None:
+        """Prepare the first attempt, or its lookup in the cache. Raises ``GatewayError`` if there can be none."""
         ...
 
     async def run(self, make: Make[C]) -> C:

@@ -17,9 +17,8 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RequestBudget
 from gateway.request.wire import MediaTypes
-from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from gateway.upstream.request import UploadedBody
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event

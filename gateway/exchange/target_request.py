@@ -24,9 +24,8 @@ from gateway.request.prepared import Prepared
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.request.rejections import RejectionKey
 from gateway.request.wire import move_headers_to_body, upstream_request
-from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import Send, Stage
-from gateway.routing.target import LaneName, Target, with_required_api
+from gateway.routing.target import NOTHING, LaneName, Omissions, Target, with_required_api
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.rejected import BETA, ROUTE

@@ -27,9 +27,8 @@ from gateway.request.refusal import learned_paths, rejected_parts
 from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
-from gateway.routing.omissions import Omissions
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.pipe import SHUTTING_DOWN, Watch

@@ -17,8 +17,8 @@ from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.router_bodies import GUARDRAILS, read_guardrails
 from gateway.request.routing_options import Word, read_headers, with_members
-from gateway.routing.omissions import NOTHING
 from gateway.routing.plan import Plan
+from gateway.routing.target import NOTHING
 from gateway.steps.json_texts import NotJson
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.session import CheckedTexts, PassageEdit, StepSession

@@ -15,8 +15,7 @@ from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.edit import omit_rejected
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.apis import CODECS
 from providers.endpoints import completions, fim
 from providers.endpoints.completions import CompletionReader

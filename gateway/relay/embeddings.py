@@ -14,9 +14,8 @@ from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepared import Prepared, RequestedOutput
-from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from gateway.streaming.lane import too_large
 from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
 from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter

@@ -21,8 +21,7 @@ from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.relay.uploads import read_priced_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from gateway.upstream.address import Origin, parse_origin
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest

@@ -23,10 +23,9 @@ from gateway.relay.spool import SpoolAccount
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
-from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from gateway.serving.fast_route import PiecesRequest, ignore_arrived, too_large
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS

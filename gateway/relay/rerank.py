@@ -8,8 +8,7 @@ from gateway.relay.answers import AnswerFilter, HeldAnswer, NullReader, PassedAn
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.endpoints.rerank import (
     SHAPES,
     RerankCosts,

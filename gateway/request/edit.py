@@ -6,8 +6,7 @@ import attrs
 
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.apis import CODECS
 from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_path
 from providers.neutral.codec import Outgoing

@@ -10,8 +10,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.request.translate import translate
-from gateway.routing.omissions import NOTHING, Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from providers.neutral.edits import losses_of
 from providers.neutral.hints import losses
 from streams.errors import invalid

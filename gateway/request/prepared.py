@@ -14,7 +14,7 @@ import msgspec
 from gateway.config.settings import Reserve
 from gateway.request.further_models import fallback_models
 from gateway.request.members import check_members
-from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.target import NOTHING, Omissions
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
 from providers.neutral.values import as_count

@@ -7,9 +7,8 @@ import attrs
 
 from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Outcome
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected
 from providers.errors.protected import is_protected

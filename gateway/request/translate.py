@@ -6,8 +6,7 @@ import attrs
 
 from gateway.request.edit import omit_paths
 from gateway.request.prepared import Prepared
-from gateway.routing.omissions import NOTHING, Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.errors.rejected import parse_path, use_other_form
 from providers.neutral.codec import Outgoing

@@ -15,9 +15,8 @@ from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request_members.levels import ConfiguredLevels
-from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.errors.rejected import parse_path
 from providers.members.editing import (

@@ -13,8 +13,7 @@ import attrs
 
 from gateway.config.aliases import Route
 from gateway.config.attempts import Retries
-from gateway.routing.omissions import NOTHING, Omissions
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
 SINGLE_ATTEMPT: Final = Retries(attempts=1, deadline=math.inf)

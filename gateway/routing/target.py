@@ -9,7 +9,6 @@ from gateway.config.entry_price import entry_price
 from gateway.config.model_entry import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
-from gateway.routing.omissions import Omissions
 from providers.apis import CODECS
 from providers.auth.credential import ACCESS_TOKENS, BearerToken, Credential, is_subscription_token
 from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
@@ -17,7 +16,7 @@ from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
-from providers.errors.rejected import OTHER_API
+from providers.errors.rejected import OTHER_API, Path
 from providers.neutral.codec import Recipient
 from providers.neutral.hosting import BESIDE, Hosting
 from providers.neutral.wire_api import Operation
@@ -174,6 +173,26 @@ class Target:
         if end.startswith(BESIDE):
             path, end = path.rpartition("/")[0], end.removeprefix(BESIDE)
         return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
+
+
+@attrs.frozen(repr=False)
+class Omissions:
+    """The parts of a request that an attempt omits because its provider rejected them: the reasoning of earlier turns,
+    and members and betas by path (``providers/errors/rejected.py``)."""
+
+    reasoning: bool = False
+    paths: tuple[Path, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.reasoning or bool(self.paths)
+
+    def union(self, other: "Omissions") -> "Omissions":
+        """Return the omissions of both, each path once."""
+        paths = tuple(dict.fromkeys((*self.paths, *other.paths)))
+        return Omissions(self.reasoning or other.reasoning, paths)
+
+
+NOTHING = Omissions()
 
 
 def with_required_api(target: Target, omissions: Omissions) -> Target:

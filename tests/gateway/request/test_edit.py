@@ -12,9 +12,8 @@ import attrs
 from gateway.config.loading import from_mapping
 from gateway.request.parse import Incoming, PathParameters, read_incoming
 from gateway.request.prepare import prepare
-from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.neutral.draft import Body
 from providers.neutral.edits import Edit
 from providers.neutral.seal import Issuer, seal

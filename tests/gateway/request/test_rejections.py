@@ -15,10 +15,9 @@ from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
 from gateway.request.refusal import learned_paths
 from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
-from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
-from gateway.routing.target import Target
+from gateway.routing.target import Omissions, Target
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA, find_rejected, may_omit, parse_path, remove_path, use_other_form
 from providers.neutral.quirks import Quirks

@@ -10,8 +10,8 @@ from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
 from gateway.request_members.edits import ConfiguredMembers
-from gateway.routing.omissions import NOTHING
 from gateway.routing.router import Router
+from gateway.routing.target import NOTHING
 from streams.errors import GatewayError
 from streams.events import APIS
 from tests.support.harness import config, provider
