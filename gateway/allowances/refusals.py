@@ -7,7 +7,6 @@ from typing import Final
 import attrs
 
 from gateway.allowances.allowance import Allowance, Consumption, Measure, counted_amount
-from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.levels import kind_of_limit
 from gateway.config.allowances import Rolling
@@ -16,7 +15,6 @@ from gateway.counters.counter import Shortage, SumCounter
 from gateway.http.headers import header_safe
 from gateway.request.routing_options import BUDGET, RequestBudget
 from gateway.routing.target import Target
-from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 QUOTA_CODE: Final = "insufficient_quota"
@@ -175,16 +173,6 @@ def over_own_budget_error(
 
 def _own_budget_error(message: str) -> ErrorInfo:
     return ErrorInfo("billing", message, code=QUOTA_CODE, param=BUDGET, headers=_HEADERS, reason="quota")
-
-
-def check_priced(allowances: Allowances, client: str | None, target: Target, at: float, run: str | None) -> None:
-    """Raise ``GatewayError`` if a budget in dollars applies to the request of ``run`` but ``target`` has no known
-    price."""
-    if target.price is not None or not allowances.refuses_unpriced:
-        return
-    limits = (*allowances.of_client(client), *allowances.of_target(target))
-    if any(one.measure == "usd" and one.counter(at, run) is not None for one in limits):
-        raise GatewayError.of(unpriced_error(target))
 
 
 def unpriced_error(target: Target) -> ErrorInfo:

@@ -15,7 +15,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
 from gateway.allowances.levels import count_refusal
-from gateway.allowances.refusals import check_priced, over_own_budget_error, refusal_error
+from gateway.allowances.refusals import over_own_budget_error, refusal_error, unpriced_error
 from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter, new_claim
 from gateway.http.headers import Headers
@@ -454,6 +454,16 @@ class Reservation:
         """Return the consumption that the client is charged for."""
         charged = record.delivered or self._allowances.charges_undelivered
         return _consumption_of(record.bill.charges()) if charged else _NOTHING
+
+
+def check_priced(allowances: Allowances, client: str | None, target: Target, at: float, run: str | None) -> None:
+    """Raise ``GatewayError`` if a budget in dollars applies to the request of ``run`` but ``target`` has no known
+    price."""
+    if target.price is not None or not allowances.refuses_unpriced:
+        return
+    limits = (*allowances.of_client(client), *allowances.of_target(target))
+    if any(one.measure == "usd" and one.counter(at, run) is not None for one in limits):
+        raise GatewayError.of(unpriced_error(target))
 
 
 def _consumption_of(charges: Sequence[Charge]) -> Consumption:

@@ -12,7 +12,7 @@ from gateway.answer_cache.replay import local_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import C, Verdict
-from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
+from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup
 from gateway.exchange.origin import Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
@@ -21,6 +21,22 @@ from gateway.http.offload import offload
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
+
+
+def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "Walk | CachedOrigin":
+    """Return ``walk`` with the response cache around it, or ``walk`` itself if neither its client nor its route caches
+    responses."""
+    context = walk.context
+    client, uses = context.client_request.client, context.service.cache_uses
+    if uses is None:
+        return walk
+    use, route = uses.of_client(client), walk.request.plan.route
+    if use is None and route is not None:
+        use = route.cache
+    if not use:
+        return walk
+    holder = context.service.admission.holder(client, context.client_request.headers)
+    return CachedOrigin(walk, CacheLookup(context, use, uses.owner(use, client, holder), holder, kind), nursery)
 
 
 class CachedOrigin:

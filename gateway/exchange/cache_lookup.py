@@ -14,7 +14,6 @@ from gateway.answer_cache.key import EXCLUDED, FORM_MEMBERS, answer_key, canonic
 from gateway.answer_cache.replay import local_response, replay_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.answer_cache.uses import read_cache_control
-from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begin_answer
@@ -169,20 +168,6 @@ class CacheHit:
         )
         self.target_request.context.attempt_log.add(cached_attempt, self._cached_attempt)
         self._cached_attempt = cached_attempt
-
-
-def make_lookup(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
-    """Return the cache lookup of an exchange, or ``None`` if caching is off for the client or for ``route``."""
-    client, uses = context.client_request.client, context.service.cache_uses
-    if uses is None:
-        return None
-    use = uses.of_client(client)
-    if use is None and route is not None:
-        use = route.cache
-    if not use:
-        return None
-    holder = context.service.admission.holder(client, context.client_request.headers)
-    return CacheLookup(context, use, uses.owner(use, client, holder), holder, kind)
 
 
 class CacheLookup:

@@ -17,7 +17,6 @@ from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.planned import PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
 from gateway.exchange.reserving import reservation_for, size_of
-from gateway.exchange.target_request import known_omissions
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
@@ -362,6 +361,7 @@ async def _reserve_first(planning: Planning) -> None:
     reservation = context.record.reservation = planning.reservation = reservation_for(context, request, run)
     if reservation is None:
         return
-    prepared = await offload(incoming.size, request.prepare, plan.first, known_omissions(context, plan.first))
+    known = context.service.rejections.known_omissions(plan.first, context.client_request)
+    prepared = await offload(incoming.size, request.prepare, plan.first, known)
     size = await offload(prepared.size, size_of, prepared, plan.first.api)
     await reservation.reserve_client(plan.first, size)

@@ -16,8 +16,8 @@ from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn, TurnRecorder
 from gateway.conversations.resolved import StateScope
-from gateway.exchange.cache_filling import CachedOrigin
-from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, make_lookup
+from gateway.exchange.cache_filling import with_cache
+from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
@@ -153,10 +153,9 @@ class Exchange:
         if self._context.service.cache_uses is None:
             await walk.start()
             return walk
-        lookup = make_lookup(self._context, request.plan.route, kind)
-        origin: AnswerOrigin = walk if lookup is None else CachedOrigin(walk, lookup, self._scope.nursery)
+        origin = with_cache(walk, kind, self._scope.nursery)
         await origin.start()
-        if lookup is None:
+        if origin is walk:
             self.record.cache = "off"
         return origin
 

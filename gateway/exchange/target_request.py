@@ -22,10 +22,9 @@ from gateway.request.client_request import ClientRequest, with_betas, without_be
 from gateway.request.prepare import refuse_losses
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
-from gateway.request.rejections import RejectionKey
 from gateway.request.wire import move_headers_to_body, upstream_request
 from gateway.routing.plan import Send, Stage
-from gateway.routing.target import NOTHING, LaneName, Omissions, Target, with_required_api
+from gateway.routing.target import LaneName, Target, with_required_api
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.rejected import BETA, ROUTE
@@ -201,7 +200,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
         request = await context.checks.check_for_target(request, step.target)
         if context.content is not None:
             context.content.keep_request(request.incoming)
-    known = known_omissions(context, step.target)
+    known = context.service.rejections.known_omissions(step.target, context.client_request)
     omissions = step.omissions.union(known) if known else step.omissions
     target = step.target
     if omissions.paths and request.suffix is None:  # only a conversation has another API
@@ -232,13 +231,6 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 
 _COSTLY: Final = frozenset(("n", "background"))
 """Members of requests whose cost their responses do not show."""
-
-
-def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
-    """Return the parts of a request that the target's provider rejected before."""
-    rejections = context.service.rejections
-    paths = rejections.of(RejectionKey.to(target, context.client_request)) if rejections else ()
-    return Omissions(paths=paths) if paths else NOTHING
 
 
 class AnswerSource(Protocol):

@@ -24,7 +24,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
 from gateway.request.refusal import learned_paths, rejected_parts
-from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent
@@ -451,8 +450,7 @@ class Walk:
     def _remember_rejections(self, target: Target) -> None:
         """Remember what the provider of ``target`` rejects in this client's requests."""
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
-            key = RejectionKey.to(target, self.context.client_request)
-            self.context.service.rejections.add(key, paths)
+            self.context.service.rejections.remember(target, self.context.client_request, paths)
 
 
 def _checked_answer_class() -> type[UnchangedAnswer]:

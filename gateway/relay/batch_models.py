@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
-from gateway.allowances.refusals import check_priced
+from gateway.allowances.reservation import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from gateway.request.client_request import ClientRequest
-from gateway.routing.target import Target
+from gateway.routing.target import NOTHING, Omissions, Target
 from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.rejected import Path
@@ -65,8 +65,16 @@ class RejectionCache:
         self._clock = clock
         self._found: OwnedEntries[RejectionKey, OrderedDict[Path, float]] = OwnedEntries(MOST_KEYS)
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def known_omissions(self, target: Target, client_request: ClientRequest) -> Omissions:
+        """Return the parts of the client's request that the provider of ``target`` rejected before."""
+        if not self._found:
+            return NOTHING
+        paths = self.of(RejectionKey.to(target, client_request))
+        return Omissions(paths=paths) if paths else NOTHING
+
+    def remember(self, target: Target, client_request: ClientRequest, paths: Iterable[Path]) -> None:
+        """Remember that the provider of ``target`` rejects ``paths`` in the client's requests."""
+        self.add(RejectionKey.to(target, client_request), paths)
 
     def of(self, key: RejectionKey) -> tuple[Path, ...]:
         """Return the paths to omit from a request, in the order of their rejections."""
