@@ -72,8 +72,8 @@ class Framing:
       else returns ``b""``.
     - ``writer()`` returns a writer for one stream.
     - ``comment`` is a keep-alive that every client skips, or ``b""``.
-    - ``marks``: an event that contains one of these may make later comments harmful; ``is_plain(raw, data)`` returns
-      whether comments remain safe. ``data`` is the event's data; with ``b""``, it reads all lines.
+    - ``is_plain(raw, name, data)`` returns whether comments remain safe after the event, parsed as ``name`` and
+      ``data``. With ``b""``, it reads all lines.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
     - ``without_remarks(raw, name, data)`` returns the event, parsed as ``name`` and ``data``, without text that its
@@ -88,8 +88,7 @@ class Framing:
     complete: Callable[[bytes], bytes]
     writer: "Callable[[], EventWriter] | None" = None
     comment: bytes = b""
-    marks: tuple[bytes, ...] = ()
-    is_plain: Callable[[bytes, bytes], bool] = lambda raw, data: True
+    is_plain: Callable[[bytes, str, bytes], bool] = lambda raw, name, data: True
     is_seen: Callable[[bytes], bool] = lambda raw: True
     change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
     without_remarks: Callable[[bytes, str, bytes], bytes] = lambda raw, name, data: raw

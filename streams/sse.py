@@ -17,6 +17,7 @@ from streams.surrogates import NOT_JSON, any_json
 DONE = b"[DONE]"
 """The data of the last event of streams of OpenAI and many others."""
 
+_LF, _CR = b"\n\r"  # as numbers, which are found in bytes five times faster than bytes
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic groups keep backtracking from reading a CRLF as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -59,7 +60,7 @@ class Splitter:
             self._was_cr = False
             if data.startswith(b"\n"):
                 return [b"\n", *self.feed(data[1:])]
-        if not self._held and -1 < data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+        if not self._held and -1 < data.find(b"\n\n") == len(data) - 2 and _CR not in data:
             return [data]  # exactly one event, like most reads of a stream
         events: list[bytes] = []
         start = 0
@@ -78,7 +79,7 @@ class Splitter:
                 _check_structure(whole)
             events.append(whole)
             start = cut
-        if b"\r" in data:
+        if _CR in data:
             for match in _BLANK_LINE.finditer(data, start):
                 events.append(data[start : match.end()])
                 start = match.end()
@@ -119,7 +120,7 @@ def _has_too_many_lines(raw: bytes) -> bool:
 
 
 def _count_line_ends(raw: bytes) -> int:
-    crs = raw.count(b"\r") if b"\r" in raw else 0  # to find none is much cheaper than to count none
+    crs = raw.count(b"\r") if _CR in raw else 0  # to find none is much cheaper than to count none
     return raw.count(b"\n") + crs
 
 
@@ -130,7 +131,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     without a name.
     """
     # Nearly all events have this shape: one data line and the blank line.
-    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
+    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and _CR not in raw:
         return ("", raw[6:-2]) if len(raw) > 8 else None
     if _is_data_with_crlf(raw):
         return ("", raw[6:-4]) if len(raw) > 10 else None
@@ -159,7 +160,7 @@ def _is_data_with_crlf(raw: bytes) -> bool:
 
 def _end_of_name(raw: bytes) -> int:
     """Return the position after the name in an event of two lines, its name and its data, ``-1`` for any other."""
-    if not raw.startswith(b"event: ") or not raw.endswith(b"\n\n") or b"\r" in raw:
+    if not raw.startswith(b"event: ") or not raw.endswith(b"\n\n") or _CR in raw:
         return -1
     end = raw.find(b"\n")
     return end if raw.startswith(b"data: ", end + 1) and raw.find(b"\n", end + 1) == len(raw) - 2 else -1
@@ -220,13 +221,15 @@ def has_data(raw: bytes) -> bool:
     return any(line.startswith(b"data:") for line in raw.splitlines())
 
 
-def is_plain(raw: bytes, data: bytes = b"") -> bool:
-    """Return whether the event has no ``id:`` and no ``retry:``.
+def is_plain(raw: bytes, name: str = "", data: bytes = b"") -> bool:
+    """Return whether the event, parsed as ``name`` and ``data``, has no ``id:`` and no ``retry:``.
 
     After either of them, the openai SDK reads comments as events. Data of one line is not searched: it may be large.
     """
     rest = len(raw) - len(data)
-    if rest < len(data) and b"\n" not in data and b"\r" not in data:
+    if rest < (len(name) + 18 if name else 11) and raw.startswith((b"data:", b"event:")):
+        return True  # too short for another line, as nearly all events are
+    if rest < len(data) and _LF not in data and _CR not in data:
         raw = raw[:rest] + raw[-rest:]  # all other lines, and some of the data between them
     return not any(line.startswith((b"id:", b"retry:")) for line in raw.splitlines())
 
@@ -238,7 +241,7 @@ def dump(value: Any) -> bytes:
     (modelcontextprotocol/typescript-sdk#1926).
     """
     data = msgspec.json.encode(value)
-    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+    if not data.isascii():
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
         data = data.replace(b"\xc2\x85", b"\\u0085")
     return data
@@ -273,7 +276,6 @@ SSE = Framing(
     complete=complete,
     writer=SseEvents,
     comment=COMMENT_PING,
-    marks=(b"id:", b"retry:"),
     is_plain=is_plain,
     is_seen=has_data,
     without_remarks=without_remarks,

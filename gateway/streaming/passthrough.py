@@ -41,7 +41,7 @@ class Passthrough:
         self.source = framing = source or self._framing
         self._splitter = framing.splitter(event_limit)
         self._parse = framing.parse
-        self._marks = framing.marks
+        self._is_plain = framing.is_plain
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
         self._reader: Reader = codec.reader(content_limit=0)
@@ -59,9 +59,6 @@ class Passthrough:
 
     def feed(self, data: bytes) -> bytes:
         if self._text_of is not None and len(data) <= _LARGE and (event := self._text_of(data)) is not None:
-            for mark in self._marks:
-                if mark in data:
-                    self._plain = self._plain and self.source.is_plain(data, b"")
             self._events += 1
             self._hidden = False
             self.progress.add(event)
@@ -103,15 +100,11 @@ class Passthrough:
         parsed = self._parse(raw)
         if self._ended or self.progress.error is not None:
             return self._after_error(raw, parsed)
-        if len(raw) > _LARGE:  # to search 12 MB for marks takes 15 ms
-            self._plain = self._plain and self.source.is_plain(raw, parsed[1] if parsed else b"")
-        else:
-            for mark in self._marks:
-                if mark in raw:  # rare, and usually inside the JSON
-                    self._plain = self._plain and self.source.is_plain(raw, b"")
         if parsed is None:
+            self._plain = self._plain and self._is_plain(raw, "", b"")
             return b"" if self._reframe_event is not None or (self._hidden and raw == b"\n") else raw
         name, data = parsed
+        self._plain = self._plain and self._is_plain(raw, name, data)
         if self._reframe_event is not None:
             raw = self._reframe_event(name, data)
         self._events += 1

@@ -82,8 +82,7 @@ CRLF_SSE: Final = attrs.evolve(
     complete=complete,
     writer=CrlfEvents,
     comment=KEEP_ALIVE,
-    marks=(),
-    is_plain=lambda raw, data: True,
+    is_plain=lambda raw, name, data: True,
 )  # fmt: skip
 
 # JSON array

@@ -308,7 +308,7 @@ def test_large_data_need_not_be_searched_for_marks(stream, grow):
     """``is_plain`` skips data of one line, and finds the same lines around it."""
     for raw in split([stream.replace(b"data: x", b"data: id: " + b"x" * 99) if grow else stream]):
         if (event := sse.parse(raw)) is not None:
-            assert sse.is_plain(raw, event[1]) is sse.is_plain(raw)
+            assert sse.is_plain(raw, *event) is sse.is_plain(raw)
 
 
 @pytest.mark.parametrize(
