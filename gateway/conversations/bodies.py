@@ -127,7 +127,6 @@ def read_head(body: bytes) -> StoredHead:
 
 
 def conversation_body(conversation: StoredConversation) -> bytes:
-    """Return the body of a ``conversation`` node."""
     return msgspec.json.encode(conversation)
 
 

@@ -99,7 +99,6 @@ class LocalCounters:
 
     @property
     def size(self) -> int:
-        """The number of counters in memory."""
         return len(self._states)
 
     def raise_to(self, counter: SumCounter, used: int) -> None:

@@ -428,7 +428,6 @@ class RemoteCounters:
         return [one.counter for one in stale if one.counter.key in self._known]
 
     def _process_reply(self, batch: _Batch, reply: StepReply) -> None:
-        """Process the reply to a step."""
         self._sent = None
         self._in_transit = {}
         self._step = batch.step.number

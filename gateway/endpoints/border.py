@@ -29,7 +29,6 @@ Admit: TypeAlias = Callable[[Service, IncomingRequest], str | None]
 
 
 def admit_by_key(service: Service, incoming: IncomingRequest) -> str | None:
-    """Admit a request by its client's key."""
     return service.admission.admit(incoming)
 
 

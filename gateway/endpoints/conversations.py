@@ -177,7 +177,6 @@ def _read_new_metadata(members: Fields) -> dict[str, Any]:
 
 
 def _read_added_items(members: Fields) -> list[Object]:
-    """Return the items to add to a conversation."""
     members.need("items", list)
     items = read_items(members)
     _refuse_unknown_members(members)

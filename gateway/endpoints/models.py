@@ -116,7 +116,6 @@ class ModelList:
         return json_answer({"voices": [{"id": name, "name": name} for name in names]})
 
     async def speech_models(self) -> Response:
-        """Return the speech models."""
         return json_answer({"models": [{"id": name} for name, _ in self._speech_models()]})
 
     def _speech_models(self) -> Iterator[tuple[str, Description]]:

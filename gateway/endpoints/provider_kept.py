@@ -143,7 +143,6 @@ async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
 
 
 def _one_per_account(storing_targets: Iterable[Target]) -> Iterator[Target]:
-    """Yield one target for each account."""
     seen = set()
     for target in storing_targets:
         account = (target.url, target.entry.key, target.entry.sign_in)

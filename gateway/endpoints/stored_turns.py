@@ -95,7 +95,6 @@ class StoredTurns:
         return turn, head
 
     async def node(self, id: str) -> Node:
-        """Return the node of the turn."""
         node = await require_store(self.store).get(current_owner(), id)
         if node is None or node.kind != self.api.kind:
             raise self.unknown_error(id)

@@ -59,7 +59,6 @@ class Account:
         return bool(self.secrets) and self.secrets != (_PUBLIC_SECRET,)
 
     def first_entry(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
-        """Return the first entry for which ``may`` returns true."""
         return next(filter(may, self.entries), None)
 
     def is_called(self, word: str) -> bool:

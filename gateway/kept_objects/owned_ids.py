@@ -202,7 +202,6 @@ class AccountDirectory:
         return any(mark in body for mark in ID_BEGINNINGS)
 
     def accounts_with(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
-        """Return the accounts that have ``endpoint`` in one of ``shapes``."""
         return tuple(one for one in self._accounts if _place(one, endpoint, frozenset(shapes)) is not None)
 
     def of_entry(self, name: str) -> Account | None:

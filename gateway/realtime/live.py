@@ -185,7 +185,6 @@ class LiveIds:
         return cls(context, OwnerIds(accounts, service.admission.holder(client_request.client, client_request.headers)))
 
     def client_id(self, target: Target, native: str) -> str:
-        """Return the client's id for the session ``native`` at ``target``."""
         account = next(one for one in self.ids.accounts if target.entry in one.entries)
         return self.ids.client_id(native, account)
 

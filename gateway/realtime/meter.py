@@ -221,7 +221,6 @@ class Meter:
         return max(1, self._audio_characters // CHARACTERS_PER_TOKEN)
 
     async def _current_record(self) -> Record:
-        """Return the record of the current response."""
         if self._running:
             return next(reversed(self._running.values()))
         await self.process(ResponseStarted())

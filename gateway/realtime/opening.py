@@ -113,7 +113,6 @@ def _with_x_api_key(headers: Headers) -> Headers:
 
 
 def _without_handshake(headers: Headers) -> Headers:
-    """Return ``headers`` without the ``sec-websocket-*`` headers."""
     return tuple(pair for pair in headers if not pair[0].startswith("sec-websocket-"))
 
 

@@ -366,7 +366,6 @@ class RealtimeSession:
 
 
 def closing_for(error: ErrorInfo) -> Closing:
-    """Return the close that reports ``error``."""
     match error.kind:
         case "rate_limited" | "overloaded" | "timeout":
             return Closing(TRY_AGAIN, fit_reason(error.message))

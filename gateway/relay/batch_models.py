@@ -98,7 +98,6 @@ class BatchModels:
         return with_model(incoming.body, incoming.members, target.model)
 
     def _with_members(self, incoming: Incoming, plan: Plan, target: Target, url: str) -> Incoming:
-        """Return ``incoming`` with the configured members."""
         wire = ROUTES.get(url) or _ENDPOINTS.get(url)
         if (configured := self._request.service.request_members) is None or wire is None:
             return incoming
@@ -183,7 +182,6 @@ class BatchModels:
 
 
 def _requested_output(incoming: Incoming, url: str) -> RequestedOutput:
-    """Return the output that the request ``incoming`` to the path ``url`` allows."""
     if url in ROUTES:
         return requested_output(ROUTES[url], incoming.body)
     endpoint = _ENDPOINTS.get(url)

@@ -84,7 +84,6 @@ class FieldsReader:
             self.unreadable.append(head.name)
 
     def value(self, name: str) -> str | None:
-        """Return the field ``name``, ``None`` without one."""
         found = [one.value for one in self.fields if one.name == name and one.file_name is None]
         return found[0].decode("utf-8", "replace") if found else None
 
@@ -100,7 +99,6 @@ class EditedForm:
         self._value = b""  # of a field whose end has not arrived
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the form."""
         async for piece in self._spool:
             if out := b"".join(map(self._edit, self._parser.feed(piece))):
                 yield out

@@ -184,7 +184,6 @@ class BatchChecks:
 
 
 def _with_position(error: GatewayError, at: str) -> GatewayError:
-    """Return ``error`` with the position of the request."""
     info = attrs.evolve(error.info, message=f"{at}: {error.info.message}")
     return RefusedByStep(info, error.step) if isinstance(error, RefusedByStep) else GatewayError.of(info)
 
@@ -310,7 +309,6 @@ def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
 
 
 def note_checked(owner: str, file: str, names: frozenset[str]) -> None:
-    """Note that the steps ``names`` have checked the requests in ``file``."""
     _checked_files[owner, file] = names
     if len(_checked_files) > MAX_FILES:
         _checked_files.popitem(last=False)

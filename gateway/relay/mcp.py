@@ -132,7 +132,6 @@ async def read_message(
 
 
 def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessage, body: bytes) -> RelayedRequest:
-    """Return the request that passes ``message``, with its ``body``, on to ``server``."""
     record, arrival = inbound.context.record, inbound.arrival
     method = arrival.asgi["method"]
     entry = _entry_for(server, message, is_stream=method == "GET")

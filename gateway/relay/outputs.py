@@ -48,7 +48,6 @@ def no_output(body: bytes) -> RequestedOutput:
 
 
 def unknown_output(body: bytes) -> RequestedOutput:
-    """Return unlimited output, for requests of an unknown form."""
     return UNSPECIFIED
 
 

@@ -35,7 +35,6 @@ _LIVE: Final = "BidiGenerateContent"
 
 
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
-    """Add a websocket route to ``app`` for each entry with pass-through."""
     resumable = ResumableSessions()
     for name, entry in service.router.passthrough_entries().items():
         view = partial(_view, service, resumable, entry, name)

@@ -178,7 +178,6 @@ class RelayedPaths:
         self.routes = (*ROUTES, *_deployment_routes(deployments), *own)
 
     def methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods with a route for ``path``."""
         found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
         return tuple(sorted(set(found)))
 
@@ -225,13 +224,11 @@ _STEP_MODULES: Final = (_GATE, "gateway.relay.checks", "gateway.relay.checked_re
 
 
 def _modules_for(route: RelayRoute) -> tuple[str, ...]:
-    """Return the names of the modules to import for ``route``."""
     named = (name.partition(".")[0] for name in (route.read, route.admit) if name is not None)
     return (_RELAY, _RELAYING, *(f"gateway.relay.{name}" for name in named))
 
 
 def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
-    """Add the routes of ``paths`` to ``app``."""
     by_prefix: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
         serving = _ServedRoute(route, service, cors, _modules_for(route))

@@ -74,7 +74,6 @@ class SpoolAccount:
         self._change(size)
 
     def release(self, size: int) -> None:
-        """Release ``size`` bytes."""
         self._change(-size)
 
     def _change(self, by: int) -> None:

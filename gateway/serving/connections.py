@@ -311,7 +311,6 @@ class ClientConnection:
         await self.protocol.handle(Closed())
 
     def set_idle(self, idle: bool) -> None:
-        """Start or stop the idle timer."""
         if idle:
             self._idle.start()
         else:

@@ -304,7 +304,6 @@ def _routes(app: HasExtensions, method: str) -> FastRoutes:
 
 
 def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
-    """Return the fast routes of ``app`` for a method."""
     return cast("FastRoutes", app.extensions[ROUTES].get(method, _NONE)) if ROUTES in app.extensions else _NONE
 
 

@@ -330,7 +330,6 @@ class Http2(H2Protocol):
         await self._flush()
 
     async def _reset_for_client_error(self, stream_id: int, code: ErrorCodes) -> None:
-        """Reset a stream because of its client's error."""
         await self._reset(stream_id, code)
         await self._is_within_limits(self._counter.count_provoked_reset(trio.current_time()))
 
@@ -352,7 +351,6 @@ class Http2(H2Protocol):
 
 
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
-    """Start HTTP/2 on a connection."""
     connection.protocol = protocol = Http2(context, connection.send)
     await protocol.initiate()
 

@@ -53,7 +53,6 @@ class Backlog:
         return self.size > BACKLOG
 
     async def wait(self, seconds: float) -> None:
-        """Wait at most ``seconds`` until there is room."""
         if self.is_full:
             self._room = trio.Event()
             with trio.move_on_after(seconds):
@@ -194,7 +193,6 @@ class HttpStream:
         self._inbox.put({"type": "http.disconnect"})
 
     def _on_leaving(self, callback: Callable[[], object]) -> None:
-        """Set the callback (``OnLeaving``)."""
         self._on_left = callback
         if self._closed:
             callback()

@@ -18,7 +18,6 @@ from gateway.serving.asgi_extensions import SCOPE
 
 
 def current_scope() -> RequestScope:
-    """Return the scope of Quart's current request."""
     return quart.request.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 

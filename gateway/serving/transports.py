@@ -133,7 +133,6 @@ class TlsTransport:
 
     @property
     def client_names(self) -> CertificateNames:
-        """The names in the client's certificate."""
         encoded = self._tls.getpeercert(binary_form=True)
         return NOBODY if encoded is None else names_of(self._tls.getpeercert() or {}, encoded)
 

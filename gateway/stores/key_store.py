@@ -107,7 +107,6 @@ class KeyStore:
 
     @property
     def notation(self) -> SqlNotation:
-        """The notation of the database."""
         return self._database.notation
 
     async def mark(self) -> str:

@@ -200,13 +200,9 @@ class Dialect:
 class Session(Protocol):
     """A connection to the database, used by one thread."""
 
-    def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
-        """Run the statement, and return its rows."""
-        ...
+    def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]: ...
 
-    def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None:
-        """Run the statement for each of ``values``."""
-        ...
+    def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None: ...
 
     def delete_nodes(self, condition: LiteralString, **values: Any) -> "list[Weight]":
         """Delete the nodes that meet the condition, and return their weights."""
@@ -388,7 +384,6 @@ class SqlStore:
         return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
 
     def _remove_trees(self, session: Session, trees: list[int]) -> list[Weight]:
-        """Remove the trees, and return their nodes' weights."""
         removed = session.delete_nodes(self._sql.remove_trees, trees=trees)
         session.rows(self._sql.drop_trees, trees=trees)
         self._update_owners(session, removed=removed)
@@ -427,7 +422,6 @@ class SqlStore:
                 session.rows(self._sql.drop_owner, owner=owner)
 
     def _update_total(self, session: Session, added: Sequence[Weight] = (), removed: Sequence[Weight] = ()) -> None:
-        """Update the total by these nodes."""
         if added or removed:
             session.rows(self._sql.add_to_total, nodes=len(added) - len(removed), bytes=_bytes(added) - _bytes(removed))
 

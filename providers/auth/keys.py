@@ -22,7 +22,6 @@ class HeaderKey:
         return (self.header(credential),)
 
     def header(self, credential: str) -> tuple[str, str]:
-        """Return the header for ``credential``."""
         return self.name, self.prefix + credential
 
 

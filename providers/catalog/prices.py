@@ -202,7 +202,6 @@ def grade_at(rank: int) -> Grade:
 
 
 def total_cost(costs: Sequence[Cost]) -> Cost:
-    """Return the sum of ``costs``."""
     computed = [cost.computed for cost in costs if cost.computed is not None]
     nanos = sum(cost.nanos for cost in costs)
     listed = sum(cost.nanos for cost in costs if cost.computed is None) + sum(computed) if computed else None

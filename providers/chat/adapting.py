@@ -96,7 +96,6 @@ def _drop_sampling(draft: Draft, known: Quirks) -> None:
 
 
 def _differs_from_default(draft: Draft, name: str) -> bool:
-    """Return whether the member differs from its default."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
 
@@ -147,7 +146,6 @@ def _restore_message(message: Any, issuer: Issuer, drops: Drops) -> Any:
 
 
 def _as_parts(content: Any) -> list[Any]:
-    """Return ``content`` as a list of parts."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content if isinstance(content, list) else []

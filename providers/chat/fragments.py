@@ -90,7 +90,6 @@ class Calls:
 
     @property
     def is_incomplete(self) -> bool:
-        """True if a call is incomplete."""
         return any(call.is_incomplete for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:

@@ -164,7 +164,6 @@ def _content_text(content: Any) -> str:
 
 
 def add_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
-    """Add the event of a piece of a refusal."""
     if isinstance(refusal, str):
         out.append(RefusalDelta(answer.block_for(RefusalDelta, out), refusal))
 

@@ -100,7 +100,6 @@ def _token_limit(limit: Parameter) -> int:
 
 
 def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """Write the sampling settings, if the model accepts them."""
     is_accepted = accepts_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         parameter = parameters.get(name)

@@ -53,7 +53,6 @@ class ToolWriter:
         return "function_call" if self._legacy else "tool_calls"
 
     def is_call(self, block: int) -> bool:
-        """Return whether ``block`` is a call."""
         return block in self._calls
 
     def start_call(self, event: ToolCallStart) -> Mapping[str, Any]:
@@ -84,7 +83,6 @@ class ToolWriter:
         return self._call_delta(call, "" if call.has_text or call.kind == "custom" else _NO_ARGUMENTS)
 
     def message_members(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
-        """Return the call members of a whole message."""
         calls = [self._message_call(block) for block in blocks]
         if not calls:
             return {}

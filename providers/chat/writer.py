@@ -127,7 +127,6 @@ class Citations:
 
 
 def answer_annotations(texts: Iterable[TextBlock]) -> list[Any]:
-    """Return the annotations of a whole answer."""
     citations, end = Citations(), 0
     for block in texts:
         for cited in block.citations:

@@ -71,7 +71,6 @@ class DocumentNames:
         self._numbers: dict[str, int] = {}
 
     def name(self, filename: str | None) -> str:
-        """Return a name for the next document."""
         stem = (filename or "").rpartition(".")[0] or filename or ""
         wanted = _SPACES.sub(" ", _NAME.sub(" ", stem)).strip()[:_MAX_NAME].strip()
         name = wanted or self._with_number(_NEUTRAL, 1)

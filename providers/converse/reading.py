@@ -308,7 +308,6 @@ class ContentReading:
         return self._finish_block(_read_index(value))
 
     def finish_all(self) -> list[Event]:
-        """Return the events for the ends of all open blocks."""
         events = [event for index in list(self._blocks) for event in self._finish_block(index)]
         return [*events, *self.shared.pop_delayed_end()]
 

@@ -35,7 +35,6 @@ def count_prompts(prompt: Any) -> int:
 
 
 def count_token_ids(prompt: Any) -> int:
-    """Return the number of token ids in ``prompt``."""
     if not isinstance(prompt, list):
         return 0
     return sum(len(one) if isinstance(one, list) else type(one) is int for one in prompt)

@@ -336,7 +336,6 @@ class _ModelTurn:
         self._add_part(ReasoningPart(thoughts or text, seal, at=at))
 
     def _add_unsigned_thoughts(self, at: str) -> None:
-        """Add the unsigned thoughts so far."""
         if any(self._thoughts):
             self._add_part(ReasoningPart("".join(self._thoughts), native={"part": "thought"}, at=at))
         self._thoughts.clear()

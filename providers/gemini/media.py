@@ -118,7 +118,6 @@ def result_media(part: ToolResultPart, native: bool) -> list[GeminiPart]:
 
 
 def media_of(part: ToolResultPart) -> list[ImagePart | FilePart]:
-    """Return the images and files of a result."""
     return [one for one in part.parts if isinstance(one, ImagePart | FilePart)]
 
 

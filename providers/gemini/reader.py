@@ -75,7 +75,6 @@ class ChunkReader:
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
 
     def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """Return the events of ``chunk``."""
         if chunk.get("error"):
             return self.failure_events(read_event_failure(chunk))
         self._counts.add(chunk.get("usageMetadata"))

@@ -68,7 +68,6 @@ class UnfinishedAnswer(AnswerBudgets):
         self.call_ids: set[str] = set()
 
     def new_block(self) -> int:
-        """Return the number of a new block."""
         self.block_count += 1
         return self.block_count - 1
 
@@ -188,7 +187,6 @@ _DESCRIPTIVE: Final = frozenset(("thought", "thoughtSignature", "partMetadata", 
 
 
 def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event]:
-    """Return the events of one part."""
     signature = part.get("thoughtSignature")
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")

@@ -171,7 +171,6 @@ class _Reduction:
 
 
 def _all_of(value: Mapping[str, Any]) -> list[Any]:
-    """Return the schemas of ``allOf``."""
     schemas = value.get("allOf")
     return schemas if isinstance(schemas, list) else []
 

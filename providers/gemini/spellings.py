@@ -15,7 +15,6 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 @lru_cache(maxsize=512)
 def snake(name: str) -> str:
-    """Return ``name`` in snake case."""
     return _CAPITAL.sub("_", name).lower()
 
 

@@ -34,7 +34,6 @@ _MAX_EXAMINED = 16  # events with data that are examined to detect the API
 
 
 def rules(api: Api) -> Mapping[str, Rule]:
-    """Return all rules of ``api`` by id."""
     return GRAMMARS[api].RULES
 
 
@@ -96,7 +95,6 @@ class Judge:
         return self._violation
 
     def close(self) -> Verdict:
-        """End the stream and return the verdict on it."""
         if self._violation is None:
             self._record_violation(self._stream.check_end(), self._offset)
         waived = tuple(self._waived)

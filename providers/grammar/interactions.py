@@ -272,7 +272,6 @@ def _check_signature(value: Any) -> Iterator[Finding]:
 
 
 def check_end(status: Any, has_calls: bool, usage: Any) -> Iterator[Finding]:
-    """Check the status and the usage of an ended interaction."""
     if status not in RUNNING | ENDED:
         yield "interactions.status.known", f"status {show(status)}"
     elif status in RUNNING:

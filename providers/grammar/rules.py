@@ -83,9 +83,7 @@ class Stream(Protocol):
         """Check one event: its ``event:`` line (or None) and its JSON, or the string ``[DONE]``."""
         ...
 
-    def check_end(self) -> Iterator[Finding]:
-        """Check the end of the stream."""
-        ...
+    def check_end(self) -> Iterator[Finding]: ...
 
 
 @attrs.frozen

@@ -114,7 +114,6 @@ def show(value: Any) -> str:
 
 
 def string_or_empty(value: Any) -> str:
-    """Return ``value`` if it is a string, else ""."""
     return value if isinstance(value, str) else ""
 
 

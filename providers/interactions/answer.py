@@ -66,7 +66,6 @@ def _explanation(end: AnswerEnd) -> str:
 
 
 def write_steps(answer: Answer, reply: Reply) -> list[Any]:
-    """Return the steps of an answer."""
     return [step for block in answer.blocks for step in _write_block(block, reply)]
 
 

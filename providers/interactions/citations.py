@@ -27,7 +27,6 @@ class CitedText:
         self._size = 0
 
     def add(self, text: str) -> None:
-        """Add a piece of the text."""
         if not self._pieces and text.isascii():
             self._ascii += len(text)
         elif self._size <= MAX_CITED:

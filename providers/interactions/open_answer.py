@@ -67,7 +67,6 @@ class OpenAnswer(AnswerBudgets):
 
     @property
     def has_blocks(self) -> bool:
-        """True if a block has opened."""
         return self._block_count > 0
 
     @property

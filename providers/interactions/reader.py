@@ -64,7 +64,6 @@ class InteractionsReader:
         return () if self._stage is ENDED else self._fail(EARLY)
 
     def read_whole(self, interaction: Json) -> Sequence[Event]:
-        """Return the events of a whole interaction."""
         try:
             return self._end(interaction)
         except GatewayError as error:

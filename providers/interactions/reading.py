@@ -52,13 +52,11 @@ def continue_step(answer: OpenAnswer, index: int, delta: Json) -> list[Event]:
 
 
 def finish_step(answer: OpenAnswer, index: int) -> list[Event]:
-    """Return the events for the end of the step at ``index``, if one is open."""
     step = answer.steps.pop(index, None)
     return [] if step is None else _FINISH.get(step.kind, _finish_native)(answer, step)
 
 
 def finish_all(answer: OpenAnswer) -> list[Event]:
-    """Return the events for the ends of all open steps."""
     return [event for index in list(answer.steps) for event in finish_step(answer, index)]
 
 

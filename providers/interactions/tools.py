@@ -35,7 +35,6 @@ class InteractionsTools:
 
 
 def write_tools(request: Request, quirks: Quirks, drops: Drops) -> InteractionsTools:
-    """Return the tools and the tool choice of ``request`` in the form of Interactions."""
     functions = [_write_function(tool, request.api, drops) for tool in request.tools if isinstance(tool, Tool)]
     hosted = _write_hosted(request, drops)
     if functions and hosted and not quirks.mixed_tools:

@@ -24,7 +24,6 @@ _STATUS: Final[Mapping[Reason, str]] = {
 
 
 def write_status(end: AnswerEnd, calls_tools: bool) -> str:
-    """Return the status of an interaction that has ended."""
     return _STATUS[corrected_reason(end.reason, calls_tools)]
 
 

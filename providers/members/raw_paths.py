@@ -25,7 +25,6 @@ def is_absent(raw: msgspec.Raw | None) -> bool:
 
 
 def encode(value: Any) -> msgspec.Raw:
-    """Return ``value`` as JSON."""
     return msgspec.Raw(msgspec.json.encode(value))
 
 

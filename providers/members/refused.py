@@ -49,7 +49,6 @@ def drop_unsent(draft: Draft, sent: Draft, placed: Iterable[PlacedMember]) -> No
 
 
 def remove_placed(draft: Draft, placed: Iterable[PlacedMember]) -> None:
-    """Remove the members ``placed`` by the operator."""
     for one in placed:
         remove_members(draft, one.member.paths_in(one.wire))
 

@@ -75,7 +75,6 @@ class History:
 
     @property
     def tool_changes(self) -> tuple[ToolChange, ...]:
-        """The changes of tools in all messages."""
         return changes_of(self._messages)
 
     def _read_message(self, message: Fields) -> None:

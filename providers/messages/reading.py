@@ -90,7 +90,6 @@ class BlockKind:
 
 
 def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events for the start of a call."""
     begun = tool_call_start(answer.number(block), block.item, answer.call_ids)
     answer.places.spend(PLACE + len(begun.id), "tool calls")
     return [begun]
@@ -135,7 +134,6 @@ def read_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, An
 
 
 def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events of the whole block."""
     if block.pieces:
         block.item["input"] = _parse_json("".join(block.pieces), block.item.get("input"))
     return block_events(answer.number(block), block.item, answer.call_ids)
@@ -174,7 +172,6 @@ def read_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
 
 
 def read_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
-    """Return the events for a citation."""
     return _citation_events(answer, block, delta.get("citation"))
 
 
@@ -206,7 +203,6 @@ def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def read_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Return the events for a piece of the thinking."""
     if not text:
         return ()
     answer.keep_piece(block.pieces, text)
@@ -214,7 +210,6 @@ def read_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[E
 
 
 def read_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Store a piece of the signature."""
     answer.keep_piece(block.signature, text)
     return ()
 
@@ -253,7 +248,6 @@ _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature
 
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """Return the events for the start of a block."""
     item, index = value.get("content_block"), _read_index(value)
     if not isinstance(item, dict):
         return ()
@@ -270,7 +264,6 @@ def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]
 
 
 def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """Return the events for a delta of a block."""
     delta, index = value.get("delta"), _read_index(value)
     if not isinstance(delta, dict):
         return ()
@@ -285,7 +278,6 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
 
 
 def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """Return the events for the end of a block."""
     index = _read_index(value)
     return _finish_block(answer, index) if index in answer.blocks else ()
 
@@ -301,7 +293,6 @@ def read_whole_blocks(answer: OpenAnswer, content: object) -> list[Event]:
 
 
 def finish_all(answer: OpenAnswer) -> list[Event]:
-    """Return the events for the ends of all open blocks."""
     return [event for index in list(answer.blocks) for event in _finish_block(answer, index)]
 
 

@@ -144,7 +144,6 @@ class Codec(Protocol):
 
     @property
     def api(self) -> Api:
-        """The name of the API."""
         return self.wire.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:

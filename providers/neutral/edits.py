@@ -35,7 +35,6 @@ class Edit:
 
 
 def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
-    """Return an edit for each of the lost ``paths``."""
     return tuple(Edit(path, why=why) for path in paths)
 
 

@@ -136,7 +136,6 @@ class Drops:
                 self._paths[path] = None
 
     def add_unread(self, fields: Fields) -> None:
-        """Add all unread members of ``fields``."""
         self.add(*fields.unread())
 
     def remove_members(self, body: dict[str, Any], names: Iterable[str]) -> None:

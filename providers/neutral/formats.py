@@ -17,7 +17,6 @@ _MAPS: Final = ("properties", "$defs", "definitions")
 
 
 def format_instruction(format: Format) -> str:
-    """Return ``format`` as an instruction in the prompt."""
     return (
         _JSON
         if format.kind == "json_object"

@@ -53,7 +53,6 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def change_event(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return the frame with a changed event."""
     return event_stream.change_payload(raw, lambda data: _wrap_event(change(_unwrap_event(data))))
 
 

@@ -17,7 +17,6 @@ _DEFERRED = "defer_loading"
 
 
 def changes_of(messages: Iterable[Message]) -> tuple[ToolChange, ...]:
-    """Return all changes in ``messages`` in order."""
     return tuple(change for message in messages for change in message.tool_changes)
 
 

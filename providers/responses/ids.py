@@ -17,5 +17,4 @@ def own_id(prefix: str) -> str:
 
 
 def is_own_id(id: Any) -> bool:
-    """Return whether ``own_id`` made the id."""
     return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)

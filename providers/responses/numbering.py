@@ -23,7 +23,6 @@ class EventSequence:
         return sse.event(name, {"type": name, "sequence_number": self.new_number(), **members})
 
     def new_index(self) -> int:
-        """Return the index of a new item."""
         self._indices += 1
         return self._indices - 1
 

@@ -235,7 +235,6 @@ class OpenAnswer:
         return events
 
     def close_block(self) -> list[Event]:
-        """Close the open block of text."""
         if self.open_text is None:
             return []
         self.open_text = None
@@ -247,7 +246,6 @@ class OpenAnswer:
         return self.blocks - 1
 
     def is_open(self, item: OutputItem) -> bool:
-        """Return whether the open text belongs to ``item``."""
         return self.open_text is not None and self.open_text[0] is item
 
 

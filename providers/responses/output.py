@@ -124,7 +124,6 @@ class ResponseTemplate:
         error: Object | None = None,
         incomplete: str | None = None,
     ) -> Object:
-        """Return the response object."""
         return {
             "id": self.id,
             "object": "response",

@@ -70,7 +70,6 @@ class ResponsesReader:
         return () if self._stage is ENDED else self._fail(EARLY)
 
     def read_whole(self, response: Json) -> Sequence[Event]:
-        """Return the events of a whole response object."""
         self._answer_start(response)
         status = response.get("status")
         return self._end_events(response, status if isinstance(status, str) else "completed")

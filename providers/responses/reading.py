@@ -42,12 +42,10 @@ PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "
 
 
 def read_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for a piece of text."""
     return _add_text(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
 def read_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for a piece of a refusal."""
     return _add_text(answer, wire, RefusalDelta, wire.content_index, wire.delta)
 
 
@@ -154,12 +152,10 @@ MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
 
 
 def read_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for a piece of a reasoning summary."""
     return _add_reasoning(answer, wire, "summary", wire.summary_index, wire.delta)
 
 
 def read_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for a piece of reasoning text."""
     return _add_reasoning(answer, wire, "text", wire.content_index, wire.delta)
 
 
@@ -238,18 +234,15 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
 
 
 def read_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for a piece of a call's input."""
     return _add_input(answer.items.find_or_add(wire, "function_call"), wire.delta)
 
 
 def read_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for the whole arguments of a function call."""
     item = answer.items.find_or_add(wire, "function_call")
     return () if item.stage is PARTIAL else _add_input(item, wire.arguments)
 
 
 def read_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for the whole input of a custom tool call."""
     item = answer.items.find_or_add(wire, "custom_tool_call")
     return () if item.stage is PARTIAL else _add_input(item, wire.input)
 
@@ -271,7 +264,6 @@ def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemS
 
 
 def end_call(item: OutputItem) -> list[Event]:
-    """Return the events for the end of an open call."""
     if item.block is None:
         return []
     block, item.block = item.block, None

@@ -123,7 +123,6 @@ def client_of(config: Config, name: str | None) -> ClientKey | None:
 
 
 def group_of(config: Config, name: str | None) -> ClientGroup | None:
-    """Return the group with this name."""
     return next((group for group in config.client_groups if group.name == name), None)
 
 

@@ -21,7 +21,6 @@ async def list_groups(call: AdminCall) -> AdminAnswer:
 
 
 async def show_group(call: AdminCall) -> AdminAnswer:
-    """Show one group."""
     name = call.names["name"]
     group = group_of(call.config, name)
     if group is None or not sees_group(call.caller, name):

@@ -14,7 +14,6 @@ from gateway.people.directory import SENDER
 
 
 async def show_caller(call: AdminCall) -> AdminAnswer:
-    """Show the caller."""
     caller, service = call.caller, call.service
     levels: dict[str, Any] = {"limits": [], "budgets": []}
     if caller.credential != "operator":
@@ -51,7 +50,6 @@ def _time(seconds: float) -> str:
 
 
 def _models(call: AdminCall) -> list[str]:
-    """Return the names of the models that the caller may request."""
     authenticator, client = call.service.authenticator, call.caller.name
     listed = [model.id for model in call.service.router.models() if authenticator.can_use(client, model.id)]
     wild = [entry.name for entry in call.config.entries if entry.wildcard and authenticator.reaches(client, entry)]

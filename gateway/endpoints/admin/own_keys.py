@@ -76,7 +76,6 @@ def _read_end(value: Any) -> float:
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
-    """Delete a key that the calling person has created."""
     store, name = await call.people(), call.names["name"]
     if not await store.remove_own_key(call.person, name, call.audit_entry(204)):
         raise not_found(f"you have no key {name[:200]!r} of your own", "unknown_key")

@@ -34,7 +34,6 @@ async def list_people(call: AdminCall) -> AdminAnswer:
 
 
 async def show_person(call: AdminCall) -> AdminAnswer:
-    """Show one person."""
     store, name = await call.people(), call.names["name"]
     person = await store.person(name)
     if person is None or not sees_group(call.caller, person.group):
@@ -74,7 +73,6 @@ async def unblock_person(call: AdminCall) -> AdminAnswer:
 
 
 async def end_sessions(call: AdminCall) -> AdminAnswer:
-    """End all sessions of a person."""
     store, name = await call.people(), _person_name(call)
     if not await store.end_sessions(name, call.now, call.audit_entry(204)):
         raise not_found(f"{name[:200]!r} has no open session", "no_session")

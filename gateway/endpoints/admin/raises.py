@@ -41,7 +41,6 @@ async def list_raises(call: AdminCall) -> AdminAnswer:
 
 
 async def show_raise(call: AdminCall) -> AdminAnswer:
-    """Show one raise."""
     holder, store = await _visible_holder(call), await call.people()
     found = await store.raise_of(holder.name)
     if found is None or found.until <= call.now:

@@ -28,7 +28,6 @@ MOST_ROWS: Final = 10_000
 
 
 async def show_own_usage(call: AdminCall) -> AdminAnswer:
-    """Show the caller's own usage."""
     if call.caller.name is None:
         raise not_permitted("the ui_key has no usage of its own: use GET /admin/v1/usage", "no_client")
     return await _answer(call, {"key": (call.caller.name,)}, ("model",))

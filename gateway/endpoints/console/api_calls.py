@@ -36,7 +36,6 @@ class ApiRequest:
         self._body = b"" if body is None else msgspec.json.encode(body)
 
     async def read(self, count_arrived: CountArrived) -> bytes:
-        """Return the body."""
         count_arrived(len(self._body))
         return self._body
 
@@ -84,7 +83,6 @@ class PageCall:
 
 
 def route_of(verb: str, path: str) -> AdminRoute:
-    """Return the API's route with this verb and path."""
     return next(route for route in ROUTES if (route.verb, route.path) == (verb, path))
 
 

@@ -73,17 +73,14 @@ def own_key_body(form: _Fields) -> dict[str, Any]:
 
 
 def rotation_body(form: _Fields) -> dict[str, Any]:
-    """Return the body of a rotation."""
     return {"keep_old": form.get("keep_old", "").strip()} if form.get("keep_old", "").strip() else {}
 
 
 def raise_body(form: _Fields) -> dict[str, Any]:
-    """Return the body of a raise."""
     return {"budgets": split_list(form.get("budgets", "")), "until": form.get("until", "").strip()}
 
 
 def block_body(form: _Fields) -> dict[str, Any]:
-    """Return the body of a block."""
     return {"reason": form.get("reason", "").strip()}
 
 

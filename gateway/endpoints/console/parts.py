@@ -83,7 +83,6 @@ def cell(value: object) -> Html:
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Html:
-    """Return a list of names and values."""
     return html("<dl>{rows}</dl>", rows=join_html(
         html("<dt>{name}</dt><dd>{value}</dd>", name=name, value=cell(value)) for name, value in pairs
     ))  # fmt: skip

@@ -111,10 +111,8 @@ ACTIONS: Final = (
 
 
 def page_at(path: str) -> ConsolePage | None:
-    """Return the page at ``path``."""
     return next((page for page in PAGES if page.path == path), None)
 
 
 def action_of(path: str, name: str) -> FormAction | None:
-    """Return the form ``name`` of the page at ``path``."""
     return next((action for action in ACTIONS if (action.path, action.name) == (path, name)), None)

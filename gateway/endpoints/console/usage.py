@@ -28,7 +28,6 @@ _ALL: Final = (
 
 
 async def everyone(call: PageCall) -> Html | AdminAnswer:
-    """Return the usage of all clients that the caller sees."""
     return await _usage(call, "/admin/v1/usage", "Usage of all clients that you see", _ALL)
 
 

@@ -70,7 +70,6 @@ def json_response(value: Any, status: int = 200, headers: Headers = ()) -> Respo
 
 
 def oauth_error_response(error: OAuthError) -> Response:
-    """Return ``error`` as JSON."""
     description = "".join(one if one in _PRINTABLE else "'" for one in error.description)
     value = {"error": error.code, "error_description": description}
     return json_response(value, error.status, error.headers)

@@ -85,7 +85,6 @@ class RememberedBytes:
             first.end_when_idle()
 
     def forget(self, connection: RememberingConnection) -> None:
-        """Forget a closed connection."""
         if connection in self._held:
             holder, size = self._held.pop(connection)
             self._count(holder, -size)

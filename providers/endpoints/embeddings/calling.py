@@ -70,7 +70,6 @@ def split_points(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span,
 
 
 def split(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
-    """Return ``items`` split into ``pieces``."""
     return [items[start:end] for start, end in pieces]
 
 
@@ -120,7 +119,6 @@ class AnswerPlan:
 
     @property
     def estimate(self) -> Usage:
-        """The estimated usage."""
         return Usage(input=self.tokens, estimated=True)
 
     def checked_answer(self, data: bytes) -> tuple[bytes, Usage | None]:

@@ -128,7 +128,6 @@ class EmbeddingAnswerConverter:
 
     @property
     def buffered_bytes(self) -> int:
-        """The number of buffered bytes."""
         return self._size if self._passing is None else 0
 
     def begin(self, reported: int | None = None) -> None:

@@ -76,7 +76,6 @@ class EmbeddingRequest:
 
 
 def text_input(text: str) -> EmbeddedContent:
-    """Return an input with one text."""
     return EmbeddedContent((text,))
 
 
@@ -111,7 +110,6 @@ def token_ids_error() -> GatewayError:
 
 
 def images_error() -> GatewayError:
-    """Return the 400 for images."""
     return invalid("input has images, but this model's provider supports only text: use another model", "input")
 
 
