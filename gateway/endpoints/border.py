@@ -1,26 +1,48 @@
 """The border of exchanges: admitted requests become exchanges, and failures become errors in the client's API."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import TypeAlias
 
 from gateway.access.body_memory import HeldBody
-from gateway.endpoints.bodies import read_decompressed
+from gateway.config.limits import Limits
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
+from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.ledger.record import ResponseForms
 from gateway.request.client_request import ClientRequest
+from gateway.request.decompress import decompress, read_coding
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.public_errors import MISTAKE
-from gateway.serving.fast_route import IncomingRequest
+from gateway.request.structure import COUNTED, check_structure
+from gateway.serving.fast_route import CountArrived, IncomingRequest
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep_error
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
+
+ReadBody: TypeAlias = Callable[[CountArrived], Awaitable[bytes]]
+"""A function that reads a request's body, and reports how much has arrived."""
+
+
+async def read_decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
+    """Return the body that ``read`` returns, decompressed, within the limits on elements and memory (``held``).
+
+    ``codings`` are its ``content-encoding`` values. Raises ``GatewayError`` and errors of ``read``."""
+    coding = read_coding(",".join(codings))
+    body = await read(held.arrive)
+    sent = len(body)
+    if coding is not None:
+        body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts usually expand
+    if len(body) > COUNTED:
+        held.arrive(sent + len(body))
+        held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))
+    return body
+
 
 log = logging.getLogger("trigate")
 

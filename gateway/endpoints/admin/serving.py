@@ -15,7 +15,6 @@ from gateway.endpoints.admin.call_rates import count_call
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread, is_person_name
 from gateway.endpoints.admin.errors import conflict, error_value, not_found, not_permitted
-from gateway.endpoints.admin.foreign import advice_for
 from gateway.endpoints.admin.table import ROLES, RouteMatch, matches_of, verbs_of
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
@@ -216,3 +215,21 @@ _MANY: Final = 50
 """Rows that are encoded in the event loop; more are encoded in a thread."""
 
 _OWN: Final[Headers] = (*PRIVATE, ("cross-origin-resource-policy", "same-origin"))
+
+
+_ADVICE: Final[Mapping[str, str]] = {
+    "/team": "groups are `client_groups` in the configuration's file; GET /admin/v1/groups lists them",
+    "/user": "people come from `issuers` in the configuration's file; GET /admin/v1/people lists them",
+    "/budget": "budgets are `budgets` of a client key or group in the configuration's file; PUT /admin/v1/keys/NAME "
+    "sets those of a stored key, and PUT /admin/v1/raises/HOLDER raises one until a time",
+    "/model": "models are `model_providers` in the configuration's file; GET /v1/models lists them",
+    "/spend": "use GET /admin/v1/usage, or trigate costs",
+    "/key": "keys are at /admin/v1/keys; of LiteLLM's paths, /key/generate, /key/info, /key/list, /key/update and "
+    "/key/delete exist",
+}
+
+
+def advice_for(path: str) -> str | None:
+    """Return the advice for a LiteLLM path, ``None`` for others."""
+    prefix = f"/{path.strip('/').partition('/')[0]}"
+    return None if prefix not in _ADVICE else f"trigate has no {path[:100]}: {_ADVICE[prefix]}"

@@ -2,7 +2,7 @@
 
 - ``paths``: the paths, imported at start; ``serving``: from a path to its response; ``errors`` for programs and people.
 - ``browser``: sign-in and sign-out at an issuer (``issuer_sign_ins``); ``browser_sessions``: the caller of a cookie.
-- ``devices`` with ``device_codes``: the device flow; ``token_grants``: the token endpoint.
+- ``devices``: the device flow and its codes; ``token_grants``: the token endpoint.
 - ``address_limits``: limits of strangers by address; ``context``: what all of them share.
-- ``sign_in_states``: the sealed state of a sign-in; ``cookies``, ``forms`` and
-  ``return_paths`` read browsers' values; ``pages``: the text of the pages."""
+- ``sign_in_states``: the sealed state of a sign-in; ``cookies`` and ``forms`` read browsers' values; ``pages``: their
+  text."""

@@ -1,5 +1,6 @@
 """Sign-in and sign-out of browsers: the authorization code flow with PKCE, and the session's cookie."""
 
+import re
 import time
 from typing import Final
 
@@ -14,7 +15,6 @@ from gateway.endpoints.oauth.errors import OAuthError, PageError
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.issuer_sign_ins import IssuerSignIns, SignedIn
 from gateway.endpoints.oauth.paths import CALLBACK
-from gateway.endpoints.oauth.return_paths import HOME, safe_return_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
@@ -23,6 +23,19 @@ from gateway.people.rules import NotAdmitted
 from gateway.people.sessions import OpenSession, PersonBlocked
 from gateway.people.token_format import TokenRefused
 from gateway.serving.fast_route import PiecesRequest
+
+HOME: Final = "/ui"
+LONGEST: Final = 500
+
+_OWN: Final = re.compile(r"/(?:ui|device|me|admin)(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
+"""The gateway's pages. Browsers read ``//``, ``/\\`` and tabs as the start of another host, so paths begin with a known
+name, and contain only characters that URLs permit."""
+
+
+def safe_return_path(text: str) -> str:
+    """Return ``text`` if it is a path of one of the gateway's pages, otherwise ``/ui``."""
+    return text if len(text) <= LONGEST and _OWN.fullmatch(text) else HOME
+
 
 _AGAIN: Final = "{} Sign in again."
 _DENIED: Final = "{} did not sign you in ({})."

@@ -3,6 +3,8 @@
 The page never approves by a link alone. A person confirms the code on a form, signs in, and approves on a second form
 that shows the program and its address; both forms come from the gateway's own page."""
 
+import re
+import secrets
 import time
 from typing import Final
 from urllib.parse import urlencode
@@ -14,7 +16,6 @@ from gateway.endpoints.oauth.browser import BrowserSignIn, browser_of
 from gateway.endpoints.oauth.browser_sessions import shown_name
 from gateway.endpoints.oauth.context import SignInContext, program_of
 from gateway.endpoints.oauth.cookies import SIGN_IN, read_cookie
-from gateway.endpoints.oauth.device_codes import new_device_code, new_user_code, read_user_code
 from gateway.endpoints.oauth.errors import json_response
 from gateway.endpoints.oauth.forms import parse_query, read_form
 from gateway.endpoints.oauth.paths import DEVICE
@@ -24,6 +25,33 @@ from gateway.people.records import DeviceGrant, digest_of
 from gateway.people.sessions import OpenSession
 from gateway.serving.fast_route import PiecesRequest
 from gateway.stores.store import Unavailable
+
+LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
+"""20 consonants: no words, and no letters that look like digits. Eight of them are 25.6 thousand million codes."""
+
+_LENGTH: Final = 8
+_SEPARATORS: Final = re.compile(r"[\s._-]+")
+
+
+def new_device_code() -> str:
+    """Return a code of 256 bits for a program."""
+    return secrets.token_urlsafe(32)
+
+
+def new_user_code() -> str:
+    """Return a code for people, such as ``WDJB-MJHT``."""
+    return _spell("".join(secrets.choice(LETTERS) for _ in range(_LENGTH)))
+
+
+def read_user_code(text: str) -> str | None:
+    """Return the code that a person typed, in any case and with any separators; ``None`` if it cannot be one."""
+    letters = _SEPARATORS.sub("", text[:50]).upper()
+    return _spell(letters) if len(letters) == _LENGTH and set(letters) <= set(LETTERS) else None
+
+
+def _spell(letters: str) -> str:
+    return f"{letters[:4]}-{letters[4:]}"
+
 
 LIFETIME: Final = 600
 """Seconds in which a code must be approved and redeemed."""

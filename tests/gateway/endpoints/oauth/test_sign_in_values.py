@@ -5,9 +5,9 @@ import hashlib
 
 import pytest
 
+from gateway.endpoints.oauth.browser import safe_return_path
 from gateway.endpoints.oauth.cookies import delete_cookie, new_cookie_value, read_cookie, set_cookie
 from gateway.endpoints.oauth.forms import parse_form
-from gateway.endpoints.oauth.return_paths import safe_return_path
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignInStates, StateRefused
 from streams.errors import GatewayError
 
