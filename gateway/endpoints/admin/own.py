@@ -1,13 +1,12 @@
 """``GET /me``: the caller's name, group, role, models, limits and budgets."""
 
 import math
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from configfile.kinds import spell_duration
-from configfile.wording import spell_time
 from gateway.config.issuers import OwnKeyLimits
+from gateway.config.key_changes import time_text
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.endpoints.admin.levels import level_rows
 from gateway.people.directory import SENDER
@@ -29,7 +28,7 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             "credential": caller.credential,
             "models": [] if caller.credential == "operator" else await in_thread(partial(_models, call)),
             "own_keys": _own_keys(sender.known.rule.own_keys) if is_person and sender is not None else None,
-            "ends": None if math.isinf(end) else _time(end),
+            "ends": None if math.isinf(end) else time_text(end),
             **levels,
         }
     )
@@ -43,10 +42,6 @@ def _own_keys(limits: OwnKeyLimits | None) -> dict[str, Any] | None:
 def _key_end(call: AdminCall) -> float:
     """Return the end of the key in the request in Unix seconds, infinity for most keys."""
     return call.now + call.service.authenticator.seconds_left(call.incoming.headers)
-
-
-def _time(seconds: float) -> str:
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
 def _models(call: AdminCall) -> list[str]:

@@ -1,19 +1,15 @@
 """The keys that a person has made for itself, and its sessions."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from configfile.wording import Wrong, spell_time
-from gateway.config.kinds import read_timestamp
+from gateway.config.key_changes import time_text
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people
 from gateway.endpoints.admin.errors import not_found, not_permitted
-from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.endpoints.admin.pages import page_of, page_value, read_moment
+from gateway.endpoints.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.people.own_keys import OwnKeyRefused
 from gateway.people.records import OwnKey, PersonSession
-from gateway.stores.store import Changed
 from streams.errors import GatewayError, invalid
 
 
@@ -38,20 +34,14 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     check_match(call, _version(before), "key")
     status = 201 if before is None else 200
     try:
-        put = await own_keys.put(call.person, name, until, call.audit_entry(status), _check_unchanged_since(before))
+        put = await own_keys.put(
+            call.person, name, until, call.audit_entry(status), check_unchanged_since(before, _version)
+        )
     except OwnKeyRefused as error:
         raise _refusal(error) from None
     await apply_people(call)
     shown = {} if put.secret is None else {"key": put.secret}
     return AdminAnswer({**_key_row(put.key), **shown}, status, entity_tag(_version(put.key)))
-
-
-def _check_unchanged_since(before: OwnKey | None) -> Callable[[OwnKey | None], None]:
-    def check(present: OwnKey | None) -> None:
-        if _version(present) != _version(before):
-            raise Changed
-
-    return check
 
 
 def _version(key: OwnKey | None) -> str | None:
@@ -69,10 +59,7 @@ def _read_end(value: Any) -> float:
     """Return the requested end of a key in Unix seconds. Raises ``GatewayError`` (400)."""
     if not isinstance(value, str):
         raise invalid("until must be a time, such as 2026-12-05", "until")
-    try:
-        return read_timestamp(value).timestamp()
-    except Wrong as wrong:
-        raise invalid(f"until: {wrong.found}; {wrong.expected}", "until") from None
+    return read_moment(value, "until").timestamp()
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
@@ -101,7 +88,7 @@ async def end_session(call: AdminCall) -> AdminAnswer:
 
 
 def _key_row(key: OwnKey) -> dict[str, Any]:
-    return {"name": key.name, "until": _time(key.until), "made": _time(key.made)}
+    return {"name": key.name, "until": time_text(key.until), "made": time_text(key.made)}
 
 
 def _session_row(session: PersonSession, *, is_current: bool) -> dict[str, Any]:
@@ -110,12 +97,8 @@ def _session_row(session: PersonSession, *, is_current: bool) -> dict[str, Any]:
         "kind": session.kind,
         "program": session.program or None,
         "address": session.address or None,
-        "began": _time(session.began),
-        "last_seen": _time(session.seen),
-        "until": _time(session.until),
+        "began": time_text(session.began),
+        "last_seen": time_text(session.seen),
+        "until": time_text(session.until),
         "current": is_current,
     }
-
-
-def _time(seconds: float) -> str:
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))

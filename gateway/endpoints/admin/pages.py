@@ -1,7 +1,7 @@
-"""Pages of lists: ``{"data", "next"}``, selected by ``?limit=`` and ``?after=``; and times in queries."""
+"""Pages of lists: ``{"data", "next"}``, selected by ``?limit=`` and ``?after=``; and times in bodies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from configfile.wording import Wrong
@@ -39,17 +39,10 @@ def page_value(data: Sequence[Any], following: str | None) -> dict[str, Any]:
     return {"data": data, "next": following}
 
 
-def time_in(query: Mapping[str, str], name: str) -> float | None:
-    """Return a time in the query as Unix seconds: a date or an RFC 3339 time. Raises ``GatewayError`` (400)."""
-    if (text := query.get(name)) is None:
-        return None
-    return read_moment(text.replace(" ", "+"), name).timestamp()  # "+" in a query is a space
-
-
 def read_moment(text: Any, name: str) -> datetime:
-    """Return a time in a body or query. A date is its end. Raises ``GatewayError`` (400)."""
+    """Return a time in a body. A date is its end. Raises ``GatewayError`` (400)."""
     try:
         found: datetime = read_timestamp(text)
     except Wrong as wrong:
         raise invalid(f"{name}: {wrong.found}; {wrong.expected}", name) from None
-    return found.astimezone(UTC)
+    return found

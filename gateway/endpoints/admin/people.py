@@ -1,10 +1,9 @@
 """People: those whom the gateway has seen in the last 90 days, their blocks and sessions."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from configfile.wording import spell_time
+from gateway.config.key_changes import time_text
 from gateway.endpoints.admin.bodies import check_members, read_text
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, is_person_name
 from gateway.endpoints.admin.errors import not_found
@@ -110,8 +109,8 @@ def _row(person: SeenPerson, block: Block | None) -> dict[str, Any]:
         "issuer": person.issuer,
         "group": person.group,
         "role": person.role,
-        "first_seen": _time(person.first),
-        "last_seen": _time(person.seen),
+        "first_seen": time_text(person.first),
+        "last_seen": time_text(person.seen),
         **_block_members(block),
     }
 
@@ -119,8 +118,4 @@ def _row(person: SeenPerson, block: Block | None) -> dict[str, Any]:
 def _block_members(block: Block | None) -> dict[str, Any]:
     if block is None:
         return {"blocked": False}
-    return {"blocked": True, "blocked_at": _time(block.at), "blocked_by": block.by, "reason": block.reason or None}
-
-
-def _time(seconds: float) -> str:
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
+    return {"blocked": True, "blocked_at": time_text(block.at), "blocked_by": block.by, "reason": block.reason or None}

@@ -1,25 +1,24 @@
 """Raises: more budget for a client or a group until a time, within the ``raise_to`` that the file sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from configfile.document import ConfigError
-from configfile.wording import Wrong, spell_time
+from configfile.wording import spell_time
 from gateway.config.allowances import SpendingBudget
-from gateway.config.kinds import read_timestamp
+from gateway.config.key_changes import time_text
 from gateway.config.stored_keys import read_item
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people, in_thread
 from gateway.endpoints.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.endpoints.admin.holders import RaiseHolder, find_holder
 from gateway.endpoints.admin.key_items import GROUP
-from gateway.endpoints.admin.pages import page_of, page_value
-from gateway.endpoints.admin.versions import check_match, entity_tag
+from gateway.endpoints.admin.pages import page_of, page_value, read_moment
+from gateway.endpoints.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.people.records import Raise
-from gateway.stores.store import Changed
 from streams.errors import GatewayError, invalid
 
 LONGEST: Final = timedelta(days=31)
@@ -65,7 +64,7 @@ async def put_raise(call: AdminCall) -> AdminAnswer:
     new = Raise(holder.name, texts, until.timestamp(), call.now, call.author)
     is_new = before is None or before.until <= call.now
     status = 201 if is_new else 200
-    await store.put_raise(new, call.audit_entry(status), _check_unchanged_since(before))
+    await store.put_raise(new, call.audit_entry(status), check_unchanged_since(before))
     await apply_people(call)
     return AdminAnswer(_row(new), status, entity_tag(_text(new)))
 
@@ -77,19 +76,9 @@ async def delete_raise(call: AdminCall) -> AdminAnswer:
     if before is None or before.until <= call.now:
         raise _no_raise_error(holder.name)
     check_match(call, _text(before), "raise")
-    await store.remove_raise(holder.name, call.audit_entry(204), _check_unchanged_since(before))
+    await store.remove_raise(holder.name, call.audit_entry(204), check_unchanged_since(before))
     await apply_people(call)
     return NO_CONTENT
-
-
-def _check_unchanged_since(before: Raise | None) -> Callable[[Raise | None], None]:
-    """Return a check that the raise is still the one that was read."""
-
-    def check(present: Raise | None) -> None:
-        if present != before:
-            raise Changed
-
-    return check
 
 
 async def _visible_holder(call: AdminCall) -> RaiseHolder:
@@ -114,11 +103,7 @@ def _until(text: Any) -> datetime:
     """Return the end of a raise. Raises ``GatewayError`` (400)."""
     if not isinstance(text, str):
         raise invalid("until is required: the time when the raise ends, such as 2026-12-05", "until")
-    try:
-        found: datetime = read_timestamp(text)
-    except Wrong as wrong:
-        raise invalid(f"until: {wrong.found}; {wrong.expected}", "until") from None
-    now = datetime.now(UTC)
+    found, now = read_moment(text, "until"), datetime.now(UTC)
     if found <= now:
         raise invalid(f"until: {spell_time(found)} has passed", "until")
     if found > now + LONGEST:
@@ -163,14 +148,10 @@ def _row(present: Raise) -> dict[str, Any]:
     return {
         "holder": present.holder,
         "budgets": present.budgets,
-        "until": _time(present.until),
-        "at": _time(present.at),
+        "until": time_text(present.until),
+        "at": time_text(present.at),
         "by": present.by,
     }
-
-
-def _time(seconds: float) -> str:
-    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
 def _text(present: Raise | None) -> str | None:

@@ -40,11 +40,6 @@ class AdminRoute:
         """The parts of the path between slashes."""
         return tuple(self.path.strip("/").split("/"))
 
-    @property
-    def is_audited(self) -> bool:
-        """Whether every call is in the audit, not only changes."""
-        return not self.path.startswith("/me")
-
 
 _PAGE: Final = ("limit", "after")
 _USAGE: Final = ("month", "since", "until", "by", "format")

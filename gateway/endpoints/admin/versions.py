@@ -1,10 +1,15 @@
 """Versions of objects: ``ETag`` of what a caller reads, ``If-Match`` of what it changes, ``If-None-Match: *``."""
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict
 from gateway.http.headers import Headers
+from gateway.stores.store import Changed
+
+T = TypeVar("T")
 
 
 def entity_tag(text: str | None) -> Headers:
@@ -25,3 +30,15 @@ def check_match(call: AdminCall, text: str | None, kind: str) -> None:
     tags = [one.strip() for one in wanted.split(",")]
     if text is None or ("*" not in tags and dict(entity_tag(text))["etag"] not in tags):
         raise conflict(f"the {kind} has changed since you read it: read it again, and repeat the change", "changed")
+
+
+def check_unchanged_since(
+    before: T | None, version: Callable[[T | None], object] = lambda stored: stored
+) -> Callable[[T | None], None]:
+    """Return a check that the stored object is still the one that was read."""
+
+    def check(present: T | None) -> None:
+        if version(present) != version(before):
+            raise Changed
+
+    return check
