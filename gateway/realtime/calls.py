@@ -2,24 +2,12 @@
 
 The gateway only passes the requests that start them, and requests about them by id from their owner."""
 
-from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote
 
-import attrs
-
-from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
-from gateway.kept_objects.accounts import Account, accounts_of
-from gateway.kept_objects.owned_ids import OwnerIds, unknown_id_error
 from gateway.realtime.events import SESSION
-from gateway.realtime.models import ENDPOINT
 from gateway.realtime.notices import ModelRule
 from gateway.realtime.objects import ExaminedObject, read_object
-from gateway.realtime.shapes import OF_OPENAI
-from gateway.routing.router import passthrough_target
-from gateway.routing.target import Target
-from providers.catalog.provider import endpoint_url
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,
@@ -30,57 +18,6 @@ from providers.endpoints.multipart import (
 from streams.errors import GatewayError, invalid
 
 CALLS: Final = "/v1/realtime/calls"
-
-
-@attrs.frozen
-class CallIds:
-    """The signed ids of one client's calls; each contains its owner and provider."""
-
-    context: ExchangeContext
-    ids: OwnerIds
-
-    @classmethod
-    def of(cls, context: ExchangeContext) -> "CallIds":
-        service, client_request = context.service, context.client_request
-        accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), has_several_owners=True)
-        owner = service.admission.holder(client_request.client, client_request.headers)
-        return cls(context, OwnerIds(accounts, owner))
-
-    def client_id(self, native: str, entry: ModelEntry) -> str:
-        """Return the client's id for ``native`` at ``entry``. Raises ``GatewayError`` if nothing can sign it."""
-        return self.ids.client_id(native, self._account(entry))
-
-    def _account(self, entry: ModelEntry) -> Account:
-        return next(one for one in self.ids.accounts if entry in one.entries)
-
-    def find_call(self, client_id: str, suffix: str = "") -> tuple[Target, str]:
-        """Return a target with the URL of the call ``client_id``, and the provider's id of the call.
-
-        With ``suffix``, such as ``/hangup``, the URL is ``/calls/{id}{suffix}``, else the endpoint's.
-
-        Raises ``GatewayError`` (404) for a call of another client."""
-        authenticator, client = self.context.service.authenticator, self.context.client_request.client
-        found = self.ids.find(client_id)
-        entry = None
-        if found is not None:
-            entry = found.account.first_entry(lambda one: authenticator.can_use(client, one.name))
-        if found is None or entry is None:
-            raise unknown_id_error(client_id, "call_id")
-        place = entry.place_of(ENDPOINT, entry.model)
-        assert place is not None, "it has calls"
-        path = f"/calls/{quote(found.native, safe='')}{suffix}" if suffix else ""
-        url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
-        target = attrs.evolve(passthrough_target(entry, "chat", entry.model, url), endpoint_place=place)
-        return target, found.native
-
-
-def _entries_with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
-    return tuple(
-        one for one in entries if (place := one.place_of(ENDPOINT, one.model)) is not None and place.shape in OF_OPENAI
-    )
-
-
-# The beginning of a call
 
 
 def read_session(body: bytes, content_type: str) -> ExaminedObject | None:

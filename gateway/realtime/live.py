@@ -1,4 +1,4 @@
-"""OpenAI's Live sessions, read for metering and checks, and their ids.
+"""OpenAI's Live sessions, read for metering and checks.
 
 The first frame, ``session.start``, has the model. ``session.usage.updated`` reports the seconds of the whole session so
 far. The gateway bills them in portions, so that an exhausted budget ends the session. Source: the types of the
@@ -8,24 +8,14 @@ import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import quote
 
-import attrs
 import msgspec
 
-from gateway.exchange.context import ExchangeContext
-from gateway.kept_objects.accounts import accounts_of
-from gateway.kept_objects.owned_ids import OwnerIds, unknown_id_error
 from gateway.realtime.events import INPUT_AUDIO_CHARACTERS, error_event
 from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
 from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
-from gateway.realtime.routes import LIVE
-from gateway.realtime.shapes import OF_OPENAI
 from gateway.request.members import check_members
-from gateway.routing.router import passthrough_target
-from gateway.routing.target import Target
 from gateway.upstream.websocket import Piece
-from providers.catalog.provider import endpoint_url
 from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
@@ -165,41 +155,3 @@ def _with_session_id(body: bytes, id: str) -> bytes:
     session = read_object(members["session"]) or {}
     own = msgspec.json.encode({**session, "id": id})
     return msgspec.json.encode({**members, "session": msgspec.Raw(own)})
-
-
-@attrs.frozen
-class LiveIds:
-    """The signed ids of one client's sessions; each contains its owner and provider."""
-
-    context: ExchangeContext
-    ids: OwnerIds
-
-    @classmethod
-    def of(cls, context: ExchangeContext) -> "LiveIds":
-        service, client_request = context.service, context.client_request
-        entries = (
-            one for one in service.router.entries_with(LIVE)
-            if (place := one.place_of(LIVE, one.model)) is not None and place.shape in OF_OPENAI
-        )  # fmt: skip
-        accounts = accounts_of(entries, (), has_several_owners=True)
-        return cls(context, OwnerIds(accounts, service.admission.holder(client_request.client, client_request.headers)))
-
-    def client_id(self, target: Target, native: str) -> str:
-        account = next(one for one in self.ids.accounts if target.entry in one.entries)
-        return self.ids.client_id(native, account)
-
-    def target_of(self, client_id: str, action: str) -> Target:
-        """Return the target with the URL of ``action`` on the session ``client_id``.
-
-        Raises ``GatewayError`` (404) for a session of another client."""
-        authenticator, client = self.context.service.authenticator, self.context.client_request.client
-        found, entry = self.ids.find(client_id), None
-        if found is not None:
-            entry = found.account.first_entry(lambda one: authenticator.can_use(client, one.name))
-        if found is None or entry is None:
-            raise unknown_id_error(client_id, "session_id")
-        place = entry.place_of(LIVE, entry.model)
-        assert place is not None, "it has sessions"
-        path = f"/{quote(found.native, safe='')}/{action}"
-        url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
-        return attrs.evolve(passthrough_target(entry, "chat", entry.model, url), endpoint_place=place)

@@ -10,17 +10,18 @@ from quart import Response as QuartResponse
 from quart import websocket
 
 from gateway.exchange.service import Service
-from gateway.realtime.calls import CallIds, require_calls
+from gateway.realtime.calls import require_calls
 from gateway.realtime.dialing import ConnectionAttempt, OpenProvider
 from gateway.realtime.events import error_event
 from gateway.realtime.gemini_live import read_setup
-from gateway.realtime.live import LiveFrames, LiveIds, read_start
+from gateway.realtime.live import LiveFrames, read_start
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT, MISSING_MODEL, SessionModels, only_target, session_target
 from gateway.realtime.notices import FrameReader
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.routes import LIVE, TRANSLATIONS
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
+from gateway.realtime.session_ids import SessionIds
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
 from gateway.routing.target import Target
@@ -86,7 +87,7 @@ async def _serve_call(opening: Opening, id: str) -> None:
 
     Raises ``GatewayError`` before the handshake is answered."""
     require_calls(opening.context)
-    target, native = CallIds.of(opening.context).find_call(id)
+    target, native = SessionIds.of(opening.context, ENDPOINT).find(id, "call_id")
     record = opening.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
@@ -138,7 +139,7 @@ async def _serve_live(opening: Opening) -> None:
 
 async def _serve_known_session(opening: Opening, id: str, action: str) -> None:
     """Fork the session ``id``, or attach to it."""
-    target = LiveIds.of(opening.context).target_of(id, action)
+    target, _ = SessionIds.of(opening.context, LIVE).find(id, "session_id", f"/{{id}}/{action}")
     record = opening.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
@@ -173,7 +174,7 @@ async def _run_live(
     opening: Opening, provider: OpenProvider, meter: Meter, *, bills: bool = True, first: Piece | None = None
 ) -> None:
     target = provider.target
-    reader = LiveFrames(partial(LiveIds.of(opening.context).client_id, target), bills=bills)
+    reader = LiveFrames(partial(SessionIds.of(opening.context, LIVE).client_id, target.entry), bills=bills)
     models = SessionModels(opening.context, target, OF_OPENAI, endpoint=LIVE)
     await run_session(opening, provider, reader, meter, models, first)
 

@@ -15,15 +15,15 @@ from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.http.headers import Headers
 from gateway.realtime.calls import (
     CALLS,
-    CallIds,
     check_models,
     read_session,
     replace_session,
     require_calls,
 )
 from gateway.realtime.events import SESSION
-from gateway.realtime.models import SessionModels
+from gateway.realtime.models import ENDPOINT, SessionModels
 from gateway.realtime.objects import ExaminedObject, Members, Tree, read_object
+from gateway.realtime.session_ids import SessionIds
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest
@@ -69,7 +69,7 @@ async def read_action(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
     context = inbound.context
     require_calls(context)
     action = inbound.arrival.asgi["path"].rpartition("/")[2]
-    target, _ = CallIds.of(context).find_call(names["id"], f"/{action}")
+    target, _ = SessionIds.of(context, ENDPOINT).find(names["id"], "call_id", f"/calls/{{id}}/{action}")
     record = context.record
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api = target.api
@@ -95,14 +95,14 @@ def _relayed_call(
     media = MediaTypes(kind, inbound.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
     planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix=suffix, media=media)
-    limit, ids = inbound.context.service.limits.event, CallIds.of(inbound.context)
+    limit, ids = inbound.context.service.limits.event, SessionIds.of(inbound.context, ENDPOINT)
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
 
 class _CallAnswer(PassedAnswer):
     """A filter that replaces the URL of a new call by the gateway's, with the client's id."""
 
-    def __init__(self, event_limit: int, ids: CallIds, target: Target) -> None:
+    def __init__(self, event_limit: int, ids: SessionIds, target: Target) -> None:
         super().__init__(NullReader(), event_limit)
         self._ids = ids
         self._target = target
@@ -113,7 +113,7 @@ class _CallAnswer(PassedAnswer):
 
     def _gateway_location(self, location: str) -> str:
         native = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-        return f"{CALLS}/{self._ids.client_id(native, self._target.entry)}"
+        return f"{CALLS}/{self._ids.client_id(self._target.entry, native)}"
 
 
 # Credentials
