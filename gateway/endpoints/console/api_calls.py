@@ -43,6 +43,14 @@ class ApiRequest:
         return self._body if len(self._body) <= max_bytes else b""
 
 
+class ReadRefused(Exception):
+    """The API's refusal to let a page read something. ``answer`` is its response."""
+
+    def __init__(self, answer: AdminAnswer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
 @attrs.frozen(eq=False, repr=False)
 class PageCall:
     """A request of a page: its ``caller`` with the header ``credentials``, its ``query``, and the fields of a rejected
@@ -58,8 +66,11 @@ class PageCall:
     form: Mapping[str, str] = attrs.field(factory=dict)
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> AdminAnswer:
-        """Return the API's response to GET on ``path``."""
-        return await self.send("GET", path, query=query)
+        """Return the API's response to GET on ``path``. Raises ``ReadRefused`` unless its status is 200."""
+        answer = await self.send("GET", path, query=query)
+        if answer.status != 200:
+            raise ReadRefused(answer)
+        return answer
 
     async def send(
         self, verb: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None, headers: Headers = ()

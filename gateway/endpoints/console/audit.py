@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.config.zones import zone_of
-from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall
 from gateway.endpoints.console.parts import NOTHING, Column, details, field, moment, next_page, section, table
 from gateway.endpoints.console.paths import AUDIT
@@ -19,14 +18,12 @@ _DAYS: Final = timedelta(days=7)
 """The period that the page shows at first."""
 
 
-async def changes(call: PageCall) -> Html | AdminAnswer:
+async def changes(call: PageCall) -> Html:
     """Return the changes of a period, the oldest first."""
     today = datetime.now(zone_of(call.config.timezone)).date()
     query = {"since": str(today - _DAYS)} if "since" not in call.query else {}
     query |= {name: call.query[name] for name in ("since", "until", "after") if call.query.get(name)}
     answer = await call.read("/admin/v1/audit", query)
-    if answer.status != 200:
-        return answer
     rows = [_row(row) for row in answer.value["data"]]
     shown = table("Changes, the oldest first", _COLUMNS, rows, empty="Nothing was changed in this period.")
     return section("Changes over HTTP, the oldest first", _filters(query), shown, next_page(AUDIT, answer, query))

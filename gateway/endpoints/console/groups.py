@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall
 from gateway.endpoints.console.me import level_table
 from gateway.endpoints.console.parts import (
@@ -30,12 +29,10 @@ _RAISES: Final = (
 )  # fmt: skip
 
 
-async def groups(call: PageCall) -> Html | AdminAnswer:
+async def groups(call: PageCall) -> Html:
     """Return the groups that the caller sees."""
     query = {name: call.query[name] for name in ("after",) if name in call.query}
     answer = await call.read("/admin/v1/groups", query)
-    if answer.status != 200:
-        return answer
     rows = answer.value["data"]
     if not rows:
         return section("Groups", html('<p class="soft">You see no group.</p>'))
@@ -60,11 +57,9 @@ def _group(row: Mapping[str, Any]) -> Html:
     return section(name, about, level_table(row, f"Limits and budgets of {name}"), change)
 
 
-async def raises(call: PageCall) -> Html | AdminAnswer:
+async def raises(call: PageCall) -> Html:
     """Return the raises that have not ended, and the form of a new one."""
     answer = await call.read("/admin/v1/raises")
-    if answer.status != 200:
-        return answer
     rows = [_raise_row(call, row) for row in answer.value["data"]]
     shown = table("Raises that have not ended", _RAISES, rows, empty="There is no raise.")
     return section("Raises", shown, raise_form(call) if call.may("PUT", _RAISE) else NOTHING)

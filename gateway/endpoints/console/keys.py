@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall, with_name
 from gateway.endpoints.console.form_values import join_list, models_text
 from gateway.endpoints.console.parts import (
@@ -37,14 +36,12 @@ _SHOWN: Final = ("group", "models", "budgets", "ratelimits", "until")
 """Settings with a field of their own in the form."""
 
 
-async def clients(call: PageCall) -> Html | AdminAnswer:
+async def clients(call: PageCall) -> Html:
     """Return the clients that the caller sees, or the client in the query."""
     if "name" in call.query:
         return await _client(call, call.query["name"])
     query = {name: call.query[name] for name in ("group", "state", "after") if call.query.get(name)}
     answer = await call.read("/admin/v1/keys", query)
-    if answer.status != 200:
-        return answer
     rows = [_row(row) for row in answer.value["data"]]
     shown = table("Clients and their keys", _COLUMNS, rows, empty="There is no client with a key.")
     new = await _new_form(call) if call.may("PUT", _KEY) else NOTHING
@@ -71,11 +68,9 @@ def _state(row: Mapping[str, Any]) -> Html:
     )
 
 
-async def _client(call: PageCall, name: str) -> Html | AdminAnswer:
+async def _client(call: PageCall, name: str) -> Html:
     path = with_name(_KEY, name)
     answer = await call.read(path)
-    if answer.status != 200:
-        return answer
     row = answer.value
     why = (("Reason", row["why"]),) if "why" in row else ()
     about = facts((
@@ -144,7 +139,7 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
         "tokens": str(rates.get("tokens", "")), "until": settings.get("until") or "",
     }  # fmt: skip
     typed = {name: call.field_value(action, name, value) for name, value in values.items()}
-    answer = await call.read("/admin/v1/groups", {"limit": "1000"})
+    answer = await call.send("GET", "/admin/v1/groups", query={"limit": "1000"})
     names = [row["name"] for row in answer.value["data"]] if answer.status == 200 else []
     options = [("", "no group"), *((name, name) for name in dict.fromkeys((*names, typed["group"])) if name)]
     return (
@@ -161,16 +156,12 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
 # Keys that a person made for itself
 
 
-async def own(call: PageCall) -> Html | AdminAnswer:
+async def own(call: PageCall) -> Html:
     """Return the person's own keys, and the form of a new one."""
     query = {"after": call.query["after"]} if "after" in call.query and "name" not in call.query else {}
     answer = await call.read("/me/keys", query)
-    if answer.status != 200:
-        return answer
     rows = [_own_row(row) for row in answer.value["data"]]
     me = await call.read("/me")
-    if me.status != 200:
-        return me
     is_own_key = me.value["credential"] == "own key"
     about, new = (_NO_NEW, NOTHING) if is_own_key else _own_form(call, me.value["own_keys"])
     return section("Your own keys", about, new, table("Keys that you made", _OWN_COLUMNS, rows,

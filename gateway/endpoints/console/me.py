@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall
 from gateway.endpoints.console.parts import NOTHING, Column, cell, facts, form, moment, section, table
 from gateway.endpoints.console.paths import ME
@@ -20,11 +19,9 @@ _SESSIONS: Final = (
 )  # fmt: skip
 
 
-async def rights(call: PageCall) -> Html | AdminAnswer:
+async def rights(call: PageCall) -> Html:
     """Return the caller's rights, limits and budgets."""
     answer = await call.read("/me")
-    if answer.status != 200:
-        return answer
     me = answer.value
     models = me["models"] or ("none",)
     about = facts((
@@ -62,11 +59,9 @@ def _share(used: Any, most: Any) -> Html:
     return html('<meter min="0" max="100" value="{percent}" aria-hidden="true"></meter> {percent} %', percent=percent)
 
 
-async def sessions(call: PageCall) -> Html | AdminAnswer:
+async def sessions(call: PageCall) -> Html:
     """Return the caller's open sessions."""
     answer = await call.read("/me/sessions")
-    if answer.status != 200:
-        return answer
     rows = [_session(row) for row in answer.value["data"]]
     return section("Your sessions", table("Open sessions", _SESSIONS, rows, empty="You have no open session."))
 

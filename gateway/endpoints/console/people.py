@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.endpoints.admin.calls import AdminAnswer
 from gateway.endpoints.console.api_calls import PageCall, with_name
 from gateway.endpoints.console.parts import (
     Column,
@@ -27,14 +26,12 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-async def people(call: PageCall) -> Html | AdminAnswer:
+async def people(call: PageCall) -> Html:
     """Return the people that the caller sees, or the person in the query."""
     if "name" in call.query:
         return await _person(call, call.query["name"])
     query = {name: call.query[name] for name in ("group", "issuer", "after") if call.query.get(name)}
     answer = await call.read("/admin/v1/people", query)
-    if answer.status != 200:
-        return answer
     rows = [_row(row) for row in answer.value["data"]]
     shown = table("People of the last 90 days", _COLUMNS, rows, empty="The gateway has seen nobody yet.")
     unseen = _block_form(call, "", "block-unseen") if call.may("PUT", f"{_PERSON}/block") else Html("")
@@ -55,10 +52,8 @@ def _state(row: Mapping[str, Any]) -> Html:
     return html("active")
 
 
-async def _person(call: PageCall, name: str) -> Html | AdminAnswer:
+async def _person(call: PageCall, name: str) -> Html:
     answer = await call.read(with_name(_PERSON, name))
-    if answer.status != 200:
-        return answer
     row = answer.value
     pairs: list[tuple[str, object]] = [
         ("Label", row["label"]), ("Issuer", row["issuer"]), ("Group", row["group"]), ("Role", row["role"]),

@@ -11,7 +11,7 @@ from gateway.access.same_origin import check_same_origin, origin_of_url
 from gateway.config.settings import Config
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer
-from gateway.endpoints.console.api_calls import ApiRequest, PageCall, with_name
+from gateway.endpoints.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.endpoints.console.form_values import client_body
 from gateway.endpoints.console.parts import NOTHING, notice, problem, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
@@ -142,13 +142,14 @@ class ConsoleServer:
         if failed is not None:
             status = failed.status
         for number, template in enumerate(shown):
-            content = await template(call)
-            if isinstance(content, AdminAnswer) and content.text is not None:
-                return Response(content.status, (*content.headers, *PRIVATE_PAGE), content.text.encode())
-            if isinstance(content, AdminAnswer):
+            try:
+                content = await template(call)
+            except ReadRefused as refused:
                 if number == 0 and failed is None:
-                    status, headers = content.status, _retry_after(content)
-                content = problem_of(content)
+                    status, headers = refused.answer.status, _retry_after(refused.answer)
+                content = problem_of(refused.answer)
+            if isinstance(content, AdminAnswer):
+                return Response(content.status, (*content.headers, *PRIVATE_PAGE), (content.text or "").encode())
             contents.append(content)
         told = problem_of(failed) if failed is not None else _done_message(call, page)
         return self._page(call, page.title, join_html((told, *contents)), status, headers)
@@ -200,7 +201,7 @@ async def _send(call: PageCall, action: FormAction, name: str, form: Form) -> Ad
     path, headers = with_name(action.target, name), _conditions(action, form)
     if action.name != "change_key" or not call.may(action.verb, action.target):
         return await call.send(action.verb, path, action.body(form), headers=headers)
-    present = await call.read(path)
+    present = await call.send("GET", path)
     if present.status != 200:
         return present
     return await call.send(action.verb, path, client_body(form, present.value.get("settings", {})), headers=headers)

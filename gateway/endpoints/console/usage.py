@@ -41,8 +41,6 @@ async def _usage(call: PageCall, path: str, title: str, groupings: Sequence[tupl
     answer = await call.read(path, query)
     if answer.text is not None:  # CSV
         return answer
-    if answer.status != 200:
-        return answer
     report = answer.value
     columns = [*(report["by"] or ("all",)), *(("label",) if _has_labels(report) else ()), *_FIGURES]
     heads = [Column(_TITLES.get(name, name), name in _FIGURES[:-1]) for name in columns]
