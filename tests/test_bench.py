@@ -46,7 +46,14 @@ def test_the_cost_of_prompt_caches_is_measured_in_both_lanes():
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("option", "first"), [((), "none"), (("--events",), "chat, byte"), (("--texts",), "prose")])
+@pytest.mark.parametrize(
+    ("option", "first"),
+    [
+        (("--events",), "chat, byte"),
+        pytest.param((), "none", marks=pytest.mark.soak),
+        pytest.param(("--texts",), "prose", marks=pytest.mark.soak),
+    ],
+)
 def test_the_cost_of_steps_is_measured(option, first):
     command = [sys.executable, "bench/steps.py", "--rounds", "1", *option]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
