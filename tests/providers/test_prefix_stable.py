@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.apis import CODECS
@@ -31,6 +31,7 @@ from tests.support import client_turns
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.client_turns import ClientInput, Setting
+from tests.support.examples import examples
 from tests.support.recorded_requests import Request, requests
 from tests.support.recordings import ABSENT, CORPUS
 from tests.support.repository import ROOT
@@ -146,6 +147,7 @@ SETTINGS = st.builds(
 
 
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
+@settings(max_examples=examples(25))  # of each of 36 pairs
 @given(
     quirks=st.sampled_from(QUIRKS), setting=SETTINGS, turns=st.lists(st.tuples(SAID, ANSWERED), min_size=2, max_size=5)
 )
@@ -154,6 +156,7 @@ def test_each_turn_begins_with_the_turn_before(client, provider, quirks, setting
 
 
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
+@settings(max_examples=examples(25))
 @given(setting=SETTINGS, turns=st.lists(st.tuples(SAID, ANSWERED), min_size=2, max_size=4))
 def test_a_streamed_answer_returns_as_a_whole_one(client, provider, setting, turns):
     requests = [
