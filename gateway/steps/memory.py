@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import Final
 
 from gateway.shared.owned_entries import OwnedEntries
+from gateway.steps.joined_texts import JoinedPassage
 from trigate.steps import Passage
 
 REMEMBERED: Final = 65536
@@ -39,5 +40,6 @@ CLEAN_TEXTS: Final = CleanTexts()
 
 
 def _digest(step: str, passage: Passage) -> bytes:
-    words = f"{step}\0{passage.part}\0{passage.tool or ''}\0{passage.sha256 or ''}\0"
+    seams = passage.seams if isinstance(passage, JoinedPassage) else ""
+    words = f"{step}\0{passage.part}\0{passage.tool or ''}\0{passage.sha256 or ''}\0{seams}\0"
     return blake2b((words + passage.text).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.steps.joined_texts import JoinedPassage, seams_between
 from gateway.steps.json_texts import document_text, is_document, raw_text, string_text, without_surrogates
 from gateway.steps.json_trees import JsonDocument, Route
 from gateway.steps.shapes import ANYTHING, EXEMPT, OTHER, Leaf, Scope, Shape
@@ -49,7 +50,13 @@ class PassageDraft:
     data: bytes | None = None
 
     def passage(self) -> Passage:
-        text = self.pieces[0].text if len(self.pieces) == 1 else "".join(piece.text for piece in self.pieces)
+        if len(self.pieces) == 1:
+            text = self.pieces[0].text
+        else:
+            texts = [piece.text for piece in self.pieces]
+            text = "".join(texts)
+            if seams := seams_between(texts):
+                return JoinedPassage(self.part, self.path, text, self.tool, seams=seams)
         if self.data is None:
             return Passage(self.part, self.path, text, self.tool)
         digest = hashlib.sha256(self.data).hexdigest()

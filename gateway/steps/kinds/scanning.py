@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Final, TypeAlias
 
+from gateway.steps.joined_texts import JoinedPassage, part_spans, without_repetitions
 from gateway.steps.kinds.normal import NormalText
-from trigate.steps import Check, Finding
+from trigate.steps import Check, Finding, Passage
 
 Match: TypeAlias = tuple[str, int, int]
 """A label, and the span of a value."""
@@ -58,15 +59,24 @@ class ScanningStep:
         """Return the findings in text that the client does not have yet."""
         found: list[Finding] = []
         for passage in check.passages:
-            if passage.text.isascii() and not self.may_match(passage.text, passage.released_length):
-                continue  # most words of a stream
-            normal = self.normalise(passage.text)
-            start = normal.position(passage.released_length)
-            if self.may_match(normal.text, start):
-                for first, last in self._stretches(normal, start):
-                    for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
-                        found.append(Finding(label, passage, *normal.span(a, b)))
+            found += self._findings(passage, passage.text, passage.released_length)
+            if isinstance(passage, JoinedPassage):
+                for start, end in part_spans(passage):
+                    found += self._findings(passage, passage.text[start:end], 0, start)
+                found = without_repetitions(found)
         return found
+
+    def _findings(self, passage: Passage, text: str, released_length: int, base: int = 0) -> Iterator[Finding]:
+        """Yield the findings in ``text``, which begins at position ``base`` of ``passage``."""
+        if text.isascii() and not self.may_match(text, released_length):
+            return  # most words of a stream
+        normal = self.normalise(text)
+        start = normal.position(released_length)
+        if self.may_match(normal.text, start):
+            for first, last in self._stretches(normal, start):
+                for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
+                    begin, end = normal.span(a, b)
+                    yield Finding(label, passage, base + begin, base + end)
 
     def open_tail(self, text: str, released_length: int = 0) -> int:
         """Return the position from which ``text`` may still become a part of a finding.

@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 from gateway.http.offload import offload
+from gateway.steps.joined_texts import part_spans
 from gateway.steps.kinds import KindContext
 from gateway.steps.runner import UncheckedText
 from gateway.upstream.client import Upstream
@@ -48,11 +49,12 @@ class SentPiece:
 
 
 def pieces_of(passages: Iterable[Passage]) -> Iterator[SentPiece]:
-    """Yield the pieces of ``passages``; those of a long text overlap."""
+    """Yield the pieces of ``passages``; those of a long text overlap. Joined parts follow their text, each alone."""
     for passage in passages:
         text = passage.text if passage.text.isascii() else _SURROGATE.sub("\ufffd", passage.text)
-        for start in range(0, max(1, len(text) - OVERLAP), PIECE - OVERLAP):
-            yield SentPiece(passage, start, text[start : start + PIECE])
+        for first, last in ((0, len(text)), *part_spans(passage)):
+            for start in range(first, max(first + 1, last - OVERLAP), PIECE - OVERLAP):
+                yield SentPiece(passage, start, text[start : min(start + PIECE, last)])
 
 
 def batches_of(pieces: Sequence[SentPiece]) -> Iterator[list[SentPiece]]:

@@ -1,0 +1,120 @@
+"""Adjacent text parts of a message: values are found at the seams of parts, where the joined text hides them (S4)."""
+
+import json
+import re
+from typing import Any, Final
+
+import pytest
+
+from gateway.steps.joined_texts import JoinedPassage
+from gateway.steps.kinds.pii import PiiSettings, PiiStep
+from gateway.steps.kinds.services import PIECE, pieces_of
+from gateway.steps.memory import CleanTexts
+from gateway.steps.request_texts import RequestTexts
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, provider
+from tests.support.step_providers import BASES, VENDORS
+from tests.support.upstreams import Script
+from tests.support.wire_clients import ALL, body_of, path_of
+from trigate.steps import Check, Passage
+
+CARD: Final = "4111111111111111"
+KEY: Final = "AKIAIOSFODNN7EXAMPL2"
+
+PARTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "a letter follows": ((f"card {CARD}", "Thanks"), CARD),
+    "a digit follows": ((f"card {CARD}", "5 items"), CARD),
+    "a digit precedes": (("order 7", f"{CARD} is it"), CARD),
+    "a letter precedes": (("x", CARD), CARD),
+    "both": (("x", CARD, "y"), CARD),
+    "a key": ((f"key {KEY}", "Now do it"), KEY),
+    "a pattern": (("x", "falcon-77", "1"), "falcon-77"),
+    "a split value": (("card 41111111", "11111111 ends"), CARD),
+}
+
+
+def text_in(body: bytes) -> str:
+    """Return ``body``, and its texts without the seams of parts."""
+    text = body.decode()
+    return text + "\n" + "".join(re.findall(r'"text": ?"([^"]*)"', text))
+
+
+def parts_of(api: str, texts: tuple[str, ...]) -> list[dict[str, str]]:
+    kind = {"responses": "input_text"}.get(api, "text")
+    return [{"text": one} if api in ("gemini", "converse") else {"type": kind, "text": one} for one in texts]
+
+
+def request_of(api: str, texts: tuple[str, ...], *, stream: bool) -> dict[str, Any]:
+    body, parts = body_of(api, f"on-{api}", stream=stream), parts_of(api, texts)
+    match api:
+        case "gemini":
+            body["contents"][0]["parts"] = parts
+        case "responses":
+            body["input"] = [{"role": "user", "content": parts}]
+        case "interactions":
+            body["input"] = [{"type": "user_input", "content": parts}]
+        case _:
+            body["messages"][0]["content"] = parts
+    return body
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream):
+    entries = [
+        provider(f"{VENDORS[api]}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"on-{api}")
+        for api in ALL
+    ]
+    steps = [
+        {"use": "pii", "with": {"labels": ["card"]}},
+        {"use": "secrets", "action": "mask"},
+        {"use": "regex", "at": ["request"], "action": "mask", "with": {"patterns": {"word": r"\bfalcon-[0-9]+\b"}}},
+    ]
+    with gateway_thread(config(entries, steps=steps)) as served:
+        yield served
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("api", ALL)
+def test_no_part_brings_a_value_to_the_provider(gateway, upstream, api, name, stream):
+    texts, value = PARTS[name]
+    upstream.script(Script(text="fine"))
+    reply = gateway.request("POST", path_of(api, f"on-{api}", stream=stream), request_of(api, texts, stream=stream))
+    assert reply.status == 200
+    (seen,) = upstream.seen
+    assert value not in text_in(seen.body)
+    assert re.search(r"\[(CARD|WORD|AWS_ACCESS_KEY)_[0-9a-f]{10}\]", seen.body.decode())
+
+
+def joined(*texts: str) -> Passage:
+    body = json.dumps({"messages": [{"role": "user", "content": parts_of("chat", texts)}]})
+    (passage,) = RequestTexts.of("chat", body.encode()).passages
+    return passage
+
+
+def test_parts_that_a_line_break_separates_are_searched_once():
+    assert not isinstance(joined("a\n", "b"), JoinedPassage)
+    assert not isinstance(joined("a", "\nb"), JoinedPassage)
+    assert not isinstance(joined("a"), JoinedPassage)
+    assert joined("a", "", "b").seams == (1,)
+
+
+def test_a_finding_in_the_joined_text_and_in_a_part_counts_once():
+    step = PiiStep(PiiSettings())
+    found = step(Check("request", (joined(f"card {CARD} ", "ends"),)))
+    assert [(one.label, one.start, one.end) for one in found] == [("card", 5, 21)]
+
+
+def test_services_get_the_joined_text_and_each_part():
+    passage = joined("ab", "c" * PIECE)
+    texts = [(one.start, one.text) for one in pieces_of((passage,))]
+    assert (0, passage.text[:PIECE]) in texts
+    assert (0, "ab") in texts
+    assert (2, "c" * PIECE) in texts
+
+
+def test_a_clean_text_of_one_part_says_nothing_about_the_same_text_of_several():
+    memory, alone = CleanTexts(), Passage("user", "", f"x{CARD}")
+    memory.add(None, memory.unknown(None, "pii", (alone,))[0])
+    assert memory.unknown(None, "pii", (alone,)) == {}
+    assert memory.unknown(None, "pii", (joined("x", CARD),))
