@@ -20,7 +20,7 @@ from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
-from providers.neutral.choices import MEMBERS, OTHER_CHOICE, split_choices
+from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
@@ -386,6 +386,7 @@ class CheckedStream:
 
     def _reader(self, choice: int) -> Reader:
         if choice not in self._readers:
+            check_number(self._readers)
             self._readers[choice] = self._source.codec.reader(self._source.answer_limit)
         return self._readers[choice]
 

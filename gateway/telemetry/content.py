@@ -15,7 +15,7 @@ from gateway.streaming.whole import read_whole
 from gateway.telemetry.stream_text import framing_of
 from gateway.telemetry.tap import HasLane, listen
 from providers.apis import CODECS
-from providers.neutral.choices import MEMBERS, join_choices, split_choices, split_other_choices
+from providers.neutral.choices import MEMBERS, check_number, join_choices, split_choices, split_other_choices
 from providers.neutral.codec import Codec, Reader, Reply
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
@@ -188,6 +188,8 @@ def _stream_events(codec: Codec, data: bytes) -> dict[int, list[Event]]:
         if len(readers) > 1 and not value.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(readers, value)
         for choice, part in parts.items():
+            if choice not in readers:
+                check_number(readers)
             reader = readers.setdefault(choice, codec.reader())
             found.setdefault(choice, []).extend(reader.read_event(name, part))
     return {choice: [*events, *readers[choice].close()] for choice, events in sorted(found.items())}

@@ -5,11 +5,12 @@ choice has a writer of its own, whose events get the number of the choice.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from providers.neutral.bounds import AnswerTooLarge
 from streams.events import Api
 from streams.surrogates import any_json
 
@@ -19,6 +20,16 @@ MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
 MOST: Final = 8
 """The most choices of a translated answer, which is Gemini's limit."""
 
+MOST_SPLIT: Final = 128
+"""The most choices of an answer that is split, which is OpenAI's limit: each of them has a reader."""
+
+_MOST_REPEATED: Final = 16 * 1024
+"""Bytes of the other members of an answer, beyond which only the first choice of an event has them."""
+
+_LONGEST_NAME: Final = 500  # characters of an id or a model
+
+_HEAD: Final = ("id", "created", "model", "responseId", "createTime", "modelVersion")
+
 
 def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
     """Return whether a client of one API can get several choices from a provider of another."""
@@ -26,13 +37,17 @@ def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
 
 
 def split_other_choices(body: bytes, api: Api) -> list[bytes]:
-    """Return each choice of a whole answer after the first one, as an answer of its own."""
+    """Return each choice of a whole answer after the first one, as an answer of its own.
+
+    Raises ``AnswerTooLarge`` for too many choices."""
     if OTHER_CHOICE.search(body) is None:
         return []
     value, member = any_json(body), MEMBERS[api]
     listed = value.get(member) if isinstance(value, dict) else None
     choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    return [msgspec.json.encode({**value, member: [{**one, "index": 0}]}) for one in choices if one.get("index")]
+    check_number(choices[1:])
+    head = _small_head(value, member)
+    return [msgspec.json.encode({**head, member: [{**one, "index": 0}]}) for one in choices if one.get("index")]
 
 
 def join_choices(answers: Sequence[bytes], api: Api) -> bytes:
@@ -62,7 +77,9 @@ def set_choice(api: Api, event: dict[str, Any], choice: int, id: str | None) -> 
 
 
 def split_choices(api: str, data: bytes) -> dict[int, bytes]:
-    """Return an event by choice: each part has one choice, with the index 0 for its reader."""
+    """Return an event by choice: each part has one choice, with the index 0 for its reader.
+
+    Raises ``AnswerTooLarge`` for too many choices."""
     member = MEMBERS.get(api)
     if member is None or OTHER_CHOICE.search(data) is None:
         return {0: data}
@@ -73,11 +90,29 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     listed = value.get(member) if isinstance(value, dict) else None
     if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):
         return {0: data}
+    check_number(listed[1:])
     others = {key: one for key, one in value.items() if key != "usage"}
-    parts: dict[int, bytes] = {}
+    head = _small_head(others, member)
+    chosen: dict[int, list[Any]] = {}
     for one in listed:
         index = one.get("index") if isinstance(one, dict) else 0
-        index = index if isinstance(index, int) else 0
-        of = value if index == 0 else others
-        parts[index] = msgspec.json.encode({**of, member: [{**one, "index": 0}] if isinstance(one, dict) else []})
-    return parts
+        chosen[index if isinstance(index, int) else 0] = [{**one, "index": 0}] if isinstance(one, dict) else []
+    first = next(iter(chosen))
+    return {
+        index: msgspec.json.encode({**(value if index == 0 else others if index == first else head), member: one})
+        for index, one in chosen.items()
+    }
+
+
+def check_number(choices: Collection[object]) -> None:
+    """Raise ``AnswerTooLarge`` if no further choice may follow ``choices``."""
+    if len(choices) >= MOST_SPLIT:
+        raise AnswerTooLarge("choices")
+
+
+def _small_head(value: Mapping[str, Any], member: str) -> dict[str, Any]:
+    """Return the members of ``value`` but ``member``: all if they are small, otherwise only those of its head."""
+    head = {key: one for key, one in value.items() if key != member}
+    if len(msgspec.json.encode(head)) <= _MOST_REPEATED:
+        return head
+    return {key: head[key] for key in _HEAD if key in head and len(str(head[key])) <= _LONGEST_NAME}

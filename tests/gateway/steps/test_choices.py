@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from providers.neutral.choices import MOST_SPLIT
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import JSON, STREAM, Raw, data
@@ -221,3 +222,15 @@ def test_the_candidates_are_one_array_for_a_client_without_events(gateway, upstr
     reply = ask_gemini(gateway, "mask", "")
     assert {one["index"] for event in reply.json for one in event["candidates"]} == {0, 1}
     assert b"falcon" not in reply.body
+
+
+@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one event", "in many events"])
+def test_a_stream_of_thousands_of_choices_fails_early(gateway, upstream, client, together):
+    """Each choice has a reader and stages of its own: 20,000 held the gateway for minutes."""
+    choices = [{"index": at, "delta": {"content": "a"}, "finish_reason": None} for at in range(5_000)]
+    groups = [choices] if together else [[one] for one in choices]
+    upstream.script(Raw(200, STREAM, tuple(data({**HEAD, "choices": group}) for group in groups)))
+    reply = ask_chat(gateway, client, stream=True)
+    assert b"too many choices" in reply.body
+    assert reply.body.count(b'"index"') <= MOST_SPLIT
