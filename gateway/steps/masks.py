@@ -15,7 +15,7 @@ _START: Final = re.compile(r"\[(?:[A-Z0-9_]{0,64}(?:_[0-9a-f]{0,64})?)?\Z")
 """The beginning of a placeholder at the end of a text."""
 
 DIGITS: Final = 10
-"""Hexadecimal digits of a digest, more if two values have the same ones."""
+"""Hexadecimal digits of a digest, more if two values have the same ones, or if none of them is a letter."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -75,6 +75,8 @@ class Placeholders:
             return known
         message = "\0".join((self._owner, name, value)).encode("utf-8", "surrogatepass")
         digest, digits = hmac.digest(self._key, message, "sha256").hex(), DIGITS
+        while digest[:digits].isdecimal():  # it could be a phone number for the next step, or in the next turn
+            digits += 1
         while self._values.get(text := f"[{name}_{digest[:digits]}]", value) != value:
             digits += 1
         self._values[text], self._texts[name, value] = value, text
