@@ -124,7 +124,7 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
             found = await _call(step, check)
             size = WORK_OF_FINDING * len(found) if isinstance(found, list) else 0
             return await offload(size, validate_findings, step, check.passages, found)
-        except (trio.Cancelled, KeyboardInterrupt, StepFailed):
+        except (trio.Cancelled, StepFailed):
             raise
         except UncheckedText as error:
             raise StepFailed(step, error.reason, error.detail) from None

@@ -30,6 +30,7 @@ async def crash_in_nursery(check):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crash_async, check)
 def leave(check): sys.exit(3)
+async def interrupt(check): raise KeyboardInterrupt(check.passages[0].text)
 async def cancelled(check): raise asyncio.CancelledError
 async def endless(check): await trio.sleep_forever()
 def none(check): return None
@@ -86,6 +87,7 @@ def failure(step, *texts: str) -> StepFailed:
         ("crash_async", "error", "ValueError (steps.py, line"),
         ("crash_in_nursery", "error", "ValueError (steps.py, line"),
         ("leave", "error", "SystemExit (steps.py, line"),
+        ("interrupt", "error", "KeyboardInterrupt (steps.py, line"),
         ("cancelled", "error", "CancelledError (steps.py, line"),
         ("none", "malformed", "it returned NoneType, not a list of findings"),
         ("text", "malformed", "it returned str, not a list of findings"),
