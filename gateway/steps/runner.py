@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from gateway.http.offload import SWITCH, offload
+from gateway.steps.json_texts import without_surrogates
 from gateway.steps.loaded import LoadedStep, is_async
 from gateway.steps.memory import CLEAN_TEXTS
 from gateway.steps.resources import error_place
@@ -213,6 +214,8 @@ def _fault(one: Any, known: set[int]) -> str | None:
         return "a finding has a passage that is not in the check"
     if not isinstance(one.label, str) or not one.label:
         return "a finding has no label"
+    if without_surrogates(one.label) != one.label:
+        return "a finding has a label with half of a surrogate pair"
     ends = (one.start, one.end)
     if any(isinstance(end, bool) or not isinstance(end, int) for end in ends):
         return "a finding has a span that is not a pair of whole numbers"
@@ -223,6 +226,8 @@ def _fault(one: Any, known: set[int]) -> str | None:
     replacement: Any = one.replacement
     if replacement is not None and not isinstance(replacement, str):
         return "a finding has a replacement that is no text"
+    if replacement is not None and without_surrogates(replacement) != replacement:
+        return "a finding has a replacement with half of a surrogate pair"
     return None
 
 

@@ -40,6 +40,8 @@ def outside(check): return [Finding("word", check.passages[0], 0, 10**6)]
 def backwards(check): return [Finding("word", check.passages[0], 2, 1)]
 def other_passage(check): return [Finding("word", Passage("user", "", "word"), 0, 1)]
 def no_action(check): return [Finding("word", check.passages[0], 0, 1, action="delete")]
+def half(check): return [Finding("word", check.passages[0], 0, 1, replacement="\\ud800")]
+def half_label(check): return [Finding("\\ud800", check.passages[0], 0, 1)]
 def no_label(check): return [Finding("", check.passages[0], 0, 1)]
 def wait(check):
     started.set()
@@ -97,6 +99,8 @@ def failure(step, *texts: str) -> StepFailed:
         ("other_passage", "malformed", "a finding has a passage that is not in the check"),
         ("no_action", "malformed", "a finding has an action that does not exist"),
         ("no_label", "malformed", "a finding has no label"),
+        ("half_label", "malformed", "a finding has a label with half of a surrogate pair"),
+        ("half", "malformed", "a finding has a replacement with half of a surrogate pair"),
     ],
 )
 def test_every_fault_is_a_failure_of_the_step(tmp_path, caplog, name, reason, detail):
