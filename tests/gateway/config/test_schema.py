@@ -298,15 +298,24 @@ SINGLE = [
 """One key of each kind."""
 
 
-@pytest.mark.parametrize("place", SINGLE)
-def test_each_key_takes_the_values_that_check_takes(place):
-    """Every value of the list in its place; the schema may be stricter only where ``check`` refuses, too."""
+def each_value() -> Iterator[Any]:
+    """Yield each key with every third value, and for the soak with all values.
+
+    Neighbours in the list of values are of one kind, so that a third has each kind."""
+    for number, place in enumerate(SINGLE):
+        yield pytest.param(place, VALUES[number % 3 :: 3], id=place)
+        yield pytest.param(place, VALUES, id=f"{place}-each", marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize(("place", "values"), list(each_value()))
+def test_each_key_takes_the_values_that_check_takes(place, values):
+    """The schema may be stricter only where ``check`` refuses, too."""
     path = [int(step) if step.isdecimal() else step for step in place.split(".")]
     small = {key: FULL[key] for key in ("version", "model_providers", path[0])}
     small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}]
     if path[0] == "model_providers":  # of which a whole one would be looked at again for each value
         small["model_providers"] = [{key: ENTRY[key] for key in ("model", "access_key", "base_url", *path[2:3])}]
-    for value in VALUES:
+    for value in values:
         content = copy.deepcopy(small)
         holder: Any = content
         for step in path[:-1]:
