@@ -168,17 +168,24 @@ def forms_of_requests() -> Iterator[Any]:
     for number, api in enumerate(ALL):
         for lane, stream in itertools.product(("byte", "hub"), (False, True)):
             is_default = (lane == "hub") is (stream ^ (number % 2 == 0))
-            marks = [] if is_default else [pytest.mark.soak]
-            yield pytest.param(api, lane, stream, id=f"{api}-{lane}-{'streamed' if stream else 'whole'}", marks=marks)
+            name = f"{api}-{lane}-{'streamed' if stream else 'whole'}"
+            if is_default:
+                yield pytest.param(api, lane, stream, every_third(number + (lane == "hub")), id=name)
+            yield pytest.param(api, lane, stream, FAILURES, id=f"{name}-each", marks=pytest.mark.soak)
 
 
-@pytest.mark.parametrize(("api", "lane", "stream"), list(forms_of_requests()))
-async def test_failures_caused_by_one_client_keep_targets_available_to_others(api, lane, stream):
+def every_third(number: int) -> dict[str, Failing]:
+    """Return every third failure, beginning with that of ``number``: three numbers that follow have all."""
+    return dict(itertools.islice(FAILURES.items(), number % 3, None, 3))
+
+
+@pytest.mark.parametrize(("api", "lane", "stream", "failures"), list(forms_of_requests()))
+async def test_failures_caused_by_one_client_keep_targets_available_to_others(api, lane, stream, failures):
     """A file id of someone else made a provider's 403 take its credential out of all routes."""
     asked_in = api if lane == "byte" else {"chat": "messages"}.get(api, "chat")
     taken = {}
     async with scene(api) as at:
-        for name, failing in FAILURES.items():
+        for name, failing in failures.items():
             at.a.failing = at.b.failing = failing
             for _ in range(6):
                 await at.poison(ANN, asked_in, stream=stream)
@@ -359,13 +366,20 @@ ENDPOINTS: Final = {
 }
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
-async def test_requests_that_are_no_conversations_take_no_target_away(path):
+def failing_endpoints() -> Iterator[Any]:
+    """Yield each path with every third failure, and for the soak with all."""
+    for number, path in enumerate(ENDPOINTS):
+        yield pytest.param(path, every_third(number), id=path)
+        yield pytest.param(path, FAILURES, id=f"{path}-each", marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize(("path", "failures"), list(failing_endpoints()))
+async def test_requests_that_are_no_conversations_take_no_target_away(path, failures):
     """Not even from a single client: the provider may lack the endpoint. A compaction may be a conversation."""
     vendor = "vllm" if path in ("/v1/rerank", "/v1/messages/count_tokens") else "openai"
     async with scene(keys=(ANN, BOB) if path.endswith("compact") else (), vendor=vendor) as at:
         headers = {"authorization": f"Bearer {ANN}"}
-        for failing in FAILURES.values():
+        for failing in failures.values():
             at.a.failing = at.b.failing = failing
             for model in ("a", "r"):
                 for _ in range(5):
