@@ -35,7 +35,7 @@ TIMES: Final = 4
 MOST_GROWTH: Final = 9.0
 """The most growth of the work on a text of ``TIMES`` its length: more than 4 (linear), less than 16 (quadratic)."""
 
-ATTEMPTS: Final = 6
+ATTEMPTS: Final = 8
 """The most comparisons of CPU times. The best one counts, because other programs disturb some of them."""
 
 ENCODED: Final = base64.b64encode(b"call 1234567 or a@b ").decode()
@@ -83,12 +83,10 @@ def check_growth(step: Any, text: str, part: Part = "assistant") -> None:
         counts = [_count_calls(work) for work in works]
         few = SIZE // 4  # the shorter text may have nothing to find
         assert counts[1] <= (TIMES + 1) * counts[0] + few, f"{counts[0]} calls, then {counts[1]}"
-        growth = min(_growth(*works) for _ in range(2))
-        for _ in range(ATTEMPTS):
-            if growth < MOST_GROWTH:
-                break
-            growth = min(growth, _growth(*works))
-        assert growth < MOST_GROWTH, f"{TIMES} times the text takes {growth:.1f} times as long"
+        growths: list[float] = []
+        while not growths or (growths[-1] >= MOST_GROWTH and len(growths) < ATTEMPTS):
+            growths.append(_growth(*works))
+        assert min(growths) < MOST_GROWTH, f"{TIMES} times the text takes {min(growths):.1f} times as long"
 
 
 def _passage(text: str, part: Part) -> Passage:
@@ -155,7 +153,7 @@ def test_growth_of_quadratic_work_is_recognized():
     class Quadratic:
         def __call__(self, check: Check) -> list[Any]:
             (passage,) = check.passages
-            for at in range(0, len(passage.text), 64):
+            for at in range(0, len(passage.text), 16):
                 passage.text.count("b", 0, at)
             return []
 
