@@ -76,7 +76,11 @@ def lines_of(kind: type[Row] | type[Server]) -> dict[str, Any]:
 
 
 def each(lines: Mapping[str, Any]) -> Any:
-    return pytest.mark.parametrize(("command", "row"), lines.items(), ids=[text[:60] for text in lines])
+    cells = [
+        pytest.param(line, row, id=line[:60], marks=[pytest.mark.soak] if getattr(row, "slow", False) else [])
+        for line, row in lines.items()
+    ]
+    return pytest.mark.parametrize(("command", "row"), cells)
 
 
 @attrs.frozen

@@ -35,7 +35,8 @@ class Row:
     ``command`` is a pattern for the page's text, and ``run`` the command to run instead ("": the same), a template of
     the pattern's groups, in which {} is the whole text. The output must match each pattern in ``says``. ``leaves`` is a
     glob of a written file and a pattern of its content, ``status`` the exit status, and ``without`` a file that must
-    not exist. ``all_fail`` marks a load test whose requests all fail on purpose.
+    not exist. ``all_fail`` marks a load test whose requests all fail on purpose. The soak runs a ``slow`` one, which
+    takes seconds of CPU time.
     """
 
     command: str
@@ -45,6 +46,7 @@ class Row:
     status: int = 0
     all_fail: bool = False
     without: str = ""
+    slow: bool = False
 
 
 SHOWN = r"127\.0\.0\.1:12000"
@@ -247,14 +249,15 @@ RUNS = (
     Row("kill -HUP", RELOADED, ("configuration",)),
     Row("sqlite3 FILE (.*)", r"sqlite3 state.sqlite \1", leaves=("COPY", "SQLite format 3")),
     # As in the justfile, with the smallest arguments. Tests that these collect run with all tests.
-    Row("just outage", "{} --rate 0.2 --svg $PWD/outage.svg --away $PWD/away.svg", (r"\| a route \| \d",)),
-    Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",)),
+    Row("just outage", "{} --rate 0.2 --svg $PWD/outage.svg --away $PWD/away.svg", (r"\| a route \| \d",),
+        slow=True),
+    Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",), slow=True),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
-        (r"\| unary \| other \| \d",)),
+        (r"\| unary \| other \| \d",), slow=True),
     Row("just bench-prompt-caches", "cd $ROOT && python bench/prompt_caches.py --help", ("--sizes",)),
     Row("just bench-steps( --texts| --events)?", "cd $ROOT && python bench/steps.py --help", ("--texts", "--events")),
     Row(r"just bench-before (?:v0\.2\.0|REVISION)", "cd $ROOT && python bench/before.py --help", ("another revision",)),
-    Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
+    Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",), slow=True),
     Row(r"pytest -q tests/streams/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
     Row(r"python -m tests\.pages\.clients",
         f"cp -r $ROOT/docs . && sed -i 1,3d docs/clients/c*.md && {PAGES} && {{}} && "
@@ -263,7 +266,7 @@ RUNS = (
         f"cp -r $ROOT/providers $ROOT/streams . && {PAGES} && {{}} && cmp {PRICES} $ROOT/{PRICES}"),
     Row(r"python -m tests\.pages\.interface",
         f"cp -r $ROOT/docs $ROOT/gateway $ROOT/providers $ROOT/streams . && {PAGES} && mkdir tests/data && {{}} && "
-        "test -s tests/data/interface.json"),
+        "test -s tests/data/interface.json", slow=True),
     Row(r"python -m tests\.pages\.(?!translation|interface)(\w+)",
         rf"cp -r $ROOT/docs $ROOT/README.md . && {PAGES} && {{}} && "
         r"cmp docs/\1.md $ROOT/docs/\1.md"),
