@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.event_frames import EVENT_FRAME_RULES, EVENT_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 MODEL = "Amazon's service model, ConverseStreamOutput"
@@ -177,11 +177,12 @@ _ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 Check: TypeAlias = "Callable[[ConverseStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
-class ConverseStream:
+class ConverseStream(OrderedStream):
     """A ``Stream`` of Converse. The value of an event is an object with one member, its name."""
 
+    states, misplaced = STATES, MISPLACED
+
     def __init__(self) -> None:
-        self.position = "start"
         self.blocks = 0
         self.kind = ""  # the kind of the open block, "" before its first delta
         self.is_client_call = False  # whether the block calls a tool of the client
@@ -201,7 +202,7 @@ class ConverseStream:
             yield "converse.event.known", f"an event {show(kind)}"
             return
         opens = self.position == "between" and kind in ("contentBlockStart", "contentBlockDelta")
-        yield from self._check_order(kind)
+        yield from self.check_order(kind)
         if wrong := find_misfit(value[kind], EVENTS.get(kind, "any"), kind):
             yield "converse.event.shape", wrong
             return
@@ -214,12 +215,6 @@ class ConverseStream:
         if self.position not in ("complete", "failed"):
             yield "converse.end", f"the stream ends in state {show(self.position)}"
 
-    def _check_order(self, kind: str) -> Iterator[Finding]:
-        if kind in STATES[self.position]:
-            self.position = STATES[self.position][kind]
-        else:
-            yield order_violation(MISPLACED, self.position, kind)
-
     def _check_open(self, index: int) -> Iterator[Finding]:
         if index != self.blocks:
             yield "converse.block.index", f"index {index} where {self.blocks} is next"
@@ -227,7 +222,7 @@ class ConverseStream:
         self.kind, self.is_client_call, self.has_text, self.has_signature, self.pieces = "", False, False, False, []
 
     def _check_exception(self, kind: str, value: Any) -> Iterator[Finding]:
-        yield from self._check_order("exception")
+        yield from self.check_order("exception")
         if kind not in EXCEPTIONS:
             yield "converse.exception.known", f"an exception {show(kind)}"
         if wrong := find_misfit(value, ERROR):

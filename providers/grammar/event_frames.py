@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
-from providers.grammar.shapes import parse_json, show
+from providers.grammar.shapes import parse_object, show
 
 SPEC = "Smithy, Amazon Event Stream specification"
 
@@ -64,7 +64,7 @@ def _read_frame(raw: bytes) -> ReadEvent:
         return ReadEvent(None, None, (("frame.message", f"headers {show(headers)}"),))
     if headers.get(":content-type") != "application/json":
         findings.append(("frame.content", f":content-type {show(headers.get(':content-type'))}"))
-    value = _parse_object(raw[_PRELUDE + headers_size : -4])
+    value = parse_object(raw[_PRELUDE + headers_size : -4])
     if value is None:
         findings.append(("frame.json", f"a payload that begins {show(raw[_PRELUDE + headers_size :][:20].hex())}"))
         return ReadEvent(name, None, tuple(findings))
@@ -107,14 +107,6 @@ def _parse_headers(data: bytes) -> dict[str, Any] | None:
         )
         at += size
     return found
-
-
-def _parse_object(payload: bytes) -> Any:
-    try:
-        value = parse_json(payload)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 EVENT_FRAMES = FrameFormat(_split_frames, _read_frame)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
-from providers.grammar.shapes import parse_json, show
+from providers.grammar.shapes import parse_object, show
 from streams.framing import EventTooLarge
 from streams.sse import Splitter
 
@@ -68,15 +68,7 @@ class Frame:
     @property
     def value(self) -> Any:
         """The data as a JSON object or the string ``[DONE]``, else ``None``."""
-        return DONE if self.text == DONE.encode() else _parse_object(self.text)
-
-
-def _parse_object(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = parse_json(data)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        return DONE if self.text == DONE.encode() else parse_object(self.text)
 
 
 def _split_events(body: bytes) -> list[bytes]:
@@ -93,7 +85,7 @@ def _split_events(body: bytes) -> list[bytes]:
 def _read_event(raw: bytes) -> ReadEvent:
     """Return one event; a comment has no value."""
     if raw.startswith(b"data: {") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
-        value = _parse_object(raw[6:-2])  # one line of data, as in nearly all events
+        value = parse_object(raw[6:-2])  # one line of data, as in nearly all events
         return ReadEvent(None, value, tuple(_check_text(raw[6:-2], value)))
     frame = Frame.of(raw)
     value = frame.value if frame.fields else None

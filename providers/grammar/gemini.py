@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
 from providers.grammar.shapes import Shape, elements, find_misfit, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
@@ -81,11 +81,12 @@ ERROR: Shape = {"error": {"code": "int", "message": "string", "status": "text", 
 SAME = ("modelVersion", "responseId")
 
 
-class GeminiStream:
+class GeminiStream(OrderedStream):
     """A ``Stream`` of Gemini."""
 
+    states, misplaced, position = STATES, MISPLACED, "open"
+
     def __init__(self) -> None:
-        self.position = "open"
         self._head: dict[str, Any] = {}
         self._ids: set[str] = set()
 
@@ -93,10 +94,7 @@ class GeminiStream:
         if name is not None:
             yield "gemini.frame.unnamed", f"event: {name}"
         kind = _kind_of(value)
-        if kind in STATES[self.position]:
-            self.position = STATES[self.position][kind]
-        else:
-            yield order_violation(MISPLACED, self.position, kind)
+        yield from self.check_order(kind)
         if kind == "error":
             yield from error(value)
         else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.frames import DONE, FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "Anthropic, streaming Messages"
@@ -205,11 +205,12 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Check: TypeAlias = "Callable[[MessagesStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
-class MessagesStream:
+class MessagesStream(OrderedStream):
     """A ``Stream`` of Messages."""
 
+    states, misplaced = STATES, MISPLACED
+
     def __init__(self) -> None:
-        self.position = "start"
         self.blocks = 0
         self.block: Mapping[str, Any] = {}  # the block of its start event
         self.pieces: list[str] = []  # the input of the open block
@@ -229,7 +230,7 @@ class MessagesStream:
         if kind not in EVENTS and self.position not in ("complete", "failed"):
             yield "messages.event.known", f"type {show(value.get('type'))}"
             return
-        yield from self._check_order(kind)
+        yield from self.check_order(kind)
         if wrong := find_misfit(value, EVENTS[kind]):
             yield "messages.event.shape", f"{kind}: {wrong}"
             return
@@ -239,12 +240,6 @@ class MessagesStream:
     def check_end(self) -> Iterator[Finding]:
         if self.position not in ("complete", "failed"):
             yield "messages.end", f"the stream ends in state {show(self.position)}"
-
-    def _check_order(self, kind: str) -> Iterator[Finding]:
-        if kind in STATES[self.position]:
-            self.position = STATES[self.position][kind]
-        else:
-            yield order_violation(MISPLACED, self.position, kind)
 
 
 def _check_message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:

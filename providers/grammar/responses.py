@@ -29,7 +29,7 @@ from providers.grammar.responses_fields import (
     WRITTEN,
     Text,
 )
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
 from providers.grammar.shapes import elements, find_misfit, is_object, members, show, string_or_empty
 
 SPEC = "OpenAI, Responses streaming reference"
@@ -151,11 +151,12 @@ class ItemState:
         self.texts: dict[tuple[str, int], TextState] = {}  # texts by event name and index
 
 
-class ResponsesStream:
+class ResponsesStream(OrderedStream):
     """A ``Stream`` of Responses."""
 
+    states, misplaced = STATES, MISPLACED
+
     def __init__(self) -> None:
-        self.position = "start"
         self.number = 0
         self.id: str | None = None
         self.items: dict[int, ItemState] = {}
@@ -169,7 +170,7 @@ class ResponsesStream:
         kind = string_or_empty(value.get("type"))
         if name != kind:
             yield "responses.frame.name", f"event: {name or 'none'} over type {show(value.get('type'))}"
-        yield from self._check_order(_SHORT_NAMES.get(kind, "event"))
+        yield from self.check_order(_SHORT_NAMES.get(kind, "event"))
         if value.get("sequence_number") != self.number:
             yield "responses.number", f"sequence_number {show(value.get('sequence_number'))}, not {self.number}"
         self.number += 1
@@ -183,12 +184,6 @@ class ResponsesStream:
     def check_end(self) -> Iterator[Finding]:
         if self.position != "ended":
             yield "responses.end", f"the stream ends in state {self.position}"
-
-    def _check_order(self, kind: str) -> Iterator[Finding]:
-        if kind in STATES[self.position]:
-            self.position = STATES[self.position][kind]
-        else:
-            yield order_violation(MISPLACED, self.position, kind)
 
 
 def _check_event(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Rules, streams and verdicts, which all grammars share."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -136,6 +136,22 @@ class Grammar(Protocol):
 
 States: TypeAlias = Mapping[str, Mapping[str, str]]
 """A state machine: by state, the allowed events and the state that each leads to."""
+
+
+class OrderedStream:
+    """The position of a stream in the state machine ``states`` of its API.
+
+    ``misplaced`` has the rules that an event breaks which its state does not list."""
+
+    states: ClassVar[States]
+    misplaced: ClassVar[Mapping[tuple[str, str], str]]
+    position = "start"
+
+    def check_order(self, kind: str) -> Iterator[Finding]:
+        if kind in self.states[self.position]:
+            self.position = self.states[self.position][kind]
+        else:
+            yield order_violation(self.misplaced, self.position, kind)
 
 
 def order_violation(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:

@@ -99,6 +99,15 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError(str(error)) from None
 
 
+def parse_object(data: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in ``data``, ``None`` for anything else."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def is_object(text: str) -> bool:
     """Return whether ``text`` is a JSON object, as a function's arguments must be."""
     try:
