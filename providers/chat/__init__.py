@@ -50,9 +50,6 @@ class Chat(Codec):
         """Return the error without the request id, which Chat only has as a header."""
         return msgspec.json.encode({"error": openai_error(error)})
 
-    def write_count_answer(self, tokens: int) -> bytes:
-        return msgspec.json.encode({"input_tokens": tokens})
-
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return sse.data({"error": openai_error(error)})
 

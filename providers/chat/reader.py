@@ -13,7 +13,7 @@ from providers.chat.chunks import Choice, Chunk, decode, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, corrected_reason
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
@@ -95,14 +95,13 @@ def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = 
 LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
 
 
-class ChatReader:
+class ChatReader(StagedReader):
     """A reader of a provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
     ``AnswerEnd`` waits for ``[DONE]`` or the end of the stream, because usage follows ``finish_reason``.
     """
 
     def __init__(self, content_limit: int = ANSWER) -> None:
-        self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer(content_limit)
         self._usage: Usage | None = None
         self._finish = ""

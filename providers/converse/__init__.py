@@ -7,8 +7,6 @@ accepts. Answers: ``reader`` with ``reading``, and ``writer``. ``wording`` and `
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Reader, Reply, Writer
@@ -57,6 +55,7 @@ WIRE = WireApi(
         ),
     ),
     charges_cache_writes=True,
+    count_member="inputTokens",
 )
 
 
@@ -79,9 +78,6 @@ class Converse(LateCodec):
         from providers.converse.writer import ConverseWriter
 
         return ConverseWriter(reply)
-
-    def write_count_answer(self, tokens: int) -> bytes:
-        return msgspec.json.encode({"inputTokens": tokens})
 
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error)

@@ -15,7 +15,7 @@ from providers.converse.reading import SERVER_TOOL, ContentReading
 from providers.converse.wording import read_end, read_usage
 from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answer, read_event_failure
 from providers.neutral.bounds import ANSWER, check_length
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
@@ -24,11 +24,10 @@ from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
 
 
-class ConverseReader:
+class ConverseReader(StagedReader):
     """A ``Reader`` of one Converse stream."""
 
     def __init__(self, content_limit: int = ANSWER) -> None:
-        self._stage: AnswerStage = WAITING
         self._content = ContentReading(content_limit)
         self._usage: Usage | None = None
         self._end: AnswerEnd | ErrorInfo | None = None
@@ -65,13 +64,6 @@ class ConverseReader:
         self._stage = ANSWERING
         return (AnswerStart(),)
 
-    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events``, preceded by an ``AnswerStart`` if the provider has sent no ``messageStart``."""
-        if not events or self._stage is not WAITING:
-            return events
-        self._stage = ANSWERING
-        return (AnswerStart(), *events)
-
     # The content
 
     def _read_block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
@@ -102,10 +94,6 @@ class ConverseReader:
         events = self._start_with([*self._content.finish_all(), *counted, end])
         self._stage = ENDED
         return events
-
-    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
-        self._stage = ENDED
-        return (error,)
 
 
 _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Event]]] = {

@@ -10,8 +10,6 @@ events, ``ends`` lists finish reasons, ``errors`` writes errors for clients.
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
@@ -58,6 +56,7 @@ WIRE = WireApi(
     client_headers=("x-goog-api-client",),
     output_limits=("generationConfig.maxOutputTokens",),
     answer_counts=("generationConfig.candidateCount",),
+    count_member="totalTokens",
 )
 
 
@@ -80,9 +79,6 @@ class Gemini(LateCodec):
         from providers.gemini.writer import GeminiWriter
 
         return GeminiWriter(reply)
-
-    def write_count_answer(self, tokens: int) -> bytes:
-        return msgspec.json.encode({"totalTokens": tokens})
 
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error)

@@ -6,14 +6,15 @@ back. Clients omit the ids of calls and results; the gateway makes them. Source:
 reference, and histories of google-genai and Gemini CLI.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
 
+from providers.gemini.media import link_source, standard_base64
 from providers.gemini.spellings import GeminiFields, spelling_in
+from providers.neutral.codec import derived_call_id
 from providers.neutral.fields import Drops
 from providers.neutral.request import (
     AudioPart,
@@ -42,7 +43,6 @@ _DESCRIPTIVE: Final = frozenset(
 )  # fmt: skip
 """Members that describe a part but do not determine its kind."""
 
-_FILES: Final = "https://generativelanguage.googleapis.com/"
 _RESULTS: Final = ("result", "output")
 """The member of a function's response that contains the result, if it is the only member."""
 
@@ -78,15 +78,10 @@ class Calls:
         if id is not None and id in self.names:
             self.matched_ids.add(id)
         if id is None or id not in self.names:
-            id = (ids[0] if ids else id) or derived_id(at)
+            id = (ids[0] if ids else id) or derived_call_id(at)
         if id in ids:
             ids.remove(id)
         return id
-
-
-def derived_id(at: str) -> str:
-    """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
-    return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
 def kind_of_part(part: GeminiFields) -> str:
@@ -105,7 +100,7 @@ def native_part(part: GeminiFields, kind: str) -> NativePart:
 def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
     """Return the call in a ``functionCall``."""
     call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
-    name, id, args = call.need("name", str), call.string("id") or derived_id(part.at), call.any("args")
+    name, id, args = call.need("name", str), call.string("id") or derived_call_id(part.at), call.any("args")
     drops.add_unread(call)
     calls.add(id, name)
     return ToolCallPart(id, name, msgspec.json.encode({} if args is None else args).decode(), at=call.at)
@@ -150,7 +145,7 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     if kind == "inlineData":
         source = MediaSource("base64", standard_base64(data.need("data", str)), media_type)
     else:
-        source = _file_source(data.need("fileUri", str), media_type)
+        source = link_source(data.need("fileUri", str), media_type)
     drops.add_unread(data)
     family, _, format = (media_type or "").partition("/")
     if family == "image":
@@ -158,19 +153,6 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     if family == "audio" and kind == "inlineData":
         return AudioPart(source.value, _AUDIO.get(format, format), part.at)
     return FilePart(source, name, part.at)
-
-
-def _file_source(uri: str, media_type: str | None) -> MediaSource:
-    """Return the source for a file URI: a URL if it is public, a file id if only Google can read it."""
-    everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
-    return MediaSource("url" if everywhere else "file_id", uri, media_type)
-
-
-def standard_base64(text: str) -> str:
-    """Return ``text`` in the alphabet that all APIs accept; google-genai uses the URL-safe one, sometimes without
-    padding."""
-    text = text.replace("-", "+").replace("_", "/")
-    return text + "=" * (-len(text) % 4)
 
 
 _ROLES: Final[Mapping[str, Role]] = {

@@ -31,6 +31,21 @@ _GOOGLE_URLS: Final = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/[^ ]*files/|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
 )
 
+_FILES: Final = "https://generativelanguage.googleapis.com/"
+
+
+def link_source(uri: str, media_type: str | None) -> MediaSource:
+    """Return the source for a client's link: a URL if it is public, a file id if only Google can read it."""
+    everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
+    return MediaSource("url" if everywhere else "file_id", uri, media_type)
+
+
+def standard_base64(text: str) -> str:
+    """Return ``text`` in the alphabet that all APIs accept; google-genai uses the URL-safe one, sometimes without
+    padding."""
+    text = text.replace("-", "+").replace("_", "/")
+    return text + "=" * (-len(text) % 4)
+
 
 def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPart:
     """Return the part; ``native`` means that the client speaks this API and its file references work.

@@ -35,7 +35,7 @@ MOST_STOPS: Final = 5
 MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
 _SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
-_LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
+LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
 _JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."
@@ -90,7 +90,7 @@ def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: D
     if request.api == "gemini":
         config |= _pick_members(find_member(request.source, "generationConfig"), OWN_SETTINGS)
     write_parameters(request, "gemini", config, drops, skip=_SPECIAL_CASES)
-    _write_stop(request, config, drops)
+    write_stop(request, "stopSequences", config, drops)
     _write_choices(request, config)
     _write_logprobs(request, config, drops)
     _write_tier(request, drops)
@@ -104,13 +104,14 @@ def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: D
 # Scalars
 
 
-def _write_stop(request: Request, config: dict[str, Any], drops: Drops) -> None:
+def write_stop(request: Request, member: str, config: dict[str, Any], drops: Drops) -> None:
+    """Write the stop strings to ``member``, as many as Google's APIs accept."""
     control = request.parameters.get("stop")
     if control is None:
         return
     stops = [text for text in control.value if isinstance(text, str) and text]
     if stops:
-        config["stopSequences"] = stops[:MOST_STOPS]
+        config[member] = stops[:MOST_STOPS]
     if len(stops) > MOST_STOPS or len(stops) < len(control.value):
         drops.add(control.at)
 
@@ -159,9 +160,11 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
             drops.add(*reasoning.places)
         return {}
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
-    config = _budget_config(reasoning, off, quirks, drops) if quirks.thinking_control == "budget" else _level_config(
-        reasoning, off, quirks, drops
-    )  # fmt: skip
+    if quirks.thinking_control == "budget":
+        config = _budget_config(reasoning, off, quirks, drops)
+    else:
+        level = thinking_level(reasoning, off, quirks, drops)
+        config = {} if level is None else {"thinkingLevel": level}
     if not off and _is_shown(request, reasoning):
         config["includeThoughts"] = True
     return config
@@ -188,21 +191,23 @@ def _budget_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops
     return {"thinkingBudget": min(max(requested, least), most)}
 
 
-def _level_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+def thinking_level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> str | None:
+    """Return the level of thinking for the model, ``None`` for its default. ``off`` is the lowest one."""
+    known = quirks.thinking_levels or LEVELS
     if off:
-        if quirks.thinking_levels[0] != "minimal":
+        if known[0] != "minimal":
             drops.add(*reasoning.places)
-        return {"thinkingLevel": quirks.thinking_levels[0]}
+        return known[0]
     requested = requested_level(reasoning)
-    wanted = None if requested is None else known_level(requested, _LEVELS)
-    level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
-    if level is None or level not in quirks.thinking_levels:
+    wanted = None if requested is None else known_level(requested, LEVELS)
+    level = None if wanted is None else known_level(wanted, known)
+    if level is None or level not in known:
         if has_unknown_level(reasoning):
             drops.add(*reasoning.places)
-        return {}
+        return None
     if level != wanted:
         drops.add(*reasoning.places)
-    return {"thinkingLevel": level}
+    return level
 
 
 # Structured output

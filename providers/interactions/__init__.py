@@ -11,8 +11,6 @@ Source: the types of the google-genai package (``_gaos/types/interactions``) and
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini import GEMINI
@@ -47,6 +45,7 @@ WIRE = WireApi(
     client_headers=("api-revision", "x-goog-api-client"),
     query_members=frozenset(("alt", "include_input", "last_event_id", "stream")),
     output_limits=("generation_config.max_output_tokens",),
+    count_member="total_tokens",
 )
 
 
@@ -69,9 +68,6 @@ class Interactions(LateCodec):
         from providers.interactions.writer import InteractionsWriter
 
         return InteractionsWriter(reply)
-
-    def write_count_answer(self, tokens: int) -> bytes:
-        return msgspec.json.encode({"total_tokens": tokens})
 
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error, events + 1)

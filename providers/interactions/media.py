@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.media import actual_type, parse_data_url
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
@@ -17,7 +18,6 @@ Media: TypeAlias = ImagePart | FilePart | AudioPart
 
 KINDS: Final = ("image", "audio", "document", "video")
 
-_FILES: Final = "https://generativelanguage.googleapis.com/"
 _AUDIO_NAMES: Final[Mapping[str, str]] = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
@@ -30,26 +30,15 @@ def read_media(content: Fields, kind: str, drops: Drops) -> Media:
     if data is None and uri is None:
         at = content.path("data")
         raise invalid(f"{at} is required: send the content in base64 there, or its link in uri", at)
-    source = _link_source(uri, media_type) if data is None else MediaSource("base64", standard_base64(data), media_type)
+    source = (
+        link_source(uri or "", media_type) if data is None else MediaSource("base64", standard_base64(data), media_type)
+    )
     if kind == "image":
         return ImagePart(source, at=content.at)
     if kind == "audio" and source.kind == "base64":
         format = (media_type or "").rpartition("/")[2]
         return AudioPart(source.value, _AUDIO_NAMES.get(format, format), content.at)
     return FilePart(source, name, content.at)
-
-
-def _link_source(uri: str | None, media_type: str | None) -> MediaSource:
-    """Return the source for a link: a URL if it is public, a file id if only Google can read it."""
-    link = uri or ""
-    everywhere = link.startswith(("https://", "http://", "data:")) and not link.startswith(_FILES)
-    return MediaSource("url" if everywhere else "file_id", link, media_type)
-
-
-def standard_base64(text: str) -> str:
-    """Return ``text`` in the alphabet that all APIs accept; google-genai also sends the URL-safe one."""
-    text = text.replace("-", "+").replace("_", "/")
-    return text + "=" * (-len(text) % 4)
 
 
 # Writing

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from providers.gemini.settings import is_enforced
 from providers.interactions.history import History
 from providers.interactions.settings import (
     generation_config,
-    is_enforced,
     is_own,
     own_fields,
     response_format,

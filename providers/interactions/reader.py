@@ -15,7 +15,7 @@ from providers.interactions.open_answer import OpenAnswer
 from providers.interactions.reading import continue_step, finish_all, finish_step, start_step
 from providers.interactions.usage import Counts
 from providers.neutral.bounds import ANSWER, check_length
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from streams.errors import GatewayError
@@ -35,14 +35,13 @@ _REASONS: Final[Mapping[str, Reason]] = {
 """The neutral reasons; other words mean ``stop``."""
 
 
-class InteractionsReader:
+class InteractionsReader(StagedReader):
     """A ``Reader`` of one Interactions stream."""
 
     def __init__(self, content_limit: int = ANSWER) -> None:
         self._answer = OpenAnswer(content_limit)
         self._counts = Counts()
         self._fallback = Counts()  # of deltas, for a stream that breaks
-        self._stage: AnswerStage = WAITING
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -110,7 +109,7 @@ class InteractionsReader:
         model = as_string(interaction.get("model")) or as_string(interaction.get("agent"))
         return [AnswerStart(as_string(interaction.get("id")), model)]
 
-    def _fail(self, error: ErrorInfo) -> list[Event]:
+    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
         started = self._stage is not WAITING
         self._stage = ENDED
         return [*(self._usage_events() if started else ()), error]

@@ -7,7 +7,7 @@ google-genai package.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.catalog.effort import has_unknown_level, known_level, requested_level
+from providers.gemini.settings import thinking_level, write_stop
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.incoming import TIERS
 from providers.neutral.fields import Drops, join_path
@@ -27,8 +27,6 @@ _SHARED: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Members of a request by their name in Gemini."""
 
-LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
-MOST_STOPS: Final = 5
 _SPECIAL_CASES: Final = ("stop", "web_search_options", "service_tier", "store")
 _TIER_WORDS: Final = {neutral: word for word, neutral in TIERS.items()}
 
@@ -73,22 +71,11 @@ def generation_config(request: Request, quirks: Quirks, choice: Any, drops: Drop
         own = request.source.get("generation_config") or {}
         config |= {name: own[name] for name in OWN_SETTINGS if own.get(name) is not None}
     write_parameters(request, "interactions", config, drops, skip=_SPECIAL_CASES)
-    _write_stop(request, config, drops)
+    write_stop(request, "stop_sequences", config, drops)
     config |= _thinking(request, quirks, drops)
     if choice is not None:
         config["tool_choice"] = choice
     return config
-
-
-def _write_stop(request: Request, config: dict[str, Any], drops: Drops) -> None:
-    control = request.parameters.get("stop")
-    if control is None:
-        return
-    stops = [text for text in control.value if isinstance(text, str) and text]
-    if stops:
-        config["stop_sequences"] = stops[:MOST_STOPS]
-    if len(stops) > MOST_STOPS or len(stops) < len(control.value):
-        drops.add(control.at)
 
 
 def _thinking(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
@@ -101,28 +88,11 @@ def _thinking(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
         if not off:
             drops.add(*reasoning.places)
         return {}
-    config = _level(reasoning, off, quirks, drops)
+    level = thinking_level(reasoning, off, quirks, drops)
+    config = {} if level is None else {"thinking_level": level}
     if not off and _is_shown(request, reasoning):
         config["thinking_summaries"] = "auto"
     return config
-
-
-def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
-    known = quirks.thinking_levels or LEVELS
-    if off:
-        if known[0] != "minimal":
-            drops.add(*reasoning.places)
-        return {"thinking_level": known[0]}
-    requested = requested_level(reasoning)
-    wanted = None if requested is None else known_level(requested, LEVELS)
-    level = None if wanted is None else known_level(wanted, known)
-    if level is None or level not in LEVELS:
-        if has_unknown_level(reasoning):
-            drops.add(*reasoning.places)
-        return {}
-    if level != wanted:
-        drops.add(*reasoning.places)
-    return {"thinking_level": level}
 
 
 def _is_shown(request: Request, reasoning: Reasoning) -> bool:
@@ -153,11 +123,6 @@ def write_state(request: Request, body: dict[str, Any], drops: Drops) -> None:
 
 
 # Structured output
-
-
-def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
-    """Return whether the model enforces ``format``. Models before Gemini 3 do not with functions (symfony/ai#803)."""
-    return format is not None and (quirks.mixed_tools or not functions)
 
 
 def response_format(format: Format, drops: Drops) -> dict[str, Any]:

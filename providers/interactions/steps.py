@@ -4,13 +4,13 @@ Steps of the model that follow each other become one message, and so do the resu
 ``InteractionsInput`` and ``Step`` of the google-genai package.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from providers.interactions.media import KINDS, read_media
+from providers.neutral.codec import derived_call_id
 from providers.neutral.fields import Drops, Fields, join_path
 from providers.neutral.request import (
     AudioPart,
@@ -167,7 +167,7 @@ def _read_thought(step: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _read_call(step: Fields, drops: Drops) -> Iterator[Part]:
-    name, id, arguments = step.need("name", str), step.string("id") or derived_id(step.at), step.any("arguments")
+    name, id, arguments = step.need("name", str), step.string("id") or derived_call_id(step.at), step.any("arguments")
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode({} if arguments is None else arguments).decode()
     drops.add_unread(step)
@@ -182,11 +182,6 @@ def _read_native(step: Fields, drops: Drops) -> Iterator[Part]:
 _MODEL_STEPS: Final[Mapping[str, _ReadStep]] = {
     "model_output": _read_output, "thought": _read_thought, "function_call": _read_call,
 }  # fmt: skip
-
-
-def derived_id(at: str) -> str:
-    """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
-    return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
 # Results

@@ -9,7 +9,6 @@ import msgspec
 
 from providers.errors.failures import is_messages_error, messages_error, read_failure
 from providers.errors.overflow import with_anthropic_message
-from providers.errors.rejected import BETA
 from providers.messages.adapting import adapt, restore, without_reasoning
 from providers.messages.answer import read_answer, write_answer
 from providers.messages.incoming import read_count_request, read_request
@@ -36,7 +35,6 @@ WIRE = WireApi(
     query_members=frozenset(("beta",)),
     shows_spending=True,  # Claude Code
     version_header="anthropic-version",
-    beta_header=BETA,
     long_context_beta="context-1m-2025-08-07",
     id_headers=("x-request-id", "request-id"),
     output_limits=("max_tokens",),
@@ -69,9 +67,6 @@ class Messages(Codec):
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(error), "request_id": request_id})
-
-    def write_count_answer(self, tokens: int) -> bytes:
-        return msgspec.json.encode({"input_tokens": tokens})
 
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return sse.event("error", {"type": "error", "error": messages_error(error)})

@@ -20,9 +20,9 @@ from providers.messages.reading import (
 )
 from providers.messages.usage import Counts
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.values import as_string
-from streams.events import AnswerStart, ErrorInfo, Event
+from streams.events import AnswerStart, Event
 from streams.surrogates import NOT_JSON, any_json
 
 _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]]] = {
@@ -33,11 +33,10 @@ _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]
 """The steps for events of a block, by event type."""
 
 
-class MessagesReader:
+class MessagesReader(StagedReader):
     """A ``Reader`` of one Messages stream."""
 
     def __init__(self, content_limit: int = ANSWER) -> None:
-        self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer(content_limit)
         self._counts = Counts()
         self._reason: str | None = None
@@ -99,13 +98,6 @@ class MessagesReader:
 
     # The beginning
 
-    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events``, preceded by an ``AnswerStart`` if the server has sent no ``message_start``."""
-        if not events or self._stage is not WAITING:
-            return events
-        self._stage = ANSWERING
-        return (AnswerStart(), *events)
-
     def _read_message_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         message = value.get("message")
         if not isinstance(message, dict):
@@ -138,10 +130,6 @@ class MessagesReader:
         events = self._start_with([*finish_all(self._answer), *self._usage_events(), end])
         self._stage = ENDED
         return events
-
-    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
-        self._stage = ENDED
-        return (error,)
 
     def _usage_events(self) -> Sequence[Event]:
         usage = self._counts.usage()

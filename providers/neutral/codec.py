@@ -6,6 +6,7 @@ Clients use ``read_request``, ``writer``, ``write_answer`` and ``write_error``; 
 """
 
 import enum
+import hashlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 
 import attrs
+import msgspec
 
 from providers.neutral.bounds import ANSWER
 from providers.neutral.draft import Draft
@@ -116,6 +118,23 @@ class Reader(Protocol):
     def close(self) -> Sequence[Event]:
         """End the stream, with ``ErrorInfo`` unless the answer is complete."""
         ...
+
+
+class StagedReader:
+    """The stage of a ``Reader``'s answer."""
+
+    _stage: AnswerStage = WAITING
+
+    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return ``events``, preceded by an ``AnswerStart`` if the provider has sent no start."""
+        if not events or self._stage is not WAITING:
+            return events
+        self._stage = ANSWERING
+        return (AnswerStart(), *events)
+
+    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
+        self._stage = ENDED
+        return (error,)
 
 
 class Writer(Protocol):
@@ -227,7 +246,7 @@ class Codec(Protocol):
 
     def write_count_answer(self, tokens: int) -> bytes:
         """Write the response to a client's token count."""
-        ...
+        return msgspec.json.encode({self.wire.count_member: tokens})
 
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         """Return the error event that ends a byte lane's stream.
@@ -254,6 +273,11 @@ def new_id(prefix: str) -> str:
     """Return a new id: ``prefix`` and 24 random characters."""
     given = ID_SOURCE.get()
     return prefix + (secrets.token_hex(12) if given is None else given())
+
+
+def derived_call_id(at: str) -> str:
+    """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
+    return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
 def corrected_reason(reason: Reason, called: bool) -> Reason:

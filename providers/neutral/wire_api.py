@@ -134,12 +134,11 @@ class WireApi:
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
       request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
     - Costs: ``output_limits`` and ``answer_counts`` are the paths of a request's limits on output tokens, and of its
-      numbers of answers. ``requires_limit``: requests need a token limit. ``charges_cache_writes``: cache writes cost
-      more than other input.
+      numbers of answers. ``count_member`` has the number in the response to a token count. ``requires_limit``: requests
+      need a token limit. ``charges_cache_writes``: cache writes cost more than other input.
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
       this API. ``version_header`` has the API's version, with ``default_version`` if neither the client nor the codec
-      sets one; ``beta_header`` the names of betas, such as ``long_context_beta``. ``id_headers`` have a request's id
-      for clients.
+      sets one. ``long_context_beta`` is the beta of a long window. ``id_headers`` have a request's id for clients.
     - Spending: ``shows_spending``: its main client shows the budgets of sessions (``gateway.endpoints.spend_forms``).
     - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(error)`` are an error
       response's headers that identify it.
@@ -166,13 +165,13 @@ class WireApi:
     running: frozenset[str] = frozenset()
     output_limits: tuple[str, ...] = ()
     answer_counts: tuple[str, ...] = ()
+    count_member: str = "input_tokens"
     requires_limit: bool = False
     charges_cache_writes: bool = False
     client_headers: tuple[str, ...] = ()
     query_members: frozenset[str] = frozenset()
     version_header: str | None = None
     default_version: str = ""
-    beta_header: str | None = None
     long_context_beta: str | None = None
     tool_naming: ToolNaming = USUAL
     tools_within: str | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from providers.errors.failures import EARLY, array_failure, listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
@@ -35,13 +35,12 @@ _CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONIN
 """Functions that read the events of items, by event type."""
 
 
-class ResponsesReader:
+class ResponsesReader(StagedReader):
     """A ``Reader`` of one Responses stream."""
 
     def __init__(self, content_limit: int = ANSWER) -> None:
         """Start before the first event. ``content_limit`` is ignored, because the last event of each item repeats
         its content."""
-        self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
@@ -83,13 +82,6 @@ class ResponsesReader:
 
     # The beginning
 
-    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events``, preceded by an ``AnswerStart``, for servers that omit the start."""
-        if not events:
-            return events
-        self._stage = ANSWERING
-        return (AnswerStart(), *events)
-
     def _read_start(self, wire: Wire) -> Sequence[Event]:
         if self._stage is not WAITING:
             return ()
@@ -116,10 +108,6 @@ class ResponsesReader:
 
     def _end_failed(self, wire: Wire) -> Sequence[Event]:
         return self._end_events(wire.response, "failed")
-
-    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
-        self._stage = ENDED
-        return (error,)
 
     def _end_events(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
