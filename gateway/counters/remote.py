@@ -328,7 +328,7 @@ class RemoteCounters:
     async def run(self) -> None:
         """Send steps to the store while the counters are in use. Never raises."""
         wait = 0.1
-        while not self._leaving or self._has_pending():
+        while not self._leaving or not self.is_synced:
             try:
                 with trio.CancelScope(deadline=trio.current_time() + _CONNECT_TIMEOUT) as scope:
                     async with self._store.connect() as send:
@@ -355,17 +355,14 @@ class RemoteCounters:
     @property
     def is_synced(self) -> bool:
         """Whether the store knows everything that happened here."""
-        return not self._has_pending()
-
-    def _has_pending(self) -> bool:
-        return bool(self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
+        return not (self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
 
     async def _serve(self, send: SendStep) -> None:
         """Send steps until this process stops. Raises ``CounterStoreUnavailable``."""
         lost = 0
         while True:
             if self._sent is None:
-                if not self._has_pending() and not self._refreshes and not self._joining and not self._leaving:
+                if self.is_synced and not self._refreshes and not self._joining and not self._leaving:
                     with trio.move_on_after(min(self._lease / 4, _REFRESH if self._known else self._lease)):
                         await self._wake.wait()
                 self._wake = trio.Event()

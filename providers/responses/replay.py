@@ -29,14 +29,6 @@ def after_number(starting_after: int = -1) -> Resumption:
     return Resumption((lambda raw: _number_of(raw) > starting_after) if starting_after >= 0 else None)
 
 
-def events_after(log: bytes, starting_after: int = -1) -> bytes:
-    """Return the events of ``log`` whose ``sequence_number`` exceeds ``starting_after``, byte for byte.
-
-    ``log`` may also be uncompressed events. Raises ``ValueError`` for anything else, or for a damaged log.
-    """
-    return after_number(starting_after).of_log(log)
-
-
 def _number_of(raw: bytes) -> int:
     parsed = sse.parse(raw)
     try:

@@ -2,11 +2,12 @@
 
 Its model stands in the path, its streams come in binary frames, its requests are signed with a token that expires."""
 
+import contextlib
 import http.client
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -17,7 +18,8 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from providers.apis import CODECS, registered_codec
+from providers.apis import CODECS
+from providers.neutral.codec import Codec
 from streams.events import AnswerEnd, ErrorInfo
 from streams.fold import Answer, Fold, TextBlock, ToolCallBlock
 from tests.support.gateway_thread import app_thread
@@ -140,6 +142,18 @@ class Gateway:
         reply = Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         connection.close()
         return reply
+
+
+@contextlib.contextmanager
+def registered_codec(codec: Codec) -> Iterator[None]:
+    """Register ``codec`` for apps that are created within the block."""
+    registry = cast("dict[str, Codec]", CODECS)
+    assert codec.api not in registry
+    registry[codec.api] = codec
+    try:
+        yield
+    finally:
+        del registry[codec.api]
 
 
 @pytest.fixture(scope="module")

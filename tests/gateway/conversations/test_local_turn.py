@@ -21,7 +21,7 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
-from providers.responses.replay import events_after
+from providers.responses.replay import after_number
 from streams.event_log import EventLog
 from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
@@ -108,7 +108,7 @@ async def test_a_complete_answer_is_stored_before_its_end_is_sent(input):
 async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
     events = [b'event: a\ndata: {"sequence_number":%d,"t":"%b"}\n\n' % (i, b"y" * 50_000) for i in range(20)]
     nodes, _ = await kept(MemoryStore(100, 2**30), LONG).nodes(response(), log_of(*events))
-    assert events_after(read_head(nodes[1].body).log) == b"".join(events)
+    assert after_number().of_log(read_head(nodes[1].body).log) == b"".join(events)
 
 
 # On its way to the client

@@ -16,7 +16,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from providers.responses.ids import own_id
-from providers.responses.replay import after_number, events_after, replay
+from providers.responses.replay import after_number, replay
 from streams import sse
 from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, Down, message, running, serving, store_turn
@@ -146,7 +146,7 @@ async def test_an_answer_that_was_not_streamed_can_be_streamed_later(store):
         reply = await served.ask("GET", f"/v1/responses/{was['id']}?stream=true&starting_after=0")
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert reply.headers["cache-control"] == "no-store"
-    assert reply.content == events_after(replay(was), 0)
+    assert reply.content == after_number(0).of_log(replay(was))
     assert b"response.completed" in reply.content
 
 

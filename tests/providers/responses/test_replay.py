@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from providers.grammar import judge
 from providers.responses import RESPONSES, whole_answer
 from providers.responses.kept_items import prepare_input
-from providers.responses.replay import events_after, replay
+from providers.responses.replay import after_number, replay
 from streams import sse
 from streams.event_log import EventLog
 from streams.events import (
@@ -133,6 +133,10 @@ def log_events(data: bytes, step: int) -> bytes:
 
 PLAIN = stream_with_pings("word " * 40).replace(sse.COMMENT_PING, b"")
 LOG = log_events(PLAIN, 9)
+
+
+def events_after(log: bytes, number: int = -1) -> bytes:
+    return after_number(number).of_log(log)
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
