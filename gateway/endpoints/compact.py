@@ -2,7 +2,7 @@
 
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 import attrs
 import msgspec
@@ -26,6 +26,8 @@ from providers.responses import compaction_request, compaction_response, find_co
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
+
+T = TypeVar("T")
 
 _CHECKS: Final = "gateway.exchange.checked_answers"
 CONTINUATION_MEMBERS = ("previous_response_id", "conversation")
@@ -66,7 +68,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    public = await _check_body(answer, await answer.public_body())
+    public = await _checked(answer, "check_body", await answer.public_body())
     return exchange.respond(public, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
@@ -88,25 +90,17 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
-        raise await _checked_error(whole, GatewayError.of(error))
+        raise await _checked(whole, "check_error", GatewayError.of(error))
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
-    public = await _check_body(whole, msgspec.json.encode(compaction))
+    public = await _checked(whole, "check_body", msgspec.json.encode(compaction))
     return exchange.respond(public, 200, (*JSON_HEADERS, *whole.client_headers))
 
 
-async def _check_body(answer: UnchangedAnswer, body: bytes) -> bytes:
-    """Return ``body``, made from ``answer``, after the checks of the steps. Raises ``GatewayError`` for a refusal."""
+async def _checked(answer: UnchangedAnswer, check: Literal["check_body", "check_error"], value: T) -> T:
+    """Return ``value``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
     if answer.source.target_request.checks is None:
-        return body
-    checked: bytes = await (await imported(_CHECKS)).check_body(answer.source, body)
-    return checked
-
-
-async def _checked_error(answer: UnchangedAnswer, error: GatewayError) -> GatewayError:
-    """Return the ``error`` in ``answer`` as the steps release it."""
-    if answer.source.target_request.checks is None:
-        return error
-    checked: GatewayError = await (await imported(_CHECKS)).check_error(answer.source, error)
+        return value
+    checked: T = await getattr(await imported(_CHECKS), check)(answer.source, value)
     return checked

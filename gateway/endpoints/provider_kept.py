@@ -54,8 +54,7 @@ class ProviderLookup:
         Return ``None`` if every provider responds with 404.
 
         Raises ``GatewayError`` only for invalid requests."""
-        wall = self._service.authenticator.wall(current_client_request().client)
-        storing_targets = tuple(target for target in await self._permitted_targets(id) if is_inside(target, wall))
+        storing_targets = await self._permitted_targets(id)
         if not storing_targets:
             return None
         if self._service.steps is not None and request.method != "DELETE":

@@ -13,6 +13,7 @@ from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.usage import read_usage
+from providers.neutral.values import text_or_none
 from streams.events import Api, Usage
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
@@ -46,14 +47,14 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     id, usage, known = value.get("id"), read_usage(value.get("usage")), tuple(entries)
-    output = _text_or_none(value.get("output_file_id")) or _text_or_none(value.get("output_file"))
-    status = _text_or_none(value.get("status")) or ""
+    output = text_or_none(value.get("output_file_id")) or text_or_none(value.get("output_file"))
+    status = text_or_none(value.get("status")) or ""
     is_over = status.lower() in FINAL or _ended_without_success(value)
     if not is_over or not isinstance(id, str):
         return None
     if usage is None:
         return EndedBatch(id, _booking_of_outputs(value.get("outputs"), known), output)
-    price = price_in(known, _text_or_none(value.get("model")) or _only_model(known), "chat")
+    price = price_in(known, text_or_none(value.get("model")) or _only_model(known), "chat")
     # Only the lines reveal long-prompt prices, and the model if the batch does not state it.
     needs_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
     if needs_lines and output:
@@ -81,10 +82,6 @@ def _ended_without_success(batch: Mapping[str, Any]) -> bool:
     """Return whether an Anthropic batch ended without any success; any other is billed from its results."""
     counts = batch.get("request_counts")
     return batch.get("processing_status") == "ended" and isinstance(counts, dict) and counts.get("succeeded") == 0
-
-
-def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def batch_booking(price: Price | None, usage: Usage) -> Booking:
@@ -193,7 +190,7 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
     usage = reading.usage
     if usage is not None and only_calls:
         usage = Usage(calls=usage.calls) if usage.calls else None
-    return None if usage is None else batch_booking(price_in(entries, _text_or_none(answer.get("model")), api), usage)
+    return None if usage is None else batch_booking(price_in(entries, text_or_none(answer.get("model")), api), usage)
 
 
 def _decode_line(line: bytes) -> object:

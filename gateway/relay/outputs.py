@@ -164,20 +164,16 @@ def _json_pictures(body: bytes) -> RequestedOutput:
     return picture_output(wanted_pictures(Draft.of(body)))
 
 
+_WITHOUT_OUTPUT: Final[tuple[EndpointName, ...]] = (
+    "embeddings", "moderations", "score", "pooling", "classify", "predict", "similarity", "chat_moderations",
+    "classifications", "chat_classifications", "files", "uploads", "vector_stores", "containers", "batches",
+    "message_batches", "voices", "mcp", "decisions", "content_provenance_checks", "search",
+)  # fmt: skip
 OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
+    **dict.fromkeys(_WITHOUT_OUTPUT, no_output),
     "completions": completion_output,
     "fim": completion_output,
-    "embeddings": no_output,
-    "moderations": no_output,
     "rerank": search_output,
-    "score": no_output,
-    "pooling": no_output,
-    "classify": no_output,
-    "predict": no_output,
-    "similarity": no_output,
-    "chat_moderations": no_output,
-    "classifications": no_output,
-    "chat_classifications": no_output,
     "ocr": page_output,
     "image_generations": _json_pictures,
     "image_edits": _json_pictures,
@@ -185,22 +181,11 @@ OUTPUTS: Final[Mapping[EndpointName, OutputReader]] = {
     "speech": speech_output,
     "transcriptions": unknown_output,
     "translations": unknown_output,
-    "files": no_output,
-    "uploads": no_output,
-    "vector_stores": no_output,
-    "containers": no_output,
-    "batches": no_output,
-    "message_batches": no_output,
     "videos": _json_video,
     "realtime": unknown_output,
-    "voices": no_output,
     "passthrough": unknown_output,
-    "mcp": no_output,
     "realtime_translations": unknown_output,
     "live": unknown_output,
-    "decisions": no_output,
-    "content_provenance_checks": no_output,
-    "search": no_output,
 }
 """The reader of each endpoint's JSON bodies."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
+from providers.neutral.values import text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
 from streams.surrogates import NOT_JSON, any_json
@@ -246,7 +247,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     except NOT_JSON:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
-    given = None if blocked else _text_or_none(error.get("message"))
+    given = None if blocked else text_or_none(error.get("message"))
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
@@ -257,7 +258,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         given or own,
         status=status if status >= 400 and (corrected == kind or status == 400) else STATUS[corrected],
         code=_code_word(error.get("code")),
-        param=_text_or_none(error.get("param")),
+        param=text_or_none(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in RETRY_HEADERS),
         details=error.get("details"),
         reason=reason,
@@ -275,13 +276,13 @@ def read_event_failure(value: Any) -> ErrorInfo:
     """
     error = error_object(value)
     kind = kind_of(error, "upstream")
-    given = _text_or_none(error.get("message"))
+    given = text_or_none(error.get("message"))
     reason = failure_reason(200, error, kind)
     info = ErrorInfo(
         _KIND_OF_REASON.get((kind, reason), kind),
         given or "the provider ended the stream with an error",
         code=_code_word(error.get("code")),
-        param=_text_or_none(error.get("param")),
+        param=text_or_none(error.get("param")),
         details=error.get("details"),
         reason=reason,
         wait=find_delay(reason, error),
@@ -309,7 +310,7 @@ def load_answer(body: bytes) -> Any:
 
 def listed_failure(value: Any) -> ErrorInfo | None:
     """Return the error in ``value``, if it is an array with one (Google; langroid/langroid#988)."""
-    is_error = isinstance(value, list) and _text_or_none(error_object(value).get("message"))
+    is_error = isinstance(value, list) and text_or_none(error_object(value).get("message"))
     return read_event_failure(value) if is_error else None
 
 
@@ -352,7 +353,7 @@ def _plain_text_error(body: bytes, headers: Iterable[tuple[str, str]]) -> Mappin
 def _detail_text(detail: Any) -> str | None:
     """Return FastAPI's ``detail``, a text or a list of errors with paths, as text."""
     if not isinstance(detail, list):
-        return _text_or_none(detail)
+        return text_or_none(detail)
     found = [item for item in detail if isinstance(item, dict) and isinstance(item.get("loc"), list)]
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item.get('msg')}" for item in found) or None
 
@@ -412,12 +413,7 @@ def is_messages_error(body: Mapping[str, Any]) -> bool:
     return isinstance(error.get("message"), str) and has_anthropic_words(error)
 
 
-def _text_or_none(value: Any) -> str | None:
-    """Return ``value`` if it is a non-empty string, else ``None``."""
-    return value if isinstance(value, str) and value else None
-
-
 def _code_word(value: Any) -> str | None:
     """Return a code that is a word; numeric statuses (OpenRouter) give ``None``."""
-    text = _text_or_none(value)
+    text = text_or_none(value)
     return None if text is None or text.isdigit() else text

@@ -47,6 +47,11 @@ def as_string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def text_or_none(value: Any) -> str | None:
+    """Return a string that is not empty, ``None`` for anything else."""
+    return value if isinstance(value, str) and value else None
+
+
 def as_object(value: Any) -> Json:
     """Return an object, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}

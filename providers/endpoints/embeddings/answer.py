@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from providers.endpoints.embeddings.request import VectorType
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
@@ -174,3 +175,8 @@ def decode(data: bytes | msgspec.Raw, kind: Any) -> Any:
         return msgspec.json.decode(data, type=kind)
     except NOT_JSON:
         raise bad_answer_error("is not an embeddings response") from None
+
+
+def decode_text(raw: msgspec.Raw | None) -> str:
+    """Return the string in ``raw``, ``""`` for anything else."""
+    return "" if raw is None else as_string(decode(raw, Any))

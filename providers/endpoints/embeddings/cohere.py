@@ -10,6 +10,7 @@ from providers.endpoints.embeddings.answer import (
     Vectors,
     bad_answer_error,
     decode,
+    decode_text,
     elements,
     is_array,
     members,
@@ -159,7 +160,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
     found = {len(some) for some in vectors.values()}
     if not found or (count is not None and found != {count}):
         raise bad_answer_error(f"has {max(found, default=0)} vectors for {'its' if count is None else count} inputs")
-    return Embeddings(vectors, read_usage(answer.get("meta")), id=_decode_text(answer.get("id")))
+    return Embeddings(vectors, read_usage(answer.get("meta")), id=decode_text(answer.get("id")))
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
@@ -174,11 +175,6 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     images = token_count(billed.get("images"))
     units = (("image", images),) if images else ()
     return Usage(input=sum(tokens), units=units) if tokens or units else None
-
-
-def _decode_text(raw: msgspec.Raw | None) -> str:
-    value = None if raw is None else decode(raw, Any)
-    return value if isinstance(value, str) else ""
 
 
 # An answer for a client

@@ -16,6 +16,7 @@ from providers.endpoints.embeddings.answer import (
     as_base64,
     bad_answer_error,
     decode,
+    decode_text,
     is_array,
     is_text,
     members,
@@ -304,8 +305,8 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
     return Embeddings(
         {kind: vectors},
         read_usage(answer.get("usage")),
-        _decode_text(answer.get("model")),
-        _decode_text(answer.get("id")),
+        decode_text(answer.get("model")),
+        decode_text(answer.get("id")),
     )
 
 
@@ -353,11 +354,6 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     found = None if raw is None else usage.read_usage(decode(raw, Any))
     # Embeddings have no output tokens, even if the total exceeds the prompt.
     return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
-
-
-def _decode_text(raw: msgspec.Raw | None) -> str:
-    value = None if raw is None else decode(raw, Any)
-    return value if isinstance(value, str) else ""
 
 
 # An answer for a client
