@@ -68,7 +68,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
         folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
-    public = await _checked(answer, "check_body", await answer.public_body())
+    public = await _apply_check(answer, "check_body", await answer.public_body())
     return exchange.respond(public, 200, (*JSON_HEADERS, *answer.client_headers))
 
 
@@ -90,15 +90,15 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
-        raise await _checked(whole, "check_error", GatewayError.of(error))
+        raise await _apply_check(whole, "check_error", GatewayError.of(error))
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
-    public = await _checked(whole, "check_body", msgspec.json.encode(compaction))
+    public = await _apply_check(whole, "check_body", msgspec.json.encode(compaction))
     return exchange.respond(public, 200, (*JSON_HEADERS, *whole.client_headers))
 
 
-async def _checked(answer: UnchangedAnswer, check: Literal["check_body", "check_error"], value: T) -> T:
+async def _apply_check(answer: UnchangedAnswer, check: Literal["check_body", "check_error"], value: T) -> T:
     """Return ``value``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
     if answer.source.target_request.checks is None:
         return value
