@@ -105,7 +105,7 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
 
 
 def check_number(choices: Collection[object]) -> None:
-    """Raise ``AnswerTooLarge`` if no further choice may follow ``choices``."""
+    """Raise ``AnswerTooLarge`` if no other choice may follow ``choices``."""
     if len(choices) >= MOST_SPLIT:
         raise AnswerTooLarge("choices")
 

@@ -86,27 +86,27 @@ def test_no_part_brings_a_value_to_the_provider(gateway, upstream, api, name, st
     assert re.search(r"\[(CARD|WORD|AWS_ACCESS_KEY)_[0-9a-f]{10}\]", seen.body.decode())
 
 
-def joined(*texts: str) -> Passage:
+def passage_of(*texts: str) -> Passage:
     body = json.dumps({"messages": [{"role": "user", "content": parts_of("chat", texts)}]})
     (passage,) = RequestTexts.of("chat", body.encode()).passages
     return passage
 
 
 def test_parts_that_a_line_break_separates_are_searched_once():
-    assert not isinstance(joined("a\n", "b"), JoinedPassage)
-    assert not isinstance(joined("a", "\nb"), JoinedPassage)
-    assert not isinstance(joined("a"), JoinedPassage)
-    assert joined("a", "", "b").seams == (1,)
+    assert not isinstance(passage_of("a\n", "b"), JoinedPassage)
+    assert not isinstance(passage_of("a", "\nb"), JoinedPassage)
+    assert not isinstance(passage_of("a"), JoinedPassage)
+    assert passage_of("a", "", "b").seams == (1,)
 
 
 def test_a_finding_in_the_joined_text_and_in_a_part_counts_once():
     step = PiiStep(PiiSettings())
-    found = step(Check("request", (joined(f"card {CARD} ", "ends"),)))
+    found = step(Check("request", (passage_of(f"card {CARD} ", "ends"),)))
     assert [(one.label, one.start, one.end) for one in found] == [("card", 5, 21)]
 
 
 def test_services_get_the_joined_text_and_each_part():
-    passage = joined("ab", "c" * PIECE)
+    passage = passage_of("ab", "c" * PIECE)
     texts = [(one.start, one.text) for one in pieces_of((passage,))]
     assert (0, passage.text[:PIECE]) in texts
     assert (0, "ab") in texts
@@ -117,4 +117,4 @@ def test_a_clean_text_of_one_part_says_nothing_about_the_same_text_of_several():
     memory, alone = CleanTexts(), Passage("user", "", f"x{CARD}")
     memory.add(None, memory.unknown(None, "pii", (alone,))[0])
     assert memory.unknown(None, "pii", (alone,)) == {}
-    assert memory.unknown(None, "pii", (joined("x", CARD),))
+    assert memory.unknown(None, "pii", (passage_of("x", CARD),))

@@ -15,16 +15,16 @@ def answer(api: str, choices: int, **more: Any) -> bytes:
     return json.dumps({"id": "c", MEMBERS[api]: [{"index": at} for at in range(choices)], **more}).encode()
 
 
-def whole(api: str, data: bytes) -> list[bytes]:
+def split_body(api: str, data: bytes) -> list[bytes]:
     return list(split_other_choices(data, api))
 
 
-def streamed(api: str, data: bytes) -> list[bytes]:
+def split_event(api: str, data: bytes) -> list[bytes]:
     return list(split_choices(api, data).values())
 
 
 @pytest.mark.parametrize("api", MEMBERS)
-@pytest.mark.parametrize("split", [whole, streamed])
+@pytest.mark.parametrize("split", [split_body, split_event])
 def test_more_choices_than_an_api_allows_are_refused(api, split):
     assert len(split(api, answer(api, MOST_SPLIT))) in (MOST_SPLIT, MOST_SPLIT - 1)
     with pytest.raises(AnswerTooLarge, match="choices"):
@@ -32,7 +32,7 @@ def test_more_choices_than_an_api_allows_are_refused(api, split):
 
 
 @pytest.mark.parametrize("api", MEMBERS)
-@pytest.mark.parametrize("split", [whole, streamed])
+@pytest.mark.parametrize("split", [split_body, split_event])
 def test_large_members_are_not_copied_for_each_choice(api, split):
     data = answer(api, MOST_SPLIT, padding=PADDING)
     assert sum(map(len, split(api, data))) < 2 * len(data)
