@@ -11,7 +11,7 @@ from trigate.steps import Check, Passage
 
 @pytest.fixture(scope="module")
 def looks_like_a_phone() -> str:
-    """Return a value whose digest begins with the digits of a phone number, as that of one in a thousand does."""
+    """Return a value whose digest begins like a phone number, as that of one in a thousand does."""
     placeholders = Placeholders(b"k" * 32, "client")
     for number in count():
         value = f"ana{number}@example.com"
