@@ -27,7 +27,16 @@ from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from streams.fold import fold
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
@@ -56,6 +65,8 @@ class StepHarness:
             "whole" if hold is None and options.hold is None else hold or options.hold,  # type: ignore[arg-type]
             frozenset(options.parts or DEFAULT_PARTS), StepState(StepSlots(8)), function=step,
         )  # fmt: skip
+        if self._step.hold == "nothing" and self._step.may_mask:
+            raise ValueError('a mask is too late with hold="nothing": use action="refuse" or "report"')
 
     # Requests
 
@@ -92,24 +103,36 @@ class StepHarness:
         events, request = _read_response(api, response), _read_request(api, body)
         data = response if isinstance(response, bytes) else _write_stream(api, events, request)
         whole = attrs.evolve(self._step, hold="whole")
-        found, releases = _run(self._release, whole, api, [data])
-        first = found, None if releases is None else "".join(releases)
+        session, releases = _run(self._release, whole, api, [data])
+        first = session.found, None if releases is None else "".join(releases)
         for other in CODECS:
             data = response if isinstance(response, bytes) and other == api else _write_stream(other, events, request)
             splits = _splits(data, MOST_SPLITS if other == api else MOST_SPLITS // 10)
-            for pieces in (*splits, *(_random_split(data, seed) for seed in range(seeds))):
-                found, releases = _run(self._release, self._step, other, pieces)
+            cut = (_write_stream(other, _cut_texts(events, seed), request) for seed in range(-1, seeds))
+            for pieces in (*splits, *(_random_split(one, seed) for seed, one in enumerate(cut))):
+                session, releases = _run(self._release, self._step, other, pieces)
                 released = None if releases is None else "".join(releases)
-                for _, _, text in found if releases is not None else ():
+                for text in session.hidden if releases is not None else ():
                     assert text not in (released or ""), f"a release in {other} shows {text!r}"
                 assert released == first[1], f"{other} releases {released!r}, and the whole response is {first[1]!r}"
-                assert _texts(found) == _texts(first[0]), f"{other} shows other findings than the whole response"
+                is_same = self._has_findings(session.found, first[0], is_refused=released is None)
+                assert is_same, f"{other} shows other findings than the whole response"
         return first
+
+    def _has_findings(self, found: Sequence[Found], whole: Sequence[Found], *, is_refused: bool) -> bool:
+        """Return whether a stream has the findings in the ``whole`` response.
+
+        A step that holds a number of characters may also find the beginning of a value. A refusal ends its calls."""
+        if not isinstance(self._step.hold, int):
+            return _texts(found) == _texts(whole)
+        seen, expected = set(_texts(found)), set(_texts(whole))
+        parts = all(any(label == one and text in full for one, full in expected) for label, text in seen)
+        return parts and (bool(seen) == bool(expected) if is_refused else expected <= seen)
 
     async def _release(
         self, step: LoadedStep, api: str, pieces: Sequence[bytes]
-    ) -> tuple[list[Found], list[str] | None]:
-        """Return the findings of a stream, and the text of each release."""
+    ) -> tuple["_ObservedSession", list[str] | None]:
+        """Return the session of a stream with its findings, and the text of each release."""
         codec, released, is_refused = CODECS[api], list[str](), False
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
@@ -124,7 +147,7 @@ class StepHarness:
                         released.append("".join(getattr(event, "text", "") for event in events))
             except RefusedByStep:
                 is_refused = True
-        return session.found, None if is_refused else released
+        return session, None if is_refused else released
 
     # Both
 
@@ -146,6 +169,8 @@ class _ObservedSession(StepSession):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.found: list[Found] = []
+        self.hidden: set[str] = set()
+        """The found texts that the client may not get."""
 
     def apply_findings(
         self, step: LoadedStep, passages: Sequence[Passage], findings: Iterable[Finding], at: Moment, counted: int = 0
@@ -153,7 +178,10 @@ class _ObservedSession(StepSession):
         findings = list(findings)
         for one in findings:
             if one.end > one.passage.released_length:
-                self.found.append((one.label, one.passage.part, one.passage.text[one.start : one.end]))
+                text = one.passage.text[one.start : one.end]
+                self.found.append((one.label, one.passage.part, text))
+                if step.action_for(one.label, one.action) != "report":
+                    self.hidden.add(text)
         return super().apply_findings(step, passages, findings, at, counted)
 
     def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
@@ -251,6 +279,21 @@ def _splits(data: bytes, most: int) -> Iterator[list[bytes]]:
     for at in range(1, len(data), step):
         yield [data[:at], data[at:]]
     yield [data[at : at + 1] for at in range(len(data))]
+
+
+def _cut_texts(events: Iterable[Event], seed: int) -> list[Event]:
+    """Return ``events`` with their texts in pieces of random sizes; in single characters for a negative ``seed``."""
+    source, found = random.Random(seed), list[Event]()
+    for event in events:
+        if not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta) or not event.text:
+            found.append(event)
+            continue
+        at = 0
+        while at < len(event.text):
+            size = source.choice((1, 3, 10)) if seed >= 0 else 1
+            found.append(attrs.evolve(event, text=event.text[at : at + size]))
+            at += size
+    return found
 
 
 def _random_split(data: bytes, seed: int) -> list[bytes]:

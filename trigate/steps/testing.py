@@ -1,6 +1,6 @@
-"""A harness for tests of steps: it runs a step over a conversation in all five APIs, whole and streamed at every split.
+"""A harness for tests of steps: it runs a step over a conversation in every API, whole and streamed at every split.
 
-It uses the gateway's own engine, without a server. ``docs/steps.md`` has an example.
+It uses the gateway's own engine, without a server. ``docs/steps-reference.md`` has an example.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,11 +47,12 @@ def run(
     """Run ``step`` on a request of ``api`` and on its response, and return what it found.
 
     ``response`` is the text of the answer, a complete response of ``api``, or the bytes of a recorded stream. The
-    response is streamed in all five APIs: whole, split at every byte, and split at random ``seeds`` times. ``action``
-    and ``hold`` are those of the configuration.
+    response is streamed in every API: whole, split at every byte, in single characters, and in random pieces ``seeds``
+    times. ``action`` and ``hold`` are those of the configuration.
 
     Raises ``AssertionError`` if an API or a split shows other text or other findings, or if a release has a part of a
-    masked value. Raises ``ValueError`` for a request or response that is none of ``api``. Do not call it in an event
+    masked value. With a number for ``hold``, a step may also find the beginning of a value. Raises ``ValueError`` for a
+    request or response that is none of ``api``, and for a mask with ``hold="nothing"``. Do not call it in an event
     loop."""
     from gateway.steps.harness import StepHarness
 

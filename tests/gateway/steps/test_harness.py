@@ -36,6 +36,27 @@ def test_a_refusal_has_no_text():
     assert (found.sent, found.released) == (None, None)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("hold", [None, 20, "nothing"])
+def test_a_step_that_only_reports_changes_nothing(hold):
+    found = run(_words, REQUEST, "it is falcon-77 today", action="report", hold=hold, seeds=1)
+    assert found.released == "it is falcon-77 today"
+    assert [one.text for one in found.response] == ["falcon-77"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["mask", "refuse"])
+def test_a_window_that_cuts_a_value_is_no_fault(action):
+    found = run(_words, REQUEST, "he said falcon-7777 and falcon-8.", action=action, hold=16, seeds=1)
+    assert {one.text for one in found.response} == {"falcon-7777", "falcon-8"}
+    assert "falcon" not in (found.released or "")
+
+
+def test_a_mask_without_holding_is_an_error():
+    with pytest.raises(ValueError, match="a mask is too late"):
+        run(_words, REQUEST, "falcon-77", hold="nothing")
+
+
 def test_a_step_that_holds_too_little_is_found_out():
     with pytest.raises(AssertionError, match=r"releases|shows"):
         run(step(hold=3)(lambda check: _words(check)), REQUEST, "it is falcon-77 today", seeds=3)
