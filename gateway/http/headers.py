@@ -1,7 +1,6 @@
 """Headers that cross the gateway, by direction (RFC 9110 section 7.6.1, and the headers that the providers' SDKs read).
 ``passing`` lists the permitted ones."""
 
-import email.utils
 import math
 import time
 from collections.abc import Iterable
@@ -94,8 +93,10 @@ def _valid_wait(name: str, value: str) -> str | None:
 
 def _until(date: str) -> float:
     """Return the seconds until an HTTP date, NaN if it is invalid."""
+    from email.utils import parsedate_to_datetime  # rarely needed
+
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
     except (ValueError, OverflowError, OSError):
         return math.nan
 

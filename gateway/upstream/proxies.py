@@ -3,10 +3,11 @@
 
 import base64
 import ipaddress
+import os
 import re
+import sys
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies
 
 import attrs
 
@@ -101,6 +102,10 @@ class ProxyRules:
     @classmethod
     def of_environment(cls) -> "ProxyRules":
         """Return the rules of the environment's variables, in either case, and on macOS and Windows of the system."""
+        if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+            return cls({})
+        from urllib.request import getproxies  # slow to import
+
         return cls(getproxies())
 
     def proxy_for(self, origin: Origin) -> Proxy | None:

@@ -5,7 +5,6 @@ APIs count requests and tokens (``x-ratelimit-*``, ``anthropic-ratelimit-*``), p
 seconds or milliseconds.
 """
 
-import email.utils
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -60,10 +59,16 @@ def _parse_duration(text: str) -> float:
 def _seconds_until(text: str, now: float) -> float:
     """Return the seconds until a date in RFC 3339 or HTTP format, or 0 for other text."""
     try:
-        date = datetime.fromisoformat(text) if text[0].isdigit() else email.utils.parsedate_to_datetime(text)
+        date = datetime.fromisoformat(text) if text[0].isdigit() else _parse_http_date(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError, OSError):
         return 0.0
+
+
+def _parse_http_date(text: str) -> datetime:
+    from email.utils import parsedate_to_datetime  # rarely needed
+
+    return parsedate_to_datetime(text)
 
 
 def limit_wait(wait: float) -> float:
