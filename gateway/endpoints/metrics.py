@@ -13,6 +13,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
+from gateway.http.imports import import_all
 from gateway.http.response import Response
 from gateway.serving.fast_route import IncomingRequest, OpenRoute
 from gateway.stores.store import Store, Unavailable
@@ -53,6 +54,8 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
             return error_response(open_record("chat", service.ledger, incoming.scope), error.info)
+        await import_all(("prometheus_client",))
+        metrics.open_registry()
         _collect_figures(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _collect_limits(service.allowances, metrics)

@@ -69,6 +69,59 @@ class StepCalls:
         self.seconds = Buckets(rows.STEP_SECONDS.bounds)
 
 
+class EarlySeries:
+    """One series of a metric before the first page, with the methods of the client library's, which is slow to
+    import."""
+
+    def __init__(self, row: MetricRow) -> None:
+        self._row = row
+        self._value = 0.0
+        self._buckets = Buckets(row.bounds)
+
+    def inc(self, by: float = 1) -> None:
+        self._value += by
+
+    def dec(self) -> None:
+        self._value -= 1
+
+    def set(self, value: float) -> None:
+        self._value = value
+
+    def observe(self, value: float) -> None:
+        self._buckets.add(value)
+
+    def add(self, counts: Iterable[int], total: float) -> None:
+        self._buckets.merge(counts, total)
+
+    def move_to(self, series: Any) -> None:
+        """Write the value into ``series`` of the client library."""
+        match self._row.kind:
+            case "counter":
+                series.inc(self._value)
+            case "histogram":
+                series.add(*self._buckets.take())
+            case _:
+                series.set(self._value)
+
+
+class EarlyMetric:
+    """A metric with labels before the first page."""
+
+    def __init__(self, row: MetricRow) -> None:
+        self._row = row
+        self._series: dict[tuple[str, ...], EarlySeries] = {}
+
+    def labels(self, *values: str) -> EarlySeries:
+        if (one := self._series.get(values)) is None:
+            one = self._series[values] = EarlySeries(self._row)
+        return one
+
+    def move_to(self, metric: Any) -> None:
+        """Write all series into ``metric`` of the client library."""
+        for values, one in self._series.items():
+            one.move_to(metric.labels(*values))
+
+
 class Metrics:
     """The metrics of one process, an ``Observer`` of its ledger.
 
@@ -76,12 +129,12 @@ class Metrics:
     process started. ``mask`` recognizes keys, which clients sometimes send as names."""
 
     def __init__(self, folder: Path | None = None, mask: Mask | None = None) -> None:
-        from prometheus_client import CollectorRegistry
-
         self._folder = folder
         self._mask = mask or Mask()
-        self._registry = CollectorRegistry()
-        self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
+        self._registry: CollectorRegistry | None = None
+        self._made: dict[MetricRow, Any] = {
+            row: EarlyMetric(row) if row.labels else EarlySeries(row) for row in rows.ROWS
+        }
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
         self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}
         self._counted: dict[tuple[str, ...], float] = {}  # of ended exchanges, since the last ``write_exchanges``
@@ -100,10 +153,25 @@ class Metrics:
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # limits that were reported
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
+        if folder is not None:  # another worker may write the first page
+            self.open_registry()
         self.set(rows.WORKERS, 1)
         self.set(rows.BUILD, 1, gateway.__version__)
         for good in (True, False):
             self.add(rows.RELOADS, _result_label(good), by=0)
+
+    def open_registry(self) -> "CollectorRegistry":
+        """Return the client library's registry. The first call creates it, with the values so far."""
+        if self._registry is None:
+            from prometheus_client import CollectorRegistry
+
+            self._registry = CollectorRegistry()
+            early, self._made = self._made, {row: _make_metric(row, self._registry) for row in rows.ROWS}
+            self._children.clear()
+            self._counters.clear()
+            for row, metric in early.items():
+                metric.move_to(self._made[row])
+        return self._registry
 
     def permit_names(self, config: Config) -> None:
         """Permit the names in ``config`` as label values from now on."""
@@ -424,7 +492,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, generate_latest
 
         if self._folder is None:
-            return generate_latest(self._registry)
+            return generate_latest(self.open_registry())
         registry = CollectorRegistry()
         registry.register(WorkersCollector(self._folder))
         return generate_latest(registry)

@@ -291,6 +291,8 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Ex
     def dropped(count: int) -> None:
         metrics.add(SPANS, by=count)
 
+    if isinstance(metrics, Metrics):
+        metrics.open_registry()  # the SDK's threads may count, too, and the client library locks
     try:
         return Tracing(settings, dropped, mask)
     except ImportError:

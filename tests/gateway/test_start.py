@@ -63,7 +63,7 @@ def run(code: str) -> tuple[list[str], float]:
 @pytest.mark.parametrize(
     ("code", "modules"),
     [
-        pytest.param(SERVE, 911, id="serve"),
+        pytest.param(SERVE, 883, id="serve"),
         pytest.param(CHECK, 352, id="check"),
         pytest.param(SCHEMA, 284, id="schema"),
         pytest.param(EXPLAIN, 561, id="explain"),
@@ -92,6 +92,7 @@ def test_a_plain_gateway_takes_little_memory():
         "gateway.people",
         "gateway.config.issuer_checks",
         "jwt",
+        "prometheus_client",
     ],
 )
 def test_the_start_leaves_out_what_few_gateways_use(name):

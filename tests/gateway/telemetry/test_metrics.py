@@ -31,7 +31,17 @@ from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics, resident
-from gateway.telemetry.rows import BUDGET_USED, LIMIT_USED, ROWS
+from gateway.telemetry.rows import (
+    ATTEMPTS,
+    BUDGET_USED,
+    FIRST_BYTE,
+    LAG,
+    LIMIT_QUEUED,
+    LIMIT_USED,
+    ROWS,
+    SPANS,
+    WORKERS,
+)
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
 from streams.events import ErrorKind, FailureReason, Usage
@@ -453,6 +463,31 @@ def test_no_dead_worker_is_merged_during_a_count(tmp_path):
 
 
 # The pieces
+
+
+def test_values_before_the_first_page_are_on_it_and_later_ones_are_added():
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.add(SPANS, by=2)
+        metrics.add(ATTEMPTS, "openai")
+        metrics.set(WORKERS, 7)
+        metrics.set(LIMIT_QUEUED, 3, "entry")
+        metrics.observe(LAG, 0.3)
+        metrics.observe(FIRST_BYTE, 2.0, "openai", "m", "byte")
+        page = Numbers(page_of(metrics))
+    assert page("trigate_spans_dropped_total") == 4
+    assert page("trigate_upstream_attempts_total", provider="openai") == 2
+    assert page("trigate_workers") == 7
+    assert page("trigate_limit_queued", entry="entry") == 3
+    assert (page("trigate_event_loop_lag_seconds_count"), page("trigate_event_loop_lag_seconds_sum")) == (2, 0.6)
+    assert page("trigate_first_byte_seconds_bucket", le="+Inf", lane="byte") == 2
+    assert page("trigate_first_byte_seconds_sum", lane="byte") == 4
+
+
+def test_a_metric_that_nothing_has_counted_has_no_series_before_and_after_the_first_page():
+    early, late = Metrics(), Metrics()
+    late.open_registry()
+    assert page_of(early) == page_of(late)
 
 
 def test_buckets_count_up_to_their_bounds_and_are_emptied():
