@@ -5,13 +5,13 @@
 A request that missed the provider's prompt cache has a line with the cause. The JSON log has everything else
 (``docs/log.md``)."""
 
-import calendar
 import os
 import re
 import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, Final, TextIO
 
@@ -262,7 +262,7 @@ def _shorten(text: str, room: int) -> str:
 
 def _local(at: str) -> str:
     """Return the local time of a moment in the ledger's format."""
-    return _clock(calendar.timegm(time.strptime(at, "%Y-%m-%dT%H:%M:%SZ")))
+    return _clock(int(datetime.fromisoformat(at).timestamp()))
 
 
 @lru_cache(maxsize=2)

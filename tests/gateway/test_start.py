@@ -63,7 +63,7 @@ def run(code: str) -> tuple[list[str], float]:
 @pytest.mark.parametrize(
     ("code", "modules"),
     [
-        pytest.param(SERVE, 883, id="serve"),
+        pytest.param(SERVE, 881, id="serve"),
         pytest.param(CHECK, 352, id="check"),
         pytest.param(SCHEMA, 284, id="schema"),
         pytest.param(EXPLAIN, 561, id="explain"),
