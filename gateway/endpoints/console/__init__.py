@@ -4,7 +4,6 @@ Each page is a client of the HTTP API: it sends the API's requests for its calle
 limits and audit. No page needs JavaScript.
 
 - ``paths``: the paths; ``serving``: a request from its caller to its page; ``table``: pages, their sections and forms.
-- ``signed_in``: callers with a session of an issuer, and the sign-in of others.
 - ``api_calls``: requests of a page to the API. ``form_values``: from a form to a request's body.
 - ``me``, ``usage``, ``keys``, ``groups``, ``people``, ``audit``: the sections.
 - ``parts``: tables, fields and notices."""

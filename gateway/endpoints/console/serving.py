@@ -28,7 +28,7 @@ from gateway.stores.store import Unavailable
 from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:
-    from gateway.endpoints.console.signed_in import SignedInCallers
+    from gateway.endpoints.oauth.signed_in import SignedInCallers
 
 log = logging.getLogger("trigate.people")
 
@@ -189,7 +189,7 @@ def _signed_in_callers(config: Config, service: Service) -> "SignedInCallers | N
     """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
     if all(issuer.login is None for issuer in config.issuers):
         return None
-    from gateway.endpoints.console.signed_in import SignedInCallers  # imported only where it is needed
+    from gateway.endpoints.oauth.signed_in import SignedInCallers  # imported only where it is needed
 
     return SignedInCallers(config, service)
 

@@ -2,12 +2,8 @@
 
 from typing import Final
 
-from gateway.config.settings import Config
-from gateway.endpoints.oauth.browser import BrowserSignIn
-from gateway.endpoints.oauth.browser_sessions import cookie_caller, has_key
-from gateway.endpoints.oauth.context import SignInContext
+from gateway.endpoints.oauth.signed_in import SignedInCallers
 from gateway.endpoints.ui.visitors import Visitor, visitor_of
-from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.fast_route import IncomingRequest
 from gateway.stores.store import Unavailable
@@ -21,22 +17,17 @@ _ENDED: Final = "your session has ended: open /ui to sign in again"
 _STORE_DOWN: Final = "the gateway cannot read its sessions at the moment: try again in a few seconds"
 
 
-class SignedInVisitors:
+class SignedInVisitors(SignedInCallers):
     """The viewers who sign in at an issuer, for one configuration."""
-
-    def __init__(self, config: Config, service: Service) -> None:
-        self._config = config
-        self._service = service
-        self._browser = BrowserSignIn(SignInContext(config, service))
 
     async def visitor(self, incoming: IncomingRequest) -> Visitor | Response | None:
         """Return the viewer of a request, or the response that sends its browser to an issuer.
 
         Return ``None`` for requests with a key. Raises ``GatewayError``."""
-        if has_key(self._config, incoming.headers):
+        if self.sends_key(incoming.headers):
             return None
         try:
-            caller = await cookie_caller(self._config, self._service, incoming)
+            caller = await self.caller(incoming)
         except Unavailable:
             raise GatewayError("overloaded", _STORE_DOWN, headers=(("retry-after", "1"),)) from None
         if caller is not None:
@@ -45,4 +36,4 @@ class SignedInVisitors:
             raise GatewayError("authentication", _ENDED)
         if incoming.query == _WITH_KEY:
             return None
-        return await self._browser.send_to_sign_in(incoming.headers, _SIGN_IN_PAGE)
+        return await self.send_to_sign_in(incoming.headers, _SIGN_IN_PAGE)
