@@ -205,9 +205,11 @@ def test_forms_share_the_rate_of_the_api(tmp_path):
     with people_gateway(tmp_path, stored_keys=True) as running:
         browser, _ = running.sign_in("root")
         fields = {"action": "block", "name": "okta:00u1"}
-        statuses = [send(browser, running, "/ui/people", **fields).status_code for _ in range(60)]
-        assert set(statuses) == {303}
-        refused = send(browser, running, "/ui/people", **fields)
+        sent = [send(browser, running, "/ui/people", **fields)]
+        while sent[-1].status_code == 303 and len(sent) < 300:  # one more is possible for each second that passes
+            sent.append(send(browser, running, "/ui/people", **fields))
+        refused = sent[-1]
+        assert len(sent) > 60
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0
         assert "more than 60 changes a minute" in refused.text.lower()
