@@ -23,7 +23,6 @@ TURNS: Final = frozenset(_KINDS.values())
 
 
 async def stored_api(api: Api) -> StoredApi:
-    """Return the row of ``api``."""
     return await _of_kind(_KINDS[api])
 
 

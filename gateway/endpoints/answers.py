@@ -123,7 +123,6 @@ def json_answer(value: Any, status: int = 200) -> Response:
 
 
 def is_anthropic() -> bool:
-    """Return whether the current request comes from an Anthropic client."""
     return paths.is_anthropic(client_headers())
 
 

@@ -87,7 +87,6 @@ class Conversations:
         return _conversation_response(id, conversation)
 
     async def update(self, id: str) -> Response:
-        """Replace the conversation's metadata."""
         store, metadata = require_store(self._store), await self._read(_read_new_metadata)
         with store_deadline("read or write the conversation"):
             conversation = await stored.set_metadata(store, current_owner(), id, metadata)
@@ -224,6 +223,5 @@ def _read_metadata(members: Fields) -> dict[str, Any]:
 
 
 def _refuse_unknown_members(members: Fields) -> None:
-    """Raise ``GatewayError`` (400) for unknown members."""
     if unknown := members.unread():
         raise invalid(f"unknown member {unknown[0][:100]}: remove it", unknown[0][:100])

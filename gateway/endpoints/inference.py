@@ -57,8 +57,6 @@ def add_deployments(app: App, service: Service, roots: Sequence[str], cors: Cors
 
 
 def with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
-    """Return ``answer`` with the headers of ``cors`` on its responses."""
-
     async def answer_with_cors(incoming: IncomingRequest, name: str | None = None) -> Response:
         return cors.share(await answer(incoming, name), incoming.headers)
 

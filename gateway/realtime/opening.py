@@ -163,7 +163,6 @@ async def run_session(
 
 
 def _record_end(record: Record, session: RealtimeSession) -> None:
-    """Write the cause of the session's end to its record."""
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
         record.error = ErrorInfo(

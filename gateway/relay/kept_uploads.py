@@ -69,7 +69,6 @@ class UploadRequest(KeptRequest):
         return self.token is None and super().is_json
 
     async def store_object(self, body: bytes) -> None:
-        """Store the file in the response to the last step."""
         await super().store_object(member_of(body, "file"))
 
     def _extra_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:

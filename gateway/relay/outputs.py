@@ -118,7 +118,6 @@ class SpokenText:
 
     @classmethod
     def of(cls, draft: Draft) -> "SpokenText":
-        """Return the text of a request."""
         text, speed = draft.value("input"), draft.value("speed")
         return cls(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
 

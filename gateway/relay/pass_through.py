@@ -146,7 +146,6 @@ def query_without_credentials(query: str, headers: Headers) -> str:
 
 
 def _credentials(headers: Headers) -> tuple[str, ...]:
-    """Return all credentials that the client sent in ``headers``."""
     found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
     return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
 

@@ -84,9 +84,7 @@ class ResponseSender(Protocol):
         """Send a non-empty piece of the body."""
         ...
 
-    async def end(self) -> None:
-        """End the body."""
-        ...
+    async def end(self) -> None: ...
 
     async def close(self) -> None:
         """End the request: its app sends nothing more."""

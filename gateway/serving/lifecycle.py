@@ -120,7 +120,6 @@ def release_reloads() -> None:
 
 
 def has_terminal() -> bool:
-    """Return whether the process has a terminal."""
     return os.isatty(STDERR)
 
 

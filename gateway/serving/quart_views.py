@@ -22,7 +22,6 @@ def current_scope() -> RequestScope:
 
 
 def websocket_scope() -> RequestScope:
-    """Return the scope of Quart's current websocket connection."""
     return quart.websocket.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 

@@ -187,7 +187,6 @@ class Supervisor:
 
 
 async def _not_hangup(received: AsyncIterator[int]) -> int:
-    """Return the next signal except SIGHUP."""
     while (number := await anext(received)) == signal.SIGHUP:
         pass
     return number

@@ -249,7 +249,6 @@ class Provider:
         return frozenset(api for api in self.paths if api not in self.places)
 
     def for_model(self, model: str) -> "Provider":
-        """Return the row for the model id ``model``."""
         if not self.by_model:
             return self
         name = model[:_MAX_NAME].lower()

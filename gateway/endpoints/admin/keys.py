@@ -57,7 +57,6 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
 
 
 async def show_key(call: AdminCall) -> AdminAnswer:
-    """Show one client."""
     await refresh_keys(call)
     name = call.names["name"]
     row = await in_thread(partial(_visible_row, call, name))
@@ -90,7 +89,6 @@ class StoredClient:
     is_new: bool = False
 
     def row(self) -> dict[str, Any]:
-        """Return the client for the response."""
         return {**row_of(self.client, self.written), **({} if self.key is None else {"key": self.key})}
 
 

@@ -54,7 +54,6 @@ async def show_key(call: AdminCall) -> AdminAnswer:
 
 
 async def list_keys(call: AdminCall) -> AdminAnswer:
-    """List the clients."""
     await refresh_keys(call)
     page, size = _number(call, "page", 1, 10**6), _number(call, "size", 10, _LARGEST_PAGE)
     team, alias = call.query.get("team_id"), call.query.get("key_alias")

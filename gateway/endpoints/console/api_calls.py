@@ -88,7 +88,6 @@ class PageCall:
         return self.permits(route_of(verb, path))
 
     def permits(self, route: AdminRoute) -> bool:
-        """Return whether the API's table permits requests of ``route``."""
         is_person = is_person_name(self.config, self.caller.name or "")
         return self.caller.role in route.roles and (is_person or not route.of_person)
 

@@ -60,7 +60,6 @@ def _share(used: Any, most: Any) -> Html:
 
 
 async def sessions(call: PageCall) -> Html:
-    """Return the caller's open sessions."""
     answer = await call.read("/me/sessions")
     rows = [_session(row) for row in answer.value["data"]]
     return section("Your sessions", table("Open sessions", _SESSIONS, rows, empty="You have no open session."))

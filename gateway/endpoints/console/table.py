@@ -42,7 +42,6 @@ class ConsolePage:
     sections: tuple[PageSection, ...]
 
     def sections_for(self, call: PageCall) -> tuple[PageSection, ...]:
-        """Return the sections for a caller."""
         return tuple(one for one in self.sections if one.is_for(call))
 
 

@@ -32,7 +32,6 @@ async def everyone(call: PageCall) -> Html | AdminAnswer:
 
 
 async def own(call: PageCall) -> Html | AdminAnswer:
-    """Return the caller's own usage."""
     return await _usage(call, "/me/usage", "Your usage", _OWN)
 
 
