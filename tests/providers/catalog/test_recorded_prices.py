@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from providers.apis import CODECS
-from providers.catalog.prices import Cost, Price, cost_of, price_of
+from providers.catalog.prices import Cost, Price, computed_cost, cost_of, price_of
 from streams.events import AnswerStart, Event, Usage
 from tests.support.provider_streams import read_stream
 from tests.support.recordings import ABSENT, CORPUS, Recording, recordings
@@ -93,3 +93,37 @@ def answered(key: str) -> BilledAnswer:
 def _events(one: Recording) -> list[Event]:
     codec = CODECS[one.api]
     return read_stream(codec, one.body) if one.streamed else [*codec.read_answer(one.body)]
+
+
+@pytest.mark.parametrize("key", SUMS)
+def test_a_recorded_answer_costs_its_sum(key: str) -> None:
+    grade, nanos = SUMS[key]
+    assert answered(key).cost() == Cost(nanos, grade)
+
+
+@pytest.mark.parametrize("key", STATED)
+def test_a_stated_cost_is_the_sum_of_its_usage(key: str) -> None:
+    """No other test compares a computed cost with a bill (BerriAI/litellm#25622)."""
+    stated, nanos = STATED[key]
+    assert answered(key).cost() == Cost(stated, "exact")
+    assert stated == nanos
+
+
+@pytest.mark.parametrize("key", ["e844cf", "d20c76", "635754", "f96680"])
+def test_the_computed_cost_is_the_stated_one(key: str) -> None:
+    one = answered(key)
+    assert computed_cost(one.price(), one.usage) == one.cost()
+
+
+@pytest.mark.parametrize(
+    ("key", "tier", "nanos"),
+    [
+        ("16031d", "priority", 125 * 4250 + 1390 * 2125 + 8 * 17000),
+        ("94effa", "flex", 4158 * 2000 + 4418 * 2500 + 52 * 10000 + 1 * SEARCH),
+        ("90d5ce", "batch", 3 * 500 + 17269 * 50 + 37 * 625 + 10 * 2500),
+    ],
+)
+def test_the_same_answer_in_another_tier(key: str, tier: str, nanos: int) -> None:
+    """Every recorded answer is of the usual tier. A fee does not depend on it."""
+    one = answered(key)
+    assert attrs.evolve(one, usage=attrs.evolve(one.usage, tier=tier)).cost() == Cost(nanos, "exact")
