@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 
 _CARRIED: Final = ("SchemaDict", "JSONSchemaDict")
 """Types that contain themselves. Schemas are carried whole."""
-_OF_MEDIA: Final = ("inlineData", "fileData")
 _OF_TEXT: Final = ("thought", "thoughtSignature", "partMetadata", "speechMetadata")
 _DATA: Final = (
     "text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult",

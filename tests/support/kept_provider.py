@@ -1,7 +1,6 @@
 """A provider that keeps files, vector stores and containers for one account, in three vendors' formats."""
 
 import itertools
-import json
 import re
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
@@ -190,8 +189,3 @@ def form(received: ReceivedRequest) -> dict[str, tuple[str | None, bytes]]:
         name = part.get_param("name", header="content-disposition")
         found[str(name)] = (part.get_filename(), part.get_payload(decode=True))
     return found
-
-
-def ids_in(value: Any) -> str:
-    """Return ``value`` as text, to search for ids."""
-    return json.dumps(value)

@@ -4,11 +4,10 @@ import itertools
 
 import pytest
 
-from gateway.counters.counter import Claim, Debit, RateCounter, SlotCounter, SumCounter
+from gateway.counters.counter import Claim, Debit, RateCounter, SumCounter
 from gateway.counters.memory import LocalCounters
 
 RATE = RateCounter(b"rate", "alice.tokens", 10_000, 60.0, 10_000)
-SLOTS = SlotCounter(b"slots", "alice.concurrent", 1)
 SUM = SumCounter(b"sum", "alice.budget", 1000, until=2e9)
 
 

@@ -12,8 +12,6 @@ from gateway.people.signing_keys import LARGEST_SET, MOST_KEYS, BadKeySet, KeySe
 from tests.support.forged_tokens import CURVE, EDWARDS, FIRST, PUBLISHED, WIDE
 from tests.support.signed_tokens import base64url, signing_key
 
-ODD = 0x10001
-
 
 def read(*members: Any) -> KeySet:
     return parse_key_set(json.dumps({"keys": members}).encode())

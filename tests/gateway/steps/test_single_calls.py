@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, config, eventually, exchanges, free_port, provider
-from tests.support.upstreams import JSON, Raw, Script, Upstream, fake_upstream
+from tests.support.upstreams import JSON, Raw, Script
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
 CODE: Final = """
@@ -46,12 +46,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 UNSTORED: Final = ("responses", "interactions")
 FAILED: Final = Raw(500, JSON, (b'{"error": {"message": "the provider is tired of falcons", "type": "server_error"}}',))
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as served:
-        yield served
 
 
 @pytest.fixture

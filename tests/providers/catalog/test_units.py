@@ -5,8 +5,6 @@ import pytest
 from providers.catalog.prices import FREE, Cost, cost_of, price_of, read_price
 from streams.events import Usage
 
-IMAGE = read_price({"per": {"image": 0.04}}, "config")
-
 
 @pytest.mark.parametrize(
     ("row", "usage", "dollars", "grade"),

@@ -48,8 +48,6 @@ from tests.support.converse_requests import (
 CALL = ToolCallPart("call_1", "get_weather", '{"city": "Oslo"}', at="messages[1]")
 RESULT = ToolResultPart("call_1", (TextPart("rain"),), at="messages[2]")
 SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
-MARK = {"cache_control": {"type": "ephemeral"}}
-HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
 def test_a_plain_conversation():

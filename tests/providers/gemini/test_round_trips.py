@@ -118,12 +118,6 @@ def next_contents(api, answer, **to):
     return body["contents"], dropped
 
 
-def signed_kinds(parts):
-    """Return the kinds of signed parts, without new values."""
-    return [(next(iter(set(part) - {"thoughtSignature", "thought"})), part["thoughtSignature"])
-            for part in parts if "thoughtSignature" in part]  # fmt: skip
-
-
 def ways(api, events):
     return {"streamed": join_stream(api, events), "whole": whole(api, events)}.items()
 

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import attrs
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,22 +36,6 @@ from tests.support.responses_streams import (
     reply,
     values,
 )
-
-Item = dict[str, Any]
-
-USER: Item = {"role": "user", "content": "hi"}
-CALL: Item = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
-OUTPUT: Item = {"type": "function_call_output", "call_id": "c1", "output": "done"}
-SAID: Item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
-              "content": [{"type": "output_text", "text": "ok", "annotations": []}]}  # fmt: skip
-REFERENCE: Item = {"type": "item_reference", "id": "msg_1"}
-WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
-             "action": {"type": "search", "query": "q"}}  # fmt: skip
-
-
-def kept(status: str = "completed", input: list[Item] | None = None, output: list[Item] | None = None) -> bytes:
-    return msgspec.json.encode({"status": status, "input": input or [], "output": output or []})
-
 
 # What the gateway knows of a response
 
