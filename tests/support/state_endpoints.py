@@ -40,6 +40,7 @@ from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
 from providers.responses.output import ResponseTemplate
 from streams import sse
+from tests.support.openai_client import openai_client
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 CONFIG = from_mapping(
@@ -59,13 +60,8 @@ class Served:
 
     url: str
 
-    @contextlib.asynccontextmanager
-    async def client(self, key: str = ALICE) -> AsyncIterator[openai.AsyncOpenAI]:
-        plain = httpx2.AsyncClient(verify=False, trust_env=False)  # reading certificates takes longer than all else
-        async with openai.AsyncOpenAI(
-            api_key=key, base_url=f"{self.url}/v1", max_retries=0, http_client=plain
-        ) as client:
-            yield client
+    def client(self, key: str = ALICE) -> contextlib.AbstractAsyncContextManager[openai.AsyncOpenAI]:
+        return openai_client(self.url, key)
 
     async def ask(self, method: str, path: str, body: Any = None, key: str = ALICE, **more: Any) -> httpx2.Response:
         """Send a request. ``body`` is bytes, or a value to encode as JSON."""

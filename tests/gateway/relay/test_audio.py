@@ -1,8 +1,6 @@
 """Speech and transcripts on real sockets, asked for by OpenAI's SDK and by hand."""
 
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -15,19 +13,13 @@ from tests.support.audio_files import mp3, wav
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
+from tests.support.openai_client import openai_client
 from tests.support.settled import usages
 from tests.support.uploading import Upload
 
 AUDIO = bytes(range(256)) * 40
 ENTRY = {"name": "mine"}
 SAY = {"model": "mine", "voice": "alloy", "input": "Hellö."}
-
-
-@contextlib.asynccontextmanager
-async def sdk(served: InProcess) -> AsyncIterator[openai.AsyncOpenAI]:
-    http = httpx2.AsyncClient(verify=False, trust_env=False)  # certificates take longer to read than all else
-    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http) as one:
-        yield one
 
 
 def event(kind: str, **members: Any) -> bytes:
@@ -41,7 +33,10 @@ async def test_speech_comes_while_it_is_spoken():
     """No clip is held until it is whole (BerriAI/litellm#33974, gpustack/gpustack#4719): the rest is spoken when the
     beginning has been heard."""
     answer = ScriptedAnswer((AUDIO[:3000], AUDIO[3000:]), headers=(("content-type", "audio/mpeg"),))
-    async with before(lambda asked: answer, "openai/tts-1", ENTRY) as (served, provider), sdk(served) as client:
+    async with (
+        before(lambda asked: answer, "openai/tts-1", ENTRY) as (served, provider),
+        openai_client(served.url) as client,
+    ):
         provider.go = Steps()
         async with client.audio.speech.with_streaming_response.create(**SAY) as response:
             assert response.headers["content-type"] == "audio/mpeg"
@@ -64,7 +59,7 @@ async def test_speech_is_billed_by_its_text_unless_tokens_are_reported():
     for answer, expected in ((sound, Usage(units=(("character", 6),))), (stream, Usage(input=12, output=34))):
         async with (
             before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _),
-            sdk(served) as ask,
+            openai_client(served.url) as ask,
         ):
             with usages(served) as found:
                 await ask.audio.speech.create(**SAY)
@@ -91,7 +86,7 @@ async def test_the_content_type_is_the_providers_else_that_of_the_format():
 async def test_a_cut_clip_is_no_whole_clip():
     """Sound has no place for an error: the chunked body lacks its end. A stream of events has one."""
     sound = ScriptedAnswer((AUDIO,), headers=(("content-type", "audio/mpeg"),), cut=True)
-    async with before(lambda asked: sound, "openai/tts-1", ENTRY) as (served, _), sdk(served) as client:
+    async with before(lambda asked: sound, "openai/tts-1", ENTRY) as (served, _), openai_client(served.url) as client:
         with pytest.raises(openai.APIConnectionError):
             await client.audio.speech.create(**SAY)
     for stream in (
@@ -185,7 +180,7 @@ async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
     done = event("transcript.text.done", text="0 1", usage={"type": "tokens", "input_tokens": 9, "output_tokens": 20})
     answer = events(*deltas, done)
     async with before(lambda asked: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, provider):
-        async with sdk(served) as client:
+        async with openai_client(served.url) as client:
             with usages(served) as used:
                 provider.go = Steps()
                 stream = await client.audio.transcriptions.create(

@@ -20,6 +20,7 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.in_process import InProcess, gateway
+from tests.support.openai_client import openai_client
 from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]
@@ -266,10 +267,7 @@ async def test_embeddings_have_one_log_line_with_counted_or_estimated_usage():
 async def test_an_sdk_s_plain_call_gives_numbers():
     """The official client asks for base64 unasked, and lists of ids in place of texts are refused with the switch."""
     async with before(like_openai, entry={"name": "mine"}) as (served, provider):
-        http = httpx2.AsyncClient(verify=False, trust_env=False)
-        async with openai.AsyncOpenAI(
-            api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http
-        ) as sdk:
+        async with openai_client(served.url) as sdk:
             found = await sdk.embeddings.create(model="mine", input=TEXTS)
             assert [item.embedding for item in found.data] == [vector(text) for text in TEXTS]
             with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False") as refused:

@@ -1,9 +1,7 @@
 """Pictures on real sockets, asked for by OpenAI's SDK and by hand."""
 
 import base64
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -21,6 +19,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
+from tests.support.openai_client import openai_client
 from tests.support.settled import lines, usages
 
 ENTRY = {"name": "mine"}
@@ -32,13 +31,6 @@ TOLD = {
 COUNTED = Usage(input=50, output=4160, units=(("image", 1), ("input_image_token", 40)))
 BOTH = Usage(input=50, output=4160, units=(("image", 2), ("input_image_token", 40)))
 PICTURE = "iVBORw0KGgo" * 100
-
-
-@contextlib.asynccontextmanager
-async def sdk(served: InProcess) -> AsyncIterator[openai.AsyncOpenAI]:
-    http = httpx2.AsyncClient(verify=False, trust_env=False)
-    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http) as one:
-        yield one
 
 
 async def post(served: InProcess, path: str, **sent: Any) -> httpx2.Response:
@@ -56,7 +48,7 @@ def event(kind: str, **members: Any) -> bytes:
 async def test_image_settings_pass_and_none_is_added():
     """GPT image models refuse `response_format`, others need it (langwatch/langwatch#7769, managoat/fountain#110)."""
     async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
-        async with sdk(served) as client:
+        async with openai_client(served.url) as client:
             found = await client.images.generate(model="mine", prompt="A cat", size="auto", n=1)
         assert found.data[0].b64_json == PICTURE
         assert provider.asked[-1].json == {"model": "gpt-image-1", "prompt": "A cat", "size": "auto", "n": 1}
@@ -87,7 +79,7 @@ async def test_without_a_model_it_is_the_entrys_for_images():
         assert found.status_code == 400
         assert "model" in found.json()["error"]["message"]
     async with before(lambda asked: json_answer(whole()), MODEL, {**ENTRY, "type": "image"}) as (served, provider):
-        async with sdk(served) as client:
+        async with openai_client(served.url) as client:
             await client.images.generate(prompt="x")
         assert provider.asked[-1].json == {"prompt": "x", "model": "gpt-image-1"}
         found = await post(served, "edits", content=form, headers={"content-type": KIND})
@@ -134,7 +126,7 @@ async def test_the_sdk_reads_partial_pictures():
         event("image_generation.partial_image", b64_json="AAAA", partial_image_index=0),
         event("image_generation.completed", b64_json="BBBB", usage=TOLD),
     )
-    async with before(lambda asked: answer, MODEL, ENTRY) as (served, _), sdk(served) as client:
+    async with before(lambda asked: answer, MODEL, ENTRY) as (served, _), openai_client(served.url) as client:
         stream = await client.images.generate(model="mine", prompt="x", stream=True, partial_images=1)
         assert [one.type async for one in stream] == ["image_generation.partial_image", "image_generation.completed"]
 
@@ -158,7 +150,7 @@ async def test_edits_take_one_picture_or_several_and_a_mask():
     """As the SDK names them (BerriAI/litellm#41625, basketikun/chatgpt2api#18)."""
     async with (
         before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider),
-        sdk(served) as client,
+        openai_client(served.url) as client,
     ):
         one = ("a.png", b"\x89PNG one", "image/png")
         await client.images.edit(model="mine", prompt="x", image=one, mask=("m.png", b"\x89PNG mask"))
@@ -215,7 +207,10 @@ async def test_image_settings_are_in_the_log():
 
 async def test_a_refusal_of_the_provider_keeps_its_words():
     error = {"error": {"message": "Your request was rejected", "code": "moderation_blocked", "type": "user_error"}}
-    async with before(lambda asked: json_answer(error, 400), MODEL, ENTRY) as (served, _), sdk(served) as client:
+    async with (
+        before(lambda asked: json_answer(error, 400), MODEL, ENTRY) as (served, _),
+        openai_client(served.url) as client,
+    ):
         with pytest.raises(openai.BadRequestError) as found:
             await client.images.generate(model="mine", prompt="x")
         assert found.value.code == "moderation_blocked"
