@@ -1,6 +1,6 @@
 """The texts in which steps found nothing before, so that a resent history is not checked again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -19,11 +19,10 @@ class CleanTexts:
     def __init__(self, most: int = REMEMBERED) -> None:
         self._digests: OwnedEntries[bytes, bool] = OwnedEntries(most)
 
-    def unknown(self, client: str | None, step: str, passages: Sequence[Passage]) -> dict[int, bytes]:
-        """Return the digests of the passages that ``step`` did not find clean for ``client`` before, by their index."""
+    def unknown(self, client: str | None, digests: Iterable[tuple[int, bytes]]) -> dict[int, bytes]:
+        """Return those of ``digests``, by the index of their texts, that were not clean for ``client`` before."""
         found: dict[int, bytes] = {}
-        for i, passage in enumerate(passages):
-            digest = _digest(step, passage)
+        for i, digest in digests:
             if self._digests.get(client or "", digest):
                 self._digests.put(client or "", digest, True)
             else:
@@ -37,6 +36,11 @@ class CleanTexts:
 
 CLEAN_TEXTS: Final = CleanTexts()
 """The clean texts of this process."""
+
+
+def digests_of(step: str, passages: Sequence[Passage]) -> list[bytes]:
+    """Return the digests of ``passages`` for ``step``."""
+    return [_digest(step, passage) for passage in passages]
 
 
 def _digest(step: str, passage: Passage) -> bytes:

@@ -6,6 +6,7 @@ import sys
 import time
 import types
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -14,7 +15,7 @@ import trio
 from gateway.http.offload import SWITCH, offload
 from gateway.steps.json_texts import without_surrogates
 from gateway.steps.loaded import LoadedStep, is_async
-from gateway.steps.memory import CLEAN_TEXTS
+from gateway.steps.memory import CLEAN_TEXTS, digests_of
 from gateway.steps.resources import error_place
 from gateway.steps.slots import ClientSlots
 from trigate.steps import Check, Finding, Passage
@@ -34,6 +35,9 @@ SMALL_TEXTS: Final = 16 * 1024
 
 WORK_OF_FINDING: Final = 128
 """Bytes of JSON that take as long as one finding, or its edit."""
+
+TURN: Final = 2048
+"""Passages of one turn of the event loop, which take some milliseconds."""
 
 QUIET: Final = 60.0
 """Seconds between two log lines about the same fault of a step."""
@@ -70,7 +74,7 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
         return list(call_inline(step, check))
     digests: dict[int, bytes] = {}
     if step.remembers and check.at in ("request", "during"):
-        digests = CLEAN_TEXTS.unknown(check.client, str(step.state.number), check.passages)
+        digests = await _unknown_digests(step, check)
         if len(digests) < len(check.passages):
             if not digests:
                 return []
@@ -78,10 +82,34 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
     findings = await _call_guarded(step, check)
     if digests:
         found = {id(one.passage) for one in findings}
-        for passage, digest in zip(check.passages, digests.values(), strict=True):
-            if id(passage) not in found:
-                CLEAN_TEXTS.add(check.client, digest)
+        each = zip(check.passages, digests.values(), strict=True)
+        await _in_turns(
+            [digest for one, digest in each if id(one) not in found], partial(_remember_clean, check.client)
+        )
     return findings
+
+
+async def _unknown_digests(step: LoadedStep, check: Check) -> dict[int, bytes]:
+    """Return the digests of the passages that ``step`` did not find clean before, by their index."""
+    size = sum([len(one.text) for one in check.passages]) + WORK_OF_FINDING * len(check.passages)
+    digests = await offload(size, digests_of, str(step.state.number), check.passages)
+    unknown: dict[int, bytes] = {}
+    await _in_turns(list(enumerate(digests)), lambda part: unknown.update(CLEAN_TEXTS.unknown(check.client, part)))
+    return unknown
+
+
+def _remember_clean(client: str | None, digests: Sequence[bytes]) -> None:
+    for digest in digests:
+        CLEAN_TEXTS.add(client, digest)
+
+
+async def _in_turns(values: Sequence[T], work: Callable[[Sequence[T]], object]) -> None:
+    """Call ``work`` with parts of ``values``, of which a request may have 100,000: one part in each turn of the
+    loop."""
+    for start in range(0, len(values), TURN):
+        if start:
+            await trio.lowlevel.checkpoint()
+        work(values[start : start + TURN])
 
 
 def has_little_text(passages: Sequence[Passage]) -> bool:

@@ -27,6 +27,7 @@ from streams.events import (
     Event,
     ReasoningState,
     TextDelta,
+    ToolCallDelta,
     ToolCallStart,
 )
 from trigate.steps import Passage
@@ -141,11 +142,22 @@ class HoldingStage:
             held, runs = self._builder.add(event, _ignore_run)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self.sealed.add(held.run)
+            if type(event) is ToolCallDelta and self._continues_arguments(held):
+                continue
             hold(held)
             new += (run for run in runs if run not in self.runs)
             self.runs += (run for run in runs if run not in self.runs)
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
         return new
+
+    def _continues_arguments(self, held: HeldEvent) -> bool:
+        """Add ``held``, a piece of a call's arguments, to the last held event if that is the piece before it.
+
+        Arguments are released as one, and providers send them in many thousand pieces."""
+        if not self._held or type((last := self._held[-1]).event) is not ToolCallDelta or last.run is not held.run:
+            return False
+        last.end = held.end
+        return True
 
     async def judge(self) -> None:
         """Check what can be checked, and release what may be released."""
@@ -217,7 +229,7 @@ class HoldingStage:
             return ()
         text = (
             run.cut(held.start, until, self.placeholders)
-            if run.is_masked or until - held.start < len(event.text)
+            if run.is_masked or until - held.start != len(event.text)
             else event.text
         )
         if not text:

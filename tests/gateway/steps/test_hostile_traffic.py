@@ -1,0 +1,120 @@
+"""No request and no response delays the streams of others while steps check it (CWE-400).
+
+Each turn of the gateway's loop is measured in CPU time, as for routes without steps.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.hostile_bodies import HostileAnswer
+from tests.support.loop_steps import check_steps
+from tests.support.set_answer import SetAnswer, set_answer_provider
+
+KEY: Final = "key-of-mallory-for-tests-0123"
+SIGNING_KEY: Final = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+STEPS: Final = [
+    {"use": "pii", "action": "mask", "restore": True},
+    {"use": "secrets", "at": ["request", "response"]},
+    {"use": "tools", "with": {"allow": ["t*"]}, "action": "mask"},
+    {"use": "regex", "action": "mask", "with": {"patterns": {"project": "falcon-[0-9]+"}}},
+]
+CHUNK: Final = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+WHOLE: Final = {**CHUNK, "object": "chat.completion", "choices": [
+    {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+]}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    with set_answer_provider() as url:
+        entries = [provider("openai/m", f"{url}/v1", ["chat"])]
+        keys = [{"name": "mallory", "key": KEY}]
+        with gateway_thread(config(entries, client_keys=keys, steps=STEPS, signing_key=SIGNING_KEY)) as served:
+            yield served
+
+
+def send(gateway: Any, body: dict[str, Any]) -> int:
+    headers = {"authorization": f"Bearer {KEY}"}
+    path = "/v1/chat/completions"
+    status = request(gateway.url, "POST", path, {"model": "m", **body}, headers, timeout=PATIENCE).status
+    assert status in (200, 502)
+    return status
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "unknown members": {**user("x"), **{f"n{at}": 1 for at in range(40_000)}},
+    "short texts": {**user("x"), "stop": [f"x{at}" for at in range(60_000)]},
+    "turns": {"messages": [{"role": "user", "content": "a@example.com"}] * 20_000},
+    "parts": user([{"type": "text", "text": f"{at}"} for at in range(20_000)]),
+    "values to mask": user(" ".join(f"u{at}@example.com" for at in range(60_000))),
+    "a long text": user("falcon - " * 1_000_000),
+    "definitions": {**user("x"), "tools": [
+        {"type": "function", "function": {"name": f"t{at}", "parameters": {}}} for at in range(15_000)
+    ]},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_no_request_blocks_the_loop(gateway, kind):
+    SetAnswer.answer = HostileAnswer(json.dumps(WHOLE).encode())
+    check_steps(gateway, lambda: send(gateway, REQUESTS[kind]))
+
+
+def chunk(delta: dict[str, Any], index: int = 0) -> bytes:
+    return b"data: %b\n\n" % json.dumps({**CHUNK, "choices": [{"index": index, "delta": delta}]}).encode()
+
+
+def call(at: int, arguments: str = "{}", **more: str) -> dict[str, Any]:
+    return {"tool_calls": [{"index": at, "function": {"arguments": arguments, **more}}]}
+
+
+def calls() -> Iterator[bytes]:
+    for at in range(2_000):
+        yield chunk(call(at, name="t"))
+
+
+def pieces() -> Iterator[bytes]:
+    yield chunk(call(0, "", name="t"))
+    for _ in range(20_000):
+        yield chunk(call(0, "1"))
+
+
+def choices() -> Iterator[bytes]:
+    for at in range(5_000):
+        yield chunk({"content": "x"}, at)
+
+
+def wide_arguments() -> Iterator[bytes]:
+    for at in range(8):
+        yield chunk(call(0, "[]," * 300_000, **({} if at else {"name": "t"})))
+
+
+def words() -> Iterator[bytes]:
+    for _ in range(20_000):
+        yield chunk({"content": "u@example.com "})
+
+
+STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
+    "calls": calls,
+    "pieces of a call": pieces,
+    "choices": choices,
+    "wide arguments": wide_arguments,
+    "values to mask": words,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STREAMS)
+def test_no_stream_blocks_the_loop(gateway, kind):
+    SetAnswer.answer = HostileAnswer(b"".join(STREAMS[kind]()) + b"data: [DONE]\n\n", "text/event-stream")
+    check_steps(gateway, lambda: send(gateway, {**user("x"), "stream": True}))
