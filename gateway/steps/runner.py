@@ -104,8 +104,7 @@ def _remember_clean(client: str | None, digests: Sequence[bytes]) -> None:
 
 
 async def _in_turns(values: Sequence[T], work: Callable[[Sequence[T]], object]) -> None:
-    """Call ``work`` with parts of ``values``, of which a request may have 100,000: one part in each turn of the
-    loop."""
+    """Call ``work`` with parts of ``values``, one part in each turn of the loop. A request may have 100,000 values."""
     for start in range(0, len(values), TURN):
         if start:
             await trio.lowlevel.checkpoint()

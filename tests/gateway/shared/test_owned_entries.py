@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.shared.owned_entries import OwnedEntries
+from tests.support.counted_calls import calls
 
 MOST = 8
 
@@ -53,3 +54,22 @@ def test_entries_stay_within_the_limit_and_clients_keep_their_share(steps):
         for one in "abc":
             if one != owner and known[one] != before[one]:
                 assert len(before[one]) >= MOST // 3
+
+
+def test_room_is_found_as_fast_among_many_clients_as_among_few():
+    """Requests pay for the room of new entries, so its cost must not grow with the number of people."""
+
+    def cost(owners: int) -> int:
+        entries: OwnedEntries[int, int] = OwnedEntries(owners * 2)
+        for key in range(2):
+            for owner in range(owners):
+                entries.put(f"{owner}", key, key)
+        entries.put("new", 0, 0)  # the first one without room
+
+        def put() -> None:
+            for key in range(2, 102):
+                entries.put(f"{key % owners}", key, key)
+
+        return calls(put)
+
+    assert cost(1000) < 2 * cost(10)
