@@ -102,8 +102,11 @@ def _audiences(value: Any) -> list[str]:
 
 
 def _unused_name(issuer: str, taken: set[str]) -> str:
-    host = urlsplit(issuer).hostname or "jwt"
+    try:
+        host = urlsplit(issuer).hostname or "jwt"
+    except ValueError:  # the check of the new file reports the address
+        host = "jwt"
     plain = re.sub(r"[^a-z0-9-]+", "-", host.lower()).strip("-") or "jwt"
-    name = next(one for one in (plain, *(f"{plain}-{i}" for i in range(2, 99))) if one not in taken)
+    name = next(one for one in (plain, *(f"{plain}-{i}" for i in range(2, len(taken) + 3))) if one not in taken)
     taken.add(name)
     return name

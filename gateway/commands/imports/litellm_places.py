@@ -119,6 +119,10 @@ def _base_url(prefix: str, params: Mapping[str, Any]) -> str | None:
     base = text_of(given)
     if given and base is None:
         raise Inconvertible("its `api_base` is not a text")
+    try:
+        urlsplit(base or "")
+    except ValueError as error:
+        raise Inconvertible(f"its `api_base` is no valid address: {error}") from None
     return None if base is None else base.rstrip("/").removesuffix("/v1/messages") if prefix == "anthropic" else base
 
 

@@ -53,14 +53,11 @@ class _Fallbacks:
     def chain(self, name: str) -> tuple[str, ...]:
         """Return ``name`` and its fallbacks, each followed by its own."""
         found: dict[str, None] = {}
-
-        def add_with_fallbacks(model_name: str) -> None:
-            if model_name not in found:
+        following = [name]
+        while following:
+            if (model_name := following.pop()) not in found:
                 found[model_name] = None
-                for fallback in self.unavailable.get(model_name, self.default):
-                    add_with_fallbacks(fallback)
-
-        add_with_fallbacks(name)
+                following += reversed(self.unavailable.get(model_name, self.default))
         return tuple(found)
 
     def lists(self, name: str, target: str) -> bool:

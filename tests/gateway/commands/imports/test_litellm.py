@@ -1,6 +1,7 @@
 """``trigate import``: the configuration of a LiteLLM proxy as one of ours."""
 
 import datetime
+import itertools
 import json
 import re
 from typing import Any
@@ -410,6 +411,10 @@ LOST = [
     ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: `ratelimits` need a whole number"),
     ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel outside litellm_params of r: LiteLLM reads"),
     ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its `api_base` is not a text"),
+    (
+        {"model_list": [item("a", "openai/x", api_base="http://[/v1")]},
+        "a (openai/x): its `api_base` is no valid address: Invalid IPv6 URL",
+    ),
     ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: one of these"),
     ({"model_list": [item("h", "openai/x", headers=["x-a: b"])]}, "headers of h: one of these headers has a"),
     ({"model_list": [item("o", "openai/x", organization=["org"])]}, "organization of o: it is not a text"),
@@ -924,3 +929,12 @@ def test_models_of_any_kind_with_any_fallbacks_are_a_good_configuration(found, f
     wildcards = [item("anthropic/*", "anthropic/*"), item("groq/*", "groq/*")]
     config, _, _ = convert_file(*models, *wildcards, router_settings=settings)
     assert config.entries
+
+
+def test_long_chains_of_fallbacks_are_converted():
+    """Each name's chain includes the chains of its fallbacks, so a long one was too deep for Python's stack."""
+    names = [f"m{at}" for at in range(1500)]
+    fallbacks = [{first: [second]} for first, second in itertools.pairwise(names)]
+    models = [item(name, "openai/m", api_key="k") for name in (names[0], names[-1])]
+    _, _, content = convert_file(*models, router_settings={"fallbacks": fallbacks})
+    assert [one["name"] for one in content["model_providers"]] == [names[0], names[-1]]
