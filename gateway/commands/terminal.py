@@ -14,7 +14,13 @@ _HANGING: Final = "    "
 
 
 def say(text: str, **style: Any) -> None:
-    """Print ``text`` on standard error in the ``style`` of ``click.style``; wrap lines only on a terminal."""
+    """Print ``text`` on standard error in the ``style`` of ``click.style``; wrap lines only on a terminal.
+
+    Names in ``text`` may come from anywhere, so no character of them controls the terminal."""
+    if not all(line.isascii() and line.isprintable() for line in text.splitlines()):
+        from gateway.logs.masking import escape_lines
+
+        text = escape_lines(text)
     width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
     click.secho(shown, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from gateway.logs.masking import escape
 from providers.apis import CODECS
 from providers.catalog import providers as catalog
 from providers.catalog.models import quirks_of
@@ -41,12 +42,12 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
     try:
         outgoing = translated(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
-        click.echo(f"rejected with status {error.info.status}: {error.info.message}", err=True)
+        click.echo(escape(f"rejected with status {error.info.status}: {error.info.message}"), err=True)
         return 1
     click.echo(msgspec.json.format(outgoing.body, indent=2))
     _print_report(outgoing)
     if strict and (lost := losses(outgoing.dropped)):
-        click.echo(f"--strict: the translation loses {', '.join(lost)}", err=True)
+        click.echo(escape(f"--strict: the translation loses {', '.join(lost)}"), err=True)
         return 1
     return 0
 
@@ -63,7 +64,7 @@ def translated(value: Any, source: Api, target: Api, model: str | None, quirks: 
 
 def _print_report(outgoing: Outgoing) -> None:
     for name, value in outgoing.headers:
-        click.echo(f"header   {name}: {value}", err=True)
+        click.echo(escape(f"header   {name}: {value}"), err=True)
     lost = losses(outgoing.dropped)
     for path in outgoing.dropped:
-        click.echo(f"dropped  {path}{'' if path in lost else '  (a hint)'}", err=True)
+        click.echo(escape(f"dropped  {path}{'' if path in lost else '  (a hint)'}"), err=True)

@@ -42,3 +42,9 @@ def test_translate_reports_invalid_json(translate, body):
 @pytest.mark.parametrize(("body", "found"), [(b"null", "null"), (b"[]", "an array")])
 def test_json_that_is_no_request_is_refused(translate, body, found):
     assert translate(body) == (1, "", f"rejected with status 400: the request must be an object, not {found}\n")
+
+
+def test_no_member_of_a_request_controls_the_terminal(translate):
+    _, _, err = translate(json.dumps({**ASKED, "a\x1b[31m\x9b\u202eb": 1}).encode(), strict=True)
+    assert "dropped  a\\u001b[31m\\u009b\\u202eb" in err
+    assert all(line.isprintable() for line in err.splitlines())

@@ -133,3 +133,12 @@ def test_a_comment_names_the_key_for_paths_of_other_clients(file):
     said = invoke("import", "litellm.yaml", cwd=file.parent)
     comments = [line for line in said.stdout.splitlines() if line.startswith("#")]
     assert any("add `compatibility: [azure, litellm]` at the root" in line for line in comments)
+
+
+def test_no_name_of_a_foreign_file_controls_the_terminal(file):
+    evil = "a\x1b]0;title\x07\x9b31m\u202eb"
+    for models in ([item(evil, "unknown/m")], [item(evil, "openai/m", **{evil: 0.5})]):
+        file.write_text(yaml.safe_dump({"model_list": models, evil: 1}))
+        found = invoke("import", "litellm.yaml", cwd=file.parent)
+        assert "\\u202eb" in found.stderr
+        assert all(line.isprintable() for line in found.stderr.splitlines())
