@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
+from gateway.steps.joined_texts import JoinedPassage
 from gateway.steps.json_texts import document_edits, document_text
 from gateway.steps.masks import Placeholders, Span, merge_spans, replace_spans
 from gateway.steps.response_texts import item_strings
@@ -62,6 +63,8 @@ class Run:
         """The position of the first character that is kept."""
         self.is_masked = False
         """True if anything was masked."""
+        self.seams: list[int] = []
+        """The positions at which a block ends and the next begins."""
         self._parts: list[str] = []
 
     def add(self, text: str) -> None:
@@ -100,7 +103,13 @@ class Run:
         text = self.text[start - self.start : None if end is None else end - self.start]
         if self.is_document:
             text = document_text(text)
+        elif self.seams and (seams := self.seams_between(start, start + len(text))):
+            return JoinedPassage(self.part, self.path, text, self.tool, max(0, self.released - start), seams=seams)
         return Passage(self.part, self.path, text, self.tool, max(0, self.released - start))
+
+    def seams_between(self, start: int, end: int) -> tuple[int, ...]:
+        """Return the seams in the text from position ``start`` to ``end``, as positions in it."""
+        return tuple(seam - start for seam in self.seams if start < seam < end)
 
     def mask(self, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``; released text stays unchanged."""
@@ -356,6 +365,8 @@ class RunBuilder:
         if (run := self._open.get(part)) is None:
             run = self._open[part] = Run(part, self._path(block))
             new.append(run)
+        elif run.length and self._blocks.get(block) is not run:
+            run.seams.append(run.length)
         self._blocks[block] = run
         return run, new
 

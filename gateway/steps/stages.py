@@ -404,10 +404,17 @@ class TailStage(RunningStage):
             safe = start + self._open_tail(text, checked)
         else:
             safe = start + await offload(len(text), self._open_tail, text, checked)
+        if run.seams and not run.is_complete and start < (seam := run.seams[-1]):
+            part = text[seam - start :]
+            safe = min(safe, seam + await offload(len(part), self._open_tail, part, max(0, run.checked - seam)))
         if safe <= run.released:
             return
         self._has_called = True
-        passage = Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
+        passage = (
+            run.passage(start, safe)
+            if run.seams
+            else Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
+        )
         if len(passage.text) > LARGE:  # a thread searches it
             found = await self._judge(self.step, (passage,), is_last=run.is_complete)
         else:

@@ -14,8 +14,8 @@ from gateway.steps.request_texts import RequestTexts
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.step_providers import BASES, VENDORS
-from tests.support.upstreams import Script
-from tests.support.wire_clients import ALL, body_of, path_of
+from tests.support.upstreams import Raw, Script
+from tests.support.wire_clients import ALL, body_of, path_of, text_of
 from trigate.steps import Check, Passage
 
 CARD: Final = "4111111111111111"
@@ -84,6 +84,54 @@ def test_no_part_brings_a_value_to_the_provider(gateway, upstream, api, name, st
     (seen,) = upstream.seen
     assert value not in text_in(seen.body)
     assert re.search(r"\[(CARD|WORD|AWS_ACCESS_KEY)_[0-9a-f]{10}\]", seen.body.decode())
+
+
+def message_of(texts: tuple[str, ...], size: int) -> Raw:
+    """Return a streamed message with a block for each of ``texts``, in pieces of ``size`` characters."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**message, "usage": {"input_tokens": 1, "output_tokens": 1}}}
+    ]
+    for index, text in enumerate(texts):
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        events += [
+            {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}},
+            *(
+                {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": one}}
+                for one in pieces
+            ),
+            {"type": "content_block_stop", "index": index},
+        ]
+    events += [
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    ]
+    lines = tuple(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+    return Raw(200, (("content-type", "text/event-stream"),), lines, "chunked")
+
+
+@pytest.fixture(scope="module")
+def response_gateway(upstream):
+    steps = [
+        {"use": "pii", "at": ["response"], "action": "mask", "with": {"labels": ["card"]}},
+        {"use": "secrets", "at": ["response"], "action": "mask"},
+    ]
+    with gateway_thread(config([provider("anthropic/m", upstream.url + "/v1", ["messages"])], steps=steps)) as served:
+        yield served
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 100])
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "a pattern"])
+@pytest.mark.parametrize("api", ["messages", "chat"])
+def test_no_block_of_a_stream_brings_a_value_to_the_client(response_gateway, upstream, api, name, size):
+    texts, value = PARTS[name]
+    upstream.script(message_of((*texts, " and more."), size))
+    reply = response_gateway.request("POST", path_of(api, "m", stream=True), body_of(api, "anthropic/m", stream=True))
+    assert reply.status == 200
+    text = text_of(api, reply.body, stream=True)
+    kind = "AWS_ACCESS_KEY" if value == KEY else "CARD"
+    masked = re.sub(rf"\[{kind}_[0-9a-f]{{10,}}\]", "#", text)
+    assert masked == ("".join(texts) + " and more.").replace(value, "#")
 
 
 def passage_of(*texts: str) -> Passage:
