@@ -6,6 +6,7 @@ reads a message only for its method, its tool and its id. Nothing is cached, sen
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
@@ -53,6 +54,9 @@ PASSED_STATUSES: Final = frozenset(range(400, 600)) - {401, 403, 407}
 CALL: Final = "tools/call"
 _NAME_MEMBERS: Final[Mapping[str, str]] = {CALL: "name", "prompts/get": "name", "resources/read": "uri"}
 """By method, the member of ``params`` that the header ``Mcp-Name`` repeats."""
+
+_NO_METHOD: Final = re.compile(r"[^a-z/]+")
+"""Characters that no method in ``_NAME_MEMBERS`` has."""
 
 _LISTEN: Final = "subscriptions/listen"
 
@@ -194,6 +198,7 @@ def parse(body: bytes, forms: RpcForms) -> RpcMessage:
     check_duplicates(body, members)
     forms.id = id = _id_of(members)
     method = _text(members.get("method"), "method")
+    _check_method(method)
     name = None
     if (member := _NAME_MEMBERS.get(method or "")) is not None and "params" in members:
         name = _text(_params(members["params"]).get(member), f"params.{member}")
@@ -207,6 +212,16 @@ def _check_names(members: Mapping[str, msgspec.Raw]) -> None:
     for name in members:
         if name not in _READ_MEMBERS and (meant := name[:100].casefold()) in _READ_MEMBERS:
             raise invalid(f"the member {name[:100]} differs from {meant} only in case: send {meant}", meant)
+
+
+def _check_method(method: str | None) -> None:
+    """Raise ``GatewayError`` (400) for another spelling of a method whose tool, prompt or resource is read.
+
+    A server that ignores case, white space or the rest after a zero byte would call a tool unchecked and unpaid."""
+    if method is not None and method not in _NAME_MEMBERS:
+        meant = _NO_METHOD.sub("", method[:100].partition("\0")[0].casefold())
+        if meant in _NAME_MEMBERS:
+            raise invalid(f"this method may be read as {meant}: write it so", "method")
 
 
 def _params(raw: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
