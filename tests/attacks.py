@@ -251,6 +251,24 @@ def _comments(*_: object) -> Iterator[bytes]:
     yield _head(200, "text/event-stream", "content-encoding: gzip\r\n") + gzip.compress(b":\n\n" * MB)
 
 
+def _choices(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
+    """Send 3,000 choices beside a member of half a megabyte."""
+    yield _head(200, "application/json")
+    message = {"role": "assistant", "content": "hi"}
+    choices = [{"index": at, "message": message, "finish_reason": "stop"} for at in range(3000)]
+    yield json.dumps({**EVENT, "more": "x" * (MB // 2), "choices": choices}).encode()
+
+
+def _pieces(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
+    """Send the arguments of a call in 100,000 pieces."""
+    yield _head(200, "text/event-stream")
+    for at in range(100_000):
+        function = {"arguments": "1"} if at else {"name": "f", "arguments": ""}
+        delta = {"tool_calls": [{"index": 0, "id": "c", "function": function}]}
+        yield f"data: {json.dumps({**EVENT, 'choices': [{'index': 0, 'delta': delta}]})}\n\n".encode()
+    yield b"data: [DONE]\n\n"
+
+
 def _interim(*_: object) -> Iterator[bytes]:
     for _ in range(60 * 50):
         yield b"HTTP/1.1 100 Continue\r\n\r\n" * 40
@@ -266,6 +284,8 @@ SCRIPTS: Final[Mapping[str, Callable[[Mapping[str, Any], int], Iterator[bytes]]]
     "interim": _interim,
     "comment_lines": _comment_lines,
     "comments": _comments,
+    "choices": _choices,
+    "pieces": _pieces,
 }
 
 
@@ -294,7 +314,14 @@ class Target:
         raise LookupError(name)
 
 
-def config(port: int, paced: int, hostile: int) -> dict[str, Any]:
+STEPS: Final = [
+    {"use": "pii", "action": "mask", "restore": True, "for": {"models": ["*", "!paced"]}},
+    {"use": "secrets", "at": ["request", "response"], "for": {"models": ["*", "!paced"]}},
+]
+"""The steps before which some attacks run."""
+
+
+def config(port: int, paced: int, hostile: int, *, has_steps: bool) -> dict[str, Any]:
     def entry(model: str, to: int, speaks: list[str]) -> dict[str, Any]:
         vendor = "anthropic" if speaks == ["messages"] else "openai"
         url = f"http://127.0.0.1:{to}/v1"
@@ -302,12 +329,13 @@ def config(port: int, paced: int, hostile: int) -> dict[str, Any]:
 
     entries = [entry("paced", paced, ["chat"])]
     entries += [
-        entry(name, hostile, ["chat"]) for name in ("hub", "quotes", "arrays", "interim", "comment_lines", "comments")
+        entry(name, hostile, ["chat"])
+        for name in ("hub", "quotes", "arrays", "interim", "comment_lines", "comments", "choices", "pieces")
     ]
     entries += [entry(name, hostile, ["messages"]) for name in ("metadata", "blocks", "signatures")]
     keys = [{"name": "bob", "key": BOB}, {"name": "mallory", "key": MALLORY}]
     return {"version": "v0.3.0", "listeners": [{"type": "model", "port": port}], "model_providers": entries,
-            "client_keys": keys}  # fmt: skip
+            "client_keys": keys, **({"steps": STEPS} if has_steps else {})}  # fmt: skip
 
 
 def free_port() -> int:
@@ -318,11 +346,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(trigate: Path, paced: int, hostile: int, descriptors: int | None) -> Iterator[Target]:
+def running(trigate: Path, paced: int, hostile: int, descriptors: int | None, *, has_steps: bool) -> Iterator[Target]:
     with tempfile.TemporaryDirectory() as folder:
         port, log = free_port(), Path(folder) / "log"
         file = Path(folder) / "trigate.yaml"
-        file.write_text(json.dumps(config(port, paced, hostile)))
+        file.write_text(json.dumps(config(port, paced, hostile, has_steps=has_steps)))
         limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}:{descriptors}"]
         with log.open("wb") as output:
             process = subprocess.Popen([*limit, str(trigate), "serve", str(file)], stdout=output, stderr=output)
@@ -575,6 +603,24 @@ def crowd(target: Target) -> tuple[int, str]:
     return 8 * len(body), ""
 
 
+def many_choices(target: Target) -> tuple[int, str]:
+    """Request two choices of a provider that sends thousands, for translation."""
+    body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "generationConfig": {"candidateCount": 2}}
+    headers = {"x-goog-api-key": MALLORY}
+    return 100, str(ask(target.port, None, body, "/v1beta/models/choices:generateContent", **headers)[0])
+
+
+def checked_texts(target: Target) -> tuple[int, str]:
+    """Send 60,000 short texts, which steps check."""
+    turn = [{"role": "user", "content": "x"}]
+    body = json.dumps({"model": "hub", "messages": turn, "stop": [f"x{at}" for at in range(60_000)]}).encode()
+    return len(body), str(ask(target.port, MALLORY, body)[0])
+
+
+def checked_pieces(target: Target) -> tuple[int, str]:
+    return _streams(target, "pieces")
+
+
 def _streams(target: Target, model: str) -> tuple[int, str]:
     """Request a hostile stream in both lanes."""
     turn = {"model": model, "stream": True, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
@@ -594,8 +640,11 @@ def _send_gzipped(target: Target, body: bytes, path: str, times: int = 1, **more
 ATTACKS: Final = (
     zero_window, resets, priorities, idle_connections, long_name, unfolding, unfolding_kept, nested, wide, names,
     schema, quoted, poisoned, open_blocks, signature, whole_answer, interim_heads, comment_lines, comments, batch,
-    batch_line, websocket_fragments, websocket_pongs, crowd,
+    batch_line, websocket_fragments, websocket_pongs, crowd, many_choices, checked_texts, checked_pieces,
 )  # fmt: skip
+
+BEFORE_STEPS: Final = (checked_texts, checked_pieces)
+"""The attacks on a gateway with steps."""
 
 
 def main() -> None:
@@ -620,7 +669,8 @@ def main() -> None:
 def run(attack: Callable[[Target], tuple[int, str]], trigate: Path, hostile: int) -> None:
     """Run one attack next to a victim, and print its result."""
     paced = free_port()
-    with running(trigate, paced, hostile, 256 if attack is idle_connections else None) as target:
+    descriptors = 256 if attack is idle_connections else None
+    with running(trigate, paced, hostile, descriptors, has_steps=attack in BEFORE_STEPS) as target:
         command = [sys.executable, __file__, "--victim", str(target.port), str(paced)]
         bob = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:

@@ -34,6 +34,9 @@ _NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
 Change: TypeAlias = Callable[[Event], Event]
 """Changes an event before its check, such as the name of a tool."""
 
+PIECE: Final = 64 * 1024
+"""Bytes of the largest piece that is passed on, of text that was held."""
+
 COUNTED: Final = 64 * 1024
 """Characters of held text beyond which they are counted."""
 
@@ -104,7 +107,12 @@ class CheckedStream:
         try:
             while (chunk := await self._next_chunk(source)) is not None:
                 if released := await self._release(splitter.feed(chunk)):
-                    yield released
+                    at = 0
+                    while len(released) - at > PIECE:
+                        yield released[at : at + PIECE]
+                        await trio.lowlevel.checkpoint()  # the lane reads it again, in turns
+                        at += PIECE
+                    yield released[at:] if at else released
                     self._is_counting = True  # its reader has restarted the limit
                 if self._shown.is_over:
                     self._note_end()
