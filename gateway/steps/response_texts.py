@@ -176,10 +176,11 @@ class UnreadTexts:
 
     def _is_in_earlier_text(self, text: str) -> bool:
         """Return whether ``text`` is in a block whose text was reported before."""
+        spellings = _spellings(text)
         for pieces in self._blocks.values():
             if len(pieces) > 1:
                 pieces[:] = ["".join(pieces)]
-            if _contains(pieces[0], text):
+            if any(one in pieces[0] for one in spellings):
                 return True
         return False
 
@@ -276,7 +277,12 @@ def has_other_strings(events: Iterable[Event]) -> bool:
 
 def _contains(seen: str, text: str) -> bool:
     """Return whether ``text`` is in ``seen``, plain or with JSON's escapes."""
-    return text in seen or json.dumps(text)[1:-1] in seen or json.dumps(text, ensure_ascii=False)[1:-1] in seen
+    return any(one in seen for one in _spellings(text))
+
+
+def _spellings(text: str) -> set[str]:
+    """Return ``text``, plain and with JSON's escapes."""
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
 
 
 def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
