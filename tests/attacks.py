@@ -252,7 +252,7 @@ def _comments(*_: object) -> Iterator[bytes]:
 
 
 def _choices(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
-    """Send 3,000 choices beside a member of half a megabyte."""
+    """Send 3,000 choices with a member of half a megabyte."""
     yield _head(200, "application/json")
     message = {"role": "assistant", "content": "hi"}
     choices = [{"index": at, "message": message, "finish_reason": "stop"} for at in range(3000)]
