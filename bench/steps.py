@@ -213,7 +213,7 @@ EVENT_STEPS: Final[dict[str, list[dict[str, Any]]]] = {
         {"use": "tools", "at": ["response"], "with": {"deny": ["rm"]}},
     ],
 }
-APIS: Final = ("chat", "messages", "responses", "gemini")
+APIS: Final = ("chat", "messages", "responses", "gemini", "converse")
 FIRST, COUNTED = 60, 400
 """Events before the counted ones of a stream, and these."""
 
