@@ -50,6 +50,11 @@ class Splitter:
         self._size = 0
         self._was_cr = False  # the last byte so far is the CR that ended an event
 
+    @property
+    def is_within_event(self) -> bool:
+        """True if an event has begun, or an LF could belong to the last one."""
+        return bool(self._held) or self._was_cr
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the events that ``data`` completes.
 

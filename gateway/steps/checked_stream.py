@@ -105,14 +105,21 @@ class CheckedStream:
         framing = self._source.framing
         splitter = framing.splitter(self._source.event_limit)
         try:
-            while (chunk := await self._next_chunk(source)) is not None:
+            while True:
+                if self._is_counting:
+                    self._is_counting = False
+                else:
+                    self._watch.restart_idle_limit()
+                chunk = await (self._next_chunk(source) if self._checks.may_cut else anext(source, None))
+                if chunk is None:
+                    break
+                if not self._has_content or self._checks.may_wait:
+                    self._note_arrival()
                 if released := await self._release(splitter.feed(chunk)):
-                    at = 0
-                    while len(released) - at > PIECE:
+                    for at in range(0, len(released), PIECE):
+                        if at:
+                            await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
                         yield released[at : at + PIECE]
-                        await trio.lowlevel.checkpoint()  # the lane reads it again, in turns
-                        at += PIECE
-                    yield released[at:] if at else released
                     self._is_counting = True  # its reader has restarted the limit
                 if self._shown.is_over:
                     self._note_end()
@@ -125,14 +132,7 @@ class CheckedStream:
             if released:
                 yield released
         except RefusedByStep as refused:
-            self._checks.note_refusal(refused)
-            self._on_refusal()
-            if refused.stop_text is None:
-                raise
-            stopped = self._shown.stop_events(refused.stop_text, self.usage)
-            for choice, events in stopped.items():
-                self._checks.keep_events(choice, events)
-            yield frame_of_choices(stopped) if self._source.has_choices else frame_of(stopped[0])
+            yield self._stop_events(refused)
         finally:
             self.ended.set()
 
@@ -160,32 +160,31 @@ class CheckedStream:
             self.ended.set()
         yield frame_of(released)
 
+    def _stop_events(self, refused: RefusedByStep) -> bytes:
+        """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
+        self._checks.note_refusal(refused)
+        self._on_refusal()
+        if refused.stop_text is None:
+            raise refused
+        stopped = self._shown.stop_events(refused.stop_text, self.usage)
+        for choice, events in stopped.items():
+            self._checks.keep_events(choice, events)
+        return frame_of_choices(stopped) if self._source.has_choices else frame_of(stopped[0])
+
     def _note_end(self) -> None:
         self.is_clean = not any(chain.has_masked for chain in self._chains.values())
 
     async def _next_chunk(self, source: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes of the provider, ``None`` at the end. Raises the refusal that cuts the stream."""
-        if not self._is_counting:
-            self._watch.restart_idle_limit()
-        self._is_counting = False
-        if not self._checks.may_cut:
-            chunk = await anext(source, None)
-            if not self._has_content or self._checks.may_wait:
-                self._note_arrival(chunk)
-            return chunk
         with trio.CancelScope() as self._scope:
             if self._is_cut:
                 self._scope.cancel()
-            chunk = await anext(source, None)
-            self._note_arrival(chunk)
-            return chunk
+            return await anext(source, None)
         for chain in self._chains.values():
             await chain.feed(())  # raises the refusal
         raise AssertionError("only a refusal cuts the stream")
 
-    def _note_arrival(self, chunk: bytes | None) -> None:
-        if chunk is None:
-            return
+    def _note_arrival(self) -> None:
         if not self._has_content:
             self._has_content = True
             self._watch.lift_content_limit()
@@ -225,15 +224,14 @@ class CheckedStream:
             elif self._ended and self._has_ended and parsed[1] != DONE:
                 continue  # the client would join it with the answer that has ended
             else:
-                by_choice = self._read(*parsed)
-                reported = by_choice.get(0, ())
+                if (read := self._read(raw, *parsed)) is None:
+                    continue
+                by_choice, reported = read, read.get(0, ())
                 checks_bytes = self._failure is None and not self._checks.translates
                 if checks_bytes and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
                     by_choice = {**by_choice, 0: [*unread, *reported]}
-                if (plain := self._plain) is not None:
-                    if self._add_plain(plain, raw, parsed, by_choice):
-                        continue
-                    together[0] = self._leave_plain(plain)
+                if self._plain is not None:
+                    together[0] = self._leave_plain(self._plain)
                 if self._failure is not None:
                     if together:  # a failure discards held text, but not earlier releases
                         out.append(await self._feed(together))
@@ -272,30 +270,6 @@ class CheckedStream:
             return None
         last = events[-1]
         return self._chains[0].take_back(last.block) if type(last) is TextDelta and 0 in self._chains else None
-
-    def _add_plain(
-        self, plain: PlainText, raw: bytes, parsed: tuple[str, bytes], by_choice: Mapping[int, Sequence[Event]]
-    ) -> bool:
-        """Add an event to the plain text, and return whether it has nothing else."""
-        if len(by_choice) != 1 or (events := by_choice.get(0)) is None or len(events) != 1:
-            return False
-        event = events[0]
-        if (
-            type(event) is not TextDelta
-            or event.block != plain.block
-            or event.logprobs is not None
-            or event.phase is not None
-        ):
-            return False
-        size = len(event.text)
-        if not self._checks.translates:
-            clean = self._source.framing.without_remarks(raw, *parsed)
-            if clean is not raw and self._source.framing.parse(clean) is None:
-                return False
-            self._gate.add_text(clean, size, events)
-        plain.held += event.text
-        self.characters += size
-        return True
 
     def _release_plain(self, plain: PlainText, together: dict[int, list[Event]]) -> bytes | None:
         """Return the released bytes of the plain text. If the steps must see it, add it to ``together`` and return
@@ -367,13 +341,32 @@ class CheckedStream:
             return b""
         return self._gate.release(released)
 
-    def _read(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
-        """Return the events of one event of the provider by choice, and note the first failure."""
-        if self._plain is not None and (self._find_choice is None or self._find_choice(data) is None):
-            events = self._readers[0].read_event(name, data)
-            if len(events) != 1 or type(events[0]) is not TextDelta:
-                self._note_ends(0, events)
+    def _read(self, raw: bytes, name: str, data: bytes) -> Mapping[int, Sequence[Event]] | None:
+        """Return the events of one event of the provider by choice, and note the first failure.
+
+        If it only has more plain text, hold that, and return ``None``."""
+        plain = self._plain
+        if plain is None or (self._find_choice is not None and self._find_choice(data) is not None):
+            return self._read_choices(name, data)
+        events = self._readers[0].read_event(name, data)
+        if len(events) != 1 or type(event := events[0]) is not TextDelta:
+            self._note_ends(0, events)
             return {0: events}
+        if event.block != plain.block or event.logprobs is not None or event.phase is not None:
+            return {0: events}
+        size = len(event.text)
+        if not self._checks.translates:
+            if self._source.framing.without_remarks(raw, name, data) is not raw:
+                return {0: events}
+            if (unread := self._checks.unread) is not None and not unread.has_text_alone(data, event):
+                return {0: events}
+            self._gate.add_text(raw, size, events)
+        plain.held += event.text
+        self.characters += size
+        return None
+
+    def _read_choices(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
+        """Return the events of one event of the provider by choice, and note the first failure."""
         parts = split_choices(self._api, data)
         if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self._readers, data)

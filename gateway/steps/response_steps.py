@@ -56,7 +56,8 @@ class ResponseSteps:
         self.translates = translates or restores or applied.may_change
         self.masked = False
         """True if anything was masked."""
-        self._unread: UnreadTexts | None = None
+        self.unread: UnreadTexts | None = None
+        """The strings of the response that are in no event, once ``unread_texts`` has looked for them."""
         self.may_cut = applied.may_cut
         self.may_wait = applied.may_wait or session.awaits_verdict
         self.holds_whole = applied.holds_whole
@@ -160,10 +161,10 @@ class ResponseSteps:
         """Return the texts in a provider's bytes that ``read``, their events by choice, do not have, as one item."""
         if not self.steps:
             return []
-        if self._unread is None:
-            self._unread = UnreadTexts(api)
+        if self.unread is None:
+            self.unread = UnreadTexts(api)
         events = read[0] if len(read) == 1 and 0 in read else [event for events in read.values() for event in events]
-        texts = self._unread.find(data, events)
+        texts = self.unread.find(data, events)
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
     async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:

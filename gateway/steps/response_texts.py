@@ -39,6 +39,8 @@ MAX_SKELETONS: Final = 256
 MAX_SHARED: Final = 4096
 LONGEST_SHARED: Final = 4096
 MAX_EXACT: Final = 16
+_BACKSLASH: Final = ord("\\")
+
 LONGEST_KNOWN: Final = 16 * 1024
 """Bytes of the longest event whose form is remembered."""
 
@@ -98,17 +100,9 @@ class UnreadTexts:
         """Return the strings in ``data``, JSON of an event or a complete response, that ``events`` do not have.
 
         A string that continues one of an earlier event is shown after it."""
-        if len(events) == 1 and type(only := events[0]) is TextDelta:  # nearly every event
-            if (pieces := self._blocks.get(only.block)) is None or self._length > KEPT_CHARACTERS:
-                self._keep((only,))
-            else:
-                pieces.append(only.text)
-                self._length += len(only.text)
-            rest = _without_text(data, only.text)
-        else:
-            texts = [event for event in events if isinstance(event, _TEXTS)]
-            self._keep(texts)
-            rest = _without_texts(data, texts)
+        texts = [event for event in events if isinstance(event, _TEXTS)]
+        self._keep(texts)
+        rest = _without_texts(data, texts)
         form = skeleton = b""
         if rest is not None:
             if rest in self._exact:
@@ -132,6 +126,20 @@ class UnreadTexts:
                     self._shared.clear()
                 self._shared.add(skeleton)
         return unread
+
+    def has_text_alone(self, data: bytes, event: TextDelta) -> bool:
+        """Return whether ``find`` would find nothing in ``data``, whose only event is ``event``, and note its text.
+
+        Returns false without noting anything if only ``find`` can tell."""
+        text, rest = event.text, _without_text(data, event.text)
+        pieces = self._blocks.get(event.block)
+        if rest is None or pieces is None or self._length > KEPT_CHARACTERS:
+            return False
+        if rest not in self._exact and _form(rest) not in self._forms:
+            return False
+        pieces.append(text)
+        self._length += len(text)
+        return True
 
     def _remember(self, rest: bytes, form: bytes | None) -> None:
         """Remember an event without its texts, whose other strings need no check, and its ``form``, if given."""
@@ -298,8 +306,8 @@ def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
 def _without_text(data: bytes, text: str) -> bytes | None:
     """Return ``data`` with an empty string instead of ``text``; ``None`` if it is not found."""
     raw = b'"%b"' % text.encode("utf-8", "replace")
-    if raw in data and b"\\" not in raw:
-        return data.replace(raw, b'""', 1)
+    if (at := data.find(raw)) >= 0 and _BACKSLASH not in raw:
+        return data[: at + 1] + data[at + len(raw) - 1 :]
     written = _find_escaped(data, text)
     return None if written is None else data.replace(written, b'""', 1)
 

@@ -18,6 +18,8 @@ def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> l
     """Return the events for new citations in ``candidate`` of the open text."""
     if answer.text_kind != "text" or not answer.holds_content:
         return []
+    if "groundingMetadata" not in candidate and "citationMetadata" not in candidate:
+        return []
     sources = [
         *_grounding_sources(candidate.get("groundingMetadata")),
         *_recited_sources(candidate.get("citationMetadata")),

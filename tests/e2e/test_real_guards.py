@@ -172,7 +172,7 @@ def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, 
     upstream.script(Script(text=f"🙂 write to {MAIL}, and pay with {CARD}, please"))
     reply = ask(analyzer_gateway, "both", api, f"🙂 I am {MAIL}, my card is {CARD}", stream=stream)
     assert reply.status == 200, reply.body
-    hidden = re.sub(r"_[0-9a-f]{10}\]", "]", text_of(api, reply.body, stream=stream))
+    hidden = re.sub(r"_[0-9a-f]{10,}\]", "]", text_of(api, reply.body, stream=stream))
     assert hidden == "🙂 write to [EMAIL_ADDRESS], and pay with [CREDIT_CARD], please"
     (seen,) = upstream.seen
     assert b"[EMAIL_ADDRESS_" in seen.body

@@ -456,8 +456,8 @@ def test_masked_arguments_stay_json(gateway, upstream, stream):
     choices = [choice["delta" if stream else "message"] for one in answers for choice in one["choices"]]
     calls = [one for choice in choices for one in choice.get("tool_calls") or ()]
     masked = json.loads("".join(one["function"].get("arguments", "") for one in calls))
-    assert re.fullmatch(r"\[WORD_[0-9a-f]{10}\]", masked["code"])
-    assert re.fullmatch(r'\[WORD_[0-9a-f]{10}\] and "more"', masked["city"])
+    assert re.fullmatch(r"\[WORD_[0-9a-f]{10,}\]", masked["code"])
+    assert re.fullmatch(r'\[WORD_[0-9a-f]{10,}\] and "more"', masked["city"])
 
 
 CLEAN: Final[dict[str, tuple[str, Raw]]] = {

@@ -31,7 +31,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "refuse": {"action": {"word": "refuse", "other": "mask"}},
 }
 TEXTS: Final = ("all is fine, and all stays fine until the end", "it is falcon-77, and the rest is fine again")
-MASKED: Final = re.compile(r"it is \[WORD_[0-9a-f]{10}\], and the rest is fine again")
+MASKED: Final = re.compile(r"it is \[WORD_[0-9a-f]{10,}\], and the rest is fine again")
 HEAD: Final = {"id": "c-1", "created": 1, "model": "m", "object": "chat.completion.chunk"}
 USAGE: Final = {"prompt_tokens": 5, "completion_tokens": 31, "total_tokens": 36}
 GEMINI_USAGE: Final = {"promptTokenCount": 5, "candidatesTokenCount": 31, "totalTokenCount": 36}

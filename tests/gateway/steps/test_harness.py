@@ -28,7 +28,7 @@ def test_a_step_is_run_in_every_api_and_at_every_split(tested):
     assert [(one.label, one.part, one.text) for one in found.response] == [("word", "assistant", "falcon-77")]
     assert found.sent is not None
     assert b"[WORD_" in found.sent
-    assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10}\] today", found.released or "")
+    assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10,}\] today", found.released or "")
 
 
 def test_a_refusal_has_no_text():

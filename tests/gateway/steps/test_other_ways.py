@@ -118,7 +118,7 @@ async def test_a_compaction_is_masked_for_its_client(speaks):
     async with before(answer_compaction, entry={"speaks": [speaks]}, steps=steps) as (served, _):
         found = await served.post(COMPACT, json={"model": "m-1", "input": "hi"})
         assert found.status_code == 200, found.text
-        assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10}\] today", compacted_text(found.json()))
+        assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10,}\] today", compacted_text(found.json()))
         assert [one.text for check in word_steps.seen for one in check.passages] == [ANSWER]
         assert found.headers["x-trigate-steps"] == "words=masked"
 

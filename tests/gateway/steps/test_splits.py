@@ -139,7 +139,7 @@ def test_masks_do_not_depend_on_the_splits(steps, api, name, text, seed):
     found = text_in(release_all(step, api, split(data, seed)), TextDelta)
     whole = "".join(text_in(release_all(step, api, [data]), TextDelta))
     assert "".join(found) == whole
-    assert SECRET.sub("#", text) == re.sub(r"\[WORD_[0-9a-f]{10}\]", "#", whole)
+    assert SECRET.sub("#", text) == re.sub(r"\[WORD_[0-9a-f]{10,}\]", "#", whole)
 
 
 def long_chat_stream(text: str, size: int) -> list[bytes]:
@@ -160,7 +160,7 @@ def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(step
     events = long_chat_stream("".join(words), size)
     for pieces in (events, [b"".join(events)]):
         found = "".join(text_in(release_all(steps[name], "chat", pieces), TextDelta))
-        assert re.sub(r"\[WORD_[0-9a-f]{10}\]", "falcon-12", found) == "".join(words)
+        assert re.sub(r"\[WORD_[0-9a-f]{10,}\]", "falcon-12", found) == "".join(words)
         assert "falcon" not in found
 
 
@@ -186,7 +186,7 @@ def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
             assert "fal" not in release
     pieces = [data[i : i + 1] for i in range(len(data))]
     texts = text_in(release_all(steps["window"], api, pieces), TextDelta)
-    assert re.fullmatch(r"before \[WORD_[0-9a-f]{10}\] after", "".join(texts))
+    assert re.fullmatch(r"before \[WORD_[0-9a-f]{10,}\] after", "".join(texts))
     assert not any("falc" in one or "12" in re.sub(r"\[WORD_\w+\]", "", one) for one in texts)
 
 
@@ -198,7 +198,7 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
     for seed in range(6):
         frames = release_all(steps[name], api, split(data, seed))
         arguments = [one for one in text_in(frames, ToolCallDelta) if one]
-        assert re.fullmatch(r'\{"city": ?"\[WORD_[0-9a-f]{10}\] \\"x\\""\}(\{\})?', arguments[0])
+        assert re.fullmatch(r'\{"city": ?"\[WORD_[0-9a-f]{10,}\] \\"x\\""\}(\{\})?', arguments[0])
         assert "falcon" not in "".join(text_in(frames, ReasoningDelta))
 
 
