@@ -1,6 +1,7 @@
 """Work on requests is linear in their bytes (CWE-407): reading, writing in all APIs, and edits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,8 +36,20 @@ REJECTED = tuple(
 )
 
 
-def translate_request(api: str, shape: str, n: int) -> Callable[[], None]:
-    """Read a request, write it for all APIs, and begin its answer."""
+Target = tuple[str, Recipient]
+ALL = [(api, recipient) for api in CODECS for recipient in RECIPIENTS]
+
+
+def translated_rows() -> Iterator[Any]:
+    """Yield each row with one recipient of each API, by turns, and for the soak with both."""
+    for number, (api, shape) in enumerate(ROWS):
+        targets = [(each, RECIPIENTS[(number + at) % len(RECIPIENTS)]) for at, each in enumerate(CODECS)]
+        yield pytest.param(api, shape, targets, id=f"{api}: {shape}")
+        yield pytest.param(api, shape, ALL, id=f"{api}: {shape}-each", marks=pytest.mark.soak)
+
+
+def translate_request(api: str, shape: str, targets: Sequence[Target], n: int) -> Callable[[], None]:
+    """Read a request, write it for ``targets``, and begin its answer."""
     body = REQUESTS[api][shape](n)
 
     def work() -> None:
@@ -46,14 +59,13 @@ def translate_request(api: str, shape: str, n: int) -> Callable[[], None]:
             return
         estimate(request)
         changed, _ = shorten_names(request)
-        for codec in CODECS.values():
-            for recipient in RECIPIENTS:
-                try:
-                    outgoing = codec.write_request(changed, recipient)
-                except GatewayError:
-                    continue
-                losses(outgoing.dropped)
-                assert isinstance(outgoing.adapted, tuple)
+        for target, recipient in targets:
+            try:
+                outgoing = CODECS[target].write_request(changed, recipient)
+            except GatewayError:
+                continue
+            losses(outgoing.dropped)
+            assert isinstance(outgoing.adapted, tuple)
         CODECS[api].writer(Reply(request, ISSUER, 5)).send(AnswerEnd("stop"))
 
     return work
@@ -89,9 +101,9 @@ def test_a_request_matches_its_row():
 
 
 @pytest.mark.slow
-@each_row
-def test_translating_takes_linear_steps(api, shape):
-    assert_steps_grow_linearly(lambda n: translate_request(api, shape, n))
+@pytest.mark.parametrize(("api", "shape", "targets"), list(translated_rows()))
+def test_translating_takes_linear_steps(api, shape, targets):
+    assert_steps_grow_linearly(lambda n: translate_request(api, shape, targets, n))
 
 
 @each_row
