@@ -663,6 +663,7 @@ def test_the_filter_finds_each_of_many_streams(page, gateway, by_hand):
 
 
 @needs_chromium
+@pytest.mark.soak
 def test_the_pictures_of_its_page_can_be_taken_again(tmp_path):
     pictures(tmp_path, 0)
     assert {file.name: file.read_bytes()[8:12] for file in tmp_path.iterdir()} == {
