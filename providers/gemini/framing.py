@@ -56,9 +56,13 @@ class CrlfSplitter:
         """Return the events that ``data`` completes. See ``EventSplitter.feed``."""
         if self._pending_cr:
             data = self._pending_cr + data
-        elif data.endswith(_END) and data.find(b"\r") == len(data) - 4 and data.find(b"\n") == len(data) - 3:
-            if not self._inner.is_within_event:
-                return [data]  # exactly one event of one line, like most reads of a stream
+        elif (
+            data.endswith(_END)
+            and data.find(b"\r") == len(data) - 4
+            and data.find(b"\n") == len(data) - 3
+            and not self._inner.is_within_event
+        ):
+            return [data]  # exactly one event of one line, like most reads of a stream
         self._pending_cr = data[-1:] if data.endswith(b"\r") else b""
         return self._inner.feed(data[:-1] if self._pending_cr else data)
 

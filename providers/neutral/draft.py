@@ -21,17 +21,25 @@ class Body:
     Each value is decoded once, at its first use, and must not be changed.
     """
 
-    __slots__ = ("_values", "members", "raw")
+    __slots__ = ("_mentioned", "_values", "members", "raw")
 
     def __init__(self, raw: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         self.raw = raw
         self.members = members
         self._values: dict[str, Any] = {}
+        self._mentioned: dict[bytes, bool] = {}
 
     @classmethod
     def of(cls, raw: bytes) -> Self:
         """Return the body with the bytes ``raw``. Raises ``msgspec.DecodeError`` unless it is a JSON object."""
         return cls(raw, _MEMBERS.decode(raw))
+
+    def mentions(self, part: bytes) -> bool:
+        """Return whether the raw bytes contain ``part``. A long request is searched once for each part."""
+        found = self._mentioned.get(part)
+        if found is None:
+            found = self._mentioned[part] = part in self.raw
+        return found
 
     def value(self, name: str) -> Any:
         """Return a member as Python values, ``None`` if it is absent.
@@ -77,7 +85,7 @@ class Draft:
 
     def mentions(self, part: bytes) -> bool:
         """Return whether the request contains ``part``, a cheap check before decoding a member."""
-        return part in self._body.raw
+        return self._body.mentions(part)
 
     def value(self, name: str) -> Any:
         """Return a member as Python values, which must not be changed; ``None`` if it is absent.
