@@ -28,7 +28,7 @@ import streams
 from tests.support.harness import ROOT
 from tests.support.syntax import statements
 
-OURS = {"gateway", "loadtest", "providers", "streams"}
+OURS = {"gateway", "loadtest", "providers", "streams", "trigate"}
 
 
 How = Literal["replaced", "extended", "used"]

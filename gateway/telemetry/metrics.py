@@ -76,7 +76,7 @@ class EarlySeries:
     def __init__(self, row: MetricRow) -> None:
         self._row = row
         self._value = 0.0
-        self._buckets = Buckets(row.bounds)
+        self._measured = Buckets(row.bounds)
 
     def inc(self, by: float = 1) -> None:
         self._value += by
@@ -88,10 +88,10 @@ class EarlySeries:
         self._value = value
 
     def observe(self, value: float) -> None:
-        self._buckets.add(value)
+        self._measured.add(value)
 
     def add(self, counts: Iterable[int], total: float) -> None:
-        self._buckets.merge(counts, total)
+        self._measured.merge(counts, total)
 
     def move_to(self, series: Any) -> None:
         """Write the value into ``series`` of the client library."""
@@ -99,7 +99,7 @@ class EarlySeries:
             case "counter":
                 series.inc(self._value)
             case "histogram":
-                series.add(*self._buckets.take())
+                series.add(*self._measured.take())
             case _:
                 series.set(self._value)
 

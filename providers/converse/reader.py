@@ -36,25 +36,25 @@ class ConverseReader(StagedReader):
         if self._stage is ENDED:
             return ()
         if event in (EXCEPTION, ERROR):
-            return self._fail(read_stream_failure(data))
+            return self.fail(read_stream_failure(data))
         if (step := _STEPS.get(event)) is None:
             return ()
         try:
             value = any_json(data)
         except NOT_JSON:
-            return self._fail(NO_JSON)
+            return self.fail(NO_JSON)
         if not isinstance(value, dict):
-            return self._fail(NO_JSON)
+            return self.fail(NO_JSON)
         self._content.shared.arriving = data
         try:
             return step(self, value)
         except GatewayError as error:  # a limit was exceeded, or a piece has no start
-            return self._fail(error.info)
+            return self.fail(error.info)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._fail(EARLY) if self._end is None else self._end_events(self._end)  # only the counts are missing
+        return self.fail(EARLY) if self._end is None else self._end_events(self._end)  # only the counts are missing
 
     # The beginning
 
@@ -67,13 +67,13 @@ class ConverseReader(StagedReader):
     # The content
 
     def _read_block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._start_with(self._content.start(value))
+        return self.start_with(self._content.start(value))
 
     def _read_block_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._start_with(self._content.continue_block(value))
+        return self.start_with(self._content.continue_block(value))
 
     def _read_block_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._start_with(self._content.stop(value))
+        return self.start_with(self._content.stop(value))
 
     # The end
 
@@ -81,7 +81,7 @@ class ConverseReader(StagedReader):
         self._end = read_end(as_string(value.get("stopReason")), value.get("additionalModelResponseFields"))
         if isinstance(self._end, ErrorInfo):  # counts may follow, and both are returned at the end of the body
             return ()
-        return self._start_with(self._content.finish_all()) if self._usage is None else self._end_events(self._end)
+        return self.start_with(self._content.finish_all()) if self._usage is None else self._end_events(self._end)
 
     def _read_metadata(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._usage = read_usage(value) or self._usage
@@ -90,8 +90,8 @@ class ConverseReader(StagedReader):
     def _end_events(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
         counted = () if self._usage is None else (self._usage,)
         if isinstance(end, ErrorInfo):
-            return [*self._start_with(counted), *self._fail(end)]
-        events = self._start_with([*self._content.finish_all(), *counted, end])
+            return [*self.start_with(counted), *self.fail(end)]
+        events = self.start_with([*self._content.finish_all(), *counted, end])
         self._stage = ENDED
         return events
 

@@ -48,28 +48,28 @@ class MessagesReader(StagedReader):
             return ()
         try:
             if event == "content_block_delta" and (events := self._read_text_delta(data)) is not None:
-                return events if self._stage is ANSWERING else self._start_with(events)
+                return events if self._stage is ANSWERING else self.start_with(events)
         except AnswerTooLarge as error:
-            return self._fail(error.info)
+            return self.fail(error.info)
         try:
             value = any_json(data)
         except NOT_JSON:
-            return () if data.strip() == b"[DONE]" else self._fail(NO_JSON)
+            return () if data.strip() == b"[DONE]" else self.fail(NO_JSON)
         if not isinstance(value, dict):
             listed = array_failure(data)
-            return () if listed is None else self._fail(listed)
+            return () if listed is None else self.fail(listed)
         self._answer.arriving = data
         try:
             return self._read_known_event(as_string(value.get("type")) or event, value)
         except AnswerTooLarge as error:
-            return self._fail(error.info)
+            return self.fail(error.info)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
         if self._reason is not None:  # only the last event is missing, which carries no data
             return self._end_events()
-        return self._fail(EARLY)
+        return self.fail(EARLY)
 
     def _read_text_delta(self, data: bytes) -> Sequence[Event] | None:
         """Return the events of a text delta; ``None`` for other events, which need full decoding."""
@@ -89,11 +89,11 @@ class MessagesReader(StagedReader):
 
     def _read_known_event(self, type: str, value: Mapping[str, Any]) -> Sequence[Event]:
         if (read_block := _CONTENT.get(type)) is not None:
-            return self._start_with(read_block(self._answer, value))
+            return self.start_with(read_block(self._answer, value))
         if (step := _STEPS.get(type)) is not None:
             return step(self, value)
         if type == "error" or value.get("error"):
-            return self._fail(read_event_failure(value))
+            return self.fail(read_event_failure(value))
         return ()
 
     # The beginning
@@ -127,7 +127,7 @@ class MessagesReader(StagedReader):
 
     def _end_events(self) -> Sequence[Event]:
         end = read_end(self._reason, self._stop_sequence, self._details)
-        events = self._start_with([*finish_all(self._answer), *self._usage_events(), end])
+        events = self.start_with([*finish_all(self._answer), *self._usage_events(), end])
         self._stage = ENDED
         return events
 

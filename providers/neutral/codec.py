@@ -125,14 +125,14 @@ class StagedReader:
 
     _stage: AnswerStage = WAITING
 
-    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
+    def start_with(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return ``events``, preceded by an ``AnswerStart`` if the provider has sent no start."""
         if not events or self._stage is not WAITING:
             return events
         self._stage = ANSWERING
         return (AnswerStart(), *events)
 
-    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
+    def fail(self, error: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
         return (error,)
 

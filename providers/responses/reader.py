@@ -55,18 +55,18 @@ class ResponsesReader(StagedReader):
             read_event = _CONTENT.get(name)
             if read_event is not None:
                 events = read_event(self._answer, wire)
-                return events if self._stage is ANSWERING else self._start_with(events)
+                return events if self._stage is ANSWERING else self.start_with(events)
             step = _STEPS.get(name)
             if step is not None:
                 return step(self, wire)
         except AnswerTooLarge as error:
-            return self._fail(error.info)
+            return self.fail(error.info)
         if name == "error" or wire.error:
-            return self._fail(read_event_failure(load(data)))
+            return self.fail(read_event_failure(load(data)))
         return ()  # keep-alives, progress of hosted tools, unknown events
 
     def close(self) -> Sequence[Event]:
-        return () if self._stage is ENDED else self._fail(EARLY)
+        return () if self._stage is ENDED else self.fail(EARLY)
 
     def read_whole(self, response: Json) -> Sequence[Event]:
         self._answer_start(response)
@@ -75,10 +75,10 @@ class ResponsesReader(StagedReader):
 
     def _read_unreadable(self, data: bytes, error: Exception) -> Sequence[Event]:
         if (listed := array_failure(data)) is not None:
-            return self._fail(listed)
+            return self.fail(listed)
         if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
             return ()  # JSON but not an object, or `[DONE]`, which some servers send
-        return self._fail(ErrorInfo("upstream", UNREADABLE, reason="bad_answer"))
+        return self.fail(ErrorInfo("upstream", UNREADABLE, reason="bad_answer"))
 
     # The beginning
 

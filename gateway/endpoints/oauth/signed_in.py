@@ -15,19 +15,19 @@ class SignedInCallers:
     """The callers who sign in at an issuer, for one configuration."""
 
     def __init__(self, config: Config, service: Service) -> None:
-        self._config = config
+        self.config = config
         self._service = service
         self._browser = BrowserSignIn(SignInContext(config, service))
 
     def sends_key(self, headers: Headers) -> bool:
         """Return whether a request has a key or a token, which counts instead of the cookie."""
-        return has_key(self._config, headers)
+        return has_key(self.config, headers)
 
     async def caller(self, incoming: IncomingRequest) -> Caller | None:
         """Return the person of the cookie, ``None`` without a valid one.
 
         Raises ``GatewayError`` and ``Unavailable``."""
-        return await cookie_caller(self._config, self._service, incoming)
+        return await cookie_caller(self.config, self._service, incoming)
 
     async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
         """Return the redirect to an issuer, which returns to the page at ``path``. Never raises."""

@@ -117,9 +117,11 @@ def test_the_credentials_of_a_person_share_its_rates(tmp_path):
         credentials = [token, session, own, admin.identity.token(sub="person-1", groups=["ml"], jti="another")]
         statuses = [admin.call(credentials[n % 4], "DELETE", "/me/keys/none").status for n in range(62)]
         assert statuses.count(404) in range(59, 61), "a change was made before, and the rate refills slowly"
-        reads = [admin.call(credentials[n % 4], "GET", "/me").status for n in range(640)]
+        reads: list[int] = []
+        while 429 not in reads and len(reads) < 6_000:  # ten a second come back meanwhile
+            reads.append(admin.call(credentials[len(reads) % 4], "GET", "/me").status)
         assert reads[:600] == [200] * 600
-        assert 429 in reads
+        assert reads[-1] == 429
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
