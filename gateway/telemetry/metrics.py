@@ -81,9 +81,6 @@ class EarlySeries:
     def inc(self, by: float = 1) -> None:
         self._value += by
 
-    def dec(self) -> None:
-        self._value -= 1
-
     def set(self, value: float) -> None:
         self._value = value
 
@@ -137,7 +134,7 @@ class Metrics:
         }
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
         self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}
-        self._counted: dict[tuple[str, ...], float] = {}  # of ended exchanges, since the last ``write_exchanges``
+        self._counted: dict[tuple[str, ...], float] = {}  # of exchanges, since the last ``write_exchanges``
         self._timed: dict[tuple[str, ...], Buckets] = {}
         self._providers: set[str] = set()
         self._models: set[str] = set()
@@ -238,7 +235,7 @@ class Metrics:
         increase(by)
 
     def _count(self, row: MetricRow, *labels: str, by: float = 1) -> None:
-        """Increase a counter at the end of an exchange. A page shows it after ``write_exchanges``."""
+        """Increase a counter of exchanges. A page shows it after ``write_exchanges``."""
         key = (row.name, *labels)
         self._counted[key] = self._counted.get(key, 0) + by
 
@@ -250,7 +247,7 @@ class Metrics:
         buckets.add(value)
 
     def write_exchanges(self) -> None:
-        """Write what ended exchanges have counted into the client library's metrics, whose locks cost more."""
+        """Write what exchanges have counted into the client library's metrics, whose locks cost more."""
         for (name, *labels), by in self._counted.items():
             self.add(rows.BY_NAME[name], *labels, by=by)
         for (name, *labels), buckets in self._timed.items():
@@ -277,7 +274,9 @@ class Metrics:
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._of(rows.IN_FLIGHT, (_endpoint(record),)).inc()
+        self._count(rows.IN_FLIGHT, _endpoint(record))
+        if self._folder is not None:
+            self.write_exchanges()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.is_complete:
@@ -286,7 +285,7 @@ class Metrics:
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _endpoint(record)
         if client not in self._shown:
             self._show_group(client)
-        self._of(rows.IN_FLIGHT, (api,)).dec()
+        self._count(rows.IN_FLIGHT, api, by=-1)  # on the same page as the other counts
         self._count(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped and not set(record.dropped).issubset(record.by_operator):
             self._count(rows.DROPS, api, provider)
