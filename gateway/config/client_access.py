@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -23,6 +23,8 @@ from streams.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.config.mcp_servers import McpServer
+
+C = TypeVar("C", ClientKey, ClientGroup)
 
 
 @attrs.frozen(repr=False, slots=False)
@@ -72,12 +74,7 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
         if item.name in groups or not item.name:
             found = f"another group has the name {item.name}" if item.name else "the name is empty"
             findings.wrong((*path, "name"), found, "give each group its own name")
-        check_access(item, path, names, findings)
-        ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
-        budgets = build_budgets(item.budgets, path, findings)
-        request = build_members(item.request, (*path, "request"), findings)
-        check_raises(budgets, item.raise_to, path, findings)
-        groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request))
+        groups.setdefault(item.name, _build_rights(item, path, names, findings))
     members = {item.group_name for item in (*config.client_keys, *_rules(config)) if item is not None}
     for name in () if config.stored_keys != "off" else groups.keys() - members:
         findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
@@ -91,9 +88,32 @@ def _rules(config: Config) -> Iterator[AdmitRule | None]:
         yield from () if issuer is None else issuer.admit
 
 
-def group_of(
-    item: ClientKey | AdmitRule, path: Path, groups: Mapping[str, ClientGroup], findings: Findings
-) -> ClientGroup | None:
+def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:
+    """Return a client with its group, limits and members, and report errors in its rights."""
+    group = _group_of(item, path, names.groups, findings)
+    client = attrs.evolve(_build_rights(item, path, names, findings), group=group)
+    if client.role == "lead" and client.group_name is None:
+        findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
+    _check_permitted_entries(client, path, names.entries, findings)
+    return client
+
+
+def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -> C:
+    """Return a client or a group with its limits and members. Only a client may have an empty list of models, which
+    allows none."""
+    _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
+    _check_patterns(item.only, (*path, "only"), names.entries, findings)
+    _check_servers(item.mcp, (*path, "mcp"), names.servers, findings)
+    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
+        _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
+    ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
+    budgets = build_budgets(item.budgets, path, findings)
+    check_raises(budgets, item.raise_to, path, findings)
+    request = build_members(item.request, (*path, "request"), findings)
+    return attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request)
+
+
+def _group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
     """Return the group that ``item`` names, and report an unknown one."""
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
@@ -105,22 +125,7 @@ def group_of(
     return groups.get(item.group_name)
 
 
-def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
-    """Report errors in its models and entries. Only a client may have an empty list of models, which allows none."""
-    _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
-    _check_patterns(item.only, (*path, "only"), names.entries, findings)
-    _check_servers(item.mcp, (*path, "mcp"), names.servers, findings)
-    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
-        _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
-
-
-def check_role(client: ClientKey, path: Path, findings: Findings) -> None:
-    """Report a lead of no group."""
-    if client.role == "lead" and client.group_name is None:
-        findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
-
-
-def check_permitted_entries(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
+def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
     """Report a client that may use no entry, because its patterns and its group's match no common one."""
     walls = client.walls
     if len(walls) < 2 or not all(walls) or not entries.complete:

@@ -8,13 +8,10 @@ import attrs
 
 from configfile.document import Path
 from configfile.wording import spell_time
-from gateway.config.budgets import build_budgets, check_raises
-from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, check_role, group_of
+from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
-from gateway.config.ratelimits import build_ratelimits
-from gateway.config.request_members import build_members
 
 SOON: Final = timedelta(days=14)
 """The time before a key's expiry from which on there is a warning."""
@@ -58,28 +55,14 @@ def build_client(
     """Return one client, ``None`` without a key or certificate.
 
     ``holders`` has the clients' names by key digest, to which its own are added."""
-    group = group_of(item, path, names.groups, findings)
-    check_access(item, path, names, findings)
+    client = build_client_rights(item, path, names, findings)
     if not item.name:
         findings.wrong((*path, "name"), "the name is empty", "give the client a name; the log shows it")
     keys = tuple(_report_shared_keys(_read_keys(item, path, findings), item.name, holders, findings))
     if not keys and item.certificate is None:
         return None
-    client = attrs.evolve(
-        item,
-        key=None,
-        sha256=None,
-        keys=keys,
-        models=() if item.models is None and item.role != "user" else item.models,
-        group=group,
-        ratelimits=build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings),
-        budgets=build_budgets(item.budgets, path, findings),
-        request=build_members(item.request, (*path, "request"), findings),
-    )
-    check_role(client, path, findings)
-    check_raises(client.budgets, client.raise_to, path, findings)
-    check_permitted_entries(client, path, names.entries, findings)
-    return client
+    models = () if item.models is None and item.role != "user" else item.models
+    return attrs.evolve(client, key=None, sha256=None, keys=keys, models=models)
 
 
 def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:

@@ -11,13 +11,11 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe
-from gateway.config.budgets import build_budgets, check_raises
-from gateway.config.client_access import AccessNames, check_access, check_permitted_entries, check_role, group_of
+from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.issuer_names import check_issuer_name, warn_of_merged_metrics
 from gateway.config.issuers import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer
-from gateway.config.ratelimits import build_ratelimits
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.config.urls import is_loopback
@@ -220,27 +218,13 @@ def _build_rules(issuer: TrustedIssuer, path: Path, names: AccessNames, findings
 def _build_rule_client(
     issuer: TrustedIssuer, rule: AdmitRule, path: Path, names: AccessNames, findings: Findings
 ) -> ClientKey:
-    """Return the client with the rights of ``rule``."""
-    client = ClientKey(
-        name=f"{issuer.name}:*",
-        group_name=rule.group_name,
-        models=rule.models,
-        only=rule.only,
-        mcp=rule.mcp,
-        limits=rule.limits,
-        cache=rule.cache,
-        role=rule.role,
-        group=group_of(rule, path, names.groups, findings),
-        ratelimits=build_ratelimits(rule.ratelimits, (*path, "ratelimits"), findings),
-        budgets=build_budgets(rule.budgets, path, findings),
-        raise_to=rule.raise_to,
-        source="rule",
-    )
-    check_access(client, path, names, findings)
-    check_role(client, path, findings)
-    check_raises(client.budgets, client.raise_to, path, findings)
-    check_permitted_entries(client, path, names.entries, findings)
-    return client
+    """Return the client with the rights of ``rule``: with each key that both have."""
+    rights = {name: getattr(rule, name) for name in attrs.fields_dict(type(rule)).keys() & _KEYS_OF_CLIENTS}
+    client = ClientKey(name=f"{issuer.name}:*", source="rule", **rights)
+    return build_client_rights(client, path, names, findings)
+
+
+_KEYS_OF_CLIENTS: Final = attrs.fields_dict(ClientKey).keys()
 
 
 def _check_when(rule: AdmitRule, path: Path, is_last: bool, findings: Findings) -> None:

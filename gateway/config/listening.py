@@ -12,9 +12,6 @@ from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
 from gateway.config.kinds import OUTSIDE, FilePath, Mode
 
-Serving: TypeAlias = Literal["all", "health"]
-"""The requests that a listener accepts: all, or health checks only."""
-
 
 @attrs.frozen(repr=False)
 class TlsSettings:

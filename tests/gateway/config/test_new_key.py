@@ -3,11 +3,16 @@
 import attrs
 import pytest
 
+from configfile.document import Document
 from configfile.json_schema import json_schema
 from configfile.keys import setting
 from configfile.kinds import Duration, Secret
 from configfile.reading import read
 from gateway.config.changes import setting_changes, without_restart_settings
+from gateway.config.client_access import AccessNames
+from gateway.config.findings import Findings
+from gateway.config.issuer_checks import build_issuers
+from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.settings import Config
 from tests.pages.configuration import rows
 
@@ -67,3 +72,19 @@ def test_a_reload_keeps_what_needs_a_restart():
     new = read({"siesta": "90m", "siesta_key": "k"}, Extended).value
     found = without_restart_settings(read({}, Extended).value, new)
     assert (found.siesta, found.siesta_key) == (7200.0, "k")
+
+
+@attrs.frozen
+class ExtendedRule(AdmitRule):
+    """A rule for people that sets one more of the keys that clients have."""
+
+    foreign_ids: bool = setting("As a client's `foreign_ids`.", False)
+
+
+def test_a_right_in_a_rule_is_a_right_of_its_people():
+    rule = ExtendedRule(when={}, foreign_ids=True)
+    config = Config(issuers=(TrustedIssuer("okta", "https://okta.example", ("trigate",), (rule,)),))
+    findings = Findings(Document("trigate.yaml", {}), [], (), {})
+    [issuer] = build_issuers(config, (), AccessNames.of(config), findings)
+    assert findings.mistakes == []
+    assert issuer.admit[0].client.foreign_ids
