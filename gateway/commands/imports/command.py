@@ -57,7 +57,7 @@ def run(
             result = imported(content, _read_clients(keys, teams, database))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
-            result.remarks.append(result.leave_out(f"an earlier {place}", (Group.TRIFLES, why)))
+            result.note_loss(f"an earlier {place}", (Group.TRIFLES, why))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
         if result.missing and not partial:

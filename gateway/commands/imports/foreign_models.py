@@ -103,14 +103,12 @@ def convert_models(foreign: ForeignModels) -> Result:
         written = escape_dollars(name)
         if not any(groups) or written in {*result.names, *result.aliases}:
             why = "none of its models is in this file" if not any(groups) else "a model has the same name"
-            result.remarks.append(result.leave_out(f"the name {name}", (Group.NAMES, why)))
+            result.note_loss(f"the name {name}", (Group.NAMES, why))
             if not any(groups):
                 result.missing_aliases.append(name)
             continue
         for target in lost:
-            result.remarks.append(
-                result.leave_out(f"{target} as a target of {name}", (Group.PROTECTION, "it is not in this file"))
-            )
+            result.note_loss(f"{target} as a target of {name}", (Group.PROTECTION, "it is not in this file"))
         targets = [*_targets(groups)]
         several = any(isinstance(one, list) for one in targets)
         result.aliases[written] = {"targets": targets} | (
@@ -165,7 +163,7 @@ def _has_models(client: dict[str, Any], known: Any, listed: Sequence[str], resul
     client["models"] = models
     if not client["models"]:
         what = f"the key {client['name']}"
-        result.remarks.append(result.leave_out(what, (Group.NAMES, "this file has none of its models")))
+        result.note_loss(what, (Group.NAMES, "this file has none of its models"))
     return bool(client["models"])
 
 

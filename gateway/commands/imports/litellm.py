@@ -147,7 +147,7 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
             why = "the file has another value, which new versions of LiteLLM prefer"
             reason = (REASONS.get(name, (Group.PROTECTION, ""))[0], why)
-            result.remarks.append(result.leave_out(f"{section}.{name} in the database", reason))
+            result.note_loss(f"{section}.{name} in the database", reason)
         if added := [f"{section}.{name}" for name in settings if name not in given]:
             result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
         merged[section] = {**settings, **given}
@@ -164,7 +164,7 @@ def _allow_unpriced(result: Result) -> None:
     if found:
         result.unpriced = True
         why = "budgets in dollars count it as free: set a `price` for each model, and remove `unpriced`"
-        result.remarks.append(result.leave_out(f"the price of {', '.join(found)}", (Group.MONEY, why)))
+        result.note_loss(f"the price of {', '.join(found)}", (Group.MONEY, why))
 
 
 def _model_list_error(found: str, expected: str) -> ConfigError:
@@ -208,7 +208,7 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
     for section, setting in ALIASES:
         settings = section_of(content, section)
         if settings.get(setting) and not isinstance(settings[setting], dict):
-            result.remarks.append(result.leave_out(f"{section}.{setting}", (Group.NAMES, "it is not a mapping")))
+            result.note_loss(f"{section}.{setting}", (Group.NAMES, "it is not a mapping"))
             continue
         models = dict(aliases_in(settings, setting))
         for alias, given in (settings.get(setting) or {}).items():
@@ -220,7 +220,7 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             elif name in {*result.names, *result.aliases} or not (model and known(model)):
                 taken = name in {*result.names, *result.aliases}
                 why = "another alias has the same name" if taken else "its model is not in this file"
-                result.remarks.append(result.leave_out(f"the alias {alias}", (Group.NAMES, why)))
+                result.note_loss(f"the alias {alias}", (Group.NAMES, why))
                 if not taken:
                     result.missing_aliases.append(str(alias))
                 continue
@@ -231,7 +231,7 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
                     result.same[name] = model
             if isinstance(given, dict) and given.get("hidden") is True:
                 why = "GET /v1/models lists it; clients with `models` see only those"
-                result.remarks.append(result.leave_out(f"hidden of the alias {alias}", (Group.TRIFLES, why)))
+                result.note_loss(f"hidden of the alias {alias}", (Group.TRIFLES, why))
 
 
 def _route_to(entries: Sequence[str]) -> dict[str, Any]:
@@ -281,18 +281,18 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         if free and any("exhausted" in one for one in found.no_longer_good):
             why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
             what = f"{', '.join(free)} for keys whose budget is exhausted"
-            result.remarks.append(result.leave_out(what, (Group.NAMES, why)))
+            result.note_loss(what, (Group.NAMES, why))
         result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
-        result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
+        result.note_loss(what, REASONS["access_groups"])
 
 
 def _add_budget(content: Mapping[str, Any], result: Result) -> None:
     """Add the budget of the whole proxy (https://docs.litellm.ai/docs/proxy/users)."""
     result.budgets, loss = budgets_of(section_of(content, "litellm_settings"))
     if loss is not None:
-        result.remarks.append(result.leave_out(f"litellm_settings.{loss.what}", (loss.group, loss.why)))
+        result.note_loss(f"litellm_settings.{loss.what}", (loss.group, loss.why))
 
 
 def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Result) -> None:
@@ -325,7 +325,7 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
     if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and result.budgets:
         return
     if name == "ssl_verify" and value is False:
-        result.remarks.append(result.leave_out(what, UNVERIFIED))
+        result.note_loss(what, UNVERIFIED)
         return
     if name in NO_MATTER and name not in _READ_ELSEWHERE:
         result.needless.append(what)
@@ -345,7 +345,7 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
         shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
         _convert_callbacks(what, name, value, shows, result)
     elif name != "database_url" or not result.knows_keys:
-        result.remarks.append(result.leave_out(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART)))
+        result.note_loss(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART))
 
 
 _READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
@@ -363,7 +363,7 @@ def _convert_key_header(what: str, header: str, result: Result) -> None:
         result.compatibility = result.compatibility or ["azure"]
     elif header.lower() not in _KEY_HEADERS:
         why = "clients must send their key as `authorization: Bearer …`, or in x-litellm-api-key or x-api-key"
-        result.remarks.append(result.leave_out(f"{what} ({header})", (Group.NAMES, why)))
+        result.note_loss(f"{what} ({header})", (Group.NAMES, why))
 
 
 def _set_default_model(name: Any, result: Result) -> bool:
@@ -422,7 +422,7 @@ def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, resu
         if one not in TRACES:
             groups.setdefault(_callback_reason(one, name), []).append(one)
     for reason, those in groups.items():
-        result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", reason))
+        result.note_loss(f"{what} ({', '.join(those)})", reason)
 
 
 def _trace_to_langfuse(callback: str, tracing: dict[str, Any], shows_texts: bool, result: Result) -> None:
@@ -438,7 +438,7 @@ def _trace_to_langfuse(callback: str, tracing: dict[str, Any], shows_texts: bool
     if is_new and not is_in_file:
         what = "the host of Langfuse" + (", which gets prompts and answers" if shows_texts else "")
         why = f"traces go to {host}: if you set LANGFUSE_HOST for LiteLLM, change the address in `tracing`"
-        result.remarks.append(result.leave_out(what, (Group.RESIDENCY, why)))
+        result.note_loss(what, (Group.RESIDENCY, why))
 
 
 def _callback_reason(callback: str, name: str) -> tuple[Group, str]:

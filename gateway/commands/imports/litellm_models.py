@@ -133,19 +133,19 @@ def _read_credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]
     """Return the values in ``credential_list`` by name; as in LiteLLM, the first item of a name applies."""
     found: dict[str, dict[str, Any]] = {}
     if value and not isinstance(value, list):
-        result.remarks.append(result.leave_out("credential_list", (Group.NAMES, "it is not a list")))
+        result.note_loss("credential_list", (Group.NAMES, "it is not a list"))
     for number, item in enumerate(value if isinstance(value, list) else ()):
         name, values = (
             (item.get("credential_name"), item.get("credential_values")) if isinstance(item, dict) else (None, None)
         )
         if not isinstance(name, str) or not isinstance(values, dict):
             reason = (Group.NAMES, "credential_name or credential_values is missing")
-            result.remarks.append(result.leave_out(f"credential_list[{number}]", reason))
+            result.note_loss(f"credential_list[{number}]", reason)
         elif name not in found:
             found[name] = values
         elif values != found[name]:
             reason = (Group.NAMES, "an earlier credential has the same name, and LiteLLM uses that")
-            result.remarks.append(result.leave_out(f"credential_list[{number}] ({name})", reason))
+            result.note_loss(f"credential_list[{number}] ({name})", reason)
     return found
 
 

@@ -151,7 +151,7 @@ def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
                 )
 
     def record_loss(what: str, why: str) -> None:
-        result.remarks.append(result.leave_out(what, (Group.PROTECTION, why)))
+        result.note_loss(what, (Group.PROTECTION, why))
 
     def fallbacks_in(setting: str) -> dict[str, tuple[str, ...]]:
         given = settings.get(setting)
@@ -231,7 +231,7 @@ def _suitable_fallbacks(name: str, fallbacks: _Fallbacks, find: Find, result: Re
         del found[target]
         if fallbacks.lists(name, target):
             why = f"{target} cannot serve requests for {name}: the model types differ"
-            result.remarks.append(result.leave_out(f"fallbacks from {name} to {target}", (Group.PROTECTION, why)))
+            result.note_loss(f"fallbacks from {name} to {target}", (Group.PROTECTION, why))
     if others := [target for target in unfit if not fallbacks.lists(name, target)]:
         result.remarks.append(
             f"default_fallbacks to {', '.join(others)} do not apply to {name}: the model types differ"
@@ -308,7 +308,7 @@ def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
     }
     for setting, (good, why) in read.items():
         if settings.get(setting) is not None and not good:
-            result.remarks.append(result.leave_out(setting, (Group.PROTECTION, why)))
+            result.note_loss(setting, (Group.PROTECTION, why))
     if attempts is not None:
         result.attempts = attempts
         result.retries = {"attempts": attempts}
@@ -371,7 +371,7 @@ def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:
     strategy = settings.get("routing_strategy", "simple-shuffle")
     if (known := BALANCES.get(str(strategy))) is None:
         why = "set `balance` instead: least_busy (the default), weighted, lowest_latency or cheapest"
-        result.remarks.append(result.leave_out(f"routing_strategy {strategy}", (Group.TRIFLES, why)))
+        result.note_loss(f"routing_strategy {strategy}", (Group.TRIFLES, why))
         return None
     balance, different = known
     if different:

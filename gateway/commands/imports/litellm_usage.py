@@ -49,4 +49,4 @@ def use_counts(counts: RequestCounts, result: Result) -> None:
             result.reads_bodies = True
             why = f"the log of trigate has `{field}`, but `trigate costs` cannot add up by it"
             what = f"usage by {field}: {number} of {counts.requests} logged requests have {what}"
-            result.remarks.append(result.leave_out(what, (Group.LOGS, why)))
+            result.note_loss(what, (Group.LOGS, why))

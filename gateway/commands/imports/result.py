@@ -203,7 +203,12 @@ class Result:
         self.losses.append(loss)
         return str(loss)
 
+    def note_loss(self, what: str, reason: tuple[Group, str]) -> None:
+        """Record a lost setting, with a comment at the end of the file."""
+        self.remarks.append(self.leave_out(what, reason))
+
     def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
+        """Record a lost setting, and return the comment."""
         loss = Loss(reason[0], what, reason[1])
         self.losses.append(loss)
         return str(loss)
@@ -236,31 +241,25 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield from _name_lines(result)
     yield from _client_lines(result)
     yield from _step_lines(result)
-    yield from _setting_lines(result)
-    yield from _attempt_lines(result)
-    if result.timeouts:
-        yield from ("", f"timeouts: {as_yaml(result.timeouts)}")
-    if result.limits:
-        yield ""
-        if "in_flight" in result.limits:
-            yield "# in_flight applies to each worker"
-        yield f"limits: {as_yaml(result.limits)}"
+    for key, value, notes in _settings(result):
+        if value is not None:
+            yield from ("", *(f"# {one_line(note)}" for note in notes), f"{key}: {as_yaml(value)}")
     if result.remarks:
         yield ""
         yield from (f"# {one_line(remark)}" for remark in result.remarks)
 
 
-def _setting_lines(result: Result) -> Iterator[str]:
-    if result.cache:
-        yield from ("", f"cache: {as_yaml(result.cache)}")
-    if result.budgets:
-        yield from ("", f"budgets: {as_yaml(result.budgets)}")
-    if result.unpriced:
-        yield from ("", "unpriced: allow")
-    if result.compatibility:
-        yield from ("", f"compatibility: {as_yaml(result.compatibility)}")
-    if result.tracing is not None:
-        yield from ("", f"tracing: {as_yaml(result.tracing)}")
+def _settings(result: Result) -> Iterator[tuple[str, Any, Sequence[str]]]:
+    """Yield the settings of the root that one line can contain, with the comments before them; ``None`` for absent ones."""
+    yield "cache", result.cache or None, ()
+    yield "budgets", result.budgets or None, ()
+    yield "unpriced", "allow" if result.unpriced else None, ()
+    yield "compatibility", result.compatibility or None, ()
+    yield "tracing", result.tracing, ()
+    yield "retries", result.retries or None, result.notes_on_retries
+    yield "circuit", result.circuit or None, ("When the gateway pauses a failing target, and how long",)
+    yield "timeouts", result.timeouts or None, ()
+    yield "limits", result.limits or None, ("in_flight applies to each worker",) if "in_flight" in result.limits else ()
 
 
 def _provider_lines(result: Result) -> Iterator[str]:
@@ -277,42 +276,25 @@ def _name_lines(result: Result) -> Iterator[str]:
 
 
 def _client_lines(result: Result) -> Iterator[str]:
-    if result.client_groups:
-        yield from ("", "client_groups:")
-        yield from (f"  - {as_yaml(group)}" for group in result.client_groups)
-    if result.client_keys:
-        yield from ("", "client_keys:")
-        yield from (f"  - {as_yaml(key)}" for key in result.client_keys)
-    elif not result.issuers:
+    yield from _list_lines("client_groups", result.client_groups)
+    yield from _list_lines("client_keys", result.client_keys)
+    if not result.client_keys and not result.issuers:
         yield from ("", f"# {result.no_keys_warning}")
-    if result.issuers:
-        yield from ("", "issuers:")
-        yield from (f"  - {as_yaml(item)}" for item in result.issuers)
-    if result.opening_spend:
-        yield from ("", f"# What they have spent in {result.gateway}'s present periods: remove it when all have ended")
-        yield "opening_spend:"
-        yield from (f"  - {as_yaml(item)}" for item in result.opening_spend)
+    yield from _list_lines("issuers", result.issuers)
+    spent = f"What they have spent in {result.gateway}'s present periods: remove it when all have ended"
+    yield from _list_lines("opening_spend", result.opening_spend, spent)
 
 
 def _step_lines(result: Result) -> Iterator[str]:
-    if result.steps:
-        yield from ("", "steps:")
-        yield from (f"  - {as_yaml(step)}" for step in result.steps)
+    yield from _list_lines("steps", result.steps)
     if result.reads_bodies or any(step.get("for") == "on_request" for step in result.steps):
         yield from ("", "client_routing: [litellm]")
 
 
-def _attempt_lines(result: Result) -> Iterator[str]:
-    if result.retries:
-        yield ""
-        yield from (f"# {one_line(note)}" for note in result.notes_on_retries)
-        yield f"retries: {as_yaml(result.retries)}"
-    if result.circuit:
-        yield from (
-            "",
-            "# When the gateway pauses a failing target, and how long",
-            f"circuit: {as_yaml(result.circuit)}",
-        )
+def _list_lines(key: str, items: Sequence[Any], note: str | None = None) -> Iterator[str]:
+    if items:
+        yield from ("", *([] if note is None else [f"# {note}"]), f"{key}:")
+        yield from (f"  - {as_yaml(item)}" for item in items)
 
 
 def _alias_lines(alias: str, target: dict[str, Any]) -> Iterator[str]:

@@ -530,6 +530,11 @@ def test_settings_for_the_gateways_default_behaviour_are_no_loss(settings):
     assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
 
 
+def test_callbacks_for_traces_turn_traces_on_without_an_address():
+    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": {"callbacks": ["otel"]}})
+    assert from_mapping(yaml.safe_load(file_text(result))).tracing is not None
+
+
 GROUPS = [
     (Group.NAMES, [item("e", "openai/x") | {"model_info": {"mode": "vector_store"}}], {}),
     (Group.NAMES, [], {"include": ["other.yaml"]}),
