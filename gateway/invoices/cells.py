@@ -46,7 +46,6 @@ class Billed:
     tier_tokens: Decimal = ZERO
     has_usd: bool = False
     has_tokens: bool = False
-    has_requests: bool = False
     splits_cache: bool = True
     has_bare_usd: bool = False
     has_joint_lines: bool = False
@@ -68,7 +67,6 @@ class Billed:
             self.has_tokens, self.splits_cache = True, self.splits_cache and line.splits_cache
         if line.requests is not None:
             self.requests += line.requests
-            self.has_requests = True
         if line.tier is not None:
             self.tier_usd += line.usd or ZERO
             self.tier_tokens += ZERO if line.tokens is None else line.tokens.prompt + line.tokens.output
@@ -84,7 +82,7 @@ class Billed:
         """Add the amounts of ``other``."""
         for name in ("usd", "rounding", "tokens", "requests", "tier_usd", "tier_tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("has_usd", "has_tokens", "has_requests", *_FLAGS):
+        for name in ("has_usd", "has_tokens", *_FLAGS):
             setattr(self, name, getattr(self, name) or getattr(other, name))
         self.splits_cache = self.splits_cache and other.splits_cache
         self.ids |= other.ids

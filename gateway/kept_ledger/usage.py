@@ -5,7 +5,7 @@ Its sums are exact to the nano-dollar, so equal queries have equal results every
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import groupby
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -21,8 +21,6 @@ By: TypeAlias = Literal[
     "request_id", "upstream_request_id",
 ]  # fmt: skip
 """A column by which a report groups lines. ``client`` is another word for ``key``; ``label`` is a person's label."""
-
-GROUPINGS: Final[tuple[By, ...]] = get_args(By)
 
 _CLIENT_COLUMNS: Final = ("key", "client", "label")
 _TIME_COLUMNS: Final = ("day", "month")

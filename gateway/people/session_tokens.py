@@ -150,10 +150,5 @@ def _signature(key: bytes, signed: str) -> str:
     return _base64url(hmac.digest(key, signed.encode("utf-8", "replace"), "sha256"))
 
 
-def _is_equal(expected: str, found: str) -> bool:
-    """Compare texts in constant time."""
-    return hmac.compare_digest(expected.encode(), found.encode("utf-8", "replace"))
-
-
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

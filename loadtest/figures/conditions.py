@@ -1,7 +1,7 @@
 """``--fail-if``: conditions on the figures of a run, for the exit status."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -39,7 +39,6 @@ ALIASES: Final = {"errors": "error"}
 TallyReader: TypeAlias = Callable[[Tally], float | None]
 OfRun: TypeAlias = Callable[[RunResult, Tally], float | None]
 Formatter: TypeAlias = Callable[[float], str]
-Scale: TypeAlias = Literal["s", "%", ""]
 
 
 def format_percentage(value: float) -> str:

@@ -49,10 +49,6 @@ class Calibration:
         """Return the characters of a part of a prompt."""
         return max(1, round(tokens / self._rate))
 
-    @property
-    def characters_a_token(self) -> float:
-        return 1 / self._rate
-
     def add_count(self, characters: int, tokens: int) -> None:
         """Use an answer that counted ``tokens`` for a prompt of ``characters``.
 

@@ -78,7 +78,7 @@ def test_a_thousand_requested_tokens_are_a_thousand_by_the_servers_count():
     calibration, counted = learned(lambda characters: round(characters / 3), [1000] * 40)
     assert counted[0] == 1333
     assert mean(counted[1:]) == pytest.approx(1000, rel=0.02)
-    assert calibration.characters_a_token == pytest.approx(3, rel=0.02)
+    assert calibration.part_length(1000) == pytest.approx(3000, rel=0.02)
     assert calibration.answers == ANSWERS
 
 

@@ -4,11 +4,12 @@ import csv
 import io
 import random
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 
 from gateway.kept_ledger.table import TooManySums
-from gateway.kept_ledger.usage import GROUPINGS, UsageQuery, read_usage
+from gateway.kept_ledger.usage import By, UsageQuery, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, as_json
 from gateway.people.records import SeenPerson
 from gateway.people.store import PeopleStore
@@ -19,7 +20,7 @@ from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
 
 
-@pytest.mark.parametrize("by", GROUPINGS)
+@pytest.mark.parametrize("by", get_args(By))
 async def test_the_sums_of_every_column_are_the_nano_dollars_of_the_lines(table, by):
     draw = random.Random(11)
     lines = [random_line(draw) for _ in range(200)]
