@@ -21,6 +21,10 @@ _RAISE: Final = "SELECT holder, budgets, until, at, made_by FROM {raises}"
 _OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
 
 
+def accept_any(present: object) -> None:
+    """Permit a change of any record: the default for checks."""
+
+
 # People
 
 
@@ -54,7 +58,7 @@ def find_person(tables: PeopleTables, name: str) -> SeenPerson | None:
 
 
 def list_people(
-    tables: PeopleTables, after: str, most: int, group: str | None = None, issuer: str | None = None
+    tables: PeopleTables, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None
 ) -> tuple[SeenPerson, ...]:
     """Return the first ``most`` people after the name ``after``, in the order of their names.
 
@@ -66,7 +70,7 @@ def list_people(
     return tuple(map(_person, tables.select(statement, after=after, most=most, **values)))
 
 
-def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None) -> bool:
+def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None = None) -> bool:
     """Delete the label of a person, and the person unless it has an own key. Return whether it existed."""
     if find_person(tables, name) is None:
         return False
@@ -91,7 +95,7 @@ def _mapping(text: str) -> Mapping[str, Any]:
 # Blocks
 
 
-def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None) -> bool:
+def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None = None) -> bool:
     """Block a person and end its sessions. Return false if it is blocked already; the older block remains."""
     if find_block(tables, block.name) is not None:
         return False
@@ -107,7 +111,7 @@ def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None) -
     return True
 
 
-def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None) -> bool:
+def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None = None) -> bool:
     """Remove the block of a person. Return whether it was blocked."""
     block = find_block(tables, name)
     if block is None:
@@ -133,7 +137,10 @@ def list_blocks(tables: PeopleTables) -> tuple[Block, ...]:
 
 
 def put_raise(
-    tables: PeopleTables, new: Raise, check: Callable[[Raise | None], None], audit: AuditEntry | None
+    tables: PeopleTables,
+    new: Raise,
+    audit: AuditEntry | None = None,
+    check: Callable[[Raise | None], None] = accept_any,
 ) -> Raise | None:
     """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
     before = find_raise(tables, new.holder)
@@ -154,7 +161,10 @@ def put_raise(
 
 
 def remove_raise(
-    tables: PeopleTables, holder: str, check: Callable[[Raise | None], None], audit: AuditEntry | None
+    tables: PeopleTables,
+    holder: str,
+    audit: AuditEntry | None = None,
+    check: Callable[[Raise | None], None] = accept_any,
 ) -> Raise | None:
     """Remove the raise of a holder, and return it, unless ``check(present)`` raises."""
     before = find_raise(tables, holder)
@@ -229,7 +239,7 @@ def put_own_key(
     return True
 
 
-def remove_own_key(tables: PeopleTables, person: str, name: str, audit: AuditEntry | None) -> bool:
+def remove_own_key(tables: PeopleTables, person: str, name: str, audit: AuditEntry | None = None) -> bool:
     """Remove an own key. Return whether it existed."""
     before = next((one for one in own_keys_of(tables, person) if one.name == name), None)
     if before is None:
@@ -267,7 +277,9 @@ _AUDIT: Final = """
 _AUDIT_OF_TIME: Final = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
 
 
-def list_audit(tables: PeopleTables, after: int, since: float, until: float, most: int) -> tuple[AuditEntry, ...]:
+def list_audit(
+    tables: PeopleTables, after: int = 0, since: float = 0.0, until: float = 1e12, most: int = 100
+) -> tuple[AuditEntry, ...]:
     """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
     statement = f"{_AUDIT} {_AUDIT_OF_TIME}"
     return tuple(AuditEntry(*row) for row in tables.select(statement, after=after, since=since, until=until, most=most))

@@ -98,7 +98,8 @@ def _issuer_session(row: tuple[Any, ...] | None) -> IssuerSession | None:
 def claim_issuer_session(tables: PeopleTables, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
     """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
 
-    It may not if another process does, or has confirmed the session since ``before``."""
+    It may not if another process does, or has confirmed the session since ``before``. What stores the session, or its
+    refresh token, releases the claim."""
     found = find_issuer_session(tables, before.id)
     if found is None or found.checked != before.checked:
         return found, False
@@ -114,13 +115,14 @@ def release_issuer_session(tables: PeopleTables, id: str) -> None:
     tables.select("UPDATE {issuer_sessions} SET claimed = NULL WHERE id = :id", id=id)
 
 
-def keep_issuer_refresh(tables: PeopleTables, session: IssuerSession) -> bool:
-    """Store the refresh token of a session at an issuer, and release its claim. Return whether the session exists."""
-    if find_issuer_session(tables, session.id) is None:
+def keep_issuer_refresh(tables: PeopleTables, issuer_session: IssuerSession) -> bool:
+    """Store only the new refresh token of a session at an issuer, which did not confirm the person, and release its
+    claim. Return whether the session exists."""
+    if find_issuer_session(tables, issuer_session.id) is None:
         return False
     tables.select(
         "UPDATE {issuer_sessions} SET refresh = :refresh, claimed = NULL WHERE id = :id",
-        refresh=session.refresh, id=session.id,
+        refresh=issuer_session.refresh, id=issuer_session.id,
     )  # fmt: skip
     return True
 
@@ -153,7 +155,7 @@ def find_session(tables: PeopleTables, id: str) -> PersonSession | None:
 
 
 def find_session_by_cookie(tables: PeopleTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
-    """Return the session of the cookie with this digest, and its sign-in at the issuer."""
+    """Return the session of the cookie with this digest, also one that has expired, and its sign-in at the issuer."""
     return _with_issuer(tables.first(f"{_WITH_ISSUER} WHERE s.cookie = :cookie", cookie=cookie))
 
 
@@ -273,7 +275,7 @@ def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
 
 
 def find_grant_by_user_code(tables: PeopleTables, user_code: str) -> DeviceGrant | None:
-    """Return the grant of the user code with this digest."""
+    """Return the grant of the user code with this digest, also one that has expired or is decided."""
     found = tables.first(f"{_GRANT} WHERE user_code = :code", code=user_code)
     return None if found is None else DeviceGrant(*found)
 
@@ -311,7 +313,10 @@ def remove_grant(tables: PeopleTables, device_code: str) -> None:
 
 
 def use_once(tables: PeopleTables, digest: str, until: float) -> bool:
-    """Mark a secret as used until it expires, and return whether this was its first use."""
+    """Mark a secret as used until it expires, and return whether this was its first use.
+
+    For the ``state`` of a browser's sign-in: the rest is in the browser's cookie, encrypted (``people.seals``), so a
+    request without a credential writes nothing."""
     if tables.first("SELECT until FROM {used_once} WHERE digest = :digest", digest=digest) is not None:
         return False
     tables.select("INSERT INTO {used_once} VALUES (:digest, :until)", digest=digest, until=until)
