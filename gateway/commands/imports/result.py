@@ -250,7 +250,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
 
 
 def _settings(result: Result) -> Iterator[tuple[str, Any, Sequence[str]]]:
-    """Yield the settings of the root that one line can contain, with the comments before them; ``None`` for absent ones."""
+    """Yield the root's settings that one line can contain, with the comments before them; ``None`` for absent ones."""
     yield "cache", result.cache or None, ()
     yield "budgets", result.budgets or None, ()
     yield "unpriced", "allow" if result.unpriced else None, ()
