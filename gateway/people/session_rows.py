@@ -98,7 +98,7 @@ def _issuer_session(row: tuple[Any, ...] | None) -> IssuerSession | None:
 def claim_issuer_session(tables: PeopleTables, before: IssuerSession, now: float) -> tuple[IssuerSession | None, bool]:
     """Return the present state of a session at an issuer, and whether this process may now contact the issuer.
 
-    It may not if another process does, or has confirmed the session since ``before``. What stores the session, or its
+    It may not if another process does, or has confirmed the session since ``before``. To store the session, or its
     refresh token, releases the claim."""
     found = find_issuer_session(tables, before.id)
     if found is None or found.checked != before.checked:

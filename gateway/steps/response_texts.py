@@ -130,7 +130,7 @@ class UnreadTexts:
     def has_text_alone(self, data: bytes, event: TextDelta) -> bool:
         """Return whether ``find`` would find nothing in ``data``, whose only event is ``event``, and note its text.
 
-        Returns false without noting anything if only ``find`` can tell."""
+        Returns false, and notes nothing, if that takes the whole search of ``find``."""
         text, rest = event.text, _without_text(data, event.text)
         pieces = self._blocks.get(event.block)
         if rest is None or pieces is None or self._length > KEPT_CHARACTERS:
