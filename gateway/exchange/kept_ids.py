@@ -79,8 +79,8 @@ RESPONSE_PLACES: Final = IdPlaces(
 """Where responses of models contain ids of the provider: citations, containers, created files."""
 
 _ID_SOURCE: Final = re.compile(rb"code_(?:interpreter|execution)|file_search|container")
-_CONTENTS: Final = frozenset(("messages", "input", "contents", "system", "instructions"))
-"""Members that are no reason for a response to have ids: text of any length."""
+_TOOLS: Final = ("tools", "environment")
+"""The members with a provider's tools. All others may have text of any length."""
 
 _ID_MEMBER: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_ids?)"')
 
@@ -91,9 +91,11 @@ def request_id_replacer(
     """Return the function that replaces a provider's ids in a response with the client's; ``None`` if not needed.
 
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
-    for name, value in incoming.members.items():
-        if name == "container" or (name not in _CONTENTS and _ID_SOURCE.search(bytes(value)) is not None):
-            return client_id_replacer(context.service, owner, context.client_request.client)
+    members = incoming.members
+    if "container" in members or any(
+        _ID_SOURCE.search(bytes(members[name])) is not None for name in _TOOLS if name in members
+    ):
+        return client_id_replacer(context.service, owner, context.client_request.client)
     return None
 
 
