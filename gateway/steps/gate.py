@@ -49,15 +49,8 @@ class Gate:
 
     def release_text(self, size: int) -> bytes:
         """Return the events whose text is released after ``size`` more characters of the only choice."""
-        self._released[0] = total = self._released[0] + size
-        waiting, reader = self._waiting, self.reader
-        out: list[bytes] = []
-        while waiting and waiting[0][2] <= total:
-            raw, _, _, reported = waiting.popleft()
-            out.append(raw)
-            if reported is not None:
-                reader.released.append(reported)
-        reader.alone = released = out[0] if len(out) == 1 else b"".join(out)
+        self._released[0] += size
+        self.reader.alone = released = self._take_released()
         return released
 
     def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:

@@ -59,10 +59,10 @@ def _scan(candidate: str, characters: str, is_ascii_only: bool) -> PlainScan:
 class PlainText:
     """The text of one block of a stream. ``held`` was not released; ``passed`` was, and no stage has seen it."""
 
-    __slots__ = ("_find_tail", "block", "held", "passed", "passed_length")
+    __slots__ = ("_scan", "block", "held", "passed", "passed_length")
 
     def __init__(self, scan: PlainScan, block: int, held: str) -> None:
-        self._find_tail = scan.tail
+        self._scan = scan
         self.block = block
         self.held = held
         self.passed: list[str] = []
@@ -71,7 +71,7 @@ class PlainText:
     def release(self) -> str | None:
         """Return the text that the client gets now, ``None`` if the steps must see the held text."""
         text = self.held
-        tail = self._find_tail(text)
+        tail = self._scan.tail(text)
         if tail <= 0:
             return "" if tail == 0 else None
         released, self.held = text[:tail], text[tail:]
