@@ -8,8 +8,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
+
+import attrs
 
 from gateway.shared.layout import GROUP, KEY, KEYS, find_key
 from gateway.shared.memory import COPY, SharedMemory
@@ -22,7 +24,8 @@ _CHECKSUM_SIZE: Final = 4
 """The offset at which the checksummed bytes begin."""
 
 
-class _Copy(NamedTuple):
+@attrs.define(repr=False, eq=False)
+class _Copy:
     """A valid copy of a row's value: its position and expiry. ``row`` is the whole row as read, if this is its newest
     copy."""
 
@@ -31,18 +34,6 @@ class _Copy(NamedTuple):
     value: bytes
     until: float
     row: bytes
-
-
-class _FoundRow(NamedTuple):
-    """The result of a search: the group, and if found the row's number and current copy."""
-
-    key: bytes
-    group: int
-    number: int | None
-    copy: _Copy | None
-
-    def value(self, now: float) -> bytes | None:
-        return None if self.copy is None or self.copy.until <= now else self.copy.value
 
 
 class SharedRows:
@@ -83,16 +74,19 @@ class SharedRows:
         return self._read(key)
 
     def _read(self, key: bytes) -> bytes | None:
-        now, row = self._clock(), self._find(key, group := self._group(key))
-        if row.number is not None and row.copy is None:  # being written right now, or its writer died
+        now = self._clock()
+        number, copy = self._find(key, group := self._group(key))
+        if number is not None and copy is None:  # being written right now, or its writer died
             self._memory.lock(group)
             try:
-                row = self._find(key, group)
+                number, copy = self._find(key, group)
             finally:
                 self._memory.unlock(group)
-        if row.number is not None and row.copy is not None and row.copy.row:
-            self._cache(key, group, group + KEYS + row.number * self._row_size, row.copy)
-        return row.value(now)
+        if number is None or copy is None:
+            return None
+        if copy.row:
+            self._cache(key, group, group + KEYS + number * self._row_size, copy)
+        return copy.value if copy.until > now else None
 
     def _cache(self, key: bytes, group: int, row: int, copy: _Copy) -> None:
         if len(self._cached) >= _MOST_CACHED:
@@ -105,13 +99,15 @@ class SharedRows:
         self._memory.lock(group)
         try:
             now = self._clock()
+            number: int | None
+            copy: _Copy | None
             if cached is not None and self._map[cached[1] : cached[1] + self._row_size] == cached[2].row:
-                row = _FoundRow(key, group, (cached[1] - group - KEYS) // self._row_size, cached[2])
+                number, copy = (cached[1] - group - KEYS) // self._row_size, cached[2]
             else:
-                row = self._find(key, group)
-            value = change(row.value(now), now)
-            if row.copy is not None or value is not None:
-                self._write(row, value, now, keep)
+                number, copy = self._find(key, group)
+            value = change(None if copy is None or copy.until <= now else copy.value, now)
+            if copy is not None or value is not None:
+                self._write(key, (group, number, copy), value, now, keep)
         finally:
             self._memory.unlock(group)
         return value
@@ -120,9 +116,10 @@ class SharedRows:
         """Return the start of the group of rows to which ``key`` belongs."""
         return self._start + self._memory.hash_of(key) % self._groups * self._group_size
 
-    def _find(self, key: bytes, group: int) -> _FoundRow:
+    def _find(self, key: bytes, group: int) -> tuple[int | None, _Copy | None]:
+        """Return the number of a row and its current copy."""
         number = find_key(self._map, key, group)
-        return _FoundRow(key, group, number, None if number is None else self._newest_copy(key, group, number))
+        return number, None if number is None else self._newest_copy(key, group, number)
 
     def _newest_copy(self, key: bytes, group: int, number: int) -> _Copy | None:
         """Return the newest valid copy of a row. If it is written twice meanwhile, none may seem valid."""
@@ -138,11 +135,16 @@ class SharedRows:
 
     # Under the lock of the row's group
 
-    def _write(self, row: _FoundRow, value: bytes | None, now: float, keep: float) -> None:
-        """Write the next version of ``row``, or the first one into a free row. Without a value, the row expires."""
+    def _write(
+        self, key: bytes, found: tuple[int, int | None, _Copy | None], value: bytes | None, now: float, keep: float
+    ) -> None:
+        """Write the next version of a row, or the first one into a free row. Without a value, the row expires.
+
+        ``found`` are its group, its number and its current copy."""
         if value is not None and len(value) > self._width:
             raise ValueError(f"a value of {len(value)} bytes exceeds the maximum of {self._width}")
-        key, group, number, copy = row
+        group, number, copy = found
+        is_new = number is None
         if number is None:
             number = self._free_row(group, now, key[:OWNER])
             copy = self._newest_copy(self._key_of_row(group, number), group, number)
@@ -152,7 +154,7 @@ class SharedRows:
         self._map[place : place + _CHECKSUM_SIZE + len(data)] = (
             crc32(data, crc32(key)).to_bytes(_CHECKSUM_SIZE, "little") + data
         )
-        if row.number is None:  # last: until now the row belongs to its previous key
+        if is_new:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
         start = group + KEYS + number * self._row_size
         written = self._map[start : start + self._row_size]
