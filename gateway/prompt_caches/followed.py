@@ -1,6 +1,7 @@
 """The tracker's data about an attempt: its request, its prompts, its parent, and its result."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import attrs
@@ -11,7 +12,7 @@ from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.situations import Boundary, Situation
 from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.written_boundaries import PlannedBoundary
-from providers.catalog.prompt_caching import CachingRow
+from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api, Usage
 
 HEADER: Final = "header:"
@@ -50,8 +51,14 @@ class SentRequest:
     @property
     def key_headers(self) -> tuple[str | None, ...]:
         """The headers that are in the provider's key."""
-        names = () if self.row is None else [name for name, _ in self.row.settings if name.startswith(HEADER)]
-        return tuple([self.headers.get(name.removeprefix(HEADER)) for name in names])
+        names = () if self.row is None else _header_names(self.row.settings)
+        return tuple([self.headers.get(name) for name in names])
+
+
+@lru_cache(maxsize=256)
+def _header_names(settings: tuple[tuple[str, CachedSection], ...]) -> tuple[str, ...]:
+    """Return the names of the headers among the settings of a row."""
+    return tuple(name.removeprefix(HEADER) for name, _ in settings if name.startswith(HEADER))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,6 +6,7 @@ provider's cache would have for a prefix in a scope. A key begins with the clien
 displaces the prompts of another."""
 
 import hashlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.situations import Boundary, CacheScope
-from gateway.shared.layout import GROUP, Layout, prompt_tables
+from gateway.shared.layout import GROUP, prompt_tables
 from gateway.shared.memory import SharedMemory
-from gateway.shared.rows import OWNER, Change
+from gateway.shared.rows import OWNER, Change, LocalRows, Rows
 from gateway.shared.shared_rows import SharedRows
 
 KEEP: Final = 86_400.0
@@ -49,10 +50,16 @@ _MOST_IDS: Final = 5
 
 _PURPOSE: Final = b"prompt caches"
 
+_SHARES: Final = {"prompt_parts": (4, _PART), "prompt_anchors": (2, 60), "prompt_boundaries": (2, 30)}
+"""The tables, with the eighths of a process's own memory and the most bytes of a value in each."""
+
+_ROW: Final = 390
+"""Bytes of a row in a process's own memory, without its value."""
+
 Update: TypeAlias = Callable[["KnownConversation"], None]
 
 
-class ScopeNote(msgspec.Struct, array_like=True):
+class ScopeNote(msgspec.Struct, array_like=True, gc=False):
     """A ``CacheScope`` in the memory."""
 
     digest: bytes
@@ -69,7 +76,7 @@ class ScopeNote(msgspec.Struct, array_like=True):
         return CacheScope(self.digest, self.target, self.model, self.key, self.tier)
 
 
-class ExchangeEnd(msgspec.Struct, array_like=True):
+class ExchangeEnd(msgspec.Struct, array_like=True, gc=False):
     """The end of an exchange in a conversation: the ``position`` after its last block, with the anchor there.
 
     ``tokens`` is the provider's count of the prompt, 0 if unknown. ``head`` is when its response began. ``response`` is
@@ -83,24 +90,6 @@ class ExchangeEnd(msgspec.Struct, array_like=True):
     response: bytes = b""
 
 
-class BoundaryNote(msgspec.Struct, array_like=True):
-    """A ``Boundary`` as the memory stores it. The exchange that was sent at ``sent`` wrote it."""
-
-    sent: float
-    position: int
-    tokens: int
-    used: float
-    readable_from: float | None = None
-    ttl: float | None = None
-    is_exact: bool = False
-    is_unread: bool = False
-
-    def boundary(self) -> Boundary:
-        return Boundary(
-            self.position, self.tokens, self.used, self.readable_from, self.ttl, self.is_exact, self.is_unread
-        )
-
-
 class KnownConversation(msgspec.Struct, array_like=True):
     """A conversation's branch without its blocks: ``ends`` and ``boundaries`` of its exchanges, the oldest first.
 
@@ -109,7 +98,7 @@ class KnownConversation(msgspec.Struct, array_like=True):
 
     scope: ScopeNote
     ends: list[ExchangeEnd]
-    boundaries: list[BoundaryNote]
+    boundaries: list[Boundary]
     edits: tuple[str, ...] = ()
     longest_ttl: float | None = None
     size: int = 0
@@ -121,8 +110,8 @@ class KnownConversation(msgspec.Struct, array_like=True):
 
     def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
         """Return the latest boundary at each position up to ``position``, the deepest last."""
-        latest = {note.position: note for note in self.boundaries if note.position <= position}
-        return tuple([latest[at].boundary() for at in sorted(latest)])
+        latest = {one.position: one for one in self.boundaries if one.position <= position}
+        return tuple([latest[at] for at in sorted(latest)])
 
 
 class RememberedHead(msgspec.Struct, array_like=True):
@@ -143,7 +132,7 @@ class _PartChecks(msgspec.Struct, array_like=True):
     written: float
 
 
-class StoredBoundary(msgspec.Struct, array_like=True):
+class StoredBoundary(msgspec.Struct, array_like=True, gc=False):
     """The entry of a provider's cache for a prefix: ``tokens``, and when it was last used.
 
     ``unread`` are the nano-dollars by which it cost more than plain input, until a response reads it."""
@@ -171,22 +160,33 @@ class PackedPrompts:
 
 
 class PromptMemory:
-    """The tables in the first ``size`` bytes of ``memory``. ``key`` is the key of all digests in it."""
+    """The three tables: of parts, of anchors and of boundaries. ``key`` is the key of all digests in them.
 
-    def __init__(self, memory: SharedMemory, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.key = memory.derive_key(_PURPOSE)
+    In each, an owner has at most half of the rows, so that what another one needs is free."""
+
+    def __init__(self, key: bytes, tables: tuple[Rows, Rows, Rows], clock: Callable[[], float]) -> None:
+        self.key = key
         self.clock = clock
-        tables, half = prompt_tables(size), GROUP // 2
-        self._parts, self._anchors, self._boundaries = (
-            SharedRows(memory, name, clock, rows=tables[name].rows, most_of_owner=half)
-            for name in ("prompt_parts", "prompt_anchors", "prompt_boundaries")
-        )
+        self._parts, self._anchors, self._boundaries = tables
         self._written: OrderedDict[bytes, tuple[list[bytes], bytes]] = OrderedDict()
 
     @classmethod
+    def open_shared(
+        cls, memory: SharedMemory, size: int, clock: Callable[[], float] = time.monotonic
+    ) -> "PromptMemory":
+        """Return the tables in the first ``size`` bytes for prompts in the workers' ``memory``."""
+        sizes = prompt_tables(size)
+        parts, anchors, boundaries = (
+            SharedRows(memory, name, clock, rows=sizes[name].rows, most_of_owner=GROUP // 2) for name in _SHARES
+        )
+        return cls(memory.derive_key(_PURPOSE), (parts, anchors, boundaries), clock)
+
+    @classmethod
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
-        """Return a memory of this process alone."""
-        return cls(SharedMemory.make_private(Layout(1, prompt_tables(size), {})), size, clock)
+        """Return tables of this process alone, of about ``size`` bytes."""
+        rows = [max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values()]
+        parts, anchors, boundaries = (LocalRows(most, clock, most_of_owner=most // 2) for most in rows)
+        return cls(os.urandom(32), (parts, anchors, boundaries), clock)
 
     def owner_of(self, client: str) -> bytes:
         """Return the digest of the ``client`` whose requests are remembered."""

@@ -3,6 +3,7 @@
 All times are seconds of one clock."""
 
 import attrs
+import msgspec
 
 from gateway.prompt_caches.prompts import PromptDigest
 from providers.catalog.prompt_caching import CachingRow
@@ -23,15 +24,15 @@ class CacheScope:
     tier: bytes = b""
 
 
-@attrs.frozen(repr=False)
-class Boundary:
+class Boundary(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A position of the prompt where an exchange left an entry in the provider's cache.
 
     - ``tokens``: the tokens up to it; ``is_exact`` if the provider counted them, otherwise they are interpolated.
     - ``used``: the time when the entry was last written or read. ``ttl``: the seconds without use after which it
       expires; for ``None``, the provider's row states them.
     - ``readable_from``: when the response that wrote the entry began; ``None`` if it has not begun.
-    - ``is_unread``: writing it cost more than plain input, and no response of this client has read it."""
+    - ``is_unread``: writing it cost more than plain input, and no response of this client has read it.
+    - ``written``: when the exchange that left it was sent."""
 
     position: int
     tokens: int
@@ -40,6 +41,7 @@ class Boundary:
     ttl: float | None = None
     is_exact: bool = True
     is_unread: bool = False
+    written: float = 0.0
 
     def is_alive(self, sent: float, row: CachingRow) -> bool:
         """Return whether an entry can exist for a request of ``sent``; without a stated lifetime it can."""

@@ -5,6 +5,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 import attrs
@@ -23,7 +24,6 @@ from gateway.prompt_caches.followed import (
 from gateway.prompt_caches.loss import CacheLoss, loss, write_premium
 from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
-    BoundaryNote,
     ExchangeEnd,
     KnownConversation,
     PackedPrompts,
@@ -168,7 +168,7 @@ class PromptTracker:
         a target, those of all clients count (C3)."""
         positions, row = lookup_positions(read.prompt, read.row), read.row or _NO_ROW
         if (parent := exchange.parent) is not None and not parent.is_similar:
-            known = {note.position for note in parent.conversation.boundaries}
+            known = {one.position for one in parent.conversation.boundaries}
             known |= {read.prompt.tools.length, read.prompt.history_start}
             positions = tuple(sorted(known.intersection(positions), reverse=True))
         found: list[Boundary] = []
@@ -205,7 +205,7 @@ class PromptTracker:
             exchange.sent = sent.sent
         short = b"" if anchor is None else anchor.digest[:ANCHOR_BYTES]
         ends = [ExchangeEnd(short, attempt.prompt.end, exchange.sent)]
-        boundaries: list[BoundaryNote] = []
+        boundaries: list[Boundary] = []
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
             known, until = before.conversation, before.end
@@ -314,11 +314,11 @@ class PromptTracker:
         row = attempt.row or _NO_ROW
         read = {one.position for one in attempt.boundaries if _reads_first(reads, one, sent, row)}
         if exchange.id is not None:
-            notes = [
-                BoundaryNote(sent, one.position, tokens, sent, attempt.head, one.ttl, is_exact, share > 0)
+            noted = [
+                Boundary(one.position, tokens, sent, attempt.head, one.ttl, is_exact, share > 0, sent)
                 for (one, tokens, is_exact), share in zip(left, shares, strict=True)
             ]
-            read |= self._note_end(attempt, usage, notes, response_id)
+            read |= self._note_end(attempt, usage, noted, response_id)
         prefixes = (attempt.prompt.prefix(position) for position in read)
         taken = [self.memory.take_unread(exchange.owner, scope.digest, one) for one in prefixes if one is not None]
         for (one, tokens, is_exact), share in zip(left, shares, strict=True):
@@ -330,7 +330,7 @@ class PromptTracker:
         return premium - sum(taken)
 
     def _note_end(
-        self, attempt: FollowedAttempt, usage: Usage | None, notes: Sequence[BoundaryNote], response_id: str | None
+        self, attempt: FollowedAttempt, usage: Usage | None, left: Sequence[Boundary], response_id: str | None
     ) -> set[int]:
         """Note the end of an attempt and its boundaries in its conversation. Return the positions first read by it."""
         exchange = attempt.exchange
@@ -347,14 +347,15 @@ class PromptTracker:
         is_here = parent is not None and parent.conversation.scope.digest == scope.digest
 
         def change(conversation: KnownConversation) -> None:
-            for note in conversation.boundaries if is_here else ():
-                if note.is_unread and _reads_first(reads, note.boundary(), sent, row):
-                    read.add(note.position)
-                    note.is_unread = False
+            known = conversation.boundaries
+            for number, one in enumerate(known if is_here else ()):
+                if one.is_unread and _reads_first(reads, one, sent, row):
+                    read.add(one.position)
+                    known[number] = msgspec.structs.replace(one, is_unread=False)
             if (end := conversation.end_of(exchange.sent)) is not None:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
-                latest = {note.position: note for note in (*conversation.boundaries, *notes)}
-                conversation.boundaries = sorted(latest.values(), key=lambda note: note.sent)
+                latest = {one.position: one for one in (*known, *left)}
+                conversation.boundaries = sorted(latest.values(), key=attrgetter("written"))
                 if attempt.is_diagnosed and end is conversation.ends[-1]:
                     conversation.response_id = response_id if response_id and len(response_id) <= _MAX_ID else ""
 
@@ -401,7 +402,7 @@ class PromptTracker:
 
 def open_tracker(size: int, memory: SharedMemory | None) -> PromptTracker:
     """Return a tracker with ``size`` bytes of the workers' ``memory``, or of memory of this process alone."""
-    return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory(memory, size))
+    return PromptTracker(PromptMemory.make_private(size) if memory is None else PromptMemory.open_shared(memory, size))
 
 
 def _read_tokens(usage: Usage | None) -> int:

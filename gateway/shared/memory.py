@@ -41,8 +41,6 @@ COPY: Final = struct.Struct("=IIQd")
 
 assert COPY.size == COPY_HEAD
 
-_PRIVATE: Final = -1
-
 _NONE: Final = memoryview(array("Q", bytes(8 * GROUP)))
 
 
@@ -50,12 +48,9 @@ class SharedMemory:
     """One process's view of the memory in the file ``fd``."""
 
     def __init__(self, fd: int, layout: Layout) -> None:
-        """Map the file ``fd``; -1 is memory of this process alone, which needs no locks."""
         self.fd = fd
         self.layout = layout
         self.map = mmap.mmap(fd, layout.size)
-        if fd == _PRIVATE:
-            self.map[SECRET : SECRET + SECRET_SIZE] = os.urandom(SECRET_SIZE)
         self.words = memoryview(self.map).cast("Q")
         """The same as eight-byte words, each read and written atomically."""
         self._secret = self.map[SECRET : SECRET + SECRET_SIZE]
@@ -70,11 +65,6 @@ class SharedMemory:
             os.pwrite(file.fileno(), layout.fingerprint, 0)
             os.pwrite(file.fileno(), os.urandom(SECRET_SIZE), SECRET)
             yield cls(file.fileno(), layout)
-
-    @classmethod
-    def make_private(cls, layout: Layout) -> "SharedMemory":
-        """Return an empty memory of this process alone, which ends with its last reference."""
-        return cls(_PRIVATE, layout)
 
     @classmethod
     def join(cls, fd: int) -> "SharedMemory":
@@ -101,12 +91,10 @@ class SharedMemory:
 
     def lock(self, place: int) -> None:
         """Wait for the lock of the byte at ``place``. Take several locks in ascending order."""
-        if self.fd != _PRIVATE:
-            fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
+        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
 
     def unlock(self, place: int) -> None:
-        if self.fd != _PRIVATE:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
     def release_dead(self) -> None:
         """Free the seats of dead processes, and the amounts that they held."""

@@ -32,8 +32,10 @@ class Rows(Protocol):
 class LocalRows:
     """A table in the memory of one process with at most ``most`` rows, by ``clock``."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+    def __init__(self, most: int, clock: Callable[[], float], *, most_of_owner: int | None = None) -> None:
+        """Open an empty table. An owner has at most ``most_of_owner`` rows, even while others are free."""
         self._most = most
+        self._most_of_owner = most if most_of_owner is None else most_of_owner
         self._clock = clock
         self._rows: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         self._by_owner: dict[bytes, OrderedDict[bytes, None]] = {}
@@ -57,8 +59,12 @@ class LocalRows:
         if value is None:
             return
         self._rows[key] = value, until
-        self._by_owner.setdefault(key[:OWNER], OrderedDict())[key] = None
-        if len(self._rows) > self._most:
+        if (own := self._by_owner.get(owner := key[:OWNER])) is None:
+            own = self._by_owner[owner] = OrderedDict()
+        own[key] = None
+        if len(own) > self._most_of_owner:
+            self._remove(next(iter(own)))
+        elif len(self._rows) > self._most:
             oldest = next(iter(self._rows))
             self._largest = max(self._largest, oldest[:OWNER], key[:OWNER], key=self._number_of)
             # Its row unchanged for longest, which usually expires next

@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import msgspec
 
 from gateway.prompt_caches.blocks import boundary_positions, lookup_positions
 from gateway.prompt_caches.packing import pack, unpack
@@ -103,7 +104,7 @@ class CacheTurns:
         for position in lookup_positions(prompt, self.row):
             entry = self._entries.get((scope.digest, prompt.prefix(position)))
             if entry is not None:
-                found.append(attrs.evolve(entry, position=position))
+                found.append(msgspec.structs.replace(entry, position=position))
         return found
 
     def _record(

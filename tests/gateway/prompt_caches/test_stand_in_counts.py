@@ -3,7 +3,7 @@
 import random
 from typing import Any, Final
 
-import attrs
+import msgspec
 import pytest
 
 from gateway.mock.prompt_cache import PromptCaches
@@ -62,7 +62,7 @@ class _Client:
     def find_entries(self, prompt: PromptDigest) -> list[Boundary]:
         """Return the entries where the provider searches."""
         positions = [(at, self.entries.get(prompt.prefix(at))) for at in lookup_positions(prompt, row_of(self.api))]
-        return [attrs.evolve(entry, position=at) for at, entry in positions if entry is not None]
+        return [msgspec.structs.replace(entry, position=at) for at, entry in positions if entry is not None]
 
     def leave(self, prompt: PromptDigest, usage: Usage) -> Parent:
         """Record the entries of a request, and return it as the next one's parent."""
