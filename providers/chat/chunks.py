@@ -122,7 +122,8 @@ def _has_text_alone(message: Delta) -> bool:
 
 def decode_textless(body: bytes) -> Chunk:
     """Return a whole answer like ``decode``, but with ``""`` as its text."""
-    body.decode()  # checks the UTF-8 of the undecoded text
+    if not body.isascii():
+        body.decode()  # checks the UTF-8 of the undecoded text
     try:
         chunk: Chunk = _decode_textless_chunk(body)
     except msgspec.ValidationError:
