@@ -78,7 +78,7 @@ RESPONSE_PLACES: Final = IdPlaces(
 )
 """Where responses of models contain ids of the provider: citations, containers, created files."""
 
-_ID_SOURCE: Final = re.compile(rb"code_(?:interpreter|execution)|file_search|container")
+_ID_SOURCES: Final = (b"code_interpreter", b"code_execution", b"file_search", b"container")
 _TOOLS: Final = ("tools", "environment")
 """The members with a provider's tools. All others may have text of any length."""
 
@@ -92,9 +92,8 @@ def request_id_replacer(
 
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
     members = incoming.members
-    if "container" in members or any(
-        _ID_SOURCE.search(bytes(members[name])) is not None for name in _TOOLS if name in members
-    ):
+    tools = [bytes(members[name]) for name in _TOOLS if name in members]
+    if "container" in members or any(raw.find(word) >= 0 for raw in tools for word in _ID_SOURCES):
         return client_id_replacer(context.service, owner, context.client_request.client)
     return None
 

@@ -90,7 +90,7 @@ class History:
             raise invalid(f"{at} is required", at)
         parts = [TextPart(content, at)] if isinstance(content, str) else self._read_parts(content, at)
         self._drops.add_unread(message)
-        self._add(Message(_ROLES[role], (), message.at), parts)
+        self._add(_ROLES[role], parts, message.at)
 
     def _read_settings(self, message: Fields) -> bool:
         """Read the settings of a ``system`` message. Return whether it has any, so that it needs no content."""
@@ -116,8 +116,8 @@ class History:
 
     # Parts with an effect on the rest of the request
 
-    def _add(self, message: Message, parts: Iterable[Part]) -> None:
-        """Add ``message`` with ``parts``, from the last compaction in them on."""
+    def _add(self, role: Role, parts: Iterable[Part], at: str) -> None:
+        """Add the message at ``at`` with its ``parts``, from the last compaction in them on."""
         kept: list[Part] = []
         changes: list[ToolChange] = []
         for part in parts:
@@ -132,7 +132,7 @@ class History:
                     kept.append(part)
             else:
                 kept.append(part)
-        self._messages.append(attrs.evolve(message, parts=tuple(kept), tool_changes=tuple(changes)))
+        self._messages.append(Message(role, tuple(kept), at, tool_changes=tuple(changes)))
 
     def _read_change(self, fields: Fields) -> list[ToolChange]:
         """Return the change of a tool, or nothing for tools of an MCP server, which other APIs do not have."""

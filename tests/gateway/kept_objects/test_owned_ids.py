@@ -7,7 +7,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.owned_ids import OwnerIds, only_account, unknown_id_error
+from gateway.kept_objects.owned_ids import AccountDirectory, OwnerIds, only_account, unknown_id_error
 from streams.errors import GatewayError
 
 PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
@@ -53,6 +53,15 @@ def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
             assert raised.value.info == unknown_id_error(text, "file_id").info
         with pytest.raises(GatewayError, match="does not exist"):
             ids.resolve("file-abc")
+
+
+@pytest.mark.parametrize("capitals", [0, 999, 1000, 1001, 5000])
+@pytest.mark.parametrize("beginning", ["file-", "file_", "files/", "vs_", "cntr_", "container_"])
+def test_an_id_is_suspected_after_any_number_of_capitals(beginning: str, capitals: int):
+    accounts = AccountDirectory()
+    text = b"The T of T_ and file-t. " + b"T" * capitals
+    assert not accounts.may_contain_ids(text)
+    assert accounts.may_contain_ids(text + b'"%bT' % beginning.encode())
 
 
 def test_an_id_outlives_a_restart_another_model_and_another_name_of_its_entry():
