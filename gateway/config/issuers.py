@@ -310,12 +310,6 @@ class TrustedIssuer:
         shown="none",
     )
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Its credentials, which no output may contain."""
-        holders = (self.login, self.introspection)
-        return tuple(one.client_secret for one in holders if one is not None and one.client_secret)
-
 
 @attrs.frozen(repr=False)
 class SessionSettings:

@@ -3,14 +3,15 @@
 import re
 from collections import deque
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+import attrs
 import msgspec
 
 from configfile.expanded import Unresolved
-from gateway.config.model_entry import ModelEntry
+from configfile.keys import KEY
 from gateway.config.settings import Config
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers
@@ -33,32 +34,47 @@ Secrets: TypeAlias = tuple[str, ...]
 _SECRET = ("auth", "key", "token", "secret", "cookie")
 
 
+_NO_CREDENTIALS: Final = (bool, int, float)
+
+
 def secrets_in(config: Config) -> Secrets:
     """Return all credentials in ``config``, which no log line or recording may contain.
 
     Clients mix up keys and model names. Keys stored only as digests are handled by the log alone."""
-    found = [
-        text
-        for entry in config.all_entries
-        for text in (
-            entry.key or "",
-            *_sign_in_secrets(entry),
-            *credentials_among(entry.headers),
-            *credentials_in(entry.base_url or ""),
-        )
-    ]
-    found += [key.key for client in config.client_keys for key in client.keys if key.key]
-    storage = config.state_storage
-    for address in (storage and storage.connection_string, config.counters.url, config.cache.url):
-        if address:
-            found += [address, urlsplit(address).password or ""]
+    found = [*_secrets_of(config), *_secrets_of(config.all_entries)]
     found += [text for step in config.steps for text in step.secrets]
-    found += [text for issuer in config.issuers for text in issuer.secrets]
     return tuple(dict.fromkeys(text for text in found if text and not isinstance(text, Unresolved)))
 
 
-def _sign_in_secrets(entry: ModelEntry) -> Secrets:
-    return () if entry.sign_in is None else entry.sign_in.secrets
+def _secrets_of(value: Any) -> list[str]:
+    """Return the credentials in ``value``: those of keys that are declared as secret, and those in URLs."""
+    found: list[str] = []
+    of: Any = type(value)
+    if of is str:
+        found += credentials_in(value) if "://" in value else ()
+    elif of is tuple:
+        for one in value:
+            found += _secrets_of(one)
+    else:
+        for name, is_secret in _keys_of(of):
+            if inner := getattr(value, name):
+                found += _texts_of(inner) if is_secret else _secrets_of(inner)
+    return found
+
+
+@cache
+def _keys_of(cls: Any) -> tuple[tuple[str, bool], ...]:
+    """Return the keys of a class that may contain credentials, and whether they are declared as secret."""
+    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    keys = ((one, one.metadata[KEY].secret) for one in fields if KEY in one.metadata)
+    return tuple((one.name, is_secret) for one, is_secret in keys if is_secret or one.type not in _NO_CREDENTIALS)
+
+
+def _texts_of(value: Any) -> Secrets:
+    """Return the credentials in the value of a secret key: a text, a URL with a password, or headers."""
+    if isinstance(value, str):
+        return (value, urlsplit(value).password or "") if "://" in value else (value,)
+    return credentials_among(value) if isinstance(value, tuple) and isinstance(next(iter(value), None), tuple) else ()
 
 
 class FetchedSecrets:

@@ -1,14 +1,29 @@
 """Credentials in texts, in every way in which they may be spelled there (RFC 8259, section 7; RFC 3986, section
 2.1)."""
 
+import importlib
 import json
+import pkgutil
 import urllib.parse
+from typing import Any, Final
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.redaction import LONGEST_SPELLED, REDACTED, WINDOW, redact, redact_spelled, search_forms
+import gateway.config
+from configfile.keys import KEY as DECLARED
+from gateway.config.loading import from_mapping
+from gateway.config.redaction import (
+    LONGEST_SPELLED,
+    REDACTED,
+    WINDOW,
+    redact,
+    redact_spelled,
+    search_forms,
+    secrets_in,
+)
 
 KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])
@@ -68,3 +83,96 @@ def test_a_large_text_is_searched_in_windows(padding, parts, data):
     start = data.draw(st.integers(max(0, WINDOW - 40), WINDOW + 8))
     text = "x" * start + "".join(parts) + padding + "y" * WINDOW
     assert redact(text.encode(), search_forms([word])) == text.replace(word, REDACTED.decode()).encode()
+
+
+# The credentials of a configuration
+
+SECRET_SETTINGS: Final[dict[str, Any]] = {
+    "version": "v0.4.0",
+    "public_url": "https://llm.example",
+    "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+    "model_providers": [
+        {
+            "model": "openai/m",
+            "access_key": "secret-of-entry",
+            "base_url": "https://llm.example/v1?code=secret-in-query",
+            "headers": {"x-auth": "secret-in-header", "x-region": "public-region"},
+        },
+        {
+            "model": "amazon_bedrock/m",
+            "base_url": "https://bedrock-runtime.eu-west-1.amazonaws.com",
+            "sign_in": {
+                "type": "aws", "region": "eu-west-1", "role_arn": "arn:aws:iam::1:role/r",
+                "external_id": "secret-external",
+                "access_key_id": "secret-access-id", "secret_access_key": "secret-access-key",
+                "session_token": "secret-session-token",
+            },
+        },
+        {
+            "model": "azure_openai/m",
+            "base_url": "https://x.openai.azure.com/openai/v1",
+            "sign_in": {"type": "azure", "tenant_id": "t", "client_id": "c", "client_secret": "secret-of-azure"},
+        },
+    ],
+    "mcp_servers": [{"name": "tools", "base_url": "https://mcp.example/mcp", "access_key": "secret-of-mcp-server"}],
+    "client_keys": [
+        {"name": "ann", "key": "secret-of-ann-with-enough-length"},
+        {"name": "bob", "keys": [{"key": "secret-of-bob-with-enough-length"}]},
+    ],
+    "issuers": [
+        {
+            "name": "acme", "issuer": "https://id.example", "audience": ["trigate"],
+            "admit": [{"when": {"groups": "ml"}}],
+            "login": {"client_id": "trigate", "client_secret": "secret-of-login"},
+            "introspection": {"url": "https://id.example/i", "client_id": "t", "client_secret": "secret-of-judge"},
+        }
+    ],
+    "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},
+    "counters": {"type": "redis", "url": "rediss://trigate:secret-of-counters@redis.example:6379/0"},
+    "cache": {"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"},
+    "secret_stores": {"vault": {"url": "https://vault.example", "token": "secret-of-vault"}},
+}  # fmt: skip
+
+NEVER_TEXT: Final = {
+    "AcceptedKey.sha256", "ClientKey.sha256", "Config.ui_key", "Config.metrics_key", "Config.signing_key",
+    "StateStorage.encryption_key",
+}  # fmt: skip
+"""Secret keys that the gateway keeps as digests or bytes."""
+
+ELSEWHERE: Final = {"StepSettings.settings", "ClientKey.key"}
+"""Settings of steps, whose kinds know which of them are credentials, and a key that becomes one of ``keys``."""
+
+
+def _declared_secrets() -> set[str]:
+    found = set()
+    for module in pkgutil.walk_packages(gateway.config.__path__, "gateway.config."):
+        for one in vars(importlib.import_module(module.name)).values():
+            if isinstance(one, type) and attrs.has(one):
+                keys = ((field.name, field.metadata.get(DECLARED)) for field in attrs.fields(one))
+                found |= {f"{one.__name__}.{name}" for name, key in keys if key is not None and key.secret}
+    return found
+
+
+def _set_secrets(value: Any) -> set[str]:
+    """Return the keys that are declared as secret and have a value in ``value``."""
+    if isinstance(value, tuple):
+        return {name for one in value for name in _set_secrets(one)}
+    if not attrs.has(type(value)):
+        return set()
+    found = set()
+    for field in attrs.fields(type(value)):
+        inner, key = getattr(value, field.name), field.metadata.get(DECLARED)
+        found |= _set_secrets(inner)
+        if key is not None and key.secret and inner:
+            found.add(f"{type(value).__name__}.{field.name}")
+    return found
+
+
+def test_every_key_that_is_declared_as_secret_is_redacted():
+    """A new key of that kind needs a value here, or a reason why no text of it is kept."""
+    config = from_mapping(SECRET_SETTINGS)
+    written = json.dumps(SECRET_SETTINGS).replace("@", '"').replace(":", '"').split('"')
+    expected = {text for text in written if text.startswith("secret-")} | {"secret-in-query"}
+    assert expected <= set(secrets_in(config)), expected - set(secrets_in(config))
+    assert "public-region" not in secrets_in(config)
+    assert _declared_secrets() - _set_secrets(config) - NEVER_TEXT - ELSEWHERE == set()
