@@ -1,6 +1,8 @@
 """The pages of people in Chromium: wide and narrow, light and dark, enlarged, by keyboard, and without JavaScript."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import TypeAlias
 
 import pytest
 
@@ -10,8 +12,10 @@ from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
-LOOKS = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400), ("light", 320)]
+Looks: TypeAlias = Sequence[tuple[str, int]]
+LOOKS: Looks = [("light", 1280), ("dark", 400), ("light", 320)]
 """The last width is that of a page enlarged to 400 % (https://www.w3.org/TR/WCAG22/#reflow)."""
+EVERY_LOOK: Looks = [*product(("light", "dark"), (1280, 400, 320))]
 
 GROUPS = [
     {
@@ -108,10 +112,10 @@ BARE_TABLES = """
 """
 
 
-def assert_accessible(page: Page) -> None:
-    """Check the parts of WCAG 2.2 AA that a program can check, in every look, with everything opened."""
+def assert_accessible(page: Page, looks: Looks = LOOKS) -> None:
+    """Check the parts of WCAG 2.2 AA that a program can check, in several looks, with everything opened."""
     page.value("document.querySelectorAll('details').forEach(one => one.open = true)")
-    for scheme, width in LOOKS:
+    for scheme, width in looks:
         page.look(scheme, width, 900)
         assert page.value("document.documentElement.scrollWidth") <= width, (scheme, width)
         assert page.value(CONTRASTS) == [], (scheme, width)
@@ -127,12 +131,19 @@ def assert_accessible(page: Page) -> None:
 
 
 @needs_chromium
-@pytest.mark.parametrize("user", ["ada", "lin", "aud", "root"])
-def test_every_page_is_readable_in_every_look(gateway, page, user):
+@pytest.mark.parametrize(
+    ("user", "looks"),
+    [
+        pytest.param(user, looks, id=f"{user}{suffix}", marks=marks)
+        for looks, suffix, marks in ((LOOKS, "", ()), (EVERY_LOOK, "-each", pytest.mark.soak))
+        for user in ("ada", "lin", "aud", "root")
+    ],
+)
+def test_every_page_is_readable_in_every_look(gateway, page, user, looks):
     sign_in(page, gateway, user)
     for path in (*(one.path for one in PAGES), *OBJECTS):
         page.open(gateway.url + path)
-        assert_accessible(page)
+        assert_accessible(page, looks)
     assert not [text for text in page.complaints if "Content Security Policy" in text]
 
 

@@ -1,5 +1,6 @@
 """Chromium without a window, driven over its DevTools protocol through a pair of pipes."""
 
+import atexit
 import base64
 import contextlib
 import json
@@ -28,26 +29,22 @@ def needs_chromium(test: Callable[..., Any]) -> Callable[..., Any]:
     return marked
 
 
-class Page:
-    """One page. ``complaints`` are messages from its console and its security policy."""
+class _Browser:
+    """A running Chromium with an empty profile. ``complaints`` of each page, by its session, are messages from its
+    console and its security policy."""
 
-    def __init__(self, to: int, out: int) -> None:
-        self._to, self._out = to, out
+    def __init__(self, process: "subprocess.Popen[bytes]", to: int, out: int) -> None:
+        self.process, self._to, self._out = process, to, out
         self._rest = b""
         self._number = 0
-        self._session: str | None = None
-        self.complaints: list[str] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
+        self.complaints: dict[str, list[str]] = {}
 
-    def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Return the result of a command."""
+    def send(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """Return the result of a command to the browser, or to the page of ``session``."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
-        if self._session is not None:
-            message["sessionId"] = self._session
+        if session is not None:
+            message["sessionId"] = session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + _SLOW
         while (answer := self._receive(deadline)).get("id") != self._number:
@@ -67,12 +64,28 @@ class Page:
         return message
 
     def _note(self, message: Mapping[str, Any]) -> None:
-        params = message.get("params", {})
+        params, complaints = message.get("params", {}), self.complaints.get(message.get("sessionId", ""), [])
         match message.get("method"):
             case "Runtime.exceptionThrown":
-                self.complaints.append(json.dumps(params["exceptionDetails"]))
+                complaints.append(json.dumps(params["exceptionDetails"]))
             case "Log.entryAdded" if params["entry"]["level"] == "error":
-                self.complaints.append(params["entry"]["text"])
+                complaints.append(params["entry"]["text"])
+
+
+class Page:
+    """One page in a profile of its own. ``complaints`` are messages from its console and its security policy."""
+
+    def __init__(self, browser: _Browser, profile: str) -> None:
+        self._browser = browser
+        target = browser.send("Target.createTarget", url="about:blank", browserContextId=profile)["targetId"]
+        self._session: str = browser.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.complaints = browser.complaints[self._session] = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """Return the result of a command."""
+        return self._browser.send(method, self._session, **params)
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         """Open ``url``. ``headers`` are sent with every request of the page."""
@@ -123,7 +136,31 @@ class Page:
 
 @contextlib.contextmanager
 def browsing() -> Iterator[Page]:
-    """Run a browser with an empty profile until the end of the block."""
+    """Open a page with an empty profile until the end of the block. All pages of this process are in one browser, for
+    it takes a second to start."""
+    browser = _the_browser()
+    profile = browser.send("Target.createBrowserContext")["browserContextId"]
+    try:
+        yield Page(browser, profile)
+    finally:
+        browser.send("Target.disposeBrowserContext", browserContextId=profile)
+
+
+def _the_browser() -> _Browser:
+    """Return the browser of this process, which ends with it."""
+    global _started
+    if _started is None or _started.process.poll() is not None:
+        stack = contextlib.ExitStack()
+        _started = stack.enter_context(_running())
+        atexit.register(stack.close)
+    return _started
+
+
+_started: _Browser | None = None
+
+
+@contextlib.contextmanager
+def _running() -> Iterator[_Browser]:
     assert COMMAND is not None
     from_us, to = os.pipe()
     out, from_it = os.pipe()
@@ -142,7 +179,7 @@ def browsing() -> Iterator[Page]:
         os.close(from_us)
         os.close(from_it)
         try:
-            yield Page(to, out)
+            yield _Browser(process, to, out)
         finally:
             os.close(to)
             process.terminate()
