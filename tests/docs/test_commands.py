@@ -338,8 +338,8 @@ def check_what_it_leaves(path: Path, leaves: tuple[str, str] | None) -> None:
 
 @pytest.fixture(scope="module")
 def ended(request, new_desk, trigate) -> Iterator[Mapping[str, "Future[tuple[int, str, Path]]"]]:
-    """What becomes of each line that is to be tested now: exit status, output, directory. Two at a time, for they
-    mostly wait."""
+    """What becomes of each line that is to be tested now: exit status, output, directory. Three at a time, for
+    they mostly wait."""
 
     def run(line: str) -> tuple[int, str, Path]:
         desk = new_desk(SHELL_LINES[line].without)
@@ -349,7 +349,7 @@ def ended(request, new_desk, trigate) -> Iterator[Mapping[str, "Future[tuple[int
 
     wanted = [item.callspec.params["command"] for item in request.session.items
               if getattr(item, "originalname", "") == test_a_shell_ends_as_it_should.__name__]  # fmt: skip
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {command: pool.submit(run, command) for command in wanted}
 
 

@@ -17,7 +17,7 @@ MIB = 2**20
 LARGE = 16 * MIB
 """More than the sockets between provider and gateway hold."""
 
-SHARE, TIMES = 4 * MIB, 6
+SHARE, TIMES = 4 * MIB, 3
 BOB, MALLORY = "sk-gw-bob-0123456789", "sk-gw-mallory-0123456789"
 HELLO = [{"role": "user", "content": "hi"}]
 TEXT = "x" * LARGE

@@ -17,7 +17,7 @@ from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_u
 pytestmark = pytest.mark.process
 
 CLIENTS = 12
-ROUNDS = 15
+ROUNDS = 6
 
 
 class Slow(Upstream):

@@ -64,7 +64,7 @@ PEOPLE = "TRIGATE_CONFIG=people.yaml "
 ADDED = f"{KEYS}trigate keys add ci && {KEYS}"
 LOAD_DEMO = "trigate load http://127.0.0.1:12000 --model demo"
 IN_PARTS = f"{LOAD_DEMO} --rate 20 --seconds 3 --part 1/2 --start-at $START --json part-1.json"
-PARTS = f"""for lead in 6 15 40; do START=$(( $(date +%s) + lead ))
+PARTS = f"""for lead in 2 6 15 40; do START=$(( $(date +%s) + lead ))
 {IN_PARTS} & {IN_PARTS.replace("1/2", "2/2").replace("part-1", "part-2")}
 wait; [ -f part-1.json ] && [ -f part-2.json ] && break; rm -f part-*.json; done
 trigate load merge part-1.json part-2.json --json whole.json && trigate load merge part-*.json""".replace(
