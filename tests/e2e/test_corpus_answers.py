@@ -12,7 +12,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -118,15 +118,25 @@ REPLAYED = tuple(one for one in answers() if one.key not in EXCLUDED)
 FAILING = [cell for cell in cells(REPLAYED) if cell.key in FAILED and not (cell.key == QUEUED and cell.passes)]
 PASSING = [cell for cell in cells(REPLAYED) if cell.passes and cell not in FAILING]
 TRANSLATED = [cell for cell in cells(REPLAYED) if not cell.passes and cell not in FAILING]
+SAMPLED = [
+    cell
+    for number, one in enumerate(REPLAYED)
+    for place, cell in enumerate(cell for cell in cells((one,)) if not cell.passes and cell not in FAILING)
+    if (number + place) % 3 == 0
+]
+"""Each recording in two of the five translations."""
 REFUSED = cells(errors())
 
 
-def grouped(found: list[Cell]) -> pytest.MarkDecorator:
-    """A test of those for each API of recordings and each client's API and form."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in found:
-        groups.setdefault(cell.group, []).append(cell)
-    return pytest.mark.parametrize("cells", groups.values(), ids=list(groups))
+def grouped(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorator:
+    """A test of those for each API of recordings and each client's API and form, and in the soak of ``every`` one."""
+    tests = []
+    for some, suffix, marks in ((found, "", ()), (every, "-each", pytest.mark.soak)):
+        groups: dict[str, list[Cell]] = {}
+        for cell in some:
+            groups.setdefault(cell.group, []).append(cell)
+        tests += [pytest.param(group, id=f"{name}{suffix}", marks=marks) for name, group in groups.items()]
+    return pytest.mark.parametrize("cells", tests)
 
 
 # The two sides
@@ -365,7 +375,7 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
-@grouped(TRANSLATED)
+@grouped(SAMPLED, TRANSLATED)
 def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
