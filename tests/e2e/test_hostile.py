@@ -27,8 +27,8 @@ from tests.support.harness import Gateway, Wire, config, free_port, post, provid
 from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, Upstream, render
 
-ROUNDS = 2  # how often the process gets everything before its memory is looked at again
-GROWTH = 48  # MiB that it may have grown by after that; the largest body alone is 10
+ROUNDS = 1  # how often the process gets everything before its memory is looked at again
+GROWTH = 24  # MiB that it may have grown by after that; the largest body alone is 10
 LARGE = ("many_tools", "many_turns", "empty_turns", "many_keys")
 SECONDS = 20.0  # for the largest input, on a busy machine; others wait meanwhile
 

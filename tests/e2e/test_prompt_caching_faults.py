@@ -86,7 +86,7 @@ def test_a_step_that_masks_differently_is_named(mock):
 
 HOSTILE: dict[str, Any] = {
     "deep": {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 0}]}]},
-    "many": {"messages": [{"role": "user", "content": "x"}] * 20_000},
+    "many": {"messages": [{"role": "user", "content": "x"}] * 4_000},
     "wrong types": {"messages": [{"role": 7, "content": {"a": [None, True]}}, 3, None, "x" * 3000]},
     "surrogates": {"messages": [{"role": "user", "content": "\ud800" * 3000}]},
     "empty": {"messages": [{"role": "user", "content": ["", {}, [], ""] * 900}]},

@@ -26,10 +26,10 @@ from tests.support.websocket_client import Client
 
 pytestmark = pytest.mark.process
 
-REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "600"))
+REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "300"))
 """How many requests the test under load sends; 10000 takes a minute or two."""
 
-RELOADS = 20
+RELOADS = 10
 CLIENTS = 12
 KEYS = ("key-one", "key-two")
 RELOADED = "the configuration was reloaded"
