@@ -97,7 +97,7 @@ def identity() -> Iterator[OidcProvider]:
 def test_simultaneous_refreshes_in_four_processes_agree(kind, storage, identity):
     with places(storage(kind), identity, 2, 2) as place:
         tokens = place.sign_in("ada")
-        for _ in range(3):
+        for _ in range(2):
             before = identity.count("/token")
             with ThreadPoolExecutor(12) as pool:
                 replies = list(pool.map(lambda number: place.refresh(tokens["refresh_token"], number), range(12)))  # noqa: B023
@@ -168,6 +168,7 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
         assert place.status_of(blocked) == 200, "the change applies immediately in the process that makes it"
 
 
+@pytest.mark.soak  # it waits for seconds; tests/gateway/people/test_sessions.py lets a process without a socket die
 def test_a_session_survives_the_death_of_a_gateway_during_its_refresh(storage, identity):
     """A process that dies after it has contacted the issuer holds up the next refresh for some seconds only."""
     hold = threading.Event()
