@@ -18,6 +18,7 @@ from streams.events import STATUS
 from tests.support.harness import (
     ROOT,
     Gateway,
+    Listening,
     Wire,
     config,
     eventually,
@@ -30,7 +31,7 @@ from tests.support.harness import (
 )
 from tests.support.oidc import open_provider
 from tests.support.processes import workers
-from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, Upstream, data
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, Upstream, data
 
 pytestmark = pytest.mark.process
 
@@ -48,7 +49,7 @@ LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"]
 SOUND = Raw(200, (("content-type", "audio/mpeg"),), (b"sound",))
 KEY = "key-of-ann-0123456789"
 WITH_KEY = {"authorization": f"Bearer {KEY}"}
-ENDLESS = Raw(200, STREAM, (data(WORD),), "hang")
+STREAMING = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 
 
 def tool(name: str) -> str:
@@ -58,49 +59,16 @@ def tool(name: str) -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    tool("prometheus")
-    with refusing_port() as refused, open_provider() as identity:
-        entries = [
-            provider("openai/on-chat", upstream.url, ["chat"]) | LIMITED_ENTRY,
-            provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
-            provider("anthropic/m", upstream.url, ["messages"]),
-            provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
-            provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
-            provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="cached-prompts"),
-            provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
-        ]
-        aliases = {
-            "routed": {"targets": ["groq/gone", "openai/again"], "hedge": {"after": "60s"}},
-            "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
-            "patient": {"target": "openai/again", "retries": {"attempts": 2}},
-            "cached": {"target": "openai/on-chat", "cache": {"ttl": "1h"}},
-        }
-        port = free_port()
-        away = {"url": f"http://127.0.0.1:{refused}"}
-        steps = [
-            {"use": "regex", "action": "report", "with": {"patterns": {"greeting": "Hi"}}},
-            {"use": "http", "unchecked": "pass", "for": {"models": ["patient"]}, "with": away},
-            {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # it cannot write records
-        ]
-        settings = config(
-            entries,
-            port,
-            model_aliases=aliases,
-            steps=steps,
-            client_keys=[{"name": "ann", "key": KEY}],
-            issuers=[{"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": [{"when": {}}]}],
-            metrics={"open": True},
-        )
-        with running(settings, port, "--workers", "2") as process:
-            eventually(lambda: len(workers(process.pid)) == 2)
-            yield process
-
-
+@attrs.frozen
 class Prometheus:
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    port: int
+    gateway_port: int
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str, **query: str) -> Any:
         reply = request(self.url, "GET", f"{path}?{urlencode(query)}")
@@ -111,137 +79,46 @@ class Prometheus:
         found: list[dict[str, Any]] = self.get("/api/v1/query", query=query)["result"]
         return found
 
+    def is_ready(self) -> bool:
+        """Whether it has read the metrics of both workers."""
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        with contextlib.suppress(OSError):
+            ready = request(self.url, "GET", "/-/ready").status == 200
+            return ready and bool(self.ask("trigate_workers == 2"))
+        return False
 
-@pytest.fixture(scope="module")
-def prometheus(gateway, tmp_path_factory) -> Iterator[Prometheus]:
-    """With the shipped configuration, but for the address and the haste."""
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+
+@pytest.fixture(scope="module", autouse=True)
+def prometheus_process(tmp_path_factory) -> Iterator[Prometheus]:
+    """With the shipped configuration, but for the address and the haste. It reads its first target 5 s after its start,
+    so it starts before the gateway, and before the tests that need neither."""
+    folder, port, gateway_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
     settings = yaml.safe_load(SCRAPE.read_text())
     settings["scrape_configs"][0].update(
-        scrape_interval="250ms", scrape_timeout="250ms", static_configs=[{"targets": [f"127.0.0.1:{gateway.port}"]}]
+        scrape_interval="250ms", scrape_timeout="250ms", static_configs=[{"targets": [f"127.0.0.1:{gateway_port}"]}]
     )
     settings["global"] = {"evaluation_interval": "1s"}
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
     shutil.copy(RULES, folder)
     places = {"config.file": folder / "prometheus.yaml", "storage.tsdb.path": folder / "data"}
-    options = {**places, "web.listen-address": f"127.0.0.1:{port}"}
+    options = {**places, "web.listen-address": f"127.0.0.1:{port}", "scrape.discovery-reload-interval": "100ms"}
     command = [tool("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            found = Prometheus(port)
-            eventually(lambda: is_ready(process, found, folder / "log"), 60, "Prometheus")
-            yield found
+            yield Prometheus(port, gateway_port, process, folder / "log")
         finally:
             process.kill()
             process.wait()
 
 
-def is_ready(process: "subprocess.Popen[bytes]", prometheus: Prometheus, log: Path) -> bool:
-    assert process.poll() is None, log.read_text()[-2000:]
-    with contextlib.suppress(OSError):
-        ready = request(prometheus.url, "GET", "/-/ready").status == 200
-        return ready and bool(prometheus.ask("trigate_workers == 2"))
-    return False
+@pytest.fixture(scope="module")
+def prometheus(gateway, prometheus_process) -> Prometheus:
+    eventually(prometheus_process.is_ready, 60, "Prometheus")
+    return prometheus_process
 
 
-def ask(gateway: Gateway, model: str, **more: Any) -> None:
-    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
-    gateway.request("POST", PATHS["chat"], body, WITH_KEY)
-
-
-def traffic(gateway: Gateway, upstream: Upstream) -> None:
-    """Something of everything that the dashboard shows."""
-    upstream.script(AWAY, ANSWER)
-    ask(gateway, "patient")
-    upstream.script(ANSWER)
-    ask(gateway, "routed")
-    upstream.script(ANSWER)
-    ask(gateway, "plan")
-    upstream.script(ANSWER)
-    ask(gateway, "tiny")
-    ask(gateway, "tiny")
-    upstream.script(ANSWER, ANSWER, BUSY)
-    for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
-        ask(gateway, model, **more)
-    break_prompt_cache(gateway, upstream)
-    upstream.script(SOUND)
-    gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
-    upstream.script(ANSWER)
-    for _ in range(4):  # of two workers with a memory each, one has it
-        ask(gateway, "cached", seed=7)
-    upstream.script(ENDLESS)
-    with Wire.connect(gateway.port) as client:
-        body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
-        client.send(post(PATHS["chat"], body, WITH_KEY))
-        client.read_until(b"Hello")
-        client.reset()
-
-
-def break_prompt_cache(gateway: Gateway, upstream: Upstream) -> None:
-    """Send two turns of a conversation whose system text changes between them."""
-    messages = [{"role": "user", "content": "A question that is long enough to be recognized."}]
-    for number in range(2):
-        system = [{"type": "text", "text": f"{number} " + "Be brief. " * 4000, "cache_control": {"type": "ephemeral"}}]
-        body = {"model": "cached-prompts", "max_tokens": 9, "system": system, "messages": messages}
-        upstream.script(Script(text="Yes.", tokens=Tokens(prompt=10_010 + number, cache_write=10_000, output=2)))
-        gateway.request("POST", PATHS["messages"], body, WITH_KEY)
-        messages = [*messages, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Why is that so?"}]
-
-
-def queries() -> list[str]:
-    live_view = json.loads(BOARD.read_text())
-    return [target["expr"] for panel in live_view["panels"] for target in panel.get("targets", [])]
-
-
-def test_every_query_of_the_dashboard_has_data(gateway, upstream, prometheus):
-    asked = [
-        re.sub(r"\$(provider|model|group|client)\b", ".*", query).replace("$__rate_interval", "1m")
-        for query in queries()
-    ]
-    assert len(asked) > 30
-    assert not [query for query in asked if "$" in query]
-
-    unanswered = asked
-
-    def all_answered() -> bool:
-        nonlocal unanswered
-        traffic(gateway, upstream)
-        unanswered = [query for query in unanswered if value(prometheus, query) is None]
-        return not unanswered
-
-    with contextlib.suppress(AssertionError):
-        eventually(all_answered, 90)
-    assert unanswered == []
-
-
-def value(prometheus: Prometheus, query: str) -> float | None:
-    """The first number of the answer; none for a quantile of nothing."""
-    numbers = [float(one["value"][1]) for one in prometheus.ask(query)]
-    return next((number for number in numbers if number == number), None)
-
-
-def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, prometheus):
-    def total() -> float:
-        return value(prometheus, 'sum(trigate_exchanges_total{ended="complete"})') or 0
-
-    before = total()
-    for _ in range(10):
-        traffic(gateway, upstream)
-    eventually(lambda: total() >= before + 20, 30)
-    assert len(prometheus.ask("trigate_workers")) == 1
-
-
-def test_the_alert_rules_are_evaluated(prometheus):
-    def evaluated() -> list[dict[str, Any]]:
-        groups = prometheus.get("/api/v1/rules")["groups"]
-        rules = [rule for group in groups for rule in group["rules"]]
-        return rules if rules and all(rule["health"] != "unknown" for rule in rules) else []
-
-    rules = eventually(evaluated, 30)
-    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
-    assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])
-
+# What promtool says of the shipped files, while Prometheus starts
 
 # Workers of each instance, and whether it answers, every 15 s.
 REPLACED = {"a": ("2x20 stale", "1x20 stale"), "b": ("2x60", "1x60"), "c": ("_x10 2x50", "_x10 1x50")}
@@ -421,3 +298,148 @@ def test_the_shipped_rules_fire_when_they_should(tmp_path):
 def test_promtool_finds_nothing_wrong(what, file):
     done = subprocess.run([tool("promtool"), "check", what, str(file)], cwd=file.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What Prometheus sees
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand, prometheus_process) -> Iterator[Gateway]:
+    with refusing_port() as refused, open_provider() as identity:
+        entries = [
+            provider("openai/on-chat", upstream.url, ["chat"]) | LIMITED_ENTRY,
+            provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
+            provider("anthropic/m", upstream.url, ["messages"]),
+            provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
+            provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
+            provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="cached-prompts"),
+            provider("openai/slow", by_hand.url, ["chat"]),
+            provider("groq/gone", f"http://127.0.0.1:{refused}/v1") | {"circuit": {"failures": 1, "cooldown": "500ms"}},
+        ]
+        aliases = {
+            "routed": {"targets": ["groq/gone", "openai/again"], "hedge": {"after": "60s"}},
+            "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
+            "patient": {"target": "openai/again", "retries": {"attempts": 2}},
+            "cached": {"target": "openai/on-chat", "cache": {"ttl": "1h"}},
+        }
+        port = prometheus_process.gateway_port
+        away = {"url": f"http://127.0.0.1:{refused}"}
+        steps = [
+            {"use": "regex", "action": "report", "with": {"patterns": {"greeting": "Hi"}}},
+            {"use": "http", "unchecked": "pass", "for": {"models": ["patient"]}, "with": away},
+            {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # it cannot write records
+        ]
+        settings = config(
+            entries,
+            port,
+            model_aliases=aliases,
+            steps=steps,
+            client_keys=[{"name": "ann", "key": KEY}],
+            issuers=[{"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": [{"when": {}}]}],
+            metrics={"open": True},
+        )
+        with running(settings, port, "--workers", "2") as process:
+            eventually(lambda: len(workers(process.pid)) == 2)
+            yield process
+
+
+def ask(gateway: Gateway, model: str, **more: Any) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
+    gateway.request("POST", PATHS["chat"], body, WITH_KEY)
+
+
+def traffic(gateway: Gateway, upstream: Upstream, by_hand: Listening) -> None:
+    """Something of everything that the dashboard shows."""
+    upstream.script(AWAY, ANSWER)
+    ask(gateway, "patient")
+    upstream.script(ANSWER)
+    ask(gateway, "routed")
+    upstream.script(ANSWER)
+    ask(gateway, "plan")
+    upstream.script(ANSWER)
+    ask(gateway, "tiny")
+    ask(gateway, "tiny")
+    upstream.script(ANSWER, ANSWER, BUSY)
+    for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
+        ask(gateway, model, **more)
+    break_prompt_cache(gateway, upstream)
+    upstream.script(SOUND)
+    gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
+    upstream.script(ANSWER)
+    for _ in range(4):  # of two workers with a memory each, one has it
+        ask(gateway, "cached", seed=7)
+    with Wire.connect(gateway.port) as client:
+        body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+        client.send(post(PATHS["chat"], body, WITH_KEY))
+        with by_hand.accept() as provider:
+            provider.read_request()
+            provider.send(STREAMING + data(WORD))
+            client.read_until(b"Hello")
+            provider.send(data(WORD))  # some time after the gateway's first write
+            client.read_until(b"Hello")
+            client.reset()
+
+
+def break_prompt_cache(gateway: Gateway, upstream: Upstream) -> None:
+    """Send two turns of a conversation whose system text changes between them."""
+    messages = [{"role": "user", "content": "A question that is long enough to be recognized."}]
+    for number in range(2):
+        system = [{"type": "text", "text": f"{number} " + "Be brief. " * 4000, "cache_control": {"type": "ephemeral"}}]
+        body = {"model": "cached-prompts", "max_tokens": 9, "system": system, "messages": messages}
+        upstream.script(Script(text="Yes.", tokens=Tokens(prompt=10_010 + number, cache_write=10_000, output=2)))
+        gateway.request("POST", PATHS["messages"], body, WITH_KEY)
+        messages = [*messages, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Why is that so?"}]
+
+
+def queries() -> list[str]:
+    live_view = json.loads(BOARD.read_text())
+    return [target["expr"] for panel in live_view["panels"] for target in panel.get("targets", [])]
+
+
+def test_every_query_of_the_dashboard_has_data(gateway, upstream, by_hand, prometheus):
+    asked = [
+        re.sub(r"\$(provider|model|group|client)\b", ".*", query).replace("$__rate_interval", "1m")
+        for query in queries()
+    ]
+    assert len(asked) > 30
+    assert not [query for query in asked if "$" in query]
+
+    unanswered = asked
+
+    def all_answered() -> bool:
+        nonlocal unanswered
+        traffic(gateway, upstream, by_hand)
+        unanswered = [query for query in unanswered if value(prometheus, query) is None]
+        return not unanswered
+
+    with contextlib.suppress(AssertionError):
+        eventually(all_answered, 90)
+    assert unanswered == []
+
+
+def value(prometheus: Prometheus, query: str) -> float | None:
+    """The first number of the answer; none for a quantile of nothing."""
+    numbers = [float(one["value"][1]) for one in prometheus.ask(query)]
+    return next((number for number in numbers if number == number), None)
+
+
+def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, by_hand, prometheus):
+    def total() -> float:
+        return value(prometheus, 'sum(trigate_exchanges_total{ended="complete"})') or 0
+
+    before = total()
+    for _ in range(3):
+        traffic(gateway, upstream, by_hand)
+    eventually(lambda: total() >= before + 20, 30)
+    assert len(prometheus.ask("trigate_workers")) == 1
+
+
+def test_the_alert_rules_are_evaluated(prometheus):
+    def evaluated() -> list[dict[str, Any]]:
+        groups = prometheus.get("/api/v1/rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return rules if rules and all(rule["health"] != "unknown" for rule in rules) else []
+
+    rules = eventually(evaluated, 30)
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
+    assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])
