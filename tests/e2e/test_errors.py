@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -317,9 +318,18 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if any(mark in piece for mark in content)) + 2]
 
 
-@pytest.mark.parametrize("end", ["cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event"])
-@pytest.mark.parametrize("said", list(HALF))
-@pytest.mark.parametrize("upstream_api", OLDER)
+ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
+
+
+def cuts() -> Iterator[Any]:
+    """Yield each end with each pair of APIs, and of what was said before one by turns, for the soak each."""
+    for at in product(range(len(OLDER)), range(len(OLDER)), range(len(HALF)), range(len(ENDS))):
+        client, model, said, end = at
+        values = (OLDER[client], OLDER[model], list(HALF)[said], ENDS[end])
+        yield pytest.param(*values, id="-".join(values), marks=[pytest.mark.soak] if sum(at) % len(HALF) else [])
+
+
+@pytest.mark.parametrize(("api", "upstream_api", "said", "end"), list(cuts()))
 def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
     model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
     raw = {

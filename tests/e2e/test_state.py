@@ -14,13 +14,16 @@ from tests.support.sdk_conversation import PIXEL, TURNS, Talk, as_heard, convers
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
 EACH = [(api, stream) for api in OLDER for stream in (True, False)]
+HALVES = {"memory": (0, 3, 4), "sqlite": (1, 2, 5), "postgres": (0, 3, 4)}
 OVER_EACH_STORE = [
-    *(("memory", api, stream) for api, stream in EACH),
-    *(("sqlite", api, stream) for api, stream in EACH[1::2]),
-    *(pytest.param("sqlite", api, stream, marks=pytest.mark.soak) for api, stream in EACH[::2]),
-    *(pytest.param("postgres", api, stream, marks=pytest.mark.server) for api, stream in EACH[::2]),
+    pytest.param(
+        store, *one, marks=[pytest.mark.server] * (store == "postgres") + [pytest.mark.soak] * (number not in half)
+    )
+    for store, half in HALVES.items()
+    for number, one in enumerate(EACH)
 ]
-"""A store, the provider's API, and whether clients ask for streams. What is stored is the same for each API."""
+"""A store, the provider's API, and whether clients ask for streams. What is stored is the same for each API, so each
+store has half of them, and all in the soak."""
 
 
 def named(value: Any) -> str:
