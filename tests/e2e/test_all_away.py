@@ -14,7 +14,7 @@ from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, serve_upstream
 
 BROKEN = Raw(500, JSON, (b'{"error": {"type": "api_error", "message": "broke"}}',))
-OFFERED, AT_ONCE = 300, 12
+OFFERED, AT_ONCE = 150, 12
 
 
 class Counted(Upstream):

@@ -54,8 +54,14 @@ def listed(gateway: Gateway, key: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("api", "stream"),
+    [
+        pytest.param(api, stream, marks=[pytest.mark.soak] if (number + stream) % 2 else [])
+        for number, api in enumerate(OLDER)
+        for stream in (False, True)
+    ],
+)
 def test_a_restricted_group_gets_the_failure_and_another_is_served(gateway, upstream, api, stream):
     # A key locked to one place got another's answer by way of the fallbacks: BerriAI/litellm#38572.
     upstream.script(Script(text="ok"), DOWN, DOWN, DOWN, Script(text="ok"))

@@ -129,9 +129,10 @@ def files(count: int) -> bytes:
         ("chat", turns(60_000), "", 200),
         ("responses", turns(30_000, b"input"), "", 200),
         ("chat", members(90_000), "", 200),
-        ("chat", files(15), "", 200),
+        ("chat", files(5), "", 200),
+        pytest.param("chat", files(15), "", 200, marks=pytest.mark.soak),
     ],
-    ids=["turns-gzip", "kept-gzip", "turns", "lists", "most-turns", "most-kept", "members", "60MiB"],
+    ids=["turns-gzip", "kept-gzip", "turns", "lists", "most-turns", "most-kept", "members", "20MiB", "60MiB"],
 )
 def test_no_large_body_delays_a_stream(gateway, upstream, server, api, body, coding, status):
     upstream.script(Script(text="hello"))

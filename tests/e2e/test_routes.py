@@ -230,7 +230,11 @@ def test_the_overflow_is_reported_where_the_place_for_it_fails(gateway, provider
 @pytest.mark.parametrize(
     ("name", "api", "stream"),
     [
-        *(("best", api, stream) for api in OLDER for stream in (False, True)),
+        *(
+            pytest.param("best", api, stream, marks=[pytest.mark.soak] if (number + stream) % 2 else [])
+            for number, api in enumerate(OLDER)
+            for stream in (False, True)
+        ),
         *((name, "chat", True) for name in ("stubborn", "two", "grouped")),
     ],
 )
