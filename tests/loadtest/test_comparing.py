@@ -16,7 +16,7 @@ from loadtest.figures.bootstrap import Pair, block_seconds, intervals, mean_of, 
 from loadtest.figures.histogram import Histogram
 from loadtest.reports.comparing import ComparedLoad, SideFigures, compared_load
 
-SEEDS = 40  # 7 of 200 are wrong
+SEEDS = 20  # 7 of 200 are wrong
 
 
 @attrs.frozen

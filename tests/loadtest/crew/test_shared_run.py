@@ -90,7 +90,7 @@ async def test_one_plan_however_many_processes(more):
     found = {}
     async with serving(brief) as url:
         plan = scenario(url, MIX, **more)
-        for count in (1, 2, 4):
+        for count in (1, 3):
             kept = Kept()
             async with workers(count) as members:
                 run = SharedRun(members, plan, "", "sk-secret", [kept])
@@ -106,7 +106,7 @@ async def test_one_plan_however_many_processes(more):
                 [second.started for second in result.timeline.seconds if second.started],
             )
     assert len(found[1][0]) == len(list(arrival_times(plan)))
-    assert found[1] == found[2] == found[4]
+    assert found[1] == found[3]
 
 
 def test_shares_of_a_plan_are_all_of_it():
@@ -185,7 +185,7 @@ async def test_a_run_that_is_stopped_before_it_begins():
 async def test_the_share_of_a_lost_process_is_lost(monkeypatch):
     monkeypatch.setattr("loadtest.crew.worker.PROGRESS", 0.05)
     async with serving(brief) as url, workers(2) as members, trio.open_nursery() as nursery:
-        run = SharedRun(members, scenario(url, rate=40, seconds=3), "", None)
+        run = SharedRun(members, scenario(url, rate=60, seconds=1), "", None)
 
         async def lose():
             while run.figures.total.counts["whole"] < 10:  # noqa: ASYNC110
@@ -196,7 +196,7 @@ async def test_the_share_of_a_lost_process_is_lost(monkeypatch):
         result = await run.run()
     counts = result.tally.counts
     assert counts["lost"] > 0
-    assert counts["whole"] + counts["lost"] == 120
+    assert counts["whole"] + counts["lost"] == 60
     said = notes(result)
     assert said[0].startswith("process 2: it has exited, ")
     assert said[1] == f"{counts['lost']} requests are lost, so the figures do not cover the whole load."
