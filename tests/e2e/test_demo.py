@@ -14,6 +14,7 @@ import pytest
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.apis import OLDER, question
+from tests.support.by_turns import by_turns
 from tests.support.command_line import running_command
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
@@ -113,9 +114,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize(("api", "model", "stream"), by_turns(OLDER, MODELS, (False, True)))
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 
@@ -188,14 +187,14 @@ def test_the_models_are_listed(served):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_sdks_finish_a_round_with_a_tool(served, model):
-    with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0) as client:
+    with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
         messages: list = [{"role": "user", "content": "Hello"}]
         asked = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"]).choices[0].message
         (call,) = asked.tool_calls
         messages += [asked, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
         ended = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"])
         assert ENDED in ended.choices[0].message.content
-    with anthropic.Anthropic(api_key="any", base_url=served.url, max_retries=0) as client:
+    with anthropic.Anthropic(api_key="any", base_url=served.url, max_retries=0, http_client=_http()) as client:
         messages = [{"role": "user", "content": "Hello"}]
         more = {"model": model, "max_tokens": 100, "tools": TOOLS["messages"]}
         with client.messages.stream(messages=messages, **more) as stream:

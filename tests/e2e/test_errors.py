@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.support import apis
 from tests.support.apis import OLDER
+from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
 from tests.support.raw_call import SUCCESS
@@ -321,15 +321,7 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
 
 
-def cuts() -> Iterator[Any]:
-    """Yield each end with each pair of APIs, and of what was said before one by turns, for the soak each."""
-    for at in product(range(len(OLDER)), range(len(OLDER)), range(len(HALF)), range(len(ENDS))):
-        client, model, said, end = at
-        values = (OLDER[client], OLDER[model], list(HALF)[said], ENDS[end])
-        yield pytest.param(*values, id="-".join(values), marks=[pytest.mark.soak] if sum(at) % len(HALF) else [])
-
-
-@pytest.mark.parametrize(("api", "upstream_api", "said", "end"), list(cuts()))
+@pytest.mark.parametrize(("api", "upstream_api", "said", "end"), by_turns(OLDER, OLDER, list(HALF), ENDS))
 def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
     model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
     raw = {

@@ -30,6 +30,12 @@ LANES = BYTE + HUB
 NUMBERS = itertools.count(1)
 
 
+def half_of_lanes(first: int) -> list[Any]:
+    """Return all lanes, of which every other one is in the gate, and the rest in the soak."""
+    soak = pytest.mark.soak
+    return [pytest.param(one, marks=[soak] if (at - first) % 2 else []) for at, one in enumerate(LANES)]
+
+
 @pytest.fixture(scope="module")
 def mock() -> Iterator[Gateway]:
     with mock_thread() as running:
@@ -55,7 +61,7 @@ def talk(running, request) -> CachedTalk:
     return CachedTalk(running, api, model, f"talk {next(NUMBERS)}", KEYS["ann"])
 
 
-def lanes(*pairs: tuple[Api, str]) -> Any:
+def lanes(*pairs: Any) -> Any:
     return pytest.mark.parametrize("talk", pairs, ids="-".join, indirect=True)
 
 
@@ -63,7 +69,7 @@ def missed_tokens(turn: Turn) -> int:
     return int(turn.line.get("prompt_cache_missed", 0))
 
 
-@lanes(*LANES)
+@lanes(*half_of_lanes(0))
 def test_ten_turns_without_a_break_have_no_cause(talk):
     turns = [talk.send() for _ in range(10)]
     assert [turn.cause for turn in turns] == [None] * 10, turns
@@ -84,7 +90,7 @@ def test_streams_predict_in_their_heads(talk):
     assert turns[2].line["prompt_cache_could"] > 2_000
 
 
-@lanes(*LANES)
+@lanes(*half_of_lanes(1))
 def test_a_changed_system_text_is_named(talk):
     for _ in range(3):
         talk.send()
@@ -97,7 +103,7 @@ def test_a_changed_system_text_is_named(talk):
     assert after.cause is None
 
 
-@lanes(*LANES)
+@lanes(*half_of_lanes(0))
 def test_a_tool_in_another_order_is_named(talk):
     for _ in range(3):
         talk.send()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, serve_upstream
@@ -230,11 +231,7 @@ def test_the_overflow_is_reported_where_the_place_for_it_fails(gateway, provider
 @pytest.mark.parametrize(
     ("name", "api", "stream"),
     [
-        *(
-            pytest.param("best", api, stream, marks=[pytest.mark.soak] if (number + stream) % 2 else [])
-            for number, api in enumerate(OLDER)
-            for stream in (False, True)
-        ),
+        *by_turns(("best",), OLDER, (False, True)),
         *((name, "chat", True) for name in ("stubborn", "two", "grouped")),
     ],
 )
