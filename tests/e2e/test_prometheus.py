@@ -80,7 +80,7 @@ class Prometheus:
         return found
 
     def is_ready(self) -> bool:
-        """Whether it has read the metrics of both workers."""
+        """Return whether it has read the metrics of both workers."""
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         with contextlib.suppress(OSError):
             ready = request(self.url, "GET", "/-/ready").status == 200
@@ -90,8 +90,10 @@ class Prometheus:
 
 @pytest.fixture(scope="module", autouse=True)
 def prometheus_process(tmp_path_factory) -> Iterator[Prometheus]:
-    """With the shipped configuration, but for the address and the haste. It reads its first target 5 s after its start,
-    so it starts before the gateway, and before the tests that need neither."""
+    """Start Prometheus with the shipped configuration, but for the address and the haste.
+
+    It reads its first target 5 s after its start, so it starts before the gateway, and before the tests that need
+    neither."""
     folder, port, gateway_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
     settings = yaml.safe_load(SCRAPE.read_text())
     settings["scrape_configs"][0].update(
@@ -118,7 +120,7 @@ def prometheus(gateway, prometheus_process) -> Prometheus:
     return prometheus_process
 
 
-# What promtool says of the shipped files, while Prometheus starts
+# The shipped files in promtool, while Prometheus starts
 
 # Workers of each instance, and whether it answers, every 15 s.
 REPLACED = {"a": ("2x20 stale", "1x20 stale"), "b": ("2x60", "1x60"), "c": ("_x10 2x50", "_x10 1x50")}
@@ -129,8 +131,9 @@ ALL_AWAY = {"": ("_x60", "_x60")}
 
 @attrs.frozen
 class Judged:
-    """What the shipped rules whose names match ``rule`` are to say of ``series``, a value every 15 s: ``found`` has the
-    labels of the alerts that fire at each time, counted ``by`` labels."""
+    """The expected alerts of the shipped rules whose names match ``rule``, for ``series`` with a value every 15 s.
+
+    ``found`` has the labels of the alerts that fire at each time, counted ``by`` labels."""
 
     name: str
     series: Mapping[str, str]
@@ -300,7 +303,7 @@ def test_promtool_finds_nothing_wrong(what, file):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What Prometheus sees
+# The gateway in Prometheus
 
 
 @pytest.fixture(scope="module")

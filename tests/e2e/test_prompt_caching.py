@@ -31,7 +31,7 @@ NUMBERS = itertools.count(1)
 
 
 def half_of_lanes(first: int) -> list[Any]:
-    """Return all lanes, of which every other one is in the gate, and the rest in the soak."""
+    """Return all lanes. Every other one is in the gate, the rest in the soak."""
     soak = pytest.mark.soak
     return [pytest.param(one, marks=[soak] if (at - first) % 2 else []) for at, one in enumerate(LANES)]
 
