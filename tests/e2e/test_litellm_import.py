@@ -47,7 +47,9 @@ def gateway(folder: Path) -> Iterator[Gateway]:
         strict = invoke("check", "--strict", "trigate.yaml", cwd=folder, env=env)
         assert strict.returncode == 0, strict.stderr
         settings, port = yaml.safe_load((folder / "trigate.yaml").read_text()), free_port()
-        with gateway_thread({**settings, "listeners": [{"port": port}]}, port, env=env) as process:
+        # Langfuse's place is the stand-in, which takes no traces: a test sends nothing to other machines.
+        here = {"listeners": [{"port": port}], "tracing": {**settings["tracing"], "endpoint": mock.url}}
+        with gateway_thread({**settings, **here}, port, env=env) as process:
             yield process
     collect_left_open()
 

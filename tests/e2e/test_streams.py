@@ -466,7 +466,7 @@ def test_requests_beyond_the_limit_are_refused_before_admission(by_hand):
 
 def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
     """A client that has its whole answer asks again at once, sooner than the last request's tasks have wound up."""
-    port, many, each = free_port(), 8, 40
+    port, many, each = free_port(), 8, 15
     settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": many})
     upstream.script(*[Script(text="one two")] * many * each)
     statuses: list[int] = []
