@@ -42,6 +42,8 @@ def point(file: Path, upstream: Upstream, **more: Any) -> int:
     settings["listeners"] = [{"type": "model", "name": "models", "port": port}]
     for entry in settings["model_providers"]:
         entry["base_url"] = upstream.url
+    if "tracing" in settings:
+        settings["tracing"]["endpoint"] = upstream.url
     file.write_text(yaml.safe_dump({**settings, **more}, sort_keys=False))
     return port
 
