@@ -12,7 +12,6 @@ import openai
 import pytest
 import yaml
 
-from tests.support.apis import OLDER
 from tests.support.command_line import running_command
 from tests.support.harness import Wire, eventually, free_port, post, running
 from tests.support.processes import peers, stop, workers
@@ -26,8 +25,13 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 
 
-@pytest.mark.parametrize(("store", "more"), [("sqlite", {"encryption_key": KEY}), ("postgres", {})], ids=SHARED)
-def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more):
+@pytest.mark.parametrize(
+    ("store", "more", "apis"),
+    [("sqlite", {"encryption_key": KEY}, ("chat", "responses")), ("postgres", {}, ("messages", "responses"))],
+    ids=SHARED,
+)
+def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more, apis):
+    """What is stored is the same for each API of a provider."""
     place, port = {**storage(store), **more}, free_port()
     chains: dict[str, tuple[Any, list[Any]]] = {}
     conversations: dict[str, str] = {}
@@ -37,7 +41,7 @@ def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more)
             openai_client(gateway.url) as sdk,
         ):
             assert all(same_as_it_was(sdk, *chain) for chain in chains.values())
-            for api in OLDER:
+            for api in apis:
                 for i in some:
                     talk = Talk(sdk, i % 2 == 1)
                     previous = chains[api][0].id if api in chains else None
@@ -46,7 +50,7 @@ def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more)
                     if api not in conversations:
                         conversations[api] = sdk.conversations.create().id
                     say(talk, upstream, api, i, conversation=conversations[api])
-    assert len(chains) == len(conversations) == 3
+    assert len(chains) == len(conversations) == 2
 
 
 def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -> Any:
@@ -97,10 +101,13 @@ class Crew:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.fixture(params=[{}, {"state_storage": {"type": "memory"}}], ids=["default", "memory"])
+STORES: dict[str, dict[str, Any]] = {"default": {}, "memory": {"state_storage": {"type": "memory"}}}
+
+
+@pytest.fixture(params=STORES)
 def crew(request, upstream, tmp_path) -> Iterator[Crew]:
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings(upstream, 1) | request.param))
+    file.write_text(yaml.safe_dump(settings(upstream, 1) | STORES[request.param]))
     with running_command("serve", str(file), "--workers", "2", "--port", "0") as process:
         found = Crew(process.url, process.process.pid)
         with found.sdk:
@@ -112,22 +119,23 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
 
 
 @NEEDS_PROC
-def test_each_worker_continues_from_what_another_has_stored(crew, upstream):
+@pytest.mark.parametrize(("crew", "api"), [("default", "chat"), ("memory", "messages")], indirect=["crew"])
+def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api):
     one, other = sorted(crew.pids)
-    for api in ("chat", "messages"):
-        previous = None
-        for i in range(5):
-            here, there = (one, other) if i % 2 else (other, one)
-            crew.only(here)
-            talk = Talk(crew.sdk, i % 3 == 0)
-            response = say(talk, upstream, api, i, previous_response_id=previous)
-            previous, events = response.id, talk.again(response.id)
-            crew.only(there)
-            assert same_as_it_was(crew.sdk, response, events)
-            assert crew.met[-4:] == [here, here, there, there]
+    previous = None
+    for i in range(5):
+        here, there = (one, other) if i % 2 else (other, one)
+        crew.only(here)
+        talk = Talk(crew.sdk, i % 3 == 0)
+        response = say(talk, upstream, api, i, previous_response_id=previous)
+        previous, events = response.id, talk.again(response.id)
+        crew.only(there)
+        assert same_as_it_was(crew.sdk, response, events)
+        assert crew.met[-4:] == [here, here, there, there]
 
 
 @NEEDS_PROC
+@pytest.mark.parametrize("crew", ["default", pytest.param("memory", marks=pytest.mark.soak)], indirect=True)
 def test_a_turn_in_the_background_is_seen_and_cancelled_from_another_worker(crew, upstream):
     upstream.script(Raw(end="hang"))
     one, other = sorted(crew.pids)
