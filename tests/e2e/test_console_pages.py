@@ -13,7 +13,7 @@ from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
 Looks: TypeAlias = Sequence[tuple[str, int]]
-LOOKS: Looks = [("light", 1280), ("dark", 400), ("light", 320)]
+LOOKS: Looks = [("light", 1280), ("dark", 320)]
 """The last width is that of a page enlarged to 400 % (https://www.w3.org/TR/WCAG22/#reflow)."""
 EVERY_LOOK: Looks = [*product(("light", "dark"), (1280, 400, 320))]
 

@@ -37,7 +37,7 @@ ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, out
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     entries = [
         *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in OLDER),
-        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "1s"}) for api in OLDER),
+        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "0.3s"}) for api in OLDER),
         provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
         provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
     ]

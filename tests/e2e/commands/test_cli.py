@@ -410,7 +410,10 @@ def test_a_second_signal_ends_it_immediately():
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
+@pytest.mark.parametrize(
+    "redirection",
+    [">&-", pytest.param("2>&-", marks=pytest.mark.soak), "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"],
+)
 def test_serve_continues_if_its_output_is_closed(redirection):
     port = free_port()
     words = f"{' '.join(COMMAND)} serve --demo --pace 0 --port {port} {redirection} & echo $!; wait"
