@@ -77,7 +77,7 @@ def lines_of(kind: type[Row] | type[Server]) -> dict[str, Any]:
 
 def each(lines: Mapping[str, Any]) -> Any:
     cells = [
-        pytest.param(line, row, id=line[:60], marks=[pytest.mark.soak] if getattr(row, "slow", False) else [])
+        pytest.param(line, row, id=line[:60], marks=[pytest.mark.soak] if row.slow else [])
         for line, row in lines.items()
     ]
     return pytest.mark.parametrize(("command", "row"), cells)

@@ -278,8 +278,8 @@ RUNS = (
 class Server:
     """A command that runs until it is stopped.
 
-    ``run`` is as in a ``Row``, with PORT. ``asks`` is a model to request, or a path, and ``says`` and ``leaves`` are
-    about its response.
+    ``run`` and ``slow`` are as in a ``Row``, ``run`` with PORT. ``asks`` is a model to request, or a path, and ``says``
+    and ``leaves`` are about its response.
     """
 
     command: str
@@ -287,6 +287,7 @@ class Server:
     says: str
     asks: str = "demo"
     leaves: tuple[str, str] | None = None
+    slow: bool = False
 
 
 SPOKEN = "(?s)assistant.*DONE"
@@ -301,7 +302,8 @@ SERVES = (
            ("DIR/**/*.meta.json", "mock-small")),
     Server("trigate mock", "{} --port PORT --pace 0", SPOKEN),
     Server("trigate replay FILE --serve PORT", "trigate replay records/*/*-client.*.meta.json --serve PORT", SPOKEN),
-    Server("hypercorn -k trio( 'gateway.asgi:application..')?", f"hypercorn -k trio {ASGI}", "^200", "/readyz"),
+    Server("hypercorn -k trio( 'gateway.asgi:application..')?", f"hypercorn -k trio {ASGI}", "^200", "/readyz",
+           slow=True),  # test_cli.py runs it, too
     Server("hypercorn -k trio -w 4 …", f"PROMETHEUS_MULTIPROC_DIR=$PWD/empty hypercorn -k trio -w 2 {ASGI}",
            r"(?m)^trigate_workers 2\.0$", "/metrics"),
 )  # fmt: skip
