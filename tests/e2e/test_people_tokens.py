@@ -250,7 +250,7 @@ def test_a_slow_issuer_delays_only_requests_that_need_it(setup: PeopleSetup):
 
 
 def test_a_request_waits_two_seconds_for_an_unknown_key():
-    """A shorter wait stands for the two seconds."""
+    """The test shortens the two seconds."""
     assert UNKNOWN_WAIT == 2.0
     with people_gateway(unknown_key_wait=0.5) as setup:
         assert setup.ask("chat", setup.token()).status == 200

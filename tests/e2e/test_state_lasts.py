@@ -31,7 +31,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ch
     ids=SHARED,
 )
 def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more, apis):
-    """What is stored is the same for each API of a provider."""
+    """Stored turns are the same for each API of a provider."""
     place, port = {**storage(store), **more}, free_port()
     chains: dict[str, tuple[Any, list[Any]]] = {}
     conversations: dict[str, str] = {}
