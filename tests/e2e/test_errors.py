@@ -184,10 +184,11 @@ STATUSES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("kind", list(BODIES))
-@pytest.mark.parametrize(("status", "expected"), list(STATUSES.items()))
-def test_upstream_statuses(gateway, upstream, api, status, expected, kind, stream):
+@pytest.mark.parametrize(
+    ("api", "status", "kind", "stream"), by_turns(OLDER, list(STATUSES), list(BODIES), (True, False))
+)
+def test_upstream_statuses(gateway, upstream, api, status, kind, stream):
+    expected = STATUSES[status]
     headers, text = BODIES[kind]
     upstream.script(Raw(status, headers, (text,)))
     reply = ask(gateway, api, body(api, stream=stream))
