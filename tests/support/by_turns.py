@@ -10,7 +10,7 @@ import pytest
 def by_turns(*factors: Sequence[Any], ids: Sequence[Sequence[str]] | None = None) -> list[Any]:
     """Return all combinations of values, with a mark for the soak on every other one.
 
-    The gate has every value, and with three factors or more every pair of values."""
+    The gate has every value, and every pair of values if at least three factors have several."""
     names = ids or [list(map(str, values)) for values in factors]
     return [
         pytest.param(
