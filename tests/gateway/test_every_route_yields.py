@@ -36,21 +36,23 @@ ROUTES_WITH_BODIES: Final = {
 }
 OFTEN_ANSWERED: Final = ("chat", "messages", "responses", "gemini", "batches.read_content",
                          "batches.read_message_batch", "embeddings.read_openai", "images.read_generation")  # fmt: skip
-"""The rows whose answers each run attacks, with half of the attacks; the nightly run makes all attacks on all rows."""
+"""The rows whose answers each run attacks, with a quarter of the attacks; the nightly run makes all attacks on all
+rows."""
+QUARTERS: Final = 4
 
 
-def with_halves(values: Iterable[Any], often: Container[Any]) -> list[Any]:
-    """Return ``values`` with each half of the attacks as parameters.
+def with_quarters(values: Iterable[Any], often: Container[Any]) -> list[Any]:
+    """Return ``values`` with each quarter of the attacks as parameters.
 
-    Each run makes the first half of one value in ``often``, the second half of the next, and so on. The nightly run
-    makes the others.
+    Each run makes the first quarter on one value in ``often``, the second quarter on the next, and so on. The nightly
+    run makes the others.
     """
-    found, half = list[Any](), 0
+    found, turn = list[Any](), 0
     for one in values:
-        half = 1 - half if one in often else half
-        for each in range(2):
-            marks = () if one in often and each == half else pytest.mark.soak
-            found.append(pytest.param(one, each, id=f"{one}-half {each + 1}", marks=marks))
+        turn += one in often
+        for each in range(QUARTERS):
+            marks = () if one in often and each == turn % QUARTERS else pytest.mark.soak
+            found.append(pytest.param(one, each, id=f"{one}-quarter {each + 1}", marks=marks))
     return found
 
 
@@ -81,11 +83,11 @@ def send_unless_broken(port, route, body):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "half"), with_halves(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
+    ("name", "quarter"), with_quarters(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
 )
-def test_no_request_of_a_client_blocks_the_loop(gateway, name, half):
+def test_no_request_of_a_client_blocks_the_loop(gateway, name, quarter):
     SetAnswer.answer, route = HostileAnswer(b"{}"), ROUTES_WITH_BODIES[name]
-    for kind, body in itertools.islice(route.row.requests(), half, None, 2):
+    for kind, body in itertools.islice(route.row.requests(), quarter, None, QUARTERS):
         with case(kind):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, body))
 
@@ -94,9 +96,9 @@ ANSWERS: Final = answers()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row_key", "half"), with_halves(ONE_OF_EACH, OFTEN_ANSWERED))
-def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, half):
+@pytest.mark.parametrize(("row_key", "quarter"), with_quarters(ONE_OF_EACH, OFTEN_ANSWERED))
+def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, quarter):
     route = ONE_OF_EACH[row_key]
-    for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), half, None, 2):
+    for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), quarter, None, QUARTERS):
         with case(kind):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, ordinary_request(route)))

@@ -47,12 +47,16 @@ RECIPIENTS: Mapping[Api, tuple[Recipient, ...]] = {
 pytestmark = pytest.mark.skipif(not requests(), reason=ABSENT)
 
 
-def cells(client: Api, upstream: Api) -> Iterator[tuple[Request, Recipient]]:
-    """Yield the recorded requests of one API, for each provider of another."""
-    return itertools.product([one for one in requests() if one.api == client], RECIPIENTS[upstream])
+def cells(client: Api, upstream: Api, is_each: bool) -> Iterator[tuple[Request, Recipient]]:
+    """Yield the recorded requests of one API, for a provider of another by turns, or for each of its providers."""
+    asked, recipients = [one for one in requests() if one.api == client], RECIPIENTS[upstream]
+    return itertools.product(asked, recipients) if is_each else zip(asked, itertools.cycle(recipients), strict=False)
 
 
 pairs = pytest.mark.parametrize(("client", "upstream"), [*itertools.product(OLDER, OLDER)])
+by_turns = pytest.mark.parametrize(
+    "is_each", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["turns", "each"]
+)
 
 
 def translated(request: Request, upstream: Api, to: Recipient) -> Outgoing:
@@ -369,8 +373,9 @@ ACCOUNTS: tuple[Account, ...] = (
 
 
 @pairs
-def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream: Api) -> None:
-    for one, to in cells(client, upstream):
+@by_turns
+def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream: Api, is_each: bool) -> None:
+    for one, to in cells(client, upstream, is_each):
         with case((one.key, to.model)):
             try:
                 losses = silent_losses(one, upstream, to)
@@ -384,8 +389,9 @@ def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream:
 
 
 @pairs
-def test_every_dropped_path_is_in_the_request(client: Api, upstream: Api) -> None:
-    for one, to in cells(client, upstream):
+@by_turns
+def test_every_dropped_path_is_in_the_request(client: Api, upstream: Api, is_each: bool) -> None:
+    for one, to in cells(client, upstream, is_each):
         try:
             dropped = translated(one, upstream, to).dropped
         except GatewayError:

@@ -1,12 +1,16 @@
 """A gateway with observers, whose records are in files next to their code."""
 
+import contextlib
 import http.client
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import yaml
 
+from gateway.steps import observers
 from tests.support.harness import PATIENCE, config, eventually, provider
 from tests.support.wire_clients import body_of, path_of
 
@@ -85,6 +89,14 @@ def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]],
     settings = config(entries, port, client_keys=keys, steps=steps, signing_key=SIGNING, **more)
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     return file
+
+
+@contextlib.contextmanager
+def short_batches() -> Iterator[None]:
+    """Let the first record of a batch wait for others for 50 ms in the block, not for a second."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(observers, "WAIT", 0.05)
+        yield
 
 
 def observer(name: str, **more: Any) -> dict[str, Any]:

@@ -13,13 +13,37 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.command_line import run
-
-pytestmark = pytest.mark.process
+from gateway.commands import login, sessions
+from tests.support.command_line import invoke
 
 ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u202e\nsecond line"
 GRANT: Final = {"device_code": "d", "user_code": "WDJB-MJHT", "interval": 0.5, "expires_in": 5}
 TOKEN: Final = {"access_token": "token-of-ada", "expires_in": 3600, "refresh_token": "r"}
+
+
+class Clock:
+    """The time of the commands, in place of the module ``time``. Only sleep advances it."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.slept += seconds
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    def time(self) -> float:
+        return 1.8e9 + self.slept
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    for module in (login, sessions):
+        monkeypatch.setattr(module, "time", found)
+    return found
 
 
 @contextlib.contextmanager
@@ -50,7 +74,7 @@ def gateway(grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None) -
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -84,14 +108,15 @@ GRANTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("grant", GRANTS.values(), ids=GRANTS)
-def test_the_grant_of_a_hostile_gateway_controls_no_terminal_and_no_clock(tmp_path, grant):
+def test_the_grant_of_a_hostile_gateway_controls_no_terminal_and_no_clock(tmp_path, clock, grant):
     with gateway() as root:
         pass
     if str(grant.get("verification_uri_complete")).startswith("/"):
         grant = {"verification_uri_complete": f"{root}{grant['verification_uri_complete']}"}
     with gateway(grant) as root:
-        found = run("login", root, "--no-browser", env=env_of(tmp_path))
+        found = invoke("login", root, "--no-browser", env=env_of(tmp_path))
     assert_plain(found)
+    assert clock.slept <= login.SLOWER
 
 
 TOKENS: Final[Mapping[str, Any]] = {
@@ -110,8 +135,8 @@ TOKENS: Final[Mapping[str, Any]] = {
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
 def test_the_token_of_a_hostile_gateway_is_one_line_or_an_error(tmp_path, token):
     with gateway(token=token) as root:
-        assert_plain(run("login", root, "--no-browser", env=env_of(tmp_path)))
-        found = run("token", env=env_of(tmp_path))
+        assert_plain(invoke("login", root, "--no-browser", env=env_of(tmp_path)))
+        found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)
     assert found.stdout.count("\n") == (1 if found.returncode == 0 else 0)
 
@@ -121,20 +146,35 @@ def test_the_token_of_a_hostile_gateway_is_one_line_or_an_error(tmp_path, token)
 )
 def test_the_rights_of_a_hostile_gateway_control_no_terminal(tmp_path, me):
     with gateway(me=me) as root:
-        assert run("login", root, "--no-browser", env=env_of(tmp_path)).returncode == 0
-        assert_plain(run("me", env=env_of(tmp_path)))
-        assert_plain(run("me", "--json", env=env_of(tmp_path)))
+        assert invoke("login", root, "--no-browser", env=env_of(tmp_path)).returncode == 0
+        assert_plain(invoke("me", env=env_of(tmp_path)))
+        assert_plain(invoke("me", "--json", env=env_of(tmp_path)))
 
 
 # The file
 
+SESSIONS: Final = ".config/trigate/sessions.json"
+
+
+@pytest.fixture(scope="module")
+def sessions_text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the content of the sessions file of a user who has signed in, with ROOT in place of the address."""
+    home = tmp_path_factory.mktemp("home")
+    with gateway() as root, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(login, "time", Clock())
+        assert invoke("login", root, "--no-browser", env=env_of(home)).returncode == 0
+    return (home / SESSIONS).read_text().replace(root, "ROOT")
+
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
+def file(tmp_path: Path, sessions_text: str) -> Iterator[Path]:
     """Return the sessions file of a user who has signed in."""
+    path = tmp_path / SESSIONS
+    path.parent.mkdir(mode=0o700, parents=True)
+    path.touch(0o600)
     with gateway() as root:
-        assert run("login", root, "--no-browser", env=env_of(tmp_path)).returncode == 0
-        yield tmp_path / ".config/trigate/sessions.json"
+        path.write_text(sessions_text.replace("ROOT", root))
+        yield path
 
 
 def change(file: Path, **members: Any) -> None:
@@ -154,7 +194,7 @@ FOREIGN: Final[Mapping[str, Mapping[str, Any]]] = {
 @pytest.mark.parametrize("members", FOREIGN.values(), ids=FOREIGN)
 def test_a_session_of_another_form_is_none(tmp_path, file, members):
     change(file, **members)
-    found = run("token", env=env_of(tmp_path))
+    found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)
     assert (found.returncode, found.stdout) == (1, "")
 
@@ -162,7 +202,7 @@ def test_a_session_of_another_form_is_none(tmp_path, file, members):
 @pytest.mark.parametrize("text", ["[]", "[" * 200_000, '{"sessions": 5}', '{"latest": [1], "sessions": {}}', "\x00"])
 def test_a_damaged_file_is_an_error(tmp_path, file, text):
     file.write_text(text)
-    found = run("token", env=env_of(tmp_path))
+    found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)
     assert (found.returncode, found.stdout) == (1, "")
 
@@ -171,7 +211,7 @@ def test_a_damaged_file_is_an_error(tmp_path, file, text):
 def test_a_file_that_others_can_change_is_not_used(tmp_path, file, mode):
     """Else another user could replace the session by one at a gateway of his, which then sees all prompts."""
     file.chmod(mode)
-    found = run("token", env=env_of(tmp_path))
+    found = invoke("token", env=env_of(tmp_path))
     assert (found.returncode, found.stdout) == (1, "")
     assert "other users can change" in found.stderr
 
@@ -179,7 +219,7 @@ def test_a_file_that_others_can_change_is_not_used(tmp_path, file, mode):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
 def test_a_file_of_another_user_is_not_used(tmp_path, file):
     os.chown(file, 12345, 12345)
-    found = run("token", env=env_of(tmp_path))
+    found = invoke("token", env=env_of(tmp_path))
     assert (found.returncode, found.stdout) == (1, "")
 
 
@@ -188,7 +228,7 @@ def test_no_other_user_can_hold_the_lock(tmp_path, file):
     lock = file.with_name("sessions.json.lock")
     lock.touch(0o644)
     change(file, expires_at=0)
-    assert run("token", env=env_of(tmp_path)).stdout == "token-of-ada\n"
+    assert invoke("token", env=env_of(tmp_path)).stdout == "token-of-ada\n"
     assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
@@ -199,7 +239,7 @@ def test_a_lock_that_is_a_link_changes_no_other_file(tmp_path, file, is_dangling
         target.write_text("content")
     file.with_name("sessions.json.lock").symlink_to(target)
     change(file, expires_at=0)
-    found = run("token", env=env_of(tmp_path))
+    found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)
     assert found.returncode == 1
     assert target.exists() is not is_dangling
@@ -214,15 +254,16 @@ def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(tmp_path, file
     file.symlink_to(target)
     change(file, expires_at=0)
     before = target.read_text()
-    assert run("token", env=env_of(tmp_path)).stdout == "token-of-ada\n"
+    assert invoke("token", env=env_of(tmp_path)).stdout == "token-of-ada\n"
     assert target.read_text() == before
     assert not file.is_symlink()
 
 
-def test_a_held_lock_is_an_error_within_five_seconds(tmp_path, file):
+def test_a_held_lock_is_an_error_within_five_seconds(tmp_path, clock, file):
     change(file, expires_at=0)
     with file.with_name("sessions.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = run("token", env=env_of(tmp_path))
+        found = invoke("token", env=env_of(tmp_path))
     assert (found.returncode, found.stdout) == (1, "")
     assert "another process has not finished refreshing the session" in found.stderr
+    assert clock.slept < 5

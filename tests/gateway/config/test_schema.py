@@ -299,11 +299,11 @@ SINGLE = [
 
 
 def each_value() -> Iterator[Any]:
-    """Yield each key with every third value, and for the soak with all values.
+    """Yield each key with every sixth value, and for the soak with all values.
 
-    Neighbours in the list of values are of one kind, so that a third has each kind."""
+    Neighbours in the list of values are of one kind, so that a sixth has most kinds, and the next key others."""
     for number, place in enumerate(SINGLE):
-        yield pytest.param(place, VALUES[number % 3 :: 3], id=place)
+        yield pytest.param(place, VALUES[number % 6 :: 6], id=place)
         yield pytest.param(place, VALUES, id=f"{place}-each", marks=pytest.mark.soak)
 
 

@@ -5,8 +5,9 @@ Claude Code and Codex read from them when a subscription's limit resets, and the
 
 import base64
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import httpx2
@@ -143,18 +144,29 @@ def assert_sent(reply: httpx2.Response, *, byte_lane: bool) -> None:
         assert not set(OF_ONE_API) & set(names)
 
 
-@pytest.mark.parametrize("provider_api", APIS)
-@pytest.mark.parametrize("client_api", APIS)
-async def test_every_api_and_status_in_both_lanes_whole_and_streamed(client_api: str, provider_api: str):
+ANSWERS = list(itertools.product(STATUSES, (False, True)))
+"""Statuses, each of a whole response and of a stream."""
+
+
+def answers_of_pairs() -> Iterator[Any]:
+    """Yield each pair of APIs with a quarter of the answers, by turns, and for the soak with all."""
+    for (at, client), (place, provider) in itertools.product(enumerate(APIS), repeat=2):
+        yield pytest.param(client, provider, ANSWERS[(at + 2 * place) % 4 :: 4], id=f"{client}-{provider}")
+        yield pytest.param(client, provider, ANSWERS, id=f"{client}-{provider}-each", marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize(("client_api", "provider_api", "answers"), list(answers_of_pairs()))
+async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
+    client_api: str, provider_api: str, answers: Sequence[tuple[int, bool]]
+):
     status = 0
     async with before_all(lambda asked: refusal(status)) as (served, _):
-        for status in STATUSES:
-            for stream in (False, True):
-                with case((status, stream)):
-                    reply = await post(served, *request_to(client_api, f"on-{provider_api}", stream=stream))
-                    assert reply.status_code >= 400
-                    assert reply.headers["x-trigate-lane"] == ("byte" if client_api == provider_api else "hub")
-                    assert_sent(reply, byte_lane=client_api == provider_api)
+        for status, stream in answers:
+            with case((status, stream)):
+                reply = await post(served, *request_to(client_api, f"on-{provider_api}", stream=stream))
+                assert reply.status_code >= 400
+                assert reply.headers["x-trigate-lane"] == ("byte" if client_api == provider_api else "hub")
+                assert_sent(reply, byte_lane=client_api == provider_api)
 
 
 @pytest.mark.parametrize("status", [401, 403])

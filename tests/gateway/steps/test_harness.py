@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from gateway.steps import harness
 from trigate.steps import Finding, step
 from trigate.steps.testing import run
 
@@ -20,8 +21,14 @@ async def find_words_in_window(check):
     return await find_words(check)
 
 
+@pytest.fixture
+def _fewer_splits(monkeypatch):
+    """Split streams at a tenth of the places."""
+    monkeypatch.setattr(harness, "MOST_SPLITS", 150)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("tested", [find_words, find_words_in_window])
+@pytest.mark.parametrize("tested", [pytest.param(find_words, marks=pytest.mark.soak), find_words_in_window])
 def test_a_step_is_run_in_every_api_and_at_every_split(tested):
     found = run(tested, REQUEST, "it is falcon-77 today", seeds=3)
     assert [one.text for one in found.request] == ["falcon-12"]
@@ -31,12 +38,13 @@ def test_a_step_is_run_in_every_api_and_at_every_split(tested):
     assert re.fullmatch(r"it is \[WORD_[0-9a-f]{10,}\] today", found.released or "")
 
 
+@pytest.mark.usefixtures("_fewer_splits")
 def test_a_refusal_has_no_text():
     found = run(find_words, REQUEST, "falcon-77", action="refuse", seeds=1)
     assert (found.sent, found.released) == (None, None)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("_fewer_splits")
 @pytest.mark.parametrize("hold", [None, 20, "nothing"])
 def test_a_step_that_only_reports_changes_nothing(hold):
     found = run(_words, REQUEST, "it is falcon-77 today", action="report", hold=hold, seeds=1)
@@ -44,7 +52,7 @@ def test_a_step_that_only_reports_changes_nothing(hold):
     assert [one.text for one in found.response] == ["falcon-77"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("_fewer_splits")
 @pytest.mark.parametrize("action", ["mask", "refuse"])
 def test_a_window_that_cuts_a_value_is_no_fault(action):
     found = run(_words, REQUEST, "he said falcon-7777 and falcon-8.", action=action, hold=16, seeds=1)

@@ -28,7 +28,7 @@ from gateway.telemetry.metrics import NoMetrics
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import ROOT, Gateway, Wire, eventually, exchanges, free_port, post
 from tests.support.metrics_page import numbers
-from tests.support.observed import CODE, ask, observer, records_in, settings_for
+from tests.support.observed import CODE, ask, observer, records_in, settings_for, short_batches
 from tests.support.step_files import step_config
 from tests.support.upstreams import Raw, Script, render
 from trigate.steps import Finished
@@ -120,7 +120,7 @@ def test_a_slow_observer_delays_no_request_and_its_lost_records_are_counted(tmp_
     port = free_port()
     slow = observer("slow", deadline="60s", **{"with": {"content": True}})
     file = settings_for(tmp_path, upstream.url, port, [slow, observer("facts")], metrics=True)
-    with gateway_thread(file, port) as gateway:
+    with short_batches(), gateway_thread(file, port) as gateway:
         upstream.script(*(Script(text="fine") for _ in range(30)))
         assert ask(gateway, "plain", "chat", "chat", "first", stream=False)[0] == 200
         eventually(lambda: records_in(tmp_path, "slow"))
@@ -179,7 +179,7 @@ def test_a_reload_keeps_the_observers_of_running_requests(tmp_path, upstream):
     upstream.script(Raw(200, whole.headers, whole.pieces[:3], "hang"), Script(text="fine"), Script(text="fine"))
     body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "old"}]}
     token: list[trio.lowlevel.TrioToken] = []
-    with app_thread(_with_token(app, token), lifecycle) as port:
+    with short_batches(), app_thread(_with_token(app, token), lifecycle) as port:
         gateway = Gateway(port, None, [])
         with Wire.connect(port) as wire:
             wire.send(post("/v1/chat/completions", body, KEY))

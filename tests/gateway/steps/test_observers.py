@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
-from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for
+from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for, short_batches
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import text_of
@@ -49,7 +49,7 @@ def gateway(upstream, folder):
         settings = yaml.safe_load(file.read_text())
         settings["model_providers"] += more
         file.write_text(yaml.safe_dump(settings, sort_keys=False))
-        with gateway_thread(file, port) as served:
+        with short_batches(), gateway_thread(file, port) as served:
             yield served
 
 

@@ -104,10 +104,10 @@ def test_any_stream_of_usual_length_passes_unchanged(api):
 
 
 def translations() -> Iterator[Any]:
-    """Yield each hostile stream with each client. The gate runs two clients of each stream, by turns."""
+    """Yield each hostile stream with each client. The gate runs one client of each stream, by turns."""
     for number, (api, shape) in enumerate(HOSTILE):
         for place, client in enumerate(CODECS):
-            marks = [] if (place - number) % len(CODECS) < 2 else [pytest.mark.soak]
+            marks = [] if (place - number) % len(CODECS) == 0 else [pytest.mark.soak]
             yield pytest.param(api, shape, client, id=f"{api}: {shape}-{client}", marks=marks)
 
 

@@ -73,7 +73,7 @@ def test_adversarial_text_takes_linear_time(pattern):
 def test_matches_with_long_vain_trials_take_linear_time(pattern, text):
     """Each match could be longer up to the end of the text, and is not. Without memory of vain trials, this takes
     hours: https://doi.org/10.1145/276393.276394."""
-    found, size = LinearPattern(pattern), 2**17
+    found, size = LinearPattern(pattern), 2**15
     began = time.process_time()
     assert list(found.spans(text * size, 0, size)) == [(at, at + 1) for at in range(size)]
     assert time.process_time() - began < 20
@@ -92,9 +92,8 @@ def test_reading_words_of_classes_finds_what_reading_characters_finds(pattern, s
     expected = [one.span() for one in re.finditer(pattern, text)]
     assert list(found.spans(text, 0, size)) == expected
     opened = found.open_from(text, 0, size)
-    assert (
-        opened == min((at for at in range(size) if _may_continue(found, text[at:])), default=size) or "\\b" in pattern
-    )
+    first = next((at for at in range(size) if _may_continue(found, text[at:])), size)
+    assert opened == first or "\\b" in pattern
 
 
 def _may_continue(pattern: LinearPattern, text: str) -> bool:
