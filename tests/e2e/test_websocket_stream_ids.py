@@ -17,6 +17,7 @@ from gateway.endpoints.websocket.envelopes import MAX_STREAM_ID
 from gateway.endpoints.websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, config, eventually, provider, retried_when_late
+from tests.support.processes import open_files
 from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client, lines
@@ -186,7 +187,7 @@ def test_a_client_that_leaves_ends_and_bills_the_requests_of_all_lanes(gateway, 
 
 def count_sockets() -> int:
     """Return the number of this process's sockets, which are those of the gateway and of the test."""
-    return sum(os.readlink(entry).startswith("socket:") for entry in os.scandir("/proc/self/fd") if entry.is_symlink())
+    return sum(name.startswith("socket:") for name in open_files(os.getpid()))
 
 
 def test_ten_thousand_lanes_are_refused_and_the_gateway_serves_others(gateway, upstream):
