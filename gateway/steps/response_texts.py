@@ -94,6 +94,7 @@ class UnreadTexts:
         self._seen: set[str] = set()
         self._blocks: dict[int, list[str]] = {}
         self._length = 0
+        self._earlier: str | None = ""  # the texts of all blocks, None if they have changed
         self._tails: dict[str, str] = {}
 
     def find(self, data: bytes, events: Sequence[Event]) -> list[Passage]:
@@ -139,6 +140,7 @@ class UnreadTexts:
             return False
         pieces.append(text)
         self._length += len(text)
+        self._earlier = None
         return True
 
     def _remember(self, rest: bytes, form: bytes | None) -> None:
@@ -174,6 +176,7 @@ class UnreadTexts:
 
     def _keep(self, texts: Iterable[_Text]) -> None:
         for event in texts:
+            self._earlier = None
             if (pieces := self._blocks.get(event.block)) is None:
                 pieces = self._blocks[event.block] = []
             pieces.append(event.text)
@@ -184,13 +187,12 @@ class UnreadTexts:
 
     def _is_in_earlier_text(self, text: str) -> bool:
         """Return whether ``text`` is in a block whose text was reported before."""
-        spellings = _spellings(text)
-        for pieces in self._blocks.values():
-            if len(pieces) > 1:
-                pieces[:] = ["".join(pieces)]
-            if any(one in pieces[0] for one in spellings):
-                return True
-        return False
+        if self._earlier is None:
+            for pieces in self._blocks.values():
+                if len(pieces) > 1:
+                    pieces[:] = ["".join(pieces)]
+            self._earlier = "\0".join([pieces[0] for pieces in self._blocks.values()])
+        return _contains(self._earlier, text)
 
 
 def response_texts(api: str, data: bytes) -> list[Passage]:

@@ -340,7 +340,7 @@ class RunBuilder:
         found: list[Run] = []
         for event in events:
             if type(event) not in _WITHOUT_TEXT and self.continue_text(event) is None:
-                found += [run for run in self.add(event, _ignore_end)[1] if run not in found]
+                found += self.add(event, _ignore_end)[1]
         return found
 
     def complete(self, completed: Callable[[Run], object]) -> None:
@@ -381,9 +381,9 @@ class RunBuilder:
     def _add_reasoning_state(
         self, event: ReasoningState, completed: Callable[[Run], object]
     ) -> tuple[HeldEvent, list[Run]]:
-        run, _ = self._run_of("reasoning", event.block, completed)
+        run, new = self._run_of("reasoning", event.block, completed)
         texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text)
-        return HeldEvent(event, run, run.length, run.length, texts), [run, *(one.run for one in texts)]
+        return HeldEvent(event, run, run.length, run.length, texts), [*new, *(one.run for one in texts)]
 
     def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """End all runs. The keys of the end's texts lead into a pair of its details and its stop sequence."""

@@ -145,8 +145,8 @@ class HoldingStage:
             if type(event) is ToolCallDelta and self._continues_arguments(held):
                 continue
             hold(held)
-            new += (run for run in runs if run not in self.runs)
-            self.runs += (run for run in runs if run not in self.runs)
+            new += runs
+            self.runs += runs
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
         return new
 

@@ -83,7 +83,7 @@ def call(at: int, arguments: str = "{}", **more: str) -> dict[str, Any]:
 
 
 def calls() -> Iterator[bytes]:
-    for at in range(400):
+    for at in range(2_000):
         yield chunk(call(at, name="t"))
 
 
