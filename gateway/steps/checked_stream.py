@@ -230,6 +230,7 @@ class CheckedStream:
                 checks_bytes = self._failure is None and not self._checks.translates
                 if checks_bytes and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
                     by_choice = {**by_choice, 0: [*unread, *reported]}
+                    await trio.lowlevel.checkpoint()  # an event may have a thousand
                 if self._plain is not None:
                     together[0] = self._leave_plain(self._plain)
                 if self._failure is not None:

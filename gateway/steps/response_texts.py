@@ -44,8 +44,11 @@ _BACKSLASH: Final = ord("\\")
 LONGEST_KNOWN: Final = 16 * 1024
 """Bytes of the longest event whose form is remembered."""
 
-MAX_SEARCHES: Final = 1000
-"""The most strings of one event that are searched for in the response's text."""
+MOST_SEARCHED: Final = 2**24
+"""Characters of the response's text in which strings are searched, some 20 ms of work. The others are unread."""
+
+SEARCHED_PER_BYTE: Final = 8
+"""Characters in which strings may be searched again after each byte of the response."""
 
 _SHARED: Final[dict[str, set[bytes]]] = {}
 """By API the forms of events, of all responses, whose strings are all exempt or text. They contain no text."""
@@ -95,6 +98,7 @@ class UnreadTexts:
         self._blocks: dict[int, list[str]] = {}
         self._length = 0
         self._earlier: str | None = ""  # the texts of all blocks, None if they have changed
+        self._may_search = MOST_SEARCHED
         self._tails: dict[str, str] = {}
 
     def find(self, data: bytes, events: Sequence[Event]) -> list[Passage]:
@@ -155,16 +159,14 @@ class UnreadTexts:
         reported = set(reported_strings(events))
         whole = "\0".join(reported)
         found: list[Passage] = []
-        searches, is_repeated = 0, False
+        is_repeated = False
+        self._may_search = min(self._may_search + SEARCHED_PER_BYTE * len(data), MOST_SEARCHED)
         for one in read_strings(self._table, data):
             text = one.text
             if text in reported:
                 continue
-            searches += 1
             continues = one.is_value and _STREAMED.search(one.path) is not None
-            if (text in self._seen and not continues) or (
-                searches <= MAX_SEARCHES and (_contains(whole, text) or self._is_in_earlier_text(text))
-            ):
+            if (text in self._seen and not continues) or self._is_in_text(whole, text):
                 is_repeated = True
                 continue
             self._seen.add(text)
@@ -185,14 +187,19 @@ class UnreadTexts:
             oldest = next(iter(self._blocks))
             self._length -= sum(map(len, self._blocks.pop(oldest)))
 
-    def _is_in_earlier_text(self, text: str) -> bool:
-        """Return whether ``text`` is in a block whose text was reported before."""
+    def _is_in_text(self, new: str, text: str) -> bool:
+        """Return whether ``text`` is in ``new`` or in a block whose text was reported before. Return false if it may
+        not be searched there."""
+        spellings = _spellings(text)
+        if (size := len(spellings) * (len(new) + self._length)) > self._may_search:
+            return False
+        self._may_search -= size
         if self._earlier is None:
             for pieces in self._blocks.values():
                 if len(pieces) > 1:
                     pieces[:] = ["".join(pieces)]
             self._earlier = "\0".join([pieces[0] for pieces in self._blocks.values()])
-        return _contains(self._earlier, text)
+        return any(one in new or one in self._earlier for one in spellings)
 
 
 def response_texts(api: str, data: bytes) -> list[Passage]:
@@ -283,11 +290,6 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
 def has_other_strings(events: Iterable[Event]) -> bool:
     """Return whether ``events`` report strings besides text."""
     return next(reported_strings(one for one in events if not isinstance(one, _TEXTS)), None) is not None
-
-
-def _contains(seen: str, text: str) -> bool:
-    """Return whether ``text`` is in ``seen``, plain or with JSON's escapes."""
-    return any(one in seen for one in _spellings(text))
 
 
 def _spellings(text: str) -> set[str]:

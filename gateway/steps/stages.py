@@ -35,6 +35,9 @@ from trigate.steps import Passage
 CONTEXT: Final = 256
 """Characters of released text that a built-in kind sees again before new text."""
 
+RUNS_OF_TURN: Final = 256
+"""Runs that are checked in one turn of the event loop, which takes some milliseconds."""
+
 BETWEEN_CALLS: Final = 1000
 """Characters of new text after which a step that holds nothing is called again."""
 
@@ -358,7 +361,9 @@ class RunningStage(StepStage):
     """The base of stages that release text while the response is read."""
 
     async def judge(self) -> None:
-        for run in self.runs:
+        for number, run in enumerate(self.runs, 1):
+            if number % RUNS_OF_TURN == 0:
+                await trio.lowlevel.checkpoint()
             if not self.concerns(run):
                 if run.is_complete or not self.waits_for_end(run):
                     run.release(run.length)

@@ -98,6 +98,17 @@ def choices() -> Iterator[bytes]:
         yield chunk({"content": "x"}, at)
 
 
+def strings_after_text() -> Iterator[bytes]:
+    for _ in range(1_000):
+        yield chunk({"content": "word " * 200})
+    for event in range(20):
+        yield chunk({"content": "x", "unknown": [f"{event}-{at}" for at in range(900)]})
+
+
+def strings_beside_text() -> Iterator[bytes]:
+    yield chunk({"content": "word " * 200_000, "unknown": [f"s{at}" for at in range(900)]})
+
+
 def wide_arguments() -> Iterator[bytes]:
     for at in range(8):
         yield chunk(call(0, "[]," * 300_000, **({} if at else {"name": "t"})))
@@ -112,6 +123,8 @@ STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "calls": calls,
     "pieces of a call": pieces,
     "choices": choices,
+    "strings after a text": strings_after_text,
+    "strings beside a text": strings_beside_text,
     "wide arguments": wide_arguments,
     "values to mask": words,
 }
