@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import trio
+
 from gateway.steps.plain_text import PlainScan, PlainText
-from gateway.steps.stages import EventStage, HoldingStage, StepStage, WatchingStage
+from gateway.steps.stages import EVENTS_OF_TURN, EventStage, HoldingStage, StepStage, WatchingStage
 from streams.events import Event
 
 
@@ -19,7 +21,9 @@ class Chain:
         """Return the released events. Raises ``GatewayError`` for a refusal."""
         released = list(events)
         for stage in self._stages:
-            released = await stage.feed(released)
+            released = await (
+                stage.feed(released) if len(released) <= EVENTS_OF_TURN else _feed_in_turns(stage, released)
+            )
         return released
 
     def take_back(self, block: int) -> PlainText | None:
@@ -80,3 +84,12 @@ class KeepingStage:
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         self._keep(events)
         return list(events)
+
+
+async def _feed_in_turns(stage: EventStage, events: Sequence[Event]) -> list[Event]:
+    """Return what ``stage.feed(events)`` would, in many turns of the event loop. Raises the same."""
+    released: list[Event] = []
+    for at in range(0, len(events), EVENTS_OF_TURN):
+        released += await stage.feed(events[at : at + EVENTS_OF_TURN])
+        await trio.lowlevel.checkpoint()
+    return released

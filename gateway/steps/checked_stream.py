@@ -17,6 +17,7 @@ from gateway.steps.released import frame_of, frame_of_choices, frame_of_text
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
+from gateway.steps.stages import EVENTS_OF_TURN
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import too_large
 from gateway.streaming.whole import read_whole
@@ -115,22 +116,24 @@ class CheckedStream:
                     break
                 if not self._has_content or self._checks.may_wait:
                     self._note_arrival()
-                if released := await self._release(splitter.feed(chunk)):
-                    for at in range(0, len(released), PIECE):
-                        if at:
-                            await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
-                        yield released[at : at + PIECE]
+                released = await self._release(splitter.feed(chunk))
+                for at in range(0, len(released), PIECE):
+                    if at:
+                        await trio.lowlevel.checkpoint()  # the lane reads the pieces in turns
+                    yield released[at : at + PIECE]
                     self._is_counting = True  # its reader has restarted the limit
                 if self._shown.is_over:
                     self._note_end()
                     return
             rest = splitter.close()
-            if (whole := framing.complete(rest)) and (released := await self._release([whole])):
+            whole = framing.complete(rest)
+            if whole and (released := await self._release([whole])):
                 yield released
             released = await self._end(b"" if whole or rest.strip() else rest)
             self._note_end()
-            if released:
-                yield released
+            for at in range(0, len(released), PIECE):
+                yield released[at : at + PIECE]
+                await trio.lowlevel.checkpoint()
         except RefusedByStep as refused:
             yield self._stop_events(refused)
         finally:
@@ -334,13 +337,22 @@ class CheckedStream:
             if self._source.has_choices:
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
                 return frame_of_choices(ready)
-            out = released.get(0, [])
-            self._shown.note_released(0, out)
-            return frame_of(out)
+            return await self._frames_of(released.get(0, []))
         if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
             self._gate.count_released(released)
             return b""
         return self._gate.release(released)
+
+    async def _frames_of(self, events: Sequence[Event]) -> bytes:
+        """Return the frames of released ``events``, each with those of one turn of the event loop."""
+        frames = []
+        for at in range(0, len(events), EVENTS_OF_TURN):
+            if at:
+                await trio.lowlevel.checkpoint()
+            part = events[at : at + EVENTS_OF_TURN]
+            self._shown.note_released(0, part)
+            frames.append(frame_of(part))
+        return b"".join(frames)
 
     def _read(self, raw: bytes, name: str, data: bytes) -> Mapping[int, Sequence[Event]] | None:
         """Return the events of one event of the provider by choice, and note the first failure.

@@ -148,7 +148,7 @@ class ResponseSteps:
             stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
             stages[-1].add(events)
         await apply_masks(stages, found)
-        released: list[Sequence[Event]] = [await stage.drain_offloaded() for stage in stages]
+        released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
         return released
 

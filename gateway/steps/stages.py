@@ -16,7 +16,7 @@ from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.runner import SMALL_TEXTS, WORK_OF_FINDING
-from gateway.steps.runs import TEXTS, HeldEvent, Run, RunBuilder
+from gateway.steps.runs import TEXTS, WITH_ITEMS, HeldEvent, Run, RunBuilder, count_values
 from gateway.steps.verdicts import member_name_refusal
 from streams.errors import GatewayError
 from streams.events import (
@@ -25,6 +25,7 @@ from streams.events import (
     Citation,
     ErrorInfo,
     Event,
+    ReasoningDelta,
     ReasoningState,
     TextDelta,
     ToolCallDelta,
@@ -35,11 +36,21 @@ from trigate.steps import Passage
 CONTEXT: Final = 256
 """Characters of released text that a built-in kind sees again before new text."""
 
+WORK_OF_VALUE: Final = 64
+"""Bytes of JSON that take as long as one value of an item."""
+
+EVENTS_OF_TURN: Final = 256
+"""Events that are added or released in one turn of the event loop, which takes some milliseconds."""
+
 RUNS_OF_TURN: Final = 256
 """Runs that are checked in one turn of the event loop, which takes some milliseconds."""
 
 BETWEEN_CALLS: Final = 1000
 """Characters of new text after which a step that holds nothing is called again."""
+
+
+RELEASED_AT_END: Final = (ToolCallDelta, ReasoningDelta)
+"""Events whose text a stage may release only when the text is complete."""
 
 
 class StepJudge(Protocol):
@@ -83,14 +94,18 @@ class HoldingStage:
         """True if everything is released unchecked from now on."""
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
-        if self.add(events) is None:
+        work = 0
+        for event in events:
+            if type(event) in WITH_ITEMS:
+                work += WORK_OF_VALUE * count_values(event)
+        if (self.add(events) if work <= LARGE else await offload(work, self.add, events)) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
         if self.is_bypassed:
             for run in self.runs:
                 self.release(run, run.length)
         else:
             await self.judge()
-        return await self.drain_offloaded()
+        return await self.drain_in_turns()
 
     def held_text(self, block: int) -> str | None:
         """Return the text that is held, ``None`` if it is not only plain text of ``block``."""
@@ -118,10 +133,20 @@ class HoldingStage:
             run.pass_on(text)
             run.forget_before(run.released - CONTEXT)
 
-    async def drain_offloaded(self) -> list[Event]:
+    async def drain_in_turns(self) -> list[Event]:
         """Return the events that are released now. A thread finds them if there are many masks."""
         work = WORK_OF_FINDING * sum(len(run.spans) for run in self.runs) if self.masked else 0
-        return self.drain() if work <= LARGE else await offload(work, self.drain)
+        if self._held and (texts := self._held[0].texts):
+            work += WORK_OF_VALUE * len(texts)
+        if work > LARGE:
+            return await offload(work, self.drain)
+        out: list[Event] = []
+        while (held := len(self._held)) > EVENTS_OF_TURN:
+            out += self.drain(EVENTS_OF_TURN)
+            if held - len(self._held) < EVENTS_OF_TURN:
+                return out
+            await trio.lowlevel.checkpoint()
+        return out + self.drain() if out else self.drain()
 
     def release_all(self) -> None:
         """Release everything."""
@@ -145,7 +170,7 @@ class HoldingStage:
             held, runs = self._builder.add(event, _ignore_run)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self.sealed.add(held.run)
-            if type(event) is ToolCallDelta and self._continues_arguments(held):
+            if type(event) in RELEASED_AT_END and self._continues_held(held):
                 continue
             hold(held)
             new += runs
@@ -153,11 +178,16 @@ class HoldingStage:
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
         return new
 
-    def _continues_arguments(self, held: HeldEvent) -> bool:
-        """Add ``held``, a piece of a call's arguments, to the last held event if that is the piece before it.
+    def _continues_held(self, held: HeldEvent) -> bool:
+        """Add the text of ``held`` to the last held event if it continues that and both are released at their end.
 
-        Arguments are released as one, and providers send them in many thousand pieces."""
-        if not self._held or type((last := self._held[-1]).event) is not ToolCallDelta or last.run is not held.run:
+        Providers send arguments and reasoning in many thousand pieces."""
+        if not self._held or held.run is None:
+            return False
+        last, event = self._held[-1], held.event
+        if last.run is not held.run or type(last.event) is not type(event) or not self.waits_for_end(held.run):
+            return False
+        if last.event.block != event.block:  # type: ignore[union-attr]
             return False
         last.end = held.end
         return True
@@ -181,10 +211,11 @@ class HoldingStage:
         """Return whether ``run`` is released only when it is complete, such as the arguments of a tool call."""
         return run.part == "tool_calls"
 
-    def drain(self) -> list[Event]:
-        """Return the events that are released now."""
+    def drain(self, most: int = -1) -> list[Event]:
+        """Return the events that are released now, of the first ``most`` held ones if that is given."""
         out: list[Event] = []
-        while self._held:
+        while self._held and most:
+            most -= 1
             held = self._held[0]
             event, run = held.event, held.run
             if (

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.gateway.streaming.test_memory import wire
 from tests.support.gateway_thread import gateway_thread
+from tests.support.growing_streams import STREAMS as GROWING_STREAMS
 from tests.support.harness import PATIENCE, config, provider, request
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.loop_steps import check_steps
@@ -17,7 +19,7 @@ from tests.support.set_answer import SetAnswer, set_answer_provider
 
 KEY: Final = "key-of-mallory-for-tests-0123"
 SIGNING_KEY: Final = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-MASKED: Final = {"models": ["masked"]}
+MASKED: Final = {"models": ["masked", "masked-gemini"]}
 STEPS: Final = [
     {"use": "pii", "action": "mask", "restore": True, "for": MASKED},
     {"use": "secrets", "at": ["request", "response"]},
@@ -37,15 +39,19 @@ WHOLE: Final = {**CHUNK, "object": "chat.completion", "choices": [
 def gateway():
     with set_answer_provider() as url:
         entries = [provider(f"openai/{model}", f"{url}/v1", ["chat"]) for model in MODELS]
+        entries += [provider(f"gemini/{model}-gemini", f"{url}/v1beta", ["gemini"]) for model in MODELS]
         keys = [{"name": "mallory", "key": KEY}]
         with gateway_thread(config(entries, client_keys=keys, steps=STEPS, signing_key=SIGNING_KEY)) as served:
             yield served
 
 
 def send(gateway: Any, model: str, body: dict[str, Any]) -> int:
+    return ask(gateway, "/v1/chat/completions", {"model": model, **body})
+
+
+def ask(gateway: Any, path: str, body: dict[str, Any]) -> int:
     headers = {"authorization": f"Bearer {KEY}"}
-    path = "/v1/chat/completions"
-    status = request(gateway.url, "POST", path, {"model": model, **body}, headers, timeout=PATIENCE).status
+    status = request(gateway.url, "POST", path, body, headers, timeout=PATIENCE).status
     assert status in (200, 502)
     return status
 
@@ -136,3 +142,23 @@ STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
 def test_no_stream_blocks_the_loop(gateway, model, kind):
     SetAnswer.answer = HostileAnswer(b"".join(STREAMS[kind]()) + b"data: [DONE]\n\n", "text/event-stream")
     check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": True}))
+
+
+GROWING: Final = {
+    "chat": ("details of many indexes", "details without text", "reasoning", "citations of a text"),
+    "gemini": ("signed thoughts",),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("api", "kind"), [(api, kind) for api, kinds in GROWING.items() for kind in kinds])
+@pytest.mark.parametrize("model", MODELS)
+def test_no_kind_of_event_blocks_the_loop(gateway, model, api, kind):
+    stream = wire(api, GROWING_STREAMS[api][kind](5_000))
+    SetAnswer.answer = HostileAnswer(stream, "text/event-stream")
+    if api == "gemini":
+        path = f"/v1beta/models/{model}-gemini:streamGenerateContent?alt=sse"
+        body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}
+        check_steps(gateway, lambda: ask(gateway, path, body))
+    else:
+        check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": True}))
