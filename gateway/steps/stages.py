@@ -212,7 +212,7 @@ class HoldingStage:
         return run.part == "tool_calls"
 
     def drain(self, most: int = -1) -> list[Event]:
-        """Return the events that are released now, of the first ``most`` held ones if that is given."""
+        """Return the events that are released now. ``most``: of the first ``most`` held ones only."""
         out: list[Event] = []
         while self._held and most:
             most -= 1

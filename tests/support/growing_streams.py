@@ -1,7 +1,12 @@
 """Provider streams that grow in one way each, by API, as hostile providers might send them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from streams import event_stream
+from streams.sse import SseEvents
 
 StreamEvent: TypeAlias = tuple[str, dict[str, Any]]
 """The name that the framing gives an event, and its JSON."""
@@ -402,3 +407,9 @@ STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {
     "converse": CONVERSE, "interactions": INTERACTIONS,
 }  # fmt: skip
 """The streams by API and by the part that grows."""
+
+
+def wire(api: str, events: Iterable[StreamEvent]) -> bytes:
+    """Return the bytes of ``events`` in the framing of ``api``."""
+    write = event_stream.event_frame if api == "converse" else SseEvents().event
+    return b"".join(write(name, msgspec.json.encode(value)) for name, value in events)

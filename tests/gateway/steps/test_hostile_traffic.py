@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.gateway.streaming.test_memory import wire
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_streams import STREAMS as GROWING_STREAMS
+from tests.support.growing_streams import wire
 from tests.support.harness import PATIENCE, config, provider, request
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.loop_steps import check_steps

@@ -16,13 +16,12 @@ from gateway.streaming.translation import Translation
 from gateway.streaming.whole import read_whole
 from providers.apis import CODECS
 from providers.neutral.bounds import PARTS
-from streams import event_stream
 from streams.errors import GatewayError
 from streams.fold import fold
 from streams.framing import EventTooComplex
-from streams.sse import SSE, SseEvents
+from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS
-from tests.support.growing_streams import STREAMS
+from tests.support.growing_streams import STREAMS, wire
 from tests.support.lanes import byte_lane, masked_error, reply_for, whole_lane
 
 SENT = 5 * 2**19
@@ -56,11 +55,6 @@ def endless(api: str, shape: str) -> bytes:
     made = STREAMS[api][shape]
     size = len(wire(api, made(64))) / 64
     return wire(api, made(int(SENT / size))[:-1])
-
-
-def wire(api: str, events: list[tuple[str, dict]]) -> bytes:
-    write = event_stream.event_frame if api == "converse" else SseEvents().event
-    return b"".join(write(name, msgspec.json.encode(value)) for name, value in events)
 
 
 def held(lane: Lane, reads: Iterator[bytes]) -> int:
