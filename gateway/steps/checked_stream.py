@@ -154,7 +154,7 @@ class CheckedStream:
         try:
             change = self._source.change
             changed = list(events) if change is None else [change(event) for event in events]
-            (released,) = await self._checks.check_whole([changed])
+            (released,) = await self._checks.check_whole([changed], len(body))
             self.is_clean = not self._checks.masked
         except RefusedByStep:
             self._on_refusal()
@@ -231,7 +231,7 @@ class CheckedStream:
                     continue
                 by_choice, reported = read, read.get(0, ())
                 checks_bytes = self._failure is None and not self._checks.translates
-                if checks_bytes and (unread := self._checks.unread_texts(self._api, parsed[1], by_choice)):
+                if checks_bytes and (unread := await self._checks.unread_texts(self._api, parsed[1], by_choice)):
                     by_choice = {**by_choice, 0: [*unread, *reported]}
                     await trio.lowlevel.checkpoint()  # an event may have a thousand
                 if self._plain is not None:

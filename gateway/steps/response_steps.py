@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import attrs
 import msgspec
 
-from gateway.http.offload import offload
+from gateway.http.offload import LARGE, offload
 from gateway.steps.chain import Chain, KeepingStage
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AnswerSteps, LoadedStep
@@ -65,9 +65,9 @@ class ResponseSteps:
 
     # Complete responses
 
-    async def check_whole(self, choices: Sequence[Sequence[Event]]) -> Sequence[Sequence[Event]]:
-        """Return the events of each choice of a complete response with their masks, ``choices`` itself if nothing is
-        changed.
+    async def check_whole(self, choices: Sequence[Sequence[Event]], size: int) -> Sequence[Sequence[Event]]:
+        """Return the events of each choice of a complete response of ``size`` bytes with their masks, ``choices``
+        itself if nothing is changed.
 
         Raises ``GatewayError`` for a refusal."""
         released = choices
@@ -79,10 +79,10 @@ class ResponseSteps:
                 await self.session.await_verdict()
             runs = None
             for step in self.steps:
-                runs = self._runs_of(released) if runs is None else runs
-                found = await self._find_in(step, [run for run in runs if run.part in step.parts])
+                runs = await offload(size, self._runs_of, released) if runs is None else runs
+                found = await self._find_in(step, await offload(size, _passages_of, runs, step))
                 if any(found):
-                    released, runs = await self._masked_choices(step, released, found), None
+                    released, runs = await self._masked_choices(step, released, found, size), None
         except RefusedByStep as refused:
             self.note_refusal(refused)
             if refused.stop_text is None:
@@ -125,9 +125,8 @@ class ResponseSteps:
             found += self._builder(at, len(choices)).complete_runs(events)
         return found
 
-    async def _find_in(self, step: LoadedStep, runs: Sequence[Run]) -> Sequence[Sequence[Span]]:
-        """Return the spans that ``step`` masks in each of ``runs``. Raises ``GatewayError`` for a refusal."""
-        passages = tuple([run.passage(0) for run in runs])
+    async def _find_in(self, step: LoadedStep, passages: tuple[Passage, ...]) -> Sequence[Sequence[Span]]:
+        """Return the spans that ``step`` masks in each of ``passages``. Raises ``GatewayError`` for a refusal."""
         if not passages:
             return ()
         if step.is_inline and has_little_text(passages):
@@ -138,15 +137,15 @@ class ResponseSteps:
         return ()
 
     async def _masked_choices(
-        self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]]
+        self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]], size: int
     ) -> list[Sequence[Event]]:
-        """Return ``choices`` with the masks that ``step`` found in each of its runs. Raises ``RefusedByStep`` for a
-        mask that the response cannot express."""
+        """Return ``choices``, of ``size`` bytes, with the masks that ``step`` found in each of its runs. Raises
+        ``RefusedByStep`` for a mask that the response cannot express."""
         stages = []
         for at, events in enumerate(choices):
             builder = self._builder(at, len(choices))
             stages.append(WholeStage(step, self.session.judge, self.session.placeholders, builder))
-            stages[-1].add(events)
+            await offload(size, stages[-1].add, events)
         await apply_masks(stages, found)
         released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
@@ -157,14 +156,15 @@ class ResponseSteps:
         if any(step.name == refused.step and step.at("response") for step in self.steps):
             self.session.records.of(refused.step, "response").add("refused")
 
-    def unread_texts(self, api: Api, data: bytes, read: Mapping[int, Sequence[Event]]) -> list[Event]:
+    async def unread_texts(self, api: Api, data: bytes, read: Mapping[int, Sequence[Event]]) -> list[Event]:
         """Return the texts in a provider's bytes that ``read``, their events by choice, do not have, as one item."""
         if not self.steps:
             return []
         if self.unread is None:
             self.unread = UnreadTexts(api)
         events = read[0] if len(read) == 1 and 0 in read else [event for events in read.values() for event in events]
-        texts = self.unread.find(data, events)
+        find = self.unread.find
+        texts = find(data, events) if len(data) <= LARGE else await offload(len(data), find, data, events)
         return [NativeItem(-1, api, UNREAD, tuple(texts))] if texts else []
 
     async def check_failure(self, error: ErrorInfo, data: bytes = b"") -> ErrorInfo:
@@ -248,3 +248,8 @@ class ResponseSteps:
         return WatchingStage(
             step, session.judge, session.placeholders, spawn, cut, builder, waits=waits, judge_inline=inline
         )
+
+
+def _passages_of(runs: Sequence[Run], step: LoadedStep) -> tuple[Passage, ...]:
+    """Return the complete texts that ``step`` sees."""
+    return tuple([run.passage(0) for run in runs if run.part in step.parts])

@@ -294,6 +294,8 @@ def has_other_strings(events: Iterable[Event]) -> bool:
 
 def _spellings(text: str) -> set[str]:
     """Return ``text``, plain and with JSON's escapes."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return {text}
     return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
 
 

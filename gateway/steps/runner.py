@@ -150,7 +150,7 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
     with trio.move_on_after(step.deadline) as scope:
         try:
             found = await _call(step, check)
-            size = WORK_OF_FINDING * len(found) if isinstance(found, list) else 0
+            size = WORK_OF_FINDING * (len(found) + len(check.passages)) if found and isinstance(found, list) else 0
             return await offload(size, validate_findings, step, check.passages, found)
         except (trio.Cancelled, StepFailed):
             raise
@@ -226,7 +226,7 @@ def validate_findings(step: LoadedStep, passages: Sequence[Passage], result: Any
     """Return the findings in ``result``. Raises ``StepFailed`` if anything in it is malformed."""
     if isinstance(result, str | bytes) or not isinstance(result, Sequence):
         raise StepFailed(step, "malformed", f"it returned {type(result).__name__}, not a list of findings")
-    known = {id(passage) for passage in passages}
+    known = {id(passage) for passage in passages} if result else set()
     for one in result:
         if (fault := _fault(one, known)) is not None:
             raise StepFailed(step, "malformed", fault)

@@ -125,7 +125,7 @@ class StepSession:
         *,
         is_last: bool = True,
         counted: int = 0,
-    ) -> list[list[Span]]:
+    ) -> Sequence[Sequence[Span]]:
         """Call ``step`` and return the spans to mask in each of ``passages``. Findings in their first ``counted``
         characters were counted before.
 
@@ -136,12 +136,12 @@ class StepSession:
             findings = await (self._run_until_drained(step, check) if at == "request" else run_step(step, check))
         except StepFailed as failed:
             self.note_failure(step, at, failed.reason, failed.retry_after)
-            return [[] for _ in passages]
+            return ((),) * len(passages)
         finally:
             record.add_call(began)
         if not findings:
             record.add("ok")
-            return [[] for _ in passages]
+            return ((),) * len(passages)
         return await self._apply_many(step, passages, findings, at, counted)
 
     async def withholds(self, step: LoadedStep, passages: Sequence[Passage]) -> bool:
@@ -212,7 +212,7 @@ class StepSession:
         """Call ``apply_findings`` in a thread if there are many findings. A long text may have 100,000."""
         work = partial(self.apply_findings, step, passages, findings, at, counted)
         with self._noting_refusals():
-            spans = await offload(WORK_OF_FINDING * len(findings), work)
+            spans = await offload(WORK_OF_FINDING * (len(findings) + len(passages)), work)
         if any(spans):
             self._on_hidden()
         return spans

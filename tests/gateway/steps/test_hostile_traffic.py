@@ -144,6 +144,39 @@ def test_no_stream_blocks_the_loop(gateway, model, kind):
     check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": True}))
 
 
+def answer_of(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "hi", **message}, "finish_reason": "stop"}
+    return {**WHOLE, "choices": [choice], **more}
+
+
+RESPONSES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "unknown members": lambda: answer_of({}, **{f"n{at}": f"x{at}" for at in range(40_000)}),
+    "unknown members of a message": lambda: answer_of({f"n{at}": f"x{at}" for at in range(40_000)}),
+    "values to mask": lambda: answer_of({"content": " ".join(f"u{at}@example.com" for at in range(60_000))}),
+    "a long text": lambda: answer_of({"content": "falcon - " * 1_000_000}),
+    "calls": lambda: answer_of({"tool_calls": [
+        {"id": f"c{at}", "type": "function", "function": {"name": "t", "arguments": f'{{"a": "u{at}@example.com"}}'}}
+        for at in range(10_000)
+    ]}),
+    "citations": lambda: answer_of({"annotations": [
+        {"type": "url_citation", "url_citation": {"url": f"https://{at}", "title": f"T{at}"}} for at in range(20_000)
+    ]}),
+    "choices": lambda: {**WHOLE, "choices": [
+        {"index": at, "message": {"role": "assistant", "content": f"u{at}@example.com"}, "finish_reason": "stop"}
+        for at in range(10_000)
+    ]},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_no_complete_response_blocks_the_loop(gateway, model, is_streamed, kind):
+    SetAnswer.answer = HostileAnswer(json.dumps(RESPONSES[kind]()).encode())
+    check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": is_streamed}))
+
+
 GROWING: Final = {
     "chat": ("details of many indexes", "details without text", "reasoning", "citations of a text"),
     "gemini": ("signed thoughts",),

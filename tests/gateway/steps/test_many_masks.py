@@ -111,7 +111,7 @@ async def test_very_many_masks_of_a_response_are_written_in_a_thread(tmp_path, k
     if is_streamed:
         released = await checks.chain(lambda: None).feed(events)
     else:
-        (released,) = await checks.check_whole([events])
+        (released,) = await checks.check_whole([events], MANY * 25)
     assert sum(event.text.count("@") for event in released if isinstance(event, TextDelta)) == 0
     assert placeholders.threads
     assert placeholders.threads.isdisjoint({threading.get_ident()})
