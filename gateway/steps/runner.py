@@ -34,7 +34,7 @@ SMALL_TEXTS: Final = 16 * 1024
 """Characters up to which a fast step runs directly: a scan takes at most some milliseconds."""
 
 WORK_OF_FINDING: Final = 128
-"""Bytes of JSON that take as long as one finding, or its edit."""
+"""Bytes of JSON that take as long as one passage or finding, or its edit."""
 
 TURN: Final = 2048
 """Passages of one turn of the event loop, which take some milliseconds."""
@@ -91,8 +91,7 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
 
 async def _unknown_digests(step: LoadedStep, check: Check) -> dict[int, bytes]:
     """Return the digests of the passages that ``step`` did not find clean before, by their index."""
-    size = sum([len(one.text) for one in check.passages]) + WORK_OF_FINDING * len(check.passages)
-    digests = await offload(size, digests_of, str(step.state.number), check.passages)
+    digests = await offload(work_on(check.passages), digests_of, str(step.state.number), check.passages)
     unknown: dict[int, bytes] = {}
     await _in_turns(list(enumerate(digests)), lambda part: unknown.update(CLEAN_TEXTS.unknown(check.client, part)))
     return unknown
@@ -111,9 +110,14 @@ async def _in_turns(values: Sequence[T], work: Callable[[Sequence[T]], object]) 
         work(values[start : start + TURN])
 
 
+def work_on(passages: Sequence[Passage]) -> int:
+    """Return the characters of one text whose search takes as long as that of ``passages``."""
+    return sum([len(one.text) for one in passages]) + WORK_OF_FINDING * len(passages)
+
+
 def has_little_text(passages: Sequence[Passage]) -> bool:
     """Return whether a fast step may search ``passages`` directly."""
-    return sum([len(one.text) for one in passages]) <= SMALL_TEXTS
+    return work_on(passages) <= SMALL_TEXTS
 
 
 def call_inline(step: LoadedStep, check: Check) -> Sequence[Finding]:
@@ -175,7 +179,7 @@ async def _call(step: LoadedStep, check: Check) -> Any:
     if function is None:
         raise StepFailed(step, "closed", "its resources are closed")
     if step.is_inline:
-        return await offload(sum(len(one.text) for one in check.passages), function, check)
+        return await offload(work_on(check.passages), function, check)
     slots = step.state.slots.of_client(check.client)
     if is_async(function):
         async with slots:

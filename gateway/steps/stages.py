@@ -15,7 +15,7 @@ from gateway.http.offload import LARGE, offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span
-from gateway.steps.runner import SMALL_TEXTS, WORK_OF_FINDING
+from gateway.steps.runner import WORK_OF_FINDING, has_little_text
 from gateway.steps.runs import TEXTS, WITH_ITEMS, HeldEvent, Run, RunBuilder, count_values
 from gateway.steps.verdicts import member_name_refusal
 from streams.errors import GatewayError
@@ -570,7 +570,7 @@ class WatchingStage(StepStage):
                 if run.part != "tool_calls":
                     run.emitted = run.length
                     run.forget_before(run.checked - BETWEEN_CALLS)
-        if self._judge_inline is not None and sum(len(one.text) for one in passages) <= SMALL_TEXTS:
+        if self._judge_inline is not None and has_little_text(passages):
             self._judge_inline(self.step, tuple(passages), self.is_over)
             return
         self._calls += 1

@@ -107,13 +107,14 @@ def find_cuts(document: JsonDocument, removals: Iterable[Removal]) -> Iterable[t
     for route, found in by_container.items():
         elements: list[tuple[int, int]] = []
         gone: set[int] = set()
+        names, indexes = {name for one in found for name in one.names}, {one.index for one in found}
         for i, one in enumerate(document.elements(route)):
             if isinstance(one, Member):
                 elements.append((one.name_start, one.end))
-                is_gone = any(one.name in removal.names for removal in found)
+                is_gone = one.name in names
             else:
                 elements.append(one)
-                is_gone = any(removal.index == i for removal in found)
+                is_gone = i in indexes
             if is_gone:
                 gone.add(i)
         yield from _element_cuts(elements, gone)
