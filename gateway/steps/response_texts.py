@@ -50,6 +50,9 @@ MOST_SEARCHED: Final = 2**24
 SEARCHED_PER_BYTE: Final = 8
 """Characters in which strings may be searched again after each byte of the response."""
 
+MOST_CUT: Final = 64
+"""Texts of an event with a form that may come again."""
+
 _SHARED: Final[dict[str, set[bytes]]] = {}
 """By API the forms of events, of all responses, whose strings are all exempt or text. They contain no text."""
 
@@ -83,6 +86,18 @@ class FoundString:
     is_value: bool = True
 
 
+class SearchBudget:
+    """The characters of a response's text in which strings may still be searched, so that all searches together take
+    linear time: ``left``."""
+
+    def __init__(self) -> None:
+        self.left = MOST_SEARCHED
+
+    def grow(self, size: int) -> None:
+        """Allow more searches after ``size`` more bytes of the response."""
+        self.left = min(self.left + SEARCHED_PER_BYTE * size, MOST_SEARCHED)
+
+
 class UnreadTexts:
     """The strings of one response, or of its events in order, that are in no event of its reader.
 
@@ -98,7 +113,7 @@ class UnreadTexts:
         self._blocks: dict[int, list[str]] = {}
         self._length = 0
         self._earlier: str | None = ""  # the texts of all blocks, None if they have changed
-        self._may_search = MOST_SEARCHED
+        self._searches = SearchBudget()
         self._tails: dict[str, str] = {}
 
     def find(self, data: bytes, events: Sequence[Event]) -> list[Passage]:
@@ -160,7 +175,7 @@ class UnreadTexts:
         whole = "\0".join(reported)
         found: list[Passage] = []
         is_repeated = False
-        self._may_search = min(self._may_search + SEARCHED_PER_BYTE * len(data), MOST_SEARCHED)
+        self._searches.grow(len(data))
         for one in read_strings(self._table, data):
             text = one.text
             if text in reported:
@@ -191,9 +206,9 @@ class UnreadTexts:
         """Return whether ``text`` is in ``new`` or in a block whose text was reported before. Return false if it may
         not be searched there."""
         spellings = _spellings(text)
-        if (size := len(spellings) * (len(new) + self._length)) > self._may_search:
+        if (size := len(spellings) * (len(new) + self._length)) > self._searches.left:
             return False
-        self._may_search -= size
+        self._searches.left -= size
         if self._earlier is None:
             for pieces in self._blocks.values():
                 if len(pieces) > 1:
@@ -300,7 +315,9 @@ def _spellings(text: str) -> set[str]:
 
 
 def _without_texts(data: bytes, texts: Sequence[_Text]) -> bytes | None:
-    """Return ``data`` without the strings that are ``texts``; ``None`` if a text is not found."""
+    """Return ``data`` without the strings that are ``texts``; ``None`` if a text is not found or there are many."""
+    if len(texts) > MOST_CUT:
+        return None
     rest: bytes | None = data
     for event in texts:
         if (rest := _without_text(data, event.text)) is None:

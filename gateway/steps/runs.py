@@ -12,7 +12,7 @@ import attrs
 from gateway.steps.joined_texts import JoinedPassage
 from gateway.steps.json_texts import document_edits, document_text
 from gateway.steps.masks import Placeholders, Span, merge_spans, replace_spans
-from gateway.steps.response_texts import MOST_SEARCHED, FoundString, item_strings
+from gateway.steps.response_texts import FoundString, SearchBudget, item_strings
 from gateway.steps.tables import DETAILS_API
 from streams.events import (
     AnswerEnd,
@@ -111,7 +111,8 @@ class Run:
 
     def seams_between(self, start: int, end: int) -> tuple[int, ...]:
         """Return the seams in the text from position ``start`` to ``end``, as positions in it."""
-        return tuple(seam - start for seam in self.seams if start < seam < end)
+        first, last = bisect_right(self.seams, start), bisect_left(self.seams, end)
+        return tuple([seam - start for seam in self.seams[first:last]])
 
     def mask(self, spans: Sequence[Span], base: int) -> None:
         """Mask ``spans`` of a passage that begins at position ``base``; released text stays unchanged."""
@@ -244,25 +245,28 @@ class ItemText:
         return text
 
 
-def item_texts(api: str, part: Part, path: str, item: Any, known: str = "") -> tuple[ItemText, ...]:
-    """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains."""
+def item_texts(
+    api: str, part: Part, path: str, item: Any, known: str = "", searches: SearchBudget | None = None
+) -> tuple[ItemText, ...]:
+    """Return the strings in an ``item`` of ``api``, except ids, seals and text that ``known`` contains.
+
+    ``searches`` limits the searches in ``known``, after which its text is returned as well."""
     found: Iterable[FoundString] = item_strings(api, item)
-    if known:
-        found = _without_known(found, known)
+    if known and searches is not None:
+        found = _without_known(found, known, searches)
     return tuple([ItemText(part, f"{path}.{one.path}", one.text, one.keys, is_value=one.is_value) for one in found])
 
 
-def _without_known(found: Iterable[FoundString], known: str) -> Iterator[FoundString]:
-    """Yield the strings that ``known`` does not contain. It usually contains them one after the other.
-
-    A string is yielded, too, after searches through ``MOST_SEARCHED`` characters."""
-    at, left = 0, MOST_SEARCHED
+def _without_known(found: Iterable[FoundString], known: str, searches: SearchBudget) -> Iterator[FoundString]:
+    """Yield the strings that ``known`` does not contain. It usually contains them one after the other."""
+    at = 0
     for one in found:
+        searches.grow(len(one.text))
         begin = -1
-        if left > 0:
+        if searches.left > 0:
             if (begin := known.find(one.text, at)) < 0:
                 begin = known.find(one.text)
-            left -= begin - at if begin >= at else len(known)
+            searches.left -= begin - at if begin >= at else len(known)
         if begin < 0:
             yield one
         else:
@@ -322,6 +326,7 @@ class RunBuilder:
         self._open: dict[Part, Run] = {}  # runs of text and reasoning that may continue in the next block
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
+        self._searches = SearchBudget()
 
     def add(self, event: Event, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:
         """Return ``event`` with its run, and the new runs. ``completed`` is called for each run that it ends."""
@@ -420,7 +425,7 @@ class RunBuilder:
         self, event: ReasoningState, completed: Callable[[Run], object]
     ) -> tuple[HeldEvent, list[Run]]:
         run, new = self._run_of("reasoning", event.block, completed)
-        texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text)
+        texts = item_texts(event.api, "reasoning", self._path(event.block), event.item, run.text, self._searches)
         return HeldEvent(event, run, run.length, run.length, texts), [*new, *(one.run for one in texts)]
 
     def _end_answer(self, event: AnswerEnd, completed: Callable[[Run], object]) -> tuple[HeldEvent, list[Run]]:

@@ -235,7 +235,7 @@ class StepSession:
         for finding in findings:
             if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
                 continue
-            labels = (finding.label,) if finding.end > counted else ()
+            labels = (finding.label,) if finding.end > counted or not counted else ()
             match _action_on(step, finding, at):
                 case "mask":
                     spans[id(finding.passage)].append(

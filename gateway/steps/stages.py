@@ -6,7 +6,7 @@ text does not depend on how the response was split into events."""
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -78,7 +78,11 @@ class EventStage(Protocol):
 
 
 class HoldingStage:
-    """The base of stages: it holds events until the text before and in them is released."""
+    """The base of stages: it holds events until the text before and in them is released.
+
+    ``holds_whole``: it releases nothing before the end of the response."""
+
+    holds_whole: ClassVar[bool] = False
 
     def __init__(self, placeholders: Placeholders, builder: RunBuilder | None = None) -> None:
         self.masked = False
@@ -86,7 +90,8 @@ class HoldingStage:
         self.placeholders = placeholders
         self._builder = builder or RunBuilder()
         self._held: deque[HeldEvent] = deque()
-        self.runs: list[Run] = []  # in their order, not completely released
+        self.runs: list[Run] = []  # not completely released, without those in ``_open``
+        self._open: dict[Run, None] = {}  # released only at their end, which has not come
         self._opened: set[int] = set()
         self.sealed: set[Run] = set()  # reasoning with a signature
         self.is_over = False
@@ -101,7 +106,7 @@ class HoldingStage:
         if (self.add(events) if work <= LARGE else await offload(work, self.add, events)) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
         if self.is_bypassed:
-            for run in self.runs:
+            for run in (*self.runs, *self._open):
                 self.release(run, run.length)
         else:
             await self.judge()
@@ -150,6 +155,8 @@ class HoldingStage:
 
     def release_all(self) -> None:
         """Release everything."""
+        self.runs += self._open
+        self._open.clear()
         for run in self.runs:
             run.is_complete = True
             self.release(run, run.length)
@@ -165,18 +172,33 @@ class HoldingStage:
             if isinstance(event, ErrorInfo):
                 self._held.clear()
                 self.runs.clear()
+                self._open.clear()
                 self.is_over = True
                 return None
-            held, runs = self._builder.add(event, _ignore_run)
+            held, runs = self._builder.add(event, self.note_end)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self.sealed.add(held.run)
             if type(event) in RELEASED_AT_END and self._continues_held(held):
                 continue
             hold(held)
             new += runs
-            self.runs += runs
+            for run in runs:
+                self.note_run(run)
             self.is_over = self.is_over or isinstance(event, AnswerEnd)
         return new
+
+    def note_run(self, run: Run) -> None:
+        """Note a new run."""
+        if run.is_complete or not self.waits_for_end(run):
+            self.runs.append(run)
+        else:
+            self._open[run] = None
+
+    def note_end(self, run: Run) -> None:
+        """Note that no text of ``run`` follows."""
+        if run in self._open:
+            del self._open[run]
+            self.runs.append(run)
 
     def _continues_held(self, held: HeldEvent) -> bool:
         """Add the text of ``held`` to the last held event if it continues that and both are released at their end.
@@ -199,7 +221,7 @@ class HoldingStage:
     @property
     def held_characters(self) -> int:
         """The number of characters that are held."""
-        return sum(run.length - run.released for run in self.runs)
+        return sum(run.length - run.released for run in (*self.runs, *self._open))
 
     def release(self, run: Run, position: int) -> None:
         """Release ``run`` up to ``position``."""
@@ -231,7 +253,8 @@ class HoldingStage:
             elif not self._emit(held, out):
                 break
             self._held.popleft()
-        self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
+        if self.is_over or not self.holds_whole:
+            self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
 
     def _emit(self, held: HeldEvent, out: list[Event]) -> bool:
@@ -304,10 +327,6 @@ class HoldingStage:
         return event
 
 
-def _ignore_run(_: Run) -> None:
-    return
-
-
 class StepStage(HoldingStage):
     """A stage that calls one step."""
 
@@ -355,6 +374,11 @@ class StepStage(HoldingStage):
 
 class WholeStage(StepStage):
     """A stage that holds everything until its step has seen the complete response."""
+
+    holds_whole = True
+
+    def note_run(self, run: Run) -> None:
+        self.runs.append(run)
 
     async def judge(self) -> None:
         if self.is_over:
@@ -520,10 +544,12 @@ class WatchingStage(StepStage):
         self._spawn = spawn
         self._end_response = cut
         self._waits = waits
-        self._seen: list[Run] = []
         self._calls = 0
         self._idle = trio.Event()
         self._refused: GatewayError | None = None
+
+    def waits_for_end(self, run: Run) -> bool:
+        return run.part == "tool_calls"
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         for event in events:
@@ -531,8 +557,10 @@ class WatchingStage(StepStage):
                 if isinstance(event, ErrorInfo):
                     self.is_over = True
                     return list(events)
-                _, runs = self._builder.add(event, _ignore_run)
-                self._seen += [run for run in runs if self.concerns(run) and run not in self._seen]
+                _, runs = self._builder.add(event, self.note_end)
+                for run in runs:
+                    if self.concerns(run):
+                        self.note_run(run)
                 self.is_over = self.is_over or isinstance(event, AnswerEnd)
         await self.judge()
         return list(events)
@@ -556,30 +584,25 @@ class WatchingStage(StepStage):
     def _call_if_due(self) -> None:
         if not self.is_over and (not self._waits or self._calls):
             return
-        unchecked = sum(run.length - run.checked for run in self._seen if not self._is_early(run))
-        if unchecked and (self.is_over or unchecked >= BETWEEN_CALLS):
+        unchecked = sum(run.length - run.checked for run in self.runs)
+        if unchecked >= BETWEEN_CALLS or (self.is_over and any(map(_is_unseen, self.runs))):
             self._start_call()
 
     def _start_call(self) -> None:
         passages = []
-        for run in self._seen:
-            if run.length > run.checked and not self._is_early(run):
-                start = max(0, run.checked - BETWEEN_CALLS)
-                passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
-                run.checked = run.length
-                if run.part != "tool_calls":
-                    run.emitted = run.length
-                    run.forget_before(run.checked - BETWEEN_CALLS)
+        for run in filter(_is_unseen, self.runs):
+            start = max(0, run.checked - BETWEEN_CALLS)
+            passages.append(attrs.evolve(run.passage(start), released_length=run.checked - start))
+            run.checked, run.is_checked = run.length, True
+            if run.part != "tool_calls":
+                run.emitted = run.length
+                run.forget_before(run.checked - BETWEEN_CALLS)
+        self.runs = [run for run in self.runs if not run.is_complete]
         if self._judge_inline is not None and has_little_text(passages):
             self._judge_inline(self.step, tuple(passages), self.is_over)
             return
         self._calls += 1
         self._spawn(partial(self._call, passages, is_last=self.is_over))
-
-    @staticmethod
-    def _is_early(run: Run) -> bool:
-        """Return whether the arguments of a call are not complete."""
-        return run.part == "tool_calls" and not run.is_complete
 
     async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
         try:
@@ -592,3 +615,8 @@ class WatchingStage(StepStage):
             if self._refused is None:
                 self._call_if_due()  # for text that came during the call
             self._idle.set()
+
+
+def _is_unseen(run: Run) -> bool:
+    """Return whether a watching step has not seen all of ``run``. A call without arguments has a name."""
+    return run.length > run.checked or (run.part == "tool_calls" and not run.is_checked)

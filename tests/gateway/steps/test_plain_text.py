@@ -10,30 +10,21 @@ from typing import Any, Final
 
 import attrs
 import pytest
-import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.steps.checked_stream import CheckedStream, StreamSource
-from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
+from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
 from gateway.steps.masks import Placeholders, Span
-from gateway.steps.released import RELEASED, ReleasedReader
-from gateway.steps.response_steps import ResponseSteps
-from gateway.steps.session import StepSession
-from gateway.steps.verdicts import RefusedByStep, StepRecords
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
-from streams.pipe import Watch
-from streams.timeouts import Timeouts
 from tests.support.counted_calls import calls
+from tests.support.released_streams import KEY, release
 from tests.support.step_files import step_config
-from trigate.steps import Check
 
 APIS: Final = tuple(CODECS)
-KEY: Final = b"k" * 32
 MESSAGE: Final = {"role": "user", "content": "Hi"}
 REQUEST: Final = CODECS["chat"].read_request({"model": "m", "stream": True, "messages": [MESSAGE]})
 VALUES: Final = (
@@ -65,71 +56,6 @@ def configured(folder: Any, action: str) -> tuple[LoadedStep, ...]:
 def steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
     return {action: configured(folder, action) for action in ("mask", "refuse", "report")}
-
-
-class _Reads:
-    def __init__(self, reads: Sequence[bytes]) -> None:
-        self._reads = iter(reads)
-
-    def __aiter__(self) -> "_Reads":
-        return self
-
-    async def __anext__(self) -> bytes:
-        for one in self._reads:
-            return one
-        raise StopAsyncIteration
-
-
-async def _count_held(size: int) -> int:
-    return size * 2
-
-
-@attrs.define
-class Released:
-    """The releases of a stream, the text of each if its events are rewritten, and the refusal that ended it."""
-
-    releases: list[bytes] = attrs.field(factory=list)
-    texts: list[str] = attrs.field(factory=list)
-    refused: RefusedByStep | None = None
-    records: StepRecords = attrs.field(factory=StepRecords)
-
-
-async def _release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str) -> Released:
-    found, codec, reader = Released(), CODECS[api], ReleasedReader()
-    async with trio.open_nursery() as nursery:
-        placeholders = Placeholders(KEY, "c")
-        if masked:
-            placeholders.mark_restorable(placeholders.text_for(Span(0, len(masked), "email"), masked))
-        session = StepSession(
-            AppliedSteps.of(steps), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
-            lambda: None,
-        )  # fmt: skip
-        session.start_concurrent_steps(None)
-        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked))
-        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, _count_held)
-        stream = CheckedStream(checks, source, Watch(Timeouts()), lambda: None)
-        try:
-            async for release in stream.chunks(_Reads(reads)):
-                found.releases.append(release)
-                if checks.translates:
-                    events = [
-                        one for raw in RELEASED.splitter(0).feed(release) for one in reader.read_event(*_parse(raw))
-                    ]
-                    found.texts.append("".join(one.text for one in events if isinstance(one, TextDelta)))
-        except RefusedByStep as refused:
-            found.refused = refused
-    return found
-
-
-def _parse(raw: bytes) -> tuple[str, bytes]:
-    parsed = RELEASED.parse(raw)
-    assert parsed is not None
-    return parsed
-
-
-def release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "") -> Released:
-    """Return what ``steps`` release of a stream whose request had the masked value ``masked``."""
-    return trio.run(_release, steps, api, reads, masked)
 
 
 def stream_of(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> list[bytes]:

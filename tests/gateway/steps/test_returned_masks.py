@@ -43,7 +43,7 @@ def test_a_request_has_them_and_a_response_is_refused(upstream, tmp_path, steps:
         assert ask(served, "the falcon and the eagle").status == 200
         (sent,) = upstream.seen
         end = "and the <BIRD>" if steps is TOGETHER else "and the eagle"
-        assert re.fullmatch(rf"the \[WORD_[0-9a-f]{{10}}\] {end}", sent.json["messages"][0]["content"])
+        assert re.fullmatch(rf"the \[WORD_[0-9a-f]{{10,}}\] {end}", sent.json["messages"][0]["content"])
 
         upstream.script(Script(text="a falcon"))
         reply = ask(served, "hi")

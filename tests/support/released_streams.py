@@ -1,0 +1,88 @@
+"""Streams of a provider as steps release them, without a gateway."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from gateway.steps.checked_stream import CheckedStream, StreamSource
+from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep
+from gateway.steps.masks import Placeholders, Span
+from gateway.steps.released import RELEASED, ReleasedReader
+from gateway.steps.response_steps import ResponseSteps
+from gateway.steps.session import StepSession
+from gateway.steps.verdicts import RefusedByStep, StepRecords
+from providers.apis import CODECS
+from streams.events import TextDelta
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
+from trigate.steps import Check
+
+KEY: Final = b"k" * 32
+"""The key of the placeholders."""
+
+
+class _Reads:
+    def __init__(self, reads: Sequence[bytes]) -> None:
+        self._reads = iter(reads)
+
+    def __aiter__(self) -> "_Reads":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for one in self._reads:
+            return one
+        raise StopAsyncIteration
+
+
+async def _count_held(size: int) -> int:
+    return size * 2
+
+
+@attrs.define
+class Released:
+    """The releases of a stream, the text of each if its events are rewritten, and the refusal that ended it."""
+
+    releases: list[bytes] = attrs.field(factory=list)
+    texts: list[str] = attrs.field(factory=list)
+    refused: RefusedByStep | None = None
+    records: StepRecords = attrs.field(factory=StepRecords)
+
+
+async def _release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str) -> Released:
+    found, codec, reader = Released(), CODECS[api], ReleasedReader()
+    async with trio.open_nursery() as nursery:
+        placeholders = Placeholders(KEY, "c")
+        if masked:
+            placeholders.mark_restorable(placeholders.text_for(Span(0, len(masked), "email"), masked))
+        session = StepSession(
+            AppliedSteps.of(steps), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
+            lambda: None,
+        )  # fmt: skip
+        session.start_concurrent_steps(None)
+        checks = ResponseSteps(session, AnswerSteps.of(steps), restores=bool(masked))
+        source = StreamSource(codec, codec.wire.framing, 2**20, 2**20, None, _count_held)
+        stream = CheckedStream(checks, source, Watch(Timeouts()), lambda: None)
+        try:
+            async for release in stream.chunks(_Reads(reads)):
+                found.releases.append(release)
+                if checks.translates:
+                    events = [
+                        one for raw in RELEASED.splitter(0).feed(release) for one in reader.read_event(*_parse(raw))
+                    ]
+                    found.texts.append("".join(one.text for one in events if isinstance(one, TextDelta)))
+        except RefusedByStep as refused:
+            found.refused = refused
+    return found
+
+
+def _parse(raw: bytes) -> tuple[str, bytes]:
+    parsed = RELEASED.parse(raw)
+    assert parsed is not None
+    return parsed
+
+
+def release(steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "") -> Released:
+    """Return what ``steps`` release of a stream whose request had the masked value ``masked``."""
+    return trio.run(_release, steps, api, reads, masked)
