@@ -548,6 +548,10 @@ class WatchingStage(StepStage):
         self._idle = trio.Event()
         self._refused: GatewayError | None = None
 
+    @property
+    def held_characters(self) -> int:
+        return 0
+
     def waits_for_end(self, run: Run) -> bool:
         return run.part == "tool_calls"
 

@@ -206,8 +206,8 @@ def test_the_header_lists_no_step_that_has_not_ended(gateway, by_hand):
     assert (line["ended"], line["steps"][0]["outcome"]) == ("refused", "unchecked")
 
 
-@pytest.mark.parametrize("client", ["whole", "lenient"])
-def test_more_text_than_an_answer_may_have_is_unchecked(gateway, by_hand, client):
+@pytest.mark.parametrize("client", ["whole", "lenient", "nothing"])
+def test_more_text_than_an_answer_may_have_is_unchecked_if_it_is_held(gateway, by_hand, client):
     connection = begin(gateway, client)
     with by_hand.accept() as upstream:
         upstream.read_request()
