@@ -135,10 +135,20 @@ async def _accept_until_closing(
     ``config`` limits both."""
     server = ServerContext(ASGIWrapper(app), config, state)
     lifespan = Lifespan(server.app, config, {})
+    ended = trio.Event()
+
+    async def run_lifespan() -> None:
+        try:
+            await lifespan.handle_lifespan()
+        finally:
+            ended.set()
+
     async with trio.open_nursery() as outer:
-        await outer.start(lifespan.handle_lifespan)
+        outer.start_soon(run_lifespan)
         await lifespan.wait_for_startup()
-        await trio.lowlevel.checkpoint()  # a failed start also sets that event, and cancels this task: it is not ready
+        if lifespan.shutdown.is_set():  # it is over already: its failure cancels this task before it is ready
+            await ended.wait()
+            await trio.lowlevel.checkpoint()
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for sock, options in listening:

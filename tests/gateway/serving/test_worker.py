@@ -4,16 +4,20 @@ import contextlib
 import resource
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
+from hypercorn.utils import LifespanFailureError
 
+from gateway.commands.listening import LOCAL
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
 from gateway.serving.server_config import WRITE_TIMEOUT
-from gateway.serving.worker import AcceptLoop
+from gateway.serving.worker import AcceptLoop, serve
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
 from tests.support.http2_client import Http2Client
 
@@ -183,3 +187,33 @@ async def test_a_socket_that_does_not_listen_is_no_endless_loop():
     async with trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE), pytest.raises(OSError, match="Invalid argument"):
             await AcceptLoop(trio.socket.socket(), trio.aclose_forcefully).run(nursery)
+
+
+async def test_an_app_that_fails_to_start_serves_nothing():
+    """Its error ends the service some turns of the loop after the app has failed."""
+    was_ready = []
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with bind(LOCAL, 0) as sock:
+        for _ in range(30):
+            with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True):
+                await serve(app, [sock], state=Lifecycle(), ready=lambda: was_ready.append(True), signals=False)
+    assert not was_ready
+
+
+async def test_an_app_without_a_lifespan_is_served():
+    was_ready = trio.Event()
+
+    async def app(scope, receive, send):
+        raise ValueError("it knows requests only")
+
+    async with trio.open_nursery() as nursery:
+        lifecycle = Lifecycle()
+        work = partial(serve, app, [bind(LOCAL, 0)], state=lifecycle, drain=1, ready=was_ready.set, signals=False)
+        nursery.start_soon(work)
+        with trio.fail_after(PATIENCE):
+            await was_ready.wait()
+        lifecycle.stop()
