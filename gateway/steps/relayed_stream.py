@@ -115,7 +115,7 @@ class RelayedRunBuilder(RunBuilder):
             return HeldEvent(event), []
         pieces = [self._make_piece(passage, relayed.data) for passage in relayed.passages]
         held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
-        return held, [piece.run for piece in pieces if not piece.start]
+        return held, [piece.run for piece in pieces if not piece.start]  # the first piece of a run
 
     def _make_piece(self, passage: Passage, data: bytes) -> RelayedPiece:
         if _CONTINUED.search(passage.path) is None:

@@ -87,8 +87,9 @@ class FoundString:
 
 
 class SearchBudget:
-    """The characters of a response's text in which strings may still be searched, so that all searches together take
-    linear time: ``left``."""
+    """A limit on the searches for strings in a response's text, so that all of them together take linear time.
+
+    ``left``: the characters that may still be searched."""
 
     def __init__(self) -> None:
         self.left = MOST_SEARCHED

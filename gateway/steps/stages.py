@@ -90,8 +90,8 @@ class HoldingStage:
         self.placeholders = placeholders
         self._builder = builder or RunBuilder()
         self._held: deque[HeldEvent] = deque()
-        self.runs: list[Run] = []  # not completely released, without those in ``_open``
-        self._open: dict[Run, None] = {}  # released only at their end, which has not come
+        self.runs: list[Run] = []  # not completely released, without those in ``_unended``
+        self._unended: dict[Run, None] = {}  # released only at their end, which has not come
         self._opened: set[int] = set()
         self.sealed: set[Run] = set()  # reasoning with a signature
         self.is_over = False
@@ -106,7 +106,7 @@ class HoldingStage:
         if (self.add(events) if work <= LARGE else await offload(work, self.add, events)) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
         if self.is_bypassed:
-            for run in (*self.runs, *self._open):
+            for run in (*self.runs, *self._unended):
                 self.release(run, run.length)
         else:
             await self.judge()
@@ -155,8 +155,8 @@ class HoldingStage:
 
     def release_all(self) -> None:
         """Release everything."""
-        self.runs += self._open
-        self._open.clear()
+        self.runs += self._unended
+        self._unended.clear()
         for run in self.runs:
             run.is_complete = True
             self.release(run, run.length)
@@ -172,7 +172,7 @@ class HoldingStage:
             if isinstance(event, ErrorInfo):
                 self._held.clear()
                 self.runs.clear()
-                self._open.clear()
+                self._unended.clear()
                 self.is_over = True
                 return None
             held, runs = self._builder.add(event, self.note_end)
@@ -192,12 +192,12 @@ class HoldingStage:
         if run.is_complete or not self.waits_for_end(run):
             self.runs.append(run)
         else:
-            self._open[run] = None
+            self._unended[run] = None
 
     def note_end(self, run: Run) -> None:
         """Note that no text of ``run`` follows."""
-        if run in self._open:
-            del self._open[run]
+        if run in self._unended:
+            del self._unended[run]
             self.runs.append(run)
 
     def _continues_held(self, held: HeldEvent) -> bool:
@@ -221,7 +221,7 @@ class HoldingStage:
     @property
     def held_characters(self) -> int:
         """The number of characters that are held."""
-        return sum(run.length - run.released for run in (*self.runs, *self._open))
+        return sum(run.length - run.released for run in (*self.runs, *self._unended))
 
     def release(self, run: Run, position: int) -> None:
         """Release ``run`` up to ``position``."""
@@ -253,7 +253,7 @@ class HoldingStage:
             elif not self._emit(held, out):
                 break
             self._held.popleft()
-        if self.is_over or not self.holds_whole:
+        if self.is_over or self.is_bypassed or not self.holds_whole:  # before, a whole stage has released none
             self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
 
