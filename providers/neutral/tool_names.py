@@ -84,7 +84,7 @@ def shorten_names(request: Request, naming: ToolNaming = USUAL) -> tuple[Request
 
 def _prefixed_names(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dict[str, str]:
     """Map the prefixed names of tools to the client's own; real names of other tools come first."""
-    names = [tool.name for tool in request.tools if isinstance(tool, Tool)]
+    names = dict.fromkeys(tool.name for tool in request.tools if isinstance(tool, Tool))
     made = {before + own.get(name, name): name for before in naming.before for name in names}
     return {called: name for called, name in made.items() if called not in names}
 

@@ -58,8 +58,8 @@ def translate_request(api: str, shape: str, targets: Sequence[Target], n: int) -
         except GatewayError:
             return
         estimate(request)
-        changed, _ = shorten_names(request)
         for target, recipient in targets:
+            changed, _ = shorten_names(request, CODECS[target].wire.tool_naming)
             try:
                 outgoing = CODECS[target].write_request(changed, recipient)
             except GatewayError:
