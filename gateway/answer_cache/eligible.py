@@ -32,7 +32,7 @@ _STORED_REFERENCES: Final = (b'"item_reference"', b'"file_data"', b'"fileData"',
 def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int) -> bool:
     """Return whether ``incoming``, of at most ``most`` bytes, may be answered from the cache.
 
-    Excluded are references to stored objects, tools that run at a provider, audio, and several choices."""
+    Excluded are references to stored objects, tools that run at a provider, and audio."""
     if incoming.size > most or turn.continues or turn.background is not None or is_in_background(incoming):
         return False
     if any(_is_set(incoming, name) for name in _REFERRING) or refers_to_stored_object(incoming):
@@ -44,8 +44,6 @@ def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int
     try:
         parameters = incoming.request.parameters
     except GatewayError:  # a provider of the same API may understand it
-        return False
-    if (n := parameters.get("n")) is not None and n.value > 1:
         return False
     if use.when == "always":
         return True

@@ -41,14 +41,13 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
 
     A provider may respond with a complete response instead of a stream, or the reverse. The response is then
     translated, which keeps only one of several requested choices."""
-    incoming = target_request.request.incoming
-    n = incoming.request.parameters.get("n")
-    if n is not None and n.value > 1:
-        other = "without streaming" if incoming.stream else "only with streaming"
+    if target_request.answers > 1:
+        other = "without streaming" if target_request.request.incoming.stream else "only with streaming"
+        at = CODECS[target_request.context.codec.api].wire.answer_counts[0]
         raise invalid(
-            f"{n.at} must be 1: the provider responds {other}, so trigate converts the response, which "
+            f"{at} must be 1: the provider responds {other}, so trigate converts the response, which "
             "supports only one choice",
-            n.at,
+            at,
         )
 
 
@@ -253,11 +252,8 @@ def _for_client(target_request: TargetRequest, event: Event) -> Event:
 
 
 def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
-    """Return whether a translated response has several choices, requested with ``n``."""
-    if lane == "byte":
-        return False
-    n = target_request.request.incoming.request.parameters.get("n")
-    return n is not None and n.value > 1
+    """Return whether a translated response has several choices."""
+    return lane == "hub" and target_request.answers > 1
 
 
 def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:

@@ -115,6 +115,12 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
 
 
+def requested_answers(api: Api, body: bytes) -> int:
+    """Return how many answers the conversation ``body`` requests from a provider with ``api``."""
+    counts = CODECS[api].wire.answer_counts
+    return read_output(body, (), counts).answers if counts else 1
+
+
 def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[str]) -> RequestedOutput:
     """Return the output that ``body`` allows by the limits at ``limit_paths`` and the numbers of answers at
     ``count_paths``.

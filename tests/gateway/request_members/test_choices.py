@@ -1,0 +1,81 @@
+"""The number of choices that an entry sets: the client receives each one that the provider bills."""
+
+import json
+
+import pytest
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, provider
+from tests.support.upstreams import Raw, fake_upstream
+from tests.support.wire_clients import body_of, path_of
+
+TEXTS = ("First", "Second")
+MASK = [{"use": "pii", "at": ["request", "response"], "action": "mask"}]
+
+
+def complete_answer(to: str) -> Raw:
+    if to == "gemini":
+        several = [
+            {"index": at, "content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}
+            for at, text in enumerate(TEXTS)
+        ]
+        return json_answer({"candidates": several})
+    several = [
+        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for at, text in enumerate(TEXTS)
+    ]
+    return json_answer({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": several})
+
+
+def json_answer(value: object) -> Raw:
+    return Raw(200, (("content-type", "application/json"),), (json.dumps(value).encode(),))
+
+
+def stream_of_choices() -> Raw:
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    events = [
+        {"index": at, "delta": delta, "finish_reason": reason}
+        for at, text in enumerate(TEXTS)
+        for delta, reason in (({"role": "assistant", "content": text}, None), ({}, "stop"))
+    ]
+    pieces = [b"data: %b\n\n" % json.dumps({**head, "choices": [one]}).encode() for one in events]
+    return Raw(200, (("content-type", "text/event-stream"),), (*pieces, b"data: [DONE]\n\n"))
+
+
+@pytest.fixture(params=[[], MASK], ids=["no steps", "mask"])
+def pair(request):
+    with fake_upstream() as upstream:
+        two = {"set": {"n": 2}}
+        entries = [
+            provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat", request=two),
+            provider("gemini/m", f"{upstream.url}/v1beta", ["gemini"], name="gemini", request=two),
+        ]
+        with gateway_thread(config(entries, steps=request.param)) as gateway:
+            yield gateway, upstream
+
+
+@pytest.mark.parametrize("api", ["chat", "gemini"])
+@pytest.mark.parametrize("to", ["chat", "gemini"])
+def test_a_complete_response_has_all_choices(pair, api, to):
+    gateway, upstream = pair
+    upstream.script(complete_answer(to))
+    reply = gateway.request("POST", path_of(api, to, stream=False), body_of(api, to, stream=False))
+    assert reply.status == 200
+    assert all(text in reply.body.decode() for text in TEXTS)
+
+
+def test_a_stream_of_the_clients_api_has_all_choices(pair):
+    gateway, upstream = pair
+    upstream.script(stream_of_choices())
+    reply = gateway.request("POST", path_of("chat", "chat", stream=True), body_of("chat", "chat", stream=True))
+    assert reply.status == 200
+    assert all(text in reply.body.decode() for text in TEXTS)
+
+
+@pytest.mark.parametrize(("api", "to"), [("chat", "gemini"), ("gemini", "chat")])
+def test_a_translated_stream_is_refused_before_the_provider_is_paid(pair, api, to):
+    gateway, upstream = pair
+    reply = gateway.request("POST", path_of(api, to, stream=True), body_of(api, to, stream=True))
+    assert reply.status == 400
+    assert "configuration requests 2 choices" in reply.body.decode()
+    assert not upstream.seen
