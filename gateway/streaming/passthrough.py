@@ -9,7 +9,7 @@ from providers.neutral.codec import Codec, Reader
 from streams.events import ErrorInfo, TextDelta
 from streams.framing import Framing
 
-_LARGE: Final = 64 * 1024  # bytes of an event
+_LARGE: Final = 64 * 1024  # bytes of an event that is read only once
 
 Redact: TypeAlias = Callable[[bytes], bytes]
 """Removes credentials from a provider's bytes."""
@@ -120,7 +120,7 @@ class Passthrough:
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
-        if not words.may_forward_error(name, data):
+        if len(data) > _LARGE or not words.may_forward_error(name, data):
             return self._error_event(error)
         out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):

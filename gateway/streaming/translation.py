@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
 from gateway.streaming.whole import read_whole
-from providers.neutral.bounds import ANSWER, ID, PLACE, AnswerTooLarge, Budget, memory_of
+from providers.neutral.bounds import ANSWER, BLOCKS, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
@@ -76,6 +76,7 @@ class Translation:
         self._parse = self.source.parse
         self._reader = source.reader(content_limit)
         self._held = Budget(content_limit)
+        self._blocks = Budget(BLOCKS)
         self._client = client
         self._writer = writer
         self._map_error = map_error
@@ -123,6 +124,7 @@ class Translation:
                 self._held.spend(len(event.text) + ID, "tool calls")
             elif isinstance(event, BlockEnd):  # some writers list all blocks at the end
                 self._held.spend(PLACE, "blocks")
+                self._blocks.spend(1, "blocks")
 
     def _write(self, event: Event) -> bytes:
         if self.progress.over:

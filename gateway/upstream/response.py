@@ -12,11 +12,10 @@ from gateway.http.pieces import join_pieces
 from gateway.upstream.decoding import content_codings, decoded
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse
+from streams.pipe import BATCH_LINES
 
 DENSE_BYTES: Final = 16 * 1024
 """Bytes of a piece that readers get in one call if it has many lines, as each may be an event or a batch's result."""
-
-DENSE_LINES: Final = 1024
 
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
@@ -113,7 +112,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     def _next_part(self, piece: bytes) -> bytes:
         """Return ``piece``, or its beginning if it has many lines; the rest follows after other tasks have run."""
-        end = DENSE_BYTES if piece.count(b"\n") + piece.count(b"\r") > DENSE_LINES else len(piece)
+        end = DENSE_BYTES if piece.count(b"\n") + piece.count(b"\r") > BATCH_LINES else len(piece)
         self._rest = piece[end:]
         return piece[:end]
 

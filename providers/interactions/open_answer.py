@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from providers.neutral.block_order import join_texts
 from providers.neutral.bounds import ID, PLACE, AnswerBudgets, memory_of
 from providers.neutral.codec import new_id
 from streams.events import (
@@ -132,7 +133,7 @@ class OpenAnswer(AnswerBudgets):
             if self._waiting:
                 following = self._waiting.popleft()
                 held, following.held = following.held, []
-                out += self.add(following, held)
+                out += self.add(following, join_texts(held))
         return out
 
     def _numbered(self, step: OpenStep, event: StepEvent) -> Event:

@@ -1,7 +1,10 @@
 """Blocks in order, for clients that accept a block only after the end of the last one."""
 
 from collections import OrderedDict
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
 
 from streams.events import (
     BlockEnd,
@@ -27,8 +30,50 @@ BlockEvent: TypeAlias = (
     | BlockEnd
 )
 
+E = TypeVar("E", bound=BlockEvent)
+
 _LAST: Final = (BlockEnd, NativeItem)
 """The last events of blocks."""
+
+_TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+
+JOINED: Final = 16 * 1024
+"""Characters up to which texts that waited are joined."""
+
+
+def join_texts(events: Sequence[E]) -> list[E]:
+    """Return ``events``, in which one text replaces several consecutive ones of a block.
+
+    Thousands of events may wait for one, and writing each of them would keep all other streams waiting.
+    """
+    joined: list[E] = []
+    run: list[E] = []
+    size = 0
+    for event in events:
+        if run and (size >= JOINED or not _continues(run[0], event)):
+            joined.append(_join(run))
+            run, size = [], 0
+        run.append(event)
+        size += len(event.text) if isinstance(event, _TEXTS) else 0
+    return [*joined, _join(run)] if run else joined
+
+
+def _continues(first: BlockEvent, event: BlockEvent) -> bool:
+    if type(event) is not type(first) or not isinstance(event, _TEXTS) or event.block != first.block:
+        return False
+    return not isinstance(event, TextDelta) or not (_has_details(first) or _has_details(event))
+
+
+def _has_details(event: BlockEvent) -> bool:
+    return isinstance(event, TextDelta) and not (event.logprobs is None and event.phase is None)
+
+
+def _join(run: Sequence[E]) -> E:
+    if len(run) == 1:
+        return run[0]
+    first: Any = run[0]
+    joined: E = attrs.evolve(first, text="".join([event.text for event in run if isinstance(event, _TEXTS)]))
+    return joined
 
 
 class BlockOrder:
@@ -65,7 +110,7 @@ class BlockOrder:
     def _release(self) -> list[BlockEvent]:
         released: list[BlockEvent] = []
         while self.open is None and self._held:
-            events = self._held.popitem(last=False)[1]
+            events = join_texts(self._held.popitem(last=False)[1])
             self.open = None if isinstance(events[-1], _LAST) else events[-1].block
             released.extend(events)
         return released

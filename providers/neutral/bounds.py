@@ -22,6 +22,9 @@ PLACE: Final = 600
 ID: Final = 150
 """The bytes of one more id in a table, without its characters."""
 
+BLOCKS: Final = 8192
+"""The most blocks of an answer whose writer may list all of them at the end, in one turn of the event loop."""
+
 PARTS: Final = 4096
 """The most elements of an array that a reader processes: calls, details or blocks."""
 

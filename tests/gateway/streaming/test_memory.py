@@ -15,7 +15,7 @@ from gateway.streaming.lane import Lane
 from gateway.streaming.translation import Translation
 from gateway.streaming.whole import read_whole
 from providers.apis import CODECS
-from providers.neutral.bounds import PARTS
+from providers.neutral.bounds import BLOCKS, PARTS
 from streams.errors import GatewayError
 from streams.fold import fold
 from streams.framing import EventTooComplex
@@ -113,6 +113,21 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
     assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
     failed = lane.progress.error
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
+
+
+def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
+    writer = CODECS["interactions"].writer(reply_for("interactions"))
+    lane = Translation(CODECS["gemini"], writer, SSE, masked_error, 2**20)
+    lane.feed(wire("gemini", STREAMS["gemini"]["thoughts and text by turns"](BLOCKS)))
+    assert lane.progress.error is not None
+    assert lane.progress.error.message == "the provider sent too many blocks in one answer"
+
+
+def test_an_event_that_fails_by_its_size_is_not_read_again_as_an_error():
+    lane = byte_lane("chat")
+    sent = lane.feed(wire("chat", STREAMS["chat"]["calls in one event"](2 * PARTS)))
+    assert lane.progress.error is not None
+    assert len(sent) < 1_000
 
 
 @pytest.mark.parametrize("api", CODECS)
