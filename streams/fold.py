@@ -159,6 +159,11 @@ class Fold:
     def usage(self) -> Usage | None:
         return self._usage
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether ``answer`` can return the answer."""
+        return self.error is None and self._end is not None
+
     def answer(self) -> Answer:
         """Return the whole answer. Raises ``GatewayError`` if it failed or has not ended."""
         if self.error is not None:

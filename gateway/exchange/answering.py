@@ -193,6 +193,11 @@ class FoldedAnswer:
     characters: int
     lane: LaneName
     events: Sequence[Event] = ()
+    _answer: Answer | None = None  # made in the thread of the fold, because it may have thousands of blocks
+
+    def answer(self) -> Answer:
+        """Return the answer. Raises ``GatewayError`` as ``Fold.answer`` does."""
+        return self.fold.answer() if self._answer is None else self._answer
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
@@ -241,7 +246,8 @@ def _fold(
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
-    return FoldedAnswer(folded, characters, lane, events if keeps_events else ())
+    answer = folded.answer() if folded.is_complete else None
+    return FoldedAnswer(folded, characters, lane, events if keeps_events else (), answer)
 
 
 def _for_client(target_request: TargetRequest, event: Event) -> Event:

@@ -3,6 +3,7 @@
 The events arrive as fast as the gateway reads, so that most of them share a turn of its loop.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -27,23 +28,28 @@ PROVIDERS: Final = {
     "interactions": ("gemini/interactions", "/v1beta"),
 }
 SLOW: Final = (
-    ("gemini", "thoughts and text by turns", "interactions"),
-    ("gemini", "signatures alone", "responses"),
-    ("interactions", "steps by turns", "converse"),
-    ("chat", "calls in one event", "chat"),
+    ("gemini", "thoughts and text by turns", "interactions", True),
+    ("gemini", "signatures alone", "responses", True),
+    ("interactions", "steps by turns", "converse", True),
+    ("chat", "calls in one event", "chat", True),
+    ("gemini", "signed texts", "messages", False),
 )
-"""Streams that took 0.1 to 0.4 s of a turn once."""
+"""Streams that took 0.1 to 0.4 s of a turn once, and whether their clients expect a stream."""
 
 
 def rows() -> Iterator[Any]:
     """Yield the slow ones, and for the soak each with a client of its own API and one of another, by turns."""
     for row in SLOW:
-        yield pytest.param(*row, id=" ".join(row))
+        yield pytest.param(*row, id=id_of(row))
     for number, (api, shape) in enumerate((api, shape) for api, shapes in STREAMS.items() for shape in shapes):
         others = [each for each in ALL if each != api]
-        for client in (api, others[number % len(others)]):
-            if (api, shape, client) not in SLOW:
-                yield pytest.param(api, shape, client, id=f"{api} {shape} {client}", marks=pytest.mark.soak)
+        for row in itertools.product((api,), (shape,), (api, others[number % len(others)]), (True, False)):
+            if row not in SLOW:
+                yield pytest.param(*row, id=id_of(row), marks=pytest.mark.soak)
+
+
+def id_of(row: tuple[str, str, str, bool]) -> str:
+    return "-".join((*row[:3], "stream" if row[3] else "whole"))
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +66,9 @@ def make_stream(api: str, shape: str) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("api", "shape", "client"), [*rows()])
-def test_no_stream_blocks_the_loop(gateway, api, shape, client):
+@pytest.mark.parametrize(("api", "shape", "client", "is_streamed"), [*rows()])
+def test_no_stream_blocks_the_loop(gateway, api, shape, client, is_streamed):
     kind = "application/vnd.amazon.eventstream" if api == "converse" else "text/event-stream"
     SetAnswer.answer = HostileAnswer(make_stream(api, shape), kind)
-    path, body = path_of(client, api, stream=True), body_of(client, api, stream=True)
+    path, body = path_of(client, api, stream=is_streamed), body_of(client, api, stream=is_streamed)
     check_steps(gateway, lambda: request(gateway.url, "POST", path, body, {}, timeout=PATIENCE))

@@ -21,6 +21,7 @@ from tests.support.bare_provider import listening, read_request
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.live_objects import live_objects
 from tests.support.played_provider import entry, played_provider
 from tests.support.upstreams import Script, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
@@ -202,7 +203,7 @@ async def test_the_request_of_the_losing_hedge_is_released(fails):
 
     def held() -> int:
         gc.collect()
-        return sum(len(one.body) > 100_000 for one in gc.get_objects() if isinstance(one, Incoming))
+        return sum(len(one.body) > 100_000 for one in live_objects(Incoming))
 
     async with puppets() as (a, b), gateway(config(a, b)) as running, trio.open_nursery() as nursery:
         started: list[int] = []

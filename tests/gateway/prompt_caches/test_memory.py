@@ -1,6 +1,5 @@
 """The memory of prompts: the same for all workers of a machine, bounded, and separate for each client."""
 
-import gc
 import threading
 from collections.abc import Iterator
 
@@ -18,6 +17,7 @@ from gateway.prompt_caches.memory import (
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, prompt_tables
 from gateway.shared.memory import SharedMemory
 from tests.support.counted_calls import calls
+from tests.support.live_objects import live_objects
 from tests.support.set_clock import SetClock
 
 SIZE = 2**20
@@ -244,4 +244,4 @@ def test_the_memory_of_a_process_is_freed(clock):
     memory = PromptMemory.make_private(SIZE, clock)
     assert memory.owner_of("ann") == memory.owner_of("ann")
     del memory
-    assert not [one for one in gc.get_objects() if type(one) is PromptMemory and one.clock is clock]
+    assert not [one for one in live_objects(PromptMemory) if one.clock is clock]
