@@ -19,6 +19,7 @@ from gateway.conversations.bodies import head_body, head_id, read_head, read_tur
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.stored_api import Outline, StoredApi
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
@@ -222,8 +223,8 @@ class Background:
                 node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
                 if node is None or head is None:  # deleted
                     return b""
-                log_of_turn = run.api.event_log(read_turn(node.body), read_head(head.body))
-                return skip_events(count).of_log(log_of_turn)
+                size = 10 * (len(node.body) + len(head.body))  # after decompression
+                return await offload(size, _events_after, run.api, node, head, count)
         except (GatewayError, ValueError) as error:
             log.warning("%s: could not send its last events to clients that read its stream: %s", id, error)
             return b""
@@ -313,6 +314,11 @@ def _cancel_id(id: str) -> str:
 
 def _alive_mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
+
+
+def _events_after(api: StoredApi, node: Node, head: Node, count: int) -> bytes:
+    """Return the stream of a stored turn after its first ``count`` events. Raises ``ValueError``, ``GatewayError``."""
+    return skip_events(count).of_log(api.event_log(read_turn(node.body), read_head(head.body)))
 
 
 def _interrupted_response(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:

@@ -105,25 +105,31 @@ def _changed_content(old: PromptDigest, new: PromptDigest, until: int) -> Differ
 
 # Tools
 
+MOST_NAMED: Final = 1000
+"""Tools up to which their names are compared, in the event loop. Agents have up to some hundred."""
+
 
 def _changed_tools(old: PromptDigest, new: PromptDigest) -> Difference | None:
     at = _first_unequal(old.tools, new.tools)
     if at is None:
         return None
     before, after = old.tools[at : at + 1], new.tools[at : at + 1]
-    names, new_names = [_tool_name(tool) for tool in old.tools], [_tool_name(tool) for tool in new.tools]
     size = old.size_at(at)
+    if max(len(old.tools), len(new.tools)) > MOST_NAMED:
+        return Difference("tools", f"{(*after, *before)[0].path} (changed)", at, size, size)
+    names, new_names = [_tool_name(tool) for tool in old.tools], [_tool_name(tool) for tool in new.tools]
+    known, new_known = frozenset(names), frozenset(new_names)
     if before and after and names[at] == new_names[at]:
         kind: ChangeKind = "respelled" if _is_respelled(before[0], after[0]) else "changed"
         path = _changed_part(old, before[0], after[0])
         return Difference("tools", f"{path} ({kind})", at, size, size + before[0].size, path, kind)
-    is_known_after = bool(after) and new_names[at] in names
-    is_known_before = bool(before) and names[at] in new_names
+    is_known_after = bool(after) and new_names[at] in known
+    is_known_before = bool(before) and names[at] in new_known
     if not before or (after and is_known_before and not is_known_after):
-        count = _count_while(new_names[at:], lambda name: name not in names)
+        count = _count_while(new_names[at:], lambda name: name not in known)
         return Difference("tools", f"tools: {count} added at [{at}]", at, size, size)
     if not after or (is_known_after and not is_known_before):
-        count = _count_while(names[at:], lambda name: name not in new_names)
+        count = _count_while(names[at:], lambda name: name not in new_known)
         return Difference("tools", f"tools: {count} removed at [{at}]", at, size, size)
     kind = "reordered" if is_known_before and is_known_after else "changed"
     return Difference("tools", f"{after[0].path} ({kind})", at, size, size)

@@ -1,0 +1,60 @@
+"""A large stored turn delays no stream (CWE-400): its events are made outside the gateway's loop."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, Reply, config, eventually, provider, request
+from tests.support.loop_steps import check_steps
+from tests.support.upstreams import Script
+
+TOOLS: Final = [
+    {"type": "function", "name": f"tool_{at}", "description": "x" * 200, "parameters": {"type": "object"}}
+    for at in range(20_000)
+]
+"""About 6 MB, which each event with the response repeats."""
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream):
+    with gateway_thread(config([provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat")])) as served:
+        yield served
+
+
+def create(gateway: Any, upstream: Any, **more: Any) -> Reply:
+    upstream.script(Script("ok"))
+    body = {"model": "chat", "input": "hi", "tools": TOOLS, **more}
+    return request(gateway.url, "POST", "/v1/responses", json.dumps(body).encode(), JSON, timeout=PATIENCE)
+
+
+JSON: Final = {"content-type": "application/json"}
+
+
+def read(gateway: Any, id: str, query: str = "") -> Reply:
+    return request(gateway.url, "GET", f"/v1/responses/{id}{query}", None, {}, timeout=PATIENCE)
+
+
+def run_in_background(gateway: Any, upstream: Any) -> Callable[[], None]:
+    def run() -> None:
+        id = json.loads(create(gateway, upstream, background=True).body)["id"]
+        eventually(lambda: b'"status":"completed"' in read(gateway, id).body[:500], PATIENCE, "the end of the turn")
+
+    return run
+
+
+def replay(gateway: Any, upstream: Any) -> Callable[[], None]:
+    id = json.loads(create(gateway, upstream).body)["id"]
+
+    def run() -> None:
+        assert read(gateway, id, "?stream=true").body.count(b"event: response.completed") == 1
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [run_in_background, replay])
+def test_no_large_turn_blocks_the_loop(gateway, upstream, make):
+    check_steps(gateway, make(gateway, upstream))
