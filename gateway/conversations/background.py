@@ -77,7 +77,7 @@ class RunningTurn:
         self.scope = trio.CancelScope()
         self.events: list[bytes] = []
         self.over = False
-        self._splitter = sse.Splitter(limit=sys.maxsize)  # the output was limited before
+        self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the output was limited before
         self._changed = trio.Event()
 
     def add(self, data: bytes) -> None:

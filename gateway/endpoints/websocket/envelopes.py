@@ -199,7 +199,7 @@ class Frames:
     exactly one terminal frame, the last one: a later frame would count for the next response."""
 
     def __init__(self, headers: Headers, stream_id: str | None) -> None:
-        self._splitter = sse.Splitter(sys.maxsize)  # the lanes limit the size of events
+        self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the lanes limit the size of events
         self._stream_id = stream_id
         self._error: bytes | None = None
         self._over = False

@@ -7,9 +7,11 @@ from typing import Any, Final
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
+from tests.support.growing_requests import REQUESTS
 from tests.support.harness import PATIENCE, Reply, config, eventually, provider, request
 from tests.support.loop_steps import check_steps
 from tests.support.upstreams import Script
+from tests.support.websocket_client import Client
 
 TOOLS: Final = [
     {"type": "function", "name": f"tool_{at}", "description": "x" * 200, "parameters": {"type": "object"}}
@@ -58,3 +60,16 @@ def replay(gateway: Any, upstream: Any) -> Callable[[], None]:
 @pytest.mark.parametrize("make", [run_in_background, replay])
 def test_no_large_turn_blocks_the_loop(gateway, upstream, make):
     check_steps(gateway, make(gateway, upstream))
+
+
+@pytest.mark.slow
+def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
+    """Its first event repeats the request, and has more elements than an event of a provider may have."""
+    request_body = REQUESTS["responses"]["allowed tools"](21_000)
+    upstream.script(Script("ok"))
+    with Client.connect(gateway.port) as client:
+        client.send({**request_body, "type": "response.create", "model": "chat", "store": False})
+        frames = client.answer()
+    assert [frame["type"] for frame in frames][:1] == ["response.created"]
+    assert frames[-1]["type"] == "response.completed"
+    assert len(frames[-1]["response"]["tools"]) == 21_000
