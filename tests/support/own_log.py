@@ -36,7 +36,8 @@ def kept_settings() -> Iterator[None]:
     finally:
         for one in (logging.getLogger(), *_loggers()):
             level, one.propagate = before.get(one, (logging.NOTSET, True))
-            one.setLevel(level)
+            if one.level != level:  # it takes time for each logger that exists
+                one.setLevel(level)
         for name, value in of_lines.items():
             setattr(logging, name, value)
 
