@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import msgspec
+import trio
 
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.checking import SessionChecks, begin_session
@@ -213,6 +214,27 @@ def _kind_of(value: Any) -> str:
     return ""
 
 
+TURN: Final = 32
+"""Lines that are checked in a turn of the event loop."""
+
+BLANK: Final = 1 / 64
+"""The work of a blank line, as a part of that of a checked one."""
+
+
+class CheckTurns:
+    """The turns of the event loop for the checks of many lines: other tasks run after each."""
+
+    def __init__(self) -> None:
+        self._lines = 0.0
+
+    async def end_line(self, *, is_checked: bool = True) -> None:
+        """Count a line, and let other tasks run after ``TURN`` lines. Checking one takes about 0.1 ms."""
+        self._lines += 1 if is_checked else BLANK
+        if self._lines >= TURN:
+            self._lines = 0.0
+            await trio.lowlevel.checkpoint()
+
+
 class LineBuffer:
     """A buffer that passes on whole lines, each after ``check``."""
 
@@ -221,6 +243,7 @@ class LineBuffer:
         self._held: list[bytes] = []
         self._size = 0
         self._count = 0
+        self._turns = CheckTurns()
 
     async def feed(self, data: bytes) -> bytes:
         """Return the lines that ``data`` completes. Raises ``GatewayError``."""
@@ -236,9 +259,12 @@ class LineBuffer:
         """Return the last line. Raises ``GatewayError``."""
         line, self._held, self._size = b"".join(self._held), [], 0
         if not line.strip():
+            await self._turns.end_line(is_checked=False)
             return line
         self._count += 1
-        return await self._check(line, self._count)
+        checked = await self._check(line, self._count)
+        await self._turns.end_line()
+        return checked
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
@@ -293,11 +319,11 @@ async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: st
         listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
     except msgspec.MsgspecError:
         return bytes(requests)  # refused later
-    endpoint = _api_of(path)
-    found = [
-        msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", endpoint, model))
-        for at, one in enumerate(listed)
-    ]
+    endpoint, turns = _api_of(path), CheckTurns()
+    found: list[msgspec.Raw] = []
+    for at, one in enumerate(listed):
+        found.append(msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", endpoint, model)))
+        await turns.end_line()
     return msgspec.json.encode(found)
 
 
