@@ -236,7 +236,7 @@ def _prepare_request(request: PlannedRequest, target: Target, omissions: Omissio
 
     Raises ``GatewayError`` (400) as ``write_request`` does."""
     prepared = request.prepare(target, omissions)
-    if not request.reports_target_health:
+    if not request.reports_target_health:  # only a conversation has choices
         return prepared, 1
     is_translated, incoming = target.lane == "hub", request.incoming
     if is_translated:
