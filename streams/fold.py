@@ -117,8 +117,10 @@ class Fold:
         self._usage: Usage | None = None
         self._end: AnswerEnd | None = None
         self.error: ErrorInfo | None = None
+        self._answer: Answer | None = None
 
     def add(self, event: Event) -> None:
+        self._answer = None
         match event:
             case TextDelta(block=block, text=text, logprobs=logprobs):
                 opened = self._open(block, event)
@@ -165,12 +167,14 @@ class Fold:
         return self.error is None and self._end is not None
 
     def answer(self) -> Answer:
-        """Return the whole answer. Raises ``GatewayError`` if it failed or has not ended."""
+        """Return the whole answer, which is made once. Raises ``GatewayError`` if it failed or has not ended."""
         if self.error is not None:
             raise GatewayError.of(self.error)
         if self._end is None:
             raise GatewayError("upstream", "the provider ended its answer early", reason="bad_answer")
-        return Answer(self.start, self.blocks(), self._usage, self._end)
+        if self._answer is None:
+            self._answer = Answer(self.start, self.blocks(), self._usage, self._end)
+        return self._answer
 
 
 def fold(events: Iterable[Event]) -> Answer:

@@ -91,7 +91,7 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
         raise await _apply_check(whole, "check_error", GatewayError.of(error))
-    answer = folded.answer()
+    answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.is_complete = answer.end.reason, True
     public = await _apply_check(whole, "check_body", msgspec.json.encode(compaction))

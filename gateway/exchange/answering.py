@@ -41,7 +41,7 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
 
     A provider may respond with a complete response instead of a stream, or the reverse. The response is then
     translated, which keeps only one of several requested choices."""
-    if target_request.answers > 1:
+    if target_request.choices > 1:
         other = "without streaming" if target_request.request.incoming.stream else "only with streaming"
         at = CODECS[target_request.context.codec.api].wire.answer_counts[0]
         raise invalid(
@@ -193,11 +193,6 @@ class FoldedAnswer:
     characters: int
     lane: LaneName
     events: Sequence[Event] = ()
-    _answer: Answer | None = None  # made in the thread of the fold, because it may have thousands of blocks
-
-    def answer(self) -> Answer:
-        """Return the answer. Raises ``GatewayError`` as ``Fold.answer`` does."""
-        return self.fold.answer() if self._answer is None else self._answer
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
@@ -246,8 +241,9 @@ def _fold(
     if streamed:
         refuse_change_of_form(target_request)
         lane = "hub"
-    answer = folded.answer() if folded.is_complete else None
-    return FoldedAnswer(folded, characters, lane, events if keeps_events else (), answer)
+    if folded.is_complete:
+        folded.answer()  # made in this thread, because it may have thousands of blocks
+    return FoldedAnswer(folded, characters, lane, events if keeps_events else ())
 
 
 def _for_client(target_request: TargetRequest, event: Event) -> Event:
@@ -259,7 +255,7 @@ def _for_client(target_request: TargetRequest, event: Event) -> Event:
 
 def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
     """Return whether a translated response has several choices."""
-    return lane == "hub" and target_request.answers > 1
+    return lane == "hub" and target_request.choices > 1
 
 
 def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:

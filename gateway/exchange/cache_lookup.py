@@ -90,7 +90,7 @@ class ConversationAnswers:
     can_change_form = True
 
     def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
-        return target_request.answers == 1 and is_eligible(
+        return target_request.choices == 1 and is_eligible(
             target_request.request.incoming, target_request.request.turn, use, max_size
         )
 

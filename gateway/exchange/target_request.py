@@ -20,7 +20,7 @@ from gateway.ledger.bill import Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepare import refuse_losses
-from gateway.request.prepared import Prepared, requested_answers
+from gateway.request.prepared import Prepared, requested_choices
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.request.wire import move_headers_to_body, upstream_request
 from gateway.routing.plan import Send, Stage
@@ -104,7 +104,7 @@ class TargetRequest:
     ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
     removes from the target's response what the client must not see. ``size`` is set if the attempt reserves anything,
     or if the response alone does not show its cost. ``checks`` are the steps for its response. ``marked`` is set if
-    the gateway added cache marks. ``answers`` is the number of requested choices."""
+    the gateway added cache marks. ``choices`` is the number of requested choices."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -117,7 +117,7 @@ class TargetRequest:
     size: RequestSize | None = None
     checks: "ResponseSteps | None" = None
     marked: "MarkedRequest | None" = None
-    answers: int = 1
+    choices: int = 1
 
     @classmethod
     def of(
@@ -207,7 +207,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     target = step.target
     if omissions.paths and request.suffix is None:  # only a conversation has another API
         target = with_required_api(target, omissions)
-    prepared, answers = await offload(request.incoming.size, _prepare_request, request, target, omissions)
+    prepared, choices = await offload(request.incoming.size, _prepare_request, request, target, omissions)
     size, marked = None, None
     if context.service.cache_acts is not None and request.reports_target_health:
         prepared, marked = await context.service.cache_acts.apply(
@@ -220,8 +220,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, target.api)
     target_request = TargetRequest.of(context, request, step, target, prepared, size)
-    if marked is not None or answers != 1:
-        target_request = attrs.evolve(target_request, marked=marked, answers=answers)
+    if marked is not None or choices != 1:
+        target_request = attrs.evolve(target_request, marked=marked, choices=choices)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:
@@ -243,16 +243,16 @@ def _prepare_request(request: PlannedRequest, target: Target, omissions: Omissio
         incoming.request  # noqa: B018  # read here, in a thread, because its response repeats parts of it
     if request.members is None and _COUNTS.isdisjoint(incoming.members):
         return prepared, 1
-    answers = requested_answers(target.api, prepared.outgoing.body)
-    if answers > 1 and is_translated and incoming.stream:
+    choices = requested_choices(target.api, prepared.outgoing.body)
+    if choices > 1 and is_translated and incoming.stream:
         raise invalid(
-            f"the gateway's configuration requests {answers} choices from {target.name}, and trigate translates only "
+            f"the gateway's configuration requests {choices} choices from {target.name}, and trigate translates only "
             "one choice of a stream: send the request without streaming"
         )
-    return prepared, answers
+    return prepared, choices
 
 
-_COUNTS: Final = frozenset(("n", "best_of", "generationConfig", "generation_config"))
+_COUNTS: Final = frozenset(("n", "generationConfig", "generation_config"))
 """Members of clients' requests that may set the number of choices."""
 
 _COSTLY: Final = frozenset(("n", "background"))

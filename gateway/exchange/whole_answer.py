@@ -85,7 +85,7 @@ class WholeAnswer:
                     source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
                 )
         elif self._other_attempts.may_be_followed(source):
-            doubt = answer_doubt(folded.answer(), len(body))
+            doubt = answer_doubt(folded.fold.answer(), len(body))
             if doubt is not None and self._other_attempts.would_be_followed(source, doubt):
                 raise GatewayError.of(doubt)
         if has_several_choices(source.target_request, folded.lane):
@@ -113,12 +113,12 @@ class WholeAnswer:
 
     async def write_for_client(self, record: Record) -> bytes:
         """Store the turn, and return the body for the client. Raises ``GatewayError``."""
-        source, turn, folded = self.source, self._turn, self._folded
-        if folded.fold.error is not None:
-            record.error = folded.fold.error
-            await turn.persist_failure(folded.fold.start.id)
+        source, turn, fold = self.source, self._turn, self._folded.fold
+        if fold.error is not None:
+            record.error = fold.error
+            await turn.persist_failure(fold.start.id)
             return source.target_request.disclosure.error_body(self.body)
-        answer, body = folded.answer(), self.body
+        answer, body = fold.answer(), self.body
         if self.lane_name == "hub":
             target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size

@@ -115,9 +115,9 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
 
 
-def requested_answers(api: Api, body: bytes) -> int:
-    """Return how many answers the conversation ``body`` requests from a provider with ``api``."""
-    counts = CODECS[api].wire.answer_counts
+def requested_choices(api: Api, body: bytes) -> int:
+    """Return how many choices the response of a provider with ``api`` to the conversation ``body`` may have."""
+    counts = CODECS[api].wire.answer_counts[:1]  # others only have a price, such as ``best_of``
     return read_output(body, (), counts).answers if counts else 1
 
 
