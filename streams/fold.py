@@ -163,7 +163,7 @@ class Fold:
 
     @property
     def is_complete(self) -> bool:
-        """Whether ``answer`` can return the answer."""
+        """Whether the answer has ended without an error."""
         return self.error is None and self._end is not None
 
     def answer(self) -> Answer:

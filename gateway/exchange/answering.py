@@ -112,7 +112,7 @@ def released_lane(
     from gateway.steps.released import ReleasedSource
 
     context = target_request.context
-    if has_several_choices(target_request, "hub"):
+    if target_request.choices > 1:
         return _in_client_framing(context, _choices_lane(target_request, stamp, turn, max_characters)), None
     writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
     lane = Translation(
@@ -251,11 +251,6 @@ def _for_client(target_request: TargetRequest, event: Event) -> Event:
     if isinstance(event, ErrorInfo):
         return target_request.disclosure.error(event)
     return restore_name(event, target_request.prepared.names)
-
-
-def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
-    """Return whether a translated response has several choices."""
-    return lane == "hub" and target_request.choices > 1
 
 
 def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:

@@ -8,7 +8,6 @@ import trio
 
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.answering import (
-    has_several_choices,
     is_stream,
     read_other_events,
     released_lane,
@@ -160,7 +159,7 @@ class CheckedStartedStream(StartedStream):
             source = StreamSource(
                 CODECS[request.target.api], request.target.framing, limits.event, limits.answer,
                 partial(restore_name, names=names) if names else None, self._count_held,
-                has_choices=has_several_choices(request, "hub"),
+                has_choices=request.choices > 1,
             )  # fmt: skip
             self._stream = CheckedStream(checks, source, self.source.watch, self._note_usage)
             streamed = is_stream(request, self.response.header("content-type"))

@@ -128,6 +128,8 @@ class TargetRequest:
         target: Target,
         prepared: Prepared,
         size: RequestSize | None,
+        marked: "MarkedRequest | None",
+        choices: int,
     ) -> "TargetRequest":
         """Return the request with the client's headers for ``target``."""
         sent = with_betas(context.client_request, target.betas)
@@ -136,7 +138,10 @@ class TargetRequest:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
         checks = None if context.checks is None else context.checks.response_steps(target)
-        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped, size, checks)
+        disclosure = Disclosure(target, context)
+        return cls(
+            context, request, step, target, prepared, sent, disclosure, dropped, size, checks, marked, choices
+        )  # fmt: skip
 
     def report(self, record: Record) -> None:
         """Record the target, and the parts of the request that are dropped or changed for it."""
@@ -219,9 +224,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
             prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, target.api)
-    target_request = TargetRequest.of(context, request, step, target, prepared, size)
-    if marked is not None or choices != 1:
-        target_request = attrs.evolve(target_request, marked=marked, choices=choices)
+    target_request = TargetRequest.of(context, request, step, target, prepared, size, marked, choices)
     if cause == "first":
         target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:

@@ -6,7 +6,6 @@ from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import (
     FoldedAnswer,
     fold_answer,
-    has_several_choices,
     read_other_choices,
     write_client_answer,
 )
@@ -88,7 +87,7 @@ class WholeAnswer:
             doubt = answer_doubt(folded.fold.answer(), len(body))
             if doubt is not None and self._other_attempts.would_be_followed(source, doubt):
                 raise GatewayError.of(doubt)
-        if has_several_choices(source.target_request, folded.lane):
+        if folded.lane == "hub" and source.target_request.choices > 1:
             self._other_choices = await offload(size, read_other_choices, source.target_request, body)
         self.error = error
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
-from tests.support.harness import PATIENCE, Reply, config, eventually, provider, request
+from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, provider
 from tests.support.loop_steps import check_steps
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
@@ -26,20 +26,17 @@ def gateway(upstream):
         yield served
 
 
-def create(gateway: Any, upstream: Any, **more: Any) -> Reply:
+def create(gateway: Gateway, upstream: Any, **more: Any) -> Reply:
     upstream.script(Script("ok"))
     body = {"model": "chat", "input": "hi", "tools": TOOLS, **more}
-    return request(gateway.url, "POST", "/v1/responses", json.dumps(body).encode(), JSON, timeout=PATIENCE)
+    return gateway.request("POST", "/v1/responses", body)
 
 
-JSON: Final = {"content-type": "application/json"}
+def read(gateway: Gateway, id: str, query: str = "") -> Reply:
+    return gateway.request("GET", f"/v1/responses/{id}{query}")
 
 
-def read(gateway: Any, id: str, query: str = "") -> Reply:
-    return request(gateway.url, "GET", f"/v1/responses/{id}{query}", None, {}, timeout=PATIENCE)
-
-
-def run_in_background(gateway: Any, upstream: Any) -> Callable[[], None]:
+def run_in_background(gateway: Gateway, upstream: Any) -> Callable[[], None]:
     def run() -> None:
         id = json.loads(create(gateway, upstream, background=True).body)["id"]
         eventually(lambda: b'"status":"completed"' in read(gateway, id).body[:500], PATIENCE, "the end of the turn")
@@ -47,7 +44,7 @@ def run_in_background(gateway: Any, upstream: Any) -> Callable[[], None]:
     return run
 
 
-def replay(gateway: Any, upstream: Any) -> Callable[[], None]:
+def replay(gateway: Gateway, upstream: Any) -> Callable[[], None]:
     id = json.loads(create(gateway, upstream).body)["id"]
 
     def run() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_streams import STREAMS, wire
-from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.harness import config, provider
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.loop_steps import check_steps
 from tests.support.set_answer import SetAnswer, set_answer_provider
@@ -71,4 +71,4 @@ def test_no_stream_blocks_the_loop(gateway, api, shape, client, is_streamed):
     kind = "application/vnd.amazon.eventstream" if api == "converse" else "text/event-stream"
     SetAnswer.answer = HostileAnswer(make_stream(api, shape), kind)
     path, body = path_of(client, api, stream=is_streamed), body_of(client, api, stream=is_streamed)
-    check_steps(gateway, lambda: request(gateway.url, "POST", path, body, {}, timeout=PATIENCE))
+    check_steps(gateway, lambda: gateway.request("POST", path, body))

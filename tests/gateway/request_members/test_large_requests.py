@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
-from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.harness import config, provider
 from tests.support.loop_steps import check_steps
 from tests.support.upstreams import Script
 from tests.support.wire_clients import path_of
@@ -47,7 +47,6 @@ def test_no_large_request_blocks_the_loop(gateway, upstream, api, to):
 
     def send() -> None:
         upstream.script(Script("ok"))
-        path, headers = path_of(api, to, stream=False), {"content-type": "application/json"}
-        assert request(gateway.url, "POST", path, body, headers, timeout=PATIENCE).status == 200
+        assert gateway.request("POST", path_of(api, to, stream=False), body).status == 200
 
     check_steps(gateway, send)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.harness import config, provider
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.loop_steps import check_steps
 from tests.support.set_answer import SetAnswer, set_answer_provider
@@ -66,7 +66,7 @@ def test_no_batch_blocks_the_loop(gateway: Any, make: Callable[[], tuple[str, by
     SetAnswer.answer = HostileAnswer(json.dumps(FILE if path == "/v1/files" else BATCH).encode())
 
     def send() -> None:
-        reply = request(gateway.url, "POST", path, body, {"content-type": kind}, timeout=PATIENCE)
+        reply = gateway.request("POST", path, body, {"content-type": kind})
         assert reply.status == 200, reply.body[:300]
 
     check_steps(gateway, send)
