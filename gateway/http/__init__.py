@@ -10,6 +10,7 @@
 - ``close_codes``: close codes of websockets
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
+- ``message_frames``: the frames of large messages of a websocket
 - ``frame_rate``: limits on the small frames of a websocket; ``turns``: turns of connections with tiny frames
 - ``pieces``: lists of small pieces
 - ``offload`` and ``imports``: slow work in a thread"""

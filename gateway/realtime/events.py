@@ -3,6 +3,7 @@
 Event names differ between generations (``response.audio.delta``, ``response.output_audio.delta``), and new ones appear:
 unknown events pass. Source: https://platform.openai.com/docs/api-reference/realtime."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +54,11 @@ OUTPUT_AUDIO_CHARACTERS: Final = 800
 """Characters of base64 audio that count as one character of text, which is a quarter of a token.
 
 A second of 24 kHz 16-bit audio has 64,000 characters: about 10 tokens of input and 20 of output."""
+
+_EVENT_START: Final = re.compile(rb"[\x00\s\xef\xbb\xbf\xfe\xff]*+\{[\x00\s]*+[\"}]")
+"""The start of a binary event, in any encoding that a provider may detect (RFC 4627, section 3), with or without a BOM.
+
+Raw audio may also start with a brace: in 16-bit samples 123 is ``{`` and a zero."""
 
 ERROR_TYPES: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
 
@@ -129,12 +135,11 @@ class OpenAiFrames(FrameReader):
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
-        if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
-            # Raw audio, not an event.
+        if isinstance(message, bytes) and not _EVENT_START.match(body):  # raw audio
             return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS, is_audio=True)
         members = read_object(body)
         if members is None:
-            raise invalid("the frame must be a JSON object")
+            raise invalid("the frame must be a JSON object in UTF-8")
         check_members(body, members)
         event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")

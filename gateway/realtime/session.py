@@ -311,7 +311,7 @@ class RealtimeSession:
         """Bill ``message``, and send it to the client."""
         for notice in await offload(len(message), self._reader.read_provider_frame, message):
             if isinstance(notice, FrameRejected):
-                message = self._redact(message)
+                message = await offload(len(message), self._redact, message)
             elif isinstance(notice, Resumable):
                 self._resumable.set_handle(self._ended_event, notice.handle)
             try:

@@ -10,7 +10,7 @@ from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Respo
 from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WebsocketBuffer
 from hypercorn.typing import ASGISendEvent, WebsocketScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
@@ -18,6 +18,8 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
 from gateway.http.frame_rate import TOO_MANY, FrameRate
+from gateway.http.message_frames import make_large_frame
+from gateway.http.offload import LARGE
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response
@@ -208,7 +210,13 @@ class WebSocketStream:
 
     async def _send_message(self, message: Any) -> None:
         data, text = message.get("bytes"), message.get("text")
-        await self._send_frame(TextMessage(data=text) if data is None else BytesMessage(data=data))
+        content = text if data is None else data
+        if len(content) > LARGE:
+            framed = await make_large_frame(content, masked=False)
+            if self._frames.state is ConnectionState.OPEN:
+                await self._send(Data(stream_id=self._id, data=bytes(framed)))
+            return
+        await self._send_frame(TextMessage(data=content) if data is None else BytesMessage(data=content))
 
     async def _close(self, message: Any) -> None:
         self._state = WebSocketState.CLOSING

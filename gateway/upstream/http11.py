@@ -3,7 +3,7 @@
 A general client has a lock, a scope or a generator around every step and a state machine for every chunk: more than
 half the cost of a streamed event."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -19,7 +19,7 @@ from gateway.upstream.request import UploadedBody
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is no longer needed
 
 PIECE: Final = 256 * 1024
-"""Bytes of a request's body per write."""
+"""Bytes per write of a request's body, or of a websocket message."""
 
 TOO_LARGE_CHUNK = "the provider's response has a chunk larger than limits.answer ({} bytes)"
 
@@ -48,8 +48,14 @@ class WireRequest:
         head = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target), *fields, b"\r\n"]
         if len(self.body) <= PIECE:
             return (b"".join([*head, self.body]),)
-        body = memoryview(self.body)
-        return (b"".join(head), *(body[start : start + PIECE] for start in range(0, len(body), PIECE)))
+        return (b"".join(head), *pieces_of(self.body))
+
+
+def pieces_of(data: bytes | bytearray) -> Iterator[memoryview]:
+    """Yield ``data`` in pieces of at most ``PIECE`` bytes, without a copy."""
+    whole = memoryview(data)
+    for start in range(0, len(whole), PIECE):
+        yield whole[start : start + PIECE]
 
 
 class BodySource(Protocol):

@@ -132,7 +132,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         ``UpstreamError``."""
         return await self._body.read()
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send ``data`` on an upgraded connection. The next read reports a broken connection."""
         assert isinstance(self._body, WireBody), "it has a connection"
         await self._body.connection.stream.write(data)

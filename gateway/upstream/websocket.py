@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
@@ -17,7 +17,10 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
 from gateway.http.frame_rate import TOO_MANY, FrameRate
+from gateway.http.message_frames import make_large_frame
+from gateway.http.offload import LARGE
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.http11 import pieces_of
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 
@@ -161,6 +164,11 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         """Send a message, as text or binary by its type.
 
         Waits for a provider that does not read. The next ``receive`` reports a provider that vanished."""
+        if len(message) > LARGE:
+            framed = await make_large_frame(message, masked=True)
+            if self._frames.state is ConnectionState.OPEN:
+                await self._write(framed)
+            return
         await self._send(TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message))
 
     async def ping(self) -> None:
@@ -172,9 +180,10 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         with contextlib.suppress(LocalProtocolError):  # closing, so nothing more can be sent
             await self._write(self._frames.send(frame))
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes | bytearray) -> None:
         async with self._sending:
-            await self._response.write(data)
+            for piece in pieces_of(data):
+                await self._response.write(piece)
             while self._waiting_pong:
                 owed, self._waiting_pong = self._waiting_pong, b""
                 await self._response.write(owed)

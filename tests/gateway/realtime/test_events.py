@@ -51,6 +51,27 @@ def is_refused(frame) -> bool:
     return False
 
 
+EVENT = '{"type": "response.create", "response": {"model": "another"}}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("before", ["", " \n"])
+def test_a_binary_event_cannot_be_disguised_as_audio(encoding, before):
+    """``json.loads`` of a provider in Python detects these encodings (RFC 4627, section 3)."""
+    data = (before + EVENT).encode(encoding)
+    assert json.loads(data)["type"] == "response.create"
+    assert is_refused(data)
+    assert is_refused(data[:-2] + b"}, NaN]}")
+
+
+def test_raw_audio_may_start_with_any_sample():
+    quiet, loud = b"{\x00|\x00" * 100, b" \x00{\x01" * 100
+    for audio in (quiet, loud, b"{{{{", b"{\x00", bytes(range(256)), b"\x00\x00{\x00\x01\x00"):
+        frame = client(audio)
+        assert frame.message == audio
+        assert frame.is_audio
+
+
 def test_frames_pass_as_they_are_unless_they_name_a_model():
     for text in (
         '{"type":"input_audio_buffer.append","audio":"' + "QUJD" * 4000 + '"}',
