@@ -43,9 +43,7 @@ async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
     with trio.fail_after(PATIENCE):
         async with websocket_server(echo) as server:
             entry = provider("openai/gpt-realtime", f"{server.url}/v1", name="voice")
-            serving = gateway_thread(config([entry]))
-            gateway = await trio.to_thread.run_sync(serving.__enter__)
-            try:
+            with gateway_thread(config([entry])) as gateway:
                 async with calling(gateway.url, "/v1/realtime?model=voice") as caller:
 
                     async def pass_both_ways() -> None:
@@ -53,9 +51,7 @@ async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
                         received = await caller.receive()
                         if kind == "session":
                             assert json.loads(received)["session"]["model"] == "gpt-realtime"
-                        assert len(received) > LARGE // 2
-                        assert kind == "session" or received == message
+                        else:
+                            assert received == message
 
                     await _in_background(partial(check_steps, gateway), pass_both_ways)
-            finally:
-                await trio.to_thread.run_sync(serving.__exit__, None, None, None)
