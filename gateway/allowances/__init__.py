@@ -5,6 +5,7 @@
   ``raises``: larger budgets for a time.
 - ``reservation``: what one request reserves; ``expected`` estimates its output, ``runs`` finds its run, ``refusals``
   makes its errors.
-- ``queue``: requests that wait for a target; ``shared_queue``: the same across workers.
+- ``queue``: requests that wait for a target; ``shared_queue``: the same across workers. ``room``: requests that wait
+  for their client's budget.
 - ``seeds``: initial budget levels from the kept ledger.
 - ``levels``: reports of usage."""

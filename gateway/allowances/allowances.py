@@ -4,47 +4,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
 from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import rate_allowances, root_allowances
+from gateway.allowances.room import Room
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Reserve
-from gateway.counters.counter import Claim, Counters
+from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target
 
 if TYPE_CHECKING:
     from gateway.allowances.raises import Raises
-
-POLL: Final = 0.25
-"""Seconds between checks for room: other processes also free some."""
-
-
-class Room:
-    """A place to wait until another request of this process ends and frees room."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._waiting = trio.lowlevel.ParkingLot()
-        counters.on_settled(self._wake)
-
-    def _wake(self, claim: Claim) -> None:
-        self._waiting.unpark_all()
-
-    async def wait(self, until: float) -> bool:
-        """Wait until there may be room; return false once ``until`` (trio's clock) has passed."""
-        if trio.current_time() >= until:
-            return False
-        with trio.move_on_at(min(until, trio.current_time() + POLL)):
-            await self._waiting.park()
-        return True
-
 
 _SHARED: Final = ("client_groups", "timezone", "ratelimits", "budgets")
 """The parts of a configuration on which the allowances of all clients depend."""

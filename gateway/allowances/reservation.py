@@ -233,7 +233,7 @@ class Reservation:
             return await self._queue_up(target, expected) or self._counted_refusal_error(
                 _with_allowances(claim_pair, self._current_shortages(claim_pair))
             )
-        until = trio.current_time() + LONGEST_WAIT
+        until, full = trio.current_time() + LONGEST_WAIT, None
         while True:
             version, client = self._allowances.batch_reserves.version, self._client_claims(expected)
             claims = [claim for one in (client, claim_pair) if one is not None for claim in one.claims]
@@ -249,11 +249,16 @@ class Reservation:
             if not short:
                 if client is not None:
                     self._client.append(client)
+                if full is not None:  # there may be room for others that wait for it
+                    self._allowances.room.wake(full)
                 return None if claim_pair is None else self._grant(claim_pair)
             if client is None or not (client_shortages := _shortages_of(client, short)):
                 queued = await self._queue_up(target, expected) if queues else None
                 return queued or self._counted_refusal_error(_with_allowances(claim_pair, short))
-            if not _may_pass_soon(client_shortages) or not await self._allowances.room.wait(until):
+            full = client_shortages[0].debit.counter
+            if not _may_pass_soon(client_shortages) or not await self._allowances.room.wait(
+                full, self._client_name, until
+            ):
                 raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, client_shortages)))
 
     def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:

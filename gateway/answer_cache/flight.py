@@ -77,12 +77,12 @@ class Flight:
         self._ended = False  # the response is complete
         self._has_led = False  # the leader reads, or has read
         self._finished = False  # the response and the cache add and need no piece
-        self._blocked = False  # the next piece waits for the readers
         self._at = 0.0
         self._readers: set[FlightReader] = set()
         self._leader: FlightReader | None = None
         self._followers = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self._full = trio.lowlevel.ParkingLot()  # the next piece waits for the readers
         self._scope = trio.CancelScope(shield=True)
         self.on_deserted: trio.Event | None = None
         """Set when the last reader leaves, if the leader's client has disconnected."""
@@ -164,9 +164,7 @@ class Flight:
                 async for piece in response.chunks():
                     self._add(piece, trio.current_time())
                     while not self._make_room():
-                        self._blocked = True
-                        await self._changed.park()
-                    self._blocked = False
+                        await self._full.park()
                 self._ended = True
                 self._changed.unpark_all()
             except GatewayError as error:
@@ -269,16 +267,12 @@ class Flight:
             raise GatewayError.of(self.error or ABANDONED)
         return None
 
-    def _wake_if_full(self) -> None:
-        if self._blocked:
-            self._changed.unpark_all()
-
     def _remove_reader(self, reader: "FlightReader") -> None:
         if reader not in self._readers:
             return
         self._readers.remove(reader)
         self._count_memory()
-        self._changed.unpark_all()
+        self._full.unpark_all()
         if reader is self._leader:
             self._leader = None
         else:
@@ -304,7 +298,8 @@ class FlightReader:
             await self._flight._changed.park()
         if piece:
             self.next += 1
-            self._flight._wake_if_full()
+            if self._flight._full:
+                self._flight._full.unpark_all()
             await trio.lowlevel.cancel_shielded_checkpoint()
         return piece
 

@@ -11,10 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 import trio
+import trio.testing
 
+from gateway.allowances import reservation
 from gateway.request.routing_options import BUDGET
 from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.task_steps import count_task_steps
 from tests.support.websocket_client import Client
 
 APIS = ("chat", "messages", "responses")
@@ -287,3 +290,29 @@ async def test_turns_on_a_websocket_are_of_a_run_too():
         assert (first["type"], second["type"]) == ("response.completed", "error")
         assert "client key alice may spend 0.035 usd/run" in json.dumps(second)
         assert place.take_count() == 1
+
+
+async def test_requests_that_wait_for_a_budget_take_no_work_for_those_of_other_clients(monkeypatch):
+    """Each end of a request woke every request that waited for a budget (CWE-400)."""
+    monkeypatch.setattr(reservation, "LONGEST_WAIT", 60.0)
+    keys = {"alice": KEY, "bob": OTHER}
+    clients = [{"name": name, "key": key, "budgets": ["0.06 usd/day"]} for name, key in keys.items()]
+
+    async def count_steps(running: InProcess) -> int:
+        with count_task_steps() as steps:
+            for _ in range(10):
+                assert (await ask(running, "b", key=OTHER)).status_code == 200
+        return steps.count
+
+    async with providers(2) as [held, free]:
+        entries = [entry(held), entry(free, "b", price={"input": 1, "output": 1})]
+        async with gateway(config(entries, client_keys=clients)) as running, trio.open_nursery() as nursery:
+            alone = await count_steps(running)
+            with held.hold_answers():
+                for _ in range(50):
+                    nursery.start_soon(ask, running)
+                await eventually(lambda: running.service.lifecycle.in_flight == 50)
+                await trio.testing.wait_all_tasks_blocked()
+                beside = await count_steps(running)
+                nursery.cancel_scope.cancel()
+    assert beside < 1.5 * alone

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.access.held_bytes import HeldBytes
 from gateway.answer_cache.flight import PIECE, UNCOUNTED, Flight, FlightReader
@@ -12,6 +13,7 @@ from gateway.answer_cache.replay import local_response
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from tests.support.flights import Body, begin_flight, new_budget, new_flight
+from tests.support.task_steps import count_task_steps
 
 KIB, MIB = 2**10, 2**20
 
@@ -131,3 +133,21 @@ async def test_a_lone_slow_reader_gets_everything_at_its_pace(autojump_clock):
         assert await read_all(leader) == 8 * MIB
         await leader.aclose()
     assert memory.taken == 0
+
+
+async def test_a_follower_that_leaves_wakes_no_other(autojump_clock):
+    """A client with a thousand identical requests could otherwise occupy the process by leaving one by one."""
+    flight = new_flight(4 * MIB, new_budget(HeldBytes(), "a", "b"), "a")
+    leader = flight.lead()
+    followers = [flight.follow("b") for _ in range(100)]
+    async with trio.open_nursery() as nursery:
+        for follower in followers:
+            nursery.start_soon(follower.read)
+        await trio.testing.wait_all_tasks_blocked()
+        with count_task_steps() as steps:
+            for follower in followers[1:]:
+                await follower.aclose()
+                await trio.lowlevel.checkpoint()
+        assert steps.count < 2 * len(followers)
+        nursery.cancel_scope.cancel()
+    await leader.aclose()

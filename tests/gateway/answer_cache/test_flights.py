@@ -238,7 +238,7 @@ async def test_a_follower_replaces_a_leader_that_failed_before_content():
 
 async def test_a_leaders_own_deadline_does_not_fail_its_followers():
     async with staged() as stage:
-        leader = Client(stage, **{"x-trigate-deadline": "0.3"})
+        leader = Client(stage, **{"x-trigate-deadline": "1.5"})
         await eventually(lambda: stage.provider.calls == 1)
         followers = [Client(stage) for _ in range(8)]
         await stage.is_followed_by(8)
