@@ -1,13 +1,15 @@
-"""The soak in small: what `tests/soak.py` does for minutes, for seconds."""
+"""The soak in small: what `tests/soak.py` does for minutes, for seconds. The gate runs one test, so that the traffic of
+the soak stays correct."""
 
 import pytest
 
 from tests.soak import Signals, Soak
 from tests.support.traffic import MANNERS
 
-pytestmark = [pytest.mark.process, pytest.mark.soak]
+pytestmark = pytest.mark.process
 
 
+@pytest.mark.soak
 def test_mixed_streams_leave_no_resources_open():
     said: list[str] = []
     tally = Soak(seconds=1, streams=40, concurrent=0, say=said.append).run()
@@ -15,6 +17,7 @@ def test_mixed_streams_leave_no_resources_open():
     assert set(MANNERS) == set(tally.clients)
 
 
+@pytest.mark.soak
 def test_a_hundred_paced_streams_at_once_are_all_complete():
     said: list[str] = []
     tally = Soak(seconds=0, streams=0, concurrent=100, hold=0.5, say=said.append).run()
@@ -29,6 +32,7 @@ def test_a_signal_during_work_leaves_no_resources_open():
     assert tally.stalled
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_killed_in_the_midst_of_the_work_costs_only_its_own_streams():
     tally = Signals(workers=2, streams=20, kills=1, pause=0.3, say=lambda _: None).run()
     lost = [name for name in tally.sent if tally.was_lost(name)]

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import trio
 
+from tests.support.apis import question
 from tests.support.harness import post
 from tests.support.upstreams import PATHS, Script, event, render
 
@@ -28,6 +29,7 @@ SUCCESS = (
     b'"response.completed"',
     b'"finish_reason": "stop"',
     b'"stop_reason": "end_turn"',
+    b"event: interaction.completed",
 )
 """Marks of a complete answer. The provider's finish reason alone ends an answer, too, if the rest is lost."""
 FAILURE = (b'data: {"error":', b"event: error", b"event: response.failed")
@@ -236,9 +238,7 @@ class SentRequest:
 
     @property
     def data(self) -> bytes:
-        turns = [{"role": "user", "content": self.act}]
-        body = {"model": self.model, "stream": self.stream, "input" if self.api == "responses" else "messages": turns}
-        body |= {"max_tokens": 100} if self.api == "messages" else {}
+        body = question(self.api, self.model, self.act, stream=self.stream)
         return post(PATHS[self.api], body, {"x-request-id": self.name})
 
 
@@ -422,7 +422,7 @@ class Clients:
             wire = Wire(stream)
             try:
                 while True:
-                    await wire.more()
+                    await wire.receive_more()
             except (Cut, trio.BrokenResourceError):
                 ended = wire.buffer.endswith(b"0\r\n\r\n") and not any(mark in wire.buffer for mark in FAILURE)
                 if ended or any(mark in wire.buffer for mark in SUCCESS):
