@@ -1,10 +1,11 @@
 """The levels of allowances: how much is used and reserved, and how often requests were refused."""
 
 from collections import Counter as Numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
+import trio
 
 from gateway.allowances.allowance import Allowance, Holder, Measure
 from gateway.allowances.budgets import BudgetAllowance
@@ -46,15 +47,32 @@ class AllowanceLevel:
         return self.held / self.most if self.most else 0.0
 
 
-def allowance_levels(allowances: Iterable[Allowance], counters: Counters, at: float) -> list[AllowanceLevel]:
-    """Return the levels of ``allowances`` at Unix time ``at``, as far as this process knows; budgets of runs are left
-    out."""
-    return [found for one in allowances if (found := allowance_level(one, counters, at)) is not None]
+PER_TURN: Final = 100
+"""Limits that are read before other tasks run. There may be thousands."""
 
 
-async def refresh_levels(allowances: Iterable[Allowance], counters: Counters, at: float) -> None:
-    """Refresh the levels of ``allowances`` that other processes also change."""
-    await counters.refresh([found for one in allowances if (found := one.counter(at, None)) is not None])
+async def read_levels(allowances: Sequence[Allowance], counters: Counters, at: float) -> list[AllowanceLevel]:
+    """Return the levels of ``allowances`` at Unix time ``at``, with the changes of other processes; budgets of runs are
+    left out. Lets other tasks run meanwhile."""
+    await refresh_levels(allowances, counters, at)
+    found: list[AllowanceLevel] = []
+    for batch in _batches(allowances):
+        found += [level for one in batch if (level := allowance_level(one, counters, at)) is not None]
+        await trio.lowlevel.checkpoint()
+    return found
+
+
+async def refresh_levels(allowances: Sequence[Allowance], counters: Counters, at: float) -> None:
+    """Refresh the levels of ``allowances`` that other processes also change. Lets other tasks run meanwhile."""
+    wanted: list[Counter] = []
+    for batch in _batches(allowances):
+        wanted += [found for one in batch if (found := one.counter(at, None)) is not None]
+        await trio.lowlevel.checkpoint()
+    await counters.refresh(wanted)
+
+
+def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
+    return (allowances[at : at + PER_TURN] for at in range(0, len(allowances), PER_TURN))
 
 
 def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceLevel | None:

@@ -1,6 +1,7 @@
 """Models without a price under budgets of money."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 import attrs
@@ -71,36 +72,48 @@ def _has_money_budget(config: Config) -> bool:
 
 def _find_unpriced(config: Config) -> Iterator[Unpriced]:
     seen: set[tuple[str, str]] = set()
-    for holder, budget, found in _models_under_budgets(config):
+    for holder, budget, found in _unpriced_under_budgets(config):
         key = (found.entry.name, found.model)
-        if key not in seen and not _has_price(found):
+        if key not in seen:
             seen.add(key)
             yield Unpriced(found.entry, found.model, holder, budget)
 
 
-def _has_price(found: Found) -> bool:
-    return entry_price(found.entry, found.model) is not None
+def _unpriced_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
+    """Yield the models without a price that a budget of money limits, at the root, an entry, a client or its group.
 
-
-def _models_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
-    """Yield the models that a budget of money limits, at the root, an entry, a client or its group."""
+    Examines only one of several clients with the same models: there may be thousands of clients and of models."""
     names = Names(config.entries, config.aliases, config.routes, config.model_names)
+
+    @cache
+    def find(name: str) -> tuple[Found, ...]:
+        return tuple(one for one in _resolve_or_empty(names, name) if entry_price(one.entry, one.model) is None)
+
     every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
-    all_found = [found for name in every for found in _resolve_or_empty(names, name)]
+    all_found = [found for name in every for found in find(name)]
     for text in _dollar_budgets(config):
         yield from (("the root of the file", text, one) for one in all_found)
-    for entry in config.entries:
-        for text in _dollar_budgets(entry):
-            yield from ((f"model_providers.{entry.name}", text, one) for one in all_found if one.entry is entry)
+    for one in all_found:
+        for text in _dollar_budgets(one.entry):
+            yield f"model_providers.{one.entry.name}", text, one
+    scopes: set[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = set()
     for client in (*config.client_keys, *config.rule_clients):
-        mine = [found for name in _requestable_names(client, every) for found in _resolve_or_empty(names, name)]
-        within = [one for one in mine if all(matches_one(one.entry.name, wall) for wall in client.walls)]
-        for text in _dollar_budgets(client):
-            where = "issuers" if client.source == "rule" else "client_keys"
-            yield from ((f"{where}.{client.name}", text, one) for one in within)
-        if (group := client.group) is not None:
-            for text in _dollar_budgets(group):
-                yield from ((f"client_groups.{group.name}", text, one) for one in within)
+        budget = next(_budgets_of(client), None)
+        scope = (_requestable_names(client, every), client.walls)
+        if budget is None or scope in scopes:
+            continue
+        scopes.add(scope)
+        for found in (found for name in scope[0] for found in find(name)):
+            if all(matches_one(found.entry.name, wall) for wall in client.walls):
+                yield (*budget, found)
+
+
+def _budgets_of(client: ClientKey) -> Iterator[tuple[str, str]]:
+    """Yield the budgets of money of a client and of its group, each with its holder."""
+    where = "issuers" if client.source == "rule" else "client_keys"
+    yield from ((f"{where}.{client.name}", text) for text in _dollar_budgets(client))
+    if client.group is not None:
+        yield from ((f"client_groups.{client.group.name}", text) for text in _dollar_budgets(client.group))
 
 
 def _dollar_budgets(holder: Config | ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:

@@ -77,17 +77,71 @@ def _texts_of(value: Any) -> Secrets:
     return credentials_among(value) if isinstance(value, tuple) and isinstance(next(iter(value), None), tuple) else ()
 
 
+_GRAM: Final = 8
+"""Bytes of a piece of a text that a search looks up."""
+
+_INDEXED: Final = 2 * _GRAM - 1
+"""Bytes of a secret that contain a whole piece of a text, wherever the pieces of the text begin."""
+
+_MANY: Final = 64
+"""Secrets above which an index is faster than a search for each."""
+
+
+class SecretSearch:
+    """A search for ``secrets`` in texts. Its time hardly depends on their number: a file may have thousands of keys.
+
+    The index has the pieces in the last bytes of each long secret, because secrets often begin with the same prefix. A
+    search looks up one piece of the text after the other."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.forms: Final = search_forms(secrets)
+        self._index: dict[bytes, list[tuple[str, bytes]]] = {}
+        few: list[str] = []
+        for form in self.forms:
+            word = form.encode()
+            if len(self.forms) <= _MANY or len(word) < _INDEXED:
+                few.append(form)
+                continue
+            for at in range(len(word) - _INDEXED, len(word) - _GRAM + 1):
+                self._index.setdefault(word[at : at + _GRAM], []).append((form, word))
+        self._few: Final = tuple(few)  # shorter than the indexed ones, so that they are replaced after them
+
+    def replace_in(self, text: str, by: str) -> str:
+        """Return ``text`` with ``by`` in place of each secret."""
+        if self._index:
+            for form in self._find_indexed(text.encode(errors="surrogatepass")):
+                text = text.replace(form, by)
+        for form in self._few:
+            if form in text:
+                text = text.replace(form, by)
+        return text
+
+    def redact(self, data: bytes) -> bytes:
+        """Return ``data`` without secrets."""
+        return redact(redact(data, self._find_indexed(data)), self._few)
+
+    def _find_indexed(self, data: bytes) -> Secrets:
+        """Return the indexed secrets in ``data``, in search order."""
+        pieces = {data[at : at + _GRAM] for at in range(0, len(data), _GRAM)} if self._index else set()
+        candidates = (pair for piece in pieces & self._index.keys() for pair in self._index[piece])
+        return tuple(sorted({form for form, word in candidates if word in data}, key=len, reverse=True))
+
+
 class FetchedSecrets:
-    """The recently fetched credentials of the process; ``words`` are their ``search_forms``."""
+    """The recently fetched credentials of the process; ``words`` are their ``search_forms``, ``search`` finds them."""
 
     def __init__(self) -> None:
         self._kept: deque[str] = deque(maxlen=FETCHED_KEPT)
-        self.words: Secrets = ()
+        self.search = SecretSearch()
+
+    @property
+    def words(self) -> Secrets:
+        return self.search.forms
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Mask ``secrets`` from now on, instead of those fetched longest ago."""
         self._kept.extend(one for one in secrets if one not in self._kept)
-        self.words = search_forms(self._kept)
+        self.search = SecretSearch(self._kept)
 
 
 FETCHED_KEPT: Final = 256

@@ -1,15 +1,11 @@
 """Health probes, and the root path."""
 
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import trio
-
-from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.levels import AllowanceLevel, allowance_levels, refresh_levels
+from gateway.allowances.levels import AllowanceLevel, read_levels
 from gateway.config.loading import Config
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
@@ -120,9 +116,6 @@ def _json_response(incoming: IncomingRequest, value: Any, status: int = 200) -> 
     return json_response(value, incoming.scope.id, incoming.headers, status)
 
 
-LIMITS_PER_STEP: Final = 200
-"""Limits read without a checkpoint: there may be thousands."""
-
 MOST_LIMITS: Final = 100
 """Limits shown to a viewer, those used most."""
 
@@ -134,19 +127,10 @@ async def visible_limits(
     allowances: Allowances, client: str | None, max_count: int = MOST_LIMITS
 ) -> list[AllowanceLevel]:
     """Return the ``max_count`` most used limits in descending order, with a ``client`` only its own and its group's."""
-    now = allowances.now()
-    found: list[AllowanceLevel] = []
     shown = allowances.all() if client is None else allowances.visible_to(client)
-    await refresh_levels(shown, allowances.counters, now)
-    for batch in _batches(shown):
-        found += allowance_levels(batch, allowances.counters, now)
-        await trio.lowlevel.checkpoint()
+    found = await read_levels(shown, allowances.counters, allowances.now())
     found.sort(key=lambda one: one.share + one.share_held, reverse=True)
     return found[:max_count]
-
-
-def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
-    return (allowances[at : at + LIMITS_PER_STEP] for at in range(0, len(allowances), LIMITS_PER_STEP))
 
 
 def limit_fields(level: AllowanceLevel) -> dict[str, Any]:

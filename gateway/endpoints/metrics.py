@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.levels import allowance_levels, refresh_levels
+from gateway.allowances.levels import PER_TURN, read_levels
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import error_response, open_record
@@ -57,8 +57,7 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
         await import_all(("prometheus_client",))
         metrics.open_registry()
         _collect_figures(service, metrics)
-        await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
-        _collect_limits(service.allowances, metrics)
+        await _collect_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # slow with many models
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
@@ -120,14 +119,16 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
     metrics.measure(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
 
 
-def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
+async def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
     """Write the usage of all limits to ``metrics``, once for each page: there may be thousands of limits."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
-    for one in allowance_levels(allowances.all(), allowances.counters, allowances.now()):
+    for number, one in enumerate(await read_levels(allowances.all(), allowances.counters, allowances.now())):
         kind, name = one.holder.kind, one.holder.name
         if one.limit == "budgets":
             shares[BUDGET_USED, kind, name, one.text] = one.share
             shares[BUDGET_HELD, kind, name, one.text] = one.share_held
         else:
             shares[LIMIT_USED, kind, name, one.limit] = one.share + one.share_held
-    metrics.report_limits(shares)
+        if number % PER_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    await metrics.report_limits(shares)

@@ -4,9 +4,9 @@ Anthropic's clients send an API version; Gemini's use a path of their own, or ``
 all others get OpenAI's list. Anthropic's and Gemini's lists support paging."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from quart import g, request
 from quart_trio import QuartTrio
@@ -17,6 +17,7 @@ from gateway.endpoints.litellm_models import litellm_group, litellm_model
 from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
 from gateway.exchange.service import Service
 from gateway.http.compatible import GROUP_INFO, MODEL_INFO
+from gateway.http.offload import LARGE, offload
 from gateway.http.paths import shown
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
@@ -29,6 +30,8 @@ from providers.endpoints.model_types import MODEL_TYPES, ModelType
 from providers.endpoints.voices import voices_of
 from streams.errors import GatewayError, invalid
 from streams.events import Api
+
+T = TypeVar("T")
 
 Shape: TypeAlias = Literal["openai", "anthropic", "gemini"]
 
@@ -57,6 +60,11 @@ def add_model_info(app: QuartTrio, service: Service) -> None:
     add_view(app, GROUP_INFO, "model_group_info", models.litellm_groups, ["GET"])
 
 
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Return ``work()``, called in a thread: there may be thousands of models."""
+    return await offload(LARGE + 1, work)
+
+
 class ModelList:
     """The models of one configuration, as each client may see them."""
 
@@ -69,7 +77,8 @@ class ModelList:
     async def list_models(self) -> Response:
         shape = _requested_shape()
         try:
-            return json_answer(self._list_json(self._visible(await self._lists.names()), shape))
+            listed = await self._lists.names()
+            return json_answer(await _in_thread(lambda: self._list_json(self._visible(listed), shape)))
         except GatewayError as error:
             return _error_response(error, shape)
 
@@ -94,13 +103,16 @@ class ModelList:
         self, parameter: str, shape: Callable[[Model, Description | None], dict[str, Any]]
     ) -> Response:
         """Return the visible models in ``shape``. Raises nothing."""
+        listed, wanted = await self._lists.names(), request.args.get(parameter)
+
+        def make_list() -> list[dict[str, Any]]:
+            shown_models = [model for model in self._visible(listed) if wanted in (None, model.id)]
+            return [shape(model, self._router.description(model.id)) for model in shown_models]
+
         try:
-            visible = self._visible(await self._lists.names())
+            return json_answer({"data": await _in_thread(make_list)})
         except GatewayError as error:
             return _error_response(error, "openai")
-        wanted = request.args.get(parameter)
-        shown_models = [model for model in visible if wanted in (None, model.id)]
-        return json_answer({"data": [shape(model, self._router.description(model.id)) for model in shown_models]})
 
     async def voices(self) -> Response:
         """Return the voices of the speech models.
@@ -109,19 +121,19 @@ class ModelList:
         in its ``routers/audio.py``)."""
         names = dict.fromkeys(
             voice
-            for _, description in self._speech_models()
+            for _, description in await _in_thread(self._speech_models)
             for found in description.found
             for voice in voices_of(found.model)
         )
         return json_answer({"voices": [{"id": name, "name": name} for name in names]})
 
     async def speech_models(self) -> Response:
-        return json_answer({"models": [{"id": name} for name, _ in self._speech_models()]})
+        return json_answer({"models": [{"id": name} for name, _ in await _in_thread(self._speech_models)]})
 
-    def _speech_models(self) -> Iterator[tuple[str, Description]]:
-        for model in self._allowed_models(self._router.models()):
-            if (description := self._router.description(model.id)) is not None and description.type == "speech":
-                yield model.id, description
+    def _speech_models(self) -> list[tuple[str, Description]]:
+        models = self._allowed_models(self._router.models())
+        found = ((model.id, self._router.description(model.id)) for model in models)
+        return [(id, one) for id, one in found if one is not None and one.type == "speech"]
 
     def _provider_name(self, name: str, api: Api) -> str:
         """Return the owner of a model. Raises ``GatewayError`` for an unknown or forbidden name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from gateway.config.redaction import FETCHED, REDACTED, search_forms, secrets_in
+from gateway.config.redaction import FETCHED, REDACTED, SecretSearch, secrets_in
 from gateway.config.settings import Config
 
 MASKED: Final = REDACTED.decode()
@@ -63,12 +63,12 @@ class Mask:
     keys."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
-        self._secrets = search_forms(secrets)
+        self._secrets = SecretSearch(secrets)
         self._digests = frozenset(digests)
 
     def apply_config(self, config: Config) -> None:
         """Mask the keys of ``config`` in addition to those of earlier configurations."""
-        self._secrets = search_forms((*self._secrets, *secrets_in(config)))
+        self._secrets = SecretSearch((*self._secrets.forms, *secrets_in(config)))
         self._digests |= {
             key.digest
             for client in config.client_keys
@@ -79,15 +79,17 @@ class Mask:
         self._digests |= {key for key in (config.ui_key, config.metrics_key) if key is not None}
 
     def __call__(self, text: str) -> str:
-        for secret in self._secrets + FETCHED.words:
-            if secret in text:
-                text = text.replace(secret, MASKED)
+        text = FETCHED.search.replace_in(self._secrets.replace_in(text, MASKED), MASKED)
         if self._digests:
             text = _WORDS.sub(self._mask_word, text)
         for sign in _SEARCHED_PREFIXES:  # almost no line has one, and this check is twenty times cheaper
             if sign in text:
                 return _LOOKS_LIKE_A_KEY.sub(MASKED, text)
         return text
+
+    def redact(self, data: bytes) -> bytes:
+        """Return ``data`` without secrets and fetched credentials; texts that only look like keys stay."""
+        return FETCHED.search.redact(self._secrets.redact(data))
 
     def _mask_word(self, found: re.Match[str]) -> str:
         word = found[0]

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 import gateway
 from gateway.config.loading import Config
 from gateway.ledger.bill import AttemptRecord, Charge
@@ -38,6 +40,8 @@ LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
 CONTRADICTION: Final = "unknown:contradiction"
+_LIMITS_PER_TURN: Final = 100
+"""Limits that are reported before other tasks run. There may be thousands."""
 STEP_LABELS: Final = 50
 """The most labels of the findings of one step."""
 
@@ -476,15 +480,16 @@ class Metrics:
             self.set(rows.LIMIT_QUEUED, lengths.get(entry, 0), entry)
         self._queues.update(lengths)
 
-    def report_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
-        """Report how much of each limit is used: ``shares`` by metric and labels.
+    async def report_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
+        """Report how much of each limit is used: ``shares`` by metric and labels. Lets other tasks run meanwhile.
 
         A limit that is no longer among them is reported as zero."""
-        for row, *where in self._limits - set(shares):
-            self.set(row, 0, *where)
-        for (row, *where), share in shares.items():
+        gone = dict.fromkeys(self._limits - shares.keys(), 0.0)
+        self._limits = set(shares)
+        for number, ((row, *where), share) in enumerate((*gone.items(), *shares.items())):
             self.set(row, share, *where)
-        self._limits.update(shares)
+            if number % _LIMITS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
 
     def page(self) -> bytes:
         """Return the page for Prometheus, for all workers that share ``folder``. Reads files; may run in a thread."""

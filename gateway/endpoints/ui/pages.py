@@ -16,13 +16,13 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
-from gateway.config.redaction import FETCHED, redact, search_forms, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
 from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
+from gateway.http.offload import LARGE, offload
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Explanation, Router
 from gateway.routing.walls import Wall
@@ -96,11 +96,11 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
         return answer
 
-    make_event = event_maker(config, service.ledger.mask)
+    make_event = event_maker(service.ledger.mask)
     return {
         **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
         EVENTS: with_visitor(partial(_news, service, live_view, make_event)),
-        MODELS: with_visitor(partial(_models, config, service.router, service.authenticator)),
+        MODELS: with_visitor(partial(_models, config, service)),
         STREAM: with_visitor(partial(_stream, service, live_view, make_event)),
     }
 
@@ -132,19 +132,20 @@ def _content(name: str) -> bytes:
     return files("gateway.endpoints.ui").joinpath(name).read_bytes()
 
 
-async def _models(config: Config, router: Router, authenticator: Authenticator, visitor: Visitor) -> Response:
+async def _models(config: Config, service: Service, visitor: Visitor) -> Response:
     """Return every model name that the viewer may use, with the route of requests in each API."""
-    displayed = displayed_names(config, router).items()
-    may_see = [
-        (name, requested_name)
-        for name, requested_name in displayed
-        if authenticator.can_use(visitor.client, requested_name)
-    ]
-    wall = authenticator.wall(visitor.client)
-    found = [
-        model_row(router, name, requested_name, wall, urls=visitor.client is None) for name, requested_name in may_see
-    ]
-    return Response(200, _JSON, redact(msgspec.json.encode(found), (*search_forms(secrets_in(config)), *FETCHED.words)))
+
+    def make_rows() -> bytes:
+        router, authenticator = service.router, service.authenticator
+        wall = authenticator.wall(visitor.client)
+        found = [
+            model_row(router, name, requested_name, wall, urls=visitor.client is None)
+            for name, requested_name in displayed_names(config, router).items()
+            if authenticator.can_use(visitor.client, requested_name)
+        ]
+        return service.ledger.mask.redact(msgspec.json.encode(found))
+
+    return Response(200, _JSON, await offload(LARGE + 1, make_rows))  # there may be thousands
 
 
 async def _news(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:

@@ -10,8 +10,6 @@ import attrs
 import trio
 
 from gateway import __version__
-from gateway.config.loading import Config
-from gateway.config.redaction import FETCHED, Secrets, redact, search_forms, secrets_in
 from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
@@ -39,13 +37,13 @@ _LISTS: Final = frozenset({"all", "news", "ended"})
 parts may merely look like keys."""
 
 
-def event_maker(config: Config, mask: Mask) -> MakeEvent:
-    """Return a function that makes events without credentials of ``config``; ``mask`` also masks rows and log lines."""
-    return partial(_make_event, search_forms(secrets_in(config)), mask)
+def event_maker(mask: Mask) -> MakeEvent:
+    """Return a function that makes events without the secrets of ``mask``, which also masks rows and log lines."""
+    return partial(_make_event, mask)
 
 
-def _make_event(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
-    data = redact(sse.event(name, value), secrets + FETCHED.words)
+def _make_event(mask: Mask, name: str, value: Any) -> bytes:
+    data = mask.redact(sse.event(name, value))
     return mask(data.decode()).encode() if name in _LISTS else data
 
 

@@ -126,7 +126,7 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
             question = await _read_question(stream) if _is_ours(stream) else None
             if question is not None:
                 nursery.start_soon(_wait_for_end, stream, nursery.cancel_scope)
-                await _reply(question, *current(), stream.send_all)
+                await _reply(question, current()[1], stream.send_all)
             nursery.cancel_scope.cancel()
     except* trio.BrokenResourceError:  # the questioner left
         pass
@@ -134,11 +134,11 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
         log.exception("could not answer another worker's query")
 
 
-async def _reply(question: Question, config: Config, service: Service, send: Send) -> None:
+async def _reply(question: Question, service: Service, send: Send) -> None:
     live_view = service.live_view
     if not isinstance(live_view, LiveView):
         return
-    make_event = event_maker(config, service.ledger.mask)
+    make_event = event_maker(service.ledger.mask)
     if question.number is None:
         await send_news(service, live_view, make_event, question.client, send)
         return

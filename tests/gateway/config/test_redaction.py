@@ -19,11 +19,13 @@ from gateway.config.redaction import (
     LONGEST_SPELLED,
     REDACTED,
     WINDOW,
+    SecretSearch,
     redact,
     redact_spelled,
     search_forms,
     secrets_in,
 )
+from tests.support.growth import steps
 
 KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])
@@ -176,3 +178,35 @@ def test_every_key_that_is_declared_as_secret_is_redacted():
     assert expected <= set(secrets_in(config)), expected - set(secrets_in(config))
     assert "public-region" not in secrets_in(config)
     assert _declared_secrets() - _set_secrets(config) - NEVER_TEXT - ELSEWHERE == set()
+
+
+# Thousands of secrets
+
+_KEYS: Final = [f"sk-team-{number:05d}-{'x' * (number % 5)}" for number in range(500)]
+_ENDS: Final = st.sampled_from(["", " ", "a", '"', "é", "sk-", "-", "0123456789"])
+
+
+@given(st.lists(st.tuples(_ENDS, st.sampled_from([*_KEYS, "", "sk-team-", "a-short-key"]), _ENDS), max_size=8))
+def test_a_search_for_many_secrets_finds_what_a_search_for_each_finds(parts):
+    secrets = [*_KEYS, "a-short-key", "ü" * 20, 'quoted"key"of"the"team']
+    text = "".join("".join(part) for part in parts)
+    search, forms = SecretSearch(secrets), search_forms(secrets)
+    data = text.encode()
+    assert search.redact(data) == redact(data, forms)
+    assert search.replace_in(text, REDACTED.decode()) == redact(data, forms).decode()
+
+
+@pytest.mark.parametrize("secret", ["ü" * 20, 'quoted"key"of"the"team', "exactly-15-long", "x" * 200, "14-characters-"])
+def test_each_of_many_secrets_is_found_at_any_place(secret):
+    search = SecretSearch([*_KEYS, secret])
+    for before in range(20):
+        for spelled in {secret, json.dumps(secret, ensure_ascii=False)[1:-1]}:
+            text = f"{'-' * before}{spelled}{'=' * (before % 3)}"
+            assert secret not in search.replace_in(text, "")
+            assert search.redact(text.encode()) == text.replace(spelled, REDACTED.decode()).encode()
+
+
+def test_the_work_of_a_search_does_not_depend_on_the_number_of_secrets():
+    line = f"the model {_KEYS[7]} is unknown " * 20
+    few, many = (SecretSearch([f"sk-{number:020d}" for number in range(count)]) for count in (100, 5000))
+    assert steps(lambda: many.replace_in(line, "")).total() <= 1.1 * steps(lambda: few.replace_in(line, "")).total()

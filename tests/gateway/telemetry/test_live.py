@@ -572,7 +572,7 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
     keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
     mask = Mask()
     mask.apply_config(from_mapping(keys))
-    say = event_maker(from_mapping(keys), mask)
+    say = event_maker(mask)
     line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
     for name in ("all", "news", "ended"):
         told = say(name, {"recent": [line]})

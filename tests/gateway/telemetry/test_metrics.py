@@ -645,10 +645,10 @@ def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_ap
     assert now("trigate_unpriced_total") == 1
 
 
-def test_limit_shares_are_current_and_removed_limits_are_zero():
+async def test_limit_shares_are_current_and_removed_limits_are_zero():
     metrics, _ = routed()
-    metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
-    metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
+    await metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
+    await metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
     now = Numbers(page_of(metrics))
     assert now("trigate_budget_used_ratio", holder_kind="client_keys", holder="alice", budget="20 usd/day") == 0
     assert now("trigate_limit_used_ratio", holder_kind="model_providers", holder="a", limit="concurrent") == 0.5

@@ -1,0 +1,46 @@
+"""Thousands of keys and models: no page about them delays a stream (CWE-400), and the first request finds its key."""
+
+import pytest
+
+from tests.support.cases import case
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, provider, request
+from tests.support.loop_steps import check_steps
+
+KEYS, MODELS = 2000, 500
+PATHS = (
+    "/metrics", "/v1/models", "/v1beta/models", "/v1/audio/models", "/v1/model/info", "/ui/models", "/readyz?verbose",
+)  # fmt: skip
+
+
+def key(number: int) -> str:
+    return f"key-number-{number:06d}-0123456789"
+
+
+@pytest.fixture(scope="module")
+def large():
+    entries = [
+        provider(f"vllm/m{at}", "http://127.0.0.1:9/v1", name=f"m{at}", price={"input": 1, "output": 1})
+        for at in range(MODELS)
+    ]
+    keys = [
+        {"name": f"k{at}", "key": key(at), "budgets": ["9 usd/day", "1 usd/hour"], "ratelimits": {"requests": "100/m"}}
+        for at in range(KEYS)
+    ]
+    keys.append({"name": "limited", "key": key(KEYS), "models": [f"m{at}" for at in range(MODELS)], "role": "admin"})
+    routes = {f"a{at}": {"targets": [f"m{at}", f"m{at + 1}"]} for at in range(MODELS // 2)}
+    file = config(entries, client_keys=keys, model_aliases=routes, compatibility=["litellm"])
+    with gateway_thread(file) as gateway:
+        yield gateway
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS)
+def test_no_page_about_keys_and_models_delays_a_stream(large, path):
+    def read() -> None:
+        reply = request(large.url, "GET", path, headers={"authorization": f"Bearer {key(KEYS)}"})
+        with case(path):
+            assert reply.status in (200, 403), reply.body
+
+    read()  # what happens once in a process
+    check_steps(large, read)
