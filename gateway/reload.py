@@ -77,8 +77,12 @@ class ReloadableApp:
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
-        found = changes(self._config, config)
-        config = without_restart_settings(self._config, config)
+        found, config = _compare(self._config, config, self._service)
+        self._use(config)
+        return found
+
+    def _use(self, config: Config) -> None:
+        """Use ``config``, which has no changed setting that needs a restart."""
         service = next_service(config, self._service)
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
@@ -93,7 +97,6 @@ class ReloadableApp:
             keep_people_tables(self._first, service.own_keys)
         self._service.replaced.set()
         self._config, self._service = config, service
-        return found
 
     def _change_steps(self, steps: "StepSet | None") -> None:
         """Open the new resources of ``steps``, and close those of the replaced ones after their last request."""
@@ -126,14 +129,21 @@ class ReloadableApp:
             log.info("the stored keys have changed: %s%s", words, f" (by {', '.join(by)})" if by else "")
             service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
-    def reload(self, read: Callable[[], Config]) -> bool:
-        """Use the configuration that ``read()`` returns, and return whether it is valid.
+    async def reload(self, read: Callable[[], Config], complete: Callable[[Config], Config] = lambda new: new) -> bool:
+        """Use the configuration ``complete(read())``, and return whether it is valid.
 
-        Never raises: an error is logged and changes nothing."""
-        old, audit = self._config, self._service.ledger.audit
+        A thread reads and compares it, which may take seconds for thousands of keys: no stream waits for that. Never
+        raises: an error is logged and changes nothing."""
+        audit = self._service.ledger.audit
         try:
-            config = read()
-            found = self.change(config)
+            read_config = await run_in_thread(read)
+            while True:
+                old, config = self._config, complete(read_config)
+                found, usable = await run_in_thread(_compare, old, config, self._service)
+                if self._config is old:  # no change of stored keys meanwhile
+                    break
+            self._use(usable)
+            keys = await run_in_thread(key_changes, old, config) if self._alone else {}
         except (ConfigError, OSError) as error:
             report_failed_reload(error, audit.log_event)
             return False
@@ -142,8 +152,17 @@ class ReloadableApp:
             return False
         if self._alone:
             log_changes(found, config)
-            audit_changes(found, key_changes(old, config), audit.log_event)
+            audit_changes(found, keys, audit.log_event)
         return True
+
+
+def _compare(old: Config, new: Config, service: Service) -> tuple[tuple[Change, ...], Config]:
+    """Return the changes from ``old`` to ``new``, and ``new`` with the settings of ``old`` that need a restart.
+
+    From now on its credentials are masked in the log of ``service``."""
+    usable = without_restart_settings(old, new)
+    service.ledger.mask.apply_config(usable)
+    return changes(old, new), usable
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -33,6 +33,7 @@ class ServedConfig(trio.abc.AsyncResource):
         self._judge = judge
         self._log = log
         self.secrets: SecretKeeper | None = None
+        self._reloading = trio.Lock()
 
     async def read_secrets(self) -> Config:
         """Return the first configuration with its secrets in stores. Raises ``ConfigError`` for secrets other than
@@ -54,42 +55,60 @@ class ServedConfig(trio.abc.AsyncResource):
             self._follow(self.secrets)
 
     def reload(self) -> None:
-        """Reload the configuration, after reading its new secrets in stores, if it has any. Never raises."""
-        if self.secrets is not None or _may_have_secrets(lambda: self._source.data):
-            self._nursery.start_soon(self._reload_with_secrets)
-        else:
-            self._reload_now()
+        """Start to reload the configuration, after reading its new secrets in stores, if it has any. Never raises."""
+        self._nursery.start_soon(self._reload)
 
     async def aclose(self) -> None:
         if self.secrets is not None:
             await self.secrets.aclose()
 
-    async def _reload_with_secrets(self) -> None:
+    async def _reload(self) -> None:
+        async with self._reloading:
+            if self.secrets is not None or _may_have_secrets(lambda: self._source.data):
+                await self._read_secrets()
+            if good := await self._apply(self._source.read_again):
+                self._source.accept()
+        good = good and reload_certificates(self._listeners)
+        if self._alone:
+            self._app.current[1].metrics.reloaded(good)
+
+    async def _read_secrets(self) -> None:
+        """Read the new secrets in stores of the configuration's next version."""
         if self.secrets is None:
             self.secrets = open_secrets(self._app.current[0], self._source)
             self._app.use_secrets(self.secrets)
             self._follow(self.secrets)
         await self.secrets.read_new(self._source.read_again)
-        self._reload_now()
 
-    def _reload_now(self) -> None:
-        good = self._app.reload(partial(self._read, self._source.read_again))
-        if good:
-            self._source.accept()
-        good = good and reload_certificates(self._listeners)
-        if self._alone:
-            self._app.current[1].metrics.reloaded(good)
+    async def _apply(self, read: Callable[[FilesOf | None], Config]) -> bool:
+        """Use the configuration that ``read`` returns, and return whether it is valid. Never raises."""
+        files = None if self.secrets is None else self.secrets.files
 
-    def _read(self, read: Callable[[FilesOf | None], Config]) -> Config:
-        config = read(None if self.secrets is None else self.secrets.files)
-        self._judge(config)
+        def read_usable() -> Config:
+            config = read(files)
+            self._judge(config)
+            self._log.mask.apply_config(config)
+            return config
+
+        return await self._app.reload(read_usable, self._complete)
+
+    async def _apply_secrets(self, applied: trio.Event) -> None:
+        """Use the same configuration with the present secrets, then set ``applied``."""
+        async with self._reloading:
+            await self._apply(self._source.read_same)
+        applied.set()
+
+    def _complete(self, config: Config) -> Config:
+        """Return ``config`` with the clients in the storage, after applying its log settings."""
         self._log.apply_config(config)
         follow_people(config, self._keys)
         return self._keys.with_clients(config)
 
     def _follow(self, secrets: "SecretKeeper") -> None:
-        def apply() -> None:
-            self._app.reload(partial(self._read, self._source.read_same))
+        async def apply() -> None:
+            applied = trio.Event()
+            self._nursery.start_soon(self._apply_secrets, applied)  # also if the client that waits for it leaves
+            await applied.wait()
 
         secrets.apply = apply
         report = self._app.current[1].metrics.report_stale_secrets

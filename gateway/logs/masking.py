@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from gateway.config.redaction import FETCHED, REDACTED, SecretSearch, secrets_in
+from gateway.config.redaction import FETCHED, REDACTED, Secrets, SecretSearch, secrets_in
 from gateway.config.settings import Config
 
 MASKED: Final = REDACTED.decode()
@@ -65,9 +65,13 @@ class Mask:
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
         self._secrets = SecretSearch(secrets)
         self._digests = frozenset(digests)
+        self._applied: Config | None = None
 
     def apply_config(self, config: Config) -> None:
-        """Mask the keys of ``config`` in addition to those of earlier configurations."""
+        """Mask the keys of ``config`` in addition to those of earlier configurations. May run in a thread; a repetition
+        costs nothing."""
+        if config is self._applied:
+            return
         self._secrets = SecretSearch((*self._secrets.forms, *secrets_in(config)))
         self._digests |= {
             key.digest
@@ -77,6 +81,12 @@ class Mask:
             if key.key is None
         }
         self._digests |= {key for key in (config.ui_key, config.metrics_key) if key is not None}
+        self._applied = config
+
+    @property
+    def secrets(self) -> Secrets:
+        """The known secrets, in the order to search for them."""
+        return self._secrets.forms
 
     def __call__(self, text: str) -> str:
         text = FETCHED.search.replace_in(self._secrets.replace_in(text, MASKED), MASKED)

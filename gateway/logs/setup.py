@@ -114,10 +114,12 @@ class Log:
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
         self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
+        self.mask = self._lines.mask
+        """The credentials that no line contains."""
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self._lines)
         in_file = _Lines(None)
-        in_file.mask = self._lines.mask
+        in_file.mask = self.mask
         self._audit = AuditTarget(in_file)
         if alone:
             _skip_unused_fields()
@@ -135,6 +137,6 @@ class Log:
     def apply_config(self, config: Config) -> None:
         """Mask the credentials of ``config``, and apply its log settings. Raises ``OSError`` for an unwritable audit
         file."""
-        self._lines.mask.apply_config(config)
+        self.mask.apply_config(config)
         self._audit.write_to(config.audit)
         logging.getLogger().setLevel((self._level or config.log_level).upper())

@@ -7,7 +7,7 @@ or after a secret was deleted, the last text stays in use.
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import trio
@@ -45,7 +45,7 @@ class SecretKeeper(trio.abc.AsyncResource):
         self, config: Config, texts: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.texts: dict[str, str] = dict(texts or {})
-        self.apply: Callable[[], object] = lambda: None
+        self.apply: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self._stores = SecretStores(config)
         self._clock = clock
         self._reasons: dict[str, str] = {}
@@ -83,7 +83,7 @@ class SecretKeeper(trio.abc.AsyncResource):
         """Read the secrets that the next configuration needs and that have never been read. ``load(files)`` returns
         it."""
         try:
-            missing = self.unread(load(self.files))
+            missing = self.unread(await trio.to_thread.run_sync(load, self.files))
         except (ConfigError, OSError):
             return  # the reload reports it
         if missing:
@@ -129,7 +129,7 @@ class SecretKeeper(trio.abc.AsyncResource):
             await self.read(secrets)
             report_stale(self.stale)
             if self.texts != before:
-                self.apply()
+                await self.apply()
 
     async def renew(self, secret: StoredSecret, refused: str) -> str | None:
         """Return the new text in place of ``refused``, which a provider rejected; ``None`` if the store has none."""
@@ -138,7 +138,7 @@ class SecretKeeper(trio.abc.AsyncResource):
             self._asked_at[name] = self._clock()
             await self.read((secret,))
             if not self._same(name, refused):
-                self.apply()
+                await self.apply()
         return None if self._same(name, refused) else self.texts[name].strip()
 
     def _same(self, name: str, refused: str) -> bool:

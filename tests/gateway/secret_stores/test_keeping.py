@@ -57,7 +57,11 @@ async def test_rejected_keys_are_read_again_once_in_a_while_however_many_request
     applied: list[str] = []
     async with SecretKeeper(settings, clock=lambda: now[0]) as keeper:
         await keeper.read_first(settings)
-        keeper.apply = lambda: applied.append(keeper.texts[str(KEY)])
+
+        async def apply() -> None:
+            applied.append(keeper.texts[str(KEY)])
+
+        keeper.apply = apply
         server.calls.clear()
         found: list[str | None] = []
 

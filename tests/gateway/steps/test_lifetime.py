@@ -125,7 +125,7 @@ async def test_a_reload_with_a_fault_in_its_steps_changes_nothing(tmp_path, capl
     async with serving(pools(tmp_path, 1)) as app:
         broken = step_config(tmp_path, "  - use: ./steps.py:nothing\n", CODE)
         before = app.current
-        assert not app.reload(lambda: broken)
+        assert not await app.reload(lambda: broken)
         assert app.current is not None
         assert app.current[1] is before[1]
     assert "./steps.py has no function or class 'nothing'" in caplog.text
