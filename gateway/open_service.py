@@ -449,7 +449,12 @@ def next_service(config: Config, service: Service) -> Service:
     router.hash_keys()
     service.ledger.mask.apply_config(config)
     service = attrs.evolve(service, steps=steps, issuers=_open_issuers(config, service.issuers))
-    service = service_of_clients(config, service)
+    before, service = service, service_of_clients(config, service)
+    finished, contents = _open_observers(
+        steps, service.authenticator, service.ledger, service.metrics, service.finished, service.contents
+    )
+    service = attrs.evolve(service, finished=finished, contents=contents)
+    use_clients(config, service, before)
     config = attrs.evolve(config, people=service.people)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.metrics.permit_names(config)
@@ -472,29 +477,33 @@ def next_service(config: Config, service: Service) -> Service:
 
 
 def service_of_clients(config: Config, service: Service) -> Service:
-    """Return the service for a configuration that differs only in its clients."""
+    """Return the service for a configuration that differs only in its clients. Changes nothing, so a thread may call
+    it; ``use_clients`` follows."""
     people = _open_people(config, service.issuers, service.stored_keys, service.people)
     config = attrs.evolve(config, people=people)
     authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
+    return attrs.evolve(
+        service, authenticator=authenticator, admission=admission, allowances=service.allowances.next(config),
+        cache_uses=CacheUses.of(config), request_members=_open_members(config), accounts=AccountDirectory(config),
+        people=people,
+        sessions=_open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
+    )  # fmt: skip
+
+
+def use_clients(config: Config, service: Service, before: Service) -> None:
+    """Let the parts that ``service`` shares with ``before`` use the clients of ``config``. Runs in the event loop."""
+    config = attrs.evolve(config, people=service.people)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(storage_limits(config))
     if service.inventory is not None:
         service.inventory.limit_owners(storage_limits(config))
     service.kept_ledger.use_config(config)
-    allowances = service.allowances.next(config)
-    _seed_budgets(config, service.kept_ledger, allowances, service.allowances)
-    finished, contents = _open_observers(
-        service.steps, authenticator, service.ledger, service.metrics, service.finished, service.contents
-    )
-    service.tracing.use_groups(authenticator.find_group)
-    return attrs.evolve(
-        service, authenticator=authenticator, admission=admission, allowances=allowances,
-        finished=finished, contents=contents, cache_uses=CacheUses.of(config), request_members=_open_members(config),
-        accounts=AccountDirectory(config), people=people,
-        sessions=_open_sessions(config, service.issuers, service.people_store, service.stored_keys, service.sessions),
-    )  # fmt: skip
+    _seed_budgets(config, service.kept_ledger, service.allowances, before.allowances)
+    if service.finished is not None:
+        service.finished.use(service.steps, service.authenticator.find_group)
+    service.tracing.use_groups(service.authenticator.find_group)
 
 
 def _max_chunk(config: Config) -> int:

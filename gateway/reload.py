@@ -28,7 +28,7 @@ from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
-from gateway.open_service import next_service, service_of_clients
+from gateway.open_service import next_service, service_of_clients, use_clients
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
@@ -116,11 +116,13 @@ class ReloadableApp:
             service = self._service
             try:
                 made = await run_in_thread(_change_clients, with_clients, self._config, service)
+                if self._service is not service:  # a reload came first
+                    continue
+                use_clients(made.config, made.service, service)
             except Exception:  # the boundary, as in ``reload``
                 log.exception("the changed keys could not be applied; the previous ones stay in use")
                 return
-            if self._service is service:  # no reload meanwhile
-                break
+            break
         self._app, self._config, self._service = made.app, made.config, made.service
         found = made.changes
         service.replaced.set_for((*found["removed"], *found["changed"]))

@@ -199,7 +199,9 @@ async def test_open_sessions_of_one_key_leave_connections_for_others():
             assert (first.status, second.status) == (101, 101)
 
 
-async def test_a_key_of_its_own_share_and_a_reload():
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_key_of_its_own_share_and_a_change_of_the_share(stored):
+    """A thread prepares changed stored keys, but only the event loop may wake a waiting request."""
     keys = [{**KEYS[0], "limits": {"upstream_connections": 1}}, KEYS[1]]
     release = trio.Event()
 
@@ -221,6 +223,12 @@ async def test_a_key_of_its_own_share_and_a_reload():
         nursery.start_soon(post)
         await eventually(lambda: served.service.upstream.stats().queued == 1)
         entry = {"model": "openai/m-1", "access_key": "provider-key", "base_url": f"{asked.url}/v1"}
-        served.reload(settings(entry, client_keys=KEYS, limits=limits))
+        larger = settings(entry, client_keys=KEYS, limits=limits)
+        if stored:
+            keys_of = from_mapping(larger).client_keys
+            await served.served.change_clients(lambda config: attrs.evolve(config, client_keys=keys_of))
+            assert served.served.current[0].client_keys == keys_of
+        else:
+            served.reload(larger)
         await eventually(lambda: served.service.upstream.stats().active == 2)
         release.set()
