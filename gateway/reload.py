@@ -77,9 +77,9 @@ class ReloadableApp:
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
-        found, config = _compare(self._config, config, self._service)
-        self._use(config)
-        return found
+        compared = _compare(self._config, config, self._service)
+        self._use(compared.usable)
+        return compared.changes
 
     def _use(self, config: Config) -> None:
         """Use ``config``, which has no changed setting that needs a restart."""
@@ -141,11 +141,10 @@ class ReloadableApp:
             read_config = await run_in_thread(read)
             while True:
                 old, config = self._config, complete(read_config)
-                found, usable = await run_in_thread(_compare, old, config, self._service)
+                compared = await run_in_thread(_compare, old, config, self._service)
                 if self._config is old:  # no change of stored keys meanwhile
                     break
-            self._use(usable)
-            keys = await run_in_thread(key_changes, old, config) if self._alone else {}
+            self._use(compared.usable)
         except (ConfigError, OSError) as error:
             report_failed_reload(error, audit.log_event)
             return False
@@ -153,18 +152,26 @@ class ReloadableApp:
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            log_changes(found, config)
-            audit_changes(found, keys, audit.log_event)
+            log_changes(compared.changes, config)
+            audit_changes(compared.changes, compared.keys, audit.log_event)
         return True
 
 
-def _compare(old: Config, new: Config, service: Service) -> tuple[tuple[Change, ...], Config]:
-    """Return the changes from ``old`` to ``new``, and ``new`` with the settings of ``old`` that need a restart.
+@attrs.frozen(eq=False, repr=False)
+class _ComparedConfig:
+    """The ``changes`` to a new configuration, those of its ``keys``, and its ``usable`` form, with the old values of
+    settings that need a restart."""
 
-    From now on its credentials are masked in the log of ``service``."""
+    changes: tuple[Change, ...]
+    keys: Mapping[str, tuple[str, ...]]
+    usable: Config
+
+
+def _compare(old: Config, new: Config, service: Service) -> _ComparedConfig:
+    """Compare ``new`` with ``old``. From now on the log of ``service`` masks its credentials."""
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
-    return changes(old, new), usable
+    return _ComparedConfig(changes(old, new), key_changes(old, new), usable)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -5,8 +5,8 @@ from wsproto.frame_protocol import FrameProtocol
 from gateway.http.offload import offload
 
 
-async def make_large_frame(message: str | bytes, *, masked: bool) -> bytes | bytearray:
+async def make_large_frame(message: str | bytes, *, masked: bool) -> bytes:
     """Return ``message`` as one frame, text or binary by its type. A client's frames are ``masked``.
 
     The connection may be closed meanwhile: check its state before you send the frame."""
-    return await offload(len(message), FrameProtocol(masked, []).send_data, message)
+    return await offload(len(message), lambda: bytes(FrameProtocol(masked, []).send_data(message)))

@@ -63,7 +63,8 @@ class Mask:
     keys."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
-        self._secrets = SecretSearch(secrets)
+        self.secrets: Secrets = tuple(secrets)
+        self._search = SecretSearch(self.secrets)
         self._digests = frozenset(digests)
         self._applied: Config | None = None
 
@@ -72,7 +73,8 @@ class Mask:
         costs nothing."""
         if config is self._applied:
             return
-        self._secrets = SecretSearch((*self._secrets.forms, *secrets_in(config)))
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets_in(config))))
+        self._search = SecretSearch(self.secrets)
         self._digests |= {
             key.digest
             for client in config.client_keys
@@ -83,13 +85,8 @@ class Mask:
         self._digests |= {key for key in (config.ui_key, config.metrics_key) if key is not None}
         self._applied = config
 
-    @property
-    def secrets(self) -> Secrets:
-        """The known secrets, in the order to search for them."""
-        return self._secrets.forms
-
     def __call__(self, text: str) -> str:
-        text = FETCHED.search.replace_in(self._secrets.replace_in(text, MASKED), MASKED)
+        text = FETCHED.search.replace_in(self._search.replace_in(text, MASKED), MASKED)
         if self._digests:
             text = _WORDS.sub(self._mask_word, text)
         for sign in _SEARCHED_PREFIXES:  # almost no line has one, and this check is twenty times cheaper
@@ -99,7 +96,7 @@ class Mask:
 
     def redact(self, data: bytes) -> bytes:
         """Return ``data`` without secrets and fetched credentials; texts that only look like keys stay."""
-        return FETCHED.search.redact(self._secrets.redact(data))
+        return FETCHED.search.redact(self._search.redact(data))
 
     def _mask_word(self, found: re.Match[str]) -> str:
         word = found[0]

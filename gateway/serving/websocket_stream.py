@@ -214,7 +214,7 @@ class WebSocketStream:
         if len(content) > LARGE:
             framed = await make_large_frame(content, masked=False)
             if self._frames.state is ConnectionState.OPEN:
-                await self._send(Data(stream_id=self._id, data=bytes(framed)))
+                await self._send(Data(stream_id=self._id, data=framed))
             return
         await self._send_frame(TextMessage(data=content) if data is None else BytesMessage(data=content))
 

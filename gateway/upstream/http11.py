@@ -51,7 +51,7 @@ class WireRequest:
         return (b"".join(head), *pieces_of(self.body))
 
 
-def pieces_of(data: bytes | bytearray) -> Iterator[memoryview]:
+def pieces_of(data: bytes) -> Iterator[memoryview]:
     """Yield ``data`` in pieces of at most ``PIECE`` bytes, without a copy."""
     whole = memoryview(data)
     for start in range(0, len(whole), PIECE):

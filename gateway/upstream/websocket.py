@@ -180,7 +180,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         with contextlib.suppress(LocalProtocolError):  # closing, so nothing more can be sent
             await self._write(self._frames.send(frame))
 
-    async def _write(self, data: bytes | bytearray) -> None:
+    async def _write(self, data: bytes) -> None:
         async with self._sending:
             for piece in pieces_of(data):
                 await self._response.write(piece)

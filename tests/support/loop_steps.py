@@ -7,7 +7,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import trio
@@ -76,10 +76,30 @@ def check_steps(gateway: ThreadGateway, work: Callable[[], object], attempts: in
     for _ in range(attempts):
         with gateway_steps(gateway) as steps:
             work()
-        if steps.longest < LONGEST or steps.longest < LONGEST * _slowdown():
+        if _are_short(steps):
             return
         found.append(steps)
-    assert not found, "; ".join(f"{one.longest:.3f} s in {one.task}" for one in found)
+    assert not found, _text_of(found)
+
+
+async def check_own_steps(work: Callable[[], Awaitable[object]], attempts: int = 3) -> None:
+    """Check the steps of the current loop while ``await work()`` runs, as ``check_steps`` does."""
+    found: list[LoopSteps] = []
+    for _ in range(attempts):
+        with loop_steps() as steps:
+            await work()
+        if _are_short(steps):
+            return
+        found.append(steps)
+    assert not found, _text_of(found)
+
+
+def _are_short(steps: LoopSteps) -> bool:
+    return steps.longest < LONGEST or steps.longest < LONGEST * _slowdown()
+
+
+def _text_of(found: list[LoopSteps]) -> str:
+    return "; ".join(f"{one.longest:.3f} s in {one.task}" for one in found)
 
 
 def _slowdown() -> float:

@@ -99,3 +99,14 @@ def test_controls_are_escaped_for_a_terminal(one):
 
 def test_other_letters_stay_unchanged():
     assert escape("größer 大 emoji 🙂") == "größer 大 emoji 🙂"
+
+
+def test_reloads_do_not_lengthen_the_search_for_a_secret_with_quotation_marks():
+    """Each reload added the JSON form of all forms so far, which doubled the length of the longest."""
+    password = 'a"password"with\\backslashes'
+    content = config([provider("openai/m", "http://127.0.0.1:9", key=password)], 12000)
+    mask = Mask()
+    for _ in range(30):
+        mask.apply_config(from_mapping(content))
+    assert mask.secrets == (password,)
+    assert mask(f"{password} {json.dumps(password)}") == '[redacted] "[redacted]"'
