@@ -132,7 +132,7 @@ class ReloadableApp:
             service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
     async def reload(self, read: Callable[[], Config], complete: Callable[[Config], Config] = lambda new: new) -> bool:
-        """Use the configuration ``complete(read())``, and return whether it is valid.
+        """Use the configuration ``complete(read())``, and return whether it is valid and in use.
 
         A thread reads and compares it, which may take seconds for thousands of keys: no stream waits for that. Never
         raises: an error is logged and changes nothing."""
@@ -144,6 +144,8 @@ class ReloadableApp:
                 compared = await run_in_thread(_compare, old, config, self._service)
                 if self._config is old:  # no change of stored keys meanwhile
                     break
+            if self._service.lifecycle.draining:  # the process has begun to stop meanwhile
+                return False
             self._use(compared.usable)
         except (ConfigError, OSError) as error:
             report_failed_reload(error, audit.log_event)

@@ -26,3 +26,18 @@ async def test_a_configuration_is_read_and_compared_outside_the_event_loop():
             assert await running.served.reload(read)
         assert len(running.served.current[0].client_keys) == 299
     assert steps.longest < spent / 2, steps.task
+
+
+async def test_a_process_that_begins_to_stop_meanwhile_keeps_its_configuration(caplog):
+    """Its tasks for the new configuration could not start any more."""
+    content = large_file(2)
+    async with gateway(content) as running:
+
+        def read() -> Config:
+            running.service.lifecycle.draining = True
+            return from_mapping({**content, "client_keys": content["client_keys"][1:]})
+
+        before = running.served.current
+        assert not await running.served.reload(read)
+        assert running.served.current == before
+    assert "Traceback" not in caplog.text

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import trio
 
-from gateway.allowances.levels import allowance_levels
+from gateway.allowances.levels import read_levels
 from gateway.request.parse import Incoming
 from gateway.stores.memory import MemoryStore
 from tests.support.asgi_app import eventually
@@ -275,7 +275,7 @@ async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stre
             await eventually(lambda: not running.service.ledger.open_records)
             found = {
                 (one.holder.name, one.text): one.used
-                for one in allowance_levels(
+                for one in await read_levels(
                     running.service.allowances.all(), running.service.allowances.counters, time.time()
                 )
             }
