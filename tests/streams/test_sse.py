@@ -167,6 +167,18 @@ def test_one_event_is_parsed(raw, event):
     assert sse.parse(raw) == event
 
 
+@pytest.mark.parametrize("line_end", [b"\r", b"\r\n"])
+def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
+    """64 KiB of CRs from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
+    event = b"data: x" + 2 * line_end
+    data = event + line_end * 20_000 + event
+    splitter = sse.Splitter()
+    pieces = splitter.feed(data)
+    assert b"".join([*pieces, splitter.close()]) == data
+    assert len(pieces) <= 4
+    assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
+
+
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"])
 def test_unicode_line_separators_are_data(mark):
     raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
