@@ -167,9 +167,9 @@ def test_one_event_is_parsed(raw, event):
     assert sse.parse(raw) == event
 
 
-@pytest.mark.parametrize("line_end", [b"\r", b"\r\n"])
+@pytest.mark.parametrize("line_end", [b"\r", b"\n", b"\r\n", b"\n\r"])
 def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
-    """64 KiB of CRs from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
+    """64 KiB of line ends from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
     event = b"data: x" + 2 * line_end
     data = event + line_end * 20_000 + event
     splitter = sse.Splitter()
