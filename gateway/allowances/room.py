@@ -4,14 +4,11 @@ from typing import Final
 
 import trio
 
-from gateway.allowances.queue import FairLine, Waiter
+from gateway.allowances.queue import POLL, FairLine, Waiter
 from gateway.counters.counter import Claim, Counter, Counters
 
-POLL: Final = 0.25
-"""Seconds between checks for room of a few requests: other processes also free some."""
-
 FEW: Final = 8
-"""Requests that check so often. If more wait for one counter, each checks less often."""
+"""Requests that check for room every ``POLL`` seconds. If more wait for one counter, each checks less often."""
 
 WOKEN: Final = 8
 """Requests that are woken when an end frees room. Each that finds room wakes as many.

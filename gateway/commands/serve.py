@@ -317,7 +317,7 @@ async def serve_config(
         freeze_startup_objects()
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
-                nursery.start_soon(others.answer, lambda: served.current)
+                nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = service.metrics.report_stale_keys
             nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, keys, listeners, nursery)

@@ -96,14 +96,14 @@ def _unpriced_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
     for one in all_found:
         for text in _dollar_budgets(one.entry):
             yield f"model_providers.{one.entry.name}", text, one
-    scopes: set[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = set()
+    scopes: set[tuple[tuple[tuple[str, ...], ...], ...]] = set()
     for client in (*config.client_keys, *config.rule_clients):
         budget = next(_budgets_of(client), None)
-        scope = (_requestable_names(client, every), client.walls)
+        scope = (client.lists_of_models[:1], client.walls)
         if budget is None or scope in scopes:
             continue
         scopes.add(scope)
-        for found in (found for name in scope[0] for found in find(name)):
+        for found in (found for name in _requestable_names(client, every) for found in find(name)):
             if all(matches_one(found.entry.name, wall) for wall in client.walls):
                 yield (*budget, found)
 

@@ -6,7 +6,7 @@ all others get OpenAI's list. Anthropic's and Gemini's lists support paging."""
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias
 
 from quart import g, request
 from quart_trio import QuartTrio
@@ -17,7 +17,7 @@ from gateway.endpoints.litellm_models import litellm_group, litellm_model
 from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
 from gateway.exchange.service import Service
 from gateway.http.compatible import GROUP_INFO, MODEL_INFO
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import offload_always
 from gateway.http.paths import shown
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
@@ -30,8 +30,6 @@ from providers.endpoints.model_types import MODEL_TYPES, ModelType
 from providers.endpoints.voices import voices_of
 from streams.errors import GatewayError, invalid
 from streams.events import Api
-
-T = TypeVar("T")
 
 Shape: TypeAlias = Literal["openai", "anthropic", "gemini"]
 
@@ -60,13 +58,9 @@ def add_model_info(app: QuartTrio, service: Service) -> None:
     add_view(app, GROUP_INFO, "model_group_info", models.litellm_groups, ["GET"])
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Return ``work()``, called in a thread: there may be thousands of models."""
-    return await offload(LARGE + 1, work)
-
-
 class ModelList:
-    """The models of one configuration, as each client may see them."""
+    """The models of one configuration, as each client may see them. Lists are made in a thread: there may be thousands
+    of models."""
 
     def __init__(self, router: Router, authenticator: Authenticator, lists: ProviderLists) -> None:
         self._router = router
@@ -78,7 +72,7 @@ class ModelList:
         shape = _requested_shape()
         try:
             listed = await self._lists.names()
-            return json_answer(await _in_thread(lambda: self._list_json(self._visible(listed), shape)))
+            return json_answer(await offload_always(lambda: self._list_json(self._visible(listed), shape)))
         except GatewayError as error:
             return _error_response(error, shape)
 
@@ -110,7 +104,7 @@ class ModelList:
             return [shape(model, self._router.description(model.id)) for model in shown_models]
 
         try:
-            return json_answer({"data": await _in_thread(make_list)})
+            return json_answer({"data": await offload_always(make_list)})
         except GatewayError as error:
             return _error_response(error, "openai")
 
@@ -121,14 +115,14 @@ class ModelList:
         in its ``routers/audio.py``)."""
         names = dict.fromkeys(
             voice
-            for _, description in await _in_thread(self._speech_models)
+            for _, description in await offload_always(self._speech_models)
             for found in description.found
             for voice in voices_of(found.model)
         )
         return json_answer({"voices": [{"id": name, "name": name} for name in names]})
 
     async def speech_models(self) -> Response:
-        return json_answer({"models": [{"id": name} for name, _ in await _in_thread(self._speech_models)]})
+        return json_answer({"models": [{"id": name} for name, _ in await offload_always(self._speech_models)]})
 
     def _speech_models(self) -> list[tuple[str, Description]]:
         models = self._allowed_models(self._router.models())

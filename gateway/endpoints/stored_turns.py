@@ -9,7 +9,7 @@ from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.conversations.stored_api import StoredApi
 from gateway.endpoints.answers import current_owner, require_store
 from gateway.endpoints.plain_answers import PRIVATE
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import offload, offload_always
 from gateway.http.response import STREAM_HEADERS, Response, ResponseBody
 from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
@@ -50,7 +50,7 @@ class StoredTurns:
             )
             raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
-            events = await offload(LARGE + 1, lambda: rest.of_log(self.api.event_log(turn, head)))  # of any size
+            events = await offload_always(lambda: rest.of_log(self.api.event_log(turn, head)))  # of any size
         except ValueError as error:
             raise unavailable(f"could not replay the stream: {error}") from None
         if rest.must_start and not rest.has_started:

@@ -63,6 +63,11 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
         return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=slots.limiter)
 
 
+async def offload_always(work: Callable[[], T]) -> T:
+    """Return ``work()``, called in a thread, for work of any size on a client's behalf: see ``offload``."""
+    return await offload(LARGE + 1, work)
+
+
 async def run_in_thread(work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
     """Return ``work(*args)``, called in a thread, for work of the process itself, which takes no client's turn.
 

@@ -22,7 +22,7 @@ from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, sen
 from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import offload_always
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Explanation, Router
 from gateway.routing.walls import Wall
@@ -145,7 +145,7 @@ async def _models(config: Config, service: Service, visitor: Visitor) -> Respons
         ]
         return service.ledger.mask.redact(msgspec.json.encode(found))
 
-    return Response(200, _JSON, await offload(LARGE + 1, make_rows))  # there may be thousands
+    return Response(200, _JSON, await offload_always(make_rows))  # there may be thousands
 
 
 async def _news(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:

@@ -19,7 +19,6 @@ import attrs
 import msgspec
 import trio
 
-from gateway.config.loading import Config
 from gateway.endpoints.ui.viewer_events import Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
 from gateway.telemetry.live import LiveView
@@ -102,8 +101,8 @@ class OtherWorkers:
 
     # Replies
 
-    async def answer(self, current: Callable[[], tuple[Config, Service]]) -> None:
-        """Answer other workers' questions by the ``current`` configuration, until cancelled."""
+    async def answer(self, current: Callable[[], Service]) -> None:
+        """Answer other workers' questions with the ``current`` service, until cancelled."""
         path = self.folder / _NAME.format(os.getpid())
         new = path.with_suffix(".new")
         try:
@@ -119,14 +118,14 @@ class OtherWorkers:
             path.unlink(missing_ok=True)
 
 
-async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.SocketStream) -> None:
+async def _answer(current: Callable[[], Service], stream: trio.SocketStream) -> None:
     """Answer until the questioner leaves, or nothing is left to send. Raises nothing but cancellation."""
     try:
         async with stream, trio.open_nursery() as nursery:
             question = await _read_question(stream) if _is_ours(stream) else None
             if question is not None:
                 nursery.start_soon(_wait_for_end, stream, nursery.cancel_scope)
-                await _reply(question, current()[1], stream.send_all)
+                await _reply(question, current(), stream.send_all)
             nursery.cancel_scope.cancel()
     except* trio.BrokenResourceError:  # the questioner left
         pass

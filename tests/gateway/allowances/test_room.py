@@ -6,7 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.allowances.room import FEW, POLL, WOKEN, Room
+from gateway.allowances.queue import POLL
+from gateway.allowances.room import FEW, WOKEN, Room
 from gateway.counters.counter import Claim, Debit, SumCounter, new_claim
 from gateway.counters.memory import LocalCounters
 from tests.support.one_slot import FarCounters
