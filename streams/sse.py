@@ -6,8 +6,7 @@ that they can be forwarded unchanged.
 """
 
 import re
-from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -22,6 +21,9 @@ _LF, _CR = b"\n\r"  # as numbers, which are found in bytes five times faster tha
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic groups keep backtracking from reading a CRLF as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# 64 KiB of line ends would be 32,768 events, so those that follow a blank line are one piece.
+_BLANK_LINES = re.compile(rb"((?>\r\n|\n|\r)(?>\r\n|\n|\r))([\r\n]{4,})?")
+_LF_RUN = b"\n" * 6
 _SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
 _EVENT_NAME = re.compile(rb" ?[a-z_.]*")
@@ -88,11 +90,12 @@ class Splitter:
             events.append(whole)
             start = cut
         if _CR in data or _LF_RUN in data:
-            for match in _BLANK_LINE.finditer(data, start):
-                events.append(data[start : match.end()])
+            for match in _BLANK_LINES.finditer(data, start):
+                events.append(data[start : match.end(1)])
                 start = match.end()
+                if match.lastindex == 2:
+                    events.append(match[2])
             self._was_cr = start == len(data) and data.endswith(b"\r")
-            events = _join_blank(events)
         else:
             while (cut := data.find(b"\n\n", start)) >= 0:
                 events.append(data[start : cut + 2])
@@ -113,25 +116,6 @@ class Splitter:
         if self._size > self._limit:
             raise EventTooLarge
         self._held.append(data)
-
-
-_MANY: Final = 1024
-"""Events of one read above which blank lines are joined: 64 KiB of line ends were 32,768 events, and took 0.1 s."""
-
-_LF_RUN: Final = b"\n\n\n\n"  # a blank line after a blank line
-_ENDS: Final = (b"\r", b"\n", b"\r\n")
-_BLANK: Final = frozenset(one + other for one in _ENDS for other in (b"", *_ENDS))
-
-
-def _join_blank(events: list[bytes]) -> list[bytes]:
-    """Return ``events``, if there are many, with adjacent blank lines as one piece."""
-    if len(events) <= _MANY:
-        return events
-    joined: list[bytes] = []
-    for is_blank, some in groupby(events, _BLANK.__contains__):
-        pieces = list(some)
-        joined += [b"".join(pieces)] if is_blank else pieces
-    return joined
 
 
 def _check_structure(raw: bytes) -> None:
@@ -165,6 +149,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
         return ("", raw[6:-4]) if len(raw) > 10 else None
     if (first := _end_of_name(raw)) > 0 and len(raw) > first + 9:
         return raw[7:first].decode("utf-8", "replace"), raw[first + 7 : -2]
+    if not raw.strip(b"\r\n"):
+        return None  # thousands of blank lines are one event
     name = ""
     data: list[bytes] = []
     for line in raw.removeprefix(_BOM).splitlines():  # of bytes, only at LF, CR and CRLF

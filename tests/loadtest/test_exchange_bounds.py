@@ -4,24 +4,32 @@ import gzip
 
 import pytest
 
-from loadtest.exchange.exchange import MAX_EVENTS
+from loadtest.exchange.exchange import MAX_ANSWER, MAX_EVENTS
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.requests.conversation import CannotContinue, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 
-async def test_an_answer_of_endless_small_events_ends():
+@pytest.mark.parametrize(
+    "events, limit",
+    [
+        (b":\n\n" * 20_000, f"the answer has more than {MAX_EVENTS} events"),
+        (b"\n\n" * 30_000, f"the answer is larger than {MAX_ANSWER // 2**20} MiB"),
+    ],
+    ids=["comments", "blank-lines"],
+)
+async def test_an_answer_of_endless_small_events_ends(events, limit):
     """Each is read and judged, which would go on for minutes after the load's end."""
 
     async def serve(stream, _):
         await stream.send_all(HEAD)
         while True:
-            await stream.send_all(chunk(b"\n\n" * 30_000))
+            await stream.send_all(chunk(events))
 
     async with serving(serve) as url:
         run = await load(url, concurrency=1, count=1)
     (failure,) = run.tally.failures
-    assert (failure.kind, failure.example) == ("too large", f"the answer has more than {MAX_EVENTS} events")
+    assert (failure.kind, failure.example) == ("too large", limit)
 
 
 async def test_only_the_shown_part_of_an_endless_error_is_read():

@@ -83,6 +83,8 @@ def test_every_offset_of_one_and_of_two_cuts_gives_the_same_events():
 @given(STREAMS, st.lists(st.integers(0, 150), max_size=8))
 @example(b"data: a\r\n\r\n\ndata: b\n\n", [10])
 @example(b"data: a\r\r\ndata: b\r\r", [9])
+@example(b"data: a\n\n" + b"\n" * 9 + b"data: b\n\n", [])
+@example(b"data: a\r\r\n" + b"\r\n" * 9 + b"data: b\r\r", [29])
 def test_any_bytes_cut_anywhere_are_the_same_events(data, places):
     pieces = cut(data, places)
     assert b"".join(split(pieces)) == data
