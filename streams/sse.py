@@ -90,11 +90,7 @@ class Splitter:
             events.append(whole)
             start = cut
         if _CR in data or _LF_RUN in data:
-            for match in _BLANK_LINES.finditer(data, start):
-                events.append(data[start : match.end(1)])
-                start = match.end()
-                if match.lastindex == 2:
-                    events.append(match[2])
+            start = _add_events(events, data, start)
             self._was_cr = start == len(data) and data.endswith(b"\r")
         else:
             while (cut := data.find(b"\n\n", start)) >= 0:
@@ -116,6 +112,16 @@ class Splitter:
         if self._size > self._limit:
             raise EventTooLarge
         self._held.append(data)
+
+
+def _add_events(events: list[bytes], data: bytes, start: int) -> int:
+    """Add the events of ``data`` after ``start``, whose lines may have any ends. Return the end of the last one."""
+    for match in _BLANK_LINES.finditer(data, start):
+        events.append(data[start : match.end(1)])
+        start = match.end()
+        if match.lastindex == 2:
+            events.append(match[2])
+    return start
 
 
 def _check_structure(raw: bytes) -> None:

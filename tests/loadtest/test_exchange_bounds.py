@@ -11,7 +11,7 @@ from tests.support.load_servers import HEAD, chunk, load, serving
 
 
 @pytest.mark.parametrize(
-    "events, limit",
+    ("events", "limit"),
     [
         (b":\n\n" * 20_000, f"the answer has more than {MAX_EVENTS} events"),
         (b"\n\n" * 30_000, f"the answer is larger than {MAX_ANSWER // 2**20} MiB"),
