@@ -21,8 +21,10 @@ LONGEST: Final = 0.08
 it."""
 
 _SAMPLE: Final = b"x" * 12_000_000
-_SAMPLE_SECONDS: Final = 0.02
-"""CPU time of the work of ``_slowdown`` on a quiet machine: what the gateway does with the largest event."""
+_MEMORY_SECONDS: Final = 0.02
+_NUMBERS: Final = range(100_000)
+_INTERPRETER_SECONDS: Final = 0.006
+"""CPU times of the two works of ``_slowdown`` on a quiet machine."""
 
 
 class LoopSteps(trio.abc.Instrument):
@@ -69,33 +71,41 @@ def check_steps(gateway: ThreadGateway, work: Callable[[], object], attempts: in
     """Check that no step of the gateway's loop takes ``LONGEST`` while ``work()`` runs.
 
     The CPU time of a step includes that of the system, which once took half a second to provide 12 MB of memory. A step
-    that is too long by its own work is so in each of the ``attempts``. Other programs slow memory down, which adds to
-    the CPU time of a step, so a long step is compared with a fixed piece of work at the same time.
+    that is too long by its own work is so in each of the ``attempts``.
     """
     found: list[LoopSteps] = []
     for _ in range(attempts):
         with gateway_steps(gateway) as steps:
             work()
-        if _are_short(steps):
+        if _are_short(steps, LONGEST):
             return
         found.append(steps)
     assert not found, _text_of(found)
 
 
-async def check_own_steps(work: Callable[[], Awaitable[object]], attempts: int = 3) -> None:
-    """Check the steps of the current loop while ``await work()`` runs, as ``check_steps`` does."""
+async def check_own_steps(work: Callable[[], Awaitable[object]], attempts: int = 3, longest: float = LONGEST) -> None:
+    """Check that no step of the current loop takes ``longest`` seconds while ``await work()`` runs.
+
+    It is repeated as that of ``check_steps``.
+    """
     found: list[LoopSteps] = []
     for _ in range(attempts):
         with loop_steps() as steps:
             await work()
-        if _are_short(steps):
+        if _are_short(steps, longest):
             return
         found.append(steps)
     assert not found, _text_of(found)
 
 
-def _are_short(steps: LoopSteps) -> bool:
-    return steps.longest < LONGEST or steps.longest < LONGEST * _slowdown()
+def check_measured_steps(steps: LoopSteps, longest: float = LONGEST) -> None:
+    """Check that none of ``steps``, of work that cannot be repeated, took ``longest`` seconds."""
+    assert _are_short(steps, longest), _text_of([steps])
+
+
+def _are_short(steps: LoopSteps, longest: float) -> bool:
+    """Return whether each of the steps takes less than ``longest`` seconds on a quiet machine."""
+    return steps.longest < longest or steps.longest < longest * _slowdown()
 
 
 def _text_of(found: list[LoopSteps]) -> str:
@@ -103,11 +113,18 @@ def _text_of(found: list[LoopSteps]) -> str:
 
 
 def _slowdown() -> float:
-    """Return how much slower the machine is now than a quiet one: 1 to 3."""
+    """Return how much slower the machine is now than a quiet one: 1 to 3.
+
+    Other programs slow both memory and the interpreter down, which adds to the CPU time of a step.
+    """
     began = time.thread_time()
     copies = [_SAMPLE + b"x" for _ in range(2)]
     assert not any(copy.translate(None, b"x") for copy in copies)
-    return min(max(1.0, (time.thread_time() - began) / _SAMPLE_SECONDS), 3.0)
+    copied = time.thread_time()
+    assert sum(number & 1 for number in _NUMBERS) == len(_NUMBERS) / 2
+    counted = time.thread_time()
+    slower = max((copied - began) / _MEMORY_SECONDS, (counted - copied) / _INTERPRETER_SECONDS)
+    return min(max(1.0, slower), 3.0)
 
 
 def _run_in_loop(gateway: ThreadGateway, work: Callable[[], object]) -> None:
