@@ -4,10 +4,12 @@ Its sums are exact to the nano-dollar, so equal queries have equal results every
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from itertools import groupby
 from typing import Final, Literal, TypeAlias
 
 import attrs
+import trio
 
 from gateway.kept_ledger.columns import DAY_SUM, LOST_COUNT, MARK_SECONDS
 from gateway.kept_ledger.line import UNPRICED
@@ -126,16 +128,24 @@ async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str,
         labels = await table.labels(_client_names(query, found))
     parts = await table.folded_parts(query.period)
     broken = await table.gap_starts(query.period, microseconds(datetime.now(UTC)) - SILENT)
-    rows = [
-        UsageRow(row.by, row)
-        for (when, _), sums in zip(periods, found, strict=True)
-        for row in sorted_by_cost(_merge([attrs.evolve(one, by=_values(query, when, one.by, labels)) for one in sums]))
-        if row.requests or row.nanos or not query.by or set(query.by) - set(_TIME_COLUMNS)
-    ]
-    whole = total([row.sum for row in rows])
+    add_up = partial(_rows_of, query, [when for when, _ in periods], found, labels)
+    rows, whole = await trio.to_thread.run_sync(add_up)  # there may be thousands
     if broken:
         whole = attrs.evolve(whole, grade=UNPRICED)
-    return UsageReport(query, tuple(rows), UsageRow((), whole), notes_of(parts, query, broken), labels)
+    return UsageReport(query, rows, UsageRow((), whole), notes_of(parts, query, broken), labels)
+
+
+def _rows_of(
+    query: UsageQuery, periods: Sequence[str], found: Sequence[Sequence[LedgerSum]], labels: Mapping[str, str]
+) -> tuple[tuple[UsageRow, ...], LedgerSum]:
+    """Return the rows of the report, and their total, for the sums of each of the periods."""
+    rows = tuple(
+        UsageRow(row.by, row)
+        for when, sums in zip(periods, found, strict=True)
+        for row in sorted_by_cost(_merge([attrs.evolve(one, by=_values(query, when, one.by, labels)) for one in sums]))
+        if row.requests or row.nanos or not query.by or set(query.by) - set(_TIME_COLUMNS)
+    )
+    return rows, total([row.sum for row in rows])
 
 
 async def read_causes(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] = NO_LABELS) -> list[CauseSum]:

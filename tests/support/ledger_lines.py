@@ -81,11 +81,11 @@ def write_ledger_file(
     storage = {"type": "sqlite", "path": str(file)}
     content = {"version": "v0.4.0", "model_providers": [entry], "state_storage": storage, **more}
     config.write_text(yaml.safe_dump(content))
-    trio.run(_add, file, lines)
+    trio.run(add_lines, file, lines)
     return config
 
 
-async def _add(file: Path, lines: Sequence[LedgerLine]) -> None:
+async def add_lines(file: Path, lines: Sequence[LedgerLine]) -> None:
     table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(lines)))
     await table.aclose()

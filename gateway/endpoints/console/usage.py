@@ -1,10 +1,11 @@
 """The sections about usage and costs, by the query of the API and of ``trigate costs``."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from gateway.endpoints.admin.calls import AdminAnswer
+from gateway.endpoints.admin.calls import AdminAnswer, in_thread
 from gateway.endpoints.console.api_calls import PageCall
 from gateway.endpoints.console.parts import NOTHING, Column, choice, field, notice, section, table
 from gateway.endpoints.console.paths import USAGE
@@ -26,6 +27,11 @@ _ALL: Final = (
     ("key,model", "client and model"), ("day", "day"), ("day,key", "day and client"), ("month", "month"),
 )  # fmt: skip
 
+MOST_SHOWN: Final = 1000
+"""The most rows that the page shows: its HTML takes 0.1 ms and 700 bytes for each."""
+
+_CUT: Final = "This page shows the first {:,} of {:,} rows. The total is of all of them, and so is the CSV."
+
 
 async def everyone(call: PageCall) -> Html | AdminAnswer:
     return await _usage(call, "/admin/v1/usage", "Usage of all clients that you see", _ALL)
@@ -40,15 +46,23 @@ async def _usage(call: PageCall, path: str, title: str, groupings: Sequence[tupl
     answer = await call.read(path, query)
     if answer.text is not None:  # CSV
         return answer
-    report = answer.value
+    return await in_thread(partial(_report_section, answer.value, query, path, title, groupings))
+
+
+def _report_section(
+    report: Mapping[str, Any], query: Mapping[str, str], path: str, title: str, groupings: Sequence[tuple[str, str]]
+) -> Html:
+    """Return the section with a report of the API. Slow for a long one."""
     columns = [*(report["by"] or ("all",)), *(("label",) if _has_labels(report) else ()), *_FIGURES]
     heads = [Column(_TITLES.get(name, name), name in _FIGURES[:-1]) for name in columns]
-    rows = [[_value(row, name) for name in columns] for row in report["data"]]
+    rows = [[_value(row, name) for name in columns] for row in report["data"][:MOST_SHOWN]]
+    hidden = len(report["data"]) - len(rows)
     total = ["Total", *(NOTHING for _ in columns[1 : -len(_FIGURES)]), *(report["total"][name] for name in _FIGURES)]
     caption = f"From {report['since'][:16].replace('T', ' ')} to {report['until'][:16].replace('T', ' ')}"
     csv = f"{USAGE}?{urlencode({**query, 'format': 'csv'})}"
     return section(
         title, _filters(query, report, groupings, with_names=path != "/me/usage"), *map(notice, report["notes"]),
+        notice(_CUT.format(MOST_SHOWN, len(report["data"]))) if hidden else NOTHING,
         table(f"{caption}, {report['timezone']}", heads, rows, total, empty="There is no usage in this period.",
               is_titled=False),
         html('<p><a href="{to}">Download as CSV</a></p>', to=csv),
