@@ -37,6 +37,7 @@ def sent_request(
         sent,
         body=outgoing.body,
         client_members=partial(_with_earlier, own) if own.earlier else own.members,
+        client_earlier=len(own.earlier_items),
         edits=_edits(context, target_request),
     )
     return changed, len(outgoing.body) + incoming.size

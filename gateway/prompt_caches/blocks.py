@@ -63,19 +63,21 @@ def read_prompt(
     headers: Mapping[str, str] | None = None,
     memo: BlockMemo | None = None,
     known: "KnownParts | None" = None,
+    earlier: int = 0,
 ) -> PromptDigest | None:
     """Return the prompt in a request's ``body``, its bytes or its top-level members, or ``None`` if it has none.
 
     ``key`` are 32 random bytes, the key of all digests; the workers of a machine share it. ``row`` decides which
     members are in ``PromptDigest.settings``, and which parts are ignored. ``headers`` (lower case) are those of the
     request as sent. Linear in the body's size; text that ``memo`` knows is hashed once and not parsed. ``known`` are
-    the parts that ``recognize`` has found in it."""
+    the parts that ``recognize`` has found in it, ``earlier`` the number of stored items at the start of its history."""
     layout = LAYOUTS.get(api)
     if layout is None:
         return None
     try:
         members = OBJECT.decode(body) if isinstance(body, bytes) else body
-        return _PromptReader(api, layout, row or _NO_ROW, key, memo, known or _UNKNOWN).read(members, headers or {})
+        reader = _PromptReader(api, layout, row or _NO_ROW, key, memo, known or _UNKNOWN, earlier)
+        return reader.read(members, headers or {})
     except UNDECODABLE:
         return None
 
@@ -171,12 +173,14 @@ class _PromptReader:
     key: bytes
     memo: BlockMemo | None
     known: KnownParts
+    earlier: int
 
     def read(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptDigest:
         layout, known = self.layout, self.known
         front = known.front or self._read_front(members, headers)
         where, raw = _find_history(layout, members)
-        history = read_history(layout, where, raw, self.key, self.memo, f"{self.api}:{where}", known.history)
+        name = f"{self.api}:{where}"
+        history = read_history(layout, where, raw, self.key, self.memo, name, known.history, self.earlier)
         front = front.with_system(history.system)
         return PromptDigest(
             self.api, front.tools, front.system, history.blocks, history.size, front.settings, front.own_settings,

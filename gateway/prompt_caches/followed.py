@@ -27,7 +27,8 @@ class SentRequest:
 
     ``client`` is the client whose earlier exchanges count. ``body`` is the sent body or its members, ``headers`` are
     the sent ones in lower case. ``client_members`` are those of the client's request in ``client_api``, or a
-    function for them; ``None`` if they were sent unchanged but for the model. ``account`` identifies the server, the
+    function for them; ``None`` if they were sent unchanged but for the model. Their history begins with
+    ``client_earlier`` stored items. ``account`` identifies the server, the
     credential and the model, ``target`` is the entry's name, ``session`` the client program's name for its session,
     ``sent`` the time on the memory's clock. ``is_diagnosed``: its entry requests diagnoses, for which the next request
     needs its response's id."""
@@ -47,6 +48,7 @@ class SentRequest:
     edits: tuple[str, ...] = ()
     move: str = ""
     is_diagnosed: bool = False
+    client_earlier: int = 0
 
     @property
     def key_headers(self) -> tuple[str | None, ...]:

@@ -104,13 +104,14 @@ class _Collector:
 
 def read_history(
     layout: PromptLayout, where: str, raw: memoryview, key: bytes, memo: BlockMemo | None, name: str,
-    known: KnownPart[object] | None = None,
+    known: KnownPart[object] | None = None, earlier: int = 0,
 ) -> ReadHistory:  # fmt: skip
     """Return the history in ``raw``, a JSON list of items, or a text that is one user message.
 
     ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
     which has other marks, parses only the rest. It remembers the items of the rest as well, with and without their
-    marks. ``known`` is a beginning that it has found already."""
+    marks. ``known`` is a beginning that it has found already. The first ``earlier`` items are stored turns. It remembers
+    no items after them, because they get ids when they are stored, so the next request has other JSON for them."""
     first = bytes(raw[:1])
     if first == b'"':
         text = bytes(raw)
@@ -127,6 +128,8 @@ def read_history(
     collector, marked = _Collector(start, key), None
     reader = _ItemReader(layout, where, name, key, memo)
     for number, item in enumerate(items):
+        if earlier and collector.items == earlier and marked is None:
+            marked = number, collector.to_history()
         if number + TAIL < len(items) and collector.count >= HEAD:
             blocks = split_item(layout, where, collector.items, compact_json(bytes(item)))
             if marked is None and any(block.mark is not None for block in blocks):

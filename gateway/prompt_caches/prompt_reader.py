@@ -116,7 +116,9 @@ class PromptReader:
         client_prompt, client_members = None, members
         if (given := sent.client_members) is not None:
             client_members = given() if callable(given) else given
-            client_prompt = read_prompt(sent.client_api, client_members, row, key, memo=memo, known=client_parts)
+            client_prompt = read_prompt(
+                sent.client_api, client_members, row, key, memo=memo, known=client_parts, earlier=sent.client_earlier
+            )
         return self._plan(row, (members, client_members), prompt, client_prompt, sent.key_headers)
 
     def _plan(

@@ -165,10 +165,11 @@ def mark_end(api: Api, body: dict[str, Any], ttl: str | None = None) -> dict[str
 
 def read(
     api: Api, body: dict[str, Any] | bytes, row: CachingRow | None = None, memo: BlockMemo | None = None,
-    headers: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None, earlier: int = 0,
 ) -> PromptDigest:  # fmt: skip
-    """Return the prompt of a request."""
+    """Return the prompt of a request, whose first ``earlier`` items are stored turns."""
     data = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    prompt = read_prompt(api, data, row_of(api) if row is None else row, KEY, memo=memo, headers=headers)
+    row = row_of(api) if row is None else row
+    prompt = read_prompt(api, data, row, KEY, memo=memo, headers=headers, earlier=earlier)
     assert prompt is not None
     return prompt

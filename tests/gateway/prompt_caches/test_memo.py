@@ -32,6 +32,15 @@ _TEXTS = st.text(max_size=40)
 _EDITS = st.sampled_from(["append", "append", "append", "edit", "drop_first", "drop_last", "mark", "spaces"])
 
 
+def test_stored_turns_are_read_as_without_a_memo():
+    memo = BlockMemo()
+    for turns in (0, 1, 2, 5, 40, 41):
+        stored = [{"id": f"msg_{number}", **user_item("responses", f"Question {number}")} for number in range(turns)]
+        own = [user_item("responses", text) for text in (f"Question {turns}", "and another one")]
+        body = {"input": [*stored, *own]}
+        assert _facts(read("responses", body, memo=memo, earlier=turns)) == _facts(read("responses", body))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(APIS), st.lists(st.tuples(_EDITS, _TEXTS, st.integers(0, 30)), max_size=12))
 def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, str, int]]):

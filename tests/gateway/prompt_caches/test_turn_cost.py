@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 
@@ -67,6 +68,29 @@ def test_a_turn_costs_the_same_after_a_long_history(api: str):
 
 def test_a_turn_costs_few_calls():
     assert calls_of_turn("messages", 450) < MOST_CALLS
+
+
+def calls_of_continuation(turns: int) -> int:
+    """Return the calls to read a turn after ``turns`` stored ones, which have ids that their requests did not have."""
+    client = Client()
+
+    def send(turn: int) -> SentRequest:
+        texts = [f"Question {number}, which is answered" for number in range(turn + 1)]
+        stored = [{"id": f"msg_{number}", **user_item("responses", text)} for number, text in enumerate(texts[:-1])]
+        own = user_item("responses", texts[-1])
+        sent = client.send("chat", {"messages": [user_item("chat", text) for text in texts]})
+        members = MEMBERS.decode(json.dumps({"input": [*stored, own]}).encode())
+        return attrs.evolve(sent, client_api="responses", client_members=lambda: members, client_earlier=turn)
+
+    for turn in (turns, turns + 1):
+        client.explain(send(turn))
+    last = send(turns + 2)
+    return calls(lambda: client.explain(last))
+
+
+def test_a_turn_after_stored_ones_costs_the_same_for_any_number():
+    """All stored turns were parsed for each request, which took half the time of a conversation of 800 turns."""
+    assert calls_of_continuation(400) < 1.2 * calls_of_continuation(20)
 
 
 def test_the_event_loop_does_the_same_for_200_000_blocks():
