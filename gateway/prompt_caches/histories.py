@@ -110,8 +110,8 @@ def read_history(
 
     ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
     which has other marks, parses only the rest. It remembers the items of the rest as well, with and without their
-    marks. ``known`` is a beginning that it has found already. The first ``earlier`` items are stored turns. It remembers
-    no items after them, because they get ids when they are stored, so the next request has other JSON for them."""
+    marks. ``known`` is a beginning that it has found already. The first ``earlier`` items are stored turns. The memo
+    ends after them: the next ones get ids when they are stored, so the next request has other JSON for them."""
     first = bytes(raw[:1])
     if first == b'"':
         text = bytes(raw)
