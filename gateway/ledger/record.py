@@ -211,7 +211,7 @@ class Record:
         if self.steps is not None and self.error is not None and self.error.code == STEP_UNAVAILABLE:
             return "refused"
         if self.error is not None:
-            asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared
+            asked = self.attempts or self.cache in ("miss", "hit")  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"
         if self.bill.is_complete:
             return "complete"

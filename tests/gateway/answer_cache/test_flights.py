@@ -352,6 +352,8 @@ async def test_a_failure_after_content_reaches_all_and_is_not_stored():
         for client in clients:
             assert "[DONE]" not in client.text
             assert '"error"' in client.text
+        page = Numbers((await stage.gate.get("/metrics")).text)
+        assert page("trigate_exchanges_total", ended="upstream_error") == 3, "the gateway refused none"
         later = Client(stage)
         await eventually(lambda: stage.provider.calls == 2)
         stage.provider.send(*EVENTS)
