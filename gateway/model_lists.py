@@ -28,6 +28,7 @@ from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.model_lists import list_url
 from streams.errors import GatewayError
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 LONGEST_NAME: Final = 200  # characters
 
@@ -57,7 +58,7 @@ class _Row(msgspec.Struct):
             return False
         try:
             return msgspec.json.decode(self.capabilities, type=_Capabilities).completion_chat  # Mistral's
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             return True
 
 
@@ -145,7 +146,7 @@ async def fetch_names(
         body = await _fetch_page(endpoint.request(more, credential), upstream)
         try:
             page = await offload(len(body), read_page, body)
-        except (ValueError, msgspec.MsgspecError, RecursionError):
+        except NOT_JSON:
             raise ListFailed("the response is not a list of models") from None
         names.update(dict.fromkeys(page.names))
         if page.next is None or page.next == more or len(names) >= MAX_MODELS:

@@ -214,10 +214,10 @@ def _read_meta(file: Path, data: bytes) -> _Meta:
     """Read a meta file. Raises ``UnreadableRecording`` for a damaged one, or one with impossible headers."""
     try:
         meta = msgspec.json.decode(data, type=_Meta)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
     except RecursionError:
         raise UnreadableRecording(f"{file}: the recording is damaged: nested too deeply") from None
+    except NOT_JSON as error:
+        raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
     for name, value in (("content-type", meta.content_type or ""), *_read_headers(meta)):
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             raise UnreadableRecording(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")

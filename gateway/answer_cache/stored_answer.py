@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from providers.neutral.codec import ID_SOURCE
+from streams.surrogates import NOT_JSON
 
 
 @attrs.frozen(repr=False)
@@ -67,6 +68,6 @@ def decode_response(data: bytes) -> StoredAnswer | None:
     """Return the decoded response, ``None`` if it is damaged or from another version."""
     try:
         form, at, content_type, created, seed, body, pauses = _DECODER.decode(data)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     return StoredAnswer(at, content_type, AnswerStamp(created, seed), body, pauses) if form == _FORM else None

@@ -18,6 +18,7 @@ from gateway.request.parse import Incoming
 from gateway.request.sessions import SessionSource, named_session, short_text
 from gateway.shared.rows import OWNER
 from providers.apis import CODECS
+from streams.surrogates import NOT_JSON
 
 AffinitySource: TypeAlias = SessionSource | Literal["header", "beginning"]
 """The source of a conversation's identity.
@@ -114,7 +115,7 @@ def _messages(incoming: Incoming) -> Iterator[Any]:
         return
     try:
         messages = _LIST.decode(raw)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         yield _value(raw)
         return
     yield from map(_value, messages)
@@ -124,7 +125,7 @@ def _value(raw: msgspec.Raw) -> Any:
     """Return ``raw`` decoded, ``None`` if it is nested too deeply or invalid text."""
     try:
         return _ANY.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         return None
 
 

@@ -33,6 +33,7 @@ from providers.recordings import (
     stream_framing,
 )
 from streams.events import Api, Usage
+from streams.surrogates import NOT_JSON
 
 GOOD: Final = 0
 UNREADABLE: Final = 2
@@ -108,7 +109,7 @@ def _read_file(path: Path, model: str | None) -> _Turn:
     body = path.read_bytes()
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         raise UnusableRequest(f"{path}: expected a request in JSON, with its messages") from None
     return _turn(path.name, _api_of(members), body, model, 0.0, None)
 

@@ -7,7 +7,8 @@ import msgspec
 
 from gateway.prompt_caches.compared_values import shared_end, shared_start, text_of, value_at
 from gateway.prompt_caches.differences import Difference
-from gateway.prompt_caches.digests import UNDECODABLE, class_at, compact_json
+from gateway.prompt_caches.digests import class_at, compact_json
+from streams.surrogates import NOT_JSON
 
 _ANY: Final = msgspec.json.Decoder()
 
@@ -27,7 +28,7 @@ def exact_difference(old: bytes, new: bytes, difference: Difference) -> ExactDif
         return None
     try:
         before, after = value_at(old, difference.path), value_at(new, difference.path)
-    except (*UNDECODABLE, LookupError, ValueError):
+    except (*NOT_JSON, LookupError):
         return None
     texts = text_of(before), text_of(after)
     if texts[0] is None or texts[1] is None or difference.kind == "respelled":

@@ -32,6 +32,7 @@ from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
+from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
     from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt
@@ -246,7 +247,7 @@ def running_gateway(url: str, key: str | None) -> ReadyReport:
         return msgspec.json.decode(body, type=ReadyReport)
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         advice = (
             f"set {KEY_VARIABLE} to its metrics_key or ui_key, or, if it has neither, "
             "a client key that may use all models"

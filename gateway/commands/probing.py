@@ -22,6 +22,7 @@ from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from streams.framing import EventSplitter, EventTooLarge
+from streams.surrogates import NOT_JSON
 
 LARGEST = 16 * 2**20  # bytes of a response that are read
 
@@ -122,7 +123,7 @@ def _structure_fault(answer: Answer) -> str:
 def _has_city(text: str) -> bool:
     try:
         value = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return False
     return isinstance(value, dict) and isinstance(value.get("city"), str)
 

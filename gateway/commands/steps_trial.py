@@ -29,6 +29,7 @@ from providers.neutral.choices import MEMBERS, split_choices, split_other_choice
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem
+from streams.surrogates import NOT_JSON
 from trigate.steps import Check
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_captured(file: Path, api: Api | None) -> Captured:
 def _members(body: bytes) -> dict[str, object]:
     try:
         return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return {}
 
 

@@ -20,6 +20,7 @@ import attrs
 import msgspec
 
 from gateway.stores.store import Unavailable
+from streams.surrogates import NOT_JSON
 
 Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
@@ -145,7 +146,7 @@ def read_thread(body: bytes) -> StoredThreadTurn:
         members = _MEMBERS.decode(unpack(body))
         messages: list[Any] = read_elements(members["messages"])
         answer = read_elements(members["answer"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+    except (KeyError, *NOT_JSON):
         raise Unavailable("a stored message of the thread is damaged") from None
     if answer:  # the APIs reject messages without content
         messages.append({"role": "assistant", "content": answer})
@@ -187,7 +188,7 @@ def unpack(body: bytes) -> bytes:
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         raise _damaged_error() from None
 
 

@@ -16,7 +16,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
-import msgspec
 import trio
 
 from gateway.counters.chosen import MOST_CHOSEN, ChosenInStore
@@ -37,6 +36,7 @@ from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
 from gateway.counters.share import KnownState, Share
 from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of, unrefilled_units
 from gateway.counters.steps import CountingStep, State, StepReply, decode_reply, encode_step, is_complete
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.counters")
 
@@ -372,7 +372,7 @@ class RemoteCounters:
             data = await send(batch.text, max(_CONNECT_TIMEOUT, self._limit) if nobody_waits else self._limit)
             try:
                 reply = decode_reply(data)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except NOT_JSON:
                 raise CounterStoreUnavailable("its responses are from another version of trigate") from None
             if not reply.lost and not is_complete(reply, batch.step):
                 raise CounterStoreUnavailable("its responses are from another version of trigate")

@@ -29,7 +29,7 @@ from providers.responses.ids import is_own_id
 from providers.responses.kept_items import page
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
-from streams.surrogates import describe_json_error
+from streams.surrogates import NOT_JSON, describe_json_error
 
 T = TypeVar("T")
 
@@ -177,10 +177,10 @@ def _members(body: bytes) -> dict[str, Any]:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise invalid(f"the request body is not valid JSON: {describe_json_error(error)}") from None
     except RecursionError:
         raise too_deep_error() from None
+    except NOT_JSON as error:
+        raise invalid(f"the request body is not valid JSON: {describe_json_error(error)}") from None
 
 
 async def read_plain_body(service: Service) -> bytes:

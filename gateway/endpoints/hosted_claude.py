@@ -29,6 +29,7 @@ from providers.apis import CODECS
 from providers.neutral.invoked import INVOKED
 from streams.errors import invalid
 from streams.events import ErrorInfo
+from streams.surrogates import NOT_JSON
 
 _VERSION, _BETAS = "anthropic_version", "anthropic_beta"
 _ENVELOPE: Final = frozenset((_VERSION, _BETAS, "model", "stream"))
@@ -114,7 +115,7 @@ def _unwrap(body: bytes, model: str | None, stream: bool, others: str) -> tuple[
         raise invalid(f"{_VERSION} is required: {others}", _VERSION)
     try:
         betas = _TEXTS.decode(members.get(_BETAS, b"null")) or ()
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid(f"{_BETAS} must be a list of strings", _BETAS) from None
     rest = {name: value for name, value in members.items() if name not in _ENVELOPE}
     own = members.get("model") if model is None else model

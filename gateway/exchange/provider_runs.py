@@ -34,6 +34,7 @@ from providers.neutral.codec import Reply, Writer
 from streams.errors import GatewayError
 from streams.events import Api, Usage
 from streams.fold import Answer
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.state")
 
@@ -68,7 +69,7 @@ def read_state(api: Api, body: bytes) -> RunState | None:
     try:
         status = _HEAD.decode(body).status
         events = codec.read_answer(body, texts=False, checked=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, GatewayError):
+    except (GatewayError, *NOT_JSON):
         return None
     if not status:
         return None

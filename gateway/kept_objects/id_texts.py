@@ -10,6 +10,8 @@ from typing import Final
 import attrs
 import msgspec
 
+from streams.surrogates import NOT_JSON
+
 _STRUCTURE: Final = re.compile(rb'["{}\[\]:,]')
 _SEARCH_BYTES: Final = 2**20  # bytes searched per step
 _MAX_DEPTH: Final = 2000
@@ -147,5 +149,5 @@ def _decode_string(body: bytes, at: int, end: int, most: int = _MAX_ID) -> str:
         return ""
     try:
         return msgspec.json.decode(body[at - 1 : end], type=str)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return ""

@@ -18,6 +18,8 @@ from typing import Final, TypeAlias
 import attrs
 import msgspec
 
+from streams.surrogates import NOT_JSON
+
 PREFIXES: Final = (
     "assistant-", "batch_", "batches/", "cfile_", "cntr_", "container_", "file-", "file_", "files/", "msgbatch_",
     "part_", "rtc_", "upload_", "video_", "vs_", "vsfb_",
@@ -157,7 +159,7 @@ def read_token(text: str, secrets_of: SecretsOf, now: float) -> UploadToken | No
     signature, signed = data[:_TOKEN_SIGNATURE_BYTES], data[_TOKEN_SIGNATURE_BYTES:]
     try:
         token = UploadToken(*msgspec.json.decode(signed, type=tuple[str, str | None, str, str, int]))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     made = (_token_signature(secret, signed) for secret in secrets_of(token.entry))
     return token if any(hmac.compare_digest(one, signature) for one in made) and now < token.until else None

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from gateway.stores.nodes import OwnerBytes, OwnerLimit, is_storable
+from streams.surrogates import NOT_JSON
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
@@ -180,7 +181,7 @@ def parse_object(owner: str, collection: Collection, body: bytes, id_member: str
         return None
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return None
     id = value.get(id_member) if isinstance(value, dict) else None
     if not isinstance(id, str) or not id or not is_storable(id):

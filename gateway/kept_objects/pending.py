@@ -15,6 +15,7 @@ import trio
 
 from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
 from gateway.stores.store import Unavailable
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.state")
 
@@ -123,7 +124,7 @@ class PendingBatches:
                     continue
                 try:
                     pending = _PENDING_BATCH.decode(one.kept.body)
-                except msgspec.MsgspecError:  # from another version, which handles it
+                except NOT_JSON:  # from another version, which handles it
                     continue
                 for holder in pending.holders:
                     usd, tokens = sums[holder]

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.kept_objects.inventory import PROVIDER_RUNS, Inventory, KeptObject
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.state")
 
@@ -111,7 +112,7 @@ _RUN: Final = msgspec.json.Decoder(ProviderRun)
 def _read(body: bytes) -> ProviderRun | None:
     try:
         return _RUN.decode(body)
-    except msgspec.MsgspecError:  # from another version, which handles it
+    except NOT_JSON:  # from another version, which handles it
         return None
 
 

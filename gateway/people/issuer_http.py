@@ -33,6 +33,7 @@ from gateway.upstream.network import NO_ROOTS
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
 from streams.structure import has_more_elements
+from streams.surrogates import NOT_JSON
 
 FETCH_SECONDS: Final = 5.0
 """Seconds for each request."""
@@ -325,7 +326,7 @@ def _decode(body: bytes) -> Any:
         raise IssuerUnavailable("its response has too many members")
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         raise IssuerUnavailable("its response is not JSON") from None
 
 

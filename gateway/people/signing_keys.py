@@ -11,6 +11,7 @@ import msgspec
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from streams.structure import has_more_elements
+from streams.surrogates import NOT_JSON
 
 LARGEST_SET: Final = 256 * 1024
 """Bytes of a key set."""
@@ -122,7 +123,7 @@ def _read_members(body: bytes) -> list[Any]:
         raise BadKeySet("it has too many members")
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         raise BadKeySet("it is not JSON") from None
     members = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(members, list):

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias, cast
 import attrs
 import msgspec
 
-from gateway.prompt_caches.digests import UNDECODABLE, compact_json, short_digest
+from gateway.prompt_caches.digests import compact_json, short_digest
 from gateway.prompt_caches.histories import read_history
 from gateway.prompt_caches.items import (
     LIST,
@@ -29,6 +29,7 @@ from gateway.prompt_caches.prompts import PromptDigest, front_digests
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 __all__ = [
     "BlockMemo",
@@ -78,7 +79,7 @@ def read_prompt(
         members = OBJECT.decode(body) if isinstance(body, bytes) else body
         reader = _PromptReader(api, layout, row or _NO_ROW, key, memo, known or _UNKNOWN, earlier)
         return reader.read(members, headers or {})
-    except UNDECODABLE:
+    except NOT_JSON:
         return None
 
 

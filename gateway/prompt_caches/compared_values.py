@@ -8,8 +8,9 @@ import attrs
 import msgspec
 
 from gateway.prompt_caches.differences import Difference
-from gateway.prompt_caches.digests import UNDECODABLE, compact_json
+from gateway.prompt_caches.digests import compact_json
 from gateway.prompt_caches.prompts import PromptDigest
+from streams.surrogates import NOT_JSON
 
 EXCERPT: Final = 200
 """Characters of a text that an excerpt has."""
@@ -73,7 +74,7 @@ def excerpts_of(
 
 
 def value_at(body: bytes, path: str) -> bytes:
-    """Return the JSON at ``path`` in ``body``. Raises ``LookupError``, ``ValueError`` or one of ``UNDECODABLE``."""
+    """Return the JSON at ``path`` in ``body``. Raises ``LookupError``, ``ValueError`` or one of ``NOT_JSON``."""
     value = msgspec.Raw(body)
     for name, number in _STEP.findall(path):
         value = _LIST.decode(value)[int(number)] if number else _OBJECT.decode(value)[name]
@@ -127,7 +128,7 @@ def _paths(prompts: tuple[PromptDigest, PromptDigest], difference: Difference) -
 def _value_or_none(body: bytes, path: str) -> bytes | None:
     try:
         return value_at(body, path) if path else None
-    except (*UNDECODABLE, LookupError, ValueError):
+    except (*NOT_JSON, LookupError):
         return None
 
 

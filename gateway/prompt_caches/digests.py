@@ -8,8 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.prompt_caches.prompt_blocks import DIGEST, LOOSE, TextChunks, ValueClass
-
-UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+from streams.surrogates import NOT_JSON
 
 MOST_CHUNKS: Final = 256
 """The chunks of a text."""
@@ -56,7 +55,7 @@ def compact_json(raw: bytes) -> bytes:
         return raw
     try:
         return msgspec.json.format(raw, indent=-1)
-    except UNDECODABLE:
+    except NOT_JSON:
         return raw
 
 
@@ -79,7 +78,7 @@ def digests_of(label: bytes, raw: bytes, key: bytes) -> tuple[bytes, bytes]:
     try:
         value = _LOOSELY.decode(raw)
         text = msgspec.json.encode(_with_arguments(value) if b'"arguments"' in raw else value, order="sorted")
-    except UNDECODABLE:
+    except NOT_JSON:
         return strict, strict[:LOOSE]
     return strict, blake2b(label + b"\0" + text, digest_size=DIGEST, key=key).digest()[:LOOSE]
 
@@ -217,6 +216,6 @@ def _with_arguments(value: Any) -> Any:
     if isinstance(arguments := value.get("arguments"), str):
         try:
             return {**value, "arguments": _LOOSELY.decode(arguments)}
-        except UNDECODABLE:
+        except NOT_JSON:
             return value
     return value

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from streams.surrogates import NOT_JSON
+
 _MAX_TEXT: Final = 4096
 _DIAGNOSES: Final = (("diagnostics", "previous_message_id"), ("prompt_cache_options", "comparison_response_id"))
 """Members that request a provider's diagnosis of a miss, each with its member for the id of the earlier response."""
@@ -38,5 +40,5 @@ def _read(raw: msgspec.Raw) -> Any:
         return None
     try:
         return _ANY.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return None

@@ -6,11 +6,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.prompt_caches.digests import UNDECODABLE, digests_of, read_chunks, strict_digest
+from gateway.prompt_caches.digests import digests_of, read_chunks, strict_digest
 from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
 from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
 from gateway.prompt_caches.tables.kinds import KINDS
 from gateway.prompt_caches.tables.layouts import PromptLayout
+from streams.surrogates import NOT_JSON
 
 OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -238,7 +239,7 @@ def decode_text(raw: msgspec.Raw | bytes | None, most: int = _LONGEST_WORD) -> s
     """Return a JSON string of at most ``most`` bytes, ``None`` if it is none."""
     try:
         return None if raw is None or len(raw) > most else _TEXT.decode(raw)
-    except UNDECODABLE:
+    except NOT_JSON:
         return None
 
 
@@ -246,5 +247,5 @@ def decode_object(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
     """Return the members of a JSON object, none if it is no object."""
     try:
         return {} if raw is None or bytes(memoryview(raw)[:1]) != b"{" else OBJECT.decode(raw)
-    except UNDECODABLE:
+    except NOT_JSON:
         return {}

@@ -10,7 +10,7 @@ import msgspec
 
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import tolerate_lone_surrogates
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
 """The members to examine, by name: their own members, or ``None`` for a string."""
@@ -32,7 +32,9 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
         raise GatewayError("too_large", f"the frame has more than {MAX_ELEMENTS} JSON elements")
     try:
         return _OBJECT(bytes(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except RecursionError:
+        raise
+    except NOT_JSON:
         return None
 
 
@@ -47,7 +49,7 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
         return None
     try:
         return _STRING.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
 
 

@@ -44,7 +44,7 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
     """Read a provider's batch object; return ``None`` if the batch is not finished or the object is unreadable."""
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
     id, usage, known = value.get("id"), read_usage(value.get("usage")), tuple(entries)
     output = text_or_none(value.get("output_file_id")) or text_or_none(value.get("output_file"))

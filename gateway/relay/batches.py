@@ -36,6 +36,7 @@ from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
+from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
     from gateway.relay.line_checks import BatchChecks
@@ -403,7 +404,7 @@ def _usage_key(file: str) -> str:
 def _object_id(body: bytes) -> str | None:
     try:
         return _TEXT.decode(member_of(body, "id"))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 
@@ -429,7 +430,7 @@ class MessageBatchRequest(BatchRequest):
         try:
             members = _MEMBERS.decode(shown)
             listed = _REQUESTS.decode(members["data"]) if "data" in members else None
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             return shown
         if listed is not None:
             data = [msgspec.Raw(self._with_results_url(bytes(one))) for one in listed]
@@ -444,7 +445,7 @@ class MessageBatchRequest(BatchRequest):
             if _TEXT.decode(members["results_url"]):
                 url = f"{self.origin}/v1/messages/batches/{_TEXT.decode(members['id'])}/results"
                 return msgspec.json.encode({**members, "results_url": url})
-        except (msgspec.MsgspecError, KeyError):
+        except (KeyError, *NOT_JSON):
             pass
         return body
 
@@ -465,7 +466,7 @@ def rewrite_requests(body: bytes, models: BatchModels) -> bytes:
         members = _MEMBERS.decode(body)
         check_members(body, members)
         requests = _REQUESTS.decode(members.get("requests", b"null"))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid("requests must be an array of {custom_id, params}", "requests") from None
     changed = [_rewrite_request(bytes(one), f"requests[{at}]", models) for at, one in enumerate(requests)]
     if all(new is None for new in changed):
@@ -484,7 +485,7 @@ def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
         params = bytes(members.get("params", b"null"))
         fields = _MEMBERS.decode(params)
         model = _TEXT.decode(fields.get("model", b"null"))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid(f"{at}.params.model must be a string", f"{at}.params.model") from None
     try:
         rewritten = models.rewrite(model, "/v1/messages", params)

@@ -43,6 +43,7 @@ from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.multipart import parse_boundary
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.state")
 
@@ -197,7 +198,7 @@ class KeptRequest:
         """Reject an upload in parts for a batch if the lines must be checked: for limited models or a budget."""
         try:
             purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             raise invalid("purpose must be a string", "purpose") from None
         if "batch" in purpose.lower() and (self.service.authenticator.is_limited(self.client) or self.has_budget):
             message = (
@@ -438,7 +439,7 @@ def _unique_members(body: bytes) -> Mapping[str, msgspec.Raw]:
     """Return the members of the JSON object ``body``. Raises ``GatewayError`` (400), also for duplicates."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         raise invalid("the request body must be a JSON object") from None
     check_members(body, members)
     return members
@@ -448,7 +449,7 @@ def member_of(body: bytes, name: str) -> bytes:
     """Return the raw member ``name`` of the JSON object ``body``, b"" if it is missing."""
     try:
         return bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name, b""))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return b""
 
 

@@ -317,7 +317,7 @@ async def check_batch(checks: BatchChecks, body: bytes, endpoint: str) -> bytes:
 async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: str | None, model: str | None) -> bytes:
     try:
         listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return bytes(requests)  # refused later
     endpoint, turns = _api_of(path), CheckTurns()
     found: list[msgspec.Raw] = []
@@ -330,7 +330,7 @@ async def _checked_requests(checks: BatchChecks, requests: msgspec.Raw, path: st
 def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
     try:
         return msgspec.json.decode(members.get(name, b"null"), type=str | None)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 

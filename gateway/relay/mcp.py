@@ -41,6 +41,7 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
 from streams.sse import SseEvents
+from streams.surrogates import NOT_JSON
 
 _MESSAGE_HEADERS: Final = ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-param-*")
 _SESSION_HEADERS: Final = ("mcp-session-id", "last-event-id")
@@ -190,7 +191,7 @@ def parse(body: bytes, forms: RpcForms) -> RpcMessage:
     Raises ``GatewayError`` (400) for anything but one object, or for one that servers may read differently."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         if body.lstrip()[:1] == b"[":
             raise invalid("MCP has no batches: send each message in its own request") from None
         raise invalid("the body must be one JSON-RPC message, an object in UTF-8", code=PARSE_ERROR) from None
@@ -227,7 +228,7 @@ def _check_method(method: str | None) -> None:
 def _params(raw: msgspec.Raw) -> Mapping[str, msgspec.Raw]:
     try:
         params = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         raise invalid("params must be an object", "params") from None
     _check_names(params)
     check_duplicates(bytes(raw), params)
@@ -239,7 +240,7 @@ def _text(raw: msgspec.Raw | None, path: str) -> str | None:
         return None
     try:
         return msgspec.json.decode(raw, type=str)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         raise invalid(f"{path} must be a string", path) from None
 
 

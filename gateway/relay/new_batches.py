@@ -13,6 +13,7 @@ import msgspec
 from gateway.relay.batch_models import BatchModels, BatchSummary
 from gateway.request.members import check_members
 from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON
 
 MemberKind: TypeAlias = Literal["files", "model", "agent", "requests", "endpoint", "plain"]
 """The content of a member: ids of input files, a model or an agent for all requests, the requests, their path, or
@@ -128,7 +129,7 @@ class NewBatch:
             body = bytes(members.get("body", b"null"))
             fields = _OBJECT.decode(body)
             named = _TEXT.decode(fields["model"]) if "model" in fields else None
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             raise invalid(f"{at} must be an object with custom_id and body, and its model a string", at) from None
         if unknown := members.keys() - _REQUEST_MEMBERS:
             raise invalid(f"the gateway does not know the member {min(unknown)[:100]!r} of {at}: remove it", at)
@@ -154,5 +155,5 @@ def _names(kind: MemberKind, members: Mapping[str, msgspec.Raw]) -> tuple[str, .
 def _decode_member(decoder: Any, members: Mapping[str, msgspec.Raw], name: str, wanted: str) -> Any:
     try:
         return decoder.decode(members[name])
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid(f"{name} must be {wanted}", name) from None

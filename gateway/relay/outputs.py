@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 import attrs
-import msgspec
 
 from gateway.config.settings import Reserve
 from gateway.http.paths import V1, canonical
@@ -32,6 +31,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage
+from streams.surrogates import NOT_JSON
 
 OutputReader: TypeAlias = Callable[[bytes], RequestedOutput]
 """A function that returns the output that a JSON body allows."""
@@ -228,5 +228,5 @@ def read_safely(read: OutputReader, body: bytes) -> RequestedOutput:
     """Return what ``read`` finds in ``body``, and unlimited output for a body that it cannot read."""
     try:
         return read(body)
-    except (GatewayError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (GatewayError, *NOT_JSON):
         return UNSPECIFIED

@@ -40,6 +40,7 @@ from providers.endpoints.endpoint import EndpointName
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import Api, Usage
+from streams.surrogates import NOT_JSON
 
 UNBILLED_METHODS: Final = ("GET", "DELETE")
 """Methods that run no model: usage in their responses was billed before, so it is not billed again."""
@@ -228,7 +229,7 @@ def _models_and_stream(body: bytes) -> tuple[FoundModels, bool]:
     Raises ``GatewayError`` (400) for duplicate members."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return (), False
     check_members(body, members)
     return tuple(_texts(members, ("model", *_OTHER_MEMBERS))), bytes(members.get("stream", b"")) == b"true"
@@ -239,7 +240,7 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
     for name in names:
         try:
             yield name, msgspec.json.decode(members.get(name, b"null"), type=str)
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             continue
 
 
@@ -354,12 +355,12 @@ async def read_limited_body(inbound: InboundRequest) -> tuple[Incoming, Uploaded
 def _limited_json(inbound: InboundRequest, body: bytes) -> tuple[Incoming, FoundModels]:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         raise invalid("this key is limited to some models, so the body must be a JSON object") from None
     check_members(body, members)
     try:
         model = msgspec.json.decode(members.get("model", b"null"), type=str | None)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid("model must be a string", "model") from None
     beside = tuple((name, text) for name in _OTHER_MEMBERS if (text := text_of(members.get(name))) is not None)
     stream = bytes(members.get("stream", b"")) == b"true"

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
+from streams.surrogates import NOT_JSON
 
 MOST_TAGS: Final = 16
 LONGEST: Final = 128
@@ -53,7 +54,7 @@ def _value(incoming: Incoming, name: str) -> Any:
         return None
     try:
         return _ANY.decode(raw)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 

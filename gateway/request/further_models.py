@@ -13,6 +13,7 @@ import msgspec
 from gateway.request.parse import Incoming
 from providers.neutral.fields import join_path, too_deep_error
 from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON
 
 ROWS: Final[Mapping[str, str]] = {
     "models": "what OpenRouter goes on with (https://openrouter.ai/docs/features/model-routing)",
@@ -81,7 +82,7 @@ def fallback_models(members: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for member in FALLBACKS:
         if (raw := members.get(member)) is not None and len(raw) <= _LARGEST:
-            with contextlib.suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            with contextlib.suppress(*NOT_JSON):
                 names = _find_names(member, msgspec.json.decode(raw), member in _NAME_MEMBERS)
                 found.update((name, None) for _, name in names if name != ANY)
     return tuple(found)[: MAX_FALLBACKS + 1]

@@ -19,6 +19,7 @@ from providers.responses.incoming import REPLACED
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 from streams.framing import Framing
+from streams.surrogates import NOT_JSON
 
 CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Request]]] = {
     RESPONSES.api: read_continuation,
@@ -201,7 +202,7 @@ def decode_members(body: bytes) -> dict[str, msgspec.Raw]:
         check_members(body, members)
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise malformed_error(error, body) from None
     return members
 
@@ -227,5 +228,5 @@ def _decode_member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgsp
         return None
     try:
         return decoder.decode(raw)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid(f"{name} must be {kind}", name) from None

@@ -20,6 +20,7 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage
+from streams.surrogates import NOT_JSON
 
 MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
 """A function that returns the expected tokens of pictures or sound for a model name."""
@@ -91,7 +92,6 @@ class Prepared:
         return attrs.evolve(self, outgoing=attrs.evolve(self.outgoing, body=b""), later_bodies=())
 
 
-_UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOOLS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ANY: Final = msgspec.json.Decoder()
@@ -106,7 +106,7 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     """Return the output that the conversation ``body`` allows at a provider with ``api``."""
     try:
         members = _OBJECT.decode(body)
-    except _UNDECODABLE:
+    except NOT_JSON:
         return UNSPECIFIED
     wire = CODECS[api].wire
     output = _read_members(members, wire.output_limits, wire.answer_counts)
@@ -129,7 +129,7 @@ def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[s
     positive number or appears twice, nothing is limited."""
     try:
         members = _OBJECT.decode(body)
-    except _UNDECODABLE:
+    except NOT_JSON:
         return UNSPECIFIED
     return _read_members(members, limit_paths, count_paths)
 
@@ -165,7 +165,7 @@ def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]
     try:
         members = _OBJECT.decode(raw)
         check_members(bytes(raw), members)
-    except (msgspec.MsgspecError, RecursionError, GatewayError):
+    except (GatewayError, *NOT_JSON):
         return {expected: _UNREADABLE}
     return members
 
@@ -182,7 +182,7 @@ def _read_tools(members: Mapping[str, msgspec.Raw]) -> tuple[tuple[str, int | No
         if folded == "websearchoptions" and bytes(raw) != b"null":
             found["websearch"] = most
         elif folded in _TOOL_LISTS:
-            with contextlib.suppress(*_UNDECODABLE):
+            with contextlib.suppress(*NOT_JSON):
                 for tool in _TOOLS.decode(raw):
                     _add_tool(found, tool, most)
     return tuple(found.items())
@@ -199,7 +199,7 @@ def _add_tool(found: dict[str, int | None], tool: Mapping[str, msgspec.Raw], mos
 
 def _object_in(members: Mapping[str, msgspec.Raw], name: str) -> Mapping[str, msgspec.Raw]:
     """Return the members of the object ``name``, none if it is no object."""
-    with contextlib.suppress(*_UNDECODABLE):
+    with contextlib.suppress(*NOT_JSON):
         return _OBJECT.decode(members.get(name, b"{}"))
     return {}
 

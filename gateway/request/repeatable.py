@@ -8,6 +8,7 @@ import msgspec
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
+from streams.surrogates import NOT_JSON
 
 _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs. The provider runs all others, and would run them twice."""
@@ -54,7 +55,7 @@ def runs_at_providers(incoming: Incoming) -> bool:
         if (clients := CODECS[incoming.api].wire.client_tools) is not None:
             return not all(map(clients.issuperset, _OBJECTS.decode(tools)))
         return not all(map(_is_client_tool, _TOOLS.decode(tools)))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return True
 
 
@@ -76,7 +77,7 @@ def _flag(incoming: Incoming, name: str) -> bool | None:
     raw = incoming.members.get(name)
     try:
         return None if raw is None else _FLAG.decode(raw)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 

@@ -9,6 +9,7 @@ import msgspec
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target, with_api
 from providers.catalog.sampling import accepts_sampling
+from streams.surrogates import NOT_JSON
 
 
 def with_api_for_tools(incoming: Incoming, target: Target) -> Target:
@@ -28,5 +29,5 @@ def with_api_for_tools(incoming: Incoming, target: Target) -> Target:
 def _reasoning_effort(incoming: Incoming) -> str | None:
     try:
         return msgspec.json.decode(incoming.members.get("reasoning_effort", b"null"), type=str | None)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None

@@ -13,6 +13,7 @@ from gateway.config.redaction import FETCHED, redact_spelled
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
+from streams.surrogates import NOT_JSON
 
 PATIENCE: Final = 10.0
 """Seconds for a request."""
@@ -43,7 +44,7 @@ class SecretVersion:
         if secret.member is not None:
             try:
                 found: Any = msgspec.json.decode(text, type=dict[str, Any])
-            except (msgspec.MsgspecError, RecursionError):
+            except NOT_JSON:
                 raise SecretUnreadable("its value is no JSON object, so it has no members") from None
             if not isinstance(text := found.get(secret.member), str):
                 raise SecretUnreadable(f"it has no member {secret.member} with a text")
@@ -67,7 +68,7 @@ async def fetch_json(upstream: Upstream, request: UpstreamRequest) -> tuple[int,
         raise SecretUnreadable(f"no response within {PATIENCE:g} s", temporary=True) from None
     try:
         return response.status, msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         return response.status, {}
 
 

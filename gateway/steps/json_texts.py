@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from streams.surrogates import tolerate_lone_surrogates
+from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 Edit: TypeAlias = tuple[int, int, str]
 """A start, an end and the replacement of a span of characters."""
@@ -48,7 +48,6 @@ _MARK: Final = re.compile(rb'[\[\]{}"]')
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _any: Final = tolerate_lone_surrogates(msgspec.json.Decoder(msgspec.Raw).decode)
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 # Positions
@@ -79,7 +78,7 @@ def read_members(data: bytes, start: int, end: int) -> list[Member]:
     The decoder finds the lengths of values, if it can and there are no duplicates; a scan in Python is slower."""
     try:
         values = _OBJECT.decode(memoryview(data)[start:end])
-    except _UNREADABLE:
+    except NOT_JSON:
         return _scan_members(data, start, end)
     found: list[Member] = []
     written, at = _NAME.match(data, start + 1), end
@@ -103,7 +102,7 @@ def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """Return the start and end of each item of the array at ``start``."""
     try:
         values = _ARRAY.decode(memoryview(data)[start:end])
-    except _UNREADABLE:
+    except NOT_JSON:
         return _scan_items(data, start, end)
     at, found = skip_space(data, start + 1), []
     for value in values:
@@ -259,7 +258,7 @@ def is_document(text: str) -> bool:
         return False
     try:
         _any(raw_bytes(text))
-    except _UNREADABLE:
+    except NOT_JSON:
         return False
     return True
 

@@ -25,6 +25,7 @@ from loadtest.reports.comparing import (
 )
 from loadtest.reports.report_file import InvalidReport
 from loadtest.reports.words import describe_run_load
+from streams.surrogates import NOT_JSON
 
 MOST_LISTED: Final = 8  # most differences of plans to list
 LENGTHS: Final = ("input_tokens", "output_tokens")
@@ -251,7 +252,7 @@ def _read_lines(path: Path) -> Sequence[LoggedLine] | None:
     try:
         with path.open("rb") as file:
             found = [_LINE.decode(line) for line in file if line.endswith((b"\n", b"}")) and line.strip()]
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *NOT_JSON):
         return None
     names: dict[str, str] = {}  # one plain object for each name
     for line in found:

@@ -14,6 +14,7 @@ from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.plan.comparison import UnknownPart
+from streams.surrogates import NOT_JSON
 
 _SUFFIX: Final = ".part"
 
@@ -104,7 +105,7 @@ def read(path: Path) -> ReadReport:
         return ReadReport(runs, str(value.get("log") or ""), None if part is None else dict(part))
     except OSError as error:
         raise InvalidReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
-    except (msgspec.MsgspecError, *MISREAD) as error:
+    except (*MISREAD, *NOT_JSON) as error:
         raise InvalidReport(f"{path} is not a report of trigate load --json") from error
 
 

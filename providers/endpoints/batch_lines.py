@@ -14,6 +14,7 @@ import msgspec
 
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
+from streams.surrogates import NOT_JSON
 
 MAX_LINE: Final = 16 * 2**20
 """The most bytes of a line, which is buffered until it is complete."""
@@ -140,13 +141,13 @@ class BatchLines:
     def _parse_object(self, text: bytes, fault: str) -> dict[str, msgspec.Raw]:
         try:
             return _MEMBERS.decode(text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except NOT_JSON:
             raise self._line_error(fault) from None
 
     def _parse_text(self, raw: Any, fault: str) -> str:
         try:
             text = _TEXT.decode(raw if raw is not None else b"null")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             raise self._line_error(fault) from None
         if not text:
             raise self._line_error(fault)

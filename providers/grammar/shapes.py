@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from streams.surrogates import NOT_JSON
+
 Shape: TypeAlias = "str | frozenset[Any] | list[Any] | Mapping[str, Any]"
 
 _MAX_SHOWN = 60  # characters of a value in a report
@@ -95,7 +97,7 @@ def parse_json(data: bytes | str) -> Any:
     """Return the JSON value in ``data``. Raises ``ValueError`` for invalid or too deeply nested JSON."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ValueError(str(error)) from None
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from providers.neutral.bounds import AnswerTooLarge
 from streams.events import Api
-from streams.surrogates import any_json
+from streams.surrogates import NOT_JSON, any_json
 
 MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
 """The member of a whole answer with its choices, by API."""
@@ -85,7 +85,7 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
         return {0: data}
     try:
         value: Any = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {0: data}
     listed = value.get(member) if isinstance(value, dict) else None
     if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):

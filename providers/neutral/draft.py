@@ -10,6 +10,7 @@ import msgspec
 
 from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import generic_path, malformed_error, parse_json
+from streams.surrogates import NOT_JSON
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY: Final = msgspec.json.Decoder()
@@ -50,7 +51,7 @@ class Body:
             return self._values.get(name)
         try:
             value = self._values[name] = _ANY.decode(self.members[name])
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except NOT_JSON as error:
             raise malformed_error(error) from None
         return value
 

@@ -12,7 +12,7 @@ import msgspec
 
 from providers.neutral.hints import is_loss
 from streams.errors import GatewayError, invalid
-from streams.surrogates import describe_json_error, find_lone_surrogate
+from streams.surrogates import NOT_JSON, describe_json_error, find_lone_surrogate
 
 T = TypeVar("T")
 
@@ -179,5 +179,5 @@ def parse_json(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     """Decode JSON of a client's request. Raises ``GatewayError`` (400) if it is invalid."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise malformed_error(error) from None

@@ -16,6 +16,7 @@ import msgspec
 
 from streams.events import APIS, Api, ReasoningState
 from streams.structure import has_more_elements
+from streams.surrogates import NOT_JSON
 
 PREFIX = "tg1."
 _IN_BASE64 = "dGcxL"
@@ -141,7 +142,7 @@ def unseal(text: str) -> Seal | None:
         if has_more_elements(packed, LARGEST):
             return None
         provider, account, api, item = msgspec.json.decode(packed, type=tuple[str, str, str, Any])
-    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+    except (binascii.Error, *NOT_JSON):
         return None
     return Seal(Issuer(provider, account), api, item) if api in _APIS else None
 

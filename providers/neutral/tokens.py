@@ -24,6 +24,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
+from streams.surrogates import NOT_JSON
 
 BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3
 TURN = 6  # tokens around each message
@@ -99,7 +100,7 @@ def read_count_answer(body: bytes) -> int | None:
     """Read the number of tokens in a provider's response, in any API's words, or return ``None``."""
     try:
         answer: Any = msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     told = (answer.get(name) for name in _COUNTS) if isinstance(answer, dict) else ()
     return next((tokens for tokens in told if isinstance(tokens, int) and not isinstance(tokens, bool)), None)

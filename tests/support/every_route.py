@@ -132,7 +132,7 @@ class ServedRoute:
         return path.replace("<int:number>", "1")
 
 
-def settings(url: str, port: int = 0) -> dict[str, Any]:
+def settings(url: str, port: int = 0, **more: Any) -> dict[str, Any]:
     named = {"openai": "on-openai", "anthropic": "on-anthropic", "gemini": "on-gemini", "cohere": "on-cohere",
              "mistral": "on-mistral"}  # fmt: skip
     entries = [
@@ -142,7 +142,7 @@ def settings(url: str, port: int = 0) -> dict[str, Any]:
     entries[0] |= {"name": "passed", "passthrough": True}
     servers = [{"name": "tools", "base_url": f"{url}/v1/mcp"}]
     ann = {"name": "ann", "key": ROUTES_KEY, "foreign_ids": True, "mcp": ["tools"]}
-    return config(entries, port, client_keys=[ann], mcp_servers=servers)
+    return config(entries, port, client_keys=[ann], mcp_servers=servers, **more)
 
 
 def served_routes() -> list[ServedRoute]:
@@ -183,9 +183,9 @@ def ordinary_request(route: ServedRoute) -> HostileBody:
 
 
 @contextlib.contextmanager
-def before_set_answer() -> Iterator[Gateway]:
-    """Serve all routes before a provider with ``SetAnswer.answer``."""
-    with set_answer_provider() as url, gateway_thread(settings(url)) as served:
+def before_set_answer(**more: Any) -> Iterator[Gateway]:
+    """Serve all routes before a provider with ``SetAnswer.answer``. ``more`` are keys of the configuration."""
+    with set_answer_provider() as url, gateway_thread(settings(url, **more)) as served:
         yield served
 
 

@@ -29,6 +29,7 @@ import http.server, json, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     def do_GET(self):
         self.send(200, b"ready")
     def do_POST(self):

@@ -12,6 +12,7 @@ class SetAnswer(BaseHTTPRequestHandler):
     """A provider whose answer to everything is ``answer``, with ``status``."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     answer = HostileAnswer(b"{}")
     status = 200
 

@@ -53,7 +53,7 @@ def _decode_rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
         return
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # one object per line
+    except NOT_JSON:  # one object per line
         found = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
     if isinstance(found, dict):
         found = next((found[name] for name in table.lists if isinstance(found.get(name), list)), [found])

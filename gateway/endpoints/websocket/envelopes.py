@@ -15,7 +15,7 @@ from gateway.http.headers import Headers
 from gateway.request.members import check_members
 from streams import sse
 from streams.errors import GatewayError, invalid
-from streams.surrogates import describe_json_error
+from streams.surrogates import NOT_JSON, describe_json_error
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
@@ -53,7 +53,7 @@ def is_processed(frame: str | bytes | None) -> bool:
         return False
     try:
         return bool(_TYPED.decode(frame).type == PROCESSED)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         return False
 
 
@@ -95,7 +95,7 @@ def read_lane(text: str | bytes | None) -> LaneFrame:
     as a request that is refused."""
     try:
         head = _FRAME_MEMBERS.decode(text if isinstance(text, str) else b"")
-    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+    except NOT_JSON:
         return LaneFrame(text, CREATE)
     kind, stream_id = _short_text(head.type), _short_text(head.stream_id)
     steering = {"input": head.input, "previous_response_id": head.previous_response_id} if kind == STEER else {}
@@ -105,7 +105,7 @@ def read_lane(text: str | bytes | None) -> LaneFrame:
 def _short_text(raw: msgspec.Raw) -> str | None:
     try:
         text = msgspec.json.decode(raw, type=str | None) if len(raw) <= 6 * MAX_STREAM_ID else None
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     return text if text is not None and len(text) <= MAX_STREAM_ID else None
 
@@ -145,7 +145,7 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
         check_members(text, members)
     except msgspec.ValidationError:
         raise invalid("the frame must be a JSON object") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise invalid(f"the frame is not valid JSON: {describe_json_error(error)}") from None
     kind = _member(members, "type", str | None, "a string")
     if kind != CREATE:
@@ -169,7 +169,7 @@ def body_of(members: Members) -> bytes:
 def _member(members: Members, name: str, type: Any, kind: str) -> Any:
     try:
         return msgspec.json.decode(members.get(name, msgspec.Raw(b"null")), type=type)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid(f"{name} must be {kind}", name) from None
 
 
@@ -217,7 +217,7 @@ class Frames:
     def _event(self, data: bytes) -> str | None:
         try:
             kind = _TYPED.decode(data).type
-        except msgspec.MsgspecError:  # [DONE]
+        except NOT_JSON:  # [DONE]
             return None
         if not isinstance(kind, str) or kind == "error":
             self._error = data  # OpenAI's stream repeats it in the terminal event

@@ -17,6 +17,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from streams.errors import invalid
 from streams.events import AnswerEnd, AnswerStart, Event, Usage
+from streams.surrogates import NOT_JSON
 
 _STRING = msgspec.json.Decoder(str | None)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
@@ -91,7 +92,7 @@ def _items(members: Members) -> tuple[msgspec.Raw, ...]:
     """Return the ``input`` member as a tuple of items. Raises ``GatewayError`` (400)."""
     try:
         value = _INPUT.decode(members.get("input", b"null"))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         raise invalid("input must be a string or an array", "input") from None
     if isinstance(value, str):
         message = {"type": "message", "role": "user", "content": value}

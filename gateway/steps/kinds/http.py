@@ -20,6 +20,7 @@ from gateway.steps.kinds.differences import changes_between
 from gateway.steps.kinds.services import CheckingService, SentPiece, batches_of, pieces_of
 from gateway.steps.runner import UncheckedText
 from streams.events import APIS
+from streams.surrogates import NOT_JSON
 from trigate.steps import Check, Finding, Passage
 
 PATH: Final = "/beta/litellm_basic_guardrail_api"
@@ -222,7 +223,7 @@ def _chat_tool(passage: Passage) -> Any:
     """Return a definition in the form of Chat Completions; those of unknown form stay unchanged."""
     try:
         value = msgspec.json.decode(passage.text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return {"type": "function", "function": {"name": passage.tool or "", "description": passage.text}}
     if not isinstance(value, dict) or "function" in value or "name" not in value:
         return value

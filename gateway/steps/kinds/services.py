@@ -16,6 +16,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
+from streams.surrogates import NOT_JSON
 from trigate.steps import Passage
 
 LONGEST_REPLY: Final = 2**20
@@ -115,5 +116,5 @@ class CheckingService:
             raise UncheckedText("error", "the service is unreachable") from None
         try:
             return await offload(len(reply), msgspec.json.decode, reply)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except NOT_JSON:
             raise UncheckedText("malformed", "the reply of the service is not JSON") from None

@@ -50,7 +50,7 @@ def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
         return vector
     try:
         singles = array("f", _FLOATS.decode(vector))
-    except (msgspec.MsgspecError, OverflowError):
+    except (OverflowError, *NOT_JSON):
         raise bad_answer_error("has a vector that is not an array of numbers") from None
     return msgspec.Raw(b'"%b"' % b2a_base64(_little_endian(singles).tobytes(), newline=False))
 
@@ -62,7 +62,7 @@ def as_numbers(vector: msgspec.Raw) -> msgspec.Raw:
     singles = array("f")
     try:
         singles.frombytes(b64decode(_STRING.decode(vector), validate=True))
-    except (msgspec.MsgspecError, Base64Error, ValueError):
+    except (Base64Error, *NOT_JSON):
         raise bad_answer_error("has a vector that is not base64 of 32-bit floats") from None
     numbers = _little_endian(singles).tolist()
     if not all(map(math.isfinite, numbers)):
