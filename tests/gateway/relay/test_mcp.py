@@ -262,6 +262,7 @@ async def test_failures_of_the_server_pass_unchanged_and_cost_nothing(status):
         assert (found.status_code, found.content, len(provider.asked)) == (status, body, 1)
         (line,) = await lines.next()
         assert "cost_usd" not in line
+        assert line["ended"] == "upstream_error"
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 403])
