@@ -213,6 +213,8 @@ class Record:
         if self.error is not None:
             asked = self.attempts or self.cache in ("miss", "hit")  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"
+        if self.status is None and disconnected:  # before anything was sent, also of a complete response
+            return "client_disconnected"
         if self.bill.is_complete:  # an MCP server's failure passes unchanged
             return "complete" if self.status is None or self.status < 400 else "upstream_error"
         # No failure, no complete response, and the client is connected: a task of the gateway crashed.

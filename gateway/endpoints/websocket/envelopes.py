@@ -201,30 +201,34 @@ class Frames:
     def __init__(self, headers: Headers, stream_id: str | None) -> None:
         self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the lanes limit the size of events
         self._stream_id = stream_id
-        self._error: bytes | None = None
+        self._error: str | None = None
         self._over = False
-        self._tail = b"" if stream_id is None else b',"stream_id":' + msgspec.json.encode(stream_id)
+        self._tail = "" if stream_id is None else f',"stream_id":{msgspec.json.encode(stream_id).decode()}'
         own = {name: value for name, value in headers if name.startswith("x-trigate-") or name == "x-request-id"}
-        self._extra = b',"headers":' + msgspec.json.encode(own)
+        self._extra = f',"headers":{msgspec.json.encode(own).decode()}'
 
     def take(self, data: bytes) -> Iterator[str]:
-        """Yield the frames for the next bytes of the stream, without comments."""
+        """Yield the frames for the next bytes of the stream, without comments.
+
+        A provider's invalid UTF-8 becomes U+FFFD: a text frame may not have it."""
         for raw in self._splitter.feed(data):
             parsed = sse.parse(raw)
-            if parsed is not None and not self._over and (frame := self._event(parsed[1].strip())) is not None:
+            if parsed is None or self._over:
+                continue
+            if (frame := self._event(parsed[1].strip().decode("utf-8", "replace"))) is not None:
                 yield frame
 
-    def _event(self, data: bytes) -> str | None:
+    def _event(self, text: str) -> str | None:
         try:
-            kind = _TYPED.decode(data).type
+            kind = _TYPED.decode(text).type
         except NOT_JSON:  # [DONE]
             return None
         if not isinstance(kind, str) or kind == "error":
-            self._error = data  # OpenAI's stream repeats it in the terminal event
+            self._error = text  # OpenAI's stream repeats it in the terminal event
             return None
         self._over = kind in TERMINAL
-        extra, self._extra = self._extra, b""
-        return (data[:-1] + self._tail + extra + b"}").decode()
+        extra, self._extra = self._extra, ""
+        return f"{text[:-1]}{self._tail}{extra}}}"
 
     def end(self, status: int) -> str | None:
         """Return the frame missing at the end: an error with ``status`` that the response did not contain, else

@@ -71,6 +71,16 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
     assert [charge.cost for charge in unpriced.charges()] == [None, Cost(60_000, "exact")]
 
 
+def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
+    """Its status was 500: the provider had sent everything while the client left."""
+    record = Record("req_1", "chat", bill=Bill(is_complete=True))
+    line = Ledger(readable=False).line(record, disconnected=True)
+    assert (line["ended"], line["status"]) == ("client_disconnected", 499)
+    record.mark_answered(200)
+    line = Ledger(readable=False).line(record, disconnected=True)
+    assert (line["ended"], line["status"]) == ("complete", 200)
+
+
 @pytest.mark.parametrize(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
 @pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
 def test_an_unknown_attempt_with_free_tokens_has_an_exact_cost(price, grade, reason):

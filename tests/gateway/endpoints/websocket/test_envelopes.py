@@ -95,6 +95,16 @@ def test_an_error_of_the_stream_ends_it_with_a_status(error):
     assert last["error"]["type"]
 
 
+def test_invalid_utf8_in_any_event_of_a_provider_is_replaced():
+    """A final event with it ended the connection, with the streams of all its lanes."""
+    events = [b'{"type":"response.output_text.delta","delta":"a\xff"}', b'{"type":"response.completed","a":"\xff\xfe"}']
+    delta, last = frames_of(b"".join(b"data: %b\n\n" % event for event in events), "lane")
+    assert (delta["delta"], delta["stream_id"]) == ("a\ufffd", "lane")
+    assert (last["type"], last["a"]) == ("response.completed", "\ufffd\ufffd")
+    error = b'data: {"type":"error","code":"c","message":"\xff"}\n\n'
+    assert frames_of(error, status=502)[-1]["error"]["message"] == "\ufffd"
+
+
 def test_a_stream_without_an_end_is_our_mistake():
     with pytest.raises(GatewayError) as error:
         frames_of(sse.data(EVENTS[0]))
