@@ -15,7 +15,7 @@ from gateway.http.headers import Headers
 from gateway.request.members import check_members
 from streams import sse
 from streams.errors import GatewayError, invalid
-from streams.surrogates import NOT_JSON, describe_json_error
+from streams.surrogates import NOT_JSON, describe_json_error, tolerate_lone_surrogates
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
@@ -44,7 +44,8 @@ class _Error(msgspec.Struct):
 
 
 _TYPED = msgspec.json.Decoder(_Typed)
-_ERROR = msgspec.json.Decoder(_Error)
+_EVENT = tolerate_lone_surrogates(_TYPED.decode)
+_ERROR = tolerate_lone_surrogates(msgspec.json.Decoder(_Error).decode)
 
 
 def is_processed(frame: str | bytes | None) -> bool:
@@ -192,6 +193,14 @@ def _frame(members: dict[str, Any], stream_id: str | None) -> str:
     return sse.dump(members | lane).decode()
 
 
+def _as_utf8(data: bytes) -> bytes:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode()
+    return data
+
+
 class Frames:
     """The frames of one stream.
 
@@ -201,7 +210,7 @@ class Frames:
     def __init__(self, headers: Headers, stream_id: str | None) -> None:
         self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the lanes limit the size of events
         self._stream_id = stream_id
-        self._error: str | None = None
+        self._error: bytes | None = None
         self._over = False
         self._tail = "" if stream_id is None else f',"stream_id":{msgspec.json.encode(stream_id).decode()}'
         own = {name: value for name, value in headers if name.startswith("x-trigate-") or name == "x-request-id"}
@@ -215,20 +224,20 @@ class Frames:
             parsed = sse.parse(raw)
             if parsed is None or self._over:
                 continue
-            if (frame := self._event(parsed[1].strip().decode("utf-8", "replace"))) is not None:
+            if (frame := self._event(_as_utf8(parsed[1].strip()))) is not None:
                 yield frame
 
-    def _event(self, text: str) -> str | None:
+    def _event(self, data: bytes) -> str | None:
         try:
-            kind = _TYPED.decode(text).type
+            kind = _EVENT(data).type
         except NOT_JSON:  # [DONE]
             return None
         if not isinstance(kind, str) or kind == "error":
-            self._error = text  # OpenAI's stream repeats it in the terminal event
+            self._error = data  # OpenAI's stream repeats it in the terminal event
             return None
         self._over = kind in TERMINAL
         extra, self._extra = self._extra, ""
-        return f"{text[:-1]}{self._tail}{extra}}}"
+        return f"{data[:-1].decode()}{self._tail}{extra}}}"
 
     def end(self, status: int) -> str | None:
         """Return the frame missing at the end: an error with ``status`` that the response did not contain, else
@@ -239,7 +248,7 @@ class Frames:
             return None
         if self._error is None:
             raise GatewayError("internal", "the stream ended without a final event")
-        error_event = _ERROR.decode(self._error)
+        error_event = _ERROR(self._error)
         error = error_event.error or {
             "type": "server_error",
             "code": error_event.code,

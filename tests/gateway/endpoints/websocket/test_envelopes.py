@@ -95,6 +95,14 @@ def test_an_error_of_the_stream_ends_it_with_a_status(error):
     assert last["error"]["type"]
 
 
+def test_half_a_surrogate_pair_in_the_final_event_is_no_missing_end():
+    """A model's text that was cut between the two ended the connection (openclaw/openclaw#110642)."""
+    (last,) = frames_of(b'data: {"type":"response.completed","a":"\\ud83d"}\n\n')
+    assert (last["type"], last["a"]) == ("response.completed", "\ud83d")
+    error = frames_of(b'data: {"type":"error","code":"c","message":"\\ud83d"}\n\n', status=502)[-1]
+    assert error["error"]["message"] == "\ufffd"
+
+
 def test_invalid_utf8_in_any_event_of_a_provider_is_replaced():
     """A final event with it ended the connection, with the streams of all its lanes."""
     events = [b'{"type":"response.output_text.delta","delta":"a\xff"}', b'{"type":"response.completed","a":"\xff\xfe"}']
