@@ -1,4 +1,6 @@
-"""Responses outside exchanges: rejections, and everything about stored objects. Only failures get a ledger line."""
+"""Responses outside exchanges: rejections, and everything about stored objects.
+
+Only failures and requests that steps have checked get a ledger line."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -52,13 +54,18 @@ def with_error_responses(view: View, ledger: Ledger, api: Api = _STORED) -> View
 
     async def answer(**variables: str) -> Response:
         try:
-            return await view(**variables)
+            response = await view(**variables)
         except GatewayError as error:
             return error_response(error.info, api, ledger)
         except Unavailable as error:
             return error_response(unavailable(str(error)).info, api, ledger)
         except RecursionError:
             return error_response(too_deep_error().info, api, ledger)
+        record: Record | None = g.get("record")
+        if record is not None and record.status is None:  # opened by the operator's steps
+            record.bill.is_complete = True
+            record.mark_answered(response.status)
+        return response
 
     return answer
 

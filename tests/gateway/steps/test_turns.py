@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import logging
 import re
 from typing import Any, Final
 
@@ -261,6 +262,19 @@ def test_the_items_of_a_conversation_are_checked_before_they_are_stored(gateway,
     assert ("falcon-12" in json.dumps([*stored, listed])) is (client in ("restore", "report"))
     assert ("[WORD_" in json.dumps(listed)) is (client == "mask")
     assert len(listed[1]["data"]) == (client != "refuse")
+
+
+def test_checked_items_of_a_conversation_have_a_line_in_the_log(gateway, caplog):
+    """Each was an internal error in the log and in the metrics, though its client got its conversation."""
+    caplog.set_level(logging.INFO, "trigate.exchange")
+    assert [status for status, _ in conversation_ways(gateway, "mask")] == [200] * 5
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(one.getMessage()) for one in caplog.records if one.name == "trigate.exchange"]
+
+    eventually(lambda: len(lines()) == 5, what="a line for each request with a body")
+    assert {(line["ended"], line["status"]) for line in lines()} == {("complete", 200)}
+    assert [step["outcome"] for line in lines() for step in line["steps"]].count("masked") == 4
 
 
 def test_the_values_of_a_conversation_return_to_their_client(gateway, upstream):
