@@ -170,8 +170,8 @@ class Meter:
     def _new_record(self) -> Record:
         self._count += 1
         session, target = self._session, self._target
-        record = self._service.ledger.open(f"{session.id}-{self._count}", session.api)
-        record.endpoint = session.endpoint
+        id = f"{session.id}-{self._count}"
+        record = self._service.ledger.open(id, session.api, endpoint=session.endpoint)
         record.client, record.address, record.requested_model = session.client, session.address, session.requested_model
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.route, record.lane, record.stream = session.route, "byte", True

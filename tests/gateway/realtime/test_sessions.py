@@ -13,6 +13,7 @@ from wsproto.utilities import LocalProtocolError
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.metrics_page import Numbers, page_of
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -258,6 +259,10 @@ async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
         last = logged_exchanges(caplog)[-1]
         assert (last["ended"], last["reason"], last["status"]) == ("complete", "client_closed", 101)
         assert "cost_usd" not in last
+        page = Numbers(page_of(running.service.metrics))
+        assert page("trigate_exchanges_total", api="realtime") == 3
+        for labels in page.labels("trigate_exchanges_in_flight"):  # each began with the label that it ends with
+            assert page("trigate_exchanges_in_flight", **labels) == 0, labels
 
 
 async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
