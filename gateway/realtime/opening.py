@@ -98,7 +98,10 @@ async def open_websocket(
             refuse_requested_steps(asked)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
-        await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
+        try:
+            await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
+        finally:
+            inbox.close()  # the server would wait forever with a message that no session receives
     except GatewayError as error:
         return through_quart(error_response(record, error.info, headers=CLOSES))
     except Exception:  # a bug here becomes the client's error

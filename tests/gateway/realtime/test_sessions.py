@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from wsproto.utilities import LocalProtocolError
@@ -512,3 +513,23 @@ async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
             nursery.cancel_scope.cancel()
         await stream.aclose()
         await server.peers[0].gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", {"setup": {"model": "x"}}),
+        ("/v1/live/sessions", {"type": "session.start", "session": {"model": "x"}}),
+    ],
+)
+async def test_a_refused_session_leaves_no_message_waiting(path, first):
+    """The server waited forever with the next message, and the process for the end of its drain."""
+    async with served(echo) as (running, _):
+        for _ in range(3):
+            async with calling(running.url, path, bearer()) as caller:
+                for message in (first, first, first):
+                    await caller.send(message)
+                while await caller.receive() is not None:
+                    pass
+                assert caller.code == 1008
+        await eventually(lambda: not running.service.lifecycle.connections)
