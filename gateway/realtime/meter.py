@@ -115,12 +115,16 @@ class Meter:
         while self._requested or self._running:
             await self._response_settled.wait()
 
-    def close(self) -> None:
-        """Settle all open records at the end of the session."""
+    def close(self, error: ErrorInfo | None = None, *, drained: bool = False) -> None:
+        """Settle all open records at the end of the session: ``error`` if the provider ended it, ``drained`` if the
+        process did."""
         for record in (*self._requested, *self._running.values(), *self._transcripts.values()):
             if not record.bill.characters and record.first_byte is None:
                 record.bill.attempt_records = ()
             record.bill.request_size = max(record.bill.request_size, self._input_characters)
+            record.shut_down = drained
+            if error is not None:
+                record.error, record.status = error, record.status or error.status
             self._service.ledger.settle(record, disconnected=True)
         self._requested.clear()
         self._running.clear()

@@ -16,11 +16,17 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.http.imports import imported
 from gateway.ledger.record import Record
-from gateway.realtime.closing import STALLED, UPSTREAM_LOST
 from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT
-from gateway.realtime.session import MAX_MESSAGE, ClientInbox, RealtimeSession, ResumableSessions, SessionLimits
+from gateway.realtime.session import (
+    LOSSES,
+    MAX_MESSAGE,
+    ClientInbox,
+    RealtimeSession,
+    ResumableSessions,
+    SessionLimits,
+)
 from gateway.realtime.subprotocols import OfferedProtocols, with_offered_keys
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
@@ -31,7 +37,7 @@ from gateway.serving.quart_views import through_quart
 from gateway.upstream.websocket import Piece
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import Api, ErrorInfo
+from streams.events import Api
 
 if TYPE_CHECKING:
     from gateway.serving.asgi_extensions import OnArriving, TakeMessages
@@ -168,9 +174,7 @@ async def run_session(
 def _record_end(record: Record, session: RealtimeSession) -> None:
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
-        record.error = ErrorInfo(
-            "upstream", UPSTREAM_LOST.reason if session.ended == "upstream_lost" else STALLED.reason
-        )
+        record.error = LOSSES[session.ended]
     record.bill.is_complete = record.error is None and session.ended is not None and not record.shut_down
 
 

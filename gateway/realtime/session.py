@@ -6,7 +6,7 @@ the other is closed immediately with a sendable code: open sessions are billed, 
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -161,6 +161,13 @@ CLOSE_SECONDS: Final = 1.0
 """Seconds for both closes together."""
 
 
+LOSSES: Final[Mapping["SessionEnd", ErrorInfo]] = {
+    "upstream_lost": ErrorInfo("upstream", UPSTREAM_LOST.reason),
+    "stalled": ErrorInfo("upstream", STALLED.reason),
+    "provider_closed": ErrorInfo("upstream", "the provider closed the session before the end of this response"),
+}
+"""The errors of responses that the provider leaves unfinished, by the end of their session."""
+
 SessionEnd: TypeAlias = Literal[
     "client_closed", "provider_closed", "upstream_lost", "stalled", "expired", "refused", "replaced", "drained"
 ]  # fmt: skip
@@ -254,7 +261,7 @@ class RealtimeSession:
                 for notice in self._reader.unfinished_notices():
                     with contextlib.suppress(GatewayError):  # the session ends in any case
                         await self._meter.process(notice)
-            self._meter.close()
+            self._meter.close(None if self.ended is None else LOSSES.get(self.ended), drained=self.ended == "drained")
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(websocket.close, self._to_client.code, self._to_client.reason)

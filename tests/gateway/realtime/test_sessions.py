@@ -283,7 +283,27 @@ async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
     answer, session = logged_exchanges(caplog)
     assert answer["output_tokens"] == 100
     assert answer["usage_estimated"]
+    assert (answer["ended"], answer["status"], answer["message"]) == ("upstream_error", 200, "upstream connection lost")
     assert session["ended"] == "upstream_error"
+
+
+async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(caplog):
+    """Each was logged and counted as a client that disconnected."""
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def close(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.close(1000)
+
+    async with served(close) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        await caller.rest()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer, session = logged_exchanges(caplog)
+    assert (answer["ended"], answer["status"]) == ("upstream_error", 502)
+    assert "closed the session" in answer["message"]
+    assert (session["ended"], session["reason"]) == ("complete", "provider_closed")
 
 
 async def test_the_budget_is_looked_at_for_each_answer(caplog):
