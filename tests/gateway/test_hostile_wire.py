@@ -15,6 +15,7 @@ from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.every_route import ROUTES_KEY, ServedRoute, ordinary_request, served_routes, settings
 from tests.support.hostile_wire import HostileWire
+from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.metrics_page import Numbers, page_of
 from tests.support.settled_lines import logged_exchanges
@@ -57,7 +58,7 @@ async def send_requests(port: int, name: str, dice: random.Random) -> None:
     for number in range(REQUESTS):
         route = dice.choice(ROUTES)
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            with trio.fail_after(20):
+            with trio.fail_after(2 * PATIENCE):
                 await stream.send_all(request_bytes(route, f"{name}-{number}"))
                 if dice.random() < 0.2:
                     await trio.sleep(dice.choice(PAUSES))
