@@ -14,8 +14,8 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.every_route import ROUTES_KEY, ServedRoute, ordinary_request, served_routes, settings
-from tests.support.hostile_wire import HostileWire
 from tests.support.harness import PATIENCE
+from tests.support.hostile_wire import HostileWire
 from tests.support.in_process import gateway
 from tests.support.metrics_page import Numbers, page_of
 from tests.support.settled_lines import logged_exchanges
