@@ -74,7 +74,7 @@ def excerpts_of(
 
 
 def value_at(body: bytes, path: str) -> bytes:
-    """Return the JSON at ``path`` in ``body``. Raises ``LookupError``, ``ValueError`` or one of ``NOT_JSON``."""
+    """Return the JSON at ``path`` in ``body``. Raises ``LookupError`` or one of ``NOT_JSON``."""
     value = msgspec.Raw(body)
     for name, number in _STEP.findall(path):
         value = _LIST.decode(value)[int(number)] if number else _OBJECT.decode(value)[name]

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from tests.support.bare_provider import read_request
+from tests.support.raw_call import END, chunks
 from tests.support.upstreams import PATHS, Script, render
 
 TEXT: Final = "one two three "
@@ -38,10 +39,6 @@ KEPT_OPEN: Final = frozenset((
 """The acts after which the connection can be used again."""
 
 
-def _chunks(*pieces: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece) + b"0\r\n\r\n"
-
-
 def _head(status: int = 200, *fields: bytes) -> bytes:
     return b"".join((b"HTTP/1.1 %d X\r\n" % status, *fields, b"\r\n"))
 
@@ -52,9 +49,10 @@ def _length_of(body: bytes) -> bytes:
 
 def bytes_of_acts(pieces: list[bytes], kind: str, dice: random.Random) -> Mapping[str, bytes]:
     """Return the bytes of each act for a response of ``pieces`` with the content type ``kind``."""
+    pieces = [piece for piece in pieces if piece]  # an empty chunk is the last one
     body, typed = b"".join(pieces), f"content-type: {kind}\r\n".encode()
     chunked = _head(200, typed, CHUNKED)
-    whole = chunked + _chunks(*pieces)
+    whole = chunked + chunks(*pieces) + END
     error, status = dice.choice(ERRORS), dice.choice(STATUSES)
     other_kind = f"content-type: {dice.choice(KINDS)}\r\n".encode()
     coding = f"content-encoding: {dice.choice(CODINGS)}\r\n".encode()
@@ -63,14 +61,14 @@ def bytes_of_acts(pieces: list[bytes], kind: str, dice: random.Random) -> Mappin
     packed = gzip.compress(body)
     return {
         "good": whole,
-        "single bytes": chunked + _chunks(*(body[at : at + 1] for at in range(len(body)))),
+        "single bytes": chunked + chunks(*(body[at : at + 1] for at in range(len(body)))) + END,
         "early hints": b"HTTP/1.1 103 X\r\nlink: x\r\n\r\n" + whole,
         "compressed": _head(200, typed, b"content-encoding: gzip\r\n", _length_of(packed)) + packed,
         "spaces": _head(200, typed, b"content-encoding: gzip\r\n", _length_of(SPACES)) + SPACES,
         "deep nesting": _head(200, typed, _length_of(DEEP)) + DEEP,
-        "junk events": chunked + _chunks(*(piece + dice.choice(JUNK) for piece in pieces)),
+        "junk events": chunked + chunks(*(piece + dice.choice(JUNK) for piece in pieces)) + END,
         "other bytes": whole.replace(b"two", dice.choice((b"\xff\xfe ", b"\x00\x01 ", b"\\u\\"))),
-        "another type": _head(200, other_kind, CHUNKED) + _chunks(*pieces),
+        "another type": _head(200, other_kind, CHUNKED) + chunks(*pieces) + END,
         "another status": _head(status, typed, _length_of(body)) + (b"" if status in (204, 304) else body),
         "an error": _head(dice.choice((200, 400, 429, 500)), other_kind, _length_of(error)) + error,
         "busy": _head(dice.choice((429, 503, 529)), wait, _length_of(b"{}")) + b"{}",
@@ -83,10 +81,10 @@ def bytes_of_acts(pieces: list[bytes], kind: str, dice: random.Random) -> Mappin
         "too long": _head(200, typed, _length_of(body[:-9])) + body,
         "two lengths": _head(200, typed, _length_of(body), _length_of(body[:-1])) + body,
         "a bad chunk": chunked + dice.choice((b"zz\r\n", b"-1\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"5\r\nabc")),
-        "a bad coding": _head(200, typed, coding, CHUNKED) + _chunks(*pieces),
-        "a huge header": _head(200, HUGE, CHUNKED) + _chunks(*pieces),
-        "many headers": _head(200, typed, MANY, CHUNKED) + _chunks(*pieces),
-        "a bad header": _head(200, typed, b"x-\xe9: a\x00b\r\n", CHUNKED) + _chunks(*pieces),
+        "a bad coding": _head(200, typed, coding, CHUNKED) + chunks(*pieces) + END,
+        "a huge header": _head(200, HUGE, CHUNKED) + chunks(*pieces) + END,
+        "many headers": _head(200, typed, MANY, CHUNKED) + chunks(*pieces) + END,
+        "a bad header": _head(200, typed, b"x-\xe9: a\x00b\r\n", CHUNKED) + chunks(*pieces) + END,
         "no http": dice.choice(GARBAGE),
     }
 

@@ -193,12 +193,13 @@ def _frame(members: dict[str, Any], stream_id: str | None) -> str:
     return sse.dump(members | lane).decode()
 
 
-def _as_utf8(data: bytes) -> bytes:
+def _as_utf8(data: bytes) -> tuple[bytes, str]:
+    """Return ``data`` and its text, both with U+FFFD for invalid UTF-8."""
     try:
-        data.decode()
+        return data, data.decode()
     except UnicodeDecodeError:
-        return data.decode("utf-8", "replace").encode()
-    return data
+        text = data.decode("utf-8", "replace")
+        return text.encode(), text
 
 
 class Frames:
@@ -224,10 +225,10 @@ class Frames:
             parsed = sse.parse(raw)
             if parsed is None or self._over:
                 continue
-            if (frame := self._event(_as_utf8(parsed[1].strip()))) is not None:
+            if (frame := self._event(*_as_utf8(parsed[1].strip()))) is not None:
                 yield frame
 
-    def _event(self, data: bytes) -> str | None:
+    def _event(self, data: bytes, text: str) -> str | None:
         try:
             kind = _EVENT(data).type
         except NOT_JSON:  # [DONE]
@@ -237,7 +238,7 @@ class Frames:
             return None
         self._over = kind in TERMINAL
         extra, self._extra = self._extra, ""
-        return f"{data[:-1].decode()}{self._tail}{extra}}}"
+        return f"{text[:-1]}{self._tail}{extra}}}"
 
     def end(self, status: int) -> str | None:
         """Return the frame missing at the end: an error with ``status`` that the response did not contain, else
