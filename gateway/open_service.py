@@ -80,7 +80,7 @@ def open_service(
 ) -> Service:
     """Make the objects that all exchanges of a process share.
 
-    Some of them outlive ``config``; ``next_service`` replaces the others at a reload. ``shared`` has the tables in the
+    Some of them outlive ``config``; ``prepare_service`` replaces others at a reload. ``shared`` has the tables in the
     memory that workers share, ``secrets`` those in stores. Raises as ``create_app`` does."""
     if config.stored_secrets and secrets is None:
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
@@ -180,11 +180,8 @@ def _open_prompt_caching(
     return PromptCaching(config.prompt_cache, memory) if before is None else before.with_settings(config.prompt_cache)
 
 
-def _open_issuers(config: Config, before: "IssuerDirectory | None" = None) -> "IssuerDirectory | None":
-    """Return the issuers of ``config``: those of ``before``, changed, if there were any."""
-    if before is not None:
-        before.use_config(config)
-        return before
+def _open_issuers(config: Config) -> "IssuerDirectory | None":
+    """Return the issuers of ``config``, ``None`` if it has none."""
     if not config.issuers:
         return None
     from gateway.people.issuers import IssuerDirectory
@@ -442,16 +439,26 @@ def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queuein
     return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)
 
 
-def next_service(config: Config, service: Service) -> Service:
-    """Return the service for a new configuration of the same process. If it raises, nothing has changed."""
-    router = Router(config)  # may fail, so it comes before any change
-    steps = _load_steps(config, service.steps)
+def prepare_service(config: Config, service: Service) -> Service:
+    """Return the service for a new configuration of the same process. Changes nothing; ``use_service`` follows.
+
+    Call it in a thread: hashing a provider's key takes 20 ms, importing the code of a step may take seconds. Raises
+    ``ConfigError``."""
+    router = Router(config)
     router.hash_keys()
-    service.ledger.mask.apply_config(config)
-    service = attrs.evolve(service, steps=steps, issuers=_open_issuers(config, service.issuers))
-    before, service = service, service_of_clients(config, service)
+    steps = _load_steps(config, service.steps)
+    issuers = service.issuers or _open_issuers(config)
+    return service_of_clients(config, attrs.evolve(service, router=router, steps=steps, issuers=issuers))
+
+
+def use_service(config: Config, service: Service, before: Service) -> Service:
+    """Let the parts that ``service`` shares with ``before`` use ``config``. Return ``service`` with its other parts.
+
+    Runs in the event loop."""
+    if before.issuers is not None:
+        before.issuers.use_config(config)
     finished, contents = _open_observers(
-        steps, service.authenticator, service.ledger, service.metrics, service.finished, service.contents
+        service.steps, service.authenticator, service.ledger, service.metrics, service.finished, service.contents
     )
     service = attrs.evolve(service, finished=finished, contents=contents)
     use_clients(config, service, before)
@@ -464,7 +471,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.provider_lists.follow(config, credentials)
     people_store = service.people_store or open_people_store(config)
     return attrs.evolve(
-        service, router=router, limits=config.limits,
+        service, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         prompt_caching=_open_prompt_caching(config, service.worker_memory, service.prompt_caching),
         credentials=credentials, people_store=people_store, own_keys=_open_own_keys(service.people, people_store),

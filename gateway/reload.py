@@ -28,7 +28,7 @@ from gateway.exchange.service import Service
 from gateway.http.imports import import_all
 from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
-from gateway.open_service import next_service, service_of_clients, use_clients
+from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.serving.http_app import App
 from gateway.shared.memory import anonymous_file
 
@@ -77,13 +77,13 @@ class ReloadableApp:
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
-        compared = _compare(self._config, config, self._service)
-        self._use(compared.usable)
-        return compared.changes
+        prepared = _prepare(self._config, config, self._service)
+        self._use(prepared)
+        return prepared.changes
 
-    def _use(self, config: Config) -> None:
-        """Use ``config``, which has no changed setting that needs a restart."""
-        service = next_service(config, self._service)
+    def _use(self, prepared: "_PreparedConfig") -> None:
+        config = prepared.config
+        service = use_service(config, prepared.service, self._service)
         self._app = app_of(config, service)
         self._first.start_soon(partial(import_all, parts_of(config)))
         self._change_steps(service.steps)
@@ -134,19 +134,19 @@ class ReloadableApp:
     async def reload(self, read: Callable[[], Config], complete: Callable[[Config], Config] = lambda new: new) -> bool:
         """Use the configuration ``complete(read())``, and return whether it is valid and in use.
 
-        A thread reads and compares it, which may take seconds for thousands of keys: no stream waits for that. Never
-        raises: an error is logged and changes nothing."""
+        A thread reads, compares and prepares it, which may take seconds for thousands of keys: no stream waits for
+        that. Never raises: an error is logged and changes nothing."""
         audit = self._service.ledger.audit
         try:
             read_config = await run_in_thread(read)
             while True:
-                old, config = self._config, complete(read_config)
-                compared = await run_in_thread(_compare, old, config, self._service)
-                if self._config is old:  # no change of stored keys meanwhile
+                old, service, config = self._config, self._service, complete(read_config)
+                prepared = await run_in_thread(_prepare, old, config, service)
+                if self._service is service:  # no change of stored keys meanwhile
                     break
             if self._service.lifecycle.draining:  # the process has begun to stop meanwhile
                 return False
-            self._use(compared.usable)
+            self._use(prepared)
         except (ConfigError, OSError) as error:
             report_failed_reload(error, audit.log_event)
             return False
@@ -154,26 +154,27 @@ class ReloadableApp:
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            log_changes(compared.changes, config)
-            audit_changes(compared.changes, compared.keys, audit.log_event)
+            log_changes(prepared.changes, config)
+            audit_changes(prepared.changes, prepared.keys, audit.log_event)
         return True
 
 
 @attrs.frozen(eq=False, repr=False)
-class _ComparedConfig:
-    """The ``changes`` to a new configuration, those of its ``keys``, and its ``usable`` form, with the old values of
-    settings that need a restart."""
+class _PreparedConfig:
+    """The ``changes`` to a new configuration, and those of its ``keys``. ``config`` is its usable form, with the old
+    values of settings that need a restart, and ``service`` the one prepared for it."""
 
     changes: tuple[Change, ...]
     keys: Mapping[str, tuple[str, ...]]
-    usable: Config
+    config: Config
+    service: Service
 
 
-def _compare(old: Config, new: Config, service: Service) -> _ComparedConfig:
-    """Compare ``new`` with ``old``. From now on the log of ``service`` masks its credentials."""
+def _prepare(old: Config, new: Config, service: Service) -> _PreparedConfig:
+    """Prepare the use of ``new`` after ``old``. From now on the log of ``service`` masks its credentials."""
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
-    return _ComparedConfig(changes(old, new), key_changes(old, new), usable)
+    return _PreparedConfig(changes(old, new), key_changes(old, new), usable, prepare_service(usable, service))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -1,6 +1,7 @@
 """A reload delays no stream, however many keys and models the file has: reading 5,000 keys blocked the loop for 6 s."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,20 @@ from gateway.config.loading import Config, from_mapping
 from tests.support.in_process import gateway
 from tests.support.large_files import large_file
 from tests.support.loop_steps import loop_steps
+from tests.support.step_files import step_config
+
+SLOW = 0.6
+SLOW_IMPORT = f"""
+import time
+
+began = time.thread_time()
+while time.thread_time() - began < {SLOW}:
+    pass
+
+
+def check(event):
+    return None
+"""
 
 
 @pytest.mark.slow
@@ -26,6 +41,41 @@ async def test_a_configuration_is_read_and_compared_outside_the_event_loop():
             assert await running.served.reload(read)
         assert len(running.served.current[0].client_keys) == 299
     assert steps.longest < spent / 2, steps.task
+
+
+async def test_new_keys_of_providers_are_hashed_outside_the_event_loop():
+    """Each takes 20 ms: a rotation of 40 keys stopped all streams for a second."""
+    async with gateway(providers_with_keys("before")) as running:
+        spent, new = time_to_hash("others"), from_mapping(providers_with_keys("after"))
+        with loop_steps() as steps:
+            assert await running.served.reload(lambda: new)
+    assert steps.longest < spent / 3, steps.task
+
+
+def providers_with_keys(keys: str) -> dict[str, Any]:
+    content = large_file(20)
+    return {
+        **content,
+        "model_providers": [{**one, "access_key": f"{one['name']} {keys}"} for one in content["model_providers"]],
+    }
+
+
+def time_to_hash(keys: str) -> float:
+    """Return the seconds of CPU that the hashes of a configuration's keys take."""
+    config = from_mapping(providers_with_keys(keys))
+    began = time.thread_time()
+    assert all(entry.issuer.account for entry in config.entries)
+    return time.thread_time() - began
+
+
+async def test_the_code_of_a_step_is_imported_outside_the_event_loop(tmp_path):
+    """It may import a library that takes seconds."""
+    new = step_config(tmp_path, "  - {name: slow, use: ./steps.py:check, at: [request]}", SLOW_IMPORT)
+    async with gateway(large_file(2)) as running:
+        with loop_steps() as steps:
+            assert await running.served.reload(lambda: new)
+        assert running.served.current[1].steps is not None
+    assert steps.longest < SLOW / 2, steps.task
 
 
 async def test_a_process_that_begins_to_stop_meanwhile_keeps_its_configuration(caplog):

@@ -45,13 +45,15 @@ class LoopSteps(trio.abc.Instrument):
 
 @contextlib.contextmanager
 def loop_steps() -> Iterator[LoopSteps]:
-    """Measure the steps of the current loop in the block."""
-    steps = LoopSteps()
+    """Measure the steps of the current loop in the block, with the parts of its own first and last step in it."""
+    steps, task = LoopSteps(), trio.lowlevel.current_task()
     with no_collections():  # also while the instrument is added and removed
         trio.lowlevel.add_instrument(steps)
+        steps.before_task_step(task)
         try:
             yield steps
         finally:
+            steps.after_task_step(task)
             trio.lowlevel.remove_instrument(steps)
 
 
