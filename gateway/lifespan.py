@@ -58,7 +58,8 @@ def add_process_tasks(app: App, service: Service) -> None:
             await service.steps.open(app.nursery, store)
         await service.kept_ledger.begin()
         await service.pending_batches.read()
-        app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))
+        hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
+        app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)
         if counters.remote is not None:
             app.nursery.start_soon(counters.remote.run)

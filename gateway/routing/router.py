@@ -1,7 +1,7 @@
 """From a model's name and the client's API to a plan: provider, API, URL and credential of each target."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -93,11 +93,13 @@ class Router:
         self._cached_endpoint_plan = lru_cache(REMEMBERED)(self._make_endpoint_plan)
         self._cached_description = lru_cache(DESCRIBED)(self._describe)
 
-    def hash_keys(self) -> None:
-        """Compute the hash of each key, some 20 ms each, so that no request has to.
+    def hash_keys(self, check: Callable[[], object] = lambda: None) -> None:
+        """Compute the hash of each key, some 20 ms each, so that no request has to. ``check()`` precedes each.
 
-        Call it in a thread: the computation releases the interpreter."""
+        Call it in a thread: the computation releases the interpreter. The process must not exit meanwhile, because
+        OpenSSL frees its memory then."""
         for entry in self._config.entries:
+            check()
             entry.issuer.account  # noqa: B018  # it is remembered
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:

@@ -1,13 +1,12 @@
 """A reload delays no stream, however many keys and models the file has: reading 5,000 keys blocked the loop for 6 s."""
 
 import time
-from typing import Any
 
 import pytest
 
 from gateway.config.loading import Config, from_mapping
 from tests.support.in_process import gateway
-from tests.support.large_files import large_file
+from tests.support.large_files import file_with_keys, large_file
 from tests.support.loop_steps import loop_steps
 from tests.support.step_files import step_config
 
@@ -45,24 +44,16 @@ async def test_a_configuration_is_read_and_compared_outside_the_event_loop():
 
 async def test_new_keys_of_providers_are_hashed_outside_the_event_loop():
     """Each takes 20 ms: a rotation of 40 keys stopped all streams for a second."""
-    async with gateway(providers_with_keys("before")) as running:
-        spent, new = time_to_hash("others"), from_mapping(providers_with_keys("after"))
+    async with gateway(file_with_keys(20, "before")) as running:
+        spent, new = time_to_hash("others"), from_mapping(file_with_keys(20, "after"))
         with loop_steps() as steps:
             assert await running.served.reload(lambda: new)
     assert steps.longest < spent / 3, steps.task
 
 
-def providers_with_keys(keys: str) -> dict[str, Any]:
-    content = large_file(20)
-    return {
-        **content,
-        "model_providers": [{**one, "access_key": f"{one['name']} {keys}"} for one in content["model_providers"]],
-    }
-
-
 def time_to_hash(keys: str) -> float:
     """Return the seconds of CPU that the hashes of a configuration's keys take."""
-    config = from_mapping(providers_with_keys(keys))
+    config = from_mapping(file_with_keys(20, keys))
     began = time.thread_time()
     assert all(entry.issuer.account for entry in config.entries)
     return time.thread_time() - began

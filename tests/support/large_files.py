@@ -20,3 +20,10 @@ def large_file(number: int) -> dict[str, Any]:
             for at in range(number)
         ],
     }
+
+
+def file_with_keys(number: int, word: str) -> dict[str, Any]:
+    """Return a file with ``number`` models, whose providers have keys that contain ``word``."""
+    content = large_file(number)
+    models = [{**one, "access_key": f"{one['name']} {word}"} for one in content["model_providers"]]
+    return {**content, "model_providers": models}

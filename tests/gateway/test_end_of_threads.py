@@ -1,0 +1,18 @@
+"""No thread works on after the gateway has ended: at the exit of the process, OpenSSL frees the memory that it uses."""
+
+import threading
+
+from tests.support.in_process import gateway
+from tests.support.large_files import file_with_keys
+
+
+async def test_keys_of_providers_are_not_hashed_after_the_end():
+    """Of 60 processes that exited while a thread hashed, two died of a segmentation fault."""
+    async with gateway(file_with_keys(60, "at the end"), drains=True):
+        assert names_of_threads("hash_keys")
+    assert not names_of_threads("hash_keys")
+
+
+def names_of_threads(work: str) -> list[str]:
+    """Return the names of the threads that run ``work``: trio names them so."""
+    return [thread.name for thread in threading.enumerate() if work in thread.name]
