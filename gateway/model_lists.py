@@ -181,7 +181,7 @@ CONCURRENT: Final = 4
 
 @attrs.frozen(eq=False, repr=False)
 class StoredList:
-    """The names of the last fetched list. It is fetched again when it is ``due``: at once if it never was."""
+    """The names of the last fetched list. It is fetched again when it is ``due``: immediately if it never was."""
 
     names: tuple[str, ...] = ()
     due: float = -math.inf

@@ -55,7 +55,7 @@ class ReloadableApp:
     """An ASGI app that passes requests to the app of the current configuration. Used from the trio thread only."""
 
     def __init__(self, config: Config, service: Service, *, alone: bool = True) -> None:
-        """``alone`` means that no supervisor logs the changes of a reload for all its workers."""
+        """Make the app; ``alone`` if no supervisor logs the changes of a reload for all its workers."""
         self._config = config
         self._service = service
         self._alone = alone

@@ -92,8 +92,9 @@ class Authenticator:
     def __init__(
         self, config: Config, now: Callable[[], float] = time.time, before: "Authenticator | None" = None
     ) -> None:
-        """``now`` returns Unix time; keys expire by it. ``before`` is that of the last configuration, whose rights of
-        unchanged clients are reused: there may be thousands of clients with one new."""
+        """Reuse the rights of unchanged clients, of whom there may be thousands, from the last configuration's ``before``.
+
+        ``now`` returns Unix time, by which keys expire."""
         self._now = now
         self._config = config
         self._is_open = not config.asks_for_key

@@ -14,8 +14,8 @@ from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", "upstream_connections"]
-"""What counts: requests in progress, client connections, websockets, viewers of the live view, and connections to
-providers."""
+"""A kind of thing with shares: requests in progress, client connections, websockets, viewers of the live view, and
+connections to providers."""
 
 NOBODY: Final = ""
 """The holder for clients without a name when no key is required; for the live view, its operator."""

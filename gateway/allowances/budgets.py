@@ -25,7 +25,7 @@ HolderKey: TypeAlias = tuple[str, str]
 class BatchReserves:
     """The sums set aside for batches, as far as this process knows, across configurations.
 
-    ``version`` changes with each new set of sums; ``is_wanted`` says whether any budget depends on them."""
+    ``version`` changes with each new set of sums; ``is_wanted`` is true if any budget depends on them."""
 
     def __init__(self) -> None:
         self.version = 0

@@ -12,7 +12,7 @@ from gateway.allowances.budgets import BudgetAllowance
 from gateway.counters.counter import Counter, Counters, RateCounter, Shortage, SumCounter
 
 Limit: TypeAlias = Measure | Literal["budgets"]
-"""What a limit restricts: a measure, or ``budgets`` in any currency."""
+"""The subject of a limit: a measure, or ``budgets`` in any currency."""
 
 _MOST_REFUSALS: Final = 10_000
 """Holders with refusals. Only without metrics, which read the counts every second, may there be more."""

@@ -124,7 +124,7 @@ def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
 
 
 def limit_header(limits: Sequence[str]) -> tuple[str, str]:
-    """Return the header that identifies the gateway's limits, so programs can tell them from a provider's."""
+    """Return the header that identifies the gateway's limits, so programs can distinguish them from a provider's."""
     return "x-trigate-limit", header_safe(", ".join(limits))
 
 

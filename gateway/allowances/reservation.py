@@ -1,4 +1,4 @@
-"""What one request reserves of its allowances before it is sent, and settles when it ends.
+"""The reservation of a request in its allowances: made before it is sent, and settled when it ends.
 
 The client's share is reserved once, the target's for each attempt; the first attempt reserves both in one step. Every
 end of a request settles all open claims exactly once."""

@@ -46,7 +46,7 @@ _MAX_AGE: Final = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
 
 @attrs.frozen(eq=False, repr=False)
 class CacheDemand:
-    """What a request demands of the cache.
+    """The demands of a request on the cache.
 
     ``reads`` allows a cached response of at most ``max_age`` seconds, ``may_store`` allows the cache to store a new
     one. ``must_hit`` forbids a request to a provider."""

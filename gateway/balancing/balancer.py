@@ -86,8 +86,8 @@ class Balancer:
         """Return ``plan`` with each group in the order to try for a request with about ``tokens`` tokens.
 
         ``readable`` are the tokens that caches of targets hold of this prompt, if known. A conversation goes where most
-        of its prompt is, and to its pinned member if that is equal. Unavailable targets stay in place: whoever follows
-        the plan skips them."""
+        of its prompt is, and to its pinned member if that is equal. Unavailable targets stay in place: the walk
+        skips them."""
         route = plan.route
         if route is None or not has_choice(plan):
             return plan

@@ -207,7 +207,7 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
 def made_by(by: str | None = None) -> str:
     """Return the author of a change: the user before sudo and the machine.
 
-    ``by`` is the person for whom a program acts; the user remains in the text, because ``by`` is not verified."""
+    A program acts for the person ``by``; the user remains in the text, because ``by`` is not verified."""
     if by is not None:
         check_name(by, "--by")
         return f"{by} via {made_by()}"

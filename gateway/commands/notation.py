@@ -198,7 +198,7 @@ def _remove_toml(text: str, path: Path) -> str:
 TOML = Notation(tomllib.loads, with_members, _edit_toml, _remove_toml, restore_by(_edit_toml))
 
 
-# YAML: a mapping of scalars, or a list of mappings of which one is ours
+# YAML: a mapping of scalars, or a list of mappings with ours among them
 
 
 def _parse_yaml(text: str) -> Any:

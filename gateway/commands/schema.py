@@ -31,7 +31,7 @@ def _require_key(key: str, given: Shape = _GIVEN) -> Shape:
 
 
 def _storage_rule(kind: str, key: str) -> Shape:
-    """The rule that storage of ``type: kind`` requires ``key``."""
+    """Return the rule that storage of ``type: kind`` requires ``key``."""
     when = {"properties": {"type": {"const": kind}}, "required": ["type"]}
     return {"if": when, "then": {"required": [key], "properties": {key: _KEYED}}}
 

@@ -435,7 +435,7 @@ def _worker_command(config: Config, place: tuple[str | None, int | None], option
     """Return the command of a worker; ``place`` has the overridden host and port.
 
     ``python -m gateway`` would import another ``gateway`` from the current directory; ``-P`` prevents that, except
-    when ours is there."""
+    if ours exists."""
     installed = Path(gateway.__file__).parents[1] != Path.cwd()
     return [
         sys.executable,

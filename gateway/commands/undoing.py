@@ -102,7 +102,7 @@ def revert_write(written: WrittenFile, text: str) -> tuple[str, list[Way]]:
 
 
 def _values_to_restore(written: WrittenFile, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
-    """Return the values to restore, by path, for settings that ``text`` still has as they were written."""
+    """Return the values to restore, by path, for settings that are unchanged in ``text``."""
     stands = values_at(written.format, text, [change.path for change in changes])
     return {
         change.path: change.before

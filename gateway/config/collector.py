@@ -15,7 +15,7 @@ GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 
 Scraping: TypeAlias = Literal["off", "keyed", "open"]
-"""Who may read ``/metrics``: nobody, clients with a key for everything, or all."""
+"""The readers of ``/metrics``: none, clients with a key for everything, or all."""
 
 
 @attrs.frozen(repr=False)

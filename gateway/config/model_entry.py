@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from providers.catalog.prompt_caching import CachingRow
 
 Keeper: TypeAlias = Literal["ours", "upstream"]
-"""Who stores the responses that a client continues: trigate, or the provider."""
+"""The keeper of the responses that a client continues: trigate, or the provider."""
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
 """True if the gateway requests usage in Chat streams if the client does not."""

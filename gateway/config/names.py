@@ -289,7 +289,7 @@ class Names:
         return nearest(prefix, self._wild)
 
     def _known_names(self) -> tuple[str, ...]:
-        """The known ids with their provider, as candidates for misspelled providers."""
+        """Return the known ids with their provider, as candidates for misspelled providers."""
         return tuple(_unambiguous_name(entry, model) for model, entries in self._known.items() for entry in entries)
 
     def _wildcard_names(self, requested_name: str, may: May | None) -> list[str]:

@@ -38,7 +38,7 @@ ADVICE: Final = (
 def unpriced(config: Config) -> Iterator[Unpriced]:
     """Yield models whose costs cannot be counted, so that no budget would stop them (BerriAI/litellm#10598).
 
-    Of a wildcard, only models that the file names are known."""
+    The models of a wildcard are unknown, except those that the file names."""
     if config.unpriced == "refuse":
         yield from _find_unpriced(config)
 

@@ -112,7 +112,7 @@ def _entry_preferences(key: str, entries: Sequence[ModelEntry | None]) -> Iterat
 
 
 def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
-    """Add a preference's route, unless its name is taken: names have priority."""
+    """Add a preference's route, unless a name is equal: names have priority."""
     name, findings = preference.name, targets.findings
     if name in targets.aliases or name in made.routes or targets.is_model(name):
         findings.no_effect((*preference.path, "name"), f"another entry or alias has the name {describe(name)}")
@@ -247,7 +247,7 @@ class _Targets:
         return None
 
     def _unknown(self, name: str) -> tuple[str, str, str | None]:
-        """Return why ``name`` is no target, what to write instead, and what was probably meant."""
+        """Return why ``name`` is no target, what to write instead, and the name that was probably meant."""
         found, advice = f"{describe(name)} is not a configured model", "use the name of one of model_providers"
         if any(entry.name == name for entry in self.entries.made):
             return (

@@ -544,8 +544,7 @@ class Config:
 
     @property
     def exposed(self) -> tuple[Listener, ...]:
-        """The listeners open to other machines without any key, although the file does not say that this is
-        intended."""
+        """The listeners open to other machines without any key, although the file does not set ``open``."""
         if self.asks_for_key or self.open:
             return ()
         return tuple(one for one in self.listeners if one.is_unguarded and not is_local(one))

@@ -36,7 +36,7 @@ def rate_shortage(counter: RateCounter, debit: Debit, full: float, now: float) -
 
 
 def room_shortage(debit: Debit, most: int, used: int, held: int) -> Shortage | None:
-    """Return the shortage of slots or a sum, of which ``used`` and ``held`` count, ``None`` if the debit fits."""
+    """Return the shortage of slots or a sum with ``used`` and ``held``, ``None`` if the debit fits."""
     if not debit.amount or used + held + debit.amount <= most:
         return None
     return Shortage(debit, None, used, held)

@@ -30,7 +30,7 @@ log = logging.getLogger("trigate")
 
 
 class StartedAnswer(CacheableAnswer, Protocol):
-    """A response of which a part has been read; ``chunks`` are its rest."""
+    """A partly read response; ``chunks`` are its rest."""
 
     source: AnswerSource
 

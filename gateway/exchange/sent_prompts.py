@@ -52,7 +52,7 @@ def possible_request(context: ExchangeContext, incoming: Incoming, target: Targe
 def _request_for(
     context: ExchangeContext, target: Target, incoming: Incoming, headers: Headers, sent_at: float, move: str = ""
 ) -> SentRequest:
-    """Return the client's request as it is sent to ``target`` unchanged, with ``headers``."""
+    """Return the client's request that is sent to ``target`` unchanged, with ``headers``."""
     client_request = context.client_request
     session = named_session(dict(client_request.headers), incoming)
     identity, credential = target.identity, context.forwarded_credential(target)

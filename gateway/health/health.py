@@ -161,7 +161,7 @@ class Health:
         states: States | None = None,
         workers: int = 1,
     ) -> None:
-        """``workers`` is the number of processes that share ``states``."""
+        """Make the health of targets, whose ``states`` a number of ``workers`` share."""
         self.clock = clock
         self.reported_limits = ReportedLimits(clock)
         self.transitions = TransitionLog()

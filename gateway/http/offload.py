@@ -144,7 +144,7 @@ class ThreadSlots:
 
 
 def _turn(client: str) -> trio.Lock:
-    """Return the lock of a client, which exists as long as it is held or awaited."""
+    """Return the lock of a client, which exists while a task holds or awaits it."""
     try:
         turns = _TURNS.get()
     except LookupError:

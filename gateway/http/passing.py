@@ -1,6 +1,6 @@
 """The headers that may pass between a client and a provider of its own API, each with the reason.
 
-Other headers stay in the gateway: proxies behind it read headers that identify users, and a provider's headers could
+Other headers stay in the gateway: the next proxies read headers that identify users, and a provider's headers could
 control browsers and SDKs. A ``*`` at the end of a name matches any suffix."""
 
 from collections.abc import Iterable, Mapping

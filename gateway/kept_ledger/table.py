@@ -388,7 +388,7 @@ class LedgerTable:
         return None if row[0] is None else (row[0], row[1])
 
     async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
-        """Return the parts of ``period`` of which only sums exist, by level."""
+        """Return the parts of ``period`` that have only sums, by level."""
         statement = self._sql.render(
             f"SELECT level, {EXCHANGE_SUMS.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
             f"WHERE level IS NOT NULL AND level <> {MARK} AND began >= :early AND began < :until AND {LAST} >= :since "

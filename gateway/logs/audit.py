@@ -112,7 +112,7 @@ class AuditTarget:
     """The destination of the audit: the process's log or a file."""
 
     def __init__(self, form: logging.Formatter) -> None:
-        """``form`` formats the lines in a file."""
+        """Make an audit whose lines in a file are formatted by ``form``."""
         self._form = form
         self._file: AuditFile | None = None
 

@@ -110,7 +110,7 @@ class Log:
     """The log of a process. ``level`` overrides that of the configuration."""
 
     def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto", *, alone: bool = True) -> None:
-        """``alone`` means that no other code in the process formats log lines."""
+        """Make the log; ``alone`` if no other code in the process formats log lines."""
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
         self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)

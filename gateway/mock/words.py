@@ -1,4 +1,4 @@
-"""The stand-in's texts: what it says about itself, example values in JSON, and the user's words."""
+"""The stand-in's texts: a description of itself, example values in JSON, and the user's words."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def split_words(name: str) -> list[str]:
 
 
 def last_word(name: str) -> str:
-    """Return the last word of a name, which usually says what it is."""
+    """Return the last word of a name, which usually names its kind."""
     return next(reversed(split_words(name)), "")
 
 

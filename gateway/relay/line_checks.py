@@ -75,7 +75,7 @@ class BatchChecks:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all configured steps, each of which has checked the requests that it applies to."""
+        """The names of all configured steps, which have checked the requests that they apply to."""
         steps = self._exchange.context.service.steps
         return frozenset() if steps is None else frozenset(steps.by_name)
 

@@ -63,7 +63,7 @@ TAKE_NOW: Final = "trigate.take_now"
 """The ASGI extension with the server's ``TakeNow``."""
 
 OnReading: TypeAlias = Callable[[], Awaitable[object]]
-"""Tells a client that waits for 100 (Continue) to send its body (RFC 9110, section 10.1.1)."""
+"""Asks a client that waits for 100 (Continue) to send its body (RFC 9110, section 10.1.1)."""
 
 ON_READING: Final = "trigate.on_reading"
 """The ASGI extension with the server's ``OnReading``, if the client waits."""

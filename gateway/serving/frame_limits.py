@@ -1,7 +1,7 @@
 """Limits on an HTTP/2 client's frames that cost it nearly nothing, without I/O.
 
-A reset stream makes room for the next one at once, while the gateway still works on it (CVE-2023-44487); a client can
-also make the server reset its streams (CVE-2025-8671). Control frames need a response or a scan of all streams
+A reset stream immediately makes room for the next one, while the gateway still works on it (CVE-2023-44487); a client
+can also make the server reset its streams (CVE-2025-8671). Control frames need a response or a scan of all streams
 (https://kb.cert.org/vuls/id/605641)."""
 
 from collections import Counter

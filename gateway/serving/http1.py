@@ -246,7 +246,7 @@ class Http1:
         await protocol.begin(request)
 
     async def _send_continue(self) -> None:
-        """Tell a client that waits for 100 (Continue) to send its body, after its head was accepted."""
+        """Ask a client that waits for 100 (Continue) to send its body, after its head was accepted."""
         if self.reader.they_are_waiting_for_100_continue and self._answer is None:
             await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 

@@ -29,7 +29,7 @@ from gateway.serving.websocket_stream import WebSocketStream
 log = logging.getLogger("trigate.connections")
 
 FAREWELL_SECONDS: Final = 1.0
-"""Seconds in which a client's bytes are dropped before its connection is closed; closing at once would be a reset,
+"""Seconds in which a client's bytes are dropped before its connection is closed; closing immediately would be a reset,
 which loses the frame with the reason."""
 
 IMMEDIATE_SECONDS: Final = 5.0
@@ -136,9 +136,9 @@ class Http2(H2Protocol):
         self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
-    # Replaces Hypercorn's, which handles all events of a read at once. Two kinds would end the whole connection: a body
-    # after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a reset
-    # does not count as idleness there, and writers that wait for room are not woken at the end of the connection.
+    # Replaces Hypercorn's, which handles all events of a read together. Two kinds would end the whole connection: a
+    # body after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a
+    # reset does not count as idleness there, and the end of the connection does not wake writers that wait for room.
     async def handle(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().handle(event)
@@ -224,8 +224,8 @@ class Http2(H2Protocol):
         return stream if isinstance(stream, HttpStream) and stream.backlog.is_paced else None
 
     async def _defer_window(self, event: DataReceived, stream: HttpStream) -> None:
-        """Return the client's window when the app has taken the data. Hypercorn returns it at once, so that a slowly
-        read body would fill the app's queue."""
+        """Return the client's window when the app has taken the data. Hypercorn returns it immediately, so that a
+        slowly read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
         stream.backlog.on_taken = partial(self._return_window, stream_id)
         self._return_window(stream_id, (event.flow_controlled_length or 0) - len(data))
@@ -284,7 +284,7 @@ class Http2(H2Protocol):
             return True
 
     # Hypercorn's own goodbye may come between the last data and the end of a response, which is then lost. So its
-    # context never says that the server stops.
+    # context never reports that the server stops.
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
         if self._context.server.registry.draining:

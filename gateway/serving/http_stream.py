@@ -28,7 +28,7 @@ BACKLOG: Final = 256 * 1024
 
 
 class Backlog:
-    """The bytes of a paced request body that the app has not taken yet. Those of other bodies are not counted, because
+    """The bytes of a paced request body that the app has not taken yet. Bytes of other bodies are not counted, because
     their readers never wait."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class HttpStream:
             self._inbox.put({"type": "http.request", "body": b"", "more_body": False})
 
     def close(self) -> None:
-        """Tell the app that the client has disconnected or has its whole response."""
+        """Notify the app that the client has disconnected or has its whole response."""
         if self._closed:
             return
         self._closed = True

@@ -15,7 +15,7 @@ log = logging.getLogger("trigate.server")
 STDERR: Final = 2
 DRAIN: Final = 25.0
 CUT_AFTER: Final = 2.0  # seconds between the cancellation of pumps and the cut of everything else
-KILL_AFTER: Final = 5.0  # further seconds before a worker is killed
+KILL_AFTER: Final = 5.0  # more seconds before a worker is killed
 
 
 class RunningPump:

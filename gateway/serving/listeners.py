@@ -34,7 +34,7 @@ class ListenerOptions:
 
 
 class BindFailed(OSError):
-    """An address cannot be used. The message says which, why, and what to do."""
+    """An address cannot be used. The message names it, the reason and the remedy."""
 
 
 _ADVICE: Final = {
@@ -71,7 +71,7 @@ def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socke
 def bind_unix(path: Path, mode: int) -> socket.socket:
     """Listen on a Unix socket at ``path``, a file with the permissions ``mode``. Raises ``BindFailed``."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o777 & ~mode)  # from the start nobody else can open it
+    umask = os.umask(0o777 & ~mode)  # from the start no other user can open it
     try:
         _remove_stale(path)
         sock.bind(str(path))

@@ -17,7 +17,7 @@ SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 LONGEST_LINE: Final = 107
 """Bytes of version 1 (section 2.1)."""
 LONGEST_REST: Final = 4096
-"""Bytes after the first 16 of version 2: addresses, and further fields, which are skipped."""
+"""Bytes after the first 16 of version 2: addresses, and more fields, which are skipped."""
 
 _LOCAL: Final = 0x20  # the proxy's own connection, for a health check
 _PROXY: Final = 0x21

@@ -38,7 +38,7 @@ class OpenConnection(Protocol):
         """End the connection if it is idle, or as soon as it becomes idle."""
 
     def cut(self) -> None:
-        """Close the socket synchronously, whatever is going on."""
+        """Close the socket synchronously, also during reads and writes."""
 
     def reset(self) -> None:
         """Cut the connection with an RST."""
@@ -146,7 +146,7 @@ FILES: Final = 256
 
 ENOUGH: Final = 4096
 PER_REQUEST: Final = 4
-"""The default limit on connections, in all and per request that is served at once: the larger one counts if there are
+"""The default limit on connections, in all and per concurrent request: the larger one counts if there are
 enough descriptors, as on most systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
 
 

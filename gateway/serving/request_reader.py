@@ -86,7 +86,7 @@ class RequestReader(h11.Connection):
 
     def next_event(self) -> Any:
         if self.their_state is h11.MUST_CLOSE:
-            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would treat further data as an error
+            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would treat more data as an error
         if self._has_too_many_lines:
             raise h11.RemoteProtocolError("the head has too many lines", error_status_hint=431)
         event = super().next_event()

@@ -30,6 +30,6 @@ class ServerConfig(Config):
     h11_max_incomplete_size = 64 * 1024
     websocket_ping_interval = PING_SECONDS
     # Unbounded, because the queue's reader is always receiving (it drops a body that is too large), and a bounded one
-    # deadlocks with an app that ended early: nobody takes the messages, and the connection is never closed. A
+    # deadlocks with an app that ended early: no task takes the messages, and the connection is never closed. A
     # ``Backlog`` bounds what an app reads slowly.
     max_app_queue_size = math.inf  # type: ignore[assignment]

@@ -29,7 +29,7 @@ class SharedDirectory:
 
     @classmethod
     def make(cls) -> "SharedDirectory":
-        """Make a directory that nobody else can read. Raises ``OSError``."""
+        """Make a directory that no other user can read. Raises ``OSError``."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         unnamed = path / f"{_LOCK}.new"
         lock = _open_locked(unnamed, os.O_CREAT, fcntl.LOCK_SH)

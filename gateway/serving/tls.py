@@ -26,7 +26,7 @@ class TlsFiles:
 
 
 class CertificateFailed(Exception):
-    """A TLS file of a listener cannot be used. The message says which, why, and what to do."""
+    """A TLS file of a listener cannot be used. The message names it, the reason and the remedy."""
 
 
 def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
@@ -51,7 +51,7 @@ def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
 def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
     """Raise an error that names the file and the reason; ``unusable`` if OpenSSL gives none."""
     try:
-        path.open().close()  # OpenSSL would not say which file is missing
+        path.open().close()  # OpenSSL would not name the missing file
         yield
     except ssl.SSLError as error:
         why = _MISMATCH if error.reason == "KEY_VALUES_MISMATCH" else unusable

@@ -13,7 +13,7 @@ from gateway.http.sockets import Data, receive, send
 
 MAX_RECV: Final = 64 * 1024
 PIECE: Final = 64 * 1024
-"""Bytes that are encrypted at once, so that a large response is not copied as a whole."""
+"""Bytes that are encrypted in one step, so that a large response is not copied as a whole."""
 FAREWELL_SECONDS: Final = 1.0
 """Seconds that the last bytes of a connection may wait to be sent."""
 
@@ -45,7 +45,7 @@ class Transport(Protocol):
         """Announce the end of the sent data."""
 
     async def aclose(self) -> None:
-        """Announce the end if that is possible at once, and close the socket."""
+        """Announce the end if that is possible immediately, and close the socket."""
 
 
 class PlainTransport:
@@ -195,7 +195,7 @@ class TlsTransport:
             raise trio.BrokenResourceError from error
 
     async def _drain(self) -> None:
-        """Send what is encrypted. Cancellation loses nothing."""
+        """Send the encrypted bytes. Cancellation loses nothing."""
         async with self._sending:
             while True:
                 rest = memoryview(self.rest[0] if self.rest else self._encrypted.read())

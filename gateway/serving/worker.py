@@ -27,7 +27,7 @@ PAUSE: Final = 0.1  # seconds before the next try after resources were exhausted
 LOG_INTERVAL: Final = 10.0
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""Errors of accept(2) that end by themselves when connections end."""
+"""Errors of accept(2) that stop when connections end."""
 _NOT_LISTENING: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
 """Errors of a socket that is not listening."""
 
@@ -35,7 +35,7 @@ _NOT_LISTENING: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOT
 class AcceptLoop:
     """Accepts the connections of one listening socket.
 
-    If the system has no room, connections stay in the kernel's queue, and a log line says so now and then. trio's own
+    If the system has no room, connections stay in the kernel's queue, and log lines report it at intervals. trio's own
     loop logs a traceback for every try."""
 
     def __init__(self, sock: trio.socket.SocketType, serve: Callable[[trio.SocketStream], Awaitable[object]]) -> None:

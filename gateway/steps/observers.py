@@ -68,7 +68,7 @@ class ObserverQueue:
         lost: Callable[[str, LostReason, int], object],
         release: Callable[[], object],
     ) -> None:
-        """``complete`` adds the texts to a record. ``release`` is called once for each record that was added."""
+        """Make a queue. ``complete`` adds the texts to a record; each added record has one call of ``release``."""
         self.step = step
         self._complete = complete
         self._lost = lost

@@ -15,7 +15,7 @@ SAMPLES: Final = 256
 MOST_SUMS: Final = 500
 """Pairs of client and model with their own sums; clients may invent names of models that match a wildcard."""
 OTHERS: Final = "(others)"
-"""The model that includes all further models of a client."""
+"""The model that includes all other models of a client."""
 
 
 @attrs.define(eq=False, repr=False)

@@ -59,7 +59,7 @@ class ExchangeContent:
     # While the exchange runs
 
     def keep_request(self, incoming: Incoming) -> None:
-        """Store the request as it is sent. A later attempt may send one with more masks."""
+        """Store the request that is sent. A later attempt may send one with more masks."""
         before = 0 if self._incoming is None else self._incoming.size
         self._incoming = incoming
         self._count(incoming.size - before)

@@ -296,8 +296,8 @@ class LiveView:
     def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
 
-        A subscription to an ended stream receives its rest at once; one to an exchange without a stream only receives
-        the end."""
+        A subscription to an ended stream receives its rest immediately; one to an exchange without a stream only
+        receives the end."""
         watched = next((one for one in self._open.values() if one.number == number), None)
         if watched is None or client not in (None, watched.record.client):
             return self._subscribe_to_ended(number, client)

@@ -547,7 +547,7 @@ def _bulk_histogram() -> Any:
 
     class Filled(Histogram):
         def add(self, counts: list[int], total: float) -> None:
-            """Add many measurements at once, in the form of ``Buckets``."""
+            """Add many measurements together, in the form of ``Buckets``."""
             self._sum.inc(total)
             for bucket, count in zip(self._buckets, counts, strict=True):
                 if count:

@@ -93,7 +93,7 @@ class ExchangeRecorder:
         return NO_RECORDING
 
     def hide(self, secrets: Secrets) -> None:
-        """Also remove ``secrets`` from everything written from now on."""
+        """Remove ``secrets`` as well from everything written from now on."""
 
     async def run(self) -> None:
         """Write ended exchanges until ``finish``."""

@@ -42,7 +42,7 @@ from streams.surrogates import NOT_JSON
 TOTAL: Final = 2**30
 """Bytes of the recordings in a folder that this program wrote; beyond it the oldest are removed."""
 ROOM: Final = TOTAL // 10
-"""Bytes removed at once."""
+"""Bytes removed together."""
 LOOK: Final = 64
 """Recordings between two checks of the folder, to which other processes write, too."""
 
@@ -59,7 +59,7 @@ LOCK: Final = ".lock"
 
 @attrs.frozen
 class Side:
-    """The client's or the provider's side of a recorded exchange. ``notes`` say what was changed."""
+    """The client's or the provider's side of a recorded exchange. ``notes`` describe the changes."""
 
     side: Literal["client", "provider"]
     api: Api

@@ -1,7 +1,7 @@
 """Records exchanges for ``trigate serve --record``.
 
 Collects the bytes of both sides while an exchange runs. After its end a thread writes them, which no exchange waits
-for. What cannot be written in time is dropped and counted."""
+for. If the thread is too slow, exchanges are dropped and counted."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ from streams.events import Api
 log = logging.getLogger("trigate")
 
 MOST: Final = 4 * 2**20
-"""Bytes stored of one body; a longer one is cut, and its meta file says so."""
+"""Bytes stored of one body; a longer one is cut, and its meta file reports that."""
 HELD: Final = 64 * 2**20
 """Bytes of all exchanges that are not written yet; beyond it an exchange is dropped."""
 QUEUED: Final = 256
@@ -201,7 +201,7 @@ class Recorder(ExchangeRecorder):
         self._open[record] = recording
 
     def hide(self, secrets: Secrets) -> None:
-        """Also remove ``secrets`` from everything written from now on."""
+        """Remove ``secrets`` as well from everything written from now on."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
     def opened(self, record: Record) -> None:

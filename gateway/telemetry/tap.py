@@ -15,7 +15,7 @@ LONGEST_NOTE: Final = 1000
 """Characters stored of how a stream broke off: a provider may send a long message."""
 
 WAITING: Final = 512 * 1024
-"""Bytes that wait to be reported; beyond it, further bytes are left out."""
+"""Bytes that wait to be reported; beyond it, bytes are left out."""
 
 LARGEST: Final = 2**20
 """Bytes up to which an event is reported as one; a larger one is reported in the pieces in which it arrives."""
@@ -150,7 +150,7 @@ class ObservedLane:
     def _split_at_events(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield ``data`` in parts that end where events end, each with the event that it completes.
 
-        The lane receives all bytes at once, because it has limits of its own."""
+        The lane receives all bytes together, because it has limits of its own."""
         try:
             events = self._splitter.feed(data)
         except FramingError:

@@ -1,8 +1,8 @@
 """The HTTP client for providers.
 
 A general client would keep cookies (one tenant's ``set-cookie`` would reach the next tenant's request), follow
-redirects, add headers, and cost more per request. It only speaks HTTP/1.1, because a closed connection tells a provider
-at once to stop. It has no timeouts on reads and writes; callers use cancel scopes, whose deadlines can move."""
+redirects, add headers, and cost more per request. It only speaks HTTP/1.1, because a closed connection stops a provider
+immediately. It has no timeouts on reads and writes; callers use cancel scopes, whose deadlines can move."""
 
 import time
 from collections.abc import Callable
@@ -55,9 +55,9 @@ class Upstream(trio.abc.AsyncResource):
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send ``request`` and return the head of the response, whatever its status.
 
-        Does not follow redirects. Raises ``UpstreamError``. Cancellation closes the connection at once, which tells the
-        provider to stop. If a pooled connection was dead and broke at once, the request is sent once more if ``again``
-        allows it."""
+        Does not follow redirects. Raises ``UpstreamError``. Cancellation closes the connection immediately, so the
+        provider stops. If a pooled connection was dead and broke immediately, the request is sent once more if
+        ``again`` allows it."""
         slot = await self._slots.take(CLIENT.get())
         try:
             if request.placed is not None:

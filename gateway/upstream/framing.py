@@ -81,8 +81,8 @@ class Chunked:
     """A body in chunks (RFC 9112, section 7.1), parsed in linear time.
 
     A read may contain many chunks, and a chunk may take many reads. A chunk with a size of more than ``most`` bytes is
-    rejected at once. The body may be longer, because a stream has any number of chunks. But a sender has all bytes of a
-    chunk before it writes the size, so no valid chunk is larger than the limit of a complete response."""
+    rejected immediately. The body may be longer, because a stream has any number of chunks. But a sender has all bytes
+    of a chunk before it writes the size, so no valid chunk is larger than the limit of a complete response."""
 
     __slots__ = ("_held", "_left", "_most", "_trailers", "extra", "over", "step")
 

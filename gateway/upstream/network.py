@@ -121,7 +121,7 @@ class NetworkStream:
         await self._stream.aclose()
 
     async def abort(self) -> None:
-        """Close at once without a TLS close. Cannot be cancelled."""
+        """Close immediately without a TLS close. Cannot be cancelled."""
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self._stream)
 

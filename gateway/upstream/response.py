@@ -138,7 +138,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         await self._body.connection.stream.write(data)
 
     async def aclose(self) -> None:
-        """Return the connection if the body was read to its end, otherwise close it at once. Cannot be cancelled."""
+        """Return the connection if the body was read to its end, otherwise close it. Cannot be cancelled."""
         if self._closed:
             return
         self._closed = True

@@ -27,7 +27,7 @@ class ConnectionShare(Protocol):
 
 
 class Slot:
-    """One request's slot, of ``holder``. ``waited`` says whether the request had to queue for it."""
+    """One request's slot, of ``holder``. ``waited`` is true if the request had to queue for it."""
 
     def __init__(self, limit: "ConcurrencyLimit", holder: str) -> None:
         self._limit = limit

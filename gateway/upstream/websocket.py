@@ -200,5 +200,5 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """End the connection at once. Cannot be cancelled."""
+        """End the connection immediately. Cannot be cancelled."""
         await self._response.aclose()

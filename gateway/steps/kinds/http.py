@@ -75,7 +75,7 @@ class HttpStep(CheckingService):
             reply = await self.post(request.content(self._params), request.size)
             found, held_back = await offload(request.size, request.read, reply)
             for one in found:  # the pieces of a text overlap
-                if self._restores:  # only the gateway's own placeholders can be told apart
+                if self._restores:  # only the gateway's own placeholders are unique
                     one = attrs.evolve(one, replacement=None)
                 findings[id(one.passage), one.label, one.start, one.end, one.replacement] = one
             for passage, length in held_back.items():

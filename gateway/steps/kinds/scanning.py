@@ -163,7 +163,7 @@ class ScanningStep:
         return first if found is None else found.end()
 
     def short_tail(self, text: str, start: int) -> int | None:
-        """Return what ``open_tail`` returns for ASCII, ``None`` if that takes more than a look at the end."""
+        """Return what ``open_tail`` returns for ASCII, ``None`` if that takes more than the last characters."""
         return None
 
     def is_open(self, text: str, end: int) -> bool:
