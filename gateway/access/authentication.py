@@ -92,7 +92,7 @@ class Authenticator:
     def __init__(
         self, config: Config, now: Callable[[], float] = time.time, before: "Authenticator | None" = None
     ) -> None:
-        """Reuse the rights of unchanged clients, of whom there may be thousands, from the last configuration's ``before``.
+        """Reuse the rights of unchanged clients from the last configuration's ``before``: there may be thousands.
 
         ``now`` returns Unix time, by which keys expire."""
         self._now = now
