@@ -101,16 +101,16 @@ class FileRequest(KeptRequest):
 
         Its models are checked again when a batch is created, because the client's permissions may have changed."""
         await super().store_object(body)
-        id, inventory = await offload(len(body), member_of, body, "id"), self.service.inventory
+        id, inventory = await offload(len(body), _object_id, body), self.service.inventory
         lines = None if self._upload is None else self._upload.lines
         if lines is not None and self._checks is not None and id:
-            self._checks.note_file(self.owner, _TEXT.decode(id))
+            self._checks.note_file(self.owner, id)
         if lines is None or lines.lacks_model:  # no summary: a limit that is added later rejects the file
             return
         if self._models is not None and self._models.summary.named and inventory is not None and id:
             steps = () if self._checks is None else tuple(sorted(self._checks.names))
             known = msgspec.json.encode(msgspec.structs.replace(self._models.summary, steps=steps))
-            note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, _TEXT.decode(id)), known)
+            note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, id), known)
             await self.write_inventory(partial(inventory.put, note))
 
     def _may_lack_models(self, account: Account) -> bool:

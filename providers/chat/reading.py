@@ -47,7 +47,7 @@ class Details:
     def add(self, detail: Mapping[str, Any]) -> None:
         """Add one piece."""
         text = detail_text(detail)
-        if detail.get("type") in _TEXT_MEMBERS and self._items and _continues(self._items[-1][0], detail):
+        if as_string(detail.get("type")) in _TEXT_MEMBERS and self._items and _continues(self._items[-1][0], detail):
             item, pieces = self._items[-1]
             item.update((name, value) for name, value in detail.items() if value is not None)
             pieces.append(text)

@@ -17,7 +17,7 @@ from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answe
 from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import as_string
+from providers.neutral.values import as_string, bounded_objects
 from streams.errors import GatewayError
 from streams.event_stream import ERROR, EXCEPTION
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
@@ -188,9 +188,9 @@ def _stream_deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "text" in block:
         yield {"text": block["text"]}
     if isinstance(cited := block.get("citationsContent"), dict):
-        for part in check_length(cited.get("content") or (), "texts"):
-            yield {"text": part.get("text") if isinstance(part, dict) else None}
-        for citation in check_length(cited.get("citations") or (), "citations"):
+        for part in bounded_objects(cited.get("content")):
+            yield {"text": part.get("text")}
+        for citation in bounded_objects(cited.get("citations")):
             yield {"citation": citation}
     if isinstance(reasoning := block.get("reasoningContent"), dict):
         text = reasoning.get("reasoningText")

@@ -87,7 +87,7 @@ class UnfinishedAnswer(AnswerBudgets):
         return [*self.end_block(), *self.state_block(item)]
 
     def store_signature(self, item: Mapping[str, Any]) -> None:
-        """Store the signature of the open text until its end. Raises ``TooMuch`` beyond the limit."""
+        """Store the signature of the open text until its end. Raises ``AnswerTooLarge`` beyond the limit."""
         self.places.spend(PLACE + len(item["signature"]), "signatures")
         self.signatures.append(item)
 

@@ -18,6 +18,7 @@ from providers.gemini.framing import KEEP_ALIVE, event
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, new_id
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
+from providers.neutral.values import as_objects
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -95,7 +96,7 @@ def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
     tokens = [one for one in logprobs if isinstance(one, dict)]
     return {
         "chosenCandidates": [_token(one) for one in tokens],
-        "topCandidates": [{"candidates": [_token(two) for two in one.get("top_logprobs") or ()]} for one in tokens],
+        "topCandidates": [{"candidates": list(map(_token, as_objects(one.get("top_logprobs"))))} for one in tokens],
     }
 
 

@@ -15,7 +15,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
-from providers.neutral.values import as_objects
+from providers.neutral.values import as_objects, as_string
 
 Object: TypeAlias = Mapping[str, Any]
 
@@ -184,7 +184,7 @@ def restore(body: Object, issuer: Issuer) -> Changes:
 
 def without_reasoning(body: Object) -> Changes:
     """Remove all reasoning. See ``Codec.without_reasoning``."""
-    drop_reasoning = each_block(lambda block: [] if block.get("type") in THINKING else [block])
+    drop_reasoning = each_block(lambda block: [] if as_string(block.get("type")) in THINKING else [block])
     return change_messages(body, "messages", "content", drop_reasoning)
 
 

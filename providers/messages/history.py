@@ -25,6 +25,7 @@ from providers.neutral.request import (
     ToolChange,
 )
 from providers.neutral.tool_changes import changes_of, tool_name
+from providers.neutral.values import as_string
 from streams.errors import invalid
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
@@ -164,7 +165,7 @@ class History:
             earlier = tuple(
                 change
                 for block in fields.objects("tool_changes")
-                if block.data.get("type") in _CHANGES
+                if as_string(block.data.get("type")) in _CHANGES
                 for change in self._read_change(block)
             )
         self._messages = [Message("user", (TextPart(SUMMARY + content, fields.at),), fields.at, tool_changes=earlier)]

@@ -47,7 +47,7 @@ class Counts:
     def add(self, usage: Any, *, begun: bool = False) -> None:
         """Read ``usage``, if it is an object; when the answer has just ``begun``, its cost is ignored.
 
-        Raises ``TooMuch`` for too many steps.
+        Raises ``AnswerTooLarge`` for too many steps.
         """
         if not isinstance(usage, dict):
             return

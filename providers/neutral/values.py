@@ -63,7 +63,7 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
 
 
 def bounded_objects(value: Any) -> list[dict[str, Any]]:
-    """Return ``as_objects`` of an array to process. Raises ``TooMuch`` if it is too long."""
+    """Return ``as_objects`` of an array to process. Raises ``AnswerTooLarge`` if it is too long."""
     if not isinstance(value, list):
         return []
     return [item for item in check_length(value, "elements of an array") if isinstance(item, dict)]

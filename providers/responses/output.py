@@ -14,6 +14,7 @@ from providers.errors.failures import OPENAI_CODE
 from providers.neutral.billing import OPENAI_TIERS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer, seal
+from providers.neutral.values import as_objects
 from providers.responses.ids import own_id
 from providers.responses.tools import DeclaredTool
 from streams import sse
@@ -267,7 +268,7 @@ def text_part(text: str = "", annotations: Sequence[Object] = (), logprobs: Sequ
 def token_logprobs(logprobs: Any) -> list[Object]:
     """Return log probabilities in this API's form: ``bytes`` may be ``null`` in Chat but not here."""
     found = [token for token in logprobs if isinstance(token, dict)] if isinstance(logprobs, list | tuple) else []
-    return [{**_token_object(token), "top_logprobs": [_token_object(one) for one in token.get("top_logprobs") or ()]}
+    return [{**_token_object(token), "top_logprobs": list(map(_token_object, as_objects(token.get("top_logprobs"))))}
             for token in found]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from gateway.kept_objects.inventory import BATCH_FILES
 from gateway.kept_objects.pending import READ_SECONDS
 from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
+from tests.support.endpoint_provider import json_answer
 from tests.support.http2_client import Http2Client
 from tests.support.kept_clients import CLIENTS, KEYS, Served, error_of, run, serving, with_gateway
 from tests.support.kept_provider import KeptProvider, form
@@ -622,3 +623,14 @@ def test_all_answers_that_a_line_asks_for_are_set_aside(served):
         with case(str(asks)):
             given = len(json.dumps(body)) // 4
             assert batch_reserves.of(("client_keys", "a"), "tokens") - before == given + output
+
+
+@with_gateway("openai")
+def test_a_file_whose_id_is_no_text_reaches_its_client(served):
+    """The note of its lines has no id to go under."""
+    for id in (5, None, {}, ["a"], ""):
+        with case(id):
+            served.providers["openai"].answers["/v1/files"] = json_answer({"id": id, "object": "file"})
+            form = {"files": {"file": ("b.jsonl", lines("gpt-5"))}, "data": {"purpose": "batch"}}
+            found = served.http("POST", "/v1/files", **form)
+            assert (found.status_code, found.json()["object"]) == (200, "file")

@@ -1,0 +1,136 @@
+"""Members of wrong types in answers and requests: no reader raises for them, and no writer does afterwards.
+
+Each member is replaced by some of the values, one at a time. Errors with a status are ``GatewayError``."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+import pytest
+
+from gateway.streaming.translation import Translation
+from providers.apis import CODECS
+from providers.neutral.codec import Recipient
+from providers.neutral.draft import Draft
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from streams.fold import fold
+from tests.support.full_answers import STREAMED, full_answers, full_stream, stream_bytes
+from tests.support.lanes import reply_for
+from tests.support.sdk_fields import samples
+
+VALUES: Final[tuple[Any, ...]] = (
+    None, 0, -1.5, 2**70, True, "", "x", "\ud800", [], {}, ["a"], [None], [[]], {"a": 1}, [{"a": 1}],
+    [{"type": "text"}], {"type": {}},
+)  # fmt: skip
+Place: TypeAlias = tuple[str | int, ...]
+RECIPIENT: Final = Recipient("m", Issuer("openai", "account"))
+
+
+def places(value: Any, at: Place = ()) -> Iterator[Place]:
+    """Yield the place of each member and element of ``value``, and its own."""
+    yield at
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*at, name))
+
+
+def with_value(whole: Any, at: Place, new: Any) -> Any:
+    """Return a copy of ``whole`` with ``new`` at a place."""
+    if not at:
+        return new
+    copy = whole.copy()
+    copy[at[0]] = with_value(whole[at[0]], at[1:], new)
+    return copy
+
+
+def changed(whole: Any, places_of: Iterable[Place], step: int = 3) -> Iterator[tuple[str, Any, str]]:
+    """Yield changes of ``whole`` with a name for each, and the API of the other side: one after the other.
+
+    Every ``step``-th value is at each place, and others at the next place."""
+    clients = itertools.cycle(CODECS)
+    for at, new in itertools.islice(itertools.product(places_of, VALUES), 0, None, step):
+        yield f"{at}: {new!r}", with_value(whole, at, new), next(clients)
+
+
+def error_of(work: Callable[[], object]) -> Exception | None:
+    """Return the exception of ``work()`` that is no ``GatewayError``."""
+    try:
+        work()
+    except GatewayError:
+        return None
+    except Exception as error:  # each kind is a fault
+        return error
+    return None
+
+
+@pytest.mark.parametrize("api", full_answers())
+def test_a_whole_answer_may_have_any_members(api):
+    answer, codec = full_answers()[api], CODECS[api]
+
+    def translate(body: bytes, client: str) -> None:
+        codec.read_answer(body, texts=False, checked=False)
+        events = codec.read_answer(body)
+        CODECS[client].write_answer(fold(events), reply_for(client))
+
+    faults = {
+        name: error
+        for name, value, client in changed(answer, places(answer))
+        if (error := error_of(lambda value=value, client=client: translate(json.dumps(value).encode(), client)))
+    }
+    assert faults == {}
+
+
+@pytest.mark.parametrize("api", STREAMED)
+def test_an_event_may_have_any_members(api):
+    events = full_stream(api)
+
+    def translate(data: bytes, client: str) -> None:
+        framing = CODECS[client].wire.framing
+        lane = Translation(CODECS[api], CODECS[client].writer(reply_for(client)), framing, lambda error: error, 2**22)
+        lane.feed(data)
+        lane.end()
+
+    wheres = [(number, *at) for number, event in enumerate(events) for at in places(event)]
+    faults = {
+        name: error
+        for name, value, client in changed(events, wheres)
+        if (error := error_of(lambda value=value, client=client: translate(stream_bytes(api, value), client)))
+    }
+    assert faults == {}
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_a_request_may_have_any_members(api):
+    """Values that are no objects are rejected earlier, as are halves of surrogate pairs."""
+    codec, seen = CODECS[api], set[tuple[str, ...]]()
+
+    def translate(body: bytes, provider: str) -> None:
+        value = json.loads(body)
+        codec.restore(value, RECIPIENT.issuer)
+        codec.without_reasoning(value)
+        with contextlib.suppress(GatewayError):
+            codec.adapt(Draft.of(body), RECIPIENT)
+        CODECS[provider].write_request(codec.read_request(value), RECIPIENT)
+
+    faults = {}
+    for sample in samples(api):
+        new = [at for at in places(sample.with_field) if at and pattern_of(sample.with_field, at) not in seen]
+        seen.update(pattern_of(sample.with_field, at) for at in new)
+        for name, value, provider in changed(sample.with_field, new, 7):
+            body = json.dumps(value).replace(r"\ud800", "x").encode()
+            if error := error_of(lambda body=body, provider=provider: translate(body, provider)):
+                faults[name] = error
+    assert faults == {}
+
+
+def pattern_of(whole: Any, at: Place) -> tuple[str, ...]:
+    """Return a place with the kinds of the objects on the way to it, and without numbers."""
+    found: list[str] = []
+    for step in at:
+        kinds = [str(whole.get(name)) for name in ("type", "role")] if isinstance(whole, dict) else []
+        found += [*kinds, "" if isinstance(step, int) else step]
+        whole = whole[step]
+    return tuple(found)
