@@ -18,6 +18,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.fold import fold
 from tests.support.full_answers import STREAMED, full_answers, full_stream, stream_bytes
+from tests.support.grammar_changes import places
 from tests.support.lanes import reply_for
 from tests.support.sdk_fields import samples
 
@@ -27,14 +28,6 @@ VALUES: Final[tuple[Any, ...]] = (
 )  # fmt: skip
 Place: TypeAlias = tuple[str | int, ...]
 RECIPIENT: Final = Recipient("m", Issuer("openai", "account"))
-
-
-def places(value: Any, at: Place = ()) -> Iterator[Place]:
-    """Yield the place of each member and element of ``value``, and its own."""
-    yield at
-    if isinstance(value, dict | list):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*at, name))
 
 
 def with_value(whole: Any, at: Place, new: Any) -> Any:
@@ -77,7 +70,7 @@ def test_a_whole_answer_may_have_any_members(api):
 
     faults = {
         name: error
-        for name, value, client in changed(answer, places(answer))
+        for name, value, client in changed(answer, [(), *places(answer)])
         if (error := error_of(lambda value=value, client=client: translate(json.dumps(value).encode(), client)))
     }
     assert faults == {}
@@ -93,10 +86,9 @@ def test_an_event_may_have_any_members(api):
         lane.feed(data)
         lane.end()
 
-    wheres = [(number, *at) for number, event in enumerate(events) for at in places(event)]
     faults = {
         name: error
-        for name, value, client in changed(events, wheres)
+        for name, value, client in changed(events, places(events))
         if (error := error_of(lambda value=value, client=client: translate(stream_bytes(api, value), client)))
     }
     assert faults == {}
@@ -117,8 +109,9 @@ def test_a_request_may_have_any_members(api):
 
     faults = {}
     for sample in samples(api):
-        new = [at for at in places(sample.with_field) if at and pattern_of(sample.with_field, at) not in seen]
-        seen.update(pattern_of(sample.with_field, at) for at in new)
+        patterns = {at: pattern_of(sample.with_field, at) for at in places(sample.with_field)}
+        new = [at for at, pattern in patterns.items() if pattern not in seen]
+        seen.update(patterns.values())
         for name, value, provider in changed(sample.with_field, new, 7):
             body = json.dumps(value).replace(r"\ud800", "x").encode()
             if error := error_of(lambda body=body, provider=provider: translate(body, provider)):

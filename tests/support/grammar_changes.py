@@ -60,6 +60,12 @@ def with_other_first_line(frames: list[bytes], line: bytes) -> bytes:
     return b"".join([*frames[:4], line + frames[4].partition(b"\n")[2], *frames[5:]])
 
 
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of all values inside ``value``, for ``set_value``."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return [found for step, inner in steps for found in ((*path, step), *places(inner, (*path, step)))]
+
+
 def set_value(*path: Any) -> Change:
     """Return a change that sets a value: ``path`` leads to it, and its last element is the new value."""
     return lambda value: _edit(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))

@@ -25,7 +25,7 @@ from tests.support import (
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.examples import examples
-from tests.support.grammar_changes import GrammarCase, insert_events, remove_events, set_value
+from tests.support.grammar_changes import GrammarCase, insert_events, places, remove_events, set_value
 from tests.support.recordings import files
 from tests.support.repository import ROOT
 
@@ -256,12 +256,6 @@ def test_any_bytes_get_a_verdict(api, body, tolerant):
     for raw in (b"data: {" + body + b"}\n\n", grammar_converse.PING + body):
         judge(api, raw, streamed=True)
     detect(body)
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the paths of all values inside ``value``."""
-    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [found for step, inner in steps for found in ((*path, step), *places(inner, (*path, step)))]
 
 
 @settings(max_examples=examples(150))
