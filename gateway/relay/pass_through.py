@@ -122,10 +122,19 @@ _UNSAFE_PATH: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-
 
 
 def url_below_base(entry: ModelEntry, rest: str, query: str) -> str:
-    """Return the URL of the path ``rest`` below the entry's ``base_url``."""
+    """Return the URL of the path ``rest`` below the entry's ``base_url``.
+
+    If that ends with the version that ``rest`` begins with, the version is not repeated."""
     parts = _base_url_of(entry)
+    base = parts.path.rstrip("/")
+    version = _VERSION.search(base)
+    if version is not None and rest.startswith(f"{version[1]}/"):
+        base = base.removesuffix(version[0])
     own = "&".join(filter(None, (parts.query, query)))
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
+    return f"{parts.scheme}://{parts.netloc}{base}/{rest}{'?' if own else ''}{own}"
+
+
+_VERSION: Final = re.compile(r"/(v[0-9]+[a-z0-9]*)$")
 
 
 def _base_url_of(entry: ModelEntry) -> SplitResult:

@@ -37,16 +37,20 @@ def read_request(body: Mapping[str, Any]) -> Request:
     supports, and for a ``thread`` that no state storage has resolved before.
     """
     Fields(body).need("max_tokens", int)
+    if body.get("compaction") is not None:
+        raise invalid("compaction is not supported by this model's provider: remove it", "compaction")
     return read_count_request(body)
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
     """Return the ``body`` of ``POST /v1/messages/count_tokens`` as a ``Request``; it needs no ``max_tokens``.
 
-    Raises as ``read_request`` does.
+    Raises as ``read_request`` does, but accepts ``compaction``: Anthropic ignores it here.
     """
     fields = Fields(body)
-    _refuse_server_state(fields)
+    if fields.any("thread") is not None:
+        raise thread_unsupported()
+    fields.ignore("compaction")
     drops = Drops()
     history = History(fields, drops)
     messages = history.messages
@@ -80,13 +84,6 @@ def thread_unsupported() -> GatewayError:
         "invalid_request", "thread is not supported by this model's provider: send the whole conversation",
         param="thread", details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
     )  # fmt: skip
-
-
-def _refuse_server_state(fields: Fields) -> None:
-    if fields.any("thread") is not None:
-        raise thread_unsupported()
-    if fields.any("compaction") is not None:
-        raise invalid("compaction is not supported by this model's provider: remove it", "compaction")
 
 
 # Tools

@@ -58,6 +58,28 @@ async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
             assert asked.headers["authorization"] == "Bearer provider-key"
 
 
+@pytest.mark.parametrize(
+    ("base", "path", "sent"),
+    [
+        ("/v1", "v1/files", "/v1/files"),
+        ("/v1/", "v1/files", "/v1/files"),
+        ("/v1", "files", "/v1/files"),
+        ("", "v1/files", "/v1/files"),
+        ("/openai/v1", "v1/files", "/openai/v1/files"),
+        ("/v1beta", "v1beta/files", "/v1beta/files"),
+        ("/v1", "v1beta/files", "/v1/v1beta/files"),
+        ("/api", "api/files", "/api/api/files"),
+    ],
+)
+async def test_a_version_is_not_repeated(base, path, sent):
+    """SDKs take the version as a part of their own base URL, and so does a ``base_url`` of the configuration."""
+    async with endpoint_provider(lambda asked: json_answer({})) as provider:
+        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
+        async with gateway(settings({**entry, "base_url": provider.url + base})) as served:
+            assert (await served.send("GET", f"/mine/{path}")).status_code == 200
+    assert [asked.path for asked in provider.asked] == [sent]
+
+
 async def test_no_byte_of_a_clients_key_is_forwarded():
     """In whatever place it came (BerriAI/litellm#32202, #38114)."""
     keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"]}]

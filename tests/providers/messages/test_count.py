@@ -5,6 +5,7 @@ import json
 import pytest
 
 from providers.messages import read_count_request, write_count_request
+from providers.messages.incoming import read_request
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Tool, ToolChoice
@@ -21,6 +22,17 @@ def test_a_count_needs_no_limit():
     """Claude Code sends none, and pays for an answer where the count is refused (Wei-Shaw/sub2api#657)."""
     call = read_count_request({"model": "m", "messages": HELLO, "tools": []})
     assert (call.model, len(call.messages), call.tools, call.parameters, call.dropped) == ("m", 1, (), {}, ())
+
+
+def test_a_count_ignores_a_compaction():
+    """Anthropic accepts the member here and counts the conversation as sent (anthropics/anthropic-sdk-python 2.13,
+    ``message_count_tokens_params.py``)."""
+    summarized = {"model": "claude", "messages": HELLO, "compaction": {"type": "summarize"}}
+    call = read_count_request(summarized)
+    assert (len(call.messages), call.dropped) == (1, ())
+    assert "compaction" not in count(call)[0]
+    with pytest.raises(GatewayError, match="compaction is not supported"):
+        read_request({**summarized, "max_tokens": 5})
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
