@@ -54,10 +54,11 @@ class CheckedWholeAnswer(WholeAnswer):
             if (checked := await checks.check_failure(self.error, self.body)) is not self.error:
                 raise GatewayError.of(checked)
             return
-        size = len(self.body) + request.request.incoming.size
-        other_choices = await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
-        choices = [self._folded.events, *other_choices]
         may_pass = self.lane_name == "byte"  # the client may get the provider's bytes
+        choices = [self._folded.events]
+        if may_pass or request.choices > 1:
+            size = len(self.body) + request.request.incoming.size
+            choices += await offload(size, read_other_events, request, self.source.stamp, self.response, self.body)
         if may_pass:
             unread = await checks.unread_texts(request.target.api, self.body, dict(enumerate(choices)))
             choices[0] = [*unread, *choices[0]]

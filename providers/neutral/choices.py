@@ -39,15 +39,29 @@ def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
 def split_other_choices(body: bytes, api: Api) -> list[bytes]:
     """Return each choice of a whole answer after the first one, as an answer of its own.
 
-    Raises ``AnswerTooLarge`` for too many choices."""
+    The chunks of an array, which Gemini's answer may be, have parts of the same choices. Raises ``AnswerTooLarge`` for
+    too many choices."""
     if OTHER_CHOICE.search(body) is None:
         return []
     value, member = any_json(body), MEMBERS[api]
-    listed = value.get(member) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return [msgspec.json.encode(one) for _, one in _other_choices(value, member)]
+    found: dict[int, list[dict[str, Any]]] = {}
+    for chunk in value if isinstance(value, list) else []:
+        for index, one in _other_choices(chunk, member) if isinstance(chunk, dict) else []:
+            found.setdefault(index, []).append(one)
+            check_number(found)
+    return [msgspec.json.encode(chunks) for chunks in found.values()]
+
+
+def _other_choices(value: Mapping[str, Any], member: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return each choice of ``value`` after the first one with its index, as an object like ``value``."""
+    listed = value.get(member)
     choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     check_number(choices[1:])
     head = _small_head(value, member)
-    return [msgspec.json.encode({**head, member: [{**one, "index": 0}]}) for one in choices if one.get("index")]
+    others = ((one["index"], one) for one in choices if one.get("index"))
+    return [(index if isinstance(index, int) else 0, {**head, member: [{**one, "index": 0}]}) for index, one in others]
 
 
 def join_choices(answers: Sequence[bytes], api: Api) -> bytes:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from providers.neutral.choices import MOST_SPLIT
+from providers.apis import CODECS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import JSON, STREAM, Raw, data
+from tests.support.wire_clients import body_of, path_of, text_of
 
 CODE: Final = """
 import re
@@ -44,7 +46,7 @@ def gateway(upstream, tmp_path_factory):
     port = free_port()
     entries = [
         provider("openai/on-chat", upstream.url + "/v1", ["chat"]),
-        provider("gemini/on-gemini", upstream.url + "/v1beta"),
+        provider("gemini/on-gemini", upstream.url + "/v1beta", ["gemini"]),
     ]
     steps = [
         {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
@@ -131,6 +133,62 @@ def test_each_choice_of_a_complete_response_is_masked_and_kept(gateway, upstream
     first, other = (choice["message"]["content"] for choice in reply.json["choices"])
     assert first == TEXTS[0]
     assert other.startswith(second)
+
+
+def whole_body(model: str) -> bytes:
+    if model == "on-chat":
+        listed = [
+            {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for at, text in enumerate(TEXTS)
+        ]
+        return json.dumps({**HEAD, "object": "chat.completion", "choices": listed}).encode()
+    candidates = [candidate(at, text, finishReason="STOP") for at, text in enumerate(TEXTS)]
+    return json.dumps({"candidates": candidates, "responseId": "r", "modelVersion": "m"}).encode()
+
+
+def candidate(index: int, text: str, **more: Any) -> dict[str, Any]:
+    return {"index": index, "content": {"role": "model", "parts": [{"text": text}]}, **more}
+
+
+OWN_API: Final = {"on-chat": "chat", "on-gemini": "gemini"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
+@pytest.mark.parametrize("model", OWN_API)
+@pytest.mark.parametrize("api", CODECS)
+def test_an_additional_choice_reaches_only_clients_of_the_same_api(gateway, upstream, api, model, client, stream):
+    """A whole one was a 500: the API has no place for it."""
+    streamed = chat_stream(TEXTS, 9) if model == "on-chat" else gemini_stream(TEXTS, 9)
+    upstream.script(streamed if stream else Raw(200, JSON, (whole_body(model),)))
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
+    reply = gateway.request("POST", path_of(api, model, stream=stream), body_of(api, model, stream=stream), headers)
+    assert reply.status == 200, reply.body
+    text = text_of(api, reply.body, stream=stream)
+    if api != OWN_API[model]:
+        assert text == TEXTS[0]
+    else:
+        assert "fine" in text
+        assert client == "restore" or b"falcon" not in reply.body
+
+
+@pytest.mark.parametrize("client", ["mask", "mask-window"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one response", "in two responses"])
+def test_each_candidate_of_an_array_is_masked(gateway, upstream, client, together):
+    """Gemini's complete response may be an array. One with a second candidate was a 500."""
+    ends = [candidate(at, text, finishReason="STOP") for at, text in enumerate(TEXTS)]
+    half = len(TEXTS[1]) // 2
+    begin = [candidate(at, text[:half]) for at, text in enumerate(TEXTS)]
+    rest = [candidate(at, text[half:], finishReason="STOP") for at, text in enumerate(TEXTS)]
+    listed = [ends] if together else [begin, rest]
+    upstream.script(Raw(200, JSON, (json.dumps([{"candidates": one, "responseId": "r"} for one in listed]).encode(),)))
+    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    reply = gateway.request("POST", "/v1beta/models/on-gemini:generateContent", body, headers)
+    assert reply.status == 200, reply.body
+    first, second = ("".join(part["text"] for part in one["content"]["parts"]) for one in reply.json["candidates"])
+    assert first == TEXTS[0]
+    assert MASKED.fullmatch(second)
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
