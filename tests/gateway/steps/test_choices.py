@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from providers.neutral.choices import MOST_SPLIT
 from providers.apis import CODECS
+from providers.neutral.choices import MOST_SPLIT
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import JSON, STREAM, Raw, data
