@@ -136,13 +136,21 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
         return f"the client's base URL ends in {shown(base)}: set it to {origin}, without a path" if base else None
-    wrong = _wrong_prefix(path, is_anthropic(headers))
+    below_openai = path.startswith(_BELOW_OPENAI)
+    wrong = _wrong_prefix(path, is_anthropic(headers)) or (("chat", f"/openai{V1}") if below_openai else None)
     if wrong is None:
         return None
     api, base = wrong
     right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
-    azure = ", and use the SDK's OpenAI class, not its Azure class" if _AZURE in path else ""
-    return f"the client's base URL ends in {shown(base)}: set it to {right}{azure}"
+    if _AZURE in path:
+        right += f", and use the SDK's OpenAI class, not its Azure class; to allow that, {_ALLOW_OPENAI}"
+    elif below_openai:
+        right += f"; for clients that cannot, such as Groq's SDK, {_ALLOW_OPENAI}"
+    return f"the client's base URL ends in {shown(base)}: set it to {right}"
+
+
+_BELOW_OPENAI: Final = f"/openai{V1}/"
+_ALLOW_OPENAI: Final = "set `compatibility: [azure]` in the gateway's configuration"
 
 
 def base_urls(path: str, origin: str) -> str:

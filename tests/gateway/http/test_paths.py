@@ -59,11 +59,9 @@ def test_the_route_that_a_path_means(path, route):
     ("path", "headers", "api", "base", "right"),
     [
         ("/v1/chat/completions/chat/completions", (), "chat", "/v1/chat/completions", f"{ORIGIN}/v1"),
-        ("/openai/v1/chat/completions", (), "chat", "/openai/v1", f"{ORIGIN}/v1"),
         ("/api/v1/responses", (), "responses", "/api/v1", f"{ORIGIN}/v1"),
         ("/api/v1/responses/resp_1/cancel", (), "responses", "/api/v1", f"{ORIGIN}/v1"),
         ("/v1/responses/responses", (), "responses", "/v1/responses", f"{ORIGIN}/v1"),
-        ("/openai/v1/models", (), "chat", "/openai/v1", f"{ORIGIN}/v1"),
         ("/v1beta/openai/chat/completions", (), "chat", "/v1beta/openai", f"{ORIGIN}/v1"),
         ("/v1beta/openai/models", (), "chat", "/v1beta/openai", f"{ORIGIN}/v1"),
         ("/v1beta/chat/completions", (), "chat", "/v1beta", f"{ORIGIN}/v1"),
@@ -112,7 +110,18 @@ def test_vertex_embeddings_get_advice_on_the_path_that_is_served():
 
 def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
-    assert told.endswith("not its Azure class")
+    assert told.endswith(
+        "not its Azure class; to allow that, set `compatibility: [azure]` in the gateway's configuration"
+    )
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "models", "models/m", "files", "batches/b/cancel", "embeddings"])
+def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
+    """The paths of Groq's SDK begin with ``/openai/v1`` (groq/groq-python, ``resources/files.py``)."""
+    assert advice(f"/openai/v1/{path}", (), ORIGIN) == (
+        f"the client's base URL ends in /openai/v1: set it to {ORIGIN}/v1; "
+        "for clients that cannot, such as Groq's SDK, set `compatibility: [azure]` in the gateway's configuration"
+    )
 
 
 @pytest.mark.parametrize("headers", [(), (("anthropic-version", "2023-06-01"),)])
