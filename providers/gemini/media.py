@@ -114,11 +114,23 @@ _LONG_NUMBER: Final = re.compile(r"[:\[,]\s*-?\d{16,}")
 def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks, native: bool) -> GeminiPart:
     """Return the result of the function ``name``; ``id`` is the call's id if the provider assigned it.
 
-    Images and files are included if the model accepts them there (legacy-use/legacy-use#300).
+    Images and files are included if the model accepts them there (legacy-use/legacy-use#300). A file of plain text
+    belongs to the text, because the parts of a result have no text.
     """
+    texts: list[str] = []
+    media: list[GeminiPart] = []
+    for one in part.parts:
+        if isinstance(one, TextPart):
+            texts.append(one.text)
+        elif quirks.media_in_results and isinstance(one, ImagePart | FilePart):
+            found = media_part(one, native)
+            if "text" in found:
+                texts.append(found["text"])
+            else:
+                media.append(found)
     response: dict[str, Any] = {} if id is None else {"id": id}
-    response |= {"name": name, "response": _response_object(part)}
-    if quirks.media_in_results and (media := [media_part(one, native) for one in media_of(part)]):
+    response |= {"name": name, "response": _response_object("\n".join(texts), part.is_error)}
+    if media:
         response["parts"] = media
     return {"functionResponse": response}
 
@@ -136,9 +148,8 @@ def media_of(part: ToolResultPart) -> list[ImagePart | FilePart]:
     return [one for one in part.parts if isinstance(one, ImagePart | FilePart)]
 
 
-def _response_object(part: ToolResultPart) -> Any:
-    text = "\n".join(one.text for one in part.parts if isinstance(one, TextPart))
-    if part.is_error:
+def _response_object(text: str, is_error: bool) -> Any:
+    if is_error:
         return {"error": text}
     value = _decode_value(text)
     return value if isinstance(value, dict) else {"result": value}

@@ -11,6 +11,7 @@ import msgspec
 
 from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
 from providers.gemini.schemas import reduce_schema
+from providers.gemini.shared_members import gemini_safety
 from providers.gemini.spellings import find_member
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join_path
@@ -52,23 +53,8 @@ def own_fields(request: Request) -> dict[str, Any]:
     """Return the request's members that only Google's APIs have; none if the client speaks another API."""
     if request.api == "interactions":
         found = _pick_members(request.source, _SHARED)
-        return found | {name: _safety_words(found[name]) for name in ("safetySettings",) if name in found}
+        return found | {name: gemini_safety(found[name]) for name in ("safetySettings",) if name in found}
     return _pick_members(request.source, OWN_FIELDS) if request.api == "gemini" else {}
-
-
-def _safety_words(settings: Any) -> Any:
-    """Return the settings of Google's other API with this API's words (``HARM_CATEGORY_HARASSMENT``)."""
-    if not isinstance(settings, list):
-        return settings
-    return [
-        {name: f"{_CATEGORY if name == 'category' else ''}{value.upper()}" if isinstance(value, str) else value
-         for name, value in one.items()}
-        if isinstance(one, dict) else one
-        for one in settings
-    ]  # fmt: skip
-
-
-_CATEGORY: Final = "HARM_CATEGORY_"
 
 
 def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:

@@ -3,25 +3,19 @@
 Source: ``Tool``, ``FunctionDeclaration`` and ``ToolConfig`` of the Gemini API.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 
 from providers.gemini.schemas import reduce_schema
+from providers.gemini.shared_members import GEMINI_TOOLS, gemini_location, gemini_tool
 from providers.neutral import custom_tools
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
-_INTERACTIONS: Final[Mapping[str, str]] = {
-    "google_search": "googleSearch", "code_execution": "codeExecution", "url_context": "urlContext",
-    "file_search": "fileSearch", "computer_use": "computerUse", "google_maps": "googleMaps",
-}  # fmt: skip
-"""Google's own tools by their types in Interactions."""
-
 _WEB_SEARCHES: Final = ("web_search",)
 """Prefixes of the types of other APIs' web searches, which end with a date or the like."""
 _IDENTIFYING: Final = ("type", "name")
@@ -45,7 +39,7 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
         hosted = {}
-    tools: list[dict[str, Any]] = [{name: item} for name, item in _declarations(request, hosted)]
+    tools: list[dict[str, Any]] = [{name: item} for name, item in _declarations(request, hosted, drops)]
     if functions:
         tools.append({"functionDeclarations": functions})
     config = {name: value for name, value in own.items() if name not in _HANDLED}
@@ -56,6 +50,9 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         config["includeServerSideToolInvocations"] = True
     elif (requested := own.get("includeServerSideToolInvocations")) is not None and hosted:
         config["includeServerSideToolInvocations"] = requested
+    for tool in request.tools:
+        if isinstance(tool, NativeTool) and tool.api == "interactions" and hosted.get("googleMaps") == tool.at:
+            config |= {} if (location := gemini_location(tool.item)) is None else {"retrievalConfig": location}
     if request.parallel_tools is not None and request.parallel_tools.value is False and functions:
         drops.add(request.parallel_tools.at)
     return GeminiTools(tools, config, bool(functions))
@@ -97,8 +94,8 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
         if isinstance(tool, NativeTool):
             if tool.api == "gemini":
                 found[tool.kind] = tool.at
-            elif tool.api == "interactions" and tool.kind in _INTERACTIONS:
-                found[_INTERACTIONS[tool.kind]] = tool.at
+            elif tool.api == "interactions" and tool.kind in GEMINI_TOOLS:
+                found[GEMINI_TOOLS[tool.kind]] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
                 drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
@@ -110,23 +107,13 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     return found
 
 
-def _declarations(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
+def _declarations(request: Request, hosted: Mapping[str, str], drops: Drops) -> list[tuple[str, Any]]:
     """Return the declarations of ``hosted``, unchanged if the client speaks this API."""
     natives = [tool for tool in request.tools if isinstance(tool, NativeTool)]
     own = {tool.kind: tool.item.get(tool.kind) for tool in natives if tool.api == "gemini"}
-    own |= {_INTERACTIONS[tool.kind]: _with_camels(tool.item) for tool in natives if tool.api == "interactions"
-            and tool.kind in _INTERACTIONS}  # fmt: skip
+    own |= {GEMINI_TOOLS[tool.kind]: gemini_tool(tool.item, tool.at, drops) for tool in natives
+            if tool.api == "interactions" and tool.kind in GEMINI_TOOLS}  # fmt: skip
     return [(kind, own.get(kind) or {}) for kind in hosted]
-
-
-def _with_camels(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a tool of Interactions with this API's names."""
-    return {
-        _UNDERSCORE.sub(lambda found: found[1].upper(), name): value for name, value in tool.items() if name != "type"
-    }
-
-
-_UNDERSCORE: Final = re.compile(r"_([a-z])")
 
 
 def _write_calling_config(

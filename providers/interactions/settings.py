@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.gemini.settings import thinking_level, write_stop
+from providers.gemini.shared_members import interactions_safety
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.incoming import TIERS
 from providers.neutral.fields import Drops, join_path
@@ -38,22 +39,8 @@ def own_fields(request: Request) -> dict[str, Any]:
     if request.api != "gemini":
         return {}
     found = {name: find_member(request.source, gemini) for name, gemini in _SHARED.items()}
-    if isinstance(settings := found["safety_settings"], list):
-        found["safety_settings"] = [_safety_words(one) for one in settings]
+    found["safety_settings"] = interactions_safety(found["safety_settings"])
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _safety_words(setting: Any) -> Any:
-    """Return a setting of Gemini with this API's words (``harassment`` instead of ``HARM_CATEGORY_HARASSMENT``)."""
-    if not isinstance(setting, Mapping):
-        return setting
-    return {
-        name: value.removeprefix(_CATEGORY).lower() if isinstance(value, str) else value
-        for name, value in setting.items()
-    }
-
-
-_CATEGORY: Final = "HARM_CATEGORY_"
 
 
 def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:

@@ -3,24 +3,17 @@
 Source: ``Tool``, ``Function`` and ``ToolChoiceConfig`` of the google-genai package.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 
-from providers.gemini.spellings import snake
+from providers.gemini.shared_members import INTERACTIONS_TOOLS, interactions_tool
 from providers.neutral import custom_tools
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 
 SEARCH: Final = "google_search"
-GEMINI_TOOLS: Final[Mapping[str, str]] = {
-    "googleSearch": SEARCH, "codeExecution": "code_execution", "urlContext": "url_context", "fileSearch": "file_search",
-    "computerUse": "computer_use", "googleMaps": "google_maps",
-}  # fmt: skip
-"""Google's own tools by their names in Gemini."""
-
 _WEB_SEARCH: Final = "web_search"
 _IDENTIFYING: Final = ("type", "name")
 
@@ -78,9 +71,8 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
             continue
         if tool.api == "interactions":
             found[f"{tool.kind} {i}"] = (tool.at, tool.item)
-        elif tool.api == "gemini" and (kind := GEMINI_TOOLS.get(tool.kind)) is not None:
-            members = tool.item.get(tool.kind)
-            found[kind] = (tool.at, {"type": kind, **_in_snake_case(members if isinstance(members, dict) else {})})
+        elif tool.api == "gemini" and (kind := INTERACTIONS_TOOLS.get(tool.kind)) is not None:
+            found[kind] = (tool.at, interactions_tool(tool.kind, tool.item.get(tool.kind)))
         elif tool.kind.startswith(_WEB_SEARCH):
             found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
             drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
@@ -90,13 +82,6 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
         found.setdefault(SEARCH, (search.at, {"type": SEARCH}))
         drops.add(*(join_path(search.at, name) for name in search.value))
     return found
-
-
-def _in_snake_case(value: Any) -> Any:
-    """Return ``value`` with its members' names in this API's spelling."""
-    if isinstance(value, list):
-        return [_in_snake_case(one) for one in value]
-    return {snake(name): _in_snake_case(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _write_choice(choice: ToolChoice | None, functions: list[dict[str, Any]], drops: Drops) -> Any:

@@ -335,7 +335,8 @@ def _write_format(format: Format, request: Request) -> Object:
     """
     if format.kind == "json_object":
         return {"type": "json_object"}
-    item: Object = {"type": "json_schema", "name": format.name or "output", "schema": format.schema}
+    schema = {} if format.schema is None else format.schema  # Chat's is optional, this API's is not
+    item: Object = {"type": "json_schema", "name": format.name or "output", "schema": schema}
     if format.description is not None:
         item["description"] = format.description
     strict = format.strict

@@ -235,6 +235,19 @@ def test_images_in_results_go_where_the_model_takes_them():
     assert behind == [{"text": "Image from tool 1:"}, inline, {"text": "and"}]
 
 
+@pytest.mark.parametrize("error", [False, True])
+def test_a_text_file_in_a_result_belongs_to_its_text(error):
+    """The parts of a result have no text: Google refuses one (``FunctionResponsePart`` of google-genai)."""
+    sources = MediaSource("text", "y", "text/plain"), MediaSource("url", "data:text/plain,z")
+    parts = (TextPart("x"), *(FilePart(source) for source in sources))
+    turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", parts, is_error=error)))
+    found = contents(*turns)[2]["parts"][0]["functionResponse"]
+    assert found["response"] == {"error" if error else "result": "x\ny\nz"}
+    assert "parts" not in found
+    behind = contents(*turns, model=OLD_FLASH)[2]["parts"][1:]
+    assert behind == [{"text": "File from tool 1:"}, {"text": "y"}, {"text": "File from tool 1:"}, {"text": "z"}]
+
+
 def test_arguments_keep_their_bytes_and_are_always_an_object():
     spelled = '{"b": 1.50, "a": 2}'
     for text, args in ((spelled, spelled), ("", "{}"), ("null", "{}"), ("[1]", '{"_raw":"[1]"}')):

@@ -177,16 +177,53 @@ def test_demands_that_must_not_be_lost_are_a_400():
         assert caught.value.info.status == 400
 
 
+GEMINI_TOOLS = [
+    {"googleSearch": {"searchTypes": {"webSearch": {}, "imageSearch": {}}}},
+    {"codeExecution": {}},
+    {"computerUse": {"environment": "ENVIRONMENT_BROWSER", "disabledSafetyPolicies": ["COMMUNICATION_TOOL"]}},
+    {"googleMaps": {"enableWidget": True}},
+    {"fileSearch": {"fileSearchStoreNames": ["a"], "topK": 3}},
+]
+TOOLS = [
+    {"type": "google_search", "search_types": ["web_search", "image_search"]},
+    {"type": "code_execution"},
+    {"type": "computer_use", "environment": "browser", "disabled_safety_policies": ["communication_tool"]},
+    {"type": "google_maps", "enable_widget": True},
+    {"type": "file_search", "file_search_store_names": ["a"], "top_k": 3},
+]
+"""The same tools in the types of the google-genai package, ``GoogleSearch`` and the like."""
+
+
 def test_tools_of_gemini_map():
-    tools = [{"googleSearch": {"searchTypes": {"webSearch": {}}}}, {"codeExecution": {}}]
-    request = CODECS["gemini"].read_request({"contents": "hi", "tools": tools})
-    assert written_body(request)["tools"] == [
-        {"type": "google_search", "search_types": {"web_search": {}}}, {"type": "code_execution"},
-    ]  # fmt: skip
+    request = CODECS["gemini"].read_request({"contents": "hi", "tools": GEMINI_TOOLS})
+    assert written_body(request)["tools"] == TOOLS
+
+
+def to_gemini(**members):
+    request = INTERACTIONS.read_request({"model": "m", "input": "hi", **members})
+    found = CODECS["gemini"].write_request(request, Recipient("m", GOOGLE, Quirks()))
+    return body_of(found), found.dropped
+
+
+def test_tools_map_to_gemini():
+    body, dropped = to_gemini(tools=TOOLS)
+    assert (body["tools"], dropped) == (GEMINI_TOOLS, ())
+
+
+def test_a_location_belongs_to_the_configuration_of_geminis_tools():
+    body, dropped = to_gemini(tools=[{"type": "google_maps", "latitude": 1.5, "longitude": 2}])
+    assert body["tools"] == [{"googleMaps": {}}]
+    assert body["toolConfig"] == {"retrievalConfig": {"latLng": {"latitude": 1.5, "longitude": 2}}}
+    assert dropped == ()
+
+
+def test_a_search_that_gemini_does_not_have_is_listed():
+    body, dropped = to_gemini(tools=[{"type": "google_search", "search_types": ["enterprise_web_search"]}])
+    assert (body["tools"], dropped) == ([{"googleSearch": {}}], ("tools[].search_types[]",))
 
 
 OWN = {
-    "model": "m", "input": "hi", "safety_settings": [{"category": "harassment", "threshold": "block_none"}],
+    "model": "m", "input": "hi", "safety_settings": [{"type": "harassment", "threshold": "block_none"}],
     "labels": {"a": "b"}, "cached_content": "cachedContents/1", "service_tier": "priority", "store": True,
     "tools": [{"type": "google_search"}, {"type": "mcp_server", "name": "x"}],
     "generation_config": {"thinking_level": "low", "thinking_summaries": "auto", "seed": 1, "stop_sequences": ["x"]},

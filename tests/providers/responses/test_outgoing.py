@@ -96,6 +96,12 @@ def test_settings_of_other_apis_are_carried_or_reported() -> None:
     assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
 
 
+def test_a_format_without_a_schema_gets_one():
+    """Chat's schema is optional, this API's is not (types of the openai package)."""
+    body, _ = send(foreign(user(TextPart("x")), format=Format("json_schema", "n")))
+    assert body["text"]["format"] == {"type": "json_schema", "name": "n", "schema": {}}
+
+
 def test_a_request_of_this_api_survives_reading_and_writing() -> None:
     body = {
         "model": "m",
