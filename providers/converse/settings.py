@@ -44,7 +44,10 @@ _HIGHEST: Final = "high"
 def own_fields(request: Request) -> Body:
     """Return the members of the client's request that only Bedrock has, whatever the client's API."""
     names = _CONVERSE_FIELDS if request.api == "converse" else OWN_FIELDS
-    return {name: value for name in names if (value := request.source.get(name)) is not None}
+    found = {name: value for name in names if (value := request.source.get(name)) is not None}
+    if request.api == "gemini":  # its tier has the same name
+        found.pop("serviceTier", None)
+    return found
 
 
 def write_settings(request: Request, family: Family, quirks: Quirks, body: Body, drops: Drops) -> None:

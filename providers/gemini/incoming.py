@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from providers.gemini.contents import read_contents, read_instruction
 from providers.gemini.schemas import json_schema
+from providers.gemini.shared_members import TIERS
 from providers.gemini.spellings import GeminiFields, spelling_in
 from providers.neutral.fields import Drops
 from providers.neutral.parameters import ROWS, read_parameters
@@ -118,7 +119,7 @@ def _read_body(body: Mapping[str, Any]) -> Request:
     tools, choice = read_tools(fields, drops), read_choice(fields, drops)
     config = GeminiFields.of(fields.any("generationConfig") or {}, fields.path("generationConfig"))
     reasoning, format = _read_reasoning(config, drops), _read_format(config, drops)
-    parameters = _read_parameters(config)
+    parameters = _read_parameters(config) | _read_tier(fields)
     drops.add_unread(config)
     fields.ignore("model")  # the path contains it
     drops.add_unread(fields)
@@ -139,6 +140,15 @@ def _read_parameters(config: GeminiFields) -> dict[str, Parameter]:
         if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and value.isdecimal()):
             config.data = {**config.data, name: int(value)}
     return read_parameters(config, "gemini")
+
+
+def _read_tier(fields: GeminiFields) -> dict[str, Parameter]:
+    """Return the service tier by its neutral name. An unknown one stays unread, so that it is reported."""
+    value = fields.data.get(spelling_in(fields.data, "serviceTier"))
+    if not isinstance(value, str) or (word := TIERS.get(value.lower())) is None:
+        return {}
+    fields.ignore(spelling_in(fields.data, "serviceTier"))
+    return {"service_tier": Parameter(word, fields.path("serviceTier"))}
 
 
 def _read_reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:

@@ -18,6 +18,9 @@ INTERACTIONS_TOOLS: Final[Mapping[str, str]] = {
 
 GEMINI_TOOLS: Final[Mapping[str, str]] = {kind: name for name, kind in INTERACTIONS_TOOLS.items()}
 
+TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
+"""The neutral names of service tiers by Google's."""
+
 _SEARCH_TYPES: Final[Mapping[str, str]] = {"webSearch": "web_search", "imageSearch": "image_search"}
 _CATEGORY: Final = "HARM_CATEGORY_"
 _PREFIXES: Final[Mapping[str, str]] = {

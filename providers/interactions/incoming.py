@@ -6,6 +6,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
+from providers.gemini.shared_members import TIERS
 from providers.interactions.steps import read_input
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.parameters import read_parameters
@@ -28,7 +29,6 @@ REFUSED: Final = ("agent", "agent_config", "environment", "webhook_config", "con
 _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
     "auto": "auto", "validated": "auto", "none": "none", "any": "required",
 }  # fmt: skip
-TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
 _MEDIA: Final = ("image", "audio", "video")
 _JSON: Final = "application/json"
 _FORMATS: Final = ("", "text/plain", _JSON)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.gemini.settings import thinking_level, write_stop
-from providers.gemini.shared_members import interactions_safety
+from providers.gemini.shared_members import TIERS, interactions_safety
 from providers.gemini.spellings import find_member, snake
-from providers.interactions.incoming import TIERS
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description
 from providers.neutral.parameters import write_parameters

@@ -45,6 +45,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "FunctionCallDict": {"name": "f", "args": {}},
     "FunctionResponseDict": {"name": "f", "response": {"result": "done"}},
     "FunctionDeclarationDict": {"name": "g"},
+    "SafetySettingDict": {"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"},
     "ImageContentParam": {"uri": "https://example.com/a.png", "mime_type": "image/png"},
     "AudioContentParam": {"uri": "https://example.com/a.wav", "mime_type": "audio/wav"},
     "DocumentContentParam": {"uri": "https://example.com/a.pdf", "mime_type": "application/pdf"},
