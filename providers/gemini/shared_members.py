@@ -4,7 +4,7 @@ Source: ``SafetySetting``, ``Tool`` and ``ToolConfig`` of the google-genai packa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from providers.gemini.spellings import snake
@@ -52,7 +52,8 @@ def gemini_tool(tool: Mapping[str, Any], at: str, drops: Drops) -> dict[str, Any
     found: dict[str, Any] = {}
     for name, value in tool.items():
         if name == "search_types" and isinstance(value, list):
-            if known := {camel: {} for camel, word in _SEARCH_TYPES.items() if word in value}:
+            known: dict[str, Any] = {camel: {} for camel, word in _SEARCH_TYPES.items() if word in value}
+            if known:
                 found["searchTypes"] = known
             unknown = (i for i, word in enumerate(value) if word not in _SEARCH_TYPES.values())
             drops.add(*(join_path(join_path(at, name), i) for i in unknown))
@@ -79,7 +80,7 @@ def interactions_tool(name: str, settings: Any) -> dict[str, Any]:
     return found
 
 
-def _each_object(listed: Any, change: Any) -> Any:
+def _each_object(listed: Any, change: Callable[[str, Any], tuple[str, Any]]) -> Any:
     """Return a list with the members of its objects changed."""
     if not isinstance(listed, list):
         return listed
@@ -101,7 +102,7 @@ def _in_small_letters(name: str, value: Any) -> tuple[str, Any]:
     return name, _each_word(value, lambda word: word.removeprefix(prefix).lower())
 
 
-def _each_word(value: Any, change: Any) -> Any:
+def _each_word(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_each_word(one, change) for one in value]
     return change(value) if isinstance(value, str) else value

@@ -1,6 +1,8 @@
 """People in front of several workers, and under a configuration that changes."""
 
 import contextlib
+import http.client
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support.harness import (
+    PATIENCE,
     START_SECONDS,
     Gateway,
     Reply,
@@ -25,6 +28,7 @@ from tests.support.harness import (
 from tests.support.oidc import OidcProvider, open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PATHS, Answering, bearer, body_of, issuer
 from tests.support.people_gateway import issuer_settings, people_settings
+from tests.support.processes import peers, stop, workers
 from tests.support.upstreams import Upstream, serve_upstream
 
 pytestmark = pytest.mark.process
@@ -88,9 +92,41 @@ def statuses(crew: Crew, token: str, number: int, **more: Any) -> list[int]:
 
 
 def check_every_worker(crew: Crew, token: str, status: int, **more: Any) -> None:
-    """Check that all workers soon respond with ``status``, and continue to."""
-    eventually(lambda: statuses(crew, token, 6, **more) == [status] * 6, what=f"a {status} of every worker")
-    assert statuses(crew, token, 6, **more) == [status] * 6
+    """Check that each worker soon responds with ``status``, and continues to."""
+    for pid in crew_of(crew) or {crew.gateway.pid}:
+        with contextlib.closing(connect_to(crew, pid)) as connection:
+            eventually(lambda: ask_on(connection, token, **more) == status, what=f"a {status} of every worker")
+            assert ask_on(connection, token, **more) == status
+
+
+def crew_of(crew: Crew) -> set[int]:
+    """Return the workers, none if the gateway is one process."""
+    assert crew.gateway.pid is not None
+    return workers(crew.gateway.pid)
+
+
+def connect_to(crew: Crew, pid: int) -> http.client.HTTPConnection:
+    """Return a connection to one worker: the others are stopped until it has accepted."""
+    connection = http.client.HTTPConnection("127.0.0.1", crew.port, timeout=PATIENCE)
+    others = crew_of(crew) - {pid}
+    try:
+        for other in others:
+            stop(other)
+        connection.connect()
+        eventually(lambda: connection.sock.getsockname()[1] in peers(pid, crew.port), what="the connection")
+    finally:
+        for other in others:
+            os.kill(other, signal.SIGCONT)
+    return connection
+
+
+def ask_on(connection: http.client.HTTPConnection, token: str, model: str = MODEL) -> int:
+    body = json.dumps(body_of("chat", model, max_tokens=7))
+    headers = {"content-type": "application/json", **bearer(token)}
+    connection.request("POST", PATHS["chat"].format(model=model), body, headers)
+    response = connection.getresponse()
+    response.read()
+    return response.status
 
 
 def clients_served(crew: Crew) -> set[str | None]:

@@ -124,7 +124,7 @@ def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
     ("path", "api", "right"),
     [
         ("/v1/chat/completions/chat/completions", "chat", "{}/v1"),
-        ("/openai/v1/chat/completions", "chat", "{}/v1"),
+        ("/openai/chat/completions", "chat", "{}/v1"),
         ("/api/v1/responses", "responses", "{}/v1"),
         ("/anthropic/v1/messages", "messages", "{}, without /v1"),
     ],
