@@ -136,11 +136,11 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
         return f"the client's base URL ends in {shown(base)}: set it to {origin}, without a path" if base else None
-    below_openai = path.startswith(_BELOW_OPENAI)
-    wrong = _wrong_prefix(path, is_anthropic(headers)) or (("chat", f"/openai{V1}") if below_openai else None)
-    if wrong is None:
+    below_openai = path.startswith(f"{_OPENAI_BASE}/")
+    wrong = _wrong_prefix(path, is_anthropic(headers))
+    if wrong is None and not below_openai:
         return None
-    api, base = wrong
+    api, base = wrong or ("chat", _OPENAI_BASE)
     right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
     if _AZURE in path:
         right += f", and use the SDK's OpenAI class, not its Azure class; to allow that, {_ALLOW_OPENAI}"
@@ -149,7 +149,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
     return f"the client's base URL ends in {shown(base)}: set it to {right}"
 
 
-_BELOW_OPENAI: Final = f"/openai{V1}/"
+_OPENAI_BASE: Final = f"/openai{V1}"
 _ALLOW_OPENAI: Final = "set `compatibility: [azure]` in the gateway's configuration"
 
 

@@ -144,11 +144,12 @@ def _read_parameters(config: GeminiFields) -> dict[str, Parameter]:
 
 def _read_tier(fields: GeminiFields) -> dict[str, Parameter]:
     """Return the service tier by its neutral name. An unknown one stays unread, so that it is reported."""
-    value = fields.data.get(spelling_in(fields.data, "serviceTier"))
+    name = spelling_in(fields.data, "serviceTier")
+    value = fields.data.get(name)
     if not isinstance(value, str) or (word := TIERS.get(value.lower())) is None:
         return {}
-    fields.ignore(spelling_in(fields.data, "serviceTier"))
-    return {"service_tier": Parameter(word, fields.path("serviceTier"))}
+    fields.ignore(name)
+    return {"service_tier": Parameter(word, name)}
 
 
 def _read_reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:

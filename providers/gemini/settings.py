@@ -3,7 +3,6 @@
 ``Quirks`` list those that a model accepts. Source: ``GenerationConfig`` of the Gemini API.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import msgspec
 from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.shared_members import gemini_safety
-from providers.gemini.spellings import find_member
+from providers.gemini.spellings import camel, find_member
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description
@@ -37,7 +36,6 @@ MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
 _SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
 LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
-_SNAKE: Final = re.compile(r"_([a-z])")
 
 _JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."
 _SCHEMA_HINT: Final = (
@@ -53,17 +51,18 @@ def own_fields(request: Request) -> dict[str, Any]:
     """Return the request's members that only Google's APIs have; none if the client speaks another API."""
     if request.api == "interactions":
         found = _pick_members(request.source, _SHARED)
-        return found | {name: gemini_safety(found[name]) for name in ("safetySettings",) if name in found}
+        if "safetySettings" in found:
+            found["safetySettings"] = gemini_safety(found["safetySettings"])
+        return found
     return _pick_members(request.source, OWN_FIELDS) if request.api == "gemini" else {}
 
 
 def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:
     """Return whether ``own_fields`` or ``generation_config`` carries the member at ``path``, so that it is not lost."""
     first, _, rest = path.partition(".")
-    camel = _SNAKE.sub(lambda found: found[1].upper(), rest.partition(".")[0])
-    if _SNAKE.sub(lambda found: found[1].upper(), first) in own:
+    if camel(first) in own:
         return True
-    return request.api == "gemini" and camel in OWN_SETTINGS
+    return request.api == "gemini" and camel(rest.partition(".")[0]) in OWN_SETTINGS
 
 
 def _pick_members(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Members that both of Google's APIs have, in the words of each: safety settings and Google's own tools.
+"""Members that both of Google's APIs have, in the words of each: safety settings, service tiers and Google's own tools.
 
 Source: ``SafetySetting``, ``Tool`` and ``ToolConfig`` of the google-genai package, and their namesakes of Interactions.
 """
 
-import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
-from providers.gemini.spellings import snake
+from providers.gemini.spellings import camel, snake
 from providers.neutral.fields import Drops, join_path
 
 INTERACTIONS_TOOLS: Final[Mapping[str, str]] = {
@@ -22,27 +22,31 @@ TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "prior
 """The neutral names of service tiers by Google's."""
 
 _SEARCH_TYPES: Final[Mapping[str, str]] = {"webSearch": "web_search", "imageSearch": "image_search"}
-_CATEGORY: Final = "HARM_CATEGORY_"
 _PREFIXES: Final[Mapping[str, str]] = {
-    "category": _CATEGORY, "threshold": "", "method": "", "environment": "ENVIRONMENT_", "disabled_safety_policies": "",
+    "category": "HARM_CATEGORY_", "threshold": "", "method": "",
+    "environment": "ENVIRONMENT_", "disabled_safety_policies": "",
 }  # fmt: skip
 """The prefixes of Gemini's words by the members with words, which are in capitals there."""
 
 _LOCATION: Final = ("latitude", "longitude")
-_UNDERSCORE: Final = re.compile(r"_([a-z])")
 
 
 def gemini_safety(settings: Any) -> Any:
     """Return the safety settings of Interactions for Gemini."""
-    return _each_object(settings, lambda name, value: _in_capitals("category" if name == "type" else name, value))
+
+    def change(name: str, value: Any) -> tuple[str, Any]:
+        name = "category" if name == "type" else name
+        return name, _in_words(name, value, _capitals)
+
+    return _each_object(settings, change)
 
 
 def interactions_safety(settings: Any) -> Any:
     """Return the safety settings of Gemini for Interactions."""
 
     def change(name: str, value: Any) -> tuple[str, Any]:
-        name, value = _in_small_letters(snake(name), value)
-        return "type" if name == "category" else name, value
+        name = snake(name)
+        return "type" if name == "category" else name, _in_words(name, value, _small_letters)
 
     return _each_object(settings, change)
 
@@ -52,14 +56,13 @@ def gemini_tool(tool: Mapping[str, Any], at: str, drops: Drops) -> dict[str, Any
     found: dict[str, Any] = {}
     for name, value in tool.items():
         if name == "search_types" and isinstance(value, list):
-            known: dict[str, Any] = {camel: {} for camel, word in _SEARCH_TYPES.items() if word in value}
+            known: dict[str, Any] = {kind: {} for kind, word in _SEARCH_TYPES.items() if word in value}
             if known:
                 found["searchTypes"] = known
             unknown = (i for i, word in enumerate(value) if word not in _SEARCH_TYPES.values())
             drops.add(*(join_path(join_path(at, name), i) for i in unknown))
         elif name != "type" and name not in _LOCATION:
-            name, value = _in_capitals(name, value)
-            found[_UNDERSCORE.sub(lambda one: one[1].upper(), name)] = value
+            found[camel(name)] = _in_words(name, value, _capitals)
     return found
 
 
@@ -73,10 +76,9 @@ def interactions_tool(name: str, settings: Any) -> dict[str, Any]:
     """Return the tool ``name`` of Gemini for Interactions."""
     found: dict[str, Any] = {"type": INTERACTIONS_TOOLS[name]}
     for member, value in settings.items() if isinstance(settings, dict) else ():
-        member, value = _in_small_letters(snake(member), _in_snake_case(value))
-        if member == "search_types" and isinstance(value, dict):
-            value = list(value)
-        found[member] = value
+        member, value = snake(member), _in_snake_case(value)
+        is_types = member == "search_types" and isinstance(value, dict)
+        found[member] = list(value) if is_types else _in_words(member, value, _small_letters)
     return found
 
 
@@ -87,19 +89,19 @@ def _each_object(listed: Any, change: Callable[[str, Any], tuple[str, Any]]) -> 
     return [dict(change(*item) for item in one.items()) if isinstance(one, Mapping) else one for one in listed]
 
 
-def _in_capitals(name: str, value: Any) -> tuple[str, Any]:
-    """Return a member of Interactions with Gemini's words (``HARM_CATEGORY_HARASSMENT`` instead of ``harassment``)."""
+def _in_words(name: str, value: Any, change: Callable[[str, str], str]) -> Any:
+    """Return the value of the member ``name`` with its words changed by ``change``, which gets their prefix first."""
     prefix = _PREFIXES.get(name)
-    if prefix is None:
-        return name, value
-    return name, _each_word(value, lambda word: prefix + word.upper().removeprefix(prefix))
+    return value if prefix is None else _each_word(value, partial(change, prefix))
 
 
-def _in_small_letters(name: str, value: Any) -> tuple[str, Any]:
-    prefix = _PREFIXES.get(name)
-    if prefix is None:
-        return name, value
-    return name, _each_word(value, lambda word: word.removeprefix(prefix).lower())
+def _capitals(prefix: str, word: str) -> str:
+    """Return a word of Interactions for Gemini (``HARM_CATEGORY_HARASSMENT`` for ``harassment``)."""
+    return prefix + word.upper().removeprefix(prefix)
+
+
+def _small_letters(prefix: str, word: str) -> str:
+    return word.removeprefix(prefix).lower()
 
 
 def _each_word(value: Any, change: Callable[[str], str]) -> Any:

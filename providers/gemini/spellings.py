@@ -11,11 +11,16 @@ from providers.neutral.fields import Fields, expect, join_path
 T = TypeVar("T")
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_UNDERSCORE = re.compile(r"_([a-z])")
 
 
 @lru_cache(maxsize=512)
 def snake(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
+
+
+def camel(name: str) -> str:
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
 
 
 def spelling_in(data: Any, name: str) -> str:

@@ -39,7 +39,8 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
         hosted = {}
-    tools: list[dict[str, Any]] = [{name: item} for name, item in _declarations(request, hosted, drops)]
+    natives = {tool.at: tool for tool in request.tools if isinstance(tool, NativeTool)}
+    tools = [{name: _declaration(name, natives.get(at), drops)} for name, at in hosted.items()]
     if functions:
         tools.append({"functionDeclarations": functions})
     config = {name: value for name, value in own.items() if name not in _HANDLED}
@@ -50,9 +51,9 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         config["includeServerSideToolInvocations"] = True
     elif (requested := own.get("includeServerSideToolInvocations")) is not None and hosted:
         config["includeServerSideToolInvocations"] = requested
-    for tool in request.tools:
-        if isinstance(tool, NativeTool) and tool.api == "interactions" and hosted.get("googleMaps") == tool.at:
-            config |= {} if (location := gemini_location(tool.item)) is None else {"retrievalConfig": location}
+    maps = natives.get(hosted.get("googleMaps", ""))
+    if maps is not None and (location := gemini_location(maps.item)) is not None:
+        config["retrievalConfig"] = location
     if request.parallel_tools is not None and request.parallel_tools.value is False and functions:
         drops.add(request.parallel_tools.at)
     return GeminiTools(tools, config, bool(functions))
@@ -107,13 +108,13 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     return found
 
 
-def _declarations(request: Request, hosted: Mapping[str, str], drops: Drops) -> list[tuple[str, Any]]:
-    """Return the declarations of ``hosted``, unchanged if the client speaks this API."""
-    natives = [tool for tool in request.tools if isinstance(tool, NativeTool)]
-    own = {tool.kind: tool.item.get(tool.kind) for tool in natives if tool.api == "gemini"}
-    own |= {GEMINI_TOOLS[tool.kind]: gemini_tool(tool.item, tool.at, drops) for tool in natives
-            if tool.api == "interactions" and tool.kind in GEMINI_TOOLS}  # fmt: skip
-    return [(kind, own.get(kind) or {}) for kind in hosted]
+def _declaration(name: str, tool: NativeTool | None, drops: Drops) -> Any:
+    """Return the settings of Google's tool ``name``, unchanged if the client speaks this API.
+
+    ``tool`` is the client's, ``None`` for the web search of a Chat request."""
+    if tool is not None and tool.api == "interactions":
+        return gemini_tool(tool.item, tool.at, drops)
+    return (tool.item.get(name) if tool is not None and tool.api == "gemini" else None) or {}
 
 
 def _write_calling_config(

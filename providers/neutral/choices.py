@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from providers.neutral.bounds import AnswerTooLarge
+from providers.neutral.values import as_objects
 from streams.events import Api
 from streams.surrogates import NOT_JSON, any_json
 
@@ -47,8 +48,8 @@ def split_other_choices(body: bytes, api: Api) -> list[bytes]:
     if isinstance(value, dict):
         return [msgspec.json.encode(one) for _, one in _other_choices(value, member)]
     found: dict[int, list[dict[str, Any]]] = {}
-    for chunk in value if isinstance(value, list) else []:
-        for index, one in _other_choices(chunk, member) if isinstance(chunk, dict) else []:
+    for chunk in as_objects(value):
+        for index, one in _other_choices(chunk, member):
             found.setdefault(index, []).append(one)
             check_number(found)
     return [msgspec.json.encode(chunks) for chunks in found.values()]
@@ -56,8 +57,7 @@ def split_other_choices(body: bytes, api: Api) -> list[bytes]:
 
 def _other_choices(value: Mapping[str, Any], member: str) -> list[tuple[int, dict[str, Any]]]:
     """Return each choice of ``value`` after the first one with its index, as an object like ``value``."""
-    listed = value.get(member)
-    choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    choices = as_objects(value.get(member))
     check_number(choices[1:])
     head = _small_head(value, member)
     others = ((one["index"], one) for one in choices if one.get("index"))

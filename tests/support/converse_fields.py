@@ -1,15 +1,21 @@
 """The request of Amazon's ``Converse`` as a type, made of botocore's model of the service."""
 
+from functools import cache
 from typing import Any, Literal, NotRequired, Required, Union
 
 from botocore.session import Session
 from typing_extensions import TypedDict
 
 
+@cache
+def converse_shape() -> Any:
+    """Return botocore's shape of a request."""
+    return Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
+
+
 def converse_request() -> Any:
     """Return the type of a request."""
-    service = Session().get_service_model("bedrock-runtime")
-    return _type_of(service.operation_model("Converse").input_shape)
+    return _type_of(converse_shape())
 
 
 def _type_of(shape: Any) -> Any:

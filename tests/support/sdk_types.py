@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import pydantic
 from anthropic.types.beta.message_create_params import MessageCreateParamsNonStreaming
-from botocore.session import Session
 from botocore.validate import ParamValidator
 from google.genai import types
 from google.genai.interactions import CreateModelInteraction
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+
+from tests.support.converse_fields import converse_shape
 
 
 class _GenerateContent(pydantic.BaseModel, extra="forbid"):
@@ -44,16 +45,11 @@ def _validator(api: str) -> Callable[[Any], object]:
     return pydantic.TypeAdapter(_TYPES[api]).validate_python
 
 
-@cache
-def _converse() -> Any:
-    return Session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
-
-
 def mistake_in(api: str, body: Mapping[str, Any]) -> str | None:
     """Return a mistake in the ``body`` of a request, ``None`` if the SDK would send it."""
     body = {name: value for name, value in body.items() if name != "stream"}  # the SDKs set it
     if api == "converse":
-        report = ParamValidator().validate({"modelId": "m", **body}, _converse())
+        report = ParamValidator().validate({"modelId": "m", **body}, converse_shape())
         return report.generate_report() if report.has_errors() else None
     try:
         _validator(api)(_with_ids(body) if api == "responses" else body)

@@ -118,6 +118,7 @@ def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
 @pytest.mark.parametrize("path", ["chat/completions", "models", "models/m", "files", "batches/b/cancel", "embeddings"])
 def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
     """The paths of Groq's SDK begin with ``/openai/v1`` (groq/groq-python, ``resources/files.py``)."""
+    assert api_of(f"/openai/v1/{path}", ()) == "chat"
     assert advice(f"/openai/v1/{path}", (), ORIGIN) == (
         f"the client's base URL ends in /openai/v1: set it to {ORIGIN}/v1; "
         "for clients that cannot, such as Groq's SDK, set `compatibility: [azure]` in the gateway's configuration"

@@ -85,10 +85,10 @@ def gemini_stream(texts: Sequence[str], size: int) -> Raw:
     events = []
     for at in range(max(map(len, pieces))):
         listed = [
-            {"index": choice, "content": {"role": "model", "parts": [{"text": one[at]}]},
-             **({"finishReason": "STOP"} if at == len(one) - 1 else {})}
-            for choice, one in enumerate(pieces) if at < len(one)
-        ]  # fmt: skip
+            candidate(choice, one[at], **({"finishReason": "STOP"} if at == len(one) - 1 else {}))
+            for choice, one in enumerate(pieces)
+            if at < len(one)
+        ]
         events.append(
             data({"candidates": listed, "usageMetadata": GEMINI_USAGE, "responseId": "r", "modelVersion": "m"})
         )
@@ -123,11 +123,7 @@ def texts_of(events: Sequence[Any]) -> dict[int, str]:
     ("client", "second"), [("mask", "it is [WORD_"), ("mask-window", "it is [WORD_"), ("restore", "it is falcon-77")]
 )
 def test_each_choice_of_a_complete_response_is_masked_and_kept(gateway, upstream, client, second):
-    whole = [
-        {"index": at, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        for at, text in enumerate(TEXTS)
-    ]
-    upstream.script(Raw(200, JSON, (json.dumps({**HEAD, "object": "chat.completion", "choices": whole}).encode(),)))
+    upstream.script(Raw(200, JSON, (whole_body("on-chat"),)))
     reply = ask_chat(gateway, client, stream=False)
     assert reply.status == 200, reply.body
     first, other = (choice["message"]["content"] for choice in reply.json["choices"])
