@@ -22,7 +22,6 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     ROOT,
     Gateway,
-    Listening,
     Wire,
     config,
     eventually,
@@ -642,20 +641,21 @@ def test_a_target_that_is_out_is_reported_with_its_reason_until_it_is_in_again(b
 @needs_chromium
 def test_the_filter_finds_each_of_many_streams(page, gateway, by_hand):
     many = 210
-    with contextlib.ExitStack() as stack:
-        for number in range(many):
-            client = stack.enter_context(Wire.connect(gateway.port))
-            body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-            client.send(post(PATHS["chat"], body, {"x-request-id": f"many-{number:03}"}))
-        page.until(f"document.getElementById('tile-flight').innerText === '{many}'")
-        page.until(f"document.getElementById('shown').innerText.includes('200 of {many}')")
-        assert page.value("document.querySelectorAll('#streams tbody tr').length") == 200
-        page.value("document.getElementById('filter').value = 'many-007'")
-        page.value("document.getElementById('filter').dispatchEvent(new Event('input'))")
-        assert page.value("document.querySelectorAll('#streams tbody tr').length") == 1
-        assert page.value(f"Boolean({row('many-007')})")
-        drain(by_hand)
-    page.until("document.getElementById('tile-flight').innerText === '0'")
+    with contextlib.ExitStack() as ups:
+        with contextlib.ExitStack() as clients:
+            for number in range(many):
+                client = clients.enter_context(Wire.connect(gateway.port))
+                body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+                client.send(post(PATHS["chat"], body, {"x-request-id": f"many-{number:03}"}))
+                ups.enter_context(by_hand.accept())
+            page.until(f"document.getElementById('tile-flight').innerText === '{many}'")
+            page.until(f"document.getElementById('shown').innerText.includes('200 of {many}')")
+            assert page.value("document.querySelectorAll('#streams tbody tr').length") == 200
+            page.value("document.getElementById('filter').value = 'many-007'")
+            page.value("document.getElementById('filter').dispatchEvent(new Event('input'))")
+            assert page.value("document.querySelectorAll('#streams tbody tr').length") == 1
+            assert page.value(f"Boolean({row('many-007')})")
+        page.until("document.getElementById('tile-flight').innerText === '0'")
 
 
 @needs_chromium
@@ -665,15 +665,6 @@ def test_the_pictures_of_its_page_can_be_taken_again(tmp_path):
     assert {file.name: file.read_bytes()[8:12] for file in tmp_path.iterdir()} == {
         "ui-light.webp": b"WEBP", "ui-dark.webp": b"WEBP",
     }  # fmt: skip
-
-
-def drain(by_hand: Listening) -> None:
-    """Take the connections that wait, so that the next test's is its own."""
-    by_hand.sock.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        while True:
-            by_hand.sock.accept()[0].close()
-    by_hand.sock.settimeout(15)
 
 
 _FAINT = """
