@@ -116,7 +116,7 @@ ITEMS: Mapping[str, Shape] = {
     "custom_tool_call_output": {**_CALL, "output": "any"},
     "file_search_call": {**_SERVED, "queries": "array"},
     "web_search_call": _SERVED,
-    "computer_call": {**_CALL, "pending_safety_checks": "array"},
+    "computer_call": _CALL,  # the second version of the tool has no `pending_safety_checks`
     "computer_call_output": {**_CALL, "output": "any"},
     "program": {"id": "text", "call_id": "text", "code": "string", "fingerprint": "any"},
     "program_output": {**_CALL, "result": "any"},
