@@ -81,10 +81,10 @@ def measure_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple
             found.append(fresh(stand, count, rounds, seconds))
     used = [(float(one.streams), one.cpu_event * 1e-6 * one.streams / CROWD.gap) for one in found]
     held = [(float(one.streams), one.memory) for one in found]
-    label = f"streams at once, an event every {1000 * CROWD.gap:.0f} ms each"
+    label = f"concurrent streams, an event every {1000 * CROWD.gap:.0f} ms each"
     return (
-        Plot("Streams at once: CPU time in each second", label, used, duration, "a stream"),
-        Plot("Streams at once: memory of the worker", label, held, mebibytes, "a stream"),
+        Plot("Concurrent streams: CPU time in each second", label, used, duration, "a stream"),
+        Plot("Concurrent streams: memory of the worker", label, held, mebibytes, "a stream"),
     )
 
 

@@ -2,7 +2,7 @@
 
     python bench/run.py                      # the table of docs/performance.md
     python bench/run.py --growth             # how cost grows; plots with --html FILE or --svg FILE
-    python bench/run.py --crowd              # a thousand streams at once: memory and lateness of events
+    python bench/run.py --crowd              # a thousand concurrent streams: memory and lateness of events
     python bench/run.py --workers            # what another worker adds
     python bench/run.py --capacity           # streams that a gateway sustains, by pace
     python bench/run.py --peer 'NAME=COMMAND with {port} and {provider}'
@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--growth", action="store_true", help="how cost grows")
-    what.add_argument("--crowd", type=int, nargs="?", const=1000, metavar="N", help="so many streams at once")
+    what.add_argument("--crowd", type=int, nargs="?", const=1000, metavar="N", help="so many concurrent streams")
     what.add_argument(
         "--workers", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="throughput with so many workers"
     )

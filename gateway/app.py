@@ -18,7 +18,7 @@ from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.ui.paths import has_pages
 from gateway.exchange.service import Service
-from gateway.http.imports import import_all, imported
+from gateway.http.imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
@@ -143,7 +143,7 @@ class QuartPart:
         """Return the app. The first caller waits while a thread imports it; other tasks continue."""
         async with self._making:
             if self._app is None:
-                module = await imported("gateway.quart_app")
+                module = await load_module("gateway.quart_app")
                 self._app = module.quart_app(self._config, self._service)
                 weakref.finalize(self, module.release_service, self._app).atexit = False
             return self._app

@@ -38,7 +38,7 @@ async def open_store(config: Config) -> Store | None:
     store = await _store(config, kept)
     if store is None or not kept.encryption_key:
         return store
-    return await _encrypted(config, store, kept.encryption_key)
+    return await _encrypt_store(config, store, kept.encryption_key)
 
 
 def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateStorage:
@@ -164,7 +164,7 @@ def _open_database(config: Config, most: int, added: "AddedTables | None" = None
     return PostgresDatabase(kept.connection_string, most=most, added=added)
 
 
-async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Store:
+async def _encrypt_store(config: Config, store: Store, keys: Sequence[bytes]) -> Store:
     try:
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:

@@ -280,18 +280,18 @@ class ConfigCopies:
     def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
         """Store ``snapshot`` as the last valid one, or with ``first`` as both. Raises ``OSError``."""
         data = msgspec.json.encode(_CopiedSnapshots(snapshot if first else self._snapshots().first, snapshot))
-        with self._locked(fcntl.LOCK_EX):
+        with self._lock(fcntl.LOCK_EX):
             os.ftruncate(self.fd, 0)
             while data:
                 data = data[os.pwrite(self.fd, data, os.fstat(self.fd).st_size) :]
 
     def _snapshots(self) -> _CopiedSnapshots:
-        with self._locked(fcntl.LOCK_SH):
+        with self._lock(fcntl.LOCK_SH):
             data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
         return msgspec.json.decode(data, type=_CopiedSnapshots)
 
     @contextlib.contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
+    def _lock(self, how: int) -> Iterator[None]:
         fcntl.lockf(self.fd, how)  # flock's locks would be shared by all processes that inherited the file
         try:
             yield

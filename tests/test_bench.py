@@ -182,7 +182,7 @@ def test_the_growth_chart_needs_no_other_file(grown):
     assert len(drawing.findall(f"{SVG}g")) == 2
     assert [len(one.findall(f".//{SVG}circle")) for one in drawing.findall(f"{SVG}g")] == [4, 4]
     titles = [one.text for one in drawing.iterfind(f".//{SVG}text[@class='title']")]
-    assert titles == ["Streams at once: CPU time in each second", "Streams at once: memory of the worker"]
+    assert titles == ["Concurrent streams: CPU time in each second", "Concurrent streams: memory of the worker"]
     assert "@media (prefers-color-scheme: dark)" in text
     assert not re.search(r"href=|url\(|@import|<script", text)
 

@@ -117,7 +117,7 @@ class Authenticator:
         self._by_name = config.by_client(make_holder)
         known.clear()  # the table keeps the function for people
         holders = self._by_name.values()
-        self._accepted = dict(one for holder in holders for one in _accepted(holder))
+        self._accepted = dict(one for holder in holders for one in _accepted_keys(holder))
         self._certificates = {holder.key.certificate: holder for holder in holders if holder.key.certificate}
 
     def _reusable_holders(self, config: Config) -> dict[str, _Holder]:
@@ -177,16 +177,16 @@ class Authenticator:
                 return person
         if not shown:
             missing = _SIGNED if _is_signed(headers) else _MISSING
-            raise _unauthorized(_NO_CLIENT if certificate else missing, "missing")
+            raise _key_refusal(_NO_CLIENT if certificate else missing, "missing")
         if len(shown) > 1:
-            raise _unauthorized(_AMBIGUOUS, "several")
+            raise _key_refusal(_AMBIGUOUS, "several")
         accepted = self._find(shown.pop())
         if accepted is None and self._unread:
             raise GatewayError("overloaded", _UNREAD, headers=(("retry-after", "1"),))
         if accepted is None:
-            raise _unauthorized(_UNKNOWN, "unknown")
+            raise _key_refusal(_UNKNOWN, "unknown")
         if accepted.until is not None and self._now() >= accepted.until.timestamp():
-            raise _unauthorized(_ENDED.format(spell_time(accepted.until)), "ended", accepted.holder.key.name)
+            raise _key_refusal(_ENDED.format(spell_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
 
     def _client_of_certificate(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
@@ -197,7 +197,7 @@ class Authenticator:
         if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self.is_own_credential, shown)):
             return None
         if (end := holder.key.until) is not None and self._now() >= end.timestamp():
-            raise _unauthorized(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
+            raise _key_refusal(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
         return holder.key.name
 
     def seconds_left(self, headers: Headers) -> float:
@@ -218,7 +218,7 @@ class Authenticator:
         if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in shown):
             return
         if self._is_open:
-            raise _unauthorized(_OPERATOR_KEY, "unknown" if shown else "missing")
+            raise _key_refusal(_OPERATOR_KEY, "unknown" if shown else "missing")
         client = self.authenticate(headers, certificate)
         assert client is not None
         if self.role_of(client) in ("auditor", "admin"):
@@ -339,7 +339,7 @@ class Authenticator:
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key on to its provider."""
         if entry.passthrough_auth and self.is_misplaced(entry, credential):
-            raise _unauthorized(_WRONG_PLACE, "wrong place")
+            raise _key_refusal(_WRONG_PLACE, "wrong place")
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` would pass a gateway key on to its provider."""
@@ -359,7 +359,7 @@ class Authenticator:
         """Return the permissions of ``client`` for realtime sessions that bypass the gateway."""
         return RealtimeGrant() if client is None else self._by_name[client].key.realtime
 
-    def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
+    def allowed_models(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
         """Return those of ``names`` (configured models) that ``client`` may request."""
         return frozenset(name for name in names if self.can_use(client, name))
 
@@ -376,7 +376,7 @@ class Authenticator:
         return bool(inside) and all(self.allows(client, name, one.entry, one.model) for one in inside)
 
 
-def _accepted(holder: _Holder) -> Iterator[tuple[bytes, _Accepted]]:
+def _accepted_keys(holder: _Holder) -> Iterator[tuple[bytes, _Accepted]]:
     """Yield the digest of each key of ``holder`` with the accepted key."""
     for key in holder.key.keys:
         ends = [end for end in (key.until, holder.key.until) if end is not None]
@@ -409,5 +409,5 @@ def credential_pseudonym(headers: Headers) -> str:
     return "credential " + hashlib.sha256(shown).hexdigest()[:32]
 
 
-def _unauthorized(message: str, reason: str, client: str | None = None) -> KeyRefused:
+def _key_refusal(message: str, reason: str, client: str | None = None) -> KeyRefused:
     return KeyRefused(message, reason, client, headers=_HEADERS)

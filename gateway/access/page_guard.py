@@ -166,7 +166,7 @@ class PageGuard:
         elif host and not self._is_known_cached(
             host[: _LONGEST + 9], (end := asgi.get("server")) is None or _is_loopback(end[0])
         ):
-            raise _refused(_OTHER_NAME, host)
+            raise _refusal(_OTHER_NAME, host)
         if (b"origin" in headers or b"sec-fetch-site" in headers) and (
             is_ui
             or not self._keyed
@@ -197,7 +197,7 @@ class PageGuard:
         a local name. Raises ``GatewayError`` (403)."""
         if self._ui_keyed:
             if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _ends(asgi).server):
-                raise _refused(_OTHER_NAME, host)
+                raise _refusal(_OTHER_NAME, host)
             return
         ends, name = _ends(asgi), _host_name(host)
         here = ends.client and ends.server and name is not None and (_is_localhost(name) or _is_loopback(name))
@@ -214,7 +214,7 @@ class PageGuard:
         if origin == b"null" and site == b"same-origin":  # a form on a page with `Referrer-Policy: no-referrer`
             return
         if origin is not None and not self._is_own(origin, host) and (is_ui or not self._may_call(origin)):
-            raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refused(_OTHER_ORIGIN, origin)
+            raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refusal(_OTHER_ORIGIN, origin)
         if site not in _FOREIGN_SITES:
             return
         if headers.get(b"sec-fetch-mode") == b"navigate" and asgi["path"] in _PAGES and method in ("GET", "HEAD"):
@@ -247,7 +247,7 @@ def is_mcp(path: str) -> bool:
     return path.startswith("/mcp/")
 
 
-def _refused(text: str, value: bytes) -> GatewayError:
+def _refusal(text: str, value: bytes) -> GatewayError:
     return GatewayError("permission", text.format(value[:100].decode("latin-1")))
 
 

@@ -31,9 +31,11 @@ class Peers:
         peer = client[0] if client and client[0] else UNIX
         if not self._any or not self._trusts(peer):
             return str(peer)
-        return self._forwarded(peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for"))
+        return self._forwarded_address(
+            peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for")
+        )
 
-    def _forwarded(self, peer: str, value: bytes) -> str:
+    def _forwarded_address(self, peer: str, value: bytes) -> str:
         """Return the last untrusted address in ``value``, or the first address if all are trusted.
 
         At a word that is no address, return the address after it."""

@@ -124,7 +124,7 @@ class Allowances:
         own = (self.of_client(client), *(self._entries.get(entry.name, ()) for entry in entries))
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
-    def all(self) -> tuple[Allowance, ...]:
+    def list_all(self) -> tuple[Allowance, ...]:
         """Return every allowance once, except those of people, who may be many."""
         if self._all is None:
             self._all = self._list_all()
@@ -132,7 +132,13 @@ class Allowances:
 
     def _list_all(self) -> tuple[Allowance, ...]:
         groups = tuple(one for one in self._rules if one.holder.kind == "client_groups")
-        found = (self._everybody, *self._clients.values(), groups, *self._entries.values(), self.by_header.fixed)
+        found = (
+            self._everybody,
+            *self._clients.values(),
+            groups,
+            *self._entries.values(),
+            self.by_header.fixed_allowances,
+        )
         once = {id(one): one for group in found for one in group}.values()  # a group's are those of many clients
         named = {(one.holder.kind, one.holder.name, one.measure, one.text): one for one in once}
         return tuple(named.values())

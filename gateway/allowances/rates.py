@@ -71,7 +71,7 @@ class RootLimits:
         return bool(self._limits)
 
     @property
-    def fixed(self) -> tuple[RateAllowance, ...]:
+    def fixed_allowances(self) -> tuple[RateAllowance, ...]:
         """The allowances for configured values, which are known beforehand."""
         return tuple(self._shared.values())
 

@@ -208,7 +208,7 @@ class Reservation:
         If the target has a queue with room, the attempt must wait in it, unless ``queues`` is false. Raises
         ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
-        expected = self._expected(target, size)
+        expected = self._expected_consumption(target, size)
         if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
             return error
         return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
@@ -219,7 +219,7 @@ class Reservation:
 
         Raises ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
-        expected = self._expected(target, size)
+        expected = self._expected_consumption(target, size)
         if self._client_claims(expected) is not None:
             await self._reserve(target, expected, None, queues=False)
 
@@ -360,7 +360,7 @@ class Reservation:
                 pairs.append((one, Debit(counter, counted_amount(one.measure, needed, count_cached=one.count_cached))))
         return pairs
 
-    def _expected(self, target: Target, size: RequestSize) -> Consumption:
+    def _expected_consumption(self, target: Target, size: RequestSize) -> Consumption:
         """Return the expected consumption of an attempt of ``size`` at ``target``."""
         self._answers = size.output.answers
         if self._counted_as is CountedAs.LATER:

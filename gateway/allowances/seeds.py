@@ -54,9 +54,9 @@ class SeededPart:
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
     """Return the budgets among ``allowances`` that are not in ``before``; a rule's represents those of its people."""
-    old = () if before is None else (*before.all(), *before.of_people)
+    old = () if before is None else (*before.list_all(), *before.of_people)
     same = {id(one) for one in old}
-    new = [one for one in (*allowances.all(), *allowances.of_people) if id(one) not in same]
+    new = [one for one in (*allowances.list_all(), *allowances.of_people) if id(one) not in same]
     found = {(one.holder, one.text): one for one in new if isinstance(one, BudgetAllowance)}
     names = {holder.name for holder, _ in found}
     for one in old:

@@ -45,10 +45,10 @@ def replay_response(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
 
 def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
     """Return a provider's response with a locally made body."""
-    return UpstreamResponse(WireResponse(status, _encoded(headers), body), 0, _NoSlot())
+    return UpstreamResponse(WireResponse(status, _encode_headers(headers), body), 0, _NoSlot())
 
 
-def _encoded(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
+def _encode_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 

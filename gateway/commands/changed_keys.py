@@ -35,7 +35,7 @@ def change(
     """Run ``trigate keys set`` and return its exit status."""
 
     async def change_client(opened: OpenedKeys) -> None:
-        text = opened.known(name)
+        text = opened.stored_text(name)
         kept = parse_stored(name, text)
         read_item(name, kept["client"])
         new = {**settings.item(), **expiry_of(until, lasting)}

@@ -92,7 +92,7 @@ def check(
     remarks = (
         *config.remarks,
         *about_steps,
-        *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed),
+        *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed_listeners),
     )
     for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))

@@ -170,7 +170,7 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
 
 
 def _exit_status(found: Sequence[Checkup]) -> int:
-    return 0 if all(one.good or one.skipped for one in found) else 1
+    return 0 if all(one.good or one.is_skipped for one in found) else 1
 
 
 def _model_checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[ModelCheck]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.config.loading import Config
-from gateway.config.names import unmarked
+from gateway.config.names import remove_marks
 from gateway.config.request_members import RequestMembers
 from gateway.config.spelling import spelled_value
 from gateway.routing.plan import Plan
@@ -33,7 +33,7 @@ def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tupl
         if client.group is not None:
             yield f"group {client.group.name}", client.group.request
     for name in dict.fromkeys(one.target.requested_name for one in plan.candidates):
-        if (route := config.routes.get(name) or config.routes.get(unmarked(name))) is not None:
+        if (route := config.routes.get(name) or config.routes.get(remove_marks(name))) is not None:
             yield f"alias {route.name}", route.request
     for entry in dict.fromkeys(one.target.entry.name for one in plan.candidates):
         found = next(one for one in config.entries if one.name == entry)

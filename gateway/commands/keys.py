@@ -104,7 +104,7 @@ class OpenedKeys:
                 items.append(read_item(one.name, parse_stored(one.name, one.item)["client"]))
         return stored_clients(items, self.config).beside(self.config).client_keys
 
-    def known(self, name: str) -> str:
+    def stored_text(self, name: str) -> str:
         """Return the stored text of a client. Raises ``CommandFailed`` for an unknown name."""
         if (text := self.item(name)) is not None:
             return text
@@ -147,7 +147,7 @@ def rotate(
     """Run ``trigate keys rotate`` and return its exit status."""
 
     async def rotate_client(opened: OpenedKeys) -> None:
-        text = opened.known(name)
+        text = opened.stored_text(name)
         kept = parse_stored(name, text)
         old = read_item(name, kept["client"])
         seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
@@ -165,7 +165,7 @@ def revoke(path: Path | None, name: str, by: str | None = None) -> int:
     """Run ``trigate keys revoke`` and return its exit status."""
 
     async def revoke_client(opened: OpenedKeys) -> None:
-        text = opened.known(name)
+        text = opened.stored_text(name)
         await write_change(opened, "revoked", name, text, None, by)
         say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 

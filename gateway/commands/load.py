@@ -18,7 +18,7 @@ from gateway.commands.load_plan import (
     check_conditions,
     check_excluded_options,
     input_error,
-    planned,
+    plan_scenario,
     wait_before,
 )
 from gateway.commands.terminal import say
@@ -66,7 +66,7 @@ def run(options: LoadOptions) -> int:
             with frozen_startup_objects():
                 click.echo(_overhead_text(trio.run(self_test)))
             return GOOD
-        plan = planned(options)
+        plan = plan_scenario(options)
         for note in describe_files(plan):
             say(sentence(note))
         say(sentence(str(token_estimate(plan))))
@@ -74,7 +74,7 @@ def run(options: LoadOptions) -> int:
         options.outputs.check(has_conditions=bool(plan.fail_if or plan.until))
         wait = wait_before(options)
         ends = EarlyEnds(plan)
-        with LoadOutputs.opened(options.outputs) as outputs:
+        with LoadOutputs.open(options.outputs) as outputs:
             runs = _run_load(plan, keys, outputs, ends, wait)
             runs = runs and outputs.with_remarks(runs)
     except (ConfigError, InvalidReport, Unreachable, CrewFailed, UnknownPart, NotReady, StartTimePassed) as error:
@@ -163,7 +163,7 @@ async def _load(
     found: list[RunResult] = []
     values = {target: key.value for target, key in keys.items()}
     shown = () if plan.search else (screen.watch,)  # a search prints its own lines
-    async with open_load_starter(plan, values) as start, outputs.exported():
+    async with open_load_starter(plan, values) as start, outputs.export():
 
         async def once(scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
             guards, records = ends.of_run(scenario, target)

@@ -232,7 +232,7 @@ def compare(before: Path, after: Path, **options: Any) -> None:
 
     A and B are reports from --json or logs from --log. compare also reads the log of a report if it is in the same
     directory. The output first lists differences between the two loads, then the ratio and interval of each figure.
-    Of 100 comparisons of a server with itself, 95 find no difference in any figure.
+    In 95 of 100 comparisons of a server with itself, no figure differs.
 
     Exit status: 0, 1 if --fail-if applies or nothing is comparable, 2 if a file is not a report or log.
     """

@@ -95,7 +95,7 @@ class LoadOutputs:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, options: OutputOptions) -> Iterator["LoadOutputs"]:
+    def open(cls, options: OutputOptions) -> Iterator["LoadOutputs"]:
         """Open the outputs until the end of the block. Raises ``ConfigError``."""
         try:
             receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
@@ -135,7 +135,7 @@ class LoadOutputs:
             metrics.set_under_way(running.in_flight)
 
     @contextlib.asynccontextmanager
-    async def exported(self) -> AsyncIterator[None]:
+    async def export(self) -> AsyncIterator[None]:
         """Send metrics to the receivers until the end of the block."""
         if not self._receivers:
             yield

@@ -79,7 +79,7 @@ QUESTIONS: Final = ("fail_if", "until", "slo")
 """The options that are also allowed with a scenario file."""
 
 
-def planned(options: LoadOptions) -> Scenario:
+def plan_scenario(options: LoadOptions) -> Scenario:
     """Return the scenario with the conditions of the options. Raises ``ConfigError`` with the mistakes of both."""
     mistakes: list[Mistake] = []
     try:

@@ -62,7 +62,7 @@ class Checkup:
         return all(self.outcomes[name].state == "ok" for name in NEEDED)
 
     @property
-    def skipped(self) -> bool:
+    def is_skipped(self) -> bool:
         """Whether no request was sent."""
         return all(outcome.state == "skipped" for outcome in self.outcomes.values())
 

@@ -406,7 +406,7 @@ def _supervise(
                 count_reload(metrics.folder, good)
             return good
 
-        def gone(pid: int) -> None:
+        def release_worker(pid: int) -> None:
             metrics.gone(pid)
             if tables is not None:
                 tables.memory.release_dead()
@@ -414,7 +414,7 @@ def _supervise(
         sockets = [one.sock for one in listeners]
         env = {**env, **metrics.env}
         run_workers = partial(supervise, inherited=inherited)
-        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, gone)
+        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, release_worker)
 
 
 async def _check_store(config: Config) -> None:

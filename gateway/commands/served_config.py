@@ -70,7 +70,7 @@ class ServedConfig(trio.abc.AsyncResource):
                 self._source.accept()
         good = good and reload_certificates(self._listeners)
         if self._alone:
-            self._app.current[1].metrics.reloaded(good)
+            self._app.current[1].metrics.count_reload(good)
 
     async def _read_secrets(self) -> None:
         """Read the new secrets in stores of the configuration's next version."""

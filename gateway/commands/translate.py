@@ -40,7 +40,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
         click.echo(f"unknown provider {provider!r}; expected one of {', '.join(catalog.CATALOG)}", err=True)
         return 2
     try:
-        outgoing = translated(value, source, target, model, Quirks() if row is None else row.quirks)
+        outgoing = translate_body(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
         click.echo(escape(f"rejected with status {error.info.status}: {error.info.message}"), err=True)
         return 1
@@ -52,7 +52,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
     return 0
 
 
-def translated(value: Any, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
+def translate_body(value: Any, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
     """Translate ``value``, a body of ``source``, to ``target`` for ``model``, by default the one in ``value``.
 
     Raises ``GatewayError`` for an invalid or unsupported request."""

@@ -49,7 +49,7 @@ class CircuitSettings:
 
 
 def _read_wait_or_p95(value: object) -> float | Literal["p95"]:
-    if value == "p95" or isinstance(value, Unresolved):  # a variable may stand for it, and one of the two is required
+    if value == "p95" or isinstance(value, Unresolved):  # a variable may have this value; one of the two is required
         return "p95"
     try:
         return read_positive_duration(value)
@@ -97,7 +97,7 @@ def changed_circuit(base: CircuitSettings, circuit: CircuitSettings, path: Path,
         findings.wrong((*path, "error_rate"), "0% would make every target unavailable", "set a share, such as 50%")
     if made.cooldown <= made.longest:
         return made
-    if "longest" in findings.given(path):
+    if "longest" in findings.given_attributes(path):
         findings.wrong(
             (*path, "longest"), "this is shorter than cooldown", "set it to at least cooldown, which doubles up to it"
         )

@@ -1,4 +1,4 @@
-"""The response cache: which responses are stored, for whom, and where."""
+"""The response cache: which responses it stores, where, and which clients get them."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 

@@ -29,7 +29,7 @@ def build_answer_cache(
     findings: Findings,
 ) -> AnswerCacheSettings:
     """Return the settings with their type's defaults, and report errors in them and in their uses."""
-    given = findings.given(("cache",))
+    given = findings.given_attributes(("cache",))
     for kind, (key, such_as) in _NEEDS.items():
         place: document.Path = ("cache", key)
         if cache.type != kind and key in given:
@@ -51,7 +51,7 @@ def build_answer_cache(
             findings.wrong(
                 (*place, "ttl"), f"this is longer than the {cache.max_ttl / 3600:g} hours of `cache.max_ttl`", advice
             )
-    if "cache" in findings.given(()) and not uses:
+    if "cache" in findings.given_attributes(()) and not uses:
         findings.no_effect(("cache",), "nothing uses the cache: set `cache: {ttl: 1h}` for an alias or a client key")
     return findings.laid_over(AnswerCacheSettings() if cache.type == "memory" else _ON_DISK, cache, ("cache",))
 

@@ -45,12 +45,12 @@ class AccessNames:
         return cls(entries, frozenset((*config.aliases, *config.routes)), groups, servers)
 
     @cached_property
-    def _others(self) -> frozenset[str]:
+    def _other_names(self) -> frozenset[str]:
         return self.aliases | {entry.name for entry in self.entries.made if entry.wildcard}
 
     def is_model(self, name: str) -> bool:
         """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
-        return name in self._others or self.entries.names.direct(name) is not None
+        return name in self._other_names or self.entries.names.direct(name) is not None
 
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
@@ -104,7 +104,7 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
     _check_servers(item.mcp, (*path, "mcp"), names.servers, findings)
-    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
+    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given_attributes(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)

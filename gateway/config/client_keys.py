@@ -21,7 +21,7 @@ def build_client_keys(
     items: Sequence[ClientKey | None], listeners: Sequence[Listener], names: AccessNames, findings: Findings
 ) -> tuple[ClientKey, ...]:
     """Return the clients of a file. An empty list is an error: it does not open the gateway."""
-    if not items and "client_keys" in findings.given(()):
+    if not items and "client_keys" in findings.given_attributes(()):
         findings.wrong(
             ("client_keys",), "the list is empty", "list at least one key, or remove it to accept every client"
         )
@@ -67,7 +67,7 @@ def build_client(
 
 def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     """Yield a client's keys with their paths: its single key, or those of its list."""
-    has_list = bool(item.keys) or "keys" in findings.given(path)
+    has_list = bool(item.keys) or "keys" in findings.given_attributes(path)
     has_own = item.key is not None or item.sha256 is not None
     if not has_list:
         if has_own or item.certificate is None:

@@ -29,13 +29,13 @@ class Findings:
         self.notes: list[str] = []
         self._said: set[str] = set()
 
-    def given(self, path: Path) -> frozenset[str]:
+    def given_attributes(self, path: Path) -> frozenset[str]:
         """Return the attributes that the mapping at ``path`` has in the file."""
         return self._given.get(path, frozenset())
 
     def laid_over(self, base: T, value: T, path: Path) -> T:
         """Return ``base`` with the attributes of ``value`` that the file has at ``path``."""
-        return attrs.evolve(base, **{name: getattr(value, name) for name in self.given(path)})  # type: ignore[misc]
+        return attrs.evolve(base, **{name: getattr(value, name) for name in self.given_attributes(path)})  # type: ignore[misc]
 
     def is_list(self, path: Path) -> bool:
         """Return whether the file has a list at ``path``."""

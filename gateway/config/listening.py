@@ -139,10 +139,10 @@ class ActiveListeners:
 
 def build_listeners(listeners: Sequence[Listener], findings: Findings) -> ActiveListeners:
     """Return the file's model listeners, and report errors in them."""
-    if "listeners" not in findings.given(()):
+    if "listeners" not in findings.given_attributes(()):
         return ActiveListeners((Listener(),), None, None)
     legacy = ("listeners", "egress_traffic")
-    is_legacy = bool(findings.given(legacy[:1]))
+    is_legacy = bool(findings.given_attributes(legacy[:1]))
     found = []
     for i, listener in enumerate(listeners):
         path = legacy if is_legacy else ("listeners", i)
@@ -162,7 +162,7 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Active
 
 
 def _check_listener(listener: Listener, path: tuple[str | int, ...], findings: Findings) -> Listener:
-    given = findings.given(path)
+    given = findings.given_attributes(path)
     if "socket" not in given:
         if "mode" in given:
             findings.no_effect((*path, "mode"), "it applies only to a socket; ignored")

@@ -37,7 +37,7 @@ from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.mcp_servers import build_mcp_servers
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
-from gateway.config.prices import ADVICE, uncounted, unpriced
+from gateway.config.prices import ADVICE, uncounted_warnings, unpriced_models
 from gateway.config.prompt_caches import PromptCacheSettings, check_texts
 from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
@@ -98,7 +98,7 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
 
 
 def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
-    """Return whether ``path`` was named or is the user's own, or was only found in the current directory."""
+    """Return whether the user named ``path`` or owns it, or whether it is only in the current directory."""
     named = explicit is not None or bool(env.get(FILE_VARIABLE)) or path == users_file(env)
     return "named" if named else "found"
 
@@ -170,13 +170,13 @@ def configure(
         findings.warn(warning)
     config, entries = _build_config(reading, findings)
     check_stores(config.secret_stores, variables.stored, findings)
-    for one in unpriced(config):
+    for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if place not in findings.faulty:  # otherwise its price may be the error
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
-    doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
+    doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
     doubts += _command_warnings(config)
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     return attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
@@ -247,7 +247,7 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     _check_stored_keys(made, findings)
     if made.opening_spend:
         check_opening_spend(made, findings)
-    if config.issuers or "issuers" in findings.given(()):
+    if config.issuers or "issuers" in findings.given_attributes(()):
         made = attrs.evolve(made, issuers=_build_issuers(made, names, findings))
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
     made = attrs.evolve(

@@ -53,7 +53,7 @@ class ModelEntry:
 
     Items are read without their provider's row, which ``entries.py`` adds with everything that follows. ``speaks`` and
     ``timeouts`` are the effective values, from the row or root and the item; ``quirks`` are the item's own. ``pinned``
-    has the client APIs for which the item sets what is spoken. ``retries`` and ``circuit`` of ``None`` mean the
+    has the client APIs for which the item sets the provider's API. ``retries`` and ``circuit`` of ``None`` mean the
     configuration's. ``price``, ``sign_in`` and ``endpoints`` are built from ``written_price`` and so on. ``lists_all``
     means that lists include the provider's models. With a ``sign_in``, ``key`` is ``None``."""
 

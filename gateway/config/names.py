@@ -55,7 +55,7 @@ _MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
 _MARKED = 32  # characters at the end of a name that are searched for marks: names may be megabytes
 
 
-def unmarked(name: str) -> str:
+def remove_marks(name: str) -> str:
     """Return ``name`` without marks for a context window at its end."""
     return name[:-_MARKED] + _MARK.sub("", name[-_MARKED:]) if name.endswith("]") else name
 
@@ -83,14 +83,14 @@ class Meaning:
 def _found_model(entry: ModelEntry, model: str, why: str) -> Found:
     """Return ``model`` of ``entry`` without marks unknown to its provider; a self-hosted server's id may end with one
     (anthropics/claude-code#70419)."""
-    plain = unmarked(model)
+    plain = remove_marks(model)
     if plain == model or not (entry.wildcard or entry.provider.has(model)):
         return Found(entry, model, why)
     return Found(entry, plain, why, _has_long_mark(model))
 
 
 def _has_long_mark(name: str) -> bool:
-    return "[1m]" in name[len(unmarked(name)) :].lower()
+    return "[1m]" in name[len(remove_marks(name)) :].lower()
 
 
 def listed_names(entry: ModelEntry, listed: Sequence[str] = ()) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ class Names:
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
         """Return the entry of ``name`` without aliases. Raises ``GatewayError`` (400) if it is ambiguous."""
-        plain = unmarked(name)
+        plain = remove_marks(name)
         if plain == name or self._is_exact(name):
             return self._direct(name, may)
         found = self._direct(plain, may)
@@ -228,7 +228,7 @@ class Names:
     def configured(self, requested_name: str) -> str:
         """Return ``requested_name`` without marks, unless the configuration has that name."""
         known = requested_name in self.aliases or requested_name in self.routes or self._is_exact(requested_name)
-        return requested_name if known else unmarked(requested_name)
+        return requested_name if known else remove_marks(requested_name)
 
     def _is_exact(self, name: str) -> bool:
         return name in self._by_name or name in self._full or name in self._bare

@@ -35,7 +35,7 @@ ADVICE: Final = (
 )
 
 
-def unpriced(config: Config) -> Iterator[Unpriced]:
+def unpriced_models(config: Config) -> Iterator[Unpriced]:
     """Yield models whose costs cannot be counted, so that no budget would stop them (BerriAI/litellm#10598).
 
     The models of a wildcard are unknown, except those that the file names."""
@@ -47,7 +47,7 @@ _NAMED: Final = 5
 """Models listed in the warning."""
 
 
-def uncounted(config: Config) -> Iterator[str]:
+def uncounted_warnings(config: Config) -> Iterator[str]:
     """Yield a warning if the file allows models without a price and has budgets of money."""
     if config.unpriced != "allow" or not _has_money_budget(config):
         return

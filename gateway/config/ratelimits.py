@@ -32,7 +32,7 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
         rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:
             findings.warn(f"{spell((*path, measure))}: {rate.text} refills evenly, {_pace_text(rate, measure)}")
-    follows = "count_cached" not in findings.given(path) and counts_cached and counting
+    follows = "count_cached" not in findings.given_attributes(path) and counts_cached and counting
     return attrs.evolve(limits, count_cached=True) if follows else limits
 
 

@@ -45,17 +45,17 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
     made = Aliases()
     for name, item in config.model_aliases.items():
         path: Path = ("model_aliases", name)
-        has_targets = "groups" in findings.given(path)
+        has_targets = "groups" in findings.given_attributes(path)
         if has_targets and item.target is not None:
             findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
         elif not has_targets and item.target is None:
             if path not in findings.faulty:
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
-            if groups := targets.known(tuple(_item_groups(item, path, findings)), (*path, "targets")):
+            if groups := targets.valid_groups(tuple(_item_groups(item, path, findings)), (*path, "targets")):
                 made.routes[name] = _build_route(name, item, groups, retries, findings)
-                _check_vectors(targets.found(groups), findings)
-        elif targets.meant((*path, "target"), item.target) is not None:
+                _check_vectors(targets.found_targets(groups), findings)
+        elif targets.entry_and_model((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
     for preference in _all_preferences(config):
@@ -119,7 +119,7 @@ def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets")
         return
     items = preference.targets
     written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
-    if groups := targets.known(written, (*preference.path, "models")):
+    if groups := targets.valid_groups(written, (*preference.path, "models")):
         route = Route(name=name, groups=_targets_only(groups))
         made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
 
@@ -180,7 +180,7 @@ class _Targets:
     entries: Entries
     findings: Findings
 
-    def known(self, groups: _Groups, path: Path) -> _Groups:
+    def valid_groups(self, groups: _Groups, path: Path) -> _Groups:
         """Return a route's ``groups`` at ``path`` with valid targets only; others are reported, or are variables not
         expanded."""
         if not any(groups) and path[:2] not in self.findings.faulty:
@@ -208,7 +208,7 @@ class _Targets:
         if not place.target.when:
             found = "the list is empty"
             self.findings.wrong((*place.path, "when"), found, "list at least one failure, or remove it")
-        where = self.meant(place.path, place.target.target)
+        where = self.entry_and_model(place.path, place.target.target)
         if where is None:
             return False
         if where in seen:
@@ -220,7 +220,7 @@ class _Targets:
         seen.setdefault(where, place.target.target)
         return True
 
-    def found(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
+    def found_targets(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
         """Yield the targets of ``groups`` with their meanings."""
         for place in (place for group in groups for place in group):
             if (found := self.entries.names.direct(place.target.target)) is not None:
@@ -233,7 +233,7 @@ class _Targets:
         except GatewayError:  # several entries have it
             return True
 
-    def meant(self, path: Path, name: str) -> tuple[str, str] | None:
+    def entry_and_model(self, path: Path, name: str) -> tuple[str, str] | None:
         """Return the entry and model of the target ``name``; report it if it is invalid."""
         try:
             found = self.entries.names.direct(name)

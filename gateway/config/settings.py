@@ -543,7 +543,7 @@ class Config:
         return tuple(rule.client for rule in rules if rule.client is not None)
 
     @property
-    def exposed(self) -> tuple[Listener, ...]:
+    def exposed_listeners(self) -> tuple[Listener, ...]:
         """The listeners open to other machines without any key, although the file does not set ``open``."""
         if self.asks_for_key or self.open:
             return ()

@@ -245,7 +245,7 @@ def complete_sign_in(sign_in: SignIn, place: Path, host: str, region: str | None
         case AzureSignIn():
             _check_azure(sign_in, place, findings)
             return attrs.evolve(
-                sign_in, scope=sign_in.scope if "scope" in findings.given(place) else _azure_scope(host)
+                sign_in, scope=sign_in.scope if "scope" in findings.given_attributes(place) else _azure_scope(host)
             )
         case _:
             assert_never(sign_in)

@@ -96,7 +96,7 @@ def build_state_storage(storage: StateStorage | None, findings: Findings) -> Sta
     """Return the storage with its type's defaults."""
     if storage is None:
         return None
-    given = findings.given(("state_storage",))
+    given = findings.given_attributes(("state_storage",))
     for kind, key in _PLACES.items():
         if storage.type == kind and not getattr(storage, key) and ("state_storage", key) not in findings.faulty:
             found = "empty" if key in given else f"{storage.type} needs a {key}"

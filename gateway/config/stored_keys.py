@@ -17,7 +17,7 @@ from gateway.config.client_keys import build_client
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
-from gateway.config.prices import ADVICE, unpriced
+from gateway.config.prices import ADVICE, unpriced_models
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
@@ -66,7 +66,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
         advice = "give another name, or remove it from the file first"
         raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
     client = _build_stored(item, AccessNames.of(config), {}, _issuer_names(config))
-    found = unpriced(attrs.evolve(config, client_keys=(client,)))
+    found = unpriced_models(attrs.evolve(config, client_keys=(client,)))
     if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, ADVICE) for one in found):
         raise ConfigError(mistakes)
     return client

@@ -13,7 +13,7 @@ def credentials_in(url: str) -> tuple[str, ...]:
     return tuple(text for value in found for text in (value, unquote_plus(value)))
 
 
-def masked(url: str) -> str:
+def mask_url(url: str) -> str:
     """Return ``url`` with masked credentials."""
     where, mark, query = url.partition("?")
     shown = (f"{name}={value if _is_public(name) else MASK}" if name else MASK for name, value in _pairs(query))

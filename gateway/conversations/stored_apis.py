@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.conversations.stored_api import StoredApi
 from gateway.conversations.stored_responses import STORED_RESPONSES
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.stores.store import Node
 from providers.interactions import INTERACTIONS
 from streams.events import Api
@@ -34,5 +34,5 @@ async def stored_apis_of(chain: Iterable[Node]) -> Mapping[str, StoredApi]:
 async def _of_kind(kind: str) -> StoredApi:
     if kind not in _MODULES:
         return STORED_RESPONSES
-    row: StoredApi = (await imported(_MODULES[kind])).STORED
+    row: StoredApi = (await load_module(_MODULES[kind])).STORED
     return row

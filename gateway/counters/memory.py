@@ -89,7 +89,7 @@ class LocalCounters:
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):
             return Level(unrefilled_units(counter, self._full(counter), self._clock()))
-        return Level(*self._used(counter))
+        return Level(*self._used_and_held(counter))
 
     async def refresh(self, counters: Sequence[Counter]) -> None:
         return
@@ -128,14 +128,14 @@ class LocalCounters:
             return Shortage(debit, NO_ROW_WAIT, 0, 0, "no_row")
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, self._full(counter), now)
-        used, held = self._used(counter)
+        used, held = self._used_and_held(counter)
         return room_shortage(debit, counter.most, used, held)
 
     def _full(self, counter: RateCounter) -> float:
         state = self._states.get(counter.key)
         return 0.0 if state is None else state.full
 
-    def _used(self, counter: SlotCounter | SumCounter) -> tuple[int, int]:
+    def _used_and_held(self, counter: SlotCounter | SumCounter) -> tuple[int, int]:
         state = self._states.get(counter.key)
         used, held = (0, 0) if state is None else (state.used, state.held)
         if isinstance(counter, SlotCounter):

@@ -215,11 +215,11 @@ class RemoteCounters:
 
     def level(self, counter: Counter) -> Level:
         known = self._known.get(counter.key) or KnownState(counter)
-        added = self._unconfirmed(counter)
+        added = self._unconfirmed_amount(counter)
         if isinstance(counter, RateCounter):
             return Level(max(0, unrefilled_units(counter, known.full, self._now()) + added))
-        alone = 0 if self._share is None else self._share.held(counter)
-        return Level(known.used + added, known.held + alone)
+        alone = 0 if self._share is None else self._share.held_amount(counter)
+        return Level(known.used_amount + added, known.held_amount + alone)
 
     async def refresh(self, counters: Sequence[Counter]) -> None:
         fresh = self._clock() - _FRESH
@@ -232,7 +232,7 @@ class RemoteCounters:
         with trio.move_on_after(self._limit):
             await refreshed.wait()
 
-    def _unconfirmed(self, counter: Counter) -> int:
+    def _unconfirmed_amount(self, counter: Counter) -> int:
         """Return the amount used of ``counter`` that the store has not confirmed."""
         return sum(found[counter.key][1] for found in (self._added, self._in_transit) if counter.key in found)
 
@@ -242,7 +242,7 @@ class RemoteCounters:
         fresh = self._clock() - known.received_at < _FRESH and self._share is None
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, known.full, self._now()) if fresh else None
-        short = room_shortage(debit, counter.most, known.used, known.held)
+        short = room_shortage(debit, counter.most, known.used_amount, known.held_amount)
         return short if short is not None and (fresh or short.is_lasting) else None
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
@@ -261,7 +261,7 @@ class RemoteCounters:
             return
         open = [one.claim for one in self._open.values()]
         unconfirmed = {
-            key: self._unconfirmed(counter) for key, (counter, _) in {**self._in_transit, **self._added}.items()
+            key: self._unconfirmed_amount(counter) for key, (counter, _) in {**self._in_transit, **self._added}.items()
         }
         self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()

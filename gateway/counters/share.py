@@ -28,12 +28,12 @@ class KnownState:
         return self.state[0]
 
     @property
-    def used(self) -> int:
+    def used_amount(self) -> int:
         """The used amount of a sum, earlier slices included."""
         return int(self.state[0]) + self.state[2]
 
     @property
-    def held(self) -> int:
+    def held_amount(self) -> int:
         return self.state[1] + self.state[3]
 
 
@@ -91,14 +91,14 @@ class Share:
         """Return whether the claim was reserved before the outage, so the store counts it."""
         return claim.id in self._before
 
-    def held(self, counter: Counter) -> int:
+    def held_amount(self, counter: Counter) -> int:
         """Return the amount of ``counter`` held by claims reserved during the outage."""
         return self._held.get(counter.key, 0)
 
     def _hold(self, claim: Claim, times: int) -> None:
         for debit in claim.debits:
             if not isinstance(debit.counter, RateCounter):
-                key, held = debit.counter.key, self.held(debit.counter) + times * debit.amount
+                key, held = debit.counter.key, self.held_amount(debit.counter) + times * debit.amount
                 self._held[key] = held
                 if not held:
                     del self._held[key]
@@ -116,7 +116,7 @@ class Share:
             case SumCounter():
                 own = self._own.get(counter.key, 0)
                 known = known or KnownState(counter)
-                taken = max(own, known.held) + known.used + self._unconfirmed.get(counter.key, 0)
+                taken = max(own, known.held_amount) + known.used_amount + self._unconfirmed.get(counter.key, 0)
                 part = attrs.evolve(counter, most=own + max(0, counter.most - taken) // self._alive, earlier=())
         return Debit(part, debit.amount)
 

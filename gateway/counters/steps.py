@@ -16,7 +16,7 @@ class CountingStep:
     ``number`` increments under the same ``name``. A step that ``joins`` is the first, and replaces the ``former``
     names. Rates and sums are ``raised`` to at least a value. Claims in ``holds`` are held without a check, those in
     ``ended`` are released: true if not even their rates were used. Amounts ``added`` were used; claims ``reserved`` are
-    taken entirely if there is room. Counters ``looked`` at do not change. A process that ``leaves`` is not missed;
+    reserved entirely or not at all. Counters ``looked`` at do not change. A process that ``leaves`` is not missed;
     another one that is silent for ``lease`` seconds counts as dead."""
 
     name: str

@@ -134,7 +134,7 @@ class _Step:
             if short is None:
                 self._debit(counter, row, debit.amount)
             return short
-        before, mine = amounts.words[row + amounts.own], self._held(row)
+        before, mine = amounts.words[row + amounts.own], self._held_amount(row)
         used, held = _used_of(amounts, counter, row)
         if counter.chosen_by is not None and self._has_ended(row):
             used = self.words[row + TOTAL] = 0  # the next run of that name
@@ -152,7 +152,7 @@ class _Step:
         if isinstance(counter, RateCounter):
             self._debit(counter, row, used - debit.amount)
             return
-        held = self._held(row) - debit.amount
+        held = self._held_amount(row) - debit.amount
         self.words[row + amounts.own] = held if held > 0 else 0
         if isinstance(counter, SumCounter):
             self.words[row + TOTAL] = min(self._total(row) + used, MOST_TOTAL)
@@ -173,13 +173,13 @@ class _Step:
         return table.assign(counter.key, _owner_digest(counter.chosen_by), most=most)
 
     def _has_ended(self, row: int) -> bool:
-        return self._amounts.words[row + UNTIL] < self._now * _NANO and not self._amounts.chosen.held(row)
+        return self._amounts.words[row + UNTIL] < self._now * _NANO and not self._amounts.chosen.held_amount(row)
 
     def _total(self, row: int) -> int:
         word = row + TOTAL
         return self.words[word] if word in self.words else self._amounts.words[word]
 
-    def _held(self, row: int) -> int:
+    def _held_amount(self, row: int) -> int:
         word = row + self._amounts.own
         return self.words[word] if word in self.words else self._amounts.words[word]
 
@@ -199,12 +199,12 @@ def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int
     table = _table_of(amounts, counter)
     if row is None:
         row = table.find(counter.key)
-    used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], table.held(row))
+    used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], table.held_amount(row))
     if isinstance(counter, SumCounter) and counter.earlier:
         for key in counter.earlier:
             if (row := table.find(key)) is not None:
                 used += amounts.words[row + TOTAL]
-                held += table.held(row)
+                held += table.held_amount(row)
     return used, held
 
 

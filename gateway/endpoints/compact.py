@@ -11,7 +11,7 @@ from gateway.exchange.answering import fold_answer
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
@@ -102,5 +102,5 @@ async def _apply_check(answer: UnchangedAnswer, check: Literal["check_body", "ch
     """Return ``value``, made from ``answer``, as the steps release it. Raises ``GatewayError`` for a refusal."""
     if answer.source.target_request.checks is None:
         return value
-    checked: T = await getattr(await imported(_CHECKS), check)(answer.source, value)
+    checked: T = await getattr(await load_module(_CHECKS), check)(answer.source, value)
     return checked

@@ -25,7 +25,7 @@ from gateway.endpoints.answers import (
 )
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.response import Response
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.serving.quart_views import add_view, current_scope
@@ -136,7 +136,7 @@ class Conversations:
         record = current_record("responses", self._service.ledger)
         record.bill.billed = False
         exchange = Exchange(self._service, "responses", current_client_request(), current_scope(), record)
-        checked: bytes = await (await imported(_CHECKING)).check_items(exchange.context, exchange.scope, body)
+        checked: bytes = await (await load_module(_CHECKING)).check_items(exchange.context, exchange.scope, body)
         return checked
 
     async def _items(self, id: str) -> list[Object]:

@@ -127,7 +127,7 @@ async def visible_limits(
     allowances: Allowances, client: str | None, max_count: int = MOST_LIMITS
 ) -> list[AllowanceLevel]:
     """Return the ``max_count`` most used limits in descending order, with a ``client`` only its own and its group's."""
-    shown = allowances.all() if client is None else allowances.visible_to(client)
+    shown = allowances.list_all() if client is None else allowances.visible_to(client)
     found = await read_levels(shown, allowances.counters, allowances.now())
     found.sort(key=lambda one: one.share + one.share_held, reverse=True)
     return found[:max_count]

@@ -13,7 +13,7 @@ from gateway.endpoints.answers import client_headers, error_response
 from gateway.endpoints.model_shapes import SERVED_METHODS, model_method
 from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_path_error
 from gateway.exchange.service import Service
-from gateway.http.paths import api_of, shown
+from gateway.http.paths import api_of, shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.quart_views import through_quart
@@ -70,7 +70,7 @@ def _http_error_info(
     if status == 404:
         return unknown_path_error(request.method, request.path, client_headers(), request.scope, endpoints)
     if isinstance(error, WebsocketMismatch):
-        message = f"{shown(request.path)} is a WebSocket: connect to it with an upgrade"
+        message = f"{shorten_path(request.path)} is a WebSocket: connect to it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
     if status == 405 and (method_error := _model_method_error(request.method, request.path, request.scope)) is not None:
         return method_error
@@ -91,5 +91,5 @@ def _model_method_error(method: str, path: str, asgi: Mapping[str, Any]) -> Erro
     if method != "POST":
         return None
     served = ", ".join(f":{name}" for name in SERVED_METHODS)
-    message = f"there is no {method} {shown(path)}; the methods of models are {served}"
+    message = f"there is no {method} {shorten_path(path)}; the methods of models are {served}"
     return ErrorInfo("not_found", message, status=404, code="unknown_path")

@@ -12,7 +12,7 @@ from gateway.conversations.stored_apis import stored_api
 from gateway.endpoints.answers import QueryProviders, Route, add_routes, object_response, read_flag
 from gateway.endpoints.stored_turns import StoredTurns
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.response import Response
 from providers.interactions import INTERACTIONS
 from providers.responses.ids import is_own_id
@@ -45,7 +45,7 @@ class StoredInteractions:
         """Return the interaction or, with ``stream=true``, its events after ``last_event_id``."""
         turns, last = await self._turns(id), request.args.get("last_event_id")
         if read_flag("stream"):
-            return await turns.replay(id, (await imported(_REPLAY)).after_event(last or None))
+            return await turns.replay(id, (await load_module(_REPLAY)).after_event(last or None))
         if last is not None:
             raise invalid("last_event_id requires stream=true", "last_event_id")
         turn, head = await turns.read(id)

@@ -122,7 +122,7 @@ def _collect_figures(service: Service, metrics: Metrics) -> None:
 async def _collect_limits(allowances: Allowances, metrics: Metrics) -> None:
     """Write the usage of all limits to ``metrics``, once for each page: there may be thousands of limits."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
-    for number, one in enumerate(await read_levels(allowances.all(), allowances.counters, allowances.now())):
+    for number, one in enumerate(await read_levels(allowances.list_all(), allowances.counters, allowances.now())):
         kind, name = one.holder.kind, one.holder.name
         if one.limit == "budgets":
             shares[BUDGET_USED, kind, name, one.text] = one.share

@@ -18,7 +18,7 @@ from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemi
 from gateway.exchange.service import Service
 from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 from gateway.http.offload import offload_always
-from gateway.http.paths import shown
+from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
 from gateway.routing.described import Description
@@ -162,7 +162,7 @@ class ModelList:
         return [model for model in visible if self._type(model) == wanted]
 
     def _allowed_models(self, models: Sequence[Model]) -> list[Model]:
-        names = self._authenticator.allowed(g.client, (model.id for model in models))
+        names = self._authenticator.allowed_models(g.client, (model.id for model in models))
         return [model for model in models if model.id in names]
 
     def _type(self, model: Model) -> ModelType:
@@ -197,7 +197,7 @@ def _error_response(error: GatewayError, shape: Shape) -> Response:
 
 def _post_only_error() -> GatewayError:
     """Return the 405 for a GET of a model's method (``…:generateContent``)."""
-    message = f"{request.method} is not allowed on {shown(request.path)}; use POST"
+    message = f"{request.method} is not allowed on {shorten_path(request.path)}; use POST"
     return GatewayError("invalid_request", message, status=405, headers=(("allow", "POST"),))
 
 

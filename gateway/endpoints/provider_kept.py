@@ -19,7 +19,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
@@ -58,7 +58,7 @@ class ProviderLookup:
         if not storing_targets:
             return None
         if self._service.steps is not None and request.method != "DELETE":
-            gate = await imported("gateway.exchange.endpoint_gate")
+            gate = await load_module("gateway.exchange.endpoint_gate")
             gate.refuse_kept_by_provider(self._service, current_client_request(), self._api)
         body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
@@ -85,7 +85,7 @@ class ProviderLookup:
 
         If the answer continued in the background, its end is billed. Raises ``GatewayError``."""
         service, owner = self._service, current_owner()
-        code = await imported(_RUNS)
+        code = await load_module(_RUNS)
         if planned.incoming.stream:
             planned = attrs.evolve(planned, turn=code.FollowedRun(service, owner, id))
         left = await code.begin_deletion(service, owner, id) if planned.method == "DELETE" else None

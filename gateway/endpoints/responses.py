@@ -23,7 +23,7 @@ from gateway.endpoints.answers import (
 )
 from gateway.endpoints.stored_turns import StoredTurns
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.response import Response
 from providers.responses.replay import after_number
 from streams.errors import invalid
@@ -79,7 +79,7 @@ class StoredResponses:
         nodes = [node for node in chain if node.kind in (*TURNS, ITEMS)]
         *earlier, own = await read_node_turns(nodes)
         if any(node.kind not in (STORED_RESPONSES.kind, ITEMS) for node in nodes):
-            items = await (await imported(_OTHER_TURNS)).items_of_turns(zip(nodes, earlier, strict=False))
+            items = await (await load_module(_OTHER_TURNS)).items_of_turns(zip(nodes, earlier, strict=False))
         else:
             items = [item for turn in earlier for item in turn.items]
         return object_response(list_page([*items, *own.input]))

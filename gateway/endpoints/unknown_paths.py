@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.endpoints.inference import ROUTES
 from gateway.http.headers import Headers
-from gateway.http.paths import advice, base_urls, origin_of, shown
+from gateway.http.paths import advice, base_urls, origin_of, shorten_path
 from streams.events import ErrorInfo
 
 _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
@@ -19,7 +19,7 @@ def method_not_allowed_error(
     """Return the error for a path with a wrong method; ``allowed`` are the right ones."""
     help = advice(path, headers, origin_of(asgi, headers))
     listed = ", ".join(allowed)
-    message = f"{method} is not allowed on {shown(path)}; {help or f'use {listed}'}"
+    message = f"{method} is not allowed on {shorten_path(path)}; {help or f'use {listed}'}"
     return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
 
 
@@ -35,7 +35,7 @@ def unknown_path_error(
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
         meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
         help = f"{meant}{base_urls(path, origin)}"
-    return ErrorInfo("not_found", f"there is no {method} {shown(path)}; {help}", status=404, code="unknown_path")
+    return ErrorInfo("not_found", f"there is no {method} {shorten_path(path)}; {help}", status=404, code="unknown_path")
 
 
 _MAX_COMPARED, _MIN_SIMILARITY = 100, 0.8

@@ -236,7 +236,7 @@ class Attempt:
             await self.prompt.note_head()
         self.headers = response.headers
         self.upstream_id = self._disclosure.text(upstream_id(response.headers))
-        context.observer.responded(out, response)
+        context.observer.note_response(out, response)
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
@@ -245,7 +245,7 @@ class Attempt:
         if self.on_send is not None:
             self.on_send()
         self._count_request()
-        self.target_request.context.observer.sent(
+        self.target_request.context.observer.note_request(
             request, waited, target.api, target.entry.provider.id, lambda: self._disclosure.secrets
         )
 
@@ -285,7 +285,7 @@ class Attempt:
             body = b""  # cut or endless: the status is sufficient
         finally:
             await response.aclose()
-        target_request.context.observer.received(body)
+        target_request.context.observer.note_body(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, read, response.headers)
         error = self._disclosure.error(self._disclosure.error_with_headers(read, response.headers, self.target.lane))

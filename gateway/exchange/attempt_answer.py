@@ -172,7 +172,7 @@ async def read_body(
     finally:
         await response.aclose()
     body = await join_pieces(parts, size)
-    context.observer.received(body)
+    context.observer.note_body(body)
     return body
 
 

@@ -52,7 +52,7 @@ class CachedOrigin:
         lookup: CacheLookup,
         nursery: trio.Nursery,
     ) -> None:
-        self.deserted = trio.Event()
+        self.desertion = trio.Event()
         self._walk = walk
         self._cache = walk.context.service.answer_cache
         self._lookup = lookup
@@ -76,9 +76,9 @@ class CachedOrigin:
     def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other readers."""
         if self._flight is None or not self._flight.followers:
-            self.deserted.set()
+            self.desertion.set()
         else:
-            self._flight.on_deserted = self.deserted
+            self._flight.on_deserted = self.desertion
 
     def may_be_followed(self, attempt: AnswerSource) -> bool:
         return self._hit is None and self._walk.may_be_followed(attempt)

@@ -222,7 +222,7 @@ class Exchange:
         if followers is None and not audience.survives(target):
             return await self._read_whole(origin, scope)
         followers = followers_to_serve(followers, audience, target)
-        deserted = None if followers is None else followers.deserted
+        deserted = None if followers is None else followers.desertion
         with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, followers), deserted):
             return await self._read_whole(origin, scope)
 

@@ -20,7 +20,7 @@ class Followers(Protocol):
     """Other requests that may share the response."""
 
     @property
-    def deserted(self) -> trio.Event:
+    def desertion(self) -> trio.Event:
         """Set once no other request needs the response."""
         ...
 

@@ -21,7 +21,7 @@ from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
 from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_labels import read_labels
@@ -182,7 +182,7 @@ async def _bill_later(planning: Planning) -> None:
     if service.inventory is None or is_run_here or not CODECS[incoming.api].wire.running:
         return
     if is_in_background(incoming):
-        code = await imported(_RUNS)
+        code = await load_module(_RUNS)
         runs = code.runs_of(service)
         planning.turn = code.StartedRun(planning.turn, planning.context, planning.memory.owner, runs)
 
@@ -205,7 +205,7 @@ async def order_groups(planning: Planning) -> None:
     affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.client_request.headers, incoming)
     readable = NOTHING_READABLE
     if affinity is not None and service.prompt_caching is not None and incoming.size >= LEAST_BODY:
-        readable = await (await imported(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)
+        readable = await (await load_module(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)
     plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4, readable)
     ordered = await offload(incoming.size, put_reasoning_readers_first, plan.candidates, incoming)
     planning.plan, planning.affinity = plan.with_candidates(ordered), affinity

@@ -2,7 +2,7 @@
 imported only for a configuration whose providers may have such answers."""
 
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from providers.apis import CODECS
 
 
@@ -15,4 +15,4 @@ def has_provider_runs(service: Service) -> bool:
 
 async def query_provider_runs(service: Service) -> None:
     """Query the providers of answers in the background, until another configuration replaces this one."""
-    await (await imported("gateway.exchange.provider_runs")).query_runs(service)
+    await (await load_module("gateway.exchange.provider_runs")).query_runs(service)

@@ -228,7 +228,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         survival, target = None, origin.target_request.target
         if audience.survives(target) or origin.followers is not None:
             followers = followers_to_serve(origin.followers, audience, target)
-            deserted = None if followers is None else followers.deserted
+            deserted = None if followers is None else followers.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
         self._connect_observers()

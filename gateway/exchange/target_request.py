@@ -14,7 +14,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
 from gateway.http.headers import Headers
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
 from gateway.ledger.record import Record
@@ -220,7 +220,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
         )
         wanted, caching = target.entry.prompt_cache, context.service.prompt_caching
         if wanted is not None and wanted.diagnose and caching is not None:
-            code = await imported("gateway.exchange.diagnosed_prompts")
+            code = await load_module("gateway.exchange.diagnosed_prompts")
             prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, target.api)

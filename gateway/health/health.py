@@ -110,8 +110,8 @@ class OpenAttempt:
     """A request to a target, from its start to the last byte of its response.
 
     Its owner calls ``mark_started`` and ``mark_failed`` as these happen, and ``close`` once. An attempt closed without
-    either says nothing about its target: the client left, or the request was invalid. The same applies to one that does
-    not report (``reports``). ``is_overtaken`` means that another request became the trial first."""
+    either is no evidence about its target: the client left, or the request was invalid. The same applies to one without
+    ``reports``. ``is_overtaken`` means that another request became the trial first."""
 
     def __init__(
         self, health: "Health", target: Target, place: UsedPlace, sent: float, client: str | None, reports: bool

@@ -42,6 +42,6 @@ class RegisteredCodes(Extension):
         self._is_bad_gateway = True
         return _KNOWN + data[len(_CODE) :]
 
-    def sent(self, frame: CloseConnection) -> CloseConnection:
+    def original_of(self, frame: CloseConnection) -> CloseConnection:
         """Return the original of ``frame``."""
         return CloseConnection(BAD_GATEWAY, frame.reason) if self._is_bad_gateway else frame

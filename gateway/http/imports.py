@@ -11,7 +11,7 @@ import trio
 _imported: Final[set[str]] = set()
 
 
-async def imported(name: str) -> ModuleType:
+async def load_module(name: str) -> ModuleType:
     """Return the module ``name``."""
     await import_all((name,))
     return sys.modules[name]

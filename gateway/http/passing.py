@@ -129,7 +129,7 @@ def to_provider(api: tuple[str, ...], provider: tuple[str, ...], added: tuple[st
 
 
 @lru_cache(maxsize=512)
-def translated(added: tuple[str, ...], own: bool) -> HeaderNames:
+def translated_header_names(added: tuple[str, ...], own: bool) -> HeaderNames:
     """Return the client's headers for a translated request: ``added`` ones, and those of the account if the credential
     is the client's ``own``."""
     return HeaderNames.of((*(tuple(ACCOUNT) if own else ()), *added))

@@ -130,12 +130,14 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
 
     ``origin`` is the gateway's origin as seen by the client."""
     if (predicted := _PREDICT.search(path)) is not None:
-        name = shown(predicted["name"])
+        name = shorten_path(predicted["name"])
         return f"for embeddings, use {V1BETA}/models/{name}:embedContent or {V1}/embeddings"
     if _is_googles(path):
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
-        return f"the client's base URL ends in {shown(base)}: set it to {origin}, without a path" if base else None
+        return (
+            f"the client's base URL ends in {shorten_path(base)}: set it to {origin}, without a path" if base else None
+        )
     below_openai = path.startswith(f"{_OPENAI_BASE}/")
     wrong = _wrong_prefix(path, is_anthropic(headers))
     if wrong is None and not below_openai:
@@ -146,7 +148,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         right += f", and use the SDK's OpenAI class, not its Azure class; to allow that, {_ALLOW_OPENAI}"
     elif below_openai:
         right += f"; for clients that cannot, such as Groq's SDK, {_ALLOW_OPENAI}"
-    return f"the client's base URL ends in {shown(base)}: set it to {right}"
+    return f"the client's base URL ends in {shorten_path(base)}: set it to {right}"
 
 
 _OPENAI_BASE: Final = f"/openai{V1}"
@@ -181,7 +183,7 @@ def _wrong_prefix(path: str, anthropic: bool) -> tuple[Api, str] | None:
     return None
 
 
-def shown(path: str) -> str:
+def shorten_path(path: str) -> str:
     """Return ``path`` cut for a message."""
     return path if len(path) <= _SHOWN else path[:_SHOWN] + "…"
 

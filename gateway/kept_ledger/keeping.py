@@ -87,10 +87,10 @@ class TableLedgerWriter(LedgerWriter):
         self._zone = zone_of(config.timezone)
         self._groups = config.by_client(name_of_group)
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         pass
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Queue a line of ``record`` to be written.
 
         Exchanges without a model are left out: they cost nothing, and rejected clients must not displace other

@@ -43,11 +43,11 @@ class LedgerObserver(Protocol):
     """An observer of all exchanges, such as metrics, traces and the live view. The ledger calls it synchronously, so
     its methods must be cheap and must not raise."""
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         """Handle the start of an exchange."""
         ...
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         """Handle the end of an exchange. ``line`` has the fields of its log line."""
         ...
 
@@ -77,7 +77,7 @@ class Ledger:
         record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
         for observer in self.observers:
-            observer.opened(record)
+            observer.note_start(record)
         return record
 
     async def finish(self, seconds: float) -> None:
@@ -114,7 +114,7 @@ class Ledger:
             encoded = msgspec.json.encode(line)
         log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
         for observer in self.observers:
-            observer.settled(record, line)
+            observer.note_end(record, line)
 
     def _warn_of_tiers(self, record: Record) -> None:
         """Warn once of each target's service tier without a price; the tier is that of the response."""

@@ -53,16 +53,16 @@ class _Lines(logging.Formatter):
         line = getattr(record, AUDIT)
         if self._screen is None:
             return msgspec.json.encode(line).decode()
-        words = ", ".join(f"{name} {_listed(value)}" for name, value in line.items() if name not in _NOT_SHOWN)
+        words = ", ".join(f"{name} {_join_list(value)}" for name, value in line.items() if name not in _NOT_SHOWN)
         return self._screen.message(record.created, record.levelname.lower(), f"audit: {line['event']}, {words}")
 
     def _text(self, screen: Printer, record: logging.LogRecord) -> str:
-        text = screen.message(record.created, record.levelname.lower(), self._masked(record.getMessage()))
+        text = screen.message(record.created, record.levelname.lower(), self._mask_text(record.getMessage()))
         if not record.exc_info:
             return text
-        return f"{text}\n{escape_lines(self._masked(self.formatException(record.exc_info)))}"
+        return f"{text}\n{escape_lines(self._mask_text(self.formatException(record.exc_info)))}"
 
-    def _masked(self, text: str) -> str:
+    def _mask_text(self, text: str) -> str:
         """Return ``text`` with keys masked, then truncated: a truncated key would not be recognised."""
         return _shorten(self.mask(_valid_text(text)))
 
@@ -71,14 +71,14 @@ class _Lines(logging.Formatter):
             "event": "log",
             "at": _at(record),
             "level": record.levelname.lower(),
-            "message": self._masked(record.getMessage()),
+            "message": self._mask_text(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self._masked(self.formatException(record.exc_info))
+            line["traceback"] = self._mask_text(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 
-def _listed(value: Any) -> str:
+def _join_list(value: Any) -> str:
     return "; ".join(value) if isinstance(value, list) else str(value)
 
 

@@ -77,7 +77,7 @@ class Printer:
             f"{self._in(_DIM, _local(line['at']))} {self._in(how, str(line['status']))} {middle}{padding} {figures} "
             f"{ended if how == _GREEN else self._in(how, ended)}"
         )
-        return "\n".join((first, *self._folded(_trouble(line, mask), how if how != _GREEN else _YELLOW)))
+        return "\n".join((first, *self._fold(_trouble(line, mask), how if how != _GREEN else _YELLOW)))
 
     def message(self, seconds: float, level: str, text: str) -> str:
         """Return any other line at a time in Unix seconds; each line of ``text`` gets time and level."""
@@ -89,7 +89,7 @@ class Printer:
     def _in(self, colour: str | None, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour is not None else text
 
-    def _folded(self, text: str, colour: str) -> list[str]:
+    def _fold(self, text: str, colour: str) -> list[str]:
         return [_INDENT + self._in(colour, part) for part in self._parts(text, len(_INDENT)) if part]
 
     def _parts(self, text: str, indent: int) -> list[str]:
@@ -218,11 +218,11 @@ def _losses(line: Mapping[str, Any]) -> str:
     if not (lost := losses(filter(None, dropped))):
         return ""
     hints = [path for path in dropped if path not in lost]
-    and_hints = f"; hints: {_listed(hints)}" if hints else ""
-    return f"not sent to the provider: {_listed(lost)}{and_hints}"
+    and_hints = f"; hints: {_list_losses(hints)}" if hints else ""
+    return f"not sent to the provider: {_list_losses(lost)}{and_hints}"
 
 
-def _listed(paths: Sequence[str]) -> str:
+def _list_losses(paths: Sequence[str]) -> str:
     """Return the first losses in words: a client may send thousands of unknown members."""
     more = ("…",) if len(paths) > LISTED else ()
     return ", ".join((*map(explain_path, paths[:LISTED]), *more))

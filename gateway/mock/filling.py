@@ -69,7 +69,7 @@ class _ValueBuilder:
 
     # By type
 
-    def fixed(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
+    def fixed_value(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
         """Return a value that the schema lists in ``const`` or ``enum``."""
         values = [flat["const"]] if "const" in flat else list_in(flat, "enum")
         fitting = [value for value in values if _is_allowed(flat, value)]
@@ -193,7 +193,7 @@ _TYPE_KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
 def _makers(flat: Flat) -> list[Make]:
     """Return the builder's methods for the types that the schema allows, null last."""
     if "const" in flat or "enum" in flat:
-        return [_ValueBuilder.fixed]
+        return [_ValueBuilder.fixed_value]
     return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
 
 

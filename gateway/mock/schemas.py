@@ -45,7 +45,7 @@ class SchemaResolver:
             if path.count(ref) >= MAX_RECURSION:
                 return
             path = (*path, ref)
-            groups.insert(0, [self._referenced(ref)])
+            groups.insert(0, [self._find_referenced(ref)])
         if len(path) >= MAX_OPTIONAL_DEPTH:
             groups = [sorted(group, key=_is_reference) for group in groups]
         own = {key: value for key, value in schema.items() if key not in _COMBINING}
@@ -64,7 +64,7 @@ class SchemaResolver:
                 if merged is not None:
                     yield from self._merge_choices(merged, groups[1:], inside)
 
-    def _referenced(self, ref: str) -> object:
+    def _find_referenced(self, ref: str) -> object:
         """Return the schema to which a reference points, or ``False``, which matches nothing, if there is none."""
         found = self._root
         mark, *parts = unquote(ref).split("/")

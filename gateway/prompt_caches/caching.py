@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 
 if TYPE_CHECKING:
     from gateway.config.prompt_caches import PromptCacheSettings
@@ -51,8 +51,8 @@ class PromptCaching:
         Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
         if self._tracker is None or self._opening.locked():
             async with self._opening:
-                await imported("gateway.prompt_caches.tracker")
-                await imported(code)
+                await load_module("gateway.prompt_caches.tracker")
+                await load_module(code)
                 from gateway.prompt_caches.tracker import open_tracker
 
                 self._tracker = self._tracker or open_tracker(self.settings.memory, self.memory)

@@ -138,13 +138,13 @@ class ConnectionAttempt:
         except UpstreamError as error:
             raise with_target_name(error, self._target.place) from error.__cause__
         context.record.upstream_id = upstream_id(response.headers)
-        context.observer.responded(out, response)
+        context.observer.note_response(out, response)
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         context, target = self._context, self._target
         context.record.attempts += 1
-        context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
+        context.observer.note_request(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     def _secrets(self) -> Secrets:
         return secrets_of(self._target, self._context.client_request.credential, self._sent_secrets)

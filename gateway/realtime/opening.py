@@ -14,7 +14,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.ledger.record import Record
 from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter
@@ -99,7 +99,7 @@ async def open_websocket(
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
         if service.steps is not None:
-            (await imported("gateway.exchange.endpoint_gate")).check_endpoint(context, endpoint)
+            (await load_module("gateway.exchange.endpoint_gate")).check_endpoint(context, endpoint)
         else:
             refuse_requested_steps(asked)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)

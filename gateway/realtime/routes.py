@@ -9,7 +9,7 @@ from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from providers.endpoints.endpoint import EndpointName
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
@@ -39,7 +39,7 @@ def add_realtime(app: QuartTrio, service: Service) -> None:
         return made
 
     async def view(name: str, **_: str) -> QuartResponse | None:
-        return await views(await imported("gateway.realtime.serving"))[name]()
+        return await views(await load_module("gateway.realtime.serving"))[name]()
 
     for name, paths in PATHS.items():
         for path in paths:

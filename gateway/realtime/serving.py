@@ -112,7 +112,7 @@ async def _run_openai(
     provider = await attempt.connect(query, protocols)
     models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed, endpoint=endpoint)
     async with provider.socket:
-        await opening.accept(opening.offered.chosen)
+        await opening.accept(opening.offered.chosen_protocol)
         await run_session(opening, provider, shape.reader(), meter, models)
 
 
@@ -147,13 +147,13 @@ async def _serve_known_session(opening: Opening, id: str, action: str) -> None:
     await meter.check_allowed()
     provider = await ConnectionAttempt(opening.context, target, _LIVE_SHAPE, reports_health=False).connect("", ())
     async with provider.socket:
-        await opening.accept(opening.offered.chosen)
+        await opening.accept(opening.offered.chosen_protocol)
         await _run_live(opening, provider, meter, bills=action != "attach")
 
 
 async def _serve_new_session(opening: Opening) -> None:
     """Serve a session whose first frame has the model. Its client gets failures as a frame and a close."""
-    await opening.accept(opening.offered.chosen)
+    await opening.accept(opening.offered.chosen_protocol)
     try:
         first = await _receive_first(opening.inbox, "session.start")
         target = session_target(opening.context, read_start(first), OF_OPENAI, LIVE)
@@ -184,7 +184,7 @@ async def _run_live(
 
 async def _serve_gemini(opening: Opening) -> None:
     """Serve a session of a Gemini client, whose first message after the handshake contains the model."""
-    await opening.accept(opening.offered.chosen)
+    await opening.accept(opening.offered.chosen_protocol)
     try:
         first = await _receive_first(opening.inbox, "setup")
         model, handle = read_setup(first)

@@ -82,7 +82,7 @@ class ClientInbox:
             else:
                 await self._sender.send(message)
 
-    def closed(self, code: int, reason: str) -> None:
+    def note_close(self, code: int, reason: str) -> None:
         self._on_end(code, reason)
 
     def arrives(self, size: int) -> None:

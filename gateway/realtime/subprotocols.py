@@ -36,7 +36,7 @@ class OfferedProtocols:
         return cls(names, keys)
 
     @property
-    def chosen(self) -> str | None:
+    def chosen_protocol(self) -> str | None:
         """The subprotocol to accept, ``None`` if the client offers no known one."""
         return CHOSEN if CHOSEN in self.names else None
 

@@ -14,7 +14,7 @@ import msgspec
 from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -171,14 +171,14 @@ class BatchRequest(KeptRequest):
 
     async def _steps_of_file(self, file: str) -> frozenset[str]:
         """Return the names of the steps that have checked an input file."""
-        noted: frozenset[str] = (await imported(_LINE_CHECKS)).noted_steps(self.owner, file)
+        noted: frozenset[str] = (await load_module(_LINE_CHECKS)).noted_steps(self.owner, file)
         summary = None if noted else await self._file_summary(file)
         return noted if summary is None else frozenset(summary.steps)
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
         if (checks := await checks_of(self)) is not None and body and not self.path_ids:
-            body = await (await imported(_LINE_CHECKS)).check_batch(checks, body, self.endpoint)
+            body = await (await load_module(_LINE_CHECKS)).check_batch(checks, body, self.endpoint)
             needs_files = self.endpoint == "batches" and checks.required_names
             for file in NewBatch.of(body).files if needs_files else ():
                 checks.require_checked(await self._steps_of_file(file))
@@ -342,7 +342,7 @@ async def checks_of(request: KeptRequest) -> "BatchChecks | None":
     """Return the operator's steps for a request about batches, ``None`` if none are configured."""
     if request.service.steps is None:
         return None
-    checks: BatchChecks = (await imported(_LINE_CHECKS)).BatchChecks(request.inbound.exchange)
+    checks: BatchChecks = (await load_module(_LINE_CHECKS)).BatchChecks(request.inbound.exchange)
     return checks
 
 

@@ -178,7 +178,7 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     if request.outlives_client:
         survival = outlives_client.outliving
     elif (followers := origin.followers) is not None:
-        survival = partial(survive_disconnect, nursery, first, deserted=followers.deserted)
+        survival = partial(survive_disconnect, nursery, first, deserted=followers.desertion)
     delivered = Relay(exchange.context, origin, scope, request, survival)
     body = await delivered.begin()
     status, headers = delivered.head

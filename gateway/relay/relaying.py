@@ -13,7 +13,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import Headers
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -190,7 +190,7 @@ class InboundRequest:
 
         Raises ``GatewayError``: 400 for invalid JSON text or a refusal, 403 for content that steps cannot check."""
         if self.context.service.steps is not None:
-            incoming = await (await imported(CHECKS)).check_json(self, incoming, plan)
+            incoming = await (await load_module(CHECKS)).check_json(self, incoming, plan)
         if (configured := self.context.service.request_members) is None:
             return incoming
         self._members = configured.edits_of(self.context.client_request.client, plan, self.endpoint.name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import InboundRequest
@@ -180,7 +180,7 @@ async def read_upload(
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
     arriving, length = _arriving_pieces(inbound)
     if inbound.context.service.steps is not None:
-        checks = await imported("gateway.relay.form_checks")
+        checks = await load_module("gateway.relay.form_checks")
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
     spool, size = _spool(inbound), 0
     rest: Spool | None = None
@@ -313,7 +313,7 @@ async def read_file_upload(
     reader = lines()
     checked = None
     if checks is not None:
-        checked = (await imported("gateway.relay.line_checks")).request_lines(checks)
+        checked = (await load_module("gateway.relay.line_checks")).request_lines(checks)
     return FileUpload(await _rewrite_lines(inbound, spool, MultipartParser(boundary), reader, checked), reader)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from gateway.config.redaction import FETCHED, Secrets, credentials_among, redact_json, redact_spelled, search_forms
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers, bounded_waits, passthrough_headers, translated_headers
-from gateway.http.passing import to_client, translated
+from gateway.http.passing import to_client, translated_header_names
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.auth.credential import secret_parts
@@ -51,7 +51,7 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
     entry = target.entry
     if lane == "byte":
         return passthrough_headers(response, to_client(entry.pass_headers, entry.passthrough_auth))
-    return translated_headers(response, translated(entry.pass_headers, False))
+    return translated_headers(response, translated_header_names(entry.pass_headers, False))
 
 
 def with_passed_headers(error: ErrorInfo, client_headers: Headers) -> ErrorInfo:

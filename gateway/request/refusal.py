@@ -30,7 +30,7 @@ def rejected_parts(
     They are in the body ``prepared`` or the headers ``client_request``.
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
-    only if nothing else is named: otherwise a quotation of the client's text could remove it. The address or
+    only if the error names nothing else: otherwise a quotation of the client's text could remove it. The address or
     the API is included if the provider of ``target`` has another one."""
     sole_rejected = find_sole_rejected(error)
     named = [path for path in find_rejected(error) if path not in prepared.omissions.paths]

@@ -92,7 +92,7 @@ def _read_max_prices(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tup
 
 def _read_nanos(fields: Fields, name: str) -> int:
     """Return nano-dollars for a number of dollars, which OpenRouter also accepts as text."""
-    value, at = fields.any(name), fields.path(name)
+    value, at = fields.value(name), fields.path(name)
     try:
         dollars = Decimal(str(value))
     except InvalidOperation:
@@ -135,7 +135,7 @@ def _with_provider_members(fields: Fields, options: RoutingOptions) -> RoutingOp
 
 
 def _read_sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
-    value, at = fields.any("sort"), fields.path("sort")
+    value, at = fields.value("sort"), fields.path("sort")
     if isinstance(value, dict):
         value = Fields(value, at).string("by")
     if value is None:
@@ -187,10 +187,10 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
         return options
     body = Fields({name: incoming.json.value(name) for name in given})
     rest = dict(options.rest)
-    if kept := dict(texts_in(body.any("metadata") or {})):
+    if kept := dict(texts_in(body.value("metadata") or {})):
         rest["metadata"] = msgspec.Raw(msgspec.json.encode(kept))
     for label in _LABELS:
-        body.any(label)
+        body.value(label)
     off, max_repeats, timeout = body.boolean("disable_fallbacks"), body.integer("num_retries"), body.number("timeout")
     if max_repeats is not None and max_repeats < 0:
         raise invalid("num_retries must be 0 or more", "num_retries")
@@ -218,7 +218,7 @@ def _guardrails_in(body: Fields) -> tuple[Word, ...]:
     """Return the names of the client's guardrails, each a text or a mapping from it to parameters.
 
     Raises ``GatewayError`` (400) for other values, and for parameters, which a step does not take."""
-    given = body.any(GUARDRAILS)
+    given = body.value(GUARDRAILS)
     if given is None:
         return ()
     if not isinstance(given, list):

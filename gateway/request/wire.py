@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 
 from gateway.http.headers import Headers, upstream_headers, upstream_query
-from gateway.http.passing import HeaderNames, to_provider, translated
+from gateway.http.passing import HeaderNames, to_provider, translated_header_names
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
@@ -58,7 +58,9 @@ def upstream_request(
         entry = target.entry
         if entry.pass_headers or entry.passthrough_auth:
             headers = (
-                *upstream_headers(client_request.headers, translated(entry.pass_headers, entry.passthrough_auth)),
+                *upstream_headers(
+                    client_request.headers, translated_header_names(entry.pass_headers, entry.passthrough_auth)
+                ),
                 *headers,
             )
         if betas := [beta for beta in target.betas if beta in (client_request.header(BETA) or "")]:

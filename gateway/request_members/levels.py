@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from gateway.config.clients import ClientKey
-from gateway.config.names import unmarked
+from gateway.config.names import remove_marks
 from gateway.config.request_members import RequestMembers
 from gateway.config.settings import Config
 from gateway.routing.target import Target
@@ -34,7 +34,7 @@ class ConfiguredLevels:
     def of_name(self, target: Target) -> MemberLevel:
         """Return the members of the alias under which ``target`` was requested."""
         asked = target.requested_name
-        return self.names.get(asked) or self.names.get(unmarked(asked)) or NO_MEMBERS
+        return self.names.get(asked) or self.names.get(remove_marks(asked)) or NO_MEMBERS
 
     @staticmethod
     def of_entry(target: Target) -> MemberLevel:

@@ -12,7 +12,7 @@ from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, May, Meaning, Names, listed_names
 from gateway.config.settings import Config
-from gateway.config.urls import MASK, masked
+from gateway.config.urls import MASK, mask_url
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
@@ -208,7 +208,7 @@ class Router:
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(target.suffix_of("answer") or "")
-        return Explanation(plan, _reason_for(meaning, target), masked(url), (*betas, *_masked_headers(target)))
+        return Explanation(plan, _reason_for(meaning, target), mask_url(url), (*betas, *_masked_headers(target)))
 
     def storing_targets(self, api: Api) -> tuple[Target, ...]:
         """Return a target for each entry whose provider stores the turns of ``api``."""

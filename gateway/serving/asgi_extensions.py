@@ -32,7 +32,7 @@ class MessageTaker(Protocol):
 
     async def take(self, message: str | bytes) -> None: ...
 
-    def closed(self, code: int, reason: str) -> None:
+    def note_close(self, code: int, reason: str) -> None:
         """Note that the client closed the websocket with this ``code`` (1005 for none)."""
         ...
 

@@ -333,7 +333,7 @@ class ClientConnection:
         self._idle.end_soon()
 
     def has_hung_up(self) -> bool:
-        """Return whether the client has closed its side, even behind unread bytes."""
+        """Return whether the client has closed its side, even if bytes are unread."""
         poll = select.poll()
         try:
             poll.register(self._socket.fileno(), HUNG_UP)

@@ -82,7 +82,7 @@ class WebSocketOverHttp1:
 
 
 CHECK_SECONDS: Final = 0.05
-"""Seconds between checks for a disconnect while nobody reads the body."""
+"""Seconds between checks for a disconnect while no task reads the body."""
 MAX_PIPELINED: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
 SKIP_BYTES: Final = 64 * 2**20  # the limit of the rest of a body that is read after an early response
 SKIP_SECONDS: Final = 5.0
@@ -135,7 +135,7 @@ class Http1:
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):
-            await self._received(event.data)
+            await self._receive_data(event.data)
         elif isinstance(event, Closed):
             # Nothing that waits may outlive the connection.
             self._state = ReadState.ENDED
@@ -145,7 +145,7 @@ class Http1:
 
     # Requests
 
-    async def _received(self, data: bytes) -> None:
+    async def _receive_data(self, data: bytes) -> None:
         try:
             self._reading.acquire_nowait()  # `acquire` yields to other tasks, as the read has just done
         except trio.WouldBlock:
@@ -156,11 +156,11 @@ class Http1:
             self._await_head()
         finally:
             self._reading.release()
-        if self._kept() > MAX_PIPELINED and self._state is not ReadState.ENDED:
+        if self._kept_bytes() > MAX_PIPELINED and self._state is not ReadState.ENDED:
             self._room = trio.Event()
             await self._room.wait()
 
-    def _kept(self) -> int:
+    def _kept_bytes(self) -> int:
         """Return the number of bytes of the next request that wait for the end of this one."""
         return len(self.reader.trailing_data[0]) if self.reader.their_state in _WHOLE else 0
 

@@ -129,9 +129,9 @@ class WebSocketStream:
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
             elif isinstance(frame, CloseConnection):  # the client's, or the close for an invalid frame
-                close = self._codes.sent(frame)
+                close = self._codes.original_of(frame)
                 if self._taker is not None:
-                    self._taker.closed(int(close.code), close.reason or "")
+                    self._taker.note_close(int(close.code), close.reason or "")
                 await self._send_frame(close.response())
                 await self._send(StreamClosed(stream_id=self._id))
 

@@ -95,7 +95,7 @@ class AmountTable:
                 return self._remember(key, group, number)
         return None
 
-    def held(self, row: int) -> int:
+    def held_amount(self, row: int) -> int:
         """Return the amount in ``row`` held by all workers."""
         return sum(self._words[row + AMOUNT : row + self._row])
 
@@ -104,7 +104,7 @@ class AmountTable:
         if (cached := self._cached.get(key)) is not None and self._map[cached[0] : cached[0] + KEY] == key:
             return sum(cached[2])
         row = self.find(key)
-        return 0 if row is None else self.held(row)
+        return 0 if row is None else self.held_amount(row)
 
     def assign(self, key: bytes, owner: int = 0, keep: int = _STEP, most: int = GROUP) -> int | None:
         """Assign a row with total 0 to the new ``key``. Requires the lock of the amounts.
@@ -118,7 +118,7 @@ class AmountTable:
             of_owner = 0
             for number in range(GROUP):
                 row = self._row_of(group, number)
-                if self._words[row + UNTIL] <= now and not self.held(row):
+                if self._words[row + UNTIL] <= now and not self.held_amount(row):
                     free.append((group, number))
                 else:
                     of_owner += self._words[row + OWNER] == owner

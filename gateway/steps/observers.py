@@ -433,12 +433,12 @@ class FinishedRecords:
         """Count records that the observer ``name`` does not get."""
         self.metrics.add(STEP_RECORDS_LOST, name, reason, by=count)
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         if self._current is not None:
             self._open[record] = self._current
             self._current.steps.acquire()
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if (queues := self._open.pop(record, None)) is not None:
             queues.add(record, line)
             queues.steps.release()

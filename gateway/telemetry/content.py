@@ -230,9 +230,9 @@ class ContentKeeper:
         content = record.content = ExchangeContent(self, record)
         return content
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         """Do nothing: the client is not known yet."""
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if isinstance(record.content, ExchangeContent) and not record.content.is_lost:
             record.content.settle()

@@ -144,19 +144,19 @@ class Subscription:
         at = self._began
         for at, received, sent in passages:
             left_out = 0 if received or sent else transcript.left_out
-            yield self._passed(at, received, sent, left_out=left_out)
+            yield self._make_event(at, received, sent, left_out=left_out)
         if transcript.over and transcript.note:
-            yield self._passed(at, b"", b"", transcript.note)
+            yield self._make_event(at, b"", b"", transcript.note)
 
     def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
         try:
-            self._to.send_nowait(self._passed(time.perf_counter(), received, sent, note, lost=self._lost))
+            self._to.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self._lost))
         except trio.WouldBlock:
             self._lost += 1
         else:
             self._lost = 0
 
-    def _passed(
+    def _make_event(
         self, at: float, received: bytes, sent: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
     ) -> LiveEvent:
         received, sent = text_of(received), text_of(sent)
@@ -164,7 +164,7 @@ class Subscription:
         return LiveEvent(at - self._began, *shown, lost, left_out, (len(received), len(sent)))
 
     @property
-    def lost(self) -> int:
+    def lost_count(self) -> int:
         """The number of events dropped since the last received one."""
         return self._lost
 
@@ -199,11 +199,11 @@ class LiveView:
 
     # The ledger's observer
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         self._open[record] = LiveExchange(next(self._numbers), record)
         self._all.add_start()
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         watched = self._open.pop(record, None)
         if watched is None:  # it started before anyone watched
             return
@@ -223,7 +223,7 @@ class LiveView:
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
         sides: dict[str, Any] = {}
         if watched.passing is not None and watched.transcript is not None:
-            self._transcripts.ended(watched.transcript)
+            self._transcripts.note_end(watched.transcript)
             sides = {"transcript": watched.transcript, "secrets": watched.passing.secrets}
         texts = _shown_texts(watched.record)
         past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)

@@ -50,12 +50,12 @@ def _part(part: Part) -> dict[str, Any]:
         case ToolCallPart():
             return _call(part.id, part.name, part.input)
         case ToolResultPart():
-            return {"type": "tool_call_response", "id": part.call_id, "response": _joined(part.parts)}
+            return {"type": "tool_call_response", "id": part.call_id, "response": _join_texts(part.parts)}
         case _:
             return {"type": type(part).__name__.removesuffix("Part").lower()}
 
 
-def _joined(parts: Iterable[Any]) -> str:
+def _join_texts(parts: Iterable[Any]) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextPart))
 
 

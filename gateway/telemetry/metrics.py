@@ -220,7 +220,7 @@ class Metrics:
         self.set(rows.CLIENT, 1, client, group)
         self._shown[client] = group
 
-    def reloaded(self, good: bool) -> None:
+    def count_reload(self, good: bool) -> None:
         """Count a reload of the configuration."""
         self.add(rows.RELOADS, _result_label(good))
 
@@ -276,13 +276,13 @@ class Metrics:
 
     # Ends of exchanges
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         record.gaps = self.gaps
         self._count(rows.IN_FLIGHT, _endpoint(record))
         if self._folder is not None:
             self.write_exchanges()
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.is_complete:
             self._permit_model(record.target, record.client)
         provider, model = self.target_labels(record.target)
@@ -508,7 +508,7 @@ class NoMetrics:
     def permit_names(self, config: Config) -> None:
         return
 
-    def reloaded(self, good: bool) -> None:
+    def count_reload(self, good: bool) -> None:
         return
 
     def report_stale_keys(self, stale: float) -> None:

@@ -24,16 +24,16 @@ class CallObserver:
         this call."""
         return request
 
-    def sent(
+    def note_request(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Note that ``request`` has its slot, for which it may have ``waited``, and goes to ``provider``, whose
         response may repeat ``secrets``."""
 
-    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         """Note the head of the provider's response to ``request``. Two requests may run at the same time."""
 
-    def received(self, body: bytes) -> None:
+    def note_body(self, body: bytes) -> None:
         """Note a part of the provider's response, which is not a stream."""
 
 
@@ -51,19 +51,19 @@ class CallObservers(CallObserver):
             request = observer.outgoing(request)
         return request
 
-    def sent(
+    def note_request(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         for observer in self._observers:
-            observer.sent(request, waited, api, provider, secrets)
+            observer.note_request(request, waited, api, provider, secrets)
 
-    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         for observer in self._observers:
-            observer.responded(request, response)
+            observer.note_response(request, response)
 
-    def received(self, body: bytes) -> None:
+    def note_body(self, body: bytes) -> None:
         for observer in self._observers:
-            observer.received(body)
+            observer.note_body(body)
 
 
 class ExchangeRecording(CallObserver):

@@ -74,7 +74,7 @@ class Side:
     notes: tuple[str, ...] = ()
 
     @property
-    def streamed(self) -> bool:
+    def is_streamed(self) -> bool:
         return stream_framing(self.api, self.content_type, self.response) is not None
 
     @property
@@ -104,7 +104,7 @@ class Folder:
 
         ``line`` is its log line, ``began`` its start in Unix seconds."""
         mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        with self._locked():
+        with self._lock():
             written = [self._write(side, line, secrets, stamp, mark, began) for side in sides]
             self._until_look -= 1
             if self._size > TOTAL or self._until_look <= 0:
@@ -156,7 +156,7 @@ class Folder:
                 raise
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         with open(os.open(self._path / LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -196,7 +196,7 @@ _MASKED = f"credentials were replaced by {REDACTED.decode()}"
 def _meta(side: Side, line: Mapping[str, Any], masked: bool) -> dict[str, Any]:
     model = line.get("model")
     features = [
-        f"side:{side.side}", "stream" if side.streamed else "not_stream", f"ended:{line['ended']}",
+        f"side:{side.side}", "stream" if side.is_streamed else "not_stream", f"ended:{line['ended']}",
         *(f"{name}:{line[name]}" for name in ("lane", "reason", "error") if name in line),
         *([f"provider:{side.provider}"] if side.provider else []),
         *([f"status:{side.status}"] if side.status is not None and side.status >= 400 else []),
@@ -204,7 +204,7 @@ def _meta(side: Side, line: Mapping[str, Any], masked: bool) -> dict[str, Any]:
     return {
         "source": f"trigate {__version__}", "commit": None, "licence": "none", "interaction": 0,
         "api": CODECS[side.api].wire.label, "provider": side.provider, "path": side.path, "status": side.status,
-        "content_type": side.content_type, "stream": side.streamed,
+        "content_type": side.content_type, "stream": side.is_streamed,
         "model": _model(side.request) or _model_in(side.path, side.api) or model, "response_model": None,
         "provenance": "recorded", "framing": "recorded", "bytes_exact": not (masked or side.notes),
         "has_request": bool(side.request), "request_headers": dict(side.request_headers),

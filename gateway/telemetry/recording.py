@@ -114,7 +114,7 @@ class Recording(ExchangeRecording):
 
     # The provider's side
 
-    def sent(
+    def note_request(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Record another request to a provider, and drop the earlier ones except a concurrent one."""
@@ -129,21 +129,21 @@ class Recording(ExchangeRecording):
         self._sent.append((_identity(request), self.provider, provider))
         self._add(self.provider.request, request.body)
 
-    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         for identity, half, provider in self._sent:
             if identity == _identity(request):
                 self.provider, self.provider_name = half, provider
                 half.status, half.content_type = response.status, response.header("content-type")
                 half.response_headers = translated_headers(response.headers)
 
-    def received(self, body: bytes) -> None:
+    def note_body(self, body: bytes) -> None:
         if self.provider is not None:
             self._add(self.provider.response, body)
 
     # Both sides
 
     def observe(self, received_bytes: bytes, sent_bytes: bytes, note: str = "") -> None:
-        self.received(received_bytes)
+        self.note_body(received_bytes)
         if not self._done:
             self._add(self.client.response, sent_bytes)
 
@@ -204,10 +204,10 @@ class Recorder(ExchangeRecorder):
         """Remove ``secrets`` as well from everything written from now on."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         pass
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         recording = self._open.pop(record, None)
         if recording is None or recording.is_withheld:
             return

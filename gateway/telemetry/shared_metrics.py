@@ -43,10 +43,10 @@ def shared_metrics(config: Config, directory: Path | None) -> Shared:
         return Shared()
     folder = directory / "metrics"
     folder.mkdir(mode=0o700)
-    return Shared(folder, lambda pid: _gone(folder, pid))
+    return Shared(folder, lambda pid: _try_merge(folder, pid))
 
 
-def _gone(folder: Path, pid: int) -> None:
+def _try_merge(folder: Path, pid: int) -> None:
     try:
         merge_dead_worker(folder, pid)
     except (OSError, RuntimeError, ValueError) as error:  # the library's errors for an incomplete file
@@ -59,11 +59,11 @@ def merge_dead_worker(folder: Path, pid: int) -> None:
     from prometheus_client.mmap_dict import MmapedDict
     from prometheus_client.multiprocess import mark_process_dead
 
-    with _locked(folder, fcntl.LOCK_EX):
+    with _lock_folder(folder, fcntl.LOCK_EX):
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         for kind in ("counter", "histogram"):
             file = folder / f"{kind}_{pid}.db"
-            if _begun(file):
+            if _has_content(file):
                 counted = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
                 _add(folder / f"{kind}_dead.db", {key: value for key, value, *_ in counted})
             file.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def merge_dead_worker(folder: Path, pid: int) -> None:
 
 def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
     """Add to the counters in a file of this process, by the client library's keys."""
-    with _locked(folder, fcntl.LOCK_EX):
+    with _lock_folder(folder, fcntl.LOCK_EX):
         _add(folder / name, numbers)
 
 
@@ -89,7 +89,7 @@ def _add(file: Path, numbers: Mapping[str, float]) -> None:
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[None]:
     """Run a block in which the files in ``folder`` are consistent."""
-    with _locked(folder, fcntl.LOCK_SH):
+    with _lock_folder(folder, fcntl.LOCK_SH):
         yield
 
 
@@ -103,11 +103,11 @@ class WorkersCollector:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         with whole(self.folder):
-            files = [str(file) for file in self.folder.glob("*.db") if _begun(file)]
+            files = [str(file) for file in self.folder.glob("*.db") if _has_content(file)]
             return MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _begun(file: Path) -> bool:
+def _has_content(file: Path) -> bool:
     """Return whether the file is not empty.
 
     A starting process briefly has empty files, which the client library cannot read; a process that is killed then
@@ -119,7 +119,7 @@ def _begun(file: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def _lock_folder(folder: Path, how: int) -> Iterator[None]:
     """Lock ``folder``: reading during the merge of a dead worker would count its numbers twice or not at all."""
     with (folder / "lock").open("ab") as file:
         fcntl.flock(file, how)

@@ -62,10 +62,10 @@ def redact_stream(data: bytes, secrets: Secrets) -> bytes:
     """Return ``data`` without credentials. Frames stay valid, with new checksums."""
     if framing_of(data) is not EVENT_STREAM:
         return redact(data, secrets)
-    return redact(b"".join(_redacted(raw, secrets) for raw in events_in(data)), secrets)
+    return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
 
 
-def _redacted(raw: bytes, secrets: Secrets) -> bytes:
+def _redact_raw(raw: bytes, secrets: Secrets) -> bytes:
     said = text_of(raw)
     if redact(said, secrets) == said:
         return raw

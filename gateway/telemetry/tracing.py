@@ -84,13 +84,13 @@ class Trace(CallObserver):
             request, headers=(*headers, *_context_headers(self._call)), connected=attempt.mark_connected
         )
 
-    def sent(
+    def note_request(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Note that the request has its slot, for which it may have waited."""
         self._times(request).mark_sent(waited)
 
-    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+    def note_response(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         """Note the head of the provider's response."""
         self._times(request).mark_answered(response.status)
 
@@ -112,13 +112,13 @@ class Trace(CallObserver):
     def end_spans(self, ended: float, more: Attributes | None = None) -> None:
         """End the spans, with ``more`` attributes of the call."""
         if self._call is not None:
-            self._call.set_attributes(self._masked(more or {}))
+            self._call.set_attributes(self._mask_attributes(more or {}))
             self._call.end(_to_nanoseconds(ended))
         self._span.end(_to_nanoseconds(ended))
 
     def _write_spans(self, line: Mapping[str, Any], ended: float) -> None:
         record = self._record
-        self._span.set_attributes(self._masked(exchange_attributes(record, line)))
+        self._span.set_attributes(self._mask_attributes(exchange_attributes(record, line)))
         _set_span_status(self._span, record, line["ended"])
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
@@ -126,7 +126,9 @@ class Trace(CallObserver):
             self._write_step_spans(record.steps.work())
         if self._call is None:
             return
-        self._call.set_attributes({**self._request_attributes, **self._masked(call_attributes(record, self._attempts))})
+        self._call.set_attributes(
+            {**self._request_attributes, **self._mask_attributes(call_attributes(record, self._attempts))}
+        )
         _set_span_status(self._call, record, line["ended"])
         if record.first_write is not None:
             self._call.add_event("first token", timestamp=_to_nanoseconds(record.began + record.first_write))
@@ -169,13 +171,13 @@ class Trace(CallObserver):
     def _attempt(self, call: "Span", times: AttemptTimes, attempt_record: AttemptRecord | None, end: float) -> "Span":
         """Return the span of one of several attempts."""
         span = self._tracing.child(call, "attempt", times.began)
-        span.set_attributes(self._masked(attempt_attributes(times, attempt_record)))
+        span.set_attributes(self._mask_attributes(attempt_attributes(times, attempt_record)))
         if attempt_record is not None and attempt_record.reason != "ok":
             _fail(span, attempt_record.reason)
         span.end(_to_nanoseconds(end))
         return span
 
-    def _masked(self, attributes: Attributes) -> Attributes:
+    def _mask_attributes(self, attributes: Attributes) -> Attributes:
         """Return ``attributes`` without keys, which clients sometimes send as names."""
         mask = self._tracing.mask
         return {
@@ -261,10 +263,10 @@ class Tracing(ExchangeTracer):
         start = None if since is None else _to_nanoseconds(since)
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         """Do nothing: a trace needs the request's headers."""
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if (trace := self._open.pop(record, None)) is not None:
             trace.end(line)
 
@@ -288,13 +290,13 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Ex
     if settings.sampling == 0:
         return ExchangeTracer()
 
-    def dropped(count: int) -> None:
+    def count_dropped(count: int) -> None:
         metrics.add(SPANS, by=count)
 
     if isinstance(metrics, Metrics):
         metrics.open_registry()  # the SDK's threads may count, too, and the client library locks
     try:
-        return Tracing(settings, dropped, mask)
+        return Tracing(settings, count_dropped, mask)
     except ImportError:
         log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
         return ExchangeTracer()

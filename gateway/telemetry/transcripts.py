@@ -43,7 +43,7 @@ class Transcripts:
         self._running[transcript] = None
         return transcript
 
-    def ended(self, transcript: "Transcript") -> None:
+    def note_end(self, transcript: "Transcript") -> None:
         """Note that ``transcript`` is complete: it may be dropped when others need the room."""
         transcript.close()
         self._running.pop(transcript, None)

@@ -36,15 +36,15 @@ class Origin:
     @property
     def authority(self) -> bytes:
         """The host and port in the form of a ``CONNECT``."""
-        return f"{self._bracketed}:{self.port}".encode("ascii")
+        return f"{self._bracketed_host}:{self.port}".encode("ascii")
 
     @property
     def host_header(self) -> bytes:
         """The value of ``host``, without the scheme's default port."""
-        return self._bracketed.encode("ascii") if self.port == PORTS[self.scheme] else self.authority
+        return self._bracketed_host.encode("ascii") if self.port == PORTS[self.scheme] else self.authority
 
     @property
-    def _bracketed(self) -> str:
+    def _bracketed_host(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 

@@ -103,7 +103,7 @@ class Upstream(trio.abc.AsyncResource):
 
     def stats(self) -> PoolStats:
         """Return the current numbers of connections and requests."""
-        idle, active = self._pool.idle, self._slots.taken
+        idle, active = self._pool.idle, self._slots.taken_slots
         return PoolStats(idle + active, idle, active, self._slots.waiting)
 
     async def aclose(self) -> None:

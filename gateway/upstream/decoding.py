@@ -44,7 +44,7 @@ def content_codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     return [word for word in map(str.strip, words) if word not in ("", "identity")]
 
 
-async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
+async def decode(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
     """Yield ``raw`` without the codings ``applied``. Raises ``UpstreamError``."""
     for coding in applied:
         if coding not in DECODERS:

@@ -120,7 +120,7 @@ class Pool:
         return await self._take_idle(route)
 
     async def _connect(self, route: UpstreamRoute, timeout: float) -> Connection:
-        while self._idle and len(self._idle) + self._slots.taken > self._slots.most:
+        while self._idle and len(self._idle) + self._slots.taken_slots > self._slots.most:
             await _close(self._idle.popleft()[0])
         stream = await connect(route, self._roots, timeout, self._permits_address)
         return Connection(route, stream, self._release)

@@ -9,7 +9,7 @@ import trio
 
 from gateway.http.headers import as_text
 from gateway.http.pieces import join_pieces
-from gateway.upstream.decoding import content_codings, decoded
+from gateway.upstream.decoding import content_codings, decode
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse
 from streams.pipe import BATCH_LINES
@@ -65,7 +65,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self.attempts = attempts  # 2 if the first one met a dead pooled connection
         headers = as_text(answer.headers)
         if applied := content_codings(headers):
-            self._decoding = decoded(answer.body, applied)
+            self._decoding = decode(answer.body, applied)
             self._read = partial(anext, self._decoding, b"")
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
         self.headers: tuple[tuple[str, str], ...] = headers

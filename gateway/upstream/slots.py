@@ -65,7 +65,7 @@ class ConcurrencyLimit:
         return self._most
 
     @property
-    def taken(self) -> int:
+    def taken_slots(self) -> int:
         """The number of requests that have a slot."""
         return self._taken
 

@@ -110,7 +110,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                 elif isinstance(frame, Ping):
                     await self._answer(frame)
                 elif isinstance(frame, CloseConnection):  # or the close for an invalid frame
-                    close = self._codes.sent(frame)
+                    close = self._codes.original_of(frame)
                     await self._send(close.response())
                     raise WebSocketEnded(int(close.code), close.reason or "")
                 if self._others_due:

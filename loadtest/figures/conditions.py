@@ -56,7 +56,7 @@ def _per_second(run: RunResult, tally: Tally, count: str) -> float:
 
 _OF_RUN: Final[Mapping[str, OfRun]] = {
     "rate": lambda run, tally: tally.counts["started"] / run.seconds if run.seconds else 0.0,
-    "completed": lambda run, tally: run.completed if tally is run.tally else _per_second(run, tally, "whole"),
+    "completed": lambda run, tally: run.completed_rate if tally is run.tally else _per_second(run, tally, "whole"),
     "throughput": lambda run, tally: tally.tokens / run.elapsed if run.elapsed else 0.0,
     "goodput_rate": lambda run, tally: run.goodput_rate if tally is run.tally else _per_second(run, tally, "good"),
     "unbegun": lambda run, _: float(run.unbegun),

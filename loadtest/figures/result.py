@@ -62,7 +62,7 @@ class RunResult:
         return self.tally.counts["started"] / self.seconds if self.seconds else 0.0
 
     @property
-    def completed(self) -> float:
+    def completed_rate(self) -> float:
         """Whole answers per second, from the begin to the last arrival."""
         return self.timeline.rate("whole", self.seconds)
 
@@ -99,7 +99,7 @@ class RunResult:
             "interrupted": self.interrupted,
             "stopped": self.stopped,
             "rate": self.rate,
-            "completed": self.completed,
+            "completed": self.completed_rate,
             "goodput": self.tally.goodput,
             "goodput_rate": self.goodput_rate,
             "tokens_per_second": self.tokens_per_second,

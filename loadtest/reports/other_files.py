@@ -50,7 +50,7 @@ def _csv_rows(run: RunResult, percentiles: Sequence[float]) -> Iterator[list[Any
 
 def _rate_figures(run: RunResult) -> Iterable[tuple[str, float]]:
     yield "offered_per_second", run.rate
-    yield "completed_per_second", run.completed
+    yield "completed_per_second", run.completed_rate
     yield "good_per_second", run.goodput_rate
     yield "tokens_per_second_in_all", run.tokens_per_second
     yield "tokens_per_second_steady", run.steady_tokens_per_second

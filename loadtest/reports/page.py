@@ -201,7 +201,7 @@ def _cards(run: RunResult) -> str:
     counts = run.tally.counts
     cards = [
         (format_number(run.rate), "requests a second begun", f"{counts['started']} in all"),
-        (format_number(run.completed), "whole answers a second", f"{counts['whole']} in all"),
+        (format_number(run.completed_rate), "whole answers a second", f"{counts['whole']} in all"),
         (format_number(counts["error"]), "errors", ""),
     ]
     if run.tally.goodput is not None:

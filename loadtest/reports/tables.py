@@ -82,7 +82,7 @@ def tables(runs: Sequence[RunResult]) -> list[FigureTable]:
 
 def loads_table(target: str, runs: Sequence[RunResult]) -> FigureTable:
     """Return a table with a row for each load on one target."""
-    return FigureTable(target, ("load", *_HEAD), [_load_row(run.label, run.tally, run.completed) for run in runs])
+    return FigureTable(target, ("load", *_HEAD), [_load_row(run.label, run.tally, run.completed_rate) for run in runs])
 
 
 def steps_table(run: RunResult) -> FigureTable | None:
@@ -135,7 +135,7 @@ def repeat_tables(target: str, runs: Iterable[RunResult]) -> list[FigureTable]:
 
 
 def _mean_rows(runs: Sequence[RunResult]) -> Iterable[list[str]]:
-    yield _mean_row("completed a second", format_number, [run.completed for run in runs])
+    yield _mean_row("completed a second", format_number, [run.completed_rate for run in runs])
     yield _mean_row("good", format_share, [run.tally.goodput for run in runs])
     if any(run.steady_tokens_per_second for run in runs):
         yield _mean_row("tokens a second", format_number, [run.steady_tokens_per_second for run in runs])

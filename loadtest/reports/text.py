@@ -37,7 +37,7 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         *([f"  ended early: {run.stopped}"] if run.stopped else []),
         *(f"  {describe_verdict(one)}" for one in verdicts),
         f"  {describe_counts(run.tally)}",
-        f"  {format_number(run.rate)} requests a second begun, {format_number(run.completed)} completed",
+        f"  {format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed",
         *_goodput_lines(run),
         *_token_lines(run),
         *(f"  {line}" for line in describe_course(run)),

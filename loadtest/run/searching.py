@@ -191,7 +191,7 @@ def _make_search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int
         begun=run.tally.counts["started"],
         whole=run.tally.counts["whole"],
         goodput=run.tally.goodput,
-        completed=run.completed,
+        completed=run.completed_rate,
         ttft_p50=at("ttft", 50),
         ttft_p99=at("ttft", 99),
         duration_p50=at("duration", 50),

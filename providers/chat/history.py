@@ -33,7 +33,7 @@ MARKS = ("cache_control", "prompt_cache_breakpoint")
 
 def read_marks(fields: Fields) -> dict[str, Any]:
     """Return the client's cache marks on a part or a tool."""
-    return {name: value for name in MARKS if (value := fields.any(name)) is not None}
+    return {name: value for name in MARKS if (value := fields.value(name)) is not None}
 
 
 @attrs.define(repr=False)
@@ -155,7 +155,7 @@ _READERS: Mapping[str, tuple[Role, Callable[[Fields, _History], Iterator[Part]]]
 
 def _read_content(message: Fields, history: _History, readers: "_PartReaders") -> Iterator[Part]:
     """Yield the parts of ``content``, a string or an array. Raises a 400 for a part that the role cannot have."""
-    content, at = message.any("content"), message.path("content")
+    content, at = message.value("content"), message.path("content")
     if isinstance(content, str):
         yield TextPart(content, at)
         return
@@ -181,7 +181,7 @@ def _read_refusal(part: Fields, drops: Drops) -> RefusalPart:
 
 def _read_thinking(part: Fields, drops: Drops) -> ReasoningPart:
     """Return Mistral's reasoning, which is a content part."""
-    pieces = part.any("thinking")
+    pieces = part.value("thinking")
     texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)] if isinstance(pieces, list) else [pieces]
     part.ignore("closed")
     text = "".join(text for text in texts if isinstance(text, str))

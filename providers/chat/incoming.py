@@ -80,7 +80,7 @@ def _read_function(tool: Fields, drops: Drops) -> Tool:
     found = Tool(
         name=inner.need("name", str),
         description=inner.string("description"),
-        schema=inner.any("parameters"),
+        schema=inner.value("parameters"),
         strict=inner.boolean("strict"),
         at=tool.at,
         marks=read_marks(tool),
@@ -96,7 +96,7 @@ def _read_custom(tool: Fields, drops: Drops) -> Tool:
         name=inner.need("name", str),
         description=inner.string("description"),
         kind="custom",
-        format=_unwrap_grammar(inner.any("format")),
+        format=_unwrap_grammar(inner.value("format")),
         at=tool.at,
         marks=read_marks(tool),
     )
@@ -121,7 +121,7 @@ _MODES = {"none": "none", "auto": "auto", "required": "required", "any": "requir
 
 
 def _read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
-    choice, at = fields.any("tool_choice"), fields.path("tool_choice")
+    choice, at = fields.value("tool_choice"), fields.path("tool_choice")
     if choice is None:
         return _read_function_choice(fields, drops)
     if isinstance(choice, str):
@@ -152,7 +152,7 @@ def _read_mode(word: str, at: str) -> ToolChoice:
 
 def _read_function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     """Return the choice in ``function_call``, the older ``tool_choice``."""
-    choice, at = fields.any("function_call"), fields.path("function_call")
+    choice, at = fields.value("function_call"), fields.path("function_call")
     if choice is None:
         return None
     if isinstance(choice, str):
@@ -184,7 +184,7 @@ def _read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
         return _read_effort(effort, fields.path("reasoning_effort"))
     if not isinstance(fields.data.get("reasoning"), dict):
         return None
-    member = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
+    member = Fields.of(fields.value("reasoning"), fields.path("reasoning"))
     effort, budget, enabled = member.string("effort"), member.integer("max_tokens"), member.boolean("enabled")
     drops.add_unread(member)
     if effort is not None:
@@ -212,7 +212,7 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
         at = join_path(member.at, "type")
         raise invalid(f"{at} must be text, json_object or json_schema, not {kind!r}", at)
     inner = Fields.of(member.need("json_schema", dict), member.path("json_schema"))
-    schema = inner.any("schema")
+    schema = inner.value("schema")
     found = Format(
         "json_schema",
         name=inner.string("name"),

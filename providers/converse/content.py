@@ -90,7 +90,7 @@ def _read_document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     media_type = _TYPES.get(format, "application/pdf")
     name = fields.string("name")
     title = f"{name}.{format}" if name and format and not name.endswith("." + format) else name
-    marks = {mark: found for mark in ("citations", "context") if (found := fields.any(mark)) is not None}
+    marks = {mark: found for mark in ("citations", "context") if (found := fields.value(mark)) is not None}
     drops.add_unread(fields)
     yield FilePart(_document_source(source, media_type, drops), title, at, marks or NO_MARKS)
 
@@ -158,7 +158,7 @@ def _read_tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     if fields.string("type") == "server_tool_use":
         yield NativePart("converse", "toolUse", {"toolUse": value}, fields.at)
         return
-    given = fields.any("input")
+    given = fields.value("input")
     text = msgspec.json.encode({} if given is None else given).decode()
     yield ToolCallPart(fields.need("toolUseId", str), fields.need("name", str), text, at=at)
     fields.ignore("type")
@@ -172,7 +172,7 @@ def _read_tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
             "converse", "toolResult", {"toolResult": value}, fields.at
         )  # the result of a tool that ran at Amazon
         return
-    parts = tuple(map(_result_part, read_blocks(fields.any("content") or [], fields.path("content"), RESULT, drops)))
+    parts = tuple(map(_result_part, read_blocks(fields.value("content") or [], fields.path("content"), RESULT, drops)))
     yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
     drops.add_unread(fields)
 
@@ -219,7 +219,7 @@ def _read_guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     if (text := fields.object("text")) is not None:
         yield TextPart(text.need("text", str), at)
         drops.add_unread(text)
-    if (image := fields.any("image")) is not None:
+    if (image := fields.value("image")) is not None:
         yield from _read_image(image, at, drops)
     drops.add_unread(fields)
 

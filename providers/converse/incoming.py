@@ -53,7 +53,7 @@ def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Dro
         drops.add_unread(inference)
     reasoning = None
     for name in _THINKING:
-        if (setting := fields.any(name)) is not None:
+        if (setting := fields.value(name)) is not None:
             reasoning = _read_reasoning(setting, fields.path(name), drops)
     if (effort := fields.string("reasoning_effort")) is not None:  # OpenAI's
         reasoning = read_effort(reasoning, effort, fields.path("reasoning_effort"))
@@ -74,7 +74,7 @@ def read_effort(reasoning: Reasoning | None, effort: str, at: str = "outputConfi
 
 def _read_scalars(fields: Fields, parameters: dict[str, Parameter]) -> None:
     for member, name in _NAMES.items():
-        if (value := fields.any(member)) is not None:
+        if (value := fields.value(member)) is not None:
             at = fields.path(member)
             parameters.setdefault(name, Parameter(expect(value, BY_NAME[name].kind, at), at))
 
@@ -213,7 +213,7 @@ def _read_tools(fields: Fields, drops: Drops) -> tuple[tuple[Tool | NativeTool, 
 def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> None:
     if (spec := item.object("toolSpec")) is not None:
         schema = spec.object("inputSchema")
-        json = None if schema is None else schema.any("json")
+        json = None if schema is None else schema.value("json")
         name, description, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
         tools.append(Tool(name, description, json, strict=strict, at=item.at))
         drops.add_unread(spec)

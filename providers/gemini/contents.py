@@ -99,8 +99,8 @@ def native_part(part: GeminiFields, kind: str) -> NativePart:
 
 def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
     """Return the call in a ``functionCall``."""
-    call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
-    name, id, args = call.need("name", str), call.string("id") or derived_call_id(part.at), call.any("args")
+    call = GeminiFields.of(part.value("functionCall"), part.path("functionCall"))
+    name, id, args = call.need("name", str), call.string("id") or derived_call_id(part.at), call.value("args")
     drops.add_unread(call)
     calls.add(id, name)
     return ToolCallPart(id, name, msgspec.json.encode({} if args is None else args).decode(), at=call.at)
@@ -109,11 +109,11 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
 def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart | None:
     """Return the result in a ``functionResponse``, matched to its call by id or name; ``None`` for a
     repeated result."""
-    result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
+    result = GeminiFields.of(part.value("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
-    text, failed = _result_text(result.any("response"))
+    text, failed = _result_text(result.value("response"))
     parts: list[TextPart | ImagePart | FilePart] = [TextPart(text, result.path("response"))] if text else []
-    for inner in result.each("parts"):
+    for inner in result.elements("parts"):
         kind = kind_of_part(inner)
         media = read_media(inner, kind, drops) if kind in ("inlineData", "fileData") else None
         if isinstance(media, ImagePart | FilePart):
@@ -140,7 +140,7 @@ def _result_text(response: Any) -> tuple[str, bool]:
 
 def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     """Return the medium in an ``inlineData`` or ``fileData`` part."""
-    data = GeminiFields.of(part.any(kind), part.path(kind))
+    data = GeminiFields.of(part.value(kind), part.path(kind))
     media_type, name = (data.string("mimeType") or "").lower() or None, data.string("displayName")
     if kind == "inlineData":
         source = MediaSource("base64", standard_base64(data.need("data", str)), media_type)
@@ -165,7 +165,7 @@ UNSIGNED: Final = frozenset(("skip_thought_signature_validator", "context_engine
 
 def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
     """Yield the turns of ``contents``, which may be a plain text. Raises a 400 if there are none."""
-    value, at = fields.any("contents"), fields.path("contents")
+    value, at = fields.value("contents"), fields.path("contents")
     if isinstance(value, str):
         yield Message("user", (TextPart(value, at),), at)
         return
@@ -173,7 +173,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
         raise invalid("contents is required: send the messages of the conversation in it", at)
     calls = Calls()
     turn: _ModelTurn | None = None
-    for content in fields.each("contents"):
+    for content in fields.elements("contents"):
         role = _read_role(content)
         if role == "assistant":
             turn = turn or _ModelTurn(content.at)
@@ -190,7 +190,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
 
 def read_instruction(fields: GeminiFields, drops: Drops) -> tuple[Message, ...]:
     """Return ``systemInstruction`` as messages: texts in a content, or a plain text."""
-    value, at = fields.any("systemInstruction"), fields.path("systemInstruction")
+    value, at = fields.value("systemInstruction"), fields.path("systemInstruction")
     if value is None:
         return ()
     if isinstance(value, str):
@@ -198,7 +198,7 @@ def read_instruction(fields: GeminiFields, drops: Drops) -> tuple[Message, ...]:
     content = GeminiFields.of(value, at)
     content.ignore("role")
     texts = []
-    for part in content.each("parts"):
+    for part in content.elements("parts"):
         if text := part.string("text"):
             texts.append(TextPart(text, part.at))
         drops.add_unread(part)
@@ -216,7 +216,7 @@ def _read_role(content: GeminiFields) -> Role:
 
 def _read_client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator[Part]:
     """Yield the parts of a turn that is not the model's."""
-    for part in content.each("parts"):
+    for part in content.elements("parts"):
         part.ignore("thoughtSignature", "thought_signature", "thought")
         match kind_of_part(part):
             case "text":
@@ -252,7 +252,7 @@ class _ModelTurn:
             yield Message("assistant", tuple(self._parts), self._at)
 
     def read(self, content: GeminiFields, calls: Calls, drops: Drops) -> None:
-        for part in content.each("parts"):
+        for part in content.elements("parts"):
             self._read_part(part, calls, drops)
             drops.add_unread(part)
         drops.add_unread(content)

@@ -25,11 +25,11 @@ _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
 
 def read_tools(fields: GeminiFields, drops: Drops) -> tuple[Tool | NativeTool, ...]:
     """Return the functions of all elements of ``tools``, and each of Google's own tools."""
-    return tuple(tool for group in fields.each("tools") for tool in _read_group(group, drops))
+    return tuple(tool for group in fields.elements("tools") for tool in _read_group(group, drops))
 
 
 def _read_group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
-    for declaration in group.each("functionDeclarations"):
+    for declaration in group.elements("functionDeclarations"):
         yield _read_function(declaration, drops)
     for name, value in group.data.items():
         if name not in _FUNCTIONS and value is not None:
@@ -38,7 +38,7 @@ def _read_group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool
 
 def _read_function(declaration: GeminiFields, drops: Drops) -> Tool:
     """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` is Google's subset of OpenAPI."""
-    openapi_schema, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
+    openapi_schema, native = declaration.value("parameters"), declaration.value("parametersJsonSchema")
     schema = native if native is not None else json_schema(openapi_schema)
     tool = Tool(
         declaration.need("name", str), declaration.string("description"), schema, at=declaration.at
@@ -101,7 +101,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     """
     fields = GeminiFields(body)
     for name, advice in _REFUSED.items():
-        if fields.any(name) is not None:
+        if fields.value(name) is not None:
             at = fields.path(name)
             raise invalid(f"{at} is not supported by this model's provider: {advice}", at)
     return _read_body(body)
@@ -117,7 +117,7 @@ def _read_body(body: Mapping[str, Any]) -> Request:
     fields, drops = GeminiFields(body), Drops()
     messages = (*read_instruction(fields, drops), *read_contents(fields, drops))
     tools, choice = read_tools(fields, drops), read_choice(fields, drops)
-    config = GeminiFields.of(fields.any("generationConfig") or {}, fields.path("generationConfig"))
+    config = GeminiFields.of(fields.value("generationConfig") or {}, fields.path("generationConfig"))
     reasoning, format = _read_reasoning(config, drops), _read_format(config, drops)
     parameters = _read_parameters(config) | _read_tier(fields)
     drops.add_unread(config)
@@ -170,8 +170,8 @@ def _read_reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
 
 def _read_format(config: GeminiFields, drops: Drops) -> Format | None:
     kind = (config.string("responseMimeType") or _TEXT).lower()
-    native = config.any("responseJsonSchema")
-    schema, at = config.any("responseSchema"), config.path("responseSchema")
+    native = config.value("responseJsonSchema")
+    schema, at = config.value("responseSchema"), config.path("responseSchema")
     if native is not None:
         schema, at = native, config.path("responseJsonSchema")
     else:

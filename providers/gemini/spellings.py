@@ -44,8 +44,8 @@ class GeminiFields(Fields):
     def _read_member(self, name: str, kind: type[T]) -> T | None:
         return super()._read_member(spelling_in(self.data, name), kind)
 
-    def any(self, name: str) -> Any:
-        return super().any(spelling_in(self.data, name))
+    def value(self, name: str) -> Any:
+        return super().value(spelling_in(self.data, name))
 
     def path(self, name: str) -> str:
         return super().path(spelling_in(self.data, name))
@@ -55,9 +55,9 @@ class GeminiFields(Fields):
         found = self.string(name)
         return None if found is None else found.upper()
 
-    def each(self, name: str) -> Iterator[Self]:
+    def elements(self, name: str) -> Iterator[Self]:
         """Yield the elements of an array of objects; a single object counts as one element, as in Google's examples."""
-        value, at = self.any(name), self.path(name)
+        value, at = self.value(name), self.path(name)
         if isinstance(value, dict):
             yield type(self)(value, at)
             return

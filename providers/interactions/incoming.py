@@ -40,7 +40,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     """Return the client's request. See ``Codec.read_request``."""
     fields, drops = Fields(body), Drops()
     for name in REFUSED:
-        if fields.any(name) is not None:
+        if fields.value(name) is not None:
             raise invalid(f"{name} is only supported by Google's own models and agents: remove it", name)
     _refuse_media_output(fields)
     messages = (*_read_instruction(fields), *read_input(fields, drops))
@@ -87,15 +87,15 @@ def _read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
         if kind != "function":
             yield NativeTool("interactions", kind, tool.data, tool.at)
             continue
-        marks = {name: value for name in _MARKS if (value := tool.any(name)) is not None}
+        marks = {name: value for name in _MARKS if (value := tool.value(name)) is not None}
         yield Tool(
-            tool.need("name", str), tool.string("description"), tool.any("parameters"), at=tool.at, marks=marks
+            tool.need("name", str), tool.string("description"), tool.value("parameters"), at=tool.at, marks=marks
         )  # fmt: skip
         drops.add_unread(tool)
 
 
 def _read_choice(config: Fields, drops: Drops) -> ToolChoice | None:
-    value, at = config.any("tool_choice"), config.path("tool_choice")
+    value, at = config.value("tool_choice"), config.path("tool_choice")
     if value is None:
         return None
     if isinstance(value, str):
@@ -160,7 +160,7 @@ _OUTER: Final = (
 
 def _read_format(fields: Fields, drops: Drops) -> Format | None:
     """Return the answer's format: one object, a list of objects, or only a schema as before July 2026."""
-    value, at = fields.any("response_format"), fields.path("response_format")
+    value, at = fields.value("response_format"), fields.path("response_format")
     kind = (fields.string("response_mime_type") or "").lower()
     if kind not in _FORMATS:
         drops.add(fields.path("response_mime_type"))
@@ -175,12 +175,12 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
 
 def _read_format_item(value: Any, at: str, default_media_type: str, drops: Drops) -> Format | None:
     format = Fields.of(value, at)
-    kind = format.any("type")
+    kind = format.value("type")
     if kind in _MEDIA:
         _refuse_media(format.path("type"))
     if kind != "text":  # a schema
         return Format("json_schema", schema=value, at=at)
-    media_type, schema = (format.string("mime_type") or default_media_type).lower(), format.any("schema")
+    media_type, schema = (format.string("mime_type") or default_media_type).lower(), format.value("schema")
     drops.add_unread(format)
     if media_type not in _FORMATS:
         drops.add(format.path("mime_type") if format.string("mime_type") else "response_mime_type")

@@ -38,7 +38,7 @@ PLACEHOLDER: Final = "skip_thought_signature_validator"
 
 def read_input(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     """Return the messages of ``input``. Raises a 400 if there are none."""
-    value, at = fields.any("input"), fields.path("input")
+    value, at = fields.value("input"), fields.path("input")
     if not value:
         raise invalid("input is required: send the text or the steps of the conversation in it", at)
     return read_steps(value, at, drops)
@@ -106,7 +106,7 @@ class _History:
 
 def _read_contents(step: Fields, drops: Drops) -> Iterator[Part]:
     """Yield the parts of ``content``: a text, one content or a list of contents."""
-    value, at = step.any("content"), step.path("content")
+    value, at = step.value("content"), step.path("content")
     drops.add_unread(step)
     if isinstance(value, str):
         yield from (TextPart(value, at),) if value else ()
@@ -150,7 +150,7 @@ def _read_output(step: Fields, drops: Drops) -> Iterator[Part]:
 def _read_thought(step: Fields, drops: Drops) -> Iterator[Part]:
     """Yield the reasoning of a ``thought``, with its signature or the seal in its place."""
     signature = step.string("signature") or ""
-    texts = [text for one in step.objects("summary") if isinstance(text := one.any("text"), str)]
+    texts = [text for one in step.objects("summary") if isinstance(text := one.value("text"), str)]
     text = "".join(texts)
     drops.add_unread(step)
     if not is_sealed(signature):
@@ -167,7 +167,7 @@ def _read_thought(step: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _read_call(step: Fields, drops: Drops) -> Iterator[Part]:
-    name, id, arguments = step.need("name", str), step.string("id") or derived_call_id(step.at), step.any("arguments")
+    name, id, arguments = step.need("name", str), step.string("id") or derived_call_id(step.at), step.value("arguments")
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode({} if arguments is None else arguments).decode()
     drops.add_unread(step)
@@ -193,7 +193,7 @@ def _read_result(step: Fields, drops: Drops) -> ToolResultPart:
         at = step.path("call_id")
         raise invalid(f"{at} is required: send the id of the function_call", at)
     step.ignore("name", "type")  # the call has the name
-    failed, value, at = bool(step.boolean("is_error")), step.any("result"), step.path("result")
+    failed, value, at = bool(step.boolean("is_error")), step.value("result"), step.path("result")
     drops.add_unread(step)
     return ToolResultPart(call_id, tuple(_result_parts(value, at, drops)), failed, at=step.at)
 

@@ -47,7 +47,7 @@ def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: D
 
 
 def read_marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
-    found = {name: value for name in names if (value := fields.any(name)) is not None}
+    found = {name: value for name in names if (value := fields.value(name)) is not None}
     return found or NO_MARKS
 
 
@@ -117,7 +117,7 @@ def _read_tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 def _read_content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
     """Return the ``content`` of a block: a string, a list of blocks or nothing."""
-    value, at = fields.any("content"), fields.path("content")
+    value, at = fields.value("content"), fields.path("content")
     if value is None:
         return []
     if isinstance(value, str):
@@ -153,7 +153,7 @@ def _read_reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -
 
 
 def _read_tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
-    value = fields.any("input")
+    value = fields.value("input")
     text = msgspec.json.encode({} if value is None else value).decode()
     fields.ignore("caller")
     known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT_CALLER)

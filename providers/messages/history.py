@@ -43,7 +43,7 @@ def read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
     if kind not in (None, "custom"):
         return NativeTool("messages", kind, fields.data, fields.at)
     tool = Tool(
-        fields.need("name", str), fields.string("description"), fields.any("input_schema"),
+        fields.need("name", str), fields.string("description"), fields.value("input_schema"),
         strict=fields.boolean("strict"), at=fields.at, marks=read_marks(fields, TOOL_MARKS),
     )  # fmt: skip
     drops.add_unread(fields)
@@ -85,7 +85,7 @@ class History:
             raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
         if role == "user":
             self._remove_expired_texts()
-        content, at = message.any("content"), message.path("content")
+        content, at = message.value("content"), message.path("content")
         has_settings = role == "system" and self._read_settings(message)
         if content is None and not has_settings:
             raise invalid(f"{at} is required", at)
@@ -176,7 +176,7 @@ class History:
 
 
 def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
-    value = fields.any("system")
+    value = fields.value("system")
     if value is None:
         return ()
     parts = [TextPart(value, "system")] if isinstance(value, str) else read_blocks(value, "system", INNER, drops)

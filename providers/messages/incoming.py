@@ -48,7 +48,7 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     Raises as ``read_request`` does, but accepts ``compaction``: Anthropic ignores it here.
     """
     fields = Fields(body)
-    if fields.any("thread") is not None:
+    if fields.value("thread") is not None:
         raise thread_unsupported()
     fields.ignore("compaction")
     drops = Drops()

@@ -64,7 +64,7 @@ class Fields:
             return value
         return expect(value, kind, join_path(self.at, name))
 
-    def any(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
         self._unread.pop(name, None)
         return self.data.get(name)
 

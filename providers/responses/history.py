@@ -76,7 +76,7 @@ class History:
         for i, before in enumerate(earlier):
             self._read_item(Fields(before, join_path(EARLIER_PREFIX, i)))
         self._knows_all_calls = not any(fields.data.get(name) for name in CONTINUES)
-        value = fields.any("input")
+        value = fields.value("input")
         if isinstance(value, str):
             self._add_parts("user", "input", TextPart(value, "input"))
         elif value is not None:
@@ -249,7 +249,7 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
 
 def _read_content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
     """Yield the parts of ``content`` or ``output``: a string or a list."""
-    value = fields.any(name)
+    value = fields.value(name)
     if value is None:
         return
     if isinstance(value, str):
@@ -261,7 +261,7 @@ def _read_content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
         reader = _PARTS.get(type)
         if reader is None:
             raise invalid(f"{part.at} is of type {type}, which is not supported in messages here", part.at)
-        breakpoint = part.any("prompt_cache_breakpoint")
+        breakpoint = part.value("prompt_cache_breakpoint")
         yield reader(part, NO_MARKS if breakpoint is None else {"prompt_cache_breakpoint": breakpoint})
         drops.add_unread(part)
 

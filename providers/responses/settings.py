@@ -47,10 +47,10 @@ def _read_tool(fields: Fields, custom: bool, namespace: str | None = None, about
     return Tool(
         name=flat_name(namespace, fields.need("name", str)),
         description="\n\n".join(filter(None, (description, about))) if about else description,
-        schema=None if custom else fields.any("parameters"),
+        schema=None if custom else fields.value("parameters"),
         kind="custom" if custom else "function",
         strict=None if custom else fields.boolean("strict"),
-        format=fields.any("format") if custom else None,
+        format=fields.value("format") if custom else None,
         at=fields.at,
         marks={name: fields.data[name] for name in _unread_names(fields)},
     )
@@ -62,7 +62,7 @@ def _unread_names(fields: Fields) -> Iterator[str]:
 
 
 def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
-    value = fields.any("tool_choice")
+    value = fields.value("tool_choice")
     if value is None:
         return None
     if isinstance(value, str):

@@ -71,7 +71,7 @@ def test_changed_clients_have_the_rights_and_limits_of_a_new_start():
         before, allowances = allowances, allowances.next(present)
         assert rights(authenticator, present) == rights(Authenticator(present), present)
         assert texts(allowances, present) == texts(Allowances(present), present)
-        old = {(str(one.holder), one.text) for one in before.all()}
+        old = {(str(one.holder), one.text) for one in before.list_all()}
         new = {(str(one.holder), one.text) for one in budgets_of(allowances, before)}
         listed = {(str(one.holder), one.text) for one in budgets_of(Allowances(present))}
         assert new == listed - old

@@ -130,12 +130,12 @@ async def test_a_receiver_that_never_answers_is_not_waited_for():
 def test_a_load_that_does_not_begin_leaves_the_log_of_the_last(tmp_path):
     log = tmp_path / "requests.jsonl"
     log.write_text("yesterday\n")
-    with LoadOutputs.opened(OutputOptions(log=log)) as answers:
+    with LoadOutputs.open(OutputOptions(log=log)) as answers:
         assert log.read_text() == "yesterday\n"
         (sink,) = answers.sinks(plan(), "", None)
         sink.add(exchange_record(), (), b"")
     assert log.read_text().startswith('{"time":')
-    with LoadOutputs.opened(OutputOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
+    with LoadOutputs.open(OutputOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
         answers.sinks(plan(), "", None)[0].add(exchange_record(), (), b"")
     OutputOptions(log=Path("/dev/null"), json=log).check(has_conditions=False)
     for wrong in (tmp_path, tmp_path / "missing" / "x"):
@@ -165,8 +165,8 @@ async def test_a_collector_finally_has_the_figures_of_the_report():
 
     async with serving(serve) as url, serving_bodies(collect) as collector:
         own = plan(url)
-        with LoadOutputs.opened(OutputOptions(otlp=collector)) as answers:
-            async with answers.exported():
+        with LoadOutputs.open(OutputOptions(otlp=collector)) as answers:
+            async with answers.export():
                 result = await (await prepared(own, sinks=answers.sinks(own, "", None))).run()
                 await watched_to_its_end(answers)
             assert answers.with_remarks([result])[0].remarks == result.remarks

@@ -213,4 +213,4 @@ async def test_offered_and_completed_are_what_the_server_counts():
     assert run.rate == len(server.received) == 100
     begin = server.received[0]
     within = sum(at - begin <= 1 for at in server.whole)
-    assert abs(run.completed - within) <= CLOSE * within + 100 * run.overhead.lag.percentile(99)
+    assert abs(run.completed_rate - within) <= CLOSE * within + 100 * run.overhead.lag.percentile(99)

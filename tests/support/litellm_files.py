@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import Config, from_mapping
 
@@ -23,6 +23,6 @@ def file_text(result: Result) -> str:
 
 def convert_file(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
     """Return the configuration made from a file, its text, and its content."""
-    text = file_text(imported({"model_list": list(models), **sections}))
+    text = file_text(convert_litellm({"model_list": list(models), **sections}))
     content = yaml.safe_load(text)
     return from_mapping(content), text, content

@@ -14,10 +14,10 @@ class _Settled:
         self.records: list[Record] = []
         self.lines: list[Mapping[str, Any]] = []
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         self.records.append(record)
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         self.lines.append(line)
 
 

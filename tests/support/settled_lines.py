@@ -20,10 +20,10 @@ class SettledLines:
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
         served.service.ledger.observers.append(self)
 
-    def opened(self, record: Record) -> None:
+    def note_start(self, record: Record) -> None:
         return
 
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.bill.booked is not None:
             self.batch_ids.append(record.bill.booked.id)
         self._send.send_nowait(line)

@@ -102,7 +102,7 @@ class Caller:
                         self.pings += 1
                         await self._send(event.response())
                     case CloseConnection():
-                        event = self._codes.sent(event)
+                        event = self._codes.original_of(event)
                         self.closed = (int(event.code), event.reason or "")
                         with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):
                             await self._send(event.response())

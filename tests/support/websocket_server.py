@@ -101,7 +101,7 @@ class Peer:
                     case Pong():
                         self.pongs.append(bytes(event.payload))
                     case CloseConnection():
-                        event = self._codes.sent(event)
+                        event = self._codes.original_of(event)
                         self.closed = (int(event.code), event.reason or "")
                         self.gone.set()
                         with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):

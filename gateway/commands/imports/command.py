@@ -17,7 +17,7 @@ from gateway.commands.imports.agentgateway import read_agentgateway
 from gateway.commands.imports.bifrost import is_bifrost, read_bifrost
 from gateway.commands.imports.foreign_guards import NO_MODELS, ForeignGuards, read_foreign_guards
 from gateway.commands.imports.foreign_models import ForeignModels, convert_models
-from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.portkey import is_portkey, read_portkey
@@ -54,7 +54,7 @@ def run(
         if foreign is not None:
             result = convert_models(foreign if guards is None else _with_steps(foreign, guards))
         else:
-            result = imported(content, _read_clients(keys, teams, database))
+            result = convert_litellm(content, _read_clients(keys, teams, database))
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.note_loss(f"an earlier {place}", (Group.TRIFLES, why))

@@ -13,7 +13,7 @@ from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.guard_drafts import free_name
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, text_of
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result
 
@@ -85,7 +85,7 @@ def convert_models(foreign: ForeignModels) -> Result:
     if not foreign.items and foreign.missing:
         found = "; ".join(str(loss) for _, loss in foreign.missing)
         raise ConfigError((Mistake("", "", f"no model can be converted; {found}", ""),))
-    result = imported({"model_list": foreign.items}, secrets=foreign.secrets)
+    result = convert_litellm({"model_list": foreign.items}, secrets=foreign.secrets)
     result.models += len(foreign.missing)
     result.remarks += [result.lose_model(name, loss) for name, loss in foreign.missing]
     if foreign.sets_members:
@@ -94,7 +94,7 @@ def convert_models(foreign: ForeignModels) -> Result:
     result.remarks += [str(loss) for loss in foreign.losses] + foreign.notes
     result.losses += foreign.losses
     result.steps += foreign.steps
-    known = result.known()
+    known = result.name_test()
     for name, route in foreign.routes.items():
         groups = [
             [(target, weight) for target, weight in group if known(escape_dollars(target))] for group in route.groups

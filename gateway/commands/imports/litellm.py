@@ -50,7 +50,7 @@ from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.config.prices import unpriced
+from gateway.config.prices import unpriced_models
 
 _COMPATIBILITY: Final = (
     "if clients use Azure's paths, x-litellm-api-key or a provider's prefix such as /anthropic, add "
@@ -90,7 +90,7 @@ class Clients:
     """True if the other tables of the database were read, too."""
 
 
-def imported(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
+def convert_litellm(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
     """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
     ``secrets`` are variables that the new file has already. Raises ``ConfigError`` if it is not a LiteLLM
@@ -160,7 +160,7 @@ def _allow_unpriced(result: Result) -> None:
         config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})
     except ConfigError:
         return  # the command reports it
-    found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced(attrs.evolve(config, unpriced="refuse"))]
+    found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced_models(attrs.evolve(config, unpriced="refuse"))]
     if found:
         result.unpriced = True
         why = "budgets in dollars count it as free: set a `price` for each model, and remove `unpriced`"
@@ -188,7 +188,7 @@ def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
     """Rename the entries whose names are aliases: LiteLLM resolves aliases first."""
-    known = result.known()
+    known = result.name_test()
     for section, setting in ALIASES:
         for alias, model in aliases_in(section_of(content, section), setting):
             name, target = escape_dollars(alias), escape_dollars(model)
@@ -204,7 +204,7 @@ def _make_way_for_aliases(content: Mapping[str, Any], result: Result) -> None:
 
 
 def _add_aliases(content: dict[str, Any], result: Result) -> None:
-    known = result.known()
+    known = result.name_test()
     for section, setting in ALIASES:
         settings = section_of(content, section)
         if settings.get(setting) and not isinstance(settings[setting], dict):
@@ -257,7 +257,7 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         use_counts(clients.counts, result)
         if not clients.has_all_tables:
             result.remarks.append(_OTHER_TABLES)
-        known = result.known()
+        known = result.name_test()
         taken = {one["name"] for one in result.client_keys}
         found = convert_keys(
             clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken,

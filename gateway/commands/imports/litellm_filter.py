@@ -29,7 +29,7 @@ def read_content_filter(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     for item in items_of(draft.take("blocked_words")):
         steps.add_word(item)
     steps.lose_others()
-    return steps.made()
+    return steps.list_steps()
 
 
 class FilterSteps:
@@ -76,7 +76,7 @@ class FilterSteps:
             if draft.take(name):
                 draft.lose(name, "masks have the form [EMAIL_3f9a2c41d7]", Group.TRIFLES)
 
-    def made(self) -> list[tuple[str, dict[str, Any]]]:
+    def list_steps(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the kinds and keys of the steps. Raises ``GuardLost`` if there are none."""
         for action, words in self._words.items():
             label = self._free_label("word" if action == "refuse" else "masked_word")

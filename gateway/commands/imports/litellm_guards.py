@@ -270,16 +270,16 @@ def guarded_clients(
     keys: Sequence[Token], teams: Sequence[Team], names: Mapping[str, str]
 ) -> Mapping[str, tuple[str, ...]]:
     """Return the clients that list each guardrail, themselves or by their team; ``names`` are those of their keys."""
-    by_team = {team.id: _listed(team.row) for team in teams}
+    by_team = {team.id: _guardrail_names(team.row) for team in teams}
     found: dict[str, list[str]] = {}
     for key in keys:
         if (name := names.get(key.digest)) is not None:
-            for guard in dict.fromkeys((*_listed(key.row), *by_team.get(key.team, ()))):
+            for guard in dict.fromkeys((*_guardrail_names(key.row), *by_team.get(key.team, ()))):
                 found.setdefault(guard, []).append(name)
     return {guard: tuple(clients) for guard, clients in found.items()}
 
 
-def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _guardrail_names(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the guardrails in the metadata of a key or team."""
     listed = read_mapping(row.get("metadata")).get("guardrails")
     return tuple(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()

@@ -135,7 +135,7 @@ def _settings_in(content: Mapping[str, Any], section: str) -> Iterator[tuple[str
 
 def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     """Return the fallbacks to served names; record the others as losses."""
-    known = result.known()
+    known = result.name_test()
     aliases = dict(aliases_in(settings, "model_group_alias"))
 
     def served_names(names: Any, where: str) -> Iterator[str]:

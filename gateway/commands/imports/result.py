@@ -128,7 +128,7 @@ class Result:
     """Comments at the end of the file about omitted settings."""
 
     @property
-    def lost(self) -> int:
+    def loss_count(self) -> int:
         return len(self.losses)
 
     @property
@@ -146,14 +146,14 @@ class Result:
         """The names and patterns of the old file that the new one serves, without aliases."""
         return [*self.deployments, *sorted(name for name in self.names if "*" in name)]
 
-    def known(self) -> Callable[[str], bool]:
+    def name_test(self) -> Callable[[str], bool]:
         """Return a function that tests whether the new file serves a name."""
         found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}
 
-        def known(name: str) -> bool:
+        def is_served(name: str) -> bool:
             return name in written or (not self.is_missing(name) and found(name) is not None)
 
-        return known
+        return is_served
 
     def is_missing(self, name: str) -> bool:
         """Return whether LiteLLM served ``name`` by a model that has no entry in the new file.

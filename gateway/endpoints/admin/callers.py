@@ -7,7 +7,7 @@ from typing import Final, cast
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.people.directory import SENDER
 from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest
@@ -28,7 +28,7 @@ async def identify_caller(config: Config, service: Service, incoming: IncomingRe
     if config.ui_key is not None and _has_key(incoming.headers, config.ui_key):
         return OPERATOR
     if config.issuers:
-        cookies = await imported(_COOKIES)
+        cookies = await load_module(_COOKIES)
         if (caller := await cookies.cookie_caller(config, service, incoming)) is not None:
             return cast("Caller", caller)
     name = service.admission.authenticate(incoming)

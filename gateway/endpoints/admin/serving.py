@@ -20,7 +20,7 @@ from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
-from gateway.http.paths import shown
+from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.serving.fast_route import IncomingRequest
 from gateway.stores.store import Changed, StoreFull, Unavailable
@@ -135,9 +135,9 @@ class _Request:
         """Return the error (404, 405) for a path or method that is not in the table."""
         path = self._incoming.asgi["path"]
         if not self._matches:
-            return not_found(advice_for(path) or f"there is no {self._method} {shown(path)}", "unknown_path")
+            return not_found(advice_for(path) or f"there is no {self._method} {shorten_path(path)}", "unknown_path")
         allowed = ", ".join(verbs_of(self._matches))
-        message = f"{self._method} is not allowed on {shown(path)}; use {allowed}"
+        message = f"{self._method} is not allowed on {shorten_path(path)}; use {allowed}"
         return GatewayError("invalid_request", message, status=405, headers=(("allow", allowed),))
 
     def log_audit(self, status: int) -> None:

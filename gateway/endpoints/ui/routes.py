@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from gateway.config.loading import Config
 from gateway.endpoints.ui.paths import EVENTS, FILES, MODELS, PREFIX, STREAM
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 from gateway.http.response import Response
 from gateway.serving.quart_views import View, add_view
 from gateway.telemetry.live import LiveView
@@ -28,7 +28,7 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
         return made
 
     async def view(path: str, **variables: Any) -> Response:
-        return await views(await imported("gateway.endpoints.ui.pages"))[path](**variables)
+        return await views(await load_module("gateway.endpoints.ui.pages"))[path](**variables)
 
     for path in (*FILES, EVENTS, MODELS, STREAM):
         add_view(app, path, PREFIX + path, partial(view, path), ["GET"])

@@ -99,7 +99,9 @@ async def send_stream(subscription: Subscription, make_event: MakeEvent, send: S
         await send(make_event("passed", [_event_fields(one) for one in before]))
     while passed := await _batch(subscription):
         await send(make_event("passed", [_event_fields(one) for one in passed]))
-    await send(make_event("ended", {"lost": subscription.lost, "line": subscription.line, **_texts(subscription)}))
+    await send(
+        make_event("ended", {"lost": subscription.lost_count, "line": subscription.line, **_texts(subscription)})
+    )
 
 
 def _texts(subscription: Subscription) -> dict[str, Any]:

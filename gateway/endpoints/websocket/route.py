@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import load_module
 
 
 def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, bool], StateScope]) -> None:
@@ -23,6 +23,6 @@ def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, 
         return made
 
     async def view() -> QuartResponse | None:
-        return await responses_view(await imported("gateway.endpoints.websocket.connection"))()
+        return await responses_view(await load_module("gateway.endpoints.websocket.connection"))()
 
     app.add_websocket("/v1/responses", "websocket", view)

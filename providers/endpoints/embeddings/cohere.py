@@ -91,7 +91,7 @@ def _read_part(part: Fields) -> str | EmbeddedImage:
         case "text":
             return part.need("text", str)
         case "image_url":
-            return EmbeddedImage(Fields.of(part.any("image_url"), part.path("image_url")).need("url", str))
+            return EmbeddedImage(Fields.of(part.value("image_url"), part.path("image_url")).need("url", str))
     at = part.path("type")
     raise invalid(f"{at} must be text or image_url", at)
 

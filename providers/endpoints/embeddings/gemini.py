@@ -78,7 +78,7 @@ class _BatchItem:
     @classmethod
     def of(cls, fields: Fields) -> "_BatchItem":
         fields.ignore("model")
-        content = Fields.of(fields.any("content"), fields.path("content"))
+        content = Fields.of(fields.value("content"), fields.path("content"))
         parts = tuple(_part(part) for part in content.objects("parts"))
         title = fields.string("title")
         word = fields.string("taskType")

@@ -110,7 +110,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
     types_at, type = (DTYPE, dtype) if dtype not in (None, "float") else (encoding_at, encoding)
     if type is not None and type not in _TYPES:
         raise invalid(f"{types_at} must be one of {', '.join(sorted(_TYPES))}", types_at)
-    inputs = read_inputs(fields.any("input"), "input")
+    inputs = read_inputs(fields.value("input"), "input")
     return EmbeddingRequest(
         inputs,
         ("float",) if type is None else (type,),
@@ -125,7 +125,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
 
 def _first_present(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, Any]:
     for name in names:
-        if fields.any(name) is not None:
+        if fields.value(name) is not None:
             return name, fields.need(name, kind)
     return names[0], None
 

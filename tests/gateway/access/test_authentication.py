@@ -281,9 +281,9 @@ def test_a_name_that_ends_in_a_mark_is_another_one_than_that_without_it():
 def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
     settings = config({"name": "alice", "key": ALICE, "models": ["fast", "gpt-4o"]}, {"name": "bob", "key": BOB})
     names = [model.id for model in Router(settings).models()]
-    assert Authenticator(settings).allowed("alice", names) == {"fast", "openai/gpt-4o"}
-    assert Authenticator(settings).allowed("bob", names) == set(names)
-    assert Authenticator(config()).allowed(None, names) == set(names)
+    assert Authenticator(settings).allowed_models("alice", names) == {"fast", "openai/gpt-4o"}
+    assert Authenticator(settings).allowed_models("bob", names) == set(names)
+    assert Authenticator(config()).allowed_models(None, names) == set(names)
 
 
 # The key and the provider
@@ -576,7 +576,7 @@ def grouped(group: dict, **own) -> Authenticator:
 )
 def test_restrictions_of_a_group_apply_in_addition_to_the_keys(group, own, usable):
     authenticator = grouped(group, **own)
-    assert authenticator.allowed("alice", ("best", "openai/gpt-4o", "openai/gpt-4o-mini")) == usable
+    assert authenticator.allowed_models("alice", ("best", "openai/gpt-4o", "openai/gpt-4o-mini")) == usable
     assert authenticator.is_limited("alice") == ("models" in {**group, **own})
 
 

@@ -126,7 +126,7 @@ async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
             with contextlib.suppress(httpx2.RemoteProtocolError):
                 await ask(running, stream=True, **members)
             allowances = running.service.allowances
-            (budget,) = allowances.all()
+            (budget,) = allowances.list_all()
             level = allowances.counters.level
             settled = trio.Event()
             allowances.counters.on_settled(lambda claim: settled.set())

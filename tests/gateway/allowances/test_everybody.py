@@ -164,7 +164,7 @@ def test_without_a_value_each_has_its_own(value):
 
 
 def test_one_of_a_value_is_known_beforehand():
-    (one,) = limits(("gpt-4o", "x-user", "ann")).fixed
+    (one,) = limits(("gpt-4o", "x-user", "ann")).fixed_allowances
     assert str(one.holder) == "ratelimits.gpt-4o by x-user=ann"
     counter = one.counter(0, None)
     assert isinstance(counter, RateCounter)

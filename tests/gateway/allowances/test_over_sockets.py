@@ -44,7 +44,7 @@ def config(
 def level(running: InProcess, measure: str, holder: str = "client_keys.alice") -> int:
     """How much of a limit is used up or held."""
     allowances = running.service.allowances
-    for one in allowances.all():
+    for one in allowances.list_all():
         if (str(one.holder), one.measure) == (holder, measure):
             counter = one.counter(0, None)
             assert counter is not None

@@ -183,7 +183,7 @@ def held(process: InProcess) -> dict[str, Level]:
     allowances = process.service.allowances
     found = {
         f"{one.holder} {one.text}": allowances.counters.level(counter)
-        for one in allowances.all()
+        for one in allowances.list_all()
         for run in ("alice/one", "alice/two")
         if (counter := one.counter(allowances.now(), run)) is not None
     }
@@ -192,7 +192,7 @@ def held(process: InProcess) -> dict[str, Level]:
 
 def spent(process: InProcess, holder: str, text: str, run: str = "") -> int:
     allowances = process.service.allowances
-    (one,) = (one for one in allowances.all() if str(one.holder) == holder and one.text == text)
+    (one,) = (one for one in allowances.list_all() if str(one.holder) == holder and one.text == text)
     counter = one.counter(allowances.now(), run)
     assert counter is not None
     return allowances.counters.level(counter).used

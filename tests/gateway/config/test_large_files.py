@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gateway.config.loading import from_mapping
-from gateway.config.prices import uncounted
+from gateway.config.prices import uncounted_warnings
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.large_files import large_file
 
@@ -12,7 +12,7 @@ def read(number: int) -> Callable[[], None]:
     content = large_file(number)
 
     def work() -> None:
-        assert any("m1" in warning for warning in uncounted(from_mapping(content)))
+        assert any("m1" in warning for warning in uncounted_warnings(from_mapping(content)))
 
     return work
 

@@ -28,9 +28,9 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
 def test_a_listener_without_authentication_counts_as_exposed(listener, open):
     place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
     listeners = [listener, *([place] if place else [])]
-    assert bool(config(*listeners).exposed) is open
-    assert not config(*listeners, open=True).exposed
-    assert not config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]).exposed
+    assert bool(config(*listeners).exposed_listeners) is open
+    assert not config(*listeners, open=True).exposed_listeners
+    assert not config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]).exposed_listeners
 
 
 def test_a_unix_socket_is_private_unless_the_file_sets_a_mode():

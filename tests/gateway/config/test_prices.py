@@ -9,7 +9,7 @@ from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.prices import unpriced
+from gateway.config.prices import unpriced_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage
 
@@ -140,7 +140,7 @@ ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry(
 
 
 def test_a_model_without_a_price_under_a_clients_budget_is_reported():
-    found = list(unpriced(budgeted(config(*ENTRIES))))
+    found = list(unpriced_models(budgeted(config(*ENTRIES))))
     assert [one.found for one in found] == [
         "vllm/qwen has no price, but client_groups.search has a budget of 20 usd/day",
         "own/thing has no price, but client_groups.search has a budget of 20 usd/day",
@@ -148,34 +148,34 @@ def test_a_model_without_a_price_under_a_clients_budget_is_reported():
 
 
 def test_models_that_a_client_may_not_use_need_no_price():
-    assert list(unpriced(budgeted(config(*ENTRIES), models=("openai/gpt-5",)))) == []
-    assert [one.model for one in unpriced(budgeted(config(*ENTRIES), only=("own/*", "openai/*")))] == ["thing"]
+    assert list(unpriced_models(budgeted(config(*ENTRIES), models=("openai/gpt-5",)))) == []
+    assert [one.model for one in unpriced_models(budgeted(config(*ENTRIES), only=("own/*", "openai/*")))] == ["thing"]
 
 
 def test_the_targets_of_what_a_client_may_ask_for_need_one():
     routed = config(*ENTRIES, model_aliases={"best": {"targets": ["openai/gpt-5", "groq/unheard-of", "vllm/qwen"]}})
-    found = [(one.entry.name, one.model) for one in unpriced(budgeted(routed, models=("best",)))]
+    found = [(one.entry.name, one.model) for one in unpriced_models(budgeted(routed, models=("best",)))]
     assert found == [("groq/*", "unheard-of"), ("vllm/qwen", "qwen")]
 
 
 def test_an_entrys_own_budget_asks_for_its_price():
     made = config(*ENTRIES)
     entries = tuple(attrs.evolve(one, budgets=DAILY if one.model == "qwen" else ()) for one in made.entries)
-    assert [one.model for one in unpriced(attrs.evolve(made, entries=entries))] == ["qwen"]
+    assert [one.model for one in unpriced_models(attrs.evolve(made, entries=entries))] == ["qwen"]
 
 
 def test_budgets_of_tokens_and_no_budgets_need_no_prices():
     # BerriAI/litellm#20615
     made = config(*ENTRIES)
-    assert list(unpriced(made)) == []
+    assert list(unpriced_models(made)) == []
     limited = attrs.evolve(made, client_keys=(ClientKey("alice", budgets=TOKENS),))
-    assert list(unpriced(limited)) == []
+    assert list(unpriced_models(limited)) == []
 
 
 def test_free_and_allowed_models_are_asked():
     free = config(entry("vllm/qwen", price="free"))
-    assert list(unpriced(budgeted(free))) == []
-    assert list(unpriced(budgeted(config(*ENTRIES, unpriced="allow")))) == []
+    assert list(unpriced_models(budgeted(free))) == []
+    assert list(unpriced_models(budgeted(config(*ENTRIES, unpriced="allow")))) == []
 
 
 def test_money_that_a_budget_does_not_count_is_a_warning():

@@ -56,7 +56,7 @@ def test_before_the_keys_are_read_no_key_is_rejected_as_wrong():
 def test_a_stored_client_has_the_permissions_of_its_item():
     authenticator = Authenticator(beside(config(), models=["a"]))
     assert authenticator.authenticate(SHOWN) == "ci"
-    assert authenticator.allowed("ci", ["a", "b"]) == {"a"}
+    assert authenticator.allowed_models("ci", ["a", "b"]) == {"a"}
 
 
 def test_a_stored_client_has_its_end():

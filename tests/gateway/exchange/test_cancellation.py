@@ -404,7 +404,7 @@ class Sweep:
     def levels(self) -> dict[str, Level]:
         """How much of each allowance is used, and held."""
         found = {}
-        for one in self.service.allowances.all():
+        for one in self.service.allowances.list_all():
             counter = one.counter(time.time(), "one")
             assert counter is not None
             found[f"{one.holder} {one.measure} {one.text}"] = self.service.allowances.counters.level(counter)

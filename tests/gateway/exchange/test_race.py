@@ -276,7 +276,7 @@ async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stre
             found = {
                 (one.holder.name, one.text): one.used
                 for one in await read_levels(
-                    running.service.allowances.all(), running.service.allowances.counters, time.time()
+                    running.service.allowances.list_all(), running.service.allowances.counters, time.time()
                 )
             }
     lost = found["a", "9000 tokens/day"]

@@ -267,7 +267,7 @@ def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
         ("sec-websocket-protocol", f"realtime, {BETA}"),
         ("authorization", "Bearer sk-ours-1"),
     )
-    assert offered.chosen == "realtime"
+    assert offered.chosen_protocol == "realtime"
 
 
 def test_the_provider_is_offered_what_it_heeds():
@@ -279,6 +279,6 @@ def test_the_provider_is_offered_what_it_heeds():
 def test_programs_offer_nothing():
     offered = OfferedProtocols.in_headers((("authorization", "Bearer k"),))
     assert offered == OfferedProtocols()
-    assert offered.chosen is None
+    assert offered.chosen_protocol is None
     assert upstream_protocols(offered, beta=True) == ()
     assert with_offered_keys((("authorization", "Bearer k"),), offered) == (("authorization", "Bearer k"),)

@@ -209,7 +209,7 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
             taken.append(message)
             await gate.wait()
 
-        def closed(self, code: int, reason: str) -> None:
+        def note_close(self, code: int, reason: str) -> None:
             closed.append((code, reason))
 
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:

@@ -545,11 +545,11 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_repor
     tap, off = stage.live_view.subscribe(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
     delivery.lane.feed(comments)
-    assert tap.lost == 40
+    assert tap.lost_count == 40
     first = await tap.events.receive()
     assert (first.received, first.lost) == (": x\n\n", 0)
     delivery.lane.feed(b": late\n\n")
-    assert tap.lost == 0
+    assert tap.lost_count == 0
     off()
     told = [one async for one in tap.events]
     assert (told[-1].received, told[-1].lost) == (": late\n\n", 40)
@@ -734,7 +734,7 @@ def test_a_forgotten_transcript_is_released_in_any_order():
     oldest, forgotten = Transcript(room), Transcript(room)
     for transcript in (oldest, forgotten):
         transcript.add(b": x\n\n", b": x\n\n")
-        room.ended(transcript)
+        room.note_end(transcript)
     known = weakref.ref(forgotten)
     room.forget(forgotten)
     del forgotten, transcript
@@ -756,7 +756,7 @@ def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
     assert room.held <= room.most
     assert sum(transcript.cleared for transcript in many) > 0, "the oldest of the client with the most"
     for transcript in (*many, one):
-        room.ended(transcript)
+        room.note_end(transcript)
         room.forget(transcript)
     assert room.held == 0
 

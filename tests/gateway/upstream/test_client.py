@@ -486,7 +486,7 @@ async def test_a_full_pool_is_an_overload(serve):
 async def test_without_a_limit_no_request_waits():
     places = ConcurrencyLimit(0, patience=0, share=None)
     taken = [await places.take() for _ in range(5000)]
-    assert (places.taken, places.most) == (5000, math.inf)
+    assert (places.taken_slots, places.most) == (5000, math.inf)
     assert not any(place.waited for place in taken)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from gateway.upstream.decoding import DECODERS, PIECE, decoded
+from gateway.upstream.decoding import DECODERS, PIECE, decode
 from gateway.upstream.errors import UpstreamError
 
 BODY = b"hello " * 1000 + bytes(3 * PIECE)
@@ -51,7 +51,7 @@ class Reads:
 
 
 async def taken_off(codings: list[str], data: bytes, size: int = 1000) -> list[bytes]:
-    return [piece async for piece in decoded(Reads(data, size), codings)]
+    return [piece async for piece in decode(Reads(data, size), codings)]
 
 
 @pytest.mark.parametrize("size", [1, 1000, 10**9])

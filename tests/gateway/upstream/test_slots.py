@@ -84,7 +84,7 @@ async def test_a_free_slot_goes_to_the_client_with_the_fewest(autojump_clock):
         await eventually(lambda: len(order) == 5)
     assert order[:2] == ["bob", "carol"]
     held[1].free()
-    assert (slots.taken, slots.waiting) == (0, 0)
+    assert (slots.taken_slots, slots.waiting) == (0, 0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "free", "leave"]), st.sampled_from(["a", "b", "c", NOBODY]))))
@@ -109,15 +109,15 @@ def test_no_slot_is_ever_lost(steps):
                     waiting[0][1].cancel()
                 await trio.testing.wait_all_tasks_blocked()
                 counts = [sum(one.holder == name for one in held) for name in "abc"]
-                assert slots.taken == len(held) <= 4
+                assert slots.taken_slots == len(held) <= 4
                 assert max(counts) <= 2
                 assert slots.waiting == len(waiting)
                 able = [name for name, _ in waiting if name == NOBODY or counts["abc".index(name)] < 2]
-                assert not able or slots.taken == 4
+                assert not able or slots.taken_slots == 4
             nursery.cancel_scope.cancel()
         for slot in held:
             slot.free()
-        assert (slots.taken, slots.waiting) == (0, 0)
+        assert (slots.taken_slots, slots.waiting) == (0, 0)
 
     trio.run(run, clock=trio.testing.MockClock())
 

@@ -85,7 +85,7 @@ def test_objects_of_an_array_know_their_place():
 
 def test_unread_members_are_reported_in_order_without_nulls():
     fields = Fields({"z": 1, "read": 2, "n": None, "a": 3, "skip": 4, "obj": {"in": 1}}, "x")
-    fields.any("read")
+    fields.value("read")
     fields.ignore("skip", "absent")
     inner = fields.object("obj")
     assert fields.unread() == ["x.z", "x.a"]

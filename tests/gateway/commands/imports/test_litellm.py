@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.commands.imports.imported_secrets import NO_KEYS
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_prices import base_price
 from gateway.commands.imports.litellm_tables import ORIGINS, REASONS
 from gateway.commands.imports.losses import Group
@@ -320,7 +320,7 @@ RATED = {"routing_strategy": "usage-based-routing-v2"}
 def test_only_rates_that_litellm_enforces_are_limits(settings, rates):
     """``simple-shuffle`` and ``least-busy`` send a model more than its ``rpm``: there it is only a weight."""
     models = [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]
-    found = imported({"model_list": models, **({"router_settings": settings} if settings else {})})
+    found = convert_litellm({"model_list": models, **({"router_settings": settings} if settings else {})})
     ((_, entry),) = found.entries
     limits = {"requests": "60/m", "tokens": "1000/m"}
     assert entry["ratelimits"] == {"concurrent": 5, **{name: limits[name] for name in limits if name in rates}}
@@ -332,9 +332,9 @@ def test_only_rates_that_litellm_enforces_are_limits(settings, rates):
 
 def test_a_model_with_a_rate_of_zero_is_reported():
     """LiteLLM sends it no requests, and a limit of the gateway is at least 1."""
-    result = imported({"model_list": [item("m", "openai/a", rpm=0)], "router_settings": RATED})
+    result = convert_litellm({"model_list": [item("m", "openai/a", rpm=0)], "router_settings": RATED})
     assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "rpm of m")]
-    assert imported({"model_list": [item("m", "openai/a", rpm=0)]}).losses == []
+    assert convert_litellm({"model_list": [item("m", "openai/a", rpm=0)]}).losses == []
 
 
 @pytest.mark.parametrize(
@@ -358,14 +358,14 @@ def test_a_model_with_a_rate_of_zero_is_reported():
     ],
 )  # fmt: skip
 def test_token_costs_become_a_price(params, info, price):
-    found = imported({"model_list": [item("m", "openai/a", **params) | {"model_info": info}]})
+    found = convert_litellm({"model_list": [item("m", "openai/a", **params) | {"model_info": info}]})
     ((_, entry),) = found.entries
     assert entry["price"] == price
     assert not found.losses
 
 
 def test_half_a_price_is_none():
-    found = imported({"model_list": [item("m", "openai/a", input_cost_per_token=0.1)]})
+    found = convert_litellm({"model_list": [item("m", "openai/a", input_cost_per_token=0.1)]})
     ((_, entry),) = found.entries
     assert "price" not in entry
     assert [loss.group for loss in found.losses] == [Group.MONEY]
@@ -503,11 +503,11 @@ LOST = [
 @pytest.mark.parametrize(("sections", "says"), LOST, ids=[says for _, says in LOST])
 def test_settings_without_a_counterpart_are_reported(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]
-    result = imported({"model_list": models, **sections})
+    result = convert_litellm({"model_list": models, **sections})
     text = file_text(result)
     assert f"# not converted: {says}" in text
     assert "secret-value" not in text
-    assert result.lost == text.count("# not converted: ")
+    assert result.loss_count == text.count("# not converted: ")
 
 
 @pytest.mark.parametrize(
@@ -524,14 +524,14 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
     ],
 )
 def test_settings_for_the_gateways_default_behaviour_are_no_loss(settings):
-    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
     assert from_mapping(yaml.safe_load(file_text(result))).warnings == ()
     assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
 
 
 def test_callbacks_for_traces_turn_traces_on_without_an_address():
-    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": {"callbacks": ["otel"]}})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": {"callbacks": ["otel"]}})
     assert from_mapping(yaml.safe_load(file_text(result))).tracing is not None
 
 
@@ -579,7 +579,7 @@ GROUPS = [
 
 @pytest.mark.parametrize(("group", "models", "sections"), GROUPS)
 def test_a_loss_is_of_the_group_that_it_matters_to(group, models, sections):
-    result = imported({"model_list": [item("m", "openai/m"), *models], **sections})
+    result = convert_litellm({"model_list": [item("m", "openai/m"), *models], **sections})
     assert [loss.group for loss in result.losses] == [group]
     *_, last = summary(result)
     assert last.startswith(f"  {group.value} (1): ")
@@ -664,7 +664,7 @@ def test_any_litellm_file_becomes_a_valid_configuration(models, general, router,
 @pytest.mark.parametrize("content", [None, [], {}, {"model_list": []}, {"model_list": [item("x", "sagemaker/x")]}])
 def test_a_file_without_a_model_for_us_is_refused(content):
     with pytest.raises(ConfigError, match="model"):
-        imported(content)
+        convert_litellm(content)
 
 
 @pytest.mark.parametrize("prefix", ["hosted_vllm", "ollama", "lm_studio", "llamafile"])
@@ -717,7 +717,7 @@ def test_settings_of_the_router_may_be_texts():
 )
 def test_rates_are_carried_from_each_place_where_litellm_reads_them(given, requests):
     """Its own examples have them besides ``litellm_params``."""
-    found = imported({"model_list": [item("m", "openai/a") | given], "router_settings": RATED})
+    found = convert_litellm({"model_list": [item("m", "openai/a") | given], "router_settings": RATED})
     ((_, entry),) = found.entries
     assert entry["ratelimits"] == {"requests": requests}
     assert found.losses == []
@@ -731,7 +731,7 @@ def test_rates_besides_litellm_params_are_no_shares():
 
 @pytest.mark.parametrize("mode", ["batch", "ocr"])
 def test_modes_of_other_endpoints_are_served(mode):
-    assert imported({"model_list": [item("m", "mistral/m") | {"model_info": {"mode": mode}}]}).losses == []
+    assert convert_litellm({"model_list": [item("m", "mistral/m") | {"model_info": {"mode": mode}}]}).losses == []
 
 
 def test_numbers_may_be_texts():
@@ -751,7 +751,7 @@ def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
 def test_the_same_credential_twice_is_no_loss():
     credential = {"credential_name": "shared", "credential_values": {"api_key": "os.environ/A"}}
     models = [item("m", "openai/m", litellm_credential_name="shared")]
-    assert imported({"model_list": models, "credential_list": [credential, credential]}).losses == []
+    assert convert_litellm({"model_list": models, "credential_list": [credential, credential]}).losses == []
 
 
 @pytest.mark.parametrize(
@@ -768,7 +768,7 @@ def test_the_same_credential_twice_is_no_loss():
 def test_the_base_model_gives_the_price(model, base, listed, place):
     given = item("m", model, api_base="http://h/v1")
     given.setdefault(place, {})["base_model"] = base
-    found = imported({"model_list": [given]})
+    found = convert_litellm({"model_list": [given]})
     ((remarks, entry),) = found.entries
     row = price_row(*listed)
     assert (entry["price"]["input"], entry["price"]["output"]) == (float(row["input"]), float(row["output"]))
@@ -808,7 +808,7 @@ def test_a_base_model_of_embeddings_has_a_price_without_output():
 @pytest.mark.parametrize("costs", [TOKEN_COSTS, {"input_cost_per_token": 0, "output_cost_per_token": 0}])
 def test_a_price_in_the_file_outranks_the_base_model(costs):
     info = {"model_info": {"base_model": "gpt-4o", **costs}}
-    found = imported({"model_list": [item("m", "openai/own") | info]})
+    found = convert_litellm({"model_list": [item("m", "openai/own") | info]})
     ((_, entry),) = found.entries
     assert entry["price"] in ("free", {"input": 2.5, "output": 10})
 
@@ -852,12 +852,12 @@ def test_default_fallbacks_are_for_models_of_the_same_kind(settings, other):
     assert list(config.routes) == ["n"]
     assert [one.name for one in config.entries] == ["m", "n-openai", "e"]
     assert "# default_fallbacks to m do not apply to e: the model types differ" in text
-    assert imported({"model_list": models, "litellm_settings": settings}).losses == []
+    assert convert_litellm({"model_list": models, "litellm_settings": settings}).losses == []
 
 
 def test_a_fallback_to_another_kind_of_model_is_reported():
     models = [item("m", "openai/m"), EMBEDDER, item("f", "openai/text-embedding-3-large")]
-    found = imported({"model_list": models, "router_settings": {"fallbacks": [{"e": ["m", "f"]}]}})
+    found = convert_litellm({"model_list": models, "router_settings": {"fallbacks": [{"e": ["m", "f"]}]}})
     assert [loss.what for loss in found.losses] == ["fallbacks from e to m", "fallbacks from e to f"]
     assert {loss.group for loss in found.losses} == {Group.PROTECTION}
 
@@ -867,7 +867,7 @@ def test_two_embedding_models_of_one_name_are_no_group():
     models = [EMBEDDER, item("e", "azure/vectors", api_base="http://h") | {"model_info": {"mode": "embedding"}}]
     config, _, _ = convert_file(*models)
     assert [one.name for one in config.entries] == ["e", "e-azure_openai"]
-    losses = imported({"model_list": models}).losses
+    losses = convert_litellm({"model_list": models}).losses
     assert [loss.what for loss in losses] == ["azure_openai/vectors as a target of e"]
 
 
@@ -888,7 +888,7 @@ def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
     """An alias and a fallback of a model in the EU led to a provider elsewhere, whose wildcard has the name."""
     models = [lost, item("anthropic/*", "anthropic/*"), item("m", "openai/m")]
     settings = {"model_group_alias": {"sonnet": name}, "fallbacks": [{"m": [name]}]}
-    found = imported({"model_list": models, "router_settings": settings})
+    found = convert_litellm({"model_list": models, "router_settings": settings})
     assert found.aliases == {}
     assert [loss.what for loss in found.losses if loss.group is Group.NAMES][1:] == ["the alias sonnet"]
     assert f"fallbacks from m to {name}" in [loss.what for loss in found.losses]
@@ -896,13 +896,13 @@ def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
 
 
 def test_a_missing_name_that_nothing_serves_is_reported_once():
-    found = imported({"model_list": [item("own", "sagemaker/x"), item("anthropic/*", "anthropic/*")]})
+    found = convert_litellm({"model_list": [item("own", "sagemaker/x"), item("anthropic/*", "anthropic/*")]})
     assert [loss.what for loss in found.losses] == ["own (sagemaker/x)"]
 
 
 def test_a_name_that_keeps_one_of_its_models_keeps_its_aliases():
     models = [item("m", "sagemaker/x"), item("m", "openai/m")]
-    found = imported({"model_list": models, "router_settings": {"model_group_alias": {"old": "m"}}})
+    found = convert_litellm({"model_list": models, "router_settings": {"model_group_alias": {"old": "m"}}})
     assert found.aliases == {"old": {"target": "m"}}
     assert [loss.what for loss in found.missing] == ["m (sagemaker/x)"]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configfile.document import ConfigError
-from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_database import DUMPED, clients_of_tables, read_database, read_dump
 from gateway.commands.imports.litellm_keys import keys_of_rows
 from gateway.commands.imports.litellm_usage import RequestCounts
@@ -126,7 +126,7 @@ def test_the_log_of_requests_shows_the_forms_that_clients_need(tmp_path):
         for source in (server.url, str(dump)):
             clients = read_database(source, {})
             assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
-            result = imported({"model_list": [item("demo", "openai/gpt-5")]}, clients)
+            result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
             content = yaml.safe_load(file_text(result))
             assert content["compatibility"] == ["azure", "litellm"]
             assert content["client_routing"] == ["litellm"]
@@ -195,9 +195,9 @@ def test_tables_without_a_counterpart_are_listed_from_a_server_and_a_dump(folder
 def test_a_file_from_exports_states_that_other_tables_were_not_read():
     content = {"model_list": [item("demo", "openai/gpt-5")]}
     key = {"token": "a" * 64}
-    assert "only keys and teams were read" in file_text(imported(content, Clients(keys_of_rows([key]))))
+    assert "only keys and teams were read" in file_text(convert_litellm(content, Clients(keys_of_rows([key]))))
     tables = clients_of_tables({"LiteLLM_VerificationToken": [key]})
-    assert "only keys and teams were read" not in file_text(imported(content, tables))
+    assert "only keys and teams were read" not in file_text(convert_litellm(content, tables))
 
 
 def test_a_dump_without_some_tables_is_reported(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gateway.commands.imports.command import run
-from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
@@ -33,7 +33,7 @@ def guard(kind: str, name: str = "g", mode: Any = "pre_call", **params: Any) -> 
 
 
 def convert(*guards: dict[str, Any], clients: Clients | None = None, **sections: Any) -> Result:
-    return imported({"model_list": [MODEL], "guardrails": list(guards), **sections}, clients)
+    return convert_litellm({"model_list": [MODEL], "guardrails": list(guards), **sections}, clients)
 
 
 def losses_of(result: Result) -> dict[str, Group]:

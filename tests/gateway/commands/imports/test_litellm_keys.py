@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
@@ -35,7 +35,7 @@ def exported(teams: Any = None, **columns: Any) -> Result:
         item("b", "openai/b", **TOKEN_COSTS),
     ]
     content = {"model_list": models, "general_settings": {"database_url": "os.environ/DB"}}
-    return imported(content, clients(row, teams=teams))
+    return convert_litellm(content, clients(row, teams=teams))
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,14 @@ def test_an_export_that_is_none_is_refused_and_not_repeated(text):
 def test_session_keys_and_duplicate_keys_are_omitted():
     rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
     content = {"model_list": [item("a", "openai/a")]}
-    result = imported(content, clients(*rows))
+    result = convert_litellm(content, clients(*rows))
     assert [one["name"] for one in result.client_keys] == ["team", "team-2"]
 
 
 def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
     row = {"token": HASH, "key_alias": "team", "models": [], "max_budget": 20, "budget_duration": "1d"}
     models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
-    result = imported({"model_list": models}, clients(row))
+    result = convert_litellm({"model_list": models}, clients(row))
     assert from_mapping(yaml.safe_load(file_text(result))).unpriced == "allow"
     assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
 
@@ -197,7 +197,7 @@ def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
 def test_a_key_for_a_group_may_use_its_name():
     row = {"token": HASH, "key_alias": "team", "models": ["g"]}
     models = [item("m", f"openai/{name}") | {"model_info": {"access_groups": ["g"]}} for name in "ab"]
-    (key,) = imported({"model_list": models}, clients(row)).client_keys
+    (key,) = convert_litellm({"model_list": models}, clients(row)).client_keys
     assert key["models"] == ["m"]
 
 
@@ -260,7 +260,7 @@ def test_teams_without_a_key_here_are_left_out():
 def test_two_teams_of_one_name_are_two_groups():
     rows = [{"token": digit * 64, "team_id": team, "models": ["a"]} for digit, team in (("1", "x"), ("2", "y"))]
     teams = [{"team_id": team, "team_alias": "red$"} for team in "xy"]
-    result = imported({"model_list": [item("a", "openai/a")]}, clients(*rows, teams=teams))
+    result = convert_litellm({"model_list": [item("a", "openai/a")]}, clients(*rows, teams=teams))
     assert [group["name"] for group in result.client_groups] == ["red$$", "red$$-2"]
     assert [key["group"] for key in result.client_keys] == ["red$$", "red$$-2"]
 
@@ -411,7 +411,7 @@ def test_a_key_with_a_limit_of_zero_stays_closed(columns, reason):
 def test_free_models_of_an_exhausted_key_are_reported():
     """LiteLLM checks no budget of requests for them: `is_model_cost_zero` in its proxy."""
     models = [item("m", "ollama/m", input_cost_per_token=0, output_cost_per_token=0), item("n", "openai/n")]
-    result = imported({"model_list": models}, clients({"token": HASH, "key_alias": "team", "max_budget": 0}))
+    result = convert_litellm({"model_list": models}, clients({"token": HASH, "key_alias": "team", "max_budget": 0}))
     assert result.client_keys == []
     (loss,) = result.losses
     assert (loss.group, loss.what) == (Group.NAMES, "m for keys whose budget is exhausted")
@@ -499,12 +499,12 @@ def test_an_alias_of_one_client_and_of_the_file(target, is_kept):
     row = {"token": HASH, "key_alias": "team", "aliases": {"short": "b"}}
     settings = {"model_group_alias": {"short": target}}
     models = [item("a", "openai/a"), item("b", "openai/b")]
-    result = imported({"model_list": models, "router_settings": settings}, clients(row))
+    result = convert_litellm({"model_list": models, "router_settings": settings}, clients(row))
     assert result.client_keys == [{"name": "team", "sha256": HASH}] * is_kept
     assert [loss.group for loss in result.losses] == [Group.NAMES]
 
 
 def test_a_pattern_that_serves_an_alias_of_one_client_is_left_out():
     row = {"token": HASH, "key_alias": "team", "models": [], "aliases": {"groq/x": "m"}}
-    result = imported({"model_list": [item("m", "openai/m"), item("groq/*", "groq/*")]}, clients(row))
+    result = convert_litellm({"model_list": [item("m", "openai/m"), item("groq/*", "groq/*")]}, clients(row))
     assert result.client_keys == [{"name": "team", "sha256": HASH, "models": ["m"]}]

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from gateway.commands.imports.litellm import Clients, imported
+from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
@@ -18,7 +18,7 @@ KEYS = read_keys(json.dumps([{"token": DIGEST, "key_alias": "k", "team_id": "t-1
 
 def convert(clients=None, **settings):
     general = {"enable_jwt_auth": True, "litellm_jwtauth": settings}
-    return imported({"model_list": [item("demo", "openai/gpt-5")], "general_settings": general}, clients)
+    return convert_litellm({"model_list": [item("demo", "openai/gpt-5")], "general_settings": general}, clients)
 
 
 def issuers_of(result):

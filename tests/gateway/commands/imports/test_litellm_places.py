@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_tables import TYPES
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
@@ -110,7 +110,7 @@ def test_a_model_keeps_its_provider_address_and_credential(model, params, expect
 def test_a_model_without_its_provider_is_refused_with_the_reason(model, params, why):
     mode = params.pop("mode", None)
     one = item("m", model, **params) | {"model_info": {} if mode is None else {"mode": mode}}
-    (loss,) = imported({"model_list": [one, item("n", "openai/n")]}).missing
+    (loss,) = convert_litellm({"model_list": [one, item("n", "openai/n")]}).missing
     assert why in loss.why
 
 
@@ -144,7 +144,9 @@ def test_gemini_at_an_address_gets_googles_api_there(base, tmp_path):
     ("base", "note"), [("https://h", "adds /v1beta"), ("os.environ/B", "if $B has no path"), ("https://h/v1", None)]
 )
 def test_gemini_at_an_address_without_a_path_is_reported(base, note):
-    result = imported({"model_list": [item("m", "gemini/gemini-3-flash", api_base=base, api_key="os.environ/K")]})
+    result = convert_litellm(
+        {"model_list": [item("m", "gemini/gemini-3-flash", api_base=base, api_key="os.environ/K")]}
+    )
     ((remarks, _),) = result.entries
     assert any(note in remark for remark in remarks) if note else not remarks
 
@@ -161,7 +163,7 @@ def test_gemini_at_an_address_without_a_path_is_reported(base, note):
 )
 def test_a_model_that_its_provider_cannot_serve_here_is_refused(model, mode, why):
     one = item("m", model, api_key="os.environ/K") | {"model_info": {} if mode is None else {"mode": mode}}
-    (loss,) = imported({"model_list": [one, item("n", "openai/n")]}).missing
+    (loss,) = convert_litellm({"model_list": [one, item("n", "openai/n")]}).missing
     assert why in loss.why
 
 
@@ -172,7 +174,7 @@ def test_a_model_that_its_provider_cannot_serve_here_is_refused(model, mode, why
 )  # fmt: skip
 def test_a_model_of_conversations_stays_one_where_only_they_are_served(model, mode):
     one = item("m", model, vertex_project="p", vertex_location="global") | {"model_info": {"mode": mode}}
-    result = imported({"model_list": [one]})
+    result = convert_litellm({"model_list": [one]})
     ((_, found),) = result.entries
     assert "type" not in found
     losses = [(loss.group, loss.what) for loss in result.losses if "requests" in loss.what]
@@ -182,7 +184,7 @@ def test_a_model_of_conversations_stays_one_where_only_they_are_served(model, mo
 def test_entries_without_a_credential_use_the_machines_identity_if_litellm_did():
     base = {"api_base": "https://x.openai.azure.com"}
     settings = {"enable_azure_ad_token_refresh": True}
-    result = imported({"model_list": [item("m", "azure/d", **base)], "litellm_settings": settings})
+    result = convert_litellm({"model_list": [item("m", "azure/d", **base)], "litellm_settings": settings})
     assert result.entries[0][1]["sign_in"] == "azure"
     assert "AZURE_API_KEY" not in file_text(result)
     assert result.losses == []
@@ -210,7 +212,7 @@ def test_default_members_apply_to_models_that_lack_them():
 def test_the_location_of_vertex_is_that_of_the_whole_file(
     params: dict[str, Any], sections: dict[str, Any], place: tuple[str, str]
 ):
-    result = imported({"model_list": [item("m", "vertex_ai/gemini-2.5-pro", **params)], **sections})
+    result = convert_litellm({"model_list": [item("m", "vertex_ai/gemini-2.5-pro", **params)], **sections})
     ((_, found),) = result.entries
     assert (found["project"], found["location"]) == place
     assert not [loss for loss in result.losses if "vertex" in loss.what]
@@ -238,7 +240,7 @@ HERE = "https://llm.example/v1"
 def test_the_addresses_in_the_variables_of_the_file_apply(
     model: str, params: dict[str, Any], variables: dict[str, str], provider: str, base_url: str | None
 ):
-    result = imported({"model_list": [item("m", model, **params)], "environment_variables": variables})
+    result = convert_litellm({"model_list": [item("m", model, **params)], "environment_variables": variables})
     ((_, found),) = result.entries
     assert (found["model"].partition("/")[0], found.get("base_url")) == (provider, base_url)
     assert [loss.what for loss in result.losses] == ["environment_variables"]
@@ -247,18 +249,18 @@ def test_the_addresses_in_the_variables_of_the_file_apply(
 def test_a_bedrock_model_with_its_own_endpoint_needs_no_variable():
     model = item("m", "bedrock/us-east-1/amazon.nova-pro-v1:0", aws_bedrock_runtime_endpoint="https://own.example")
     variables = {"AWS_BEDROCK_RUNTIME_ENDPOINT": "https://vpce.example"}
-    result = imported({"model_list": [model], "environment_variables": variables})
+    result = convert_litellm({"model_list": [model], "environment_variables": variables})
     assert [loss.what for loss in result.losses] == ["environment_variables"]
 
 
 def test_an_address_in_the_variables_that_the_import_cannot_convert_is_lost_residency():
     models = [item("m", "gemini/g"), item("n", "gemini/g", api_base="https://own.example")]
-    result = imported({"model_list": models, "environment_variables": {"GEMINI_API_BASE": "https://g.example"}})
+    result = convert_litellm({"model_list": models, "environment_variables": {"GEMINI_API_BASE": "https://g.example"}})
     assert [loss.what for loss in result.losses if loss.group is Group.RESIDENCY] == ["GEMINI_API_BASE of m"]
 
 
 def test_a_placeholder_key_is_dropped_with_a_remark():
-    result = imported({"model_list": [item("m", "openai/x", api_base="http://h:8000/v1", api_key="fake-key")]})
+    result = convert_litellm({"model_list": [item("m", "openai/x", api_base="http://h:8000/v1", api_key="fake-key")]})
     ((remarks, found),) = result.entries
     assert "access_key" not in found
     assert [remark for remark in remarks if "fake-key looks like a placeholder" in remark]
@@ -274,5 +276,5 @@ def test_a_placeholder_key_is_dropped_with_a_remark():
     ],
 )
 def test_an_address_without_a_path_that_gains_one_is_reported(model: str, api_base: str, is_lost: bool):
-    result = imported({"model_list": [item("m", model, api_base=api_base, api_key="os.environ/K")]})
+    result = convert_litellm({"model_list": [item("m", model, api_base=api_base, api_key="os.environ/K")]})
     assert [(loss.group, loss.what) for loss in result.losses] == [(Group.NAMES, "the paths of m")] * is_lost

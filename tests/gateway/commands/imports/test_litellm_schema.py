@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.commands.imports import litellm_columns as columns
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import TABLES, clients_of_tables
 from gateway.commands.imports.litellm_schema import LOST, SETTINGS, WITHOUT_SETTINGS
 from gateway.commands.imports.losses import Group
@@ -33,7 +33,7 @@ ROWS: Mapping[str, dict[str, Any]] = {
 
 def import_tables(tables: Mapping[str, Any], *models: Any, **sections: Any) -> Result:
     found = [item("m", "openai/m", **TOKEN_COSTS), *models]
-    return imported({"model_list": found, **sections}, clients_of_tables(tables))
+    return convert_litellm({"model_list": found, **sections}, clients_of_tables(tables))
 
 
 def with_row(table: str, **values: Any) -> Result:

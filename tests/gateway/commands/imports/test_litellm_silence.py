@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
@@ -53,10 +53,10 @@ def replace_value(content: Any, path: tuple[Any, ...], *values: Any) -> Any:
 
 
 def silent_settings(content: Any) -> set[tuple[Any, ...]]:
-    base = file_text(imported(content))
+    base = file_text(convert_litellm(content))
 
     def is_same(other: Any) -> bool:
-        return file_text(imported(other)) == base
+        return file_text(convert_litellm(other)) == base
 
     needed = ("model_list", "model_name", "litellm_params", "model")
     optional = [path for path in settings_of(content) if path[-1] not in needed]
@@ -104,20 +104,20 @@ def test_settings_of_public_files_are_not_silent(content):
     ],
 )  # fmt: skip
 def test_models_of_clouds_without_conversations_are_refused_by_name(model, kind):
-    result = imported({"model_list": [ONE, item("m", model)]})
+    result = convert_litellm({"model_list": [ONE, item("m", model)]})
     assert f"does not support {kind} models at this cloud" in result.missing[0].why
     assert result.missing_names == {"m": result.missing[0].what}
 
 
 def test_the_limits_of_a_model_are_those_of_its_entry():
     info = {"max_input_tokens": 100_000, "max_output_tokens": 8000, "max_tokens": 8000, "supports_vision": True}
-    result = imported({"model_list": [{**item("m", "anthropic/own", max_tokens=500), "model_info": info}]})
+    result = convert_litellm({"model_list": [{**item("m", "anthropic/own", max_tokens=500), "model_info": info}]})
     config = from_mapping(yaml.safe_load(file_text(result)))
     quirks = config.entries[0].quirks_of("own")
     assert (quirks.context_window, quirks.max_output, quirks.default_max_tokens) == (100_000, 8000, 500)
     (loss,) = result.losses
     assert loss.what == "model_info of m (supports_vision)"
-    older = imported({"model_list": [{**ONE, "model_info": {"max_tokens": 900}}]})
+    older = convert_litellm({"model_list": [{**ONE, "model_info": {"max_tokens": 900}}]})
     assert older.entries[0][1]["quirks"] == {"max_output": 900}
 
 
@@ -140,7 +140,7 @@ def test_no_fallbacks_means_none():
 
 
 def test_a_deployment_without_a_name_has_a_reason():
-    result = imported({"model_list": [ONE, item("dall-e-2", "azure/", api_base="https://a.azure.com")]})
+    result = convert_litellm({"model_list": [ONE, item("dall-e-2", "azure/", api_base="https://a.azure.com")]})
     assert result.missing[0].why == "the model is missing after azure/: LiteLLM chooses one itself"
 
 
@@ -152,7 +152,7 @@ def test_a_deployment_without_a_name_has_a_reason():
     ],
 )  # fmt: skip
 def test_the_header_of_clients_keys_needs_their_forms(header, servers, lost):
-    result = imported({"model_list": [ONE], "general_settings": {"litellm_key_header_name": header}})
+    result = convert_litellm({"model_list": [ONE], "general_settings": {"litellm_key_header_name": header}})
     content = yaml.safe_load(file_text(result))
     assert content.get("compatibility") == servers
     assert [loss.group for loss in result.losses] == [Group.NAMES] * lost
@@ -161,6 +161,6 @@ def test_the_header_of_clients_keys_needs_their_forms(header, servers, lost):
 
 @pytest.mark.parametrize("callback", ["s3", "gcs_bucket", "datadog"])
 def test_callbacks_have_a_replacement_of_their_own(callback):
-    (loss,) = imported({"model_list": [ONE], "litellm_settings": {"callbacks": [callback]}}).losses
+    (loss,) = convert_litellm({"model_list": [ONE], "litellm_settings": {"callbacks": [callback]}}).losses
     assert loss.group is Group.LOGS
     assert "--record" in loss.why or "tracing" in loss.why

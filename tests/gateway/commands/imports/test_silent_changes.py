@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.commands.imports.litellm import imported
+from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import Config, from_mapping
 from gateway.routing.router import Router
@@ -26,7 +26,7 @@ def find_served(config: Config, name: str) -> str:
 
 
 def convert(*models: Any, **sections: Any) -> Config:
-    text = file_text(imported({"model_list": list(models), **sections}))
+    text = file_text(convert_litellm({"model_list": list(models), **sections}))
     return from_mapping(yaml.safe_load(text))
 
 
@@ -74,7 +74,7 @@ def test_a_name_that_litellm_did_not_have_is_not_find_served():
 
 def test_an_alias_has_precedence_over_a_model():
     models = item("old", "openai/a", api_key="os.environ/A"), item("new", "groq/b", api_key="os.environ/B")
-    result = imported({"model_list": list(models), "router_settings": {"model_group_alias": {"old": "new"}}})
+    result = convert_litellm({"model_list": list(models), "router_settings": {"model_group_alias": {"old": "new"}}})
     config = from_mapping(yaml.safe_load(file_text(result)))
     assert find_served(config, "old") == "groq/b $B"
     assert find_served(config, "old-openai") == "openai/a $A"
@@ -203,7 +203,7 @@ MASTER = {"general_settings": {"master_key": "os.environ/MASTER"}}
 )  # fmt: skip
 def test_the_cache_is_one_of_all_client_keys(params, ttl, store):
     settings = {"cache": True} | ({} if params is None else {"cache_params": params})
-    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **MASTER})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **MASTER})
     content = yaml.safe_load(file_text(result))
     assert [key["cache"] for key in content["client_keys"]] == [{"ttl": ttl, "scope": "all"}]
     assert content.get("cache") == store
@@ -220,7 +220,7 @@ def test_the_cache_is_one_of_all_client_keys(params, ttl, store):
 )  # fmt: skip
 def test_a_cache_of_another_kind_is_a_loss_of_money(params, sections):
     settings = {"cache": True, "cache_params": params}
-    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **sections})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **sections})
     assert {loss.what for loss in result.losses} == {"litellm_settings.cache", "litellm_settings.cache_params"}
     assert "cache" not in yaml.safe_load(file_text(result))
 
@@ -243,7 +243,7 @@ def test_clients_cannot_replace_an_extra_body_where_litellm_does_not_let_them(mo
 
 @pytest.mark.parametrize("param", ["guardrailConfig", "safety_settings", "provider", "safe_prompt"])
 def test_a_lost_member_that_protects_is_lost_protection(param):
-    (loss,) = imported({"model_list": [item("m", "openai/m", **{param: {"a": 1}})]}).losses
+    (loss,) = convert_litellm({"model_list": [item("m", "openai/m", **{param: {"a": 1}})]}).losses
     assert loss.group is Group.PROTECTION
 
 
@@ -265,7 +265,7 @@ EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.clou
 )  # fmt: skip
 def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, endpoint, is_lost):
     sections = {"litellm_settings": {"success_callback": callbacks}, "environment_variables": variables}
-    result = imported({"model_list": [item("m", "openai/m")], **sections})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], **sections})
     assert yaml.safe_load(file_text(result))["tracing"] == {"endpoint": endpoint, "content": ["*"]}
     lost = [loss.what for loss in result.losses if loss.group is Group.RESIDENCY]
     assert lost == (["the host of Langfuse, which gets prompts and answers"] if is_lost else [])
@@ -273,7 +273,7 @@ def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, e
 
 def test_the_host_of_langfuse_is_lost_once():
     sections = {"litellm_settings": {"success_callback": ["langfuse"], "failure_callback": ["langfuse"]}}
-    result = imported({"model_list": [item("m", "openai/m")], **sections})
+    result = convert_litellm({"model_list": [item("m", "openai/m")], **sections})
     assert [loss.group for loss in result.losses] == [Group.RESIDENCY]
 
 
@@ -295,7 +295,7 @@ def test_traces_for_langfuse_go_to_its_collector():
 )
 def test_the_budgets_of_the_proxy_and_of_a_model_apply(given, budgets, lost):
     models = [item("m", "openai/gpt-4o", **TOKEN_COSTS, **given)]
-    result = imported({"model_list": models, "litellm_settings": given})
+    result = convert_litellm({"model_list": models, "litellm_settings": given})
     content = yaml.safe_load(file_text(result))
     assert content.get("budgets") == budgets
     assert content["model_providers"][0].get("budgets") == budgets
