@@ -137,6 +137,7 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
         return None
     if item.default and model == "*":
         findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
+    _warn_of_stars(item, findings)
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, provider, findings)
     _check_probe(item, path, provider, findings)
@@ -357,6 +358,21 @@ def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
             findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed on", reason)
     if item.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", item.http_host):
         findings.wrong((*path, "http_host"), describe(item.http_host), "expected a host name")
+
+
+def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
+    """Warn if a `*` is literal but looks like a pattern: only `provider/*` is one."""
+    if "*" in item.model and not item.wildcard:
+        every = f"{item.written.partition('/')[0]}/*"
+        findings.warn(
+            f"{item.written}: this is one model id, not a pattern; write {every} for all models of the provider"
+        )
+    prefix = item.name.removesuffix("/*") if item.wildcard else item.name
+    if "*" in prefix and item.name != item.written:
+        name = f"{prefix}/MODEL" if item.wildcard else prefix
+        findings.warn(
+            f"{item.name}: this name is not a pattern, so clients must request {name}; write a name without *"
+        )
 
 
 def _warn_of_credentials(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:

@@ -293,7 +293,7 @@ def reserved_limits(running: InProcess, client: str) -> list[tuple[str, str, int
     allowances = running.service.allowances
     levels = [
         (str(one.holder), one.text, allowances.counters.level(counter).held)
-        for one in {*allowances.all(), *allowances.of_client(client)}
+        for one in {*allowances.list_all(), *allowances.of_client(client)}
         if (counter := one.counter(allowances.now(), "")) is not None
     ]
     return [level for level in levels if level[2]]

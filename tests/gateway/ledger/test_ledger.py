@@ -40,7 +40,7 @@ def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     """Envoy's measure: https://github.com/envoyproxy/envoy/blob/main/SECURITY.md, resource exhaustion."""
     long = letter * 100_000
     ledger, seen = Ledger(readable=False), []
-    ledger.observers.append(type("Seen", (), {"settled": lambda _, record, line: seen.append(line)})())
+    ledger.observers.append(type("Seen", (), {"note_end": lambda _, record, line: seen.append(line)})())
     record = Record(
         "req_1", "chat", requested_model=long, target=long, upstream_id=long, attempts=1,
         error=ErrorInfo("upstream", long),
