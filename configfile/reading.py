@@ -19,8 +19,6 @@ T = TypeVar("T")
 AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""
 
-HIDDEN: Final = "something else"
-
 
 @attrs.frozen(repr=False)
 class ReadingFault:
@@ -222,8 +220,10 @@ def _takes_text(of: Any) -> bool:
 
 
 def _describe(value: Any, of: Any) -> str:
-    """Describe a value, unless it may be a misplaced secret."""
-    return HIDDEN if getattr(present(of), "holds_secrets", False) else describe(value)
+    """Describe a value; of one that may be a misplaced secret, only its type."""
+    if getattr(present(of), "holds_secrets", False) and isinstance(value, str | int | float):
+        return "text" if isinstance(value, str) else "a number"
+    return describe(value)
 
 
 def _example_key(fields: Mapping[str, Field]) -> str:

@@ -38,6 +38,7 @@ from streams.events import APIS, Api
 from streams.timeouts import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VARIABLE_NAME = re.compile(r"(?:os\.environ/\w+|[A-Z][A-Z0-9_]*_(?:KEY|TOKEN|SECRET))")
 _ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
 _CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -378,6 +379,8 @@ def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
 def _warn_of_credentials(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
     if item.passthrough_auth and item.key is not None:
         findings.warn(f"{item.name}: passthrough_auth and access_key are both set, so access_key is ignored")
+    if item.key and _VARIABLE_NAME.fullmatch(item.key):
+        findings.warn(f"{item.name}: access_key looks like the name of a variable: write it as $NAME")
     if item.key == "":
         findings.warn(f"{item.name}: access_key is empty, so requests have no credential")
     bare = item.key is None and not item.passthrough_auth and sign_in is None

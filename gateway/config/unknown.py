@@ -19,7 +19,7 @@ from gateway.config.collector import MetricsSettings, TracingSettings
 from gateway.config.counters import CounterSettings
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.limits import Limits
-from gateway.config.listening import Listener
+from gateway.config.listening import LegacyListeners, Listener
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
@@ -105,6 +105,7 @@ _RATES: Final = (
 _STEPS = "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`"
 
 INSTEAD: Final = (
+    Instead("write a list: `listeners: [{port: 12000}]`", "type name port address timeout", (LegacyListeners,)),
     Instead(
         "secrets come from the environment, a file or a store: `access_key: $NAME`, `access_key: {file: PATH}` or "
         "`access_key: {vault: mount/path#member}`",

@@ -1043,3 +1043,21 @@ def test_no_text_is_too_odd_to_be_answered(tmp_path_factory, text):
 def test_no_structure_is_too_odd_to_be_answered(content):
     mistakes = mistakes_of(from_mapping, content)
     assert len({str(mistake) for mistake in mistakes}) == len(mistakes), "each is said once"
+
+
+@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "MY_TOKEN", "os.environ/OPENAI_API_KEY", "os.environ/key"])
+def test_the_name_of_a_variable_without_its_dollar_has_a_warning(read, key):
+    config = read(f"version: v0.4.0\nmodel_providers: [{{model: openai/gpt-4o, access_key: {key}}}]\n")
+    assert config.warnings == ("openai/gpt-4o: access_key looks like the name of a variable: write it as $NAME",)
+
+
+@pytest.mark.parametrize("key", ["sk-proj-KEY", "mock-openai-key", "AKIAIOSFODNN7EXAMPLE", "$OPENAI_API_KEY"])
+def test_other_keys_have_no_warning(read, key):
+    assert read(f"version: v0.4.0\nmodel_providers: [{{model: openai/gpt-4o, access_key: {key}}}]\n").warnings == ()
+
+
+def test_a_mapping_of_listeners_with_the_keys_of_one_is_advised_to_be_a_list(read):
+    with pytest.raises(ConfigError) as caught:
+        read("version: v0.4.0\nlisteners: {port: 8080}\nmodel_providers: [{model: openai/gpt-4o, access_key: k}]\n")
+    (mistake,) = caught.value.mistakes
+    assert (mistake.path, mistake.expected) == ("listeners.port", "write a list: `listeners: [{port: 12000}]`")
