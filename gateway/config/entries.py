@@ -213,7 +213,7 @@ def _resolve_provider(
         findings.warn(f"{item.written}: provider_interface is ignored, because {prefix} is a known provider")
     if provider is None:
         return None, item
-    item = _complete_address(item, provider, findings)
+    item = _complete_address(item, path, provider, findings)
     settings = _address_settings(item)
     _check_settings(settings, path, provider, findings)
     at = _row_for_model(provider.with_settings(settings).at_base_url(item.base_url), item)
@@ -229,7 +229,7 @@ def _resolve_provider(
     return at, item
 
 
-def _complete_address(item: ModelEntry, provider: Provider, findings: Findings) -> ModelEntry:
+def _complete_address(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> ModelEntry:
     """Return ``item`` with its whole ``base_url``, and report doubts about it."""
     base_url = item.base_url
     if base_url is None or isinstance(base_url, Unresolved):
@@ -238,6 +238,10 @@ def _complete_address(item: ModelEntry, provider: Provider, findings: Findings) 
     name, spoken = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
         findings.warn(f"{name}: base_url ends with {end}, which the gateway adds: remove that")
+    named = provider.deployment_in(base_url)
+    if named is not None and named != item.model and not item.wildcard:
+        model = f"{item.written.partition('/')[0]}/{named}"
+        findings.wrong((*path, "base_url"), f"the address of the deployment {named}", f"write it as `model: {model}`")
     if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
         found = f"{name}: base_url is an address of the Messages API, but requests to it would use Chat"
         findings.warn(f"{found}: set `speaks: [messages]`")

@@ -109,6 +109,8 @@ class Provider:
     - ``address``: an example of a base URL, if every customer has a different one.
     - ``by_path``: changes to the row by the end of the base URL's path, the longest end first. ``by_model``: changes by
       a shell pattern of model ids; the first match applies.
+    - ``copied``: patterns for the ends of the addresses that its console shows, each with the path of a base URL in its
+      place, and whether the query stays. A group ``model`` is the name of a deployment.
     - ``hosting``: how it serves another maker's API, if it differs from the maker.
     - ``client_headers``: client headers that only it understands.
     - ``price_list``: its name in the price list.
@@ -141,6 +143,7 @@ class Provider:
 
     address: str = ""
     by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
+    copied: tuple[tuple[str, str, bool], ...] = ()
     about: str = ""
     client_headers: tuple[str, ...] = ()
     hosting: Mapping[Api, Hosting] = MappingProxyType({})
@@ -211,14 +214,26 @@ class Provider:
         differ from the provider's.
         """
         parts = urlsplit(base_url)
-        path = parts.path.rstrip("/")
+        path, query = parts.path.rstrip("/"), parts.query
         end = api_path(base_url)
         if end in self.paths.values():
             path = path.removesuffix(end)
+        if (copy := self._match_copy(path)) is not None:
+            found, prefix, keeps_query = copy
+            path, query = path[: found.start()] + prefix, query if keeps_query else ""
         if path and not _VERSION.fullmatch(path.rpartition("/")[2]) and self._lacks_version(path, frozenset(speaks)):
             path += "/v1"
-        whole = urlunsplit((parts.scheme, parts.netloc, path, parts.query, parts.fragment))
+        whole = urlunsplit((parts.scheme, parts.netloc, path, query, parts.fragment))
         return base_url if path == parts.path.rstrip("/") else whole
+
+    def deployment_in(self, base_url: str) -> str | None:
+        """Return the name of the deployment in ``base_url``, if the provider's console shows such addresses."""
+        copy = self._match_copy(urlsplit(base_url).path.rstrip("/"))
+        return None if copy is None else copy[0].groupdict().get("model")
+
+    def _match_copy(self, path: str) -> tuple[re.Match[str], str, bool] | None:
+        matches = ((re.search(f"{pattern}$", path), prefix, keeps) for pattern, prefix, keeps in self.copied)
+        return next(((found, prefix, keeps) for found, prefix, keeps in matches if found is not None), None)
 
     def _lacks_version(self, path: str, speaks: frozenset[Api]) -> bool:
         """Return whether the Messages API is at ``/v1`` below ``path``."""

@@ -113,8 +113,14 @@ CLOUDS = (
                 "auth": MappingProxyType(dict.fromkeys(STANDARD_AUTH, API_KEY)),
             }
         },
+        copied=(
+            (r"/openai/deployments/(?P<model>[^/]+)(?:/chat/completions)?", "/openai/deployments", True),
+            (r"/openai/v1/(?:chat/completions|responses)", "/openai/v1", True),
+            (r"/openai/responses|^/models(?:/chat/completions)?", "/openai/v1", False),
+        ),
         about="The model id is the deployment's name. If `base_url` ends with `/openai/v1`, the gateway uses Azure's "
-        "v1 API (Chat and Responses); otherwise the older deployment paths (Chat only).",
+        "v1 API (Chat and Responses); otherwise the older deployment paths (Chat only). The whole addresses that "
+        "Azure's portal shows work, too.",
     ),
     # One resource has OpenAI's paths, with a key in `api-key`, and Anthropic's for Claude.
     Provider(

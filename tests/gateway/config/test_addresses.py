@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing.router import Router
 
 ZAI = "https://api.z.ai/api/anthropic"
@@ -92,6 +92,36 @@ def test_chat_is_where_the_address_says(model, base_url, chat):
 def test_the_path_of_an_api_in_an_address_is_a_warning(end):
     (warning,) = config(model="vllm/m", base_url=f"{PROXY}/v1{end}").warnings
     assert warning == f"vllm/m: base_url ends with {end}, which the gateway adds: remove that"
+
+
+@pytest.mark.parametrize(
+    ("end", "chat"),
+    [
+        *(
+            (f"/openai/deployments{end}?api-version=v", "/openai/deployments/m/chat/completions?api-version=v")
+            for end in ("", "/m", "/m/", "/m/chat/completions")
+        ),
+        *((f"/openai/v1{end}", "/openai/v1/chat/completions") for end in ("", "/", "/chat/completions", "/responses")),
+        ("/openai/v1/responses?api-version=preview", "/openai/v1/chat/completions?api-version=preview"),
+        ("/openai/responses?api-version=2025-04-01-preview", "/openai/v1/chat/completions"),
+        ("/models?api-version=2024-05-01-preview", "/openai/v1/chat/completions"),
+        ("/models/chat/completions?api-version=2024-05-01-preview", "/openai/v1/chat/completions"),
+    ],
+)
+def test_an_address_of_azures_portal_is_completed(end, chat):
+    """https://learn.microsoft.com/azure/ai-foundry/openai/reference: the portal shows whole addresses."""
+    made = config(model="azure/m", base_url=f"https://me.openai.azure.com{end}")
+    _, _, sent = Router(made).resolve("m", "chat").url.partition("azure.com")
+    assert sent == chat
+
+
+def test_an_azure_address_of_another_deployment_is_a_mistake():
+    address = "https://me.openai.azure.com/openai/deployments/mine/chat/completions?api-version=2025-01-01-preview"
+    with pytest.raises(ConfigError, match="deployment mine; write it as `model: azure/mine`"):
+        config(model="azure/gpt-4o", base_url=address)
+    assert config(model="azure/*", base_url=address).entries[0].base_url == (
+        "https://me.openai.azure.com/openai/deployments?api-version=2025-01-01-preview"
+    )
 
 
 def test_the_whole_address_of_an_azure_deployment_is_a_warning():
