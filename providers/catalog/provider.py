@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import attrs
 
@@ -110,7 +110,7 @@ class Provider:
     - ``by_path``: changes to the row by the end of the base URL's path, the longest end first. ``by_model``: changes by
       a shell pattern of model ids; the first match applies.
     - ``copied``: patterns for the ends of the addresses that its console shows, each with the path of a base URL in its
-      place, and whether the query stays. A group ``model`` is the name of a deployment.
+      place, and whether the query stays. A group ``model`` is a model or deployment.
     - ``hosting``: how it serves another maker's API, if it differs from the maker.
     - ``client_headers``: client headers that only it understands.
     - ``price_list``: its name in the price list.
@@ -227,9 +227,10 @@ class Provider:
         return base_url if path == parts.path.rstrip("/") else whole
 
     def deployment_in(self, base_url: str) -> str | None:
-        """Return the name of the deployment in ``base_url``, if the provider's console shows such addresses."""
+        """Return the model or deployment in ``base_url``, if the provider's console shows such addresses."""
         copy = self._match_copy(urlsplit(base_url).path.rstrip("/"))
-        return None if copy is None else copy[0].groupdict().get("model")
+        name = None if copy is None else copy[0].groupdict().get("model")
+        return None if name is None else unquote(name)
 
     def _match_copy(self, path: str) -> tuple[re.Match[str], str, bool] | None:
         matches = ((re.search(f"{pattern}$", path), prefix, keeps) for pattern, prefix, keeps in self.copied)

@@ -137,6 +137,7 @@ CLOUDS = (
         "amazon_bedrock", "Amazon Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", prefix="/openai/v1",
         speaks=_IN_CONVERSE, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
         places={"messages": "https://bedrock-mantle.{region}.api.aws/anthropic/v1", "converse": ""},
+        copied=((r"/model/(?P<model>[^/]+)/(?:converse|invoke)[a-z-]*", "", True),),
         by_model=(
             ("*amazon.titan-embed-*", {**_invoked_endpoint("embeddings", "amazon"), "embeddings": _TITAN}),
             ("*cohere.embed-*", {**_invoked_endpoint("embeddings", "cohere_invoke"), "embeddings": _EMBED}),
@@ -173,6 +174,7 @@ CLOUDS = (
     # Claude is available in its maker's API, open models in OpenAI's Chat.
     Provider(
         "vertex", "Vertex AI", "https://{location_host}", prefix=_AT_VERTEX + "/endpoints/openapi", auth=BEARER,
+        copied=((r"/models/(?P<model>[^/]+):\w+", "", False),),
         hosts={
             "location": {
                 "global": "aiplatform.googleapis.com", "us": "aiplatform.us.rep.googleapis.com",

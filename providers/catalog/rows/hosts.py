@@ -84,6 +84,7 @@ HOSTS = (
         "databricks", "Databricks", address="https://WORKSPACE.cloud.databricks.com", prefix="/serving-endpoints",
         places={"messages": "/serving-endpoints/anthropic/v1"}, auth=BEARER, key_env="DATABRICKS_TOKEN",
         by_model=((CLAUDE, {"speaks": ONLY_MESSAGES}),), sign_in=("api_key", "azure"),
+        copied=((r"/serving-endpoints/(?P<model>[^/]+)/invocations", "/serving-endpoints", True),),
         about="Claude uses Messages, other models use Chat.",
         sources=sources(READ, chat=_DATABRICKS, messages=_DATABRICKS),
     ),

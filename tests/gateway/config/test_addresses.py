@@ -7,6 +7,7 @@ from gateway.routing.router import Router
 
 ZAI = "https://api.z.ai/api/anthropic"
 PROXY = "https://proxy.example"
+GOOGLE = "https://generativelanguage.googleapis.com"
 
 
 def config(**entry: object) -> Config:
@@ -115,9 +116,42 @@ def test_an_address_of_azures_portal_is_completed(end, chat):
     assert sent == chat
 
 
+@pytest.mark.parametrize(
+    ("model", "base_url", "sent"),
+    [
+        *(
+            ("gemini/gemini-2.5-pro", f"{GOOGLE}/v1beta/models/gemini-2.5-pro:{method}",
+             "/v1beta/models/gemini-2.5-pro")
+            for method in ("generateContent", "streamGenerateContent?alt=sse")
+        ),
+        ("vertex/gemini-2.5-pro", "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1"
+         "/publishers/google/models/gemini-2.5-pro:streamGenerateContent",
+         "/v1/projects/p/locations/us-central1/publishers/google/models/gemini-2.5-pro"),
+        *(
+            ("bedrock/eu.amazon.nova-lite-v1:0",
+             f"https://bedrock-runtime.eu-west-1.amazonaws.com/model/eu.amazon.nova-lite-v1{colon}0/{method}",
+             "/model/eu.amazon.nova-lite-v1:0")
+            for colon in (":", "%3A") for method in ("converse", "converse-stream", "invoke")
+        ),
+        *(
+            ("cohere/command-a", f"https://api.cohere.com{end}", "/compatibility/v1/chat/completions")
+            for end in ("", "/v2/chat", "/v2", "/v1/chat", "/compatibility/v1")
+        ),
+        *(
+            ("databricks/m", f"https://me.cloud.databricks.com{end}", "/serving-endpoints/chat/completions")
+            for end in ("", "/serving-endpoints", "/serving-endpoints/m/invocations")
+        ),
+    ],
+)  # fmt: skip
+def test_an_address_from_a_providers_own_pages_is_completed(model, base_url, sent):
+    """The method of a model follows ``sent``, as it depends on the request."""
+    made = config(model=model, base_url=base_url)
+    assert "/" + Router(made).resolve(made.entries[0].name, "chat").url.split("/", 3)[3] == sent
+
+
 def test_an_azure_address_of_another_deployment_is_a_mistake():
     address = "https://me.openai.azure.com/openai/deployments/mine/chat/completions?api-version=2025-01-01-preview"
-    with pytest.raises(ConfigError, match="deployment mine; write it as `model: azure/mine`"):
+    with pytest.raises(ConfigError, match="the address of mine alone; write it as `model: azure/mine`"):
         config(model="azure/gpt-4o", base_url=address)
     assert config(model="azure/*", base_url=address).entries[0].base_url == (
         "https://me.openai.azure.com/openai/deployments?api-version=2025-01-01-preview"
