@@ -241,7 +241,7 @@ def _complete_address(item: ModelEntry, path: Path, provider: Provider, findings
     named = provider.deployment_in(base_url)
     if named is not None and named != item.model and not item.wildcard:
         model = f"{item.written.partition('/')[0]}/{named}"
-        findings.wrong((*path, "base_url"), f"the address of {named} alone", f"write it as `model: {model}`")
+        findings.wrong((*path, "base_url"), f"the address of {named}, not of {item.model}", f"write `model: {model}`")
     if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
         found = f"{name}: base_url is an address of the Messages API, but requests to it would use Chat"
         findings.warn(f"{found}: set `speaks: [messages]`")

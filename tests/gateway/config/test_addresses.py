@@ -151,7 +151,7 @@ def test_an_address_from_a_providers_own_pages_is_completed(model, base_url, sen
 
 def test_an_azure_address_of_another_deployment_is_a_mistake():
     address = "https://me.openai.azure.com/openai/deployments/mine/chat/completions?api-version=2025-01-01-preview"
-    with pytest.raises(ConfigError, match="the address of mine alone; write it as `model: azure/mine`"):
+    with pytest.raises(ConfigError, match="the address of mine, not of gpt-4o; write `model: azure/mine`"):
         config(model="azure/gpt-4o", base_url=address)
     assert config(model="azure/*", base_url=address).entries[0].base_url == (
         "https://me.openai.azure.com/openai/deployments?api-version=2025-01-01-preview"
