@@ -221,8 +221,11 @@ def _takes_text(of: Any) -> bool:
 
 def _describe(value: Any, of: Any) -> str:
     """Describe a value; of one that may be a misplaced secret, only its type."""
-    if getattr(present(of), "holds_secrets", False) and isinstance(value, str | int | float):
-        return "text" if isinstance(value, str) else "a number"
+    if getattr(present(of), "holds_secrets", False) and not isinstance(value, bool):
+        if isinstance(value, str):
+            return "text"
+        if isinstance(value, int | float):
+            return "a number"
     return describe(value)
 
 

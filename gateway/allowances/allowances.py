@@ -127,10 +127,10 @@ class Allowances:
     def list_all(self) -> tuple[Allowance, ...]:
         """Return every allowance once, except those of people, who may be many."""
         if self._all is None:
-            self._all = self._list_all()
+            self._all = self._collect_all()
         return self._all
 
-    def _list_all(self) -> tuple[Allowance, ...]:
+    def _collect_all(self) -> tuple[Allowance, ...]:
         groups = tuple(one for one in self._rules if one.holder.kind == "client_groups")
         found = (
             self._everybody,

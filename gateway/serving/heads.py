@@ -46,7 +46,7 @@ class ResponseWriter:
     def __init__(self, line: RequestLine, status: int, headers: Headers) -> None:
         """Prepare the head. Raises ``ValueError`` for an invalid header."""
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        never = status in (204, 304)  # with any headers
+        never = status in (204, 304)  # these statuses have no body
         sized = never or length is not None
         self.chunks = not sized and line.version >= b"1.1"
         self.closes = line.closes or not (sized or self.chunks) or ends_connection(headers)

@@ -149,6 +149,8 @@ def test_no_provider_gets_an_expired_key_of_this_gateway():
         ([{"name": "a", "key": OLD}, {"name": "b", "keys": [{"key": OLD}]}], "keys[0]: a has the same key"),
         ([{"name": "a", "keys": [{"until": "2040-01-31"}]}], "client_keys[0].keys[0]: neither key nor sha256"),
         ([{"name": "a", "keys": [OLD]}], "client_keys[0].keys[0]: text"),
+        ([{"name": "a", "keys": [12345678901234567890]}], "client_keys[0].keys[0]: a number"),
+        ([{"name": "a", "keys": [True]}], "client_keys[0].keys[0]: true"),
         ([{"name": "a", "key": OLD, "until": "soon"}], "client_keys[0].until: 'soon'; expected a date such as"),
         ([{"name": "a", "key": OLD, "until": "2040-02-30"}], "client_keys[0].until"),
         ([{"name": "a", "key": OLD, "until": "9999-12-31"}], "client_keys[0].until"),
