@@ -238,10 +238,10 @@ def _complete_address(item: ModelEntry, path: Path, provider: Provider, findings
     name, spoken = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
         findings.warn(f"{name}: base_url ends with {end}, which the gateway adds: remove that")
-    named = provider.deployment_in(base_url)
+    named = provider.model_in(base_url)
     if named is not None and named != item.model and not item.wildcard:
-        model = f"{item.written.partition('/')[0]}/{named}"
-        findings.wrong((*path, "base_url"), f"the address of {named}, not of {item.model}", f"write `model: {model}`")
+        advice = f"write `model: {item.written_provider}/{named}`"
+        findings.wrong((*path, "base_url"), f"the address of {named}, not of {item.model}", advice)
     if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
         found = f"{name}: base_url is an address of the Messages API, but requests to it would use Chat"
         findings.warn(f"{found}: set `speaks: [messages]`")
@@ -368,7 +368,7 @@ def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
 def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
     """Warn if a `*` is literal but looks like a pattern: only `provider/*` is one."""
     if "*" in item.model and not item.wildcard:
-        every = f"{item.written.partition('/')[0]}/*"
+        every = f"{item.written_provider}/*"
         findings.warn(
             f"{item.written}: this is one model id, not a pattern; write {every} for all models of the provider"
         )

@@ -276,10 +276,15 @@ class ModelEntry:
         return self.model == "*"
 
     @property
+    def written_provider(self) -> str:
+        """The provider's name in the file."""
+        return self.written.partition("/")[0]
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes under which its models can be requested."""
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
-        return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+        return tuple(dict.fromkeys((*own, self.written_provider, self.provider.id)))
 
     def stores_turns(self, api: Api, model: str) -> bool:
         """Return whether trigate stores the turns of ``api``'s clients with ``model``; by default the provider does, if

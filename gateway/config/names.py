@@ -155,7 +155,7 @@ class Names:
 
         By ``exact`` names, it is the provider in the entry's name: ``openai/*`` may be at another address."""
         own = entry.name.removesuffix("/*")
-        if not self._rules.exact or own in (entry.written.partition("/")[0], entry.provider.id):
+        if not self._rules.exact or own in (entry.written_provider, entry.provider.id):
             return entry.provider
         return find(own)
 

@@ -85,6 +85,18 @@ def sources(read: str, **urls: str) -> Mapping[Api, Source]:
 
 
 @attrs.frozen
+class CopiedAddress:
+    """An address that people copy from a provider's pages, where a prefix of requests is needed.
+
+    ``end`` is a pattern of the end of its path, in which a group ``model`` is a model or deployment. ``prefix`` takes
+    its place. ``keeps_query`` is false if the query belongs to the replaced path."""
+
+    end: str
+    prefix: str
+    keeps_query: bool = True
+
+
+@attrs.frozen
 class Provider:
     """One provider. A ``base_url`` of None means that the configuration must set one.
 
@@ -109,8 +121,7 @@ class Provider:
     - ``address``: an example of a base URL, if every customer has a different one.
     - ``by_path``: changes to the row by the end of the base URL's path, the longest end first. ``by_model``: changes by
       a shell pattern of model ids; the first match applies.
-    - ``copied``: patterns for the ends of the addresses that its console shows, each with the path of a base URL in its
-      place, and whether the query stays. A group ``model`` is a model or deployment.
+    - ``copied``: the addresses that its pages show for one model.
     - ``hosting``: how it serves another maker's API, if it differs from the maker.
     - ``client_headers``: client headers that only it understands.
     - ``price_list``: its name in the price list.
@@ -143,7 +154,7 @@ class Provider:
 
     address: str = ""
     by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
-    copied: tuple[tuple[str, str, bool], ...] = ()
+    copied: tuple[CopiedAddress, ...] = ()
     about: str = ""
     client_headers: tuple[str, ...] = ()
     hosting: Mapping[Api, Hosting] = MappingProxyType({})
@@ -209,32 +220,32 @@ class Provider:
     def complete_base_url(self, base_url: str, speaks: Iterable[Api] = ()) -> str:
         """Return ``base_url`` as a prefix of requests.
 
-        Removes the path of an API at its end, and adds the ``/v1`` that addresses for Anthropic's SDKs lack
-        (https://github.com/anthropics/anthropic-sdk-python adds it). ``speaks`` are the APIs of its requests if they
-        differ from the provider's.
+        Removes the path of an API at its end, replaces the end of a copied address, and adds the ``/v1`` that addresses
+        for Anthropic's SDKs lack (https://github.com/anthropics/anthropic-sdk-python adds it). ``speaks`` are the APIs
+        of its requests if they differ from the provider's.
         """
         parts = urlsplit(base_url)
         path, query = parts.path.rstrip("/"), parts.query
         end = api_path(base_url)
-        if end in self.paths.values():
+        if end and end in self.at_base_url(path.removesuffix(end)).paths.values():
             path = path.removesuffix(end)
         if (copy := self._match_copy(path)) is not None:
-            found, prefix, keeps_query = copy
-            path, query = path[: found.start()] + prefix, query if keeps_query else ""
+            copied, found = copy
+            path, query = path[: found.start()] + copied.prefix, query if copied.keeps_query else ""
         if path and not _VERSION.fullmatch(path.rpartition("/")[2]) and self._lacks_version(path, frozenset(speaks)):
             path += "/v1"
         whole = urlunsplit((parts.scheme, parts.netloc, path, query, parts.fragment))
         return base_url if path == parts.path.rstrip("/") else whole
 
-    def deployment_in(self, base_url: str) -> str | None:
-        """Return the model or deployment in ``base_url``, if the provider's console shows such addresses."""
+    def model_in(self, base_url: str) -> str | None:
+        """Return the model or deployment in ``base_url``, ``None`` if it is not a copied address of one."""
         copy = self._match_copy(urlsplit(base_url).path.rstrip("/"))
-        name = None if copy is None else copy[0].groupdict().get("model")
+        name = None if copy is None else copy[1].groupdict().get("model")
         return None if name is None else unquote(name)
 
-    def _match_copy(self, path: str) -> tuple[re.Match[str], str, bool] | None:
-        matches = ((re.search(f"{pattern}$", path), prefix, keeps) for pattern, prefix, keeps in self.copied)
-        return next(((found, prefix, keeps) for found, prefix, keeps in matches if found is not None), None)
+    def _match_copy(self, path: str) -> tuple[CopiedAddress, re.Match[str]] | None:
+        matches = ((copied, re.search(rf"(?:{copied.end})$", path)) for copied in self.copied)
+        return next(((copied, found) for copied, found in matches if found is not None), None)
 
     def _lacks_version(self, path: str, speaks: frozenset[Api]) -> bool:
         """Return whether the Messages API is at ``/v1`` below ``path``."""

@@ -12,6 +12,7 @@ from providers.catalog.provider import (
     OPENAI,
     STANDARD_AUTH,
     STANDARD_PATHS,
+    CopiedAddress,
     Provider,
     Source,
     Speaks,
@@ -114,9 +115,8 @@ CLOUDS = (
             }
         },
         copied=(
-            (r"/openai/deployments/(?P<model>[^/]+)(?:/chat/completions)?", "/openai/deployments", True),
-            (r"/openai/v1/(?:chat/completions|responses)", "/openai/v1", True),
-            (r"/openai/responses|^/models(?:/chat/completions)?", "/openai/v1", False),
+            CopiedAddress(r"/openai/deployments/(?P<model>[^/]+)(?:/chat/completions)?", "/openai/deployments"),
+            CopiedAddress(r"/openai/responses|^/models(?:/chat/completions)?", "/openai/v1", keeps_query=False),
         ),
         about="The model id is the deployment's name. If `base_url` ends with `/openai/v1`, the gateway uses Azure's "
         "v1 API (Chat and Responses); otherwise the older deployment paths (Chat only). The whole addresses that "
@@ -137,7 +137,7 @@ CLOUDS = (
         "amazon_bedrock", "Amazon Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", prefix="/openai/v1",
         speaks=_IN_CONVERSE, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
         places={"messages": "https://bedrock-mantle.{region}.api.aws/anthropic/v1", "converse": ""},
-        copied=((r"/model/(?P<model>[^/]+)/(?:converse|invoke)[a-z-]*", "", True),),
+        copied=(CopiedAddress(r"/model/(?P<model>[^/]+)/(?:converse|invoke)[a-z-]*", ""),),
         by_model=(
             ("*amazon.titan-embed-*", {**_invoked_endpoint("embeddings", "amazon"), "embeddings": _TITAN}),
             ("*cohere.embed-*", {**_invoked_endpoint("embeddings", "cohere_invoke"), "embeddings": _EMBED}),
@@ -174,7 +174,7 @@ CLOUDS = (
     # Claude is available in its maker's API, open models in OpenAI's Chat.
     Provider(
         "vertex", "Vertex AI", "https://{location_host}", prefix=_AT_VERTEX + "/endpoints/openapi", auth=BEARER,
-        copied=((r"/models/(?P<model>[^/]+):\w+", "", False),),
+        copied=(CopiedAddress(r"/models/(?P<model>[^/]+):\w+", "", keeps_query=False),),
         hosts={
             "location": {
                 "global": "aiplatform.googleapis.com", "us": "aiplatform.us.rep.googleapis.com",

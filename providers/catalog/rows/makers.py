@@ -12,6 +12,7 @@ from providers.catalog.provider import (
     ONLY_MESSAGES,
     ONLY_RESPONSES,
     OPENAI,
+    CopiedAddress,
     Provider,
     Source,
     sources,
@@ -99,7 +100,7 @@ MAKERS = (
             **dict.fromkeys(("messages", "responses", "gemini", "converse"), "gemini"),
         },
         places={"gemini": "/v1beta", "interactions": "/v1beta"},
-        copied=((r"/models/(?P<model>[^/]+):\w+", "", False),),
+        copied=(CopiedAddress(r"/models/(?P<model>[^/]+):\w+", "", keeps_query=False),),
         models=(
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",
@@ -234,7 +235,7 @@ MAKERS = (
     Provider(
         "cohere", "Cohere", "https://api.cohere.ai", prefix="/compatibility/v1",
         quirks=attrs.evolve(COMPATIBLE, stream_usage=False), key_env="COHERE_API_KEY",
-        copied=((r"^/v[12](?:/chat)?", "/compatibility/v1", True),),
+        copied=(CopiedAddress(r"^/v[12](?:/chat)?", "/compatibility/v1"),),
         families=("command-*", "c4ai-*", "embed-*", "rerank-v*", "rerank-english-*", "rerank-multilingual-*"),
         sources=sources(READ, chat="https://docs.cohere.com/docs/compatibility-api"),
         endpoints=places(
