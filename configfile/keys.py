@@ -24,6 +24,7 @@ class Key:
     - ``ignored``: the reason why the key has no effect.
     - ``shape``: a narrower JSON Schema than the type's.
     - ``needed``: null is no value.
+    - ``may_be_empty``: null has a meaning, so it has no warning.
     - ``required``: the file needs the key, even if the program has a default.
     - ``example``: messages about a missing mapping name the key.
     - ``secret``: output never repeats the value.
@@ -38,6 +39,7 @@ class Key:
     ignored: str | None = None
     shape: Shape = attrs.field(factory=dict)
     needed: bool = False
+    may_be_empty: bool = False
     required: bool = False
     example: bool = False
     secret: bool = False

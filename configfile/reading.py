@@ -16,6 +16,9 @@ from configfile.wording import Wrong, describe, nearest, one_of
 
 T = TypeVar("T")
 
+NO_VALUE: Final = "it has no value, so it counts as absent"
+"""Why such a key has no effect. A list whose items are all in comments leaves one, and with it no restriction."""
+
 AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""
 
@@ -117,6 +120,8 @@ class _Reader:
         for name, field in fields.items():
             member = value.get(name)
             if _is_absent(member, field):
+                if member is None and name in value and not (field.required or field.key.may_be_empty):
+                    self.ignored.append(((*path, name), NO_VALUE))
                 if field.required:
                     self.faults.append(ReadingFault((*path, name), Wrong("missing", "this is required"), missing=True))
                     usable = False

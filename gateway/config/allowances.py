@@ -91,7 +91,10 @@ class HeaderSelector:
 
     key: HeaderName = setting("The header's name. Requests without it are not limited.")
     value: str | None = setting(
-        "The header's value. Without it, or with `*`, each value has a limit of its own.", None, shown="any"
+        "The header's value. Without it, or with `*`, each value has a limit of its own.",
+        None,
+        shown="any",
+        may_be_empty=True,
     )
 
 

@@ -29,7 +29,7 @@ from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.cached_answers import CacheSwitch
 from gateway.config.clients import ClientKey, Role
-from gateway.config.kinds import FilePath
+from gateway.config.kinds import FilePath, NeededText
 from gateway.config.limits import ClientLimits
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
@@ -141,7 +141,7 @@ class IssuerLogin:
 
     holds_secrets = True
 
-    client_id: str = setting("The client id that the issuer gave the gateway.", shape={"minLength": 1})
+    client_id: NeededText = setting("The client id that the issuer gave the gateway.")
     client_secret: Secret | None = setting("The client's secret.", None, shown="none: a public client", secret=True)
     scopes: tuple[str, ...] = setting(
         "The scopes to request. With `offline_access`, sessions are renewed without another sign-in.",
@@ -196,7 +196,7 @@ class Introspection:
     holds_secrets = True
 
     url: Url = setting("Its address.")
-    client_id: str = setting("The gateway's client id there.", shape={"minLength": 1})
+    client_id: NeededText = setting("The gateway's client id there.")
     client_secret: Secret = setting("Its secret.", secret=True)
 
 

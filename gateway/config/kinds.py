@@ -178,6 +178,25 @@ FilePath: TypeAlias = Annotated[Path, Kind("text", _read_file_path, {"type": "st
 """The path of a file; empty text is ``None``."""
 
 
+def _read_needed_text(value: Any) -> str:
+    if not (text := read_text(value)):
+        raise Wrong("the text is empty", "write a value")
+    return text
+
+
+_NEEDED_SHAPE: Final[Shape] = {"type": "string", "minLength": 1}
+NeededText: TypeAlias = Annotated[str, Kind("text", _read_needed_text, _NEEDED_SHAPE, takes_text=True)]
+"""Text that is not empty."""
+
+
+def _read_needed_path(value: Any) -> Path:
+    return Path(_read_needed_text(value))
+
+
+NeededPath: TypeAlias = Annotated[Path, Kind("text", _read_needed_path, _NEEDED_SHAPE, takes_text=True)]
+"""The path of a file whose absence would open access or break the start."""
+
+
 def _read_file_mode(value: Any) -> int:
     """Return file permissions; they must be quoted, because YAML reads 0660 as 432."""
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):

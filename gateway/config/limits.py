@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 
 from configfile.keys import setting
-from configfile.kinds import Count, Size
+from configfile.kinds import Count, Natural, Size
 
 
 @attrs.frozen(repr=False)
@@ -92,7 +92,7 @@ class Limits:
     )
     event: Size = setting("The size of one event in a stream.", 16 * 2**20)
     answer: Size = setting("The size of a response that is not streamed.", 64 * 2**20)
-    in_flight: Count = setting("Simultaneous requests in each worker. More get 503 with `retry-after`.", 1024)
+    in_flight: Natural = setting("Simultaneous requests in each worker. More get 503 with `retry-after`.", 1024)
     connections: Count | None = setting(
         "Client connections in each worker. One more replaces an idle connection. If all are busy, it gets 503 "
         "with `retry-after`, unless it is a health check, and is closed. `0` means no limit.",

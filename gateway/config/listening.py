@@ -10,16 +10,16 @@ import attrs
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
-from gateway.config.kinds import OUTSIDE, FilePath, Mode
+from gateway.config.kinds import OUTSIDE, FilePath, Mode, NeededPath
 
 
 @attrs.frozen(repr=False)
 class TlsSettings:
     """The PEM files of a listener's TLS."""
 
-    certificate: FilePath = setting("The certificate file in PEM, followed by the intermediate certificates.")
+    certificate: NeededPath = setting("The certificate file in PEM, followed by the intermediate certificates.")
     key: FilePath | None = setting("The key file in PEM, without a passphrase.", None, shown="the certificate's file")
-    client_ca: FilePath | None = setting(
+    client_ca: NeededPath | None = setting(
         "A file of root certificates. Every client must show a certificate issued by one of them.",
         None,
         shown="no client certificates",

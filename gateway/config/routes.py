@@ -45,6 +45,9 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
     made = Aliases()
     for name, item in config.model_aliases.items():
         path: Path = ("model_aliases", name)
+        if not name:
+            findings.wrong(path, "the name is empty", "write the name that clients request")
+            continue
         has_targets = "groups" in findings.given_attributes(path)
         if has_targets and item.target is not None:
             findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
@@ -114,6 +117,9 @@ def _entry_preferences(key: str, entries: Sequence[ModelEntry | None]) -> Iterat
 def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
     """Add a preference's route, unless a name is equal: names have priority."""
     name, findings = preference.name, targets.findings
+    if not name:
+        findings.wrong((*preference.path, "name"), "the name is empty", "write the name that clients request")
+        return
     if name in targets.aliases or name in made.routes or targets.is_model(name):
         findings.no_effect((*preference.path, "name"), f"another entry or alias has the name {describe(name)}")
         return

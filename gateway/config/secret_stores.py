@@ -11,7 +11,7 @@ from configfile.keys import setting
 from configfile.kinds import Secret, Url, Wait
 from configfile.stored_secrets import STORES, StoredSecret
 from gateway.config.findings import Findings
-from gateway.config.kinds import FilePath
+from gateway.config.kinds import FilePath, NeededPath
 from gateway.config.sign_ins import is_installed
 from providers.auth.credential import SignInName
 
@@ -38,7 +38,7 @@ class VaultSettings:
         "A token instead of a role; the gateway renews it if it is renewable.", None, shown="none", secret=True
     )
     auth_path: str = setting("The path of the Kubernetes sign-in.", "kubernetes")
-    pod_token: FilePath = setting("The file with the pod's token.", POD_TOKEN, shown="the usual path in a pod")
+    pod_token: NeededPath = setting("The file with the pod's token.", POD_TOKEN, shown="the usual path in a pod")
     namespace: str | None = setting("The namespace.", None, shown="none")
     ca: FilePath | None = setting("The certificates that verify the server.", None, shown="the system's")
 
@@ -54,8 +54,8 @@ class SecretStoreSettings:
 def check_stores(settings: SecretStoreSettings, used: Iterable[tuple[Path, StoredSecret]], findings: Findings) -> None:
     """Report stores that the secrets ``used`` need and that are not set up."""
     vault, place = settings.vault, ("secret_stores", "vault")
-    if vault is not None and (vault.role is None) == (vault.token is None):
-        found = "neither role nor token is set" if vault.role is None else "role and token are both set"
+    if vault is not None and (not vault.role) == (vault.token is None):
+        found = "neither role nor token is set" if not vault.role else "role and token are both set"
         findings.wrong(place, found, "set role, to sign in with the token of the pod, or token")
     if settings.refresh < SHORTEST:
         findings.wrong(("secret_stores", "refresh"), "too short", "expected at least 1s")

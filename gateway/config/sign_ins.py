@@ -196,7 +196,8 @@ _NAMES: Final = (*_TYPES, NO_SIGN_IN)
 
 def _pick_sign_in_type(value: Any) -> Any:
     if isinstance(value, dict):
-        return _TYPES.get(value.get("type"), _SignInType)
+        kind = value.get("type")
+        return _TYPES.get(kind, _SignInType) if isinstance(kind, str) else _SignInType
     if isinstance(value, str):
         if value not in _NAMES:
             raise Wrong(describe(value), one_of(_NAMES), nearest(value, _NAMES))

@@ -159,9 +159,8 @@ def _read_maximum(member: NamedMember, value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Wrong(describe(value), "a maximum is a number, or a level of effort")
+    value = checked_value(member, value)
     least = 0 if member.neutral in (None, BUDGET) else None
-    if member.neutral is not None:
-        value = checked_value(member, value)
     if member.is_limit and value < 1:
         raise Wrong(describe(value), "expected 1 or more")
     if least is not None and value < least:

@@ -4,6 +4,7 @@ A neutral name (``temperature``) means the member of the same meaning in each AP
 (``responses.text.verbosity``) belongs to one API or endpoint. ``other.NAME`` is any provider's own member.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -410,8 +411,10 @@ def _prefixes() -> tuple[str, ...]:
 def checked_value(member: NamedMember, value: Any) -> Any:
     """Return the value of a neutral name in its type. Raises ``Wrong``.
 
-    The values of other members are sent unchanged.
+    The values of other members are sent unchanged. A number that JSON lacks is an error in every member.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Wrong(describe(value), "JSON has no such number")
     if (name := member.neutral) is None:
         return value
     kind = _KINDS[name]

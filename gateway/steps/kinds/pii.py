@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from configfile.keys import setting
+from configfile.wording import Wrong
 from gateway.steps.kinds import numbers
 from gateway.steps.kinds.normal import SHORTEST, decode_texts, unescape_text
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep, without_overlaps
@@ -54,6 +55,8 @@ class PiiStep(ScanningStep):
     characters = _LETTERS + _LATIN
 
     def __init__(self, settings: PiiSettings) -> None:
+        if not settings.labels:
+            raise Wrong("`labels` is empty", "list at least one label, or remove it to find all")
         self.labels = tuple(label for label in ALL if label in settings.labels)
         self._ranks = {label: rank for rank, label in enumerate(self.labels)}
         self._finders = [(label, FINDERS[label]) for label in self.labels if label in FINDERS]

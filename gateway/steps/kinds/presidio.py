@@ -57,6 +57,8 @@ class PresidioStep(CheckingService):
     """A step that finds personal data with a Presidio analyzer. Its labels are Presidio's entities."""
 
     def __init__(self, settings: PresidioSettings, context: KindContext) -> None:
+        if settings.entities == ():
+            raise Wrong("`entities` is empty", "list at least one kind of data, or remove it to find all")
         super().__init__(settings.url.rstrip("/").removesuffix(PATH) + PATH, settings.headers, context)
         options = {
             "language": settings.language,

@@ -327,6 +327,22 @@ def test_a_setting_without_effect_is_kept_with_its_place(read):
     ]
 
 
+def test_a_key_without_a_value_is_reported(read):
+    """A list whose items are all in comments leaves such a key, and with it no restriction."""
+    config = read(
+        "version: v0.4.0\n"
+        "metrics_key:\n"
+        "model_providers: [{model: openai/m, access_key: k}]\n"
+        "client_keys:\n- name: ann\n  key: abcdefghijklmnop\n  models:\n  # - openai/m\n  ratelimits: {requests:}\n"
+        "ratelimits: [{model: openai/m, selector: {key: x-team, value:}, limit: {tokens: 5, unit: day}}]\n"
+    )
+    assert [(one.line, one.path, one.found) for one in config.ineffective] == [
+        (2, "metrics_key", "it has no value, so it counts as absent"),
+        (7, "client_keys[0].models", "it has no value, so it counts as absent"),
+        (9, "client_keys[0].ratelimits.requests", "it has no value, so it counts as absent"),
+    ]
+
+
 # State
 
 DAY = 86400.0
@@ -654,6 +670,38 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (
             "version: v0.3.0\nlisteners: [{port: 1, timeout: 1s}, {port: 2, timeout: 2s}]\n" + ONE,
             ["listeners[1].timeout: it differs from another listener's"],
+        ),
+        (
+            "version: v0.3.0\nlisteners: [{tls: {certificate: '', client_ca: ''}}]\n" + ONE,
+            [
+                "listeners[0].tls.certificate: the text is empty; write a value.",
+                "listeners[0].tls.client_ca: the text is empty; write a value.",
+            ],
+        ),
+        (
+            "version: v0.3.0\nmodel_aliases: {'': {target: gpt-4o}}\n" + ONE,
+            ["model_aliases['']: the name is empty; write the name that clients request."],
+        ),
+        (
+            "version: v0.3.0\nrouting_preferences: [{name: '', models: [gpt-4o]}]\n" + ONE,
+            ["routing_preferences[0].name: the name is empty; write the name that clients request."],
+        ),
+        (
+            "version: v0.3.0\nlimits: {in_flight: 0}\n" + ONE,
+            ["limits.in_flight: 0; expected a whole number, 1 or more."],
+        ),
+        (
+            "version: v0.3.0\nsecret_stores: {vault: {url: 'https://vault.example', role: ''}}\n" + ONE,
+            ["secret_stores.vault: neither role nor token is set;"],
+        ),
+        (
+            "version: v0.3.0\nmodel_providers:\n- model: openai/gpt-4o\n  access_key: k\n  request:\n"
+            "    default: {temperature: .nan}\n    max: {top_p: .inf, chat.top_logprobs: .nan}\n",
+            [
+                "request.default.temperature: nan; JSON has no such number.",
+                "request.max.top_p: inf; JSON has no such number.",
+                "request.max['chat.top_logprobs']: nan; JSON has no such number.",
+            ],
         ),
         (
             "version: v0.1\nlisteners: {egress_trafic: {}}\n" + ONE,

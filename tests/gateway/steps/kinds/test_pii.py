@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configfile.wording import Wrong
 from gateway.steps.kinds.pii import ALL, PiiSettings, PiiStep
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
@@ -141,3 +142,9 @@ def test_words_are_released_one_by_one():
     assert STEP.open_tail("call 12 ") == 5
     assert STEP.open_tail("我们今天去公园") == 7
     assert set(STEP.labels) == set(ALL)
+
+
+def test_an_empty_list_of_labels_is_a_mistake():
+    with pytest.raises(Wrong) as wrong:
+        PiiStep(PiiSettings(labels=()))
+    assert (wrong.value.found, wrong.value.expected[:33]) == ("`labels` is empty", "list at least one label, or remov")

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 import trio
 
+from gateway.config.loading import ConfigError
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
 from gateway.steps.runner import StepFailed, run_step
@@ -120,3 +121,9 @@ async def test_malformed_results_are_failures(tmp_path, service, case):
         with pytest.raises(StepFailed) as caught:
             await run_step(step, check(f"a text that was never clean, {case}"))
     assert caught.value.reason == "malformed"
+
+
+def test_an_empty_list_of_entities_is_a_mistake(tmp_path):
+    use = "  - {use: presidio, with: {url: 'http://localhost:1', entities: []}}\n"
+    with pytest.raises(ConfigError, match="`entities` is empty; list at least one kind of data, or remove it"):
+        load_steps(step_config(tmp_path, use))

@@ -1,0 +1,79 @@
+"""Any value in the place of any key of the documented configurations is valid, or a mistake with an explanation."""
+
+import contextlib
+import copy
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+import yaml
+
+from configfile.document import Document
+from configfile.secret_files import UnreadFiles
+from gateway.commands.listening import options_of
+from gateway.config.loading import ConfigError, configure
+from gateway.config.settings import Config
+from gateway.serving.tls import CertificateFailed
+from tests.support.harness import ROOT
+
+VALUES: tuple[Any, ...] = (
+    None, "", " ", "x", "a\nb", 0, -1, 10**400, 0.5, float("nan"), True, date(2026, 1, 1), [], [None], [""], [{}], {},
+    {"x": None}, {"type": ["x"]},
+)  # fmt: skip
+SMALL = {"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-4o"}, {"model": "anthropic/claude-sonnet-4-5"}]}
+SECTIONS = [
+    {**SMALL, **content}
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for body in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)
+    if isinstance(content := yaml.safe_load(body), dict)
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the places of all values in ``value``."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield (*path, key)
+        yield from places(member, (*path, key))
+
+
+def configured(content: Any) -> Config | None:
+    try:
+        return configure(Document("", content), None, UnreadFiles())
+    except ConfigError:
+        return None
+
+
+def kinds_of_places() -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """Return one content and place for each key of the configurations that are valid without an environment."""
+    found: dict[str, tuple[Any, tuple[Any, ...]]] = {}
+    for content in SECTIONS:
+        if configured(content) is not None:
+            for place in places(content):
+                name = ".".join("[]" if isinstance(step, int) else str(step) for step in place)
+                found.setdefault(name, (content, place))
+    return found
+
+
+KEYS = kinds_of_places()
+
+
+SHIFTS = [pytest.param(n, marks=[pytest.mark.soak] if n % 4 else []) for n in range(len(VALUES))]
+"""Each gives every key another of the values."""
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_no_value_of_a_key_is_an_internal_error(shift):
+    assert len(KEYS) > 300
+    for number, (content, place) in enumerate(KEYS.values()):
+        changed = copy.deepcopy(content)
+        holder = changed
+        for step in place[:-1]:
+            holder = holder[step]
+        holder[place[-1]] = VALUES[(number + shift) % len(VALUES)]
+        if (config := configured(changed)) is not None:
+            for listener in config.listeners:
+                with contextlib.suppress(CertificateFailed):
+                    options_of(listener)
