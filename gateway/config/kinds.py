@@ -169,8 +169,14 @@ ZoneName: TypeAlias = Annotated[
 # Files, addresses and peers
 
 
+def _read_path_text(value: Any) -> str:
+    if "\0" in (text := read_text(value)):
+        raise Wrong("the path contains a null character", "write the path of a file")
+    return text
+
+
 def _read_file_path(value: Any) -> Path | None:
-    text = read_text(value)
+    text = _read_path_text(value)
     return Path(text) if text else None
 
 
@@ -190,7 +196,7 @@ NeededText: TypeAlias = Annotated[str, Kind("text", _read_needed_text, _NEEDED_S
 
 
 def _read_needed_path(value: Any) -> Path:
-    return Path(_read_needed_text(value))
+    return Path(_read_needed_text(_read_path_text(value)))
 
 
 NeededPath: TypeAlias = Annotated[Path, Kind("text", _read_needed_path, _NEEDED_SHAPE, takes_text=True)]

@@ -12,6 +12,7 @@ import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
+from configfile.expanded import without_marks
 from configfile.keys import keys_of
 from configfile.reading import Reading, read
 from configfile.secret_files import SecretFiles, UnreadFiles
@@ -179,7 +180,7 @@ def configure(
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
     doubts += _command_warnings(config)
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
-    return attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
+    return without_marks(attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts)))
 
 
 def _command_warnings(config: Config) -> tuple[str, ...]:

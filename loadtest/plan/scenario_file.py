@@ -9,6 +9,7 @@ import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
+from configfile.expanded import without_marks
 from configfile.reading import ReadingFault
 from configfile.reading import read as read_content
 from configfile.variables import Variables
@@ -53,7 +54,7 @@ def build_scenario(read: Document, env: Mapping[str, str]) -> Scenario:
     mistakes += [read.mistake(*finding) for finding in contradictions(raw, given, wrong)]
     if mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line or 0)))
-    return _make_scenario(raw, asked)
+    return without_marks(_make_scenario(raw, asked))
 
 
 def _with_suggestion(fault: ReadingFault) -> Wrong:

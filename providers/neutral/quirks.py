@@ -4,11 +4,12 @@ Each is a field here and a value in the provider's row (``providers/catalog/rows
 Provider entries of the configuration can set them all.
 """
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import attrs
 
 from configfile.keys import setting
+from configfile.kinds import text_matching
 
 Ability: TypeAlias = Literal["images", "pdf", "tools", "choices", "structured_output"]
 """Abilities that requests can need: seeing images, reading PDFs, calling tools, several choices (``n`` above 1),
@@ -16,6 +17,12 @@ following a JSON Schema."""
 
 Skill: TypeAlias = Literal["images", "pdf", "audio", "video", "tools", "structured_output", "reasoning"]
 """Abilities in lists of models."""
+
+_STEP: Final = r"[^\s.*\[\]]+(?:\[\])?"
+MemberPath: TypeAlias = Annotated[
+    str, text_matching(rf"{_STEP}(?:\.{_STEP})*", "the path of a member, such as store or tools[].strict")
+]
+"""The path of a member in a body; ``[]`` is every item of an array."""
 
 
 @attrs.frozen(repr=False, cache_hash=True)  # tables have it as a key
@@ -170,7 +177,7 @@ class Quirks:
     )
     """The same tools in each request keep the provider's prompt cache."""
 
-    refused_fields: tuple[str, ...] = setting(
+    refused_fields: tuple[MemberPath, ...] = setting(
         "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them and lists "
         "them in `x-trigate-dropped`.",
         (),

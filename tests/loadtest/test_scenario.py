@@ -1,5 +1,8 @@
 """Scenarios of the load tester: what they may say, and how mistakes are told."""
 
+import json
+
+import msgspec
 import pytest
 
 from configfile.document import ConfigError, read
@@ -8,6 +11,7 @@ from loadtest.plan.lengths import LognormalLengths, NormalLengths, SharedPrefixe
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
 from loadtest.plan.scenario_file import build_scenario
+from loadtest.requests.bodies import Bodies
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}
@@ -105,6 +109,16 @@ targets: {a: "http://y"}
         "s.yaml:12:5: fail_if[2]: 'eror>1': eror is not measured; did you mean error?",
         "s.yaml:13:5: fail_if[3]: 7; expected text (put it in quotes).",
     ]
+
+
+def test_texts_from_variables_are_sent():
+    request = "{model: $MODEL, extra: {user: $USER, metadata: {team: $USER}}}"
+    env = {"HOST": "http://x", "MODEL": "gpt-4o", "USER": "ann"}
+    plan = build_scenario(read(f"url: $HOST\nrate: 5\nrequests: [{request}]\n".encode(), "s.yaml"), env)
+    body = json.loads(Bodies(plan.requests[0]).make_body("Hi", 9))
+    assert (body["model"], body["user"], body["metadata"]) == ("gpt-4o", "ann", {"team": "ann"})
+    json_of_targets = msgspec.json.encode([*plan.targets, *plan.targets.values()])
+    assert json_of_targets == b'["","http://x"]'
 
 
 def test_one_mistake_does_not_cause_others():

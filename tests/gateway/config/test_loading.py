@@ -687,6 +687,18 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             ["routing_preferences[0].name: the name is empty; write the name that clients request."],
         ),
         (
+            'version: v0.3.0\nstate_storage: {type: sqlite, path: "a\\0b"}\n' + ONE,
+            ["state_storage.path: the path contains a null character; write the path of a file."],
+        ),
+        (
+            "version: v0.3.0\nmodel_providers:\n- model: openai/gpt-4o\n  access_key: k\n"
+            "  quirks: {refused_fields: ['', '*', 'tools[].strict']}\n",
+            [
+                "refused_fields[0]: ''; expected the path of a member, such as store or tools[].strict.",
+                "refused_fields[1]: '*'; expected the path of a member, such as store or tools[].strict.",
+            ],
+        ),
+        (
             "version: v0.3.0\nlimits: {in_flight: 0}\n" + ONE,
             ["limits.in_flight: 0; expected a whole number, 1 or more."],
         ),
