@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, get_args, get_origin
 import attrs
 import msgspec
 
-from configfile.keys import Field, Given, Shape, is_literal, keys_of, kind_of, present
+from configfile.keys import Field, Given, Shape, fixed_length, is_literal, keys_of, kind_of, present
 from configfile.kinds import PLAIN, VARIABLE
 from configfile.stored_secrets import STORES
 
@@ -93,7 +93,9 @@ class _Definitions:
             return {"anyOf": [{"enum": list(get_args(of))}, VARIABLE]}
         parts = get_args(of)
         if get_origin(of) is tuple:
-            return {"type": "array", "items": self._shape(parts[0])}
+            length = fixed_length(of)
+            number = {} if length is None else {"minItems": length, "maxItems": length}
+            return {"type": "array", "items": self._shape(parts[0]), **number}
         if get_origin(of) in (dict, Mapping):
             names = {} if parts[0] is str else {"propertyNames": self._shape(parts[0])}
             return {"type": "object", **names, "additionalProperties": self._shape(parts[1])}

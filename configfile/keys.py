@@ -154,5 +154,11 @@ def is_optional(of: Any) -> bool:
     return get_origin(of) in (Union, UnionType) and type(None) in get_args(of)
 
 
+def fixed_length(of: Any) -> int | None:
+    """Return the number of items of a tuple type, ``None`` for any number."""
+    parts = get_args(of)
+    return None if Ellipsis in parts else len(parts)
+
+
 def is_literal(of: Any) -> bool:
     return get_origin(of) is Literal

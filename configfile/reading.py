@@ -10,7 +10,7 @@ import cattrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.keys import Field, Given, is_literal, is_optional, keys_of, kind_of, present
+from configfile.keys import Field, Given, fixed_length, is_literal, is_optional, keys_of, kind_of, present
 from configfile.kinds import PLAIN
 from configfile.wording import Wrong, describe, nearest, one_of
 
@@ -149,6 +149,8 @@ class _Reader:
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
             raise Wrong(_describe(value, parts[0]), "expected a list")
+        if (length := fixed_length(of)) not in (None, len(value)):
+            raise Wrong("a list of another length", f"expected {length} items")
         found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
         if is_optional(parts[0]):
             return tuple(None if item is _UNUSABLE else item for item in found)

@@ -24,6 +24,9 @@ MemberPath: TypeAlias = Annotated[
 ]
 """The path of a member in a body; ``[]`` is every item of an array."""
 
+VersionText: TypeAlias = Annotated[str, text_matching(r"[!-~]{1,100}", "a version such as 2023-06-01")]
+"""A version in a header."""
+
 
 @attrs.frozen(repr=False, cache_hash=True)  # tables have it as a key
 class Quirks:
@@ -148,7 +151,7 @@ class Quirks:
     )
     """See ``providers/converse/families.py``."""
 
-    anthropic_version: str = setting(
+    anthropic_version: VersionText = setting(
         "Messages: the `anthropic-version` of requests that the gateway writes.", "2023-06-01"
     )
     """A Messages client's own header passes unchanged."""
