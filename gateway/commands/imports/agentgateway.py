@@ -66,7 +66,7 @@ def read_agentgateway(content: Any) -> ForeignModels | None:
         return None
     section = llm if isinstance(llm, dict) else {}
     port = section.get("port")
-    found = ForeignModels("agentgateway", port if isinstance(port, int) and 0 < port < 2**16 else PORT)
+    found = ForeignModels("agentgateway", port if type(port) is int and 0 < port < 2**16 else PORT)
     providers = {str(one.get("name")): one for one in items_of(section.get("providers"))}
     for model in items_of(section.get("models")):
         _add_model(model, providers, found)

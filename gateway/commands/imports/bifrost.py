@@ -6,7 +6,7 @@ from typing import Any, Final
 from gateway.commands.imports.foreign_keys import BIFROST, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
 from gateway.commands.imports.guard_drafts import items_of
-from gateway.commands.imports.imported_values import ENVIRONMENT
+from gateway.commands.imports.imported_values import ENVIRONMENT, number_of
 from gateway.commands.imports.losses import Group
 
 PORT: Final = 8080
@@ -15,9 +15,19 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "vertex": "vertex_ai", "bedrock": "bedrock",
     "azure": "azure", "cohere": "cohere", "mistral": "mistral", "groq": "groq", "ollama": "ollama",
     "openrouter": "openrouter", "cerebras": "cerebras", "xai": "xai", "perplexity": "perplexity",
-    "fireworks": "fireworks_ai", "vllm": "hosted_vllm",
+    "fireworks": "fireworks_ai", "vllm": "hosted_vllm", "sgl": "hosted_vllm",
 }  # fmt: skip
 """LiteLLM's prefixes for Bifrost's providers."""
+
+_VERSIONED: Final = frozenset(
+    ("openai", "mistral", "groq", "ollama", "openrouter", "cerebras", "xai", "fireworks", "vllm", "sgl")
+)
+"""Providers to whose ``base_url`` Bifrost adds ``/v1/chat/completions``.
+
+https://github.com/maximhq/bifrost/blob/main/core/providers/openai/build_request_url_test.go"""
+
+_SELF_HOSTED: Final = ("vllm", "ollama", "sgl")
+"""Providers whose keys have an address of their own: ``vllm_key_config: {url: …}``."""
 
 _PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "1w": "week", "1M": "month", "1m": "1m"}
 _RATES: Final[Mapping[str, str]] = {"1m": "/m", "1h": "/h", "1d": "/d"}
@@ -41,12 +51,12 @@ def is_bifrost(content: Mapping[str, Any]) -> bool:
 def read_bifrost(content: Mapping[str, Any]) -> ForeignModels:
     """Return the parts of a file of Bifrost."""
     found = ForeignModels("Bifrost", PORT)
-    providers: dict[str, Any] = content.get("providers") or {}
+    providers = _mapping(content.get("providers"))
     for provider, settings in providers.items():
-        if provider not in _PREFIXES:
+        if (kind := _kind_of(provider, settings)) not in _PREFIXES:
             found.lose_model(f"{provider}/*", f"the provider {provider}", "write an entry with its name and base_url")
         elif isinstance(settings, dict):
-            _add_provider(provider, settings, found)
+            _add_provider(provider, kind, settings, found)
     _add_governance(_mapping(content.get("governance")), {*providers}, found)
     for name, reason in _ROOT.items():
         if content.get(name):
@@ -70,13 +80,19 @@ def _value(given: Any) -> str | None:
     return text if text is None or not text.startswith("env.") else ENVIRONMENT + text.removeprefix("env.")
 
 
-def _add_provider(provider: str, settings: Mapping[str, Any], found: ForeignModels) -> None:
+def _kind_of(provider: str, settings: Any) -> str:
+    """Return the provider, or the one whose API a provider with another name has."""
+    custom = _mapping(_mapping(settings).get("custom_provider_config"))
+    return provider if provider in _PREFIXES else str(custom.get("base_provider_type"))
+
+
+def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: ForeignModels) -> None:
     """Add an entry for each model of each key, and a route for models with several keys."""
     network = _mapping(settings.get("network_config"))
     served: dict[str, list[tuple[str, float]]] = {}
     keys = [one for one in items_of(settings.get("keys")) if one.get("enabled") is not False]
     for number, key in enumerate(keys, 1):
-        params = {**_network(network), **_credentials(provider, key)}
+        params = {**_network(kind, network), **_credentials(kind, key)}
         title = str(key.get("name") or number)
         weight = key.get("weight")
         for model, target in _models_of(key):
@@ -87,7 +103,7 @@ def _add_provider(provider: str, settings: Mapping[str, Any], found: ForeignMode
                 what = f"the key {title} of {provider}"
                 found.lose(Group.PROTECTION, what, "a pattern can have only one entry: list its `models`")
                 continue
-            found.add_model(called, f"{_PREFIXES[provider]}/{target}", params)
+            found.add_model(called, f"{_PREFIXES[kind]}/{target}", params)
             served.setdefault(name, []).append((called, weight if isinstance(weight, int | float) else 1))
         if key.get("blacklisted_models"):
             found.lose(Group.PROTECTION, f"blacklisted_models of {provider}", "set `model_names: {refused: […]}`")
@@ -95,7 +111,7 @@ def _add_provider(provider: str, settings: Mapping[str, Any], found: ForeignMode
         if len(targets) > 1:
             found.routes[name] = ForeignRoute([targets], "weighted")
     for member in ("proxy_config", "concurrency_and_buffer_size", "custom_provider_config"):
-        if settings.get(member):
+        if settings.get(member) and not (member == "custom_provider_config" and kind != provider):
             found.lose(Group.TRIFLES, f"{member} of {provider}", "set HTTPS_PROXY, `ratelimits` or `base_url`")
 
 
@@ -105,27 +121,38 @@ def _models_of(key: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for holder in (key, *(_mapping(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))):
         for member in ("aliases", "deployments"):
             aliases |= {str(name): str(model) for name, model in _mapping(holder.get(member)).items()}
-    models = [str(one) for one in key.get("models") or ["*"]]
+    given = key.get("models")
+    models = [*dict.fromkeys(map(str, given))] if given and isinstance(given, list) else ["*"]
+    if models == ["*"] and (only := plain_text(_mapping(key.get("vllm_key_config")).get("model_name"))):
+        models = [only]
     for model in models:
         yield model, aliases.get(model, model)
     if "*" in models:
         yield from ((name, model) for name, model in aliases.items() if name not in models)
 
 
-def _network(network: Mapping[str, Any]) -> dict[str, Any]:
+def _address(kind: str, given: Any) -> str | None:
+    """Return the address with the version that Bifrost adds, in LiteLLM's notation."""
+    base = _value(given)
+    return base if not base or kind not in _VERSIONED else base.rstrip("/").removesuffix("/v1") + "/v1"
+
+
+def _network(kind: str, network: Mapping[str, Any]) -> dict[str, Any]:
     retries = network.get("max_retries")
     return {
-        "api_base": _value(network.get("base_url")),
+        "api_base": _address(kind, network.get("base_url")),
         "timeout": network.get("default_request_timeout_in_seconds"),
         "extra_headers": _mapping(network.get("extra_headers")),
         **({"num_retries": retries} if isinstance(retries, int) else {}),
     }
 
 
-def _credentials(provider: str, key: Mapping[str, Any]) -> dict[str, Any]:
+def _credentials(kind: str, key: Mapping[str, Any]) -> dict[str, Any]:
     azure, vertex, bedrock = (_mapping(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))
     found: dict[str, Any] = {"api_key": _value(key.get("value"))}
-    match provider:
+    if kind in _SELF_HOSTED:
+        found["api_base"] = _address(kind, _mapping(key.get(f"{kind}_key_config")).get("url"))
+    match kind:
         case "azure":
             members = ("api_version", "client_id", "client_secret", "tenant_id")
             found |= {"api_base": _value(azure.get("endpoint"))} | {name: _value(azure.get(name)) for name in members}
@@ -189,15 +216,15 @@ def _allowed_names(key: Mapping[str, Any], providers: set[str]) -> list[str] | N
     models: list[str] = []
     for one in configs:
         allowed = one.get("allowed_models") or ["*"]
-        if one.get("provider") in providers:
-            models += [f"{one['provider']}/{model}" for model in allowed if isinstance(model, str)]
+        if isinstance(provider := one.get("provider"), str) and provider in providers and isinstance(allowed, list):
+            models += [f"{provider}/{model}" for model in allowed if isinstance(model, str)]
     return models
 
 
 def _add_budgets(name: str, budgets: list[Mapping[str, Any]], item: dict[str, Any], found: ForeignModels) -> None:
     for budget in budgets:
-        amount, period = budget.get("max_limit"), _PERIODS.get(str(budget.get("reset_duration")))
-        if isinstance(amount, int | float) and amount > 0 and period is not None:
+        amount, period = number_of(budget.get("max_limit")), _PERIODS.get(str(budget.get("reset_duration")))
+        if amount is not None and amount > 0 and period is not None:
             item.setdefault("budgets", []).append(f"{amount:.9f}".rstrip("0").rstrip(".") + f" usd/{period}")
         else:
             found.lose(Group.MONEY, f"a budget of the key {name}", "set `budgets: [20 usd/day]` for the key")

@@ -68,6 +68,10 @@ def run(
     except ConfigError as error:
         say(str(error))
         return NOTHING
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        say(f"{file}: the result would be no YAML ({problem}): shorten the names of models and keys")
+        return NOTHING
     except OSError as error:
         click.echo(f"{error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return NOTHING

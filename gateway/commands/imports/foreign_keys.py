@@ -79,7 +79,10 @@ BIFROST: Final = _rows(
     ("providers.*.keys.bedrock_key_config", "region access_key secret_key session_token role_arn session_name "
      "external_id deployments aliases"),
     ("providers.*.keys", "id name value models weight enabled aliases deployments blacklisted_models "
-     "azure_key_config vertex_key_config bedrock_key_config use_for_batch_api"),
+     "azure_key_config vertex_key_config bedrock_key_config vllm_key_config ollama_key_config sgl_key_config "
+     "use_for_batch_api"),
+    ("providers.*.keys.vllm_key_config", "url model_name"), ("providers.*.keys.ollama_key_config", "url"),
+    ("providers.*.keys.sgl_key_config", "url"),
     ("providers.*.network_config", "base_url default_request_timeout_in_seconds extra_headers max_retries"),
     ("providers.*", "keys network_config proxy_config concurrency_and_buffer_size custom_provider_config"),
     ("governance", "virtual_keys budgets rate_limits routing_rules"),

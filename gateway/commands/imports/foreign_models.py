@@ -12,11 +12,12 @@ import attrs
 from configfile.document import ConfigError, Mistake
 from gateway.commands.imports.guard_drafts import free_name
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
-from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, text_of
-from gateway.commands.imports.litellm import convert_litellm
+from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, number_of, text_of
+from gateway.commands.imports.litellm import allow_unpriced, convert_litellm
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result
 
+_HEAVIEST: Final = 10**12
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -118,6 +119,7 @@ def convert_models(foreign: ForeignModels) -> Result:
     result.client_keys += [client for client in foreign.client_keys if _has_models(client, known, listed, result)]
     used = {client.get("group") for client in result.client_keys}
     result.client_groups += [group for group in foreign.client_groups if group["name"] in used]
+    allow_unpriced(result)
     return result
 
 
@@ -128,14 +130,19 @@ def _set_members(result: Result) -> None:
             entry["request"] = {"set": request.pop("default"), **request}
 
 
+def _readable_weight(given: Any) -> float:
+    weight = number_of(given)
+    return weight if weight is not None and weight < _HEAVIEST else 1
+
+
 def _targets(groups: Sequence[Sequence[tuple[str, float | None]]]) -> Iterator[Any]:
     for group in groups:
         found: list[Any] = [
             escape_dollars(target)
-            if weight in (None, 1)
+            if (weight := _readable_weight(given)) == 1
             else {"target": escape_dollars(target), "weight": int(weight) if weight == int(weight) else weight}
-            for target, weight in group
-            if weight is None or weight >= 0
+            for target, given in group
+            if given is None or given >= 0
         ]
         if len(found) > 1:
             yield found

@@ -128,7 +128,7 @@ def convert_litellm(content: Any, clients: Clients | None = None, secrets: Secre
             what = f"{section}.{name}" if nested else str(section)
             if what not in carried:
                 _convert_setting(what, str(name), value, content, result)
-    _allow_unpriced(result)
+    allow_unpriced(result)
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
     if not result.compatibility:
@@ -154,7 +154,7 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
     return merged
 
 
-def _allow_unpriced(result: Result) -> None:
+def allow_unpriced(result: Result) -> None:
     """Allow models without a price despite a budget in dollars, as LiteLLM does: it counts them as free."""
     try:
         config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})

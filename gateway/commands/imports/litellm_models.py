@@ -113,7 +113,7 @@ def _read_item(
     name, params, info = (members.get(member) for member in _MEMBERS)
     where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
     beside = [str(member) for member in members if member not in _MEMBERS]
-    if not isinstance(params, dict) or not isinstance(name, str) or not isinstance(params.get("model"), str):
+    if not (isinstance(params, dict) and isinstance(params.get("model"), str) and isinstance(name, str) and name):
         near = next(iter(difflib.get_close_matches("litellm_params", beside, n=1)), None)
         meant = f"; did you mean litellm_params instead of {near}?" if near is not None and params is None else ""
         loss = Loss(Group.NAMES, where, f"model_name or litellm_params.model is missing{meant}")

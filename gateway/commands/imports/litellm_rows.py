@@ -109,7 +109,7 @@ def read_number(value: Any) -> float | None:
     """Return a number in JSON or CSV, ``None`` for other values."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

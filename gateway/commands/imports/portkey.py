@@ -6,6 +6,7 @@ from typing import Any, Final
 from gateway.commands.imports.foreign_keys import PORTKEY, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
 from gateway.commands.imports.guard_drafts import free_name, items_of
+from gateway.commands.imports.imported_values import number_of
 from gateway.commands.imports.losses import Group
 
 PORT: Final = 8787
@@ -105,8 +106,8 @@ def _add_target(target: Mapping[str, Any], found: ForeignModels) -> str | None:
         found.lose_model(model, what, "trigate import does not know this provider: write an entry")
         return None
     params: dict[str, Any] = {to: target.get(name) for name, to in _MEMBERS.items()}
-    if isinstance(params["timeout"], int | float):
-        params["timeout"] /= 1000
+    if (milliseconds := number_of(params["timeout"])) is not None:
+        params["timeout"] = milliseconds / 1000
     if provider == "azure-openai":
         params["api_base"] = params["api_base"] or f"https://{target.get('azure_resource_name')}.openai.azure.com"
         model = plain_text(target.get("azure_deployment_id")) or model

@@ -3,8 +3,10 @@
 The formats: https://agentgateway.dev/docs, https://docs.getbifrost.ai/deployment-guides/config-json and
 https://portkey.ai/docs/api-reference/config-object"""
 
+import contextlib
 import copy
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -369,3 +371,71 @@ def test_any_file_is_converted_or_refused(first, second):
             convert(found)
         except ConfigError:
             continue
+
+
+VALUES: Final = (None, "", "x", 5, -1, 10**400, math.nan, True, [], [5], ["x", "x"], {}, {"x": None})
+
+
+def _all_places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, key)
+        yield from _all_places(inner, (*place, key))
+
+
+CHANGES: Final = [
+    (read, content, place, VALUES[(n + more) % len(VALUES)])
+    for read, content in READERS
+    for n, place in enumerate(_all_places(content))
+    for more in range(len(VALUES))
+]
+PARTS: Final = 150
+
+
+@pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] if n else []) for n in range(PARTS)])
+def test_any_value_in_a_file_is_converted_or_refused(part):
+    changes = CHANGES[part::PARTS]
+    assert len(changes) > 15
+    for read, content, place, value in changes:
+        *holders, last = place
+        changed = at = copy.deepcopy(content)
+        for step in holders:
+            at = at[step]
+        at[last] = value
+        if (found := read(changed)) is not None:
+            with contextlib.suppress(ConfigError):
+                convert(found)
+
+
+def test_bifrosts_addresses_get_the_version_that_bifrost_adds():
+    # https://github.com/maximhq/bifrost/blob/main/core/providers/openai/build_request_url_test.go
+    network = {"base_url": "https://proxy.example/api/"}
+    providers = {
+        "openai": {"keys": [{"value": "env.A", "models": ["a"]}], "network_config": {"base_url": "http://gpu:8000"}},
+        "groq": {"keys": [{"value": "env.B", "models": ["b"]}], "network_config": network},
+        "perplexity": {"keys": [{"value": "env.C", "models": ["c"]}], "network_config": network},
+        "ours": {"keys": [{"value": "env.D"}], "network_config": network,
+                 "custom_provider_config": {"base_provider_type": "openai"}},
+        "ollama": {"keys": [{"models": ["e"], "ollama_key_config": {"url": "env.OLLAMA"}}]},
+        "vllm": {"keys": [{"vllm_key_config": {"url": "http://v:8000/v1", "model_name": "f"}}]},
+        "sgl": {"keys": [{"models": ["g"], "sgl_key_config": {"url": {"value": "http://s:30000"}}}]},
+    }  # fmt: skip
+    result = convert_models(read_bifrost({"providers": providers}))
+    assert [(entry.get("name", entry["model"]), entry["base_url"]) for _, entry in result.entries] == [
+        ("openai/a", "http://gpu:8000/v1"), ("groq/b", "https://proxy.example/api/v1"),
+        ("perplexity/c", "https://proxy.example/api/"), ("ours/*", "https://proxy.example/api/v1"),
+        ("ollama/e", "$OLLAMA/v1"), ("vllm/f", "http://v:8000/v1"), ("sgl/g", "http://s:30000/v1"),
+    ]  # fmt: skip
+    assert not result.losses
+
+
+def test_a_budget_of_a_bifrost_key_allows_models_without_a_price():
+    keys = [{"value": "env.A", "models": ["of-ours"]}]
+    network = {"base_url": "http://gpu:8000"}
+    governance = {
+        "virtual_keys": [{"id": "1", "name": "dev", "value": "env.VK", "budget_id": "b"}],
+        "budgets": [{"id": "b", "max_limit": 5, "reset_duration": "1d"}],
+    }
+    content, _ = convert(
+        read_bifrost({"providers": {"openai": {"keys": keys, "network_config": network}}, "governance": governance})
+    )
+    assert content["unpriced"] == "allow"

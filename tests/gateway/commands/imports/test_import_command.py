@@ -67,6 +67,16 @@ def test_the_command_refuses_what_it_cannot_read(file, text):
     assert found.stderr
 
 
+def test_the_command_refuses_names_that_yaml_cannot_hold_as_keys(file):
+    file.write_text(yaml.safe_dump({"model_list": [item("x" * 2000, "openai/m"), item("x" * 2000, "openai/n")]}))
+    found = invoke("import", "litellm.yaml", cwd=file.parent)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == (
+        "litellm.yaml: the result would be no YAML (mapping values are not allowed here): shorten the names of models "
+        "and keys\n"
+    )
+
+
 def test_the_command_names_a_file_that_is_not_there(tmp_path):
     assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
 

@@ -402,6 +402,7 @@ LOST = [
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
     ({"model_list": [{"model_name": 5}]}, "model_list[1]: model_name or litellm_params.model is missing"),
+    ({"model_list": [item("", "openai/x")]}, "model_list[1] (): model_name or litellm_params.model is missing"),
     (
         {"model_list": [{"model_name": "t", "litelm_params": {"model": "openai/x"}}]},
         "model_list[1] (t): model_name or litellm_params.model is missing; did you mean litellm_params instead of "

@@ -295,6 +295,7 @@ def test_a_team_without_its_row_is_a_group_by_its_id():
         ({"max_budget": 20}, ["20 usd/366d"]),
         ({"max_budget": "20", "spend": "12.5"}, ["7.5 usd/366d"]),  # only the rest of a budget for good
         ({"max_budget": 20, "spend": 20, "budget_duration": "1d", "budget_reset_at": "2020-01-01"}, ["20 usd/day"]),
+        ({"max_budget": 20, "spend": 10**400, "budget_duration": "1d"}, ["20 usd/day"]),
     ],
 )
 def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
