@@ -61,6 +61,6 @@ def _positive_number(value: Any) -> float | None:
     """Return a number above 0 from JSON or CSV, else None."""
     try:
         number = float(value) if not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if 0 < number < 10**15 else None

@@ -72,7 +72,7 @@ def _parse_burst(value: Any) -> ArrivalBurst:
 def _parse_burstiness(value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not number >= 0.01:
         raise Wrong(describe(value), "expected a number, 0.01 or more: 1 is Poisson, below 1 is bursty, inf is even")

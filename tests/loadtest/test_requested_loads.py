@@ -62,6 +62,7 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
     ("keys", "said"),
     [
         ({"rate": "5,x"}, "expected numbers above 0"),
+        ({"rate": 5, "burstiness": 10**400}, "expected a number, 0.01 or more"),
         ({"rate": []}, "the list is empty"),
         ({"concurrency": [1, 2.5]}, "whole numbers of clients"),
         ({"rate": "5,10", "concurrency": "1,2"}, "or a list of rates"),

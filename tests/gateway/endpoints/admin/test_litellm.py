@@ -59,6 +59,7 @@ def test_a_key_lives_its_life_in_litellms_shapes(shared):
         ({"key": "sk-mine"}, "key"),
         ({"max_budget": 10}, "max_budget"),
         ({"max_budget": 0, "budget_duration": "1d"}, "max_budget"),
+        ({"max_budget": 10**400, "budget_duration": "1d"}, "max_budget"),
         ({"max_budget": 10, "budget_duration": "1 fortnight"}, "max_budget"),
         ({"rpm_limit": 0}, "rpm_limit"),
         ({"rpm_limit": 1.5}, "rpm_limit"),
