@@ -18,7 +18,7 @@ following a JSON Schema."""
 Skill: TypeAlias = Literal["images", "pdf", "audio", "video", "tools", "structured_output", "reasoning"]
 """Abilities in lists of models."""
 
-_STEP: Final = r"[^\s.*\[\]]+(?:\[\])?"
+_STEP: Final = r"[\w-]+(?:\[\])?"
 MemberPath: TypeAlias = Annotated[
     str, text_matching(rf"{_STEP}(?:\.{_STEP})*", "the path of a member, such as store or tools[].strict")
 ]

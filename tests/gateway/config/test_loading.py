@@ -692,11 +692,12 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ),
         (
             "version: v0.3.0\nmodel_providers:\n- model: openai/gpt-4o\n  access_key: k\n"
-            "  quirks: {refused_fields: ['', '*', 'tools[].strict'],\n"
+            "  quirks: {refused_fields: ['', '*', 'tools[].strict', '$$'],\n"
             "    anthropic_version: 'a b', thinking_budgets: [1]}\n",
             [
                 "refused_fields[0]: ''; expected the path of a member, such as store or tools[].strict.",
                 "refused_fields[1]: '*'; expected the path of a member, such as store or tools[].strict.",
+                "refused_fields[3]: the variable's value; expected the path of a member",
                 "quirks.anthropic_version: 'a b'; expected a version such as 2023-06-01.",
                 "quirks.thinking_budgets: a list of another length; expected 2 items.",
             ],
