@@ -120,11 +120,11 @@ class _Reader:
         for name, field in fields.items():
             member = value.get(name)
             if _is_absent(member, field):
-                if member is None and name in value and not (field.required or field.key.may_be_empty):
-                    self.ignored.append(((*path, name), NO_VALUE))
                 if field.required:
                     self.faults.append(ReadingFault((*path, name), Wrong("missing", "this is required"), missing=True))
                     usable = False
+                elif member is None and name in value and not field.key.may_be_empty:
+                    self.ignored.append(((*path, name), NO_VALUE))
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))
             elif (found := self.member(member, field.type, (*path, name))) is not _UNUSABLE:

@@ -107,7 +107,7 @@ class StoreReference(SecretReference):
         store = STORES[secret.store]
         if isinstance(secret.place, Unresolved):
             return Unresolved(secret.place)
-        secret = StoredSecret(secret.store, str(secret.place))
+        secret = StoredSecret(secret.store, str(secret.place))  # without the mark of a variable
         if not re.fullmatch(store.pattern, secret.place):
             raise Wrong(f"{self._written} is not a path of {store.name}", f"expected {store.form}")
         if (text := self._files.stored.get(str(secret))) is not None:

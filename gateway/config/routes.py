@@ -38,6 +38,8 @@ class _TargetItem:
 
 _Groups: TypeAlias = tuple[tuple[_TargetItem, ...], ...]
 
+_NO_NAME: Final = ("the name is empty", "write the name that clients request")
+
 
 def build_aliases(config: Config, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
     """Return the aliases and routes of a file; ``retries`` are the root's."""
@@ -46,7 +48,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
     for name, item in config.model_aliases.items():
         path: Path = ("model_aliases", name)
         if not name:
-            findings.wrong(path, "the name is empty", "write the name that clients request")
+            findings.wrong(path, *_NO_NAME)
             continue
         has_targets = "groups" in findings.given_attributes(path)
         if has_targets and item.target is not None:
@@ -118,7 +120,7 @@ def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets")
     """Add a preference's route, unless a name is equal: names have priority."""
     name, findings = preference.name, targets.findings
     if not name:
-        findings.wrong((*preference.path, "name"), "the name is empty", "write the name that clients request")
+        findings.wrong((*preference.path, "name"), *_NO_NAME)
         return
     if name in targets.aliases or name in made.routes or targets.is_model(name):
         findings.no_effect((*preference.path, "name"), f"another entry or alias has the name {describe(name)}")

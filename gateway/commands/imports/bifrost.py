@@ -110,8 +110,9 @@ def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: 
     for name, targets in served.items():
         if len(targets) > 1:
             found.routes[name] = ForeignRoute([targets], "weighted")
-    for member in ("proxy_config", "concurrency_and_buffer_size", "custom_provider_config"):
-        if settings.get(member) and not (member == "custom_provider_config" and kind != provider):
+    unread = ("proxy_config", "concurrency_and_buffer_size", *(("custom_provider_config",) if kind == provider else ()))
+    for member in unread:
+        if settings.get(member):
             found.lose(Group.TRIFLES, f"{member} of {provider}", "set HTTPS_PROXY, `ratelimits` or `base_url`")
 
 

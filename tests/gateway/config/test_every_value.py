@@ -2,10 +2,8 @@
 
 import base64
 import contextlib
-import copy
 import gc
 import re
-from collections.abc import Iterator
 from datetime import date
 from types import FunctionType, ModuleType
 from typing import Any
@@ -21,6 +19,7 @@ from gateway.config.loading import ConfigError, configure
 from gateway.config.settings import Config
 from gateway.serving.tls import CertificateFailed
 from tests.support.harness import ROOT
+from tests.support.places import changed_at, places, value_at
 
 VALUES: tuple[Any, ...] = (
     None, "", " ", "x", "a\nb", 0, -1, 10**400, 0.5, float("nan"), True, date(2026, 1, 1), [], [None], [""], [{}], {},
@@ -33,14 +32,6 @@ SECTIONS = [
     for body in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)
     if isinstance(content := yaml.safe_load(body), dict)
 ]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the places of all values in ``value``."""
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, member in members:
-        yield (*path, key)
-        yield from places(member, (*path, key))
 
 
 def configured(content: Any) -> Config | None:
@@ -64,16 +55,6 @@ def kinds_of_places() -> dict[str, tuple[Any, tuple[Any, ...]]]:
 KEYS = kinds_of_places()
 NAMES = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", repr(SECTIONS))))
 SECRET = base64.b64encode(b"k" * 32).decode()
-
-
-def changed_at(content: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """Return a copy of ``content`` with ``value`` at ``place``."""
-    changed = copy.deepcopy(content)
-    holder = changed
-    for step in place[:-1]:
-        holder = holder[step]
-    holder[place[-1]] = value
-    return changed
 
 
 def marked_texts(config: Config) -> list[str]:
@@ -108,10 +89,7 @@ def test_no_text_keeps_the_mark_of_a_variable():
     """Encoders reject classes derived from ``str``: names from variables were missing in the log."""
     number = 0
     for content, place in KEYS.values():
-        value = content
-        for step in place:
-            value = value[step]
-        if isinstance(value, str):
+        if isinstance(value := value_at(content, place), str):
             env = {**dict.fromkeys(NAMES, SECRET), "TEXT": value}
             with contextlib.suppress(ConfigError):  # the values of some of the other variables are no secrets
                 config = configure(Document("", changed_at(content, place, "$TEXT")), env, SecretFiles())

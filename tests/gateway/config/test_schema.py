@@ -21,6 +21,7 @@ from gateway.config.settings import Config
 from tests.support.command_line import invoke
 from tests.support.examples import examples
 from tests.support.harness import ROOT
+from tests.support.places import changed_at, value_at
 
 SCHEMA = schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -199,9 +200,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
     for _ in range(draw(st.integers(1, 3))):
         all_places = list(places(content))
         *holders, last = all_places[draw(st.integers(0, len(all_places) - 1))]  # sampled_from would look at each
-        holder = content
-        for step in holders:
-            holder = holder[step]
+        holder = value_at(content, holders)
         if isinstance(holder, dict) and last in holder and draw(st.integers(0, 3)) == 0:
             del holder[last]
             continue
@@ -316,11 +315,7 @@ def test_each_key_takes_the_values_that_check_takes(place, values):
     if path[0] == "model_providers":  # of which a whole one would be looked at again for each value
         small["model_providers"] = [{key: ENTRY[key] for key in ("model", "access_key", "base_url", *path[2:3])}]
     for value in values:
-        content = copy.deepcopy(small)
-        holder: Any = content
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = value
+        content = changed_at(small, path, value)
         if VALIDATOR.is_valid(content):
             assert not refused_by_shape(content), value
         else:

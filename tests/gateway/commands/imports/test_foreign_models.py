@@ -4,7 +4,6 @@ The formats: https://agentgateway.dev/docs, https://docs.getbifrost.ai/deploymen
 https://portkey.ai/docs/api-reference/config-object"""
 
 import contextlib
-import copy
 import json
 import math
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from tests.support.command_line import invoke
 from tests.support.examples import examples
 from tests.support.litellm_files import file_text
+from tests.support.places import changed_at, places
 
 DIGEST: Final = "00112233445566778899aabbccddeeff" * 2
 
@@ -280,11 +280,7 @@ def _places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
 )
 def test_a_key_that_the_import_does_not_know_is_never_lost_in_silence(read, content, place):
-    changed = at = copy.deepcopy(content)
-    for step in place:
-        at = at[step]
-    at["surprise"] = {"unread": 1}
-    result = convert_models(read(changed))
+    result = convert_models(read(changed_at(content, (*place, "surprise"), {"unread": 1})))
     assert "surprise" in file_text(result)
 
 
@@ -376,16 +372,10 @@ def test_any_file_is_converted_or_refused(first, second):
 VALUES: Final = (None, "", "x", 5, -1, 10**400, math.nan, True, [], [5], ["x", "x"], {}, {"x": None})
 
 
-def _all_places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield (*place, key)
-        yield from _all_places(inner, (*place, key))
-
-
 CHANGES: Final = [
     (read, content, place, VALUES[(n + more) % len(VALUES)])
     for read, content in READERS
-    for n, place in enumerate(_all_places(content))
+    for n, place in enumerate(places(content))
     for more in range(len(VALUES))
 ]
 PARTS: Final = 150
@@ -396,12 +386,7 @@ def test_any_value_in_a_file_is_converted_or_refused(part):
     changes = CHANGES[part::PARTS]
     assert len(changes) > 15
     for read, content, place, value in changes:
-        *holders, last = place
-        changed = at = copy.deepcopy(content)
-        for step in holders:
-            at = at[step]
-        at[last] = value
-        if (found := read(changed)) is not None:
+        if (found := read(changed_at(content, place, value))) is not None:
             with contextlib.suppress(ConfigError):
                 convert(found)
 
