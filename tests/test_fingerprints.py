@@ -59,6 +59,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.h2:H2Protocol.stream_send", "659e9b648a6a"),
         ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
         ("extended", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
+        ("used", "h2.connection:H2Connection._receive_goaway_frame", "e904c43ad3f9"),
     ],
     "gateway/serving/request_reader.py": [
         ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),

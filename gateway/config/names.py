@@ -244,7 +244,7 @@ class Names:
             return _found_model(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in _NO_MODEL and prefix in self._wild:
-            entry = _only_entry(_in_region(self._wild[prefix], model), model, may)
+            entry = _only_entry(_in_region(self._wild[prefix], model), model, may, name)
             return _found_model(entry, model, f"wildcard {entry.name}")
         if name in self._known:
             entry = _only_entry(self._known[name], name, may)
@@ -386,11 +386,15 @@ def _in_region(entries: Sequence[ModelEntry], model: str) -> Sequence[ModelEntry
     )
 
 
-def _only_entry(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:
-    """Return the only entry with ``model``. Raises ``GatewayError`` (400) that lists all permitted ones."""
+def _only_entry(
+    entries: Sequence[ModelEntry], model: str, may: May | None, requested_name: str | None = None
+) -> ModelEntry:
+    """Return the only entry with ``model``. Raises ``GatewayError`` (400) that lists all permitted ones.
+
+    ``requested_name`` is the name in the message, if it is not ``model``."""
     if len(entries) == 1:
         return entries[0]
     forms = (_unambiguous_name(entry, model) for entry in entries)
     offers = " and ".join(form for form in forms if may is None or may(form))
     advice = f"use one of these names: {offers}" if offers else "GET /v1/models lists the names"
-    raise invalid(f"model {model!r} is ambiguous, because several entries have it; {advice}", "model")
+    raise invalid(f"model {requested_name or model!r} is ambiguous, because several entries have it; {advice}", "model")

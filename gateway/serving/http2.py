@@ -18,6 +18,7 @@ from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
+from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
@@ -135,6 +136,15 @@ class Http2(H2Protocol):
         self._counter = FrameCounter()
         self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
+        self._receive_goaway_with_error = self.connection._frame_dispatch_table[GoAwayFrame]
+        self.connection._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
+
+    # h2 ends the connection with all its streams (https://github.com/python-hyper/h2/issues/1181). The AWS SDK for
+    # JavaScript sends GOAWAY with every stream of events, as soon as it has the head of the response.
+    def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Http2Event]]:
+        """Let the open streams continue, unless the client reports an error: after GOAWAY without one it closes the
+        connection itself, once it has read them (RFC 9113, section 6.8)."""
+        return ([], []) if frame.error_code == ErrorCodes.NO_ERROR else self._receive_goaway_with_error(frame)
 
     # Replaces Hypercorn's, which handles all events of a read together. Two kinds would end the whole connection: a
     # body after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a

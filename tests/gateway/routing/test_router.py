@@ -138,6 +138,7 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
             continue
         failed = failure(routes.resolve, asked, "chat")
         assert (failed.status, failed.param) == (400, "model")
+        assert failed.message.startswith(f"model {asked!r} is ambiguous")
         assert f"use one of these names: {forms}" in failed.message
         assert all(routes.resolve(form, "chat").model == forms.rpartition("/")[2] for form in forms.split(" and "))
 

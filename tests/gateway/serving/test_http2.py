@@ -16,6 +16,7 @@ from hypercorn.protocol.h2 import BufferCompleteError
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -59,6 +60,35 @@ async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
         await peer.until(h2.events.StreamEnded, whole)
         assert peer.data(whole) == b"whole"
         await eventually(lambda: server.witness.closed == [True, False])
+
+
+@pytest.mark.parametrize("pieces", [1, 17])
+async def test_streams_continue_after_goaway_without_an_error(pieces: int):
+    """The JavaScript SDK of AWS sends it as soon as it has the head of a stream of events. RFC 9113, section 6.8."""
+    async with connected() as (server, peer):
+        streamed = await peer.ask("/stream")
+        uploaded = await peer.ask("/size", "POST", end=False)
+        await peer.until(h2.events.DataReceived, streamed)
+        goaway = GoAwayFrame(0, last_stream_id=0).serialize()
+        for start in range(0, len(goaway), len(goaway) // pieces):
+            await peer.client.send(goaway[start : start + len(goaway) // pieces])
+        peer.connection.send_data(uploaded, b"12345", end_stream=True)
+        await peer.flush()
+        await peer.until(h2.events.StreamEnded, uploaded)
+        await server.witness.feed.send(b"last")
+        await server.witness.feed.aclose()
+        await peer.until(h2.events.StreamEnded, streamed)
+        assert peer.data(streamed) == b"first;last"
+        assert json.loads(peer.data(uploaded))["size"] == 5
+
+
+async def test_goaway_with_an_error_ends_the_streams():
+    async with connected() as (server, peer):
+        await peer.ask("/hang")
+        await server.witness.begun.wait()
+        await peer.client.send(GoAwayFrame(0, error_code=ErrorCodes.PROTOCOL_ERROR).serialize())
+        await peer.client.rest()
+        await eventually(lambda: server.witness.closed == [True])
 
 
 async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset():
