@@ -262,7 +262,17 @@ class Http2(H2Protocol):
         else:
             stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
             self.streams[stream_id] = cast("Any", stream)
-            stream.begin(method, "2", target, headers)
+            is_waiting = line.get(b"expect", b"").lower() == b"100-continue" and request.stream_ended is None
+            stream.begin(
+                method, "2", target, headers, partial(self._send_continue, stream_id, stream) if is_waiting else None
+            )
+
+    async def _send_continue(self, stream_id: int, stream: HttpStream) -> None:
+        """Ask a client that waits for 100 (Continue) to send its body."""
+        if stream_id in self.streams and not stream.has_response:
+            with contextlib.suppress(ProtocolError):  # the client has reset the stream
+                self.connection.send_headers(stream_id, [(b":status", b"100")])
+            await self._flush()
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A

@@ -133,6 +133,11 @@ class HttpStream:
         """Whether the response is dropped if it cannot be sent immediately."""
         return bool(self.scope.get(IMMEDIATE, False))
 
+    @property
+    def has_response(self) -> bool:
+        """Whether the head of the response was sent."""
+        return self._state is not ResponseState.UNSENT
+
     def begin(
         self,
         method: str,

@@ -1,5 +1,7 @@
 """A client that speaks HTTP/2, for tests of the server."""
 
+from collections.abc import Iterable
+
 import h2.config
 import h2.connection
 import h2.events
@@ -27,10 +29,12 @@ class Http2Client:
     async def flush(self) -> None:
         await self.client.send(self.connection.data_to_send())
 
-    async def ask(self, path: str, method: str = "GET", end: bool = True) -> int:
+    async def ask(
+        self, path: str, method: str = "GET", end: bool = True, headers: Iterable[tuple[str, str]] = ()
+    ) -> int:
         stream = self.connection.get_next_available_stream_id()
-        headers = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "x")]
-        self.connection.send_headers(stream, headers, end_stream=end)
+        line = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "x")]
+        self.connection.send_headers(stream, [*line, *headers], end_stream=end)
         await self.flush()
         return stream
 

@@ -62,6 +62,29 @@ async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
         await eventually(lambda: server.witness.closed == [True, False])
 
 
+async def test_a_client_that_waits_for_100_is_asked_for_its_body_once():
+    """Java's HTTP client waits without a limit. RFC 9110, section 10.1.1."""
+    async with connected() as (_, peer):
+        uploaded = await peer.ask("/size", "POST", end=False, headers=[("expect", "100-Continue")])
+        await peer.until(h2.events.InformationalResponseReceived, uploaded)
+        peer.connection.send_data(uploaded, b"12345", end_stream=True)
+        await peer.flush()
+        await peer.until(h2.events.StreamEnded, uploaded)
+        assert json.loads(peer.data(uploaded))["size"] == 5
+        assert sum(isinstance(event, h2.events.InformationalResponseReceived) for event in peer.seen) == 1
+
+
+async def test_a_client_is_not_asked_for_a_body_that_is_too_long_or_complete():
+    async with connected() as (_, peer):
+        whole = await peer.ask("/size", "POST", headers=[("expect", "100-continue")])
+        await peer.until(h2.events.StreamEnded, whole)
+        refused = await peer.ask(
+            "/size", "POST", end=False, headers=[("expect", "100-continue"), ("content-length", "9999999")]
+        )
+        await peer.until(h2.events.ResponseReceived, refused)
+        assert not any(isinstance(event, h2.events.InformationalResponseReceived) for event in peer.seen)
+
+
 @pytest.mark.parametrize("pieces", [1, 17])
 async def test_streams_continue_after_goaway_without_an_error(pieces: int):
     """The JavaScript SDK of AWS sends it as soon as it has the head of a stream of events. RFC 9113, section 6.8."""
