@@ -75,6 +75,7 @@ class Framing:
     - ``is_plain(raw, name, data)`` returns whether comments remain safe after the event, parsed as ``name`` and
       ``data``. With ``b""``, it reads all lines.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
+    - ``begins(start)`` returns whether a body that begins with ``start`` can only be a stream of this framing.
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
     - ``without_remarks(raw, name, data)`` returns the event, parsed as ``name`` and ``data``, without text that its
       readers and clients ignore, such as comments, because no check sees that text. The result may be empty.
@@ -90,6 +91,7 @@ class Framing:
     comment: bytes = b""
     is_plain: Callable[[bytes, str, bytes], bool] = lambda raw, name, data: True
     is_seen: Callable[[bytes], bool] = lambda raw: True
+    begins: Callable[[bytes], bool] = lambda start: False
     change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
     without_remarks: Callable[[bytes, str, bytes], bytes] = lambda raw, name, data: raw
     is_internal: bool = False

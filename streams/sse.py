@@ -6,7 +6,7 @@ that they can be forwarded unchanged.
 """
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -288,6 +288,14 @@ class SseEvents:
         return b""
 
 
+_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?:data|event|id|retry)?:")
+
+
+def begins_stream(start: bytes) -> bool:
+    """Return whether a body that begins with ``start`` is a stream of server-sent events, whatever its content type."""
+    return _START.match(start) is not None
+
+
 SSE = Framing(
     media_type="text/event-stream",
     content_type="text/event-stream; charset=utf-8",
@@ -298,5 +306,6 @@ SSE = Framing(
     comment=COMMENT_PING,
     is_plain=is_plain,
     is_seen=has_data,
+    begins=begins_stream,
     without_remarks=without_remarks,
 )

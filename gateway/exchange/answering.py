@@ -1,5 +1,6 @@
 """Converts a provider's response for the client: the lane of a stream, or the fold of a complete response."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -30,10 +31,26 @@ from streams.framing import Framing
 
 T = TypeVar("T")
 
+_OBJECT = re.compile(rb"\s*\{")
+
 
 def is_stream(target_request: TargetRequest, content_type: str | None) -> bool:
     """Return whether the response is a stream of events, whatever was requested."""
     return target_request.target.framing.matches_type(content_type)
+
+
+def correct_content_type(target_request: TargetRequest, response: UpstreamResponse, start: bytes) -> None:
+    """Replace the content type of ``response`` if its body, which begins with ``start``, has the other form.
+
+    Some servers label their streams as JSON or text, or not at all (https://github.com/containers/ramalama/issues/2837,
+    https://github.com/vllm-project/vllm/pull/47526), others a complete response as a stream
+    (https://github.com/Wei-Shaw/sub2api/issues/1311)."""
+    framing = target_request.target.framing
+    if not is_stream(target_request, response.header("content-type")):
+        if framing.begins(start):
+            response.set_content_type(framing.content_type)
+    elif _OBJECT.match(start):
+        response.set_content_type("application/json")
 
 
 def refuse_change_of_form(target_request: TargetRequest) -> None:

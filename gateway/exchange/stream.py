@@ -11,7 +11,7 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
-from gateway.exchange.answering import is_stream, make_stream_lane, make_whole_answer_lane
+from gateway.exchange.answering import correct_content_type, is_stream, make_stream_lane, make_whole_answer_lane
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces, Verdict, count_answer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
@@ -126,6 +126,7 @@ class StartedStream:
         self.response = response = await self.source.send()
         try:
             self.source.watch.restart_idle_limit()
+            await self._correct_content_type(response)
             self.lane = with_waiting_observers(self._observed_lane, await self._choose_lane(response))
             self.first = await self._read_first_content(response)
         except BaseException:
@@ -148,6 +149,12 @@ class StartedStream:
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self.response.chunks()
+
+    async def _correct_content_type(self, response: UpstreamResponse) -> None:
+        """Correct an unlikely content type: a stream has no length."""
+        target_request = self.source.target_request
+        if not is_stream(target_request, response.header("content-type")) or response.header("content-length"):
+            correct_content_type(target_request, response, await response.peek())
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""

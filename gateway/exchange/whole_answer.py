@@ -5,6 +5,7 @@ from typing import Final
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import (
     FoldedAnswer,
+    correct_content_type,
     fold_answer,
     read_other_choices,
     write_client_answer,
@@ -62,6 +63,7 @@ class WholeAnswer:
         source = self.source
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self._scope, self.read_pieces)
+        correct_content_type(source.target_request, response, body)
         size = len(body) + source.target_request.request.incoming.size
         texts = self.keeps_events or self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD

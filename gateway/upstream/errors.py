@@ -9,8 +9,8 @@ from streams.errors import GatewayError
 from streams.events import ErrorKind, FailureReason
 
 Cause: TypeAlias = Literal[
-    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
-    "config",
+    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "invalid", "encoding",
+    "too_large", "config",
 ]  # fmt: skip
 """The cause in the log and in metrics."""
 
@@ -48,6 +48,12 @@ def failure(cause: Cause) -> UpstreamError:
     return UpstreamError(kind, message, cause=cause, headers=_WAIT if kind == "overloaded" else ())
 
 
+def invalid_http(fault: ValueError) -> UpstreamError:
+    """Return the error of a response that is not HTTP/1.1, with its ``fault``."""
+    kind, message = FAILURES["invalid"]
+    return UpstreamError(kind, f"{message}: {fault}", cause="invalid")
+
+
 def misconfigured(message: str) -> UpstreamError:
     """Return the error of a wrong configuration or environment. ``message`` must not contain a credential."""
     return UpstreamError("internal", message, cause="config")
@@ -61,6 +67,7 @@ REASONS: Mapping[Cause, FailureReason | None] = {
     "connect_timeout": "connection",  # an unreachable host may reject connections or be silent; both mean the same
     "proxy": "connection",
     "cut": "connection",
+    "invalid": "bad_answer",
     "encoding": "bad_answer",
     "pool_timeout": None,
     "too_large": None,
@@ -86,6 +93,7 @@ FAILURES: Mapping[Cause, tuple[ErrorKind, str]] = {
         "the gateway has reached its limit of connections to providers (limits.upstream_connections)",
     ),
     "cut": ("upstream", "the provider's connection broke before the end of its response"),
+    "invalid": ("upstream", "the provider's response is not valid HTTP"),
     "encoding": ("upstream", "the provider's response could not be decompressed"),
 }
 """The kind and the message of each cause. The client sees the messages, so they name no address."""

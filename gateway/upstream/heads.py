@@ -18,6 +18,8 @@ MAX_INTERIM: Final = 20  # interim responses; servers send one of each kind, or 
 SHORT: Final = 64  # bytes of a header line that is remembered
 
 _END = re.compile(rb"\n\r?\n")
+_NO_STATUS: Final = "it does not begin with a status line"
+_TLS_RECORDS: Final = (0x15, 0x16)  # alert and handshake (RFC 8446, section 5.1)
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
 _FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):[ \t]*((?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?)[ \t]*")
 _FOLD = re.compile(rb"\r?\n[ \t]+")  # a continuation line (section 5.2)
@@ -55,27 +57,29 @@ class HeadReader:
             if head.status >= 200 or (head.status == 101 and self._upgrades):
                 return head
             if head.status < 100 or head.status == 101:
-                raise ValueError("the response belongs to no request")
+                raise ValueError(f"it has the status {head.status}")
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                raise ValueError("too many interim responses")
+                raise ValueError("it has too many interim responses")
             self._held, self._searched = bytearray(head.rest), 0
         return None
 
     def _next(self) -> Head | None:
         held = self._held
-        if held and held[0] < 0x21:  # an empty line, or TLS
-            raise ValueError("the response does not start with a status line")
+        if held and held[0] in _TLS_RECORDS:
+            raise ValueError("it is TLS, so base_url must begin with https://")
+        if held and held[0] < 0x21:  # an empty line
+            raise ValueError(_NO_STATUS)
         end = _END.search(held, self._searched)
         if end is None:
             self._searched = max(0, len(held) - 2)
             if len(held) > MAX_HEAD:
-                raise ValueError("the response headers are too large")
+                raise ValueError("its headers are too large")
             return None
         first, _, lines = bytes(held[: end.start()]).partition(b"\n")
         status = _STATUS.fullmatch(first.removesuffix(b"\r"))
         if status is None:
-            raise ValueError("the response does not start with a status line")
+            raise ValueError(_NO_STATUS)
         return _head(status[1], int(status[2]), _fields(lines), bytes(held[end.end() :]))
 
 
@@ -89,7 +93,7 @@ def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
 def _fields(lines: bytes) -> Headers:
     headers: list[tuple[bytes, bytes]] = []
     if lines.count(b"\n") >= MAX_FIELDS:
-        raise ValueError("the response has too many headers")
+        raise ValueError("it has too many headers")
     if b"\n " in lines or b"\n\t" in lines:
         lines = _FOLD.sub(b" ", lines)
     for line in lines.split(b"\n") if lines else ():
@@ -99,9 +103,9 @@ def _fields(lines: bytes) -> Headers:
             if (name, value) in headers:  # repeated
                 continue
         if name in (b"content-length", b"transfer-encoding") and any(name == other for other, _ in headers):
-            raise ValueError("two response headers contradict each other")
+            raise ValueError("two of its headers contradict each other")
         if name == b"transfer-encoding" and (value := value.lower()) != b"chunked":
-            raise ValueError("the response has an unsupported transfer-encoding")
+            raise ValueError("its transfer-encoding is not supported")
         headers.append((name, value))
     return tuple(headers)
 
@@ -109,7 +113,7 @@ def _fields(lines: bytes) -> Headers:
 def _read_field(line: bytes) -> tuple[bytes, bytes]:
     field = _FIELD.fullmatch(line.removesuffix(b"\r"))
     if field is None:
-        raise ValueError("a response header is malformed")
+        raise ValueError("one of its headers is malformed")
     return field[1].lower(), field[2]
 
 
@@ -119,5 +123,5 @@ _field = lru_cache(maxsize=512)(_read_field)  # a provider sends most of its hea
 def _length(value: bytes) -> bytes:
     lengths = {length.strip() for length in value.split(b",")}
     if len(lengths) != 1 or not _LENGTH.fullmatch(length := lengths.pop()):
-        raise ValueError("the content-length of the response is not valid")
+        raise ValueError("its content-length is not valid")
     return length

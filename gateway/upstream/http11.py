@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from gateway.upstream.errors import UpstreamError, failure
+from gateway.upstream.errors import UpstreamError, failure, invalid_http
 from gateway.upstream.framing import READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
@@ -101,7 +101,7 @@ class WireBody:
                 except ChunkTooLarge as error:
                     raise UpstreamError("upstream", TOO_LARGE_CHUNK.format(error.most), cause="too_large") from error
                 except ValueError as error:
-                    raise failure("cut") from error
+                    raise invalid_http(error) from error
                 if piece:
                     return piece
                 data = b""
@@ -207,7 +207,7 @@ async def read_head(stream: NetworkStream, upgrades: bool = False) -> Head:
         try:
             head = reader.feed(data)
         except ValueError as error:
-            raise failure("cut") from error
+            raise invalid_http(error) from error
         if head is not None:
             return head
     raise failure("cut") from EOFError("the connection ended before the end of the response headers")

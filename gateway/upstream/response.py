@@ -80,6 +80,21 @@ class UpstreamResponse(trio.abc.AsyncResource):
         """Pass the body through ``change``. Call this before any of it is read."""
         self._read = partial(_read_changed, self._read, change)
 
+    async def peek(self) -> bytes:
+        """Return the first bytes of the body, which the next read returns again, or ``b""`` for an empty body. Call
+        this before any of it is read. Raises as reading does."""
+        try:
+            self._rest = await self._read()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self._rest
+
+    def set_content_type(self, content_type: str) -> None:
+        """Replace the content type in ``headers``."""
+        others = tuple(pair for pair in self.headers if pair[0] != "content-type")
+        self.headers = (*others, ("content-type", content_type))
+
     def chunks(self, *, split_dense: bool = True) -> AsyncIterator[bytes]:
         """Return the iterator over the decompressed body, in pieces of at most ``READ`` bytes, none empty.
 

@@ -336,6 +336,34 @@ def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api
         assert b"three" in reply.body
 
 
+@pytest.mark.parametrize("type_line", [b"", b"content-type: text/plain\r\n", b"content-type: application/json\r\n"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, model_api, stream, type_line):
+    """https://github.com/containers/ramalama/issues/2837, https://github.com/BerriAI/litellm/issues/25766"""
+    with call(gateway, by_hand, api, model_api, stream) as (client, provider_end):
+        provider_end.send(b"HTTP/1.1 200 OK\r\n" + type_line + b"transfer-encoding: chunked\r\n\r\n")
+        provider_end.send(chunked(*pieces(model_api)) + END)
+        reply = client.reply()
+        assert (reply.status, reply.headers["content-type"].partition(";")[0]) == (
+            (200, "text/event-stream") if stream else (200, "application/json")
+        )
+        assert (SUCCESS[api] if stream else b"one two three") in reply.body
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_hand, api, model_api, stream):
+    """https://github.com/Wei-Shaw/sub2api/issues/1311"""
+    (body,) = pieces(model_api, stream=False)
+    with call(gateway, by_hand, api, model_api, stream) as (client, provider_end):
+        provider_end.send(SSE.partition(b"transfer-encoding")[0] + b"content-length: %d\r\n\r\n" % len(body) + body)
+        reply = client.reply()
+        assert reply.status == 200
+        assert b"three" in reply.body
+        assert SUCCESS[api] in reply.body if stream else reply.json
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):

@@ -33,7 +33,7 @@ SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-enco
 CHUNK = b"9\r\ndata: a\n\n\r\n"
 REASONS = {
     **dict.fromkeys(("refused", "dns", "tls", "connect", "connect_timeout", "proxy", "cut"), "connection"),
-    "encoding": "bad_answer",
+    **dict.fromkeys(("invalid", "encoding"), "bad_answer"),
     **dict.fromkeys(("pool_timeout", "too_large", "config"), None),  # ours: another provider would do no better
 }
 """What a failure is for routing, by cause (unreachable hosts were exempt: BerriAI/litellm#27362)."""
@@ -583,7 +583,6 @@ CUTS = {
     "in the head": (b"HTTP/1.1 200 OK\r\nconte", False),
     "no answer": (b"", False),
     "no answer, reset": (b"", True),
-    "not HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", False),
 }
 
 
@@ -593,6 +592,28 @@ async def test_a_broken_answer_is_an_upstream_error_and_is_not_tried_again(serve
     error = await failure(upstream, post(server.url))
     assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "cut")
     assert "the provider's connection broke" in error.info.message
+    assert server.accepted == 1
+
+
+INVALID = {
+    "SSH": (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", "it does not begin with a status line"),
+    "an empty line": (b"\r\n" + OK, "it does not begin with a status line"),
+    "HTTP/2": (b"HTTP/2 200\r\n\r\n", "it does not begin with a status line"),
+    "TLS": (b"\x15\x03\x01\0\x02\x02\x0a", "it is TLS, so base_url must begin with https://"),
+    "a status": (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "it has the status 101"),
+    "a header": (b"HTTP/1.1 200 OK\r\nx y: 1\r\n\r\n", "one of its headers is malformed"),
+    "a length": (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", "its content-length is not valid"),
+    "a chunk": (SSE_HEAD + CHUNK + b"data: b\n\n", "the length of a chunk is not a number"),
+}
+
+
+@pytest.mark.parametrize("form", INVALID)
+async def test_a_response_that_is_not_http_is_an_upstream_error_with_its_fault(serve, upstream, form):
+    answer, fault = INVALID[form]
+    server = await serve(then_close(answer, False))
+    error = await failure(upstream, post(server.url))
+    assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "invalid")
+    assert error.info.message == f"the provider's response is not valid HTTP: {fault}"
     assert server.accepted == 1
 
 
@@ -1095,8 +1116,11 @@ async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch
     await eventually(lambda: proxy.open == 0)
 
 
-async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):
-    proxy = await serve(once(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"))
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n", b"\x05\xff\r\n\r\n"]
+)
+async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies, answer):
+    proxy = await serve(once(answer))
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
     upstream = Upstream()
     error = await failure(upstream, post("https://provider.invalid/"))
