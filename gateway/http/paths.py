@@ -129,6 +129,9 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
     """Return advice on the base URL for a known ``path`` with a wrong prefix, or ``None``.
 
     ``origin`` is the gateway's origin as seen by the client."""
+    for pattern, words in _ADVICE:
+        if pattern.search(path) is not None:
+            return words.format(origin=origin)
     if (predicted := _PREDICT.search(path)) is not None:
         name = shorten_path(predicted["name"])
         return f"for embeddings, use {V1BETA}/models/{name}:embedContent or {V1}/embeddings"
@@ -150,6 +153,23 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         right += f"; for clients that cannot, such as Groq's SDK, {_ALLOW_OPENAI}"
     return f"the client's base URL ends in {shorten_path(base)}: set it to {right}"
 
+
+_ALLOW_LITELLM: Final = "set `compatibility: [litellm]` in the gateway's configuration"
+_ADVICE: Final = (
+    (
+        re.compile(r"/model/.+/invoke(?:-with-response-stream)?/?$"),
+        f"for clients of InvokeModel, {_ALLOW_LITELLM}; Converse needs no setting",
+    ),
+    (
+        re.compile(r"/models/[^/]+:(?:rawPredict|streamRawPredict)$"),
+        f"for clients of Claude at Vertex, {_ALLOW_LITELLM}",
+    ),
+    (
+        re.compile(r"^/api/(?:chat|generate|tags|show|version|embed|embeddings|ps)$"),
+        f"it is a path of Ollama's own API: select OpenAI's API in the client, with the base URL {{origin}}{V1}",
+    ),
+)
+"""Advice by pattern of a path."""
 
 _OPENAI_BASE: Final = f"/openai{V1}"
 _ALLOW_OPENAI: Final = "set `compatibility: [azure]` in the gateway's configuration"

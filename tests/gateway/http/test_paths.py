@@ -81,7 +81,6 @@ def test_the_route_that_a_path_means(path, route):
         ("/model/amazon.nova-lite-v1:0/converse", (), "converse", None, None),
         ("/model/arn:aws:bedrock:eu-west-1:1:inference-profile/a/converse-stream", (), "converse", None, None),
         ("/model/messages/count-tokens", (), "converse", None, None),
-        ("/model/anthropic.claude/invoke-with-response-stream", (), "converse", None, None),
         ("/whatever", ANTHROPIC, "messages", None, None),
         ("/v1/chat/messages", ANTHROPIC, "messages", None, None),
         ("/v1/chat/messages", (), "chat", None, None),
@@ -108,6 +107,25 @@ def test_vertex_embeddings_get_advice_on_the_path_that_is_served():
     assert advice(path, (), ORIGIN) == "for embeddings, use /v1beta/models/m:embedContent or /v1/embeddings"
 
 
+CLAUDE_AT_VERTEX = "/v1/projects/p/locations/l/publishers/anthropic/models/m"
+
+
+@pytest.mark.parametrize(
+    ("path", "api", "told"),
+    [
+        ("/model/a/invoke", "converse", "for clients of InvokeModel, set `compatibility: [litellm]`"),
+        ("/bedrock/model/a/b/invoke-with-response-stream", "converse", "for clients of InvokeModel, set"),
+        (f"{CLAUDE_AT_VERTEX}:rawPredict", "chat", "for clients of Claude at Vertex, set `compatibility: [litellm]`"),
+        (f"/vertex_ai{CLAUDE_AT_VERTEX}:streamRawPredict", "chat", "for clients of Claude at Vertex, set"),
+        ("/api/tags", "chat", "it is a path of Ollama's own API: select OpenAI's API in the client"),
+        ("/api/chat", "chat", "it is a path of Ollama's own API"),
+    ],
+)
+def test_a_path_of_an_api_that_needs_a_setting_gets_advice_on_it(path, api, told):
+    assert api_of(path, ()) == api
+    assert advice(path, (), ORIGIN).startswith(told)
+
+
 def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
     assert told.endswith(
@@ -123,13 +141,6 @@ def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
         f"the client's base URL ends in /openai/v1: set it to {ORIGIN}/v1; "
         "for clients that cannot, such as Groq's SDK, set `compatibility: [azure]` in the gateway's configuration"
     )
-
-
-@pytest.mark.parametrize("headers", [(), (("anthropic-version", "2023-06-01"),)])
-def test_a_path_of_claude_at_vertex_gets_no_advice_on_the_base_url(headers):
-    path = "/v1/projects/p/locations/l/publishers/anthropic/models/m"
-    assert advice(f"{path}:rawPredict", headers, ORIGIN) is None
-    assert advice(f"/vertex_ai{path}:streamRawPredict", headers, ORIGIN) is None
 
 
 def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
