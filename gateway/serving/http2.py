@@ -41,6 +41,10 @@ HIGH_WATER: Final = 32 * 1024
 LOW_WATER: Final = HIGH_WATER // 2
 
 
+ALL_STREAMS: Final = 2**31 - 1
+"""The last stream of a GOAWAY that rejects none."""
+
+
 class SendBuffer:
     """The bytes waiting on one stream, for Hypercorn's sending task.
 
@@ -134,7 +138,7 @@ class Http2(H2Protocol):
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
-        self._has_sent_goaway = False
+        self._has_announced_goaway = self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
         self._receive_goaway_with_error = self.connection._frame_dispatch_table[GoAwayFrame]
         self.connection._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
@@ -249,6 +253,7 @@ class Http2(H2Protocol):
 
     # Replaces Hypercorn's, which has its own streams and buffers and no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:
+        await self._announce_goaway()
         stream_id, line = _id(request), dict(request.headers or ())
         method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
         headers = filter_pseudo_headers(list(request.headers or ()))
@@ -316,6 +321,17 @@ class Http2(H2Protocol):
             await self._send_goaway()
         else:
             await self._to_connection(event)
+
+    async def _announce_goaway(self) -> None:
+        """Ask a client that opens another stream during the drain to open more on other connections.
+
+        Its connection, such as a proxy's with the requests of many users, may have open streams until the drain ends,
+        which would cut them. The announcement rejects no stream (RFC 9113, section 6.8). h2 would close the connection.
+        A connection without other streams gets no announcement, because some clients lose their streams with it
+        (https://github.com/python-hyper/h2/issues/1181)."""
+        if self.streams and not self._has_announced_goaway and self._context.server.worker.terminated.is_set():
+            self._has_announced_goaway = True
+            await self._to_connection(RawData(data=GoAwayFrame(0, last_stream_id=ALL_STREAMS).serialize()))
 
     async def _send_goaway(self) -> None:
         """Send GOAWAY once all responses are sent, so that the client's next request uses another connection (RFC 9113,

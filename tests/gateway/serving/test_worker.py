@@ -14,12 +14,13 @@ from hypercorn.utils import LifespanFailureError
 
 from gateway.commands.listening import LOCAL
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
+from gateway.serving.http2 import ALL_STREAMS
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.server_config import WRITE_TIMEOUT
 from gateway.serving.worker import AcceptLoop, serve
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
-from tests.support.http2_client import Http2Client
+from tests.support.http2_client import Http2Client, OpenAfterGoaway
 
 END = b"0\r\n\r\n"
 
@@ -84,31 +85,41 @@ async def test_answers_during_the_delay_ask_for_another_connection():
         assert b"connection: close" in (await server.get("/whole")).lower()
 
 
-async def goodbye(peer: Http2Client) -> tuple[int, int]:
-    """The error and the last stream of the GOAWAY that comes."""
+async def goodbyes(peer: Http2Client, count: int = 1) -> list[tuple[int, int]]:
+    """The error and the last stream of each GOAWAY until there are ``count`` of them."""
     with trio.fail_after(PATIENCE):
-        while not (ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]):
+        while len(ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]) < count:
             data = await peer.client.sock.recv(65536)
             assert data, "the connection ended without a GOAWAY"
             peer.seen += peer.connection.receive_data(data)
-    return ends[0].error_code, ends[0].last_stream_id
+    return [(event.error_code, event.last_stream_id) for event in ends]
 
 
-@pytest.mark.parametrize("delay", [3600, 0], ids=["in_the_delay", "in_the_drain"])
-async def test_over_http2_a_goaway_follows_the_last_answer(delay):
+@pytest.mark.parametrize(
+    ("delay", "announced"), [(3600, []), (0, [(0, ALL_STREAMS)])], ids=["in_the_delay", "in_the_drain"]
+)
+async def test_over_http2_a_goaway_follows_the_last_answer(delay, announced):
+    """In the drain, another stream on a busy connection is preceded by an announcement: the client is to open no more
+    (RFC 9113, section 6.8)."""
     async with serving(drain_delay=delay, drain=3600) as server, server.connect() as client:
         peer = Http2Client(client)
+        peer.connection.state_machine = OpenAfterGoaway()
         slow = await peer.ask("/stream")
         await peer.until(DataReceived, slow)
         server.lifecycle.stop()
-        last = await peer.ask("/whole")
-        await peer.until(StreamEnded, last)
+        if not delay:
+            await eventually_refused(server)
+        for _ in range(2):
+            last = await peer.ask("/whole")
+            await peer.until(StreamEnded, last)
+            assert b"whole" in peer.data(last)
         await server.witness.feed.send(b"last;")
         server.witness.feed.close()
         await peer.until(StreamEnded, slow)
-        assert await goodbye(peer) == (0, last)
-        assert b"whole" in peer.data(last)
+        assert await goodbyes(peer, len(announced) + 1) == [*announced, (0, last)]
         assert peer.data(slow).endswith(b"last;")
+        if not delay:
+            assert await client.rest() == b""
 
 
 async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
@@ -121,7 +132,7 @@ async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
                 asked = await peer.ask("/whole")
                 await peer.until(StreamEnded, asked)
                 assert b"whole" in peer.data(asked)
-                assert await goodbye(peer) == (0, asked)
+                assert await goodbyes(peer) == [(0, asked)]
 
 
 async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
