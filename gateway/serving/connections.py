@@ -94,6 +94,10 @@ class WireProtocol(Protocol):
 
     def handle(self, event: Event) -> Awaitable[None]: ...
 
+    def farewell(self) -> bytes:
+        """Return the last bytes to send on an idle connection that the server closes."""
+        ...
+
 
 OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], Awaitable[None]]
 """Sets the first protocol of a new connection."""
@@ -254,6 +258,8 @@ class ClientConnection:
                 del data  # it would be kept until the next read, usually for a whole request
         finally:
             self._idle.close()
+        if data is None and (last := self.protocol.farewell()):
+            self._transport.send_now(last, b"")
         with trio.CancelScope(shield=data is None):
             await self.protocol.handle(Closed())
             if data is None:

@@ -52,6 +52,9 @@ class WebSocketOverHttp1:
         elif isinstance(event, Closed):
             await self._stream.handle(StreamClosed(stream_id=STREAM_ID))
 
+    def farewell(self) -> bytes:
+        return b""
+
     async def _on_event(self, event: StreamEvent) -> None:
         if isinstance(event, Data):
             await self._connection.send(RawData(data=event.data))
@@ -132,6 +135,9 @@ class Http1:
         reader = RequestReader(h11.SERVER, max_incomplete_event_size=most)
         reader.receive_data(arrived)
         return reader
+
+    def farewell(self) -> bytes:
+        return b""
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):

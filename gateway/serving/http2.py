@@ -11,6 +11,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, PriorityUpdated, RequestReceived, StreamReset
 from h2.events import Event as Http2Event
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
@@ -143,6 +144,14 @@ class Http2(H2Protocol):
         self._receive_goaway_with_error = self.connection._frame_dispatch_table[GoAwayFrame]
         self.connection._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
 
+    async def begin(self) -> None:
+        """Send the settings. The client's bytes may follow."""
+        await self.initiate()
+        # At one stream too many, h2 would end the connection with all its streams. A client may open any number before
+        # it has the settings; ``_create_stream`` rejects the last ones.
+        self.connection.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = ALL_STREAMS
+        self.connection.local_settings.acknowledge()
+
     # h2 ends the connection with all its streams (https://github.com/python-hyper/h2/issues/1181). The AWS SDK for
     # JavaScript sends GOAWAY with every stream of events, as soon as it has the head of the response.
     def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Http2Event]]:
@@ -168,6 +177,14 @@ class Http2(H2Protocol):
             await take_turn()
             start = end
         await self._receive(event.data[start:] if start else event.data)
+
+    def farewell(self) -> bytes:
+        """Return a GOAWAY, unless one was sent: the client may send a request that it does not list again (RFC 9113,
+        section 6.8)."""
+        if not self._has_sent_goaway:
+            with contextlib.suppress(ProtocolError):  # already closed
+                self.connection.close_connection()
+        return self.connection.data_to_send()
 
     async def _receive(self, data: bytes) -> None:
         """Handle the frames in ``data``, unless earlier ones have ended the connection."""
@@ -253,8 +270,11 @@ class Http2(H2Protocol):
 
     # Replaces Hypercorn's, which has its own streams and buffers and no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:
-        await self._announce_goaway()
         stream_id, line = _id(request), dict(request.headers or ())
+        if not self._has_room():
+            await self._reset_for_client_error(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        await self._announce_goaway()
         method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
         headers = filter_pseudo_headers(list(request.headers or ()))
         self._buffers[stream_id] = SendBuffer()
@@ -278,6 +298,14 @@ class Http2(H2Protocol):
             with contextlib.suppress(ProtocolError):  # the client has reset the stream
                 self.connection.send_headers(stream_id, [(b":status", b"100")])
             await self._flush()
+
+    def _has_room(self) -> bool:
+        """Return whether the client may open another stream. Some of ``streams`` have ended for it."""
+        most = self.config.h2_max_concurrent_streams
+        if len(self.streams) < most:
+            return True
+        known = self.connection.streams
+        return sum(number in known and known[number].open for number in self.streams) < most
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
@@ -388,7 +416,7 @@ class Http2(H2Protocol):
 
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
     connection.protocol = protocol = Http2(context, connection.send)
-    await protocol.initiate()
+    await protocol.begin()
 
 
 def _id(event: RequestReceived | DataReceived) -> int:

@@ -129,6 +129,35 @@ async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset()
             await client.rest()
 
 
+async def test_only_the_streams_beyond_the_limit_are_refused():
+    """RFC 9113, section 5.1.2: the client may send them again. Before it has the settings it may open any number."""
+    async with connected() as (_, peer):
+        peer.connection.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+        peer.connection.remote_settings.acknowledge()
+        opened = [await peer.ask("/size", "POST", end=False) for _ in range(120)]
+        refused = opened[100:]
+        for stream in refused:
+            reset = await peer.until(h2.events.StreamReset, stream)
+            assert reset.error_code == ErrorCodes.REFUSED_STREAM
+        for stream in opened[:100]:
+            peer.connection.send_data(stream, b"12345", end_stream=True)
+        await peer.flush()
+        for stream in opened[:100]:
+            await peer.until(h2.events.StreamEnded, stream)
+            assert json.loads(peer.data(stream))["size"] == 5
+        await answers(peer)
+
+
+async def test_an_idle_connection_ends_with_a_goaway_that_lists_its_last_stream():
+    """RFC 9113, section 6.8: a client may send a request that it does not list again, also a POST."""
+    async with connected(keep_alive=0.2) as (_, peer):
+        await answers(peer)
+        last = await peer.ask("/whole")
+        await peer.until(h2.events.StreamEnded, last)
+        received = await peer.client.rest()
+        assert received == GoAwayFrame(0, last_stream_id=last).serialize()
+
+
 async def test_a_cut_answer_resets_its_http2_stream():
     async with connected() as (server, peer):
         stream = await peer.ask("/stream")
