@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -82,6 +83,10 @@ async def _make_lane(
     return await offload(size, make_stream_lane, target_request, stamp, turn)
 
 
+PEEKED: Final = 8
+"""Bytes of a body that show whether it is a stream."""
+
+
 class StartedStream:
     """The ``CacheableAnswer`` of a stream, read up to its first content.
 
@@ -154,7 +159,7 @@ class StartedStream:
         """Correct an unlikely content type: a stream has no length."""
         target_request = self.source.target_request
         if not is_stream(target_request, response.header("content-type")) or response.header("content-length"):
-            correct_content_type(target_request, response, await response.peek())
+            correct_content_type(target_request, response, await response.peek(PEEKED))
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""

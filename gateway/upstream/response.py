@@ -80,11 +80,13 @@ class UpstreamResponse(trio.abc.AsyncResource):
         """Pass the body through ``change``. Call this before any of it is read."""
         self._read = partial(_read_changed, self._read, change)
 
-    async def peek(self) -> bytes:
-        """Return the first bytes of the body, which the next read returns again, or ``b""`` for an empty body. Call
-        this before any of it is read. Raises as reading does."""
+    async def peek(self, least: int) -> bytes:
+        """Return the first bytes of the body, at least ``least`` unless it is shorter.
+
+        The next read returns them again. Call this before any of the body is read. Raises as reading does."""
         try:
-            self._rest = await self._read()
+            while len(self._rest) < least and (piece := await self._read()):
+                self._rest += piece
         except BaseException:
             await self.aclose()
             raise

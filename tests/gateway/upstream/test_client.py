@@ -280,6 +280,19 @@ async def test_redirects_are_not_followed(serve, upstream):
         assert (response.status, response.header("location")) == (307, "/elsewhere")
 
 
+@pytest.mark.parametrize("body", [b"data: a\n\n", b"data", b""])
+@pytest.mark.parametrize("least", [1, 4, 8])
+async def test_the_first_bytes_of_a_body_can_be_read_twice(serve, upstream, body, least):
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    server = await serve(once(SSE_HEAD + pieces + b"0\r\n\r\n"))
+    async with await upstream.send(post(server.url)) as response:
+        start = await response.peek(least)
+        assert body.startswith(start)
+        assert len(start) >= min(least, len(body))
+        assert await response.read(10) == body
+    assert upstream.stats() == PoolStats(connections=1, idle=1)
+
+
 async def test_chunks_arrive_as_they_are_sent(serve, upstream):
     go_on = trio.Event()
 
