@@ -120,6 +120,7 @@ class Names:
         self._wild: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._known: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._wildcards = tuple(entry for entry in entries if entry.wildcard and self._family_row(entry) is not None)
+        self._own_prefixes = {entry.prefixes[0] for entry in entries if entry.wildcard}
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
         self.defaults: dict[ModelType, str] = {}
@@ -144,8 +145,11 @@ class Names:
             self._full[f"{prefix}/{entry.model}"].append(entry)
 
     def _add_wildcard(self, entry: ModelEntry) -> None:
-        for prefix in entry.prefixes[:1] if self._rules.exact else entry.prefixes:
-            self._wild[prefix].append(entry)
+        own, *others = entry.prefixes
+        self._wild[own].append(entry)
+        for prefix in () if self._rules.exact else others:
+            if prefix not in self._own_prefixes:  # that entry has the name
+                self._wild[prefix].append(entry)
         row = self._family_row(entry)
         for model in () if row is None else row.models:
             self._known[model].append(entry)

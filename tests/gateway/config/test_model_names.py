@@ -36,7 +36,7 @@ def find_served(name: str, **names: object) -> str:
         ("mine", "c gpt-4o", "c gpt-4o"),
         ("openai/gpt-4o", "c gpt-4o", "a gpt-4o"),  # the wildcard of that name, not the entry with that model
         ("gpt-4o", "c gpt-4o", "a gpt-4o"),
-        ("openai/gpt-9", "invalid_request", "a gpt-9"),  # only one of the two wildcards has this name
+        ("openai/gpt-9", "a gpt-9", "a gpt-9"),  # only one of the two wildcards has this name
         ("gpt-9", "invalid_request", "a gpt-9"),
         ("team/gpt-4o", "b gpt-4o", "b gpt-4o"),
         ("short", "b gpt-4o", "b gpt-4o"),

@@ -120,6 +120,14 @@ def test_an_entry_and_the_catalogues_list_come_before_a_family():
     assert routes.resolve("gpt-yours", "chat").name == "openai/gpt-yours"
 
 
+def test_a_prefix_means_the_wildcard_of_that_name_although_another_has_the_same_provider():
+    routes = router({"model": "openai/*", "name": "eu/*", "base_url": "https://eu.example"}, {"model": "openai/*"})
+    for asked in ("openai/gpt-5", "eu/gpt-5"):
+        assert routes.resolve(asked, "chat").entry.name == asked.replace("gpt-5", "*")
+    failed = failure(routes.resolve, "gpt-5", "chat")
+    assert "use one of these names: eu/gpt-5 and openai/gpt-5" in failed.message
+
+
 def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works():
     routes = router(
         {"model": "openai/*"},
