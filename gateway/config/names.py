@@ -272,19 +272,29 @@ class Names:
             return f"write a model's name after {prefix}/"
         if slash and model and (meant := self._meant_provider(prefix)):
             form = f"{meant}/{model}"
-            if meant in self._wild and len(requested_name) <= _REPEATED and (may is None or may(form)):
+            if len(self._wild.get(meant, ())) == 1 and len(requested_name) <= _REPEATED and (may is None or may(form)):
                 return f"did you mean {form}?"
         if len(requested_name) <= _LONGEST:
             known = self._known_names() if slash and find(prefix) is None else ()
             names = dict.fromkeys(
                 (*self.aliases, *self.routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
             )
-            if near := _similar_names(requested_name, tuple(name for name in names if may is None or may(name))):
-                return f"did you mean {' or '.join(near)}?"
-        forms, made = self._wildcard_names(requested_name, may), _maker_of(requested_name)
+            near = _similar_names(requested_name, tuple(name for name in names if may is None or may(name)))
+            forms = dict.fromkeys(form for name in near for form in self._forms(name) if may is None or may(form))
+            if forms:
+                return f"did you mean {' or '.join(islice(forms, _OFFERED))}?"
+        served, made = self._wildcard_names(requested_name, may), _maker_of(requested_name)
         theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
-        ask = f"if {'that' if len(forms) == 1 else 'a'} provider has it, request {' or '.join(forms)}"
-        return "; or, ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
+        ask = f"if {'that' if len(served) == 1 else 'a'} provider has it, request {' or '.join(served)}"
+        return "; or, ".join(filter(None, (theirs, ask if served else ""))) or "GET /v1/models lists the models"
+
+    def _forms(self, name: str) -> Sequence[str]:
+        """Return ``name``, or if it is ambiguous the name of each of its entries."""
+        if name not in self.aliases and name not in self.routes and name not in self._by_name:
+            for index in (self._full, self._bare, self._known):
+                if entries := index.get(name):
+                    return (name,) if len(entries) == 1 else [_unambiguous_name(entry, name) for entry in entries]
+        return (name,)
 
     def _meant_provider(self, prefix: str) -> str | None:
         """Return the prefix of a wildcard that ``prefix`` probably misspells, if any."""

@@ -128,6 +128,14 @@ def test_a_prefix_means_the_wildcard_of_that_name_although_another_has_the_same_
     assert "use one of these names: eu/gpt-5 and openai/gpt-5" in failed.message
 
 
+def test_the_suggested_names_are_not_ambiguous():
+    routes = router({"model": "openai/gpt-5"}, {"model": "openai/gpt-5", "name": "mine"}, {"model": "groq/gpt-5x"})
+    told = failure(routes.resolve, "gpt5", "chat").message
+    names = told.partition("did you mean ")[2].rstrip("?").split(" or ")
+    assert names == ["openai/gpt-5", "mine", "gpt-5x"]
+    assert all(routes.resolve(name, "chat") for name in names)
+
+
 def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works():
     routes = router(
         {"model": "openai/*"},
