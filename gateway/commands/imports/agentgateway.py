@@ -1,7 +1,9 @@
 """Reads agentgateway's files (https://agentgateway.dev/docs): the section ``llm``, and the AI backends of ``binds``."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gateway.commands.imports.foreign_keys import AGENTGATEWAY, lose_unknown
 from gateway.commands.imports.foreign_models import (
@@ -15,6 +17,7 @@ from gateway.commands.imports.guard_drafts import items_of
 from gateway.commands.imports.losses import Group
 
 PORT: Final = 4000
+_DIGEST: Final = re.compile("sha256:[0-9a-fA-F]{64}")
 
 _PREFIXES: Final[Mapping[str, str]] = {
     "openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "vertex": "vertex_ai", "bedrock": "bedrock",
@@ -160,6 +163,12 @@ def _place(provider: str, params: Mapping[str, Any]) -> tuple[str | None, dict[s
         return None, {"reason": "its address is overridden: write an entry with its `base_url`"}
     if provider == "openai" and base is not None and not params.get("apiKey"):
         provider = "custom"  # another server, which must not get OpenAI's key
+    # A path replaces the provider's own, which is /v1 for most.
+    path = urlsplit(base).path.rstrip("/") if isinstance(base, str) and "://" in base else None
+    if provider == "anthropic" and path and not path.endswith("/v1"):
+        return None, {"reason": f"its Messages are at {path}/messages: write an entry with a provider of your own"}
+    if provider in ("openai", "custom") and path == "":
+        base = f"{base.rstrip('/')}/v1"
     return _PREFIXES[provider], {
         "api_base": base,
         "aws_region_name": from_dollar(params.get("awsRegion")),
@@ -221,8 +230,11 @@ def _add_keys(policy: Mapping[str, Any], found: ForeignModels) -> None:
         if models and not (isinstance(models, list) and all(isinstance(each, str) for each in models)):
             found.lose(Group.PROTECTION, f"the key {name}", "its `allowedModels` are not a list of names")
             continue
+        if digest and not _DIGEST.fullmatch(digest):
+            found.lose(Group.PROTECTION, f"the key {name}", "its `keyHash` is no SHA-256 digest")
+            continue
         item: dict[str, Any] = {"models": list(models)} if models else {}
-        if digest.startswith("sha256:"):
+        if digest:
             item = {"sha256": digest.removeprefix("sha256:").lower(), **item}
         found.add_client(name, from_dollar(one.get("key")), item)
         if one.get("budgets"):

@@ -316,6 +316,34 @@ def test_a_server_of_ones_own_with_chat_becomes_an_entry():
     assert [loss.what for loss in result.losses] == ["the model b (custom)"]
 
 
+@pytest.mark.parametrize("digest", ["sha256:00", DIGEST, f"sha256:{DIGEST[1:]}z", "md5:00"])
+def test_a_key_of_agentgateway_without_a_sha256_digest_is_lost(digest):
+    models = [{"name": "a", "provider": "groq", "params": {"model": "m", "apiKey": "$K"}}]
+    keys = [{"keyHash": digest, "metadata": {"user": "dev"}}]
+    result = convert_models(read_agentgateway({"llm": {"models": models, "policies": {"apiKey": {"keys": keys}}}}))
+    assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "the key dev")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "base"),
+    [
+        ("openAI", "http://proxy:8000", "http://proxy:8000/v1"),
+        ("openAI", "http://proxy:8000/api", "http://proxy:8000/api"),
+        ({"custom": {"formats": [{"type": "completions"}]}}, "http://vllm:8000/", "http://vllm:8000/v1"),
+        ("anthropic", "https://anthropic.internal", "https://anthropic.internal"),
+        ("anthropic", "https://anthropic.internal/v1", "https://anthropic.internal/v1"),
+        ("anthropic", "https://anthropic.internal/api/code", None),
+    ],
+)
+def test_the_path_of_agentgateways_base_url_replaces_the_providers_own(provider, given, base):
+    """``apply_base_url`` in agentgateway's ``types/local.rs``."""
+    more = {"name": "sure", "provider": "groq", "params": {"model": "m", "apiKey": "$K"}}
+    model = {"name": "a", "provider": provider, "params": {"model": "m", "apiKey": "$K", "baseUrl": given}}
+    result = convert_models(read_agentgateway({"llm": {"models": [model, more]}}))
+    assert [entry["base_url"] for _, entry in result.entries if "base_url" in entry] == ([] if base is None else [base])
+    assert len(result.losses) == (base is None)
+
+
 def test_a_virtual_key_for_all_models_of_a_provider_keeps_those_of_the_file():
     keys = [{"name": name, "value": f"env.{name.upper()}", "models": ["small"]} for name in ("a", "b")]
     azure = {"keys": [{"value": "env.AZ", "models": ["large"], "azure_key_config": {"endpoint": "https://h"}}]}
