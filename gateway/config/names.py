@@ -13,6 +13,7 @@ import heapq
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeAlias
@@ -120,9 +121,12 @@ class Names:
         self._wild: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._known: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._wildcards = tuple(entry for entry in entries if entry.wildcard and self._family_row(entry) is not None)
-        self._own_prefixes = {entry.prefixes[0] for entry in entries if entry.wildcard}
+        own_prefixes = {entry.prefixes[0] for entry in entries if entry.wildcard}
         for entry in entries:
-            (self._add_wildcard if entry.wildcard else self._add)(entry)
+            if entry.wildcard:
+                self._add_wildcard(entry, own_prefixes)
+            else:
+                self._add(entry)
         self.defaults: dict[ModelType, str] = {}
         """The names for requests without a model, by the model's purpose."""
         route_or_entry: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
@@ -144,11 +148,12 @@ class Names:
         for prefix in entry.prefixes:
             self._full[f"{prefix}/{entry.model}"].append(entry)
 
-    def _add_wildcard(self, entry: ModelEntry) -> None:
+    def _add_wildcard(self, entry: ModelEntry, own_prefixes: AbstractSet[str]) -> None:
+        """Add a wildcard under its own prefix, and under others that are no wildcard's own."""
         own, *others = entry.prefixes
         self._wild[own].append(entry)
         for prefix in () if self._rules.exact else others:
-            if prefix not in self._own_prefixes:  # that entry has the name
+            if prefix not in own_prefixes:
                 self._wild[prefix].append(entry)
         row = self._family_row(entry)
         for model in () if row is None else row.models:

@@ -135,7 +135,7 @@ class HttpStream:
 
     @property
     def has_response(self) -> bool:
-        """Whether the head of the response was sent."""
+        """The app has sent the head of the response."""
         return self._state is not ResponseState.UNSENT
 
     def begin(

@@ -38,7 +38,7 @@ LEAVING: Final = "the server closes the connection (GOAWAY)"
 _HOP_BY_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
 
 
-class _OpenUntilClosed(h2.connection.H2ConnectionStateMachine):
+class OpenUntilClosed(h2.connection.H2ConnectionStateMachine):
     """A state machine that keeps streams open after GOAWAY.
 
     For h2, GOAWAY ends all streams. By RFC 9113, section 6.8, those up to the last one that it lists continue
@@ -57,7 +57,7 @@ class SharedConnection:
         self._address = address
         self._most = most
         self._frames = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
-        self._frames.state_machine = _OpenUntilClosed()
+        self._frames.state_machine = OpenUntilClosed()
         self._open: dict[int, Http2Stream] = {}
         self._reserved = 0  # streams that were handed out and have not begun
         self._ready = trio.Event()  # the server has sent its settings

@@ -11,13 +11,6 @@ from h2.settings import SettingCodes
 from tests.support.asgi_app import PATIENCE, Client
 
 
-class OpenAfterGoaway(h2.connection.H2ConnectionStateMachine):
-    """A state machine that keeps streams open after GOAWAY (python-hyper/h2#1181)."""
-
-    def process_input(self, input_: h2.connection.ConnectionInputs) -> list[h2.events.Event]:
-        return [] if input_ is h2.connection.ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
-
-
 class Http2Client:
     """An HTTP/2 client with prior knowledge."""
 

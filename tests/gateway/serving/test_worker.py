@@ -19,8 +19,9 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.server_config import WRITE_TIMEOUT
 from gateway.serving.worker import AcceptLoop, serve
+from loadtest.wire.http2 import OpenUntilClosed
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
-from tests.support.http2_client import Http2Client, OpenAfterGoaway
+from tests.support.http2_client import Http2Client
 
 END = b"0\r\n\r\n"
 
@@ -103,7 +104,7 @@ async def test_over_http2_a_goaway_follows_the_last_answer(delay, announced):
     (RFC 9113, section 6.8)."""
     async with serving(drain_delay=delay, drain=3600) as server, server.connect() as client:
         peer = Http2Client(client)
-        peer.connection.state_machine = OpenAfterGoaway()
+        peer.connection.state_machine = OpenUntilClosed()
         slow = await peer.ask("/stream")
         await peer.until(DataReceived, slow)
         server.lifecycle.stop()
