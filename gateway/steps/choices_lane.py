@@ -9,7 +9,7 @@ from gateway.steps.released import RELEASED, events_by_choice
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.choices import MEMBERS, set_choice
-from providers.neutral.codec import Writer
+from providers.neutral.codec import Writer, estimate_usage
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, Usage
 from streams.framing import Framing
 from streams.sse import dump
@@ -94,7 +94,7 @@ class ChoicesLane:
             self.progress.add(ends[min(ends)])
 
     def _estimated_usage(self) -> Usage:
-        return Usage(input=self._input_estimate, output=-(-self.progress.characters // 4))
+        return estimate_usage(self._input_estimate, self.progress.characters)
 
     def _write_failure(self, error: ErrorInfo) -> bytes:
         error = self._map_error(error)

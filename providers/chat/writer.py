@@ -14,7 +14,7 @@ import msgspec
 from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, new_id
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage, new_id
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
 from streams import sse
@@ -175,7 +175,6 @@ With calls, ``stop`` becomes ``tool_calls`` or its older form; otherwise agent l
 strands-agents/harness-sdk#1827).
 """
 
-_CHARACTERS_PER_TOKEN = 4  # for estimates only
 _DONE = b"data: [DONE]\n\n"
 _UNFINISHED = b',"finish_reason":null}]}\n\n'
 
@@ -314,11 +313,6 @@ def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
 
 def _logprobs_object(tokens: Sequence[Any]) -> dict[str, Any]:
     return {"content": list(tokens), "refusal": None}
-
-
-def estimate_usage(input: int, characters: int) -> Usage:
-    """Return an estimated usage for an answer of ``characters``, because clients require integers."""
-    return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:

@@ -16,7 +16,7 @@ from providers.converse.errors import error_event
 from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
 from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage
 from providers.neutral.seal import Issuer
 from streams import event_stream
 from streams.events import (
@@ -35,12 +35,21 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+from streams.fold import (
+    Answer,
+    Block,
+    NativeBlock,
+    ReasoningBlock,
+    RefusalBlock,
+    TextBlock,
+    ToolCallBlock,
+    written_length,
+)
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the answer as JSON. See ``Codec.write_answer``."""
-    usage = answer.usage or Usage(input=reply.input_estimate)
+    usage = answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
     message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
     return msgspec.json.encode(
         {
@@ -87,7 +96,9 @@ class ConverseWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._request, self._issuer = reply.request, reply.issuer
-        self._usage = Usage(input=reply.input_estimate)
+        self._input_estimate = reply.input_estimate
+        self._characters = 0  # that the model wrote, for an estimated usage
+        self._usage: Usage | None = None
         self._order = BlockOrder()
         self._index = 0
         self._has_content = False  # whether anything of the block with that index was sent
@@ -98,7 +109,7 @@ class ConverseWriter:
 
     def send(self, event: Event) -> bytes:
         if self._has_content and isinstance(event, TextDelta) and event.block == self._order.open:
-            return self._write_delta({"text": event.text})
+            return self._write_text({"text": event.text}, event.text)
         if self._stage is ENDED:
             return b""
         match event:
@@ -130,7 +141,8 @@ class ConverseWriter:
         start = self._start_message()
         self._stage = ENDED
         stop = _encode_frame("messageStop", write_end(event, self._calls_tools, self._request))
-        metadata = _encode_frame("metadata", {"usage": write_usage(self._usage), "metrics": NOT_MEASURED})
+        usage = self._usage or estimate_usage(self._input_estimate, self._characters)
+        metadata = _encode_frame("metadata", {"usage": write_usage(usage), "metrics": NOT_MEASURED})
         return b"".join((start, rest, stop, metadata))
 
     # Blocks
@@ -138,9 +150,9 @@ class ConverseWriter:
     def _write(self, event: BlockEvent) -> bytes:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._write_delta({"text": text})
+                return self._write_text({"text": text}, text)
             case ReasoningDelta(text=text):
-                return self._write_delta({"reasoningContent": {"text": text}})
+                return self._write_text({"reasoningContent": {"text": text}}, text)
             case ReasoningState():
                 return self._write_state(event)
             case ToolCallStart():
@@ -155,6 +167,10 @@ class ConverseWriter:
                 return self._end_block()
             case _:
                 assert_never(event)
+
+    def _write_text(self, delta: Mapping[str, Any], text: str) -> bytes:
+        self._characters += len(text)
+        return self._write_delta(delta)
 
     def _write_delta(self, delta: Mapping[str, Any]) -> bytes:
         self._has_content = True
@@ -181,6 +197,7 @@ class ConverseWriter:
         return self._start_block({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
 
     def _write_arguments(self, text: str) -> bytes:
+        self._characters += len(text)
         if self._input is not None:
             text = self._input.add(text)
             self._input = None if self._input.passes else self._input

@@ -28,7 +28,7 @@ from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
 
@@ -94,15 +94,21 @@ class ChunkReader:
         except GatewayError as error:
             return self.failure_events(error.info)
 
-    def end_events(self) -> list[Event]:
-        """Return the events for the end of the body."""
+    def end_events(self, default: str | ErrorInfo = EARLY) -> list[Event]:
+        """Return the events for the end of the body.
+
+        Without a reason from the provider, ``default`` is the reason or the failure.
+        """
         if self._failed is not None:
             return self.failure_events(self._failed)
-        end = self._blocked_end
-        if self._reason is not None:
-            end = answer_end(self._reason, self._is_continued, bool(self._answer.call_ids))
-        if end is None:
-            return self.failure_events(EARLY)
+        end, reason = self._blocked_end, self._reason
+        if end is None and reason is None:
+            if isinstance(default, ErrorInfo):
+                return self.failure_events(default)
+            reason = default
+        if reason is not None:
+            end = answer_end(reason, self._is_continued, bool(self._answer.call_ids))
+        assert end is not None
         return [*self._answer.end_block(), *self._usage_events(), end]
 
     def failure_events(self, error: ErrorInfo) -> list[Event]:
@@ -168,6 +174,9 @@ _SHAPE: Final[Shape] = {
     "responseId": str,
     "modelVersion": str,
 }
+_NO_ANSWER: Final = ErrorInfo(
+    "upstream", "the provider's response has neither content nor a finish reason", reason="bad_answer"
+)
 _KNOWN: Final = ("candidates", "promptFeedback", "usageMetadata", "error")
 
 
@@ -190,7 +199,10 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         events += reader.chunk_events(chunk)
         if events and isinstance(events[-1], ErrorInfo):
             return events
-    return [*events, *reader.end_events()]
+    if value is chunks:
+        return [*events, *reader.end_events()]
+    has_content = any(not isinstance(event, AnswerStart | Usage) for event in events)
+    return [*events, *reader.end_events("STOP" if has_content else _NO_ANSWER)]
 
 
 def _is_chunk(value: Any) -> bool:

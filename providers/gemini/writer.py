@@ -16,7 +16,7 @@ from providers.gemini.ends import REASONS
 from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
 from providers.neutral.arguments import call_input
-from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, new_id
+from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, estimate_usage, new_id
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_objects
 from streams import sse
@@ -58,7 +58,6 @@ _FINISH: Final[Mapping[Reason, str]] = {
     "context_exceeded": "MAX_TOKENS",
     "refusal": "SAFETY",
 }
-_CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 
 
 def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def usage_metadata(usage: Usage | None, reply_estimate: int, characters: int) ->
     If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
     """
     if usage is None:
-        usage = Usage(input=reply_estimate, output=-(-characters // _CHARACTERS_PER_TOKEN))
+        usage = estimate_usage(reply_estimate, characters)
     thoughts = min(usage.reasoning or 0, usage.output)
     counts = {
         "promptTokenCount": usage.prompt,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.neutral.billing import tier_of, token_count
+from providers.neutral.codec import estimate_usage
 from providers.neutral.values import as_objects
 from streams.events import Usage
 
-_CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 _SEARCHES: Final[Mapping[str, str]] = {"google_search": "web_search"}
 """Names of tools in price lists, by their type in ``grounding_tool_count``."""
 _MAX_TOOLS: Final = 32
@@ -74,7 +74,7 @@ def write_usage(usage: Usage | None, estimate: int, characters: int) -> dict[str
     If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
     """
     if usage is None:
-        usage = Usage(input=estimate, output=-(-characters // _CHARACTERS_PER_TOKEN))
+        usage = estimate_usage(estimate, characters)
     thoughts = min(usage.reasoning or 0, usage.output)
     return {
         "total_tokens": usage.prompt + usage.output,

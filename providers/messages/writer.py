@@ -13,7 +13,7 @@ from providers.messages.answer import call_block, empty_message, signature, text
 from providers.messages.usage import usage_delta
 from providers.neutral.arguments import StreamedInput
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -71,7 +71,8 @@ class MessagesWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._id, self._model, self._issuer = reply.id, reply.request.model, reply.issuer
-        self._estimate = Usage(input=reply.input_estimate)
+        self._input_estimate = reply.input_estimate
+        self._characters = 0  # that the model wrote, for an estimated usage
         self._index = 0
         self._order = BlockOrder()
         self._open: _BlockInProgress | None = None
@@ -86,6 +87,7 @@ class MessagesWriter:
 
     def send(self, event: Event) -> bytes:
         if isinstance(event, TextDelta) and self._open is not None and event.block == self._order.open:
+            self._characters += len(event.text)
             return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
         if self._stage is ENDED:
             return b""
@@ -117,7 +119,7 @@ class MessagesWriter:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
-        message = empty_message(self._opening, self._id, self._model, self._usage or self._estimate)
+        message = empty_message(self._opening, self._id, self._model, self._usage or self._estimated_usage())
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end_message(self, event: AnswerEnd) -> bytes:
@@ -126,8 +128,11 @@ class MessagesWriter:
             out.append(self._write_states())
         self._stage = ENDED
         delta = write_end(event, self._calls_tools)
-        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
+        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimated_usage())}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
+
+    def _estimated_usage(self) -> Usage:
+        return estimate_usage(self._input_estimate, self._characters)
 
     # Blocks
 
@@ -177,6 +182,7 @@ class MessagesWriter:
     def _write_delta(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
         start = b"" if self._open is not None else self._start_block(item, (kind, member))
         assert self._open is not None
+        self._characters += len(text)
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
     def _start_call(self, event: ToolCallStart) -> bytes:
@@ -186,6 +192,7 @@ class MessagesWriter:
         return self._start_block(item, ("input_json_delta", "partial_json"))
 
     def _write_arguments(self, text: str) -> bytes:
+        self._characters += len(text)
         if self._input is not None:
             text = self._input.add(text)
             self._input = None if self._input.passes else self._input

@@ -23,7 +23,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from providers.neutral.wire_api import WireApi
-from streams.events import AnswerStart, Api, ErrorInfo, Event, Reason
+from streams.events import AnswerStart, Api, ErrorInfo, Event, Reason, Usage
 from streams.fold import Answer
 
 
@@ -36,6 +36,8 @@ class AnswerStage(enum.Enum):
 
 
 WAITING, ANSWERING, ENDED = AnswerStage
+
+_CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 
 
 @attrs.frozen(repr=False, slots=False)  # faster to create, once for each request
@@ -278,6 +280,14 @@ def new_id(prefix: str) -> str:
 def derived_call_id(at: str) -> str:
     """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
+
+
+def estimate_usage(input: int, characters: int) -> Usage:
+    """Return the usage of an answer whose provider reported none, because clients require integers (cline/cline#4346).
+
+    ``input`` are estimated tokens, ``characters`` the number that the model wrote.
+    """
+    return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
 
 def corrected_reason(reason: Reason, called: bool) -> Reason:

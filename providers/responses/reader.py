@@ -151,7 +151,7 @@ _STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
 """Functions that read events of the whole answer, by event type."""
 
 
-_PART = ByType({"output_text": {"text": str}, "refusal": {"refusal": str}})
+_PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})
 _RESPONSE: Shape = {
     "status": str,
     "output": [

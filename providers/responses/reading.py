@@ -37,7 +37,11 @@ from streams.events import (
     ToolCallStart,
 )
 
-PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "refusal": (RefusalDelta, "refusal")}
+PARTS: Mapping[str, tuple[Speech, str]] = {
+    "output_text": (TextDelta, "text"),
+    "text": (TextDelta, "text"),  # `TextContent` of OpenAI's specification
+    "refusal": (RefusalDelta, "refusal"),
+}
 """By content part type, the events that it becomes and the member with its text."""
 
 

@@ -127,6 +127,18 @@ def test_an_answer_with_a_continuation_token_is_incomplete(word):
     assert read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason == "length"
 
 
+def test_a_whole_response_without_a_finish_reason_has_ended():
+    """A stream without one was cut, and an array is a stream. A whole response is complete when it was read."""
+    for part, reason in ((text("a"), "stop"), (call("f", {"a": 1}), "tool_calls")):
+        assert read_answer(json.dumps(candidate(part)).encode())[-1] == AnswerEnd(reason, "STOP")
+        failed = read_answer(json.dumps([candidate(part)]).encode())[-1]
+        assert failed.message == "the provider ended the stream early"
+    for body in ({"candidates": []}, {"candidates": None}, {"candidates": [{}]}, {"usageMetadata": {}}):
+        failed = read_answer(json.dumps(body).encode())[-1]
+        assert failed.message == "the provider's response has neither content nor a finish reason", body
+        assert (failed.kind, failed.reason) == ("upstream", "bad_answer")
+
+
 def test_a_limited_account_is_a_failure_of_the_credential():
     """Source: ``FinishReason.PUP_LIMITED_DISABLED`` of google-genai."""
     body = candidate(text("a"), finishReason="PUP_LIMITED_DISABLED", finishMessage="see the policy")

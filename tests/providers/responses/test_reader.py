@@ -1,5 +1,6 @@
 """The reader of Responses streams and answers."""
 
+import json
 from typing import Any, get_args
 
 import pytest
@@ -140,6 +141,14 @@ def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
     # Servers that count their parts otherwise in deltas have told them all the same.
     for part in (1, None):
         found = read(stream(created_event(), text_delta(0, "a", part), item_done(0, **message("a")), ended_event()))  # type: ignore[arg-type]
+        assert fold(found).blocks == (TextBlock("a"),)
+
+
+def test_a_part_of_type_text_is_text() -> None:
+    """OpenAI's specification has such parts of a message (``TextContent``)."""
+    item = {**message(""), "content": [{"type": "text", "text": "a"}]}
+    body = json.dumps({"object": "response", "status": "completed", "output": [item]}).encode()
+    for found in (read(stream(created_event(), item_done(0, **item), ended_event())), RESPONSES.read_answer(body)):
         assert fold(found).blocks == (TextBlock("a"),)
 
 

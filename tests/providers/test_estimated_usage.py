@@ -1,0 +1,42 @@
+"""Usage that the provider did not report is estimated alike in every API, streamed and whole."""
+
+import attrs
+import pytest
+
+from providers.apis import CODECS
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streams.events import ToolCallStart as CallStart
+from streams.fold import fold
+from tests.support.lanes import reply_for
+
+ANSWER: list[Event] = [
+    AnswerStart(),
+    ReasoningDelta(0, "Let me see."),
+    BlockEnd(0),
+    TextDelta(1, "Hello, "),
+    TextDelta(1, "this is "),
+    TextDelta(1, "a longer text."),
+    BlockEnd(1),
+    CallStart(2, "call_1", "look"),
+    ToolCallDelta(2, '{"at":'),
+    ToolCallDelta(2, '"the sky"}'),
+    BlockEnd(2),
+    AnswerEnd("stop"),
+]
+CHARACTERS = len('Let me see.Hello, this is a longer text.{"at":"the sky"}')
+
+
+@pytest.mark.parametrize("client", [api for api in CODECS if api != "responses"])  # its clients accept null
+def test_the_output_of_an_answer_without_usage_is_estimated(client: str) -> None:
+    """Zero makes the costs that clients show wrong, and Cline needs integers (cline/cline#4346)."""
+    codec, reply = CODECS[client], reply_for(client)
+    reply = attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
+    framing, reader = codec.wire.framing, codec.reader()
+    splitter = framing.splitter(2**20)
+    written = b"".join(map(codec.writer(reply).send, ANSWER))
+    raws = [*splitter.feed(written), framing.complete(splitter.close())]
+    streamed = [event for raw in raws if raw and (read := framing.parse(raw)) for event in reader.read_event(*read)]
+    whole = codec.read_answer(codec.write_answer(fold(ANSWER), reply))
+    for name, events in (("streamed", streamed), ("whole", whole)):
+        usage = [event for event in events if isinstance(event, Usage)][-1]
+        assert (usage.prompt, usage.output) == (reply.input_estimate, -(-CHARACTERS // 4)), name
