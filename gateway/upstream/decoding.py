@@ -17,6 +17,9 @@ no more in one call than from an uncompressed response."""
 MOST: Final = 5  # nested codings
 ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the limit of RFC 9659: a frame may request more memory than it fills
 
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_MEMBER: Final = b"\x1f"  # the first byte of a member
+
 UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
 
 
@@ -76,29 +79,36 @@ def _decode_all(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
 
 
 class Inflater:
-    """Decodes gzip, and deflate with or without zlib's header: RFC 9110 requires it, but some servers omit it."""
+    """Decodes gzip, and deflate with or without zlib's header: RFC 9110 requires it, but some servers omit it.
+
+    gzip may have several members (RFC 1952, section 2.2), and padding after the last one.
+    """
 
     def __init__(self, window: int, bare: bool = False) -> None:
+        self._window = window
         self._unpack = zlib.decompressobj(window)
         self._bare = bare  # while it may still be without a header
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        try:
-            piece = self._unpack.decompress(data, PIECE)
-        except zlib.error as error:
-            if not self._bare:
-                raise ValueError(str(error)) from error
-            self._unpack = zlib.decompressobj(-zlib.MAX_WBITS)
-            piece = self._inflate(data)
-        self._bare = False
-        while piece:
-            yield piece
-            piece = self._inflate(self._unpack.unconsumed_tail)
+        while True:
+            if self._unpack.eof:
+                if self._window != _GZIP or not data.startswith(_MEMBER):
+                    return
+                self._unpack = zlib.decompressobj(self._window)
+            if piece := self._inflate(data):
+                yield piece
+            elif not self._unpack.eof:
+                return
+            data = self._unpack.unused_data if self._unpack.eof else self._unpack.unconsumed_tail
 
     def _inflate(self, data: bytes) -> bytes:
+        bare, self._bare = self._bare, False
         try:
             return self._unpack.decompress(data, PIECE)
         except zlib.error as error:
+            if bare:
+                self._unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+                return self._inflate(data)
             raise ValueError(str(error)) from error
 
     def finish(self) -> None:
@@ -150,8 +160,8 @@ class BrotliDecoder:
 
     def _inflate(self, data: bytes) -> bytes:
         try:
-            # It may return nearly twice its limit.
-            found: bytes = self._unpack.process(data, output_buffer_limit=PIECE // 2)
+            # It returns whole blocks of its own sizes, which may be far more than its limit.
+            found: bytes = self._unpack.process(data, output_buffer_limit=PIECE // 4)
         except self._module.error as error:
             raise ValueError(str(error)) from error
         return found
@@ -164,8 +174,8 @@ Maker: TypeAlias = Callable[[], Decoder]
 
 
 def _decoders() -> Mapping[str, Maker]:
-    gzip, deflate = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS
-    found: dict[str, Maker] = {"gzip": lambda: Inflater(gzip), "deflate": lambda: Inflater(deflate, bare=True)}
+    found: dict[str, Maker] = dict.fromkeys(("gzip", "x-gzip"), lambda: Inflater(_GZIP))
+    found["deflate"] = lambda: Inflater(zlib.MAX_WBITS, bare=True)
     # Python 3.14 includes zstd; earlier versions use backports.zstd with the same interface. Brotli is optional.
     for name, coding, maker in (
         ("brotli", "br", BrotliDecoder),
@@ -176,6 +186,8 @@ def _decoders() -> Mapping[str, Maker]:
             module = importlib.import_module(name)
         except ImportError:
             continue
+        if coding == "br" and not hasattr(module.Decompressor, "can_accept_more_data"):
+            continue  # before 1.2, brotli could not limit its output
         found[coding] = lambda maker=maker, module=module: maker(module)  # type: ignore[misc]
     return found
 
