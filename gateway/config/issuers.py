@@ -87,7 +87,7 @@ def _read_file_of_secret(value: Any) -> Path:
     path = secret_path(value)
     if not path:
         raise Wrong("not a file", "expected {file: PATH}")
-    return Path(path)
+    return Path(str(path))  # a path keeps its text, which must not be ``Expanded``
 
 
 TokenFile: TypeAlias = Annotated[Path, Kind("file", _read_file_of_secret, FILE)]

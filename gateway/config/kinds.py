@@ -172,7 +172,7 @@ ZoneName: TypeAlias = Annotated[
 def _read_path_text(value: Any) -> str:
     if "\0" in (text := read_text(value)):
         raise Wrong("the path contains a null character", "write the path of a file")
-    return text
+    return str(text)  # a path keeps its text, which must not be ``Expanded``
 
 
 def _read_file_path(value: Any) -> Path | None:

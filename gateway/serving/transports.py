@@ -83,9 +83,8 @@ class PlainTransport:
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        # Also a plain OSError, after the loss of a route (https://github.com/pgjones/hypercorn/issues/361).
-        with contextlib.suppress(trio.BusyResourceError, *BROKEN):
-            await self._stream.send_eof()
+        with contextlib.suppress(OSError):  # not `send_eof`: in Python 3.12 and later its error is a reference cycle
+            self._stream.socket.shutdown(trio.socket.SHUT_WR)
         await self._stream.aclose()
 
 

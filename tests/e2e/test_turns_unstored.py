@@ -1,5 +1,6 @@
 """What becomes of a turn where its store is down, is damaged, is slow, hangs, or is none."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -189,9 +190,8 @@ def test_a_store_file_that_is_no_store_is_a_503(upstream, tmp_path):
     with gateway_thread(config(entries(upstream), port, state_storage=sqlite_at(path)), port) as own:
         upstream.script(Script(text="It is 7."))
         id = final(turn(own, "on-chat"))["id"]
-        with sqlite3.connect(path) as db:
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE nodes SET body = x'00'")
-        db.close()
         complaint("responses", stored(own, id), 503)
         complaint("responses", turn(own, "on-chat", previous_response_id=id), 503)
 

@@ -52,7 +52,8 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
 async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(tmp_path, caplog):
     now = 100.0
     place = tmp_path / "folder"
-    file, keys = config(place / "state"), FollowedKeys(opened(place / "state"), lambda: now)
+    file, store = config(place / "state"), opened(place / "state")
+    keys = FollowedKeys(store, lambda: now)
     with caplog.at_level(logging.INFO, "trigate.keys"):
         assert (await keys.read(file)).stored_keys == "unread"
         now = 107.0
@@ -62,6 +63,7 @@ async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(
         assert await keys.poll()
     assert keys.stale == 0.0
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    await store.aclose()
 
 
 async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_others(tmp_path, caplog):

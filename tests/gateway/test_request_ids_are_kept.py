@@ -2,6 +2,7 @@
 
 Each route of the tables is called in front of a provider that gives every response an id of its own."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -51,7 +52,7 @@ def numbered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def kept_ids(file: Path) -> list[tuple[str | None, ...]]:
     """Return the request id and the provider's id of each attempt that a provider received."""
-    with sqlite3.connect(file) as db:
+    with contextlib.closing(sqlite3.connect(file)) as db:
         return db.execute(
             "SELECT request, upstream_request_id FROM ledger LEFT JOIN ledger_ids USING (began, line, attempt) "
             "WHERE target IS NOT NULL ORDER BY line"

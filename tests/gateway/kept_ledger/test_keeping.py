@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -50,8 +51,20 @@ class Telling(LedgerTable):
         return gone
 
 
+OPEN: list[SqliteDatabase] = []
+"""The databases that a test has opened."""
+
+
+@pytest.fixture(autouse=True)
+async def _closing() -> AsyncIterator[None]:
+    yield
+    while OPEN:
+        await OPEN.pop().aclose()
+
+
 def table_in(folder: Any, kind: type[LedgerTable] = LedgerTable) -> Any:
-    return kind(SqliteDatabase(folder / "state.sqlite"))
+    OPEN.append(SqliteDatabase(folder / "state.sqlite"))
+    return kind(OPEN[-1])
 
 
 def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:

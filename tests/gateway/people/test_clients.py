@@ -1,5 +1,6 @@
 """A person is a client: shares, caches, stored state, metrics and the ledger treat it as one."""
 
+import contextlib
 import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -110,7 +111,7 @@ def test_the_kept_ledger_has_the_person_and_its_group(tmp_path):
     with people_gateway(lambda identity: [issuer(identity, admit=RULES)], state_storage=storage) as setup:
         assert setup.ask("chat", in_group(setup, "cached", "ada")).status == 200
         assert setup.ask("chat", in_group(setup, "plain", "bob")).status == 200
-    with sqlite3.connect(file) as db:
+    with contextlib.closing(sqlite3.connect(file)) as db:
         names = [row[1] for row in db.execute("PRAGMA table_info(ledger)")]
         found = [dict(zip(names, row, strict=True)) for row in db.execute("SELECT * FROM ledger")]
     assert {(one["client"], one["client_group"]) for one in found} == {("okta:ada", "research"), ("okta:bob", None)}

@@ -1,5 +1,6 @@
 """Sign-in with a browser: only the person who began it, at the issuer that it began at, gets a session."""
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -336,7 +337,7 @@ def test_the_store_has_neither_cookies_nor_refresh_tokens(tmp_path):
         browser, _ = gateway.sign_in("ada")
         issued = [one.form.get("code") for one in gateway.provider.seen if one.path == "/token"]
         secrets = [browser.cookie(SESSION), browser.cookie(SIGN_IN), *issued, *gateway.provider.refresh_tokens]
-    with sqlite3.connect(tmp_path / "state.sqlite") as database:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database:
         dump = "\n".join(database.iterdump())
     assert len(secrets) >= 4
     assert all(secrets)

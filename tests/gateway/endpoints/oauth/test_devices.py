@@ -1,5 +1,6 @@
 """The device flow: a program gets access only if a person approves its code on the gateway's own page (RFC 8628)."""
 
+import contextlib
 import re
 import sqlite3
 import time
@@ -35,7 +36,7 @@ def poll(gateway, device_code):
 
 def forget_poll(path, column="polled", value=None):
     """Let the time since the last poll of every grant pass."""
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         (name,) = database.execute("SELECT name FROM sqlite_master WHERE name LIKE '%device_grants'").fetchone()
         database.execute(f"UPDATE {name} SET {column} = ?", (value,))
 

@@ -200,9 +200,8 @@ def test_a_person_that_no_rule_admits_is_told_which_claims_were_read(gateway):
 def test_a_loop_of_exchanges_is_slowed_down(tmp_path):
     """A job that exchanges tokens in a loop stops no other person, and its earlier tokens stay valid."""
     with people_gateway(tmp_path) as gateway:
-        store = sqlite3.connect(tmp_path / "state.sqlite", timeout=10)
         first = exchange(gateway, gateway.provider.token(**PEOPLE["ada"]))
-        with store:
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite", timeout=10)) as store, store:
             table = store.execute("SELECT name FROM sqlite_master WHERE name LIKE '%person_sessions'").fetchone()[0]
             columns = "origin, person, kind, program, address, began, until, tokens_until, seen, cookie, refresh, ended"
             store.executemany(
