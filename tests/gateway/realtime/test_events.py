@@ -215,12 +215,12 @@ def test_half_a_character_hides_nothing():
 
 
 def test_too_deeply_nested_events_are_ignored():
-    deep = "[" * 100_000 + "]" * 100_000
+    deep = "[" * 1_000_000 + "]" * 1_000_000
     assert notices('{"type":"response.done","response":{"usage":' + deep + "}}") == ()
     wide = '{"type":"response.create",' + ",".join(f'"a{number}":1' for number in range(250_000)) + "}"
     assert is_refused(wide)
     assert notices(wide) == ()
-    with pytest.raises(RecursionError):
+    with pytest.raises((RecursionError, GatewayError)):
         client('{"type":"x","a":' + deep + "}")
 
 

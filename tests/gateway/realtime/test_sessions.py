@@ -358,7 +358,7 @@ async def test_models_in_frames_are_checked_like_the_first():
         for session in ({"model": "words"}, {"model": "gpt-4o"}, {"input_audio_transcription": {"model": "gpt-4o"}}):
             await caller.send({"type": "session.update", "session": session})
             assert (await caller.event())["type"] == "error", session
-        for wrong in ("no JSON", '{"type":"x","a":' + "[" * 50_000 + "]" * 50_000 + "}"):
+        for wrong in ("no JSON", '{"type":"x","a":' + "[" * 1_000_000 + "]" * 1_000_000 + "}"):
             await caller.send(wrong)
             assert (await caller.event())["error"]["type"] == "invalid_request_error"
         await caller.send({"type": "still.open"})

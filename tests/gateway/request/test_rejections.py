@@ -329,7 +329,7 @@ def test_members_that_stay_keep_their_bytes_and_order():
 
 
 def test_a_body_that_is_nested_too_deeply_is_a_client_error():
-    deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"
     with pytest.raises(GatewayError) as caught:
         prepare(read_incoming("messages", deep), target(), Omissions(paths=(("messages", "[]", "cache_control"),)))
     assert caught.value.info.status == 400

@@ -164,7 +164,7 @@ def test_an_answer_with_wrong_indices_is_invalid(answer: object, source: RerankS
 
 def test_bytes_that_are_no_answer_are_an_error():
     wanted = _wanted(CLIENTS["jina"][1], JINA)
-    deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}]}"
+    deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}"
     for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):
         with pytest.raises(GatewayError) as raised:
             translate_answer(body, JINA, wanted, "m", "id")
