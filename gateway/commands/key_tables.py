@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from configfile.wording import spell_time
+from configfile.wording import nearest, spell_time
 from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
 from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
@@ -87,9 +87,19 @@ def read_key_table(file: Path, now: datetime | None = None) -> ImportedTable:
         else:
             items[name] = item
     unknown = [column for column in columns if column not in (*_COLUMNS, *_OF_LIMITS)]
+    _refuse_misspelled(file, columns, unknown)
     if not items and not skipped:
         raise ChangeRejected(f"{file} has no row below its header line")
     return ImportedTable(items, lines, skipped, unknown)
+
+
+def _refuse_misspelled(file: Path, columns: Sequence[str], unknown: Sequence[str]) -> None:
+    """Raise ``ChangeRejected`` if an ``unknown`` column resembles a known one that is missing: its clients would be
+    without the limit."""
+    for column in unknown:
+        near = nearest(column.lower(), {*_COLUMNS, *_OF_LIMITS} - set(columns)) if column not in _RESTRICTING else None
+        if near is not None:
+            raise ChangeRejected(f"{file}: unknown column `{column}`: did you mean `{near}`? Rename or remove it")
 
 
 def _read_rows(file: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:

@@ -64,6 +64,7 @@ __all__ = [
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
 FILE_VARIABLE = "TRIGATE_CONFIG"
+SYSTEM_FOLDER = Path("/etc/trigate")
 
 
 def users_file(env: Mapping[str, str]) -> Path | None:
@@ -99,9 +100,12 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
 
 
 def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
-    """Return whether the user named ``path`` or owns it, or whether it is only in the current directory."""
-    named = explicit is not None or bool(env.get(FILE_VARIABLE)) or path == users_file(env)
-    return "named" if named else "found"
+    """Return whether the user named ``path`` or owns it, or whether it is only in the current directory.
+
+    Only administrators can write to ``SYSTEM_FOLDER``, the current directory of the image.
+    """
+    is_own = path == users_file(env) or path.parent == SYSTEM_FOLDER
+    return "named" if explicit is not None or env.get(FILE_VARIABLE) or is_own else "found"
 
 
 def load(

@@ -20,6 +20,7 @@ RESAMPLES: Final = 400
 BLOCKS: Final = 30  # of each run, so that blocks of a long run outlast the effects of its queue
 SHORT: Final = 10.0  # seconds of a run; in shorter ones, blocks are shorter than a second
 MEMORY: Final = 0.8  # highest autocorrelation, which bounds the interval
+ROUNDING: Final = 1e-9  # errors up to this come from rounding: the figure is the same in all resamples
 LEAST: Final = 5  # fewest blocks of a run that give an interval
 
 Blocks: TypeAlias = Sequence[Sequence[float]]
@@ -130,7 +131,7 @@ def intervals(pairs: Sequence[Pair], confidence: float, rng: random.Random) -> l
               for values, centre in zip(drawn, centres, strict=True)]  # fmt: skip
     apart = sorted(
         max((abs(values[i] - centre) / error for values, centre, error in zip(drawn, centres, errors, strict=True)
-             if error), default=0.0)
+             if error > ROUNDING), default=0.0)
         for i in range(RESAMPLES)
     )  # fmt: skip
     wide = _correct_for_few_blocks(

@@ -64,7 +64,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     )
     assert lines[1].endswith("invalid already: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
-        "model names",
+        "model names and behaviour",
         "protection",
         "residency",
         "money",

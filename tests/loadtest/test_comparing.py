@@ -116,6 +116,19 @@ def test_intervals_of_single_figures_cover_the_truth():
     assert missed <= 5
 
 
+def test_a_figure_that_differs_by_rounding_widens_no_other_interval():
+    """Its few resamples with another last digit were many of its standard errors away."""
+    rng = random.Random(1)
+    blocks = [[[rng.lognormvariate(0, 0.5) for _ in range(5 + i % 7)] for i in range(25)] for _ in range(2)]
+    one = Pair(mean_of(blocks[0]), mean_of(blocks[1]), math.log)
+    (alone,) = intervals([one], 0.95, random.Random(1))
+    for gap in range(1, 100):  # in milliseconds, in every block
+        same = mean_of([[gap / 1000] * (5 + i % 7) for i in range(25)])
+        found = intervals([one, Pair(same, same, math.log)], 0.95, random.Random(1))
+        assert found[0] == alone, gap
+        assert found[1].high - found[1].low < 1e-12
+
+
 def test_a_handful_of_answers_is_no_ground_for_a_verdict():
     found = compared_load("", queued(1, count=19), queued(2, count=19, slower=10))
     assert (verdicts(found), found.remark) == (set(), "fewer than 20 requests are too few for a verdict")

@@ -145,8 +145,12 @@ def _write(text: str, write: Path | None) -> None:
     if write is None:
         click.echo(text, nl=False)
     else:
-        with write.open("x") as into:
-            into.write(text)
+        try:
+            with write.open("x") as into:
+                into.write(text)
+        except FileExistsError as error:
+            message = "file exists; give --write the name of a new file"
+            raise FileExistsError(error.errno, message, str(write)) from None
 
 
 def _read_clients(keys: Path | None, teams: Path | None, database: str | None) -> Clients | None:

@@ -9,7 +9,7 @@ import attrs
 class Group(Enum):
     """A group of lost settings, by their meaning for the operator."""
 
-    NAMES = "model names"
+    NAMES = "model names and behaviour"
     """Clients fail or notice another behaviour."""
     PROTECTION = "protection"
     """Limits, guardrails, access and fallbacks."""

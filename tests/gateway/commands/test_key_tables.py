@@ -73,6 +73,16 @@ def test_clients_are_stored_with_all_their_settings(keys, import_table, ending):
     assert (found["plain"]["models"], found["plain"]["until"], found["plain"]["group"]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("column", "meant"), [("model", "models"), ("budget", "budgets"), ("grup", "group"), ("Until", "until")]
+)
+def test_a_misspelled_column_stores_nothing(keys, import_table, column, meant):
+    """Its clients would have no such limit."""
+    result = import_table(f"name,sha256,{column}", f"ci,{A},gpt-4o")
+    assert f"unknown column `{column}`: did you mean `{meant}`? Rename or remove it" in reason_of(result)
+    assert rows(keys) == {}
+
+
 def test_a_dump_of_litellm_is_read_by_its_own_names(keys, import_table):
     result = import_table(
         "token,key_alias,team_id,models,max_budget,budget_duration,rpm_limit,expires,spend,metadata,blocked,allowed_routes",

@@ -31,7 +31,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
     assert (first.returncode, first.stdout) == (3, "")
     assert invoke("check", "--no-env", cwd=file.parent).returncode == 0
     again = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
-    assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists\n")
+    assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists; give --write the name of a new file\n")
 
 
 @pytest.mark.parametrize(
