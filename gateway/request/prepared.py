@@ -150,14 +150,22 @@ def _read_members(
 def _values(members: Mapping[str, msgspec.Raw], path: _Path) -> Iterator[Any]:
     """Yield the values at ``path`` in any spelling, such as ``maxTokens`` and ``max_tokens``, except ``null``.
 
-    Longer values than numbers, and those in an object with duplicate members, become ``False``."""
+    Unreadable values, and those in an object with duplicate members, become ``False``."""
     for name, raw in members.items():
         if _fold_name(name) != path[0] or bytes(raw) == b"null":
             continue
         if len(path) > 1:
             yield from _values(_inner_members(raw, path[1]), path[1:])
         else:
-            yield _ANY.decode(raw if len(raw) <= _MAX_NUMBER else _UNREADABLE)
+            yield _read_small(raw)
+
+
+def _read_small(raw: msgspec.Raw) -> Any:
+    """Return a value, or ``False`` for one that is longer than numbers or out of their range, such as 1e400."""
+    try:
+        return _ANY.decode(raw) if len(raw) <= _MAX_NUMBER else False
+    except NOT_JSON:
+        return False
 
 
 def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]:

@@ -17,8 +17,9 @@ from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
 from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.ledger.record import Record
-from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_output
+from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_choices, requested_output
 from gateway.routing.router import Router
+from providers.apis import CODECS
 from streams.events import Usage
 
 
@@ -124,6 +125,18 @@ BODIES: dict[str, dict[str, Any]] = {
 def test_the_limit_of_each_api_is_read(api, members, asked):
     body = json.dumps({"model": "m", **BODIES.get(api, {}), **members}).encode()
     assert requested_output(api, body) == asked
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "[1e400]", '{"a":1e400}'])
+@pytest.mark.parametrize("api", CODECS)
+def test_a_number_that_no_computer_holds_limits_nothing(api, number):
+    """RFC 8259, section 6. The provider rejects it; until then the body has only been split into members."""
+    wire = CODECS[api].wire
+    for path in (*wire.output_limits, *wire.answer_counts, "service_tier", "max_tool_calls", "plugins"):
+        names = path.split(".")
+        body = "".join(f'{{"{name}":' for name in names) + number + "}" * len(names)
+        assert requested_output(api, body.encode()) == RequestedOutput(), body
+        assert requested_choices(api, body.encode()) == 1
 
 
 def test_a_limit_that_appears_twice_is_none():
