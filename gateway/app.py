@@ -140,7 +140,9 @@ class QuartPart:
         self._app: ASGIFramework | None = None
 
     async def app(self) -> ASGIFramework:
-        """Return the app. The first caller waits while a thread imports it; other tasks continue."""
+        """Return the app. The first callers wait while a thread imports it; other tasks continue."""
+        if self._app is not None:  # a lock would let one request continue in each turn of the loop
+            return self._app
         async with self._making:
             if self._app is None:
                 module = await load_module("gateway.quart_app")

@@ -42,6 +42,11 @@ HIGH_WATER: Final = 32 * 1024
 LOW_WATER: Final = HIGH_WATER // 2
 
 
+MAX_ABANDONED: Final = 8
+"""Requests of a connection that may still run after their streams were reset."""
+ABANDONED_SECONDS: Final = 1.0
+"""The longest wait for their end, until which nothing more is read from the client."""
+
 ALL_STREAMS: Final = 2**31 - 1
 """The last stream of a GOAWAY that rejects none."""
 
@@ -139,6 +144,8 @@ class Http2(H2Protocol):
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
+        self._running = 0  # requests, until their apps have ended
+        self._ended = trio.Event()
         self._has_announced_goaway = self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
         self._receive_goaway_with_error = self.connection._frame_dispatch_table[GoAwayFrame]
@@ -271,7 +278,7 @@ class Http2(H2Protocol):
     # Replaces Hypercorn's, which has its own streams and buffers and no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:
         stream_id, line = _id(request), dict(request.headers or ())
-        if not self._has_room():
+        if not self._has_room() or not await self._wait_for_abandoned():
             await self._reset_for_client_error(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         await self._announce_goaway()
@@ -285,7 +292,9 @@ class Http2(H2Protocol):
             self.streams[stream_id] = cast("Any", websocket)
             await websocket.begin("2", target, headers)
         else:
-            stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
+            self._running += 1
+            sender = EventSender(stream_id, self._send_in_time)
+            stream = HttpStream(self._context, sender, on_end=self._end_request)
             self.streams[stream_id] = cast("Any", stream)
             is_waiting = line.get(b"expect", b"").lower() == b"100-continue" and request.stream_ended is None
             stream.begin(
@@ -306,6 +315,26 @@ class Http2(H2Protocol):
             return True
         known = self.connection.streams
         return sum(number in known and known[number].open for number in self.streams) < most
+
+    def _end_request(self) -> None:
+        self._running -= 1
+        self._ended.set()
+
+    async def _wait_for_abandoned(self) -> bool:
+        """Wait until few requests run whose streams were reset, and return whether that took a short time.
+
+        A client may open a stream in the place of one that it has reset. Without this limit, requests of a few kilobytes
+        would run in any number at the same time (CVE-2023-44487)."""
+        if self._running <= MAX_ABANDONED:
+            return True
+        with trio.move_on_after(ABANDONED_SECONDS):
+            while (
+                self._running - sum(isinstance(stream, HttpStream) for stream in self.streams.values()) > MAX_ABANDONED
+            ):
+                self._ended = trio.Event()
+                await self._ended.wait()
+            return True
+        return False
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A

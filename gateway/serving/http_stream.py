@@ -116,12 +116,18 @@ class HttpStream:
         connection: ConnectionContext,
         sender: ResponseSender,
         write_now: WriteNow | None = None,
+        on_end: Callable[[], object] | None = None,
     ) -> None:
-        """Prepare the request. ``write_now`` writes pieces of the body that can be written without waiting."""
+        """Prepare the request.
+
+        ``write_now`` writes pieces of the body that can be written without waiting. ``on_end`` is called after the app
+        has ended.
+        """
         self._connection = connection
         self._registry = connection.server.registry
         self._sender = sender
         self._write_now = write_now
+        self._on_end = on_end
         self._state = ResponseState.UNSENT
         self._closed = False  # the client has disconnected or has its response
         self._counted = False  # as one of the registry's running requests
@@ -241,6 +247,9 @@ class HttpStream:
         await self._sender.close()
 
     async def _end_app(self) -> None:
+        if self._on_end is not None:
+            self._on_end()
+            self._on_end = None
         self.backlog.end()
         self._settle()
         self.scope["extensions"].clear()  # breaks a reference cycle

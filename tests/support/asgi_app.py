@@ -30,6 +30,7 @@ class Witness:
         self.lifecycle = Lifecycle()
         self.begun = trio.Event()  # a request has a task in its nursery
         self.crash = trio.Event()  # makes the producer of a stream crash
+        self.released = trio.Event()  # ends requests that survive a disconnect
         self.ended: list[float] = []  # when such tasks ended
         self.closed: list[bool] = []  # arguments of on_close
         self.scopes: list[RequestScope] = []
@@ -78,6 +79,12 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
     async def hang():
         witness.watch()
         await trio.sleep_forever()
+
+    @app.get("/stubborn")
+    async def stubborn():
+        with trio.CancelScope(shield=True):
+            await witness.released.wait()
+        return "whole"
 
     @app.get("/stream")
     async def stream():

@@ -27,7 +27,7 @@ from hyperframe.frame import (
 
 from gateway.serving import http2
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
-from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
+from gateway.serving.http2 import HIGH_WATER, LOW_WATER, MAX_ABANDONED, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
 from tests.support.harness import retried_when_late
@@ -145,6 +145,34 @@ async def test_only_the_streams_beyond_the_limit_are_refused():
         for stream in opened[:100]:
             await peer.until(h2.events.StreamEnded, stream)
             assert json.loads(peer.data(stream))["size"] == 5
+        await answers(peer)
+
+
+async def test_few_requests_run_whose_streams_were_reset():
+    """A client opens a stream in the place of each that it has reset (CVE-2023-44487)."""
+    async with connected() as (server, peer):
+        for _ in range(200):
+            stream = await peer.ask("/stubborn")
+            peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
+        await peer.flush()
+        await eventually(lambda: server.lifecycle.in_flight > MAX_ABANDONED)
+        for _ in range(100):
+            await trio.testing.wait_all_tasks_blocked()
+            assert server.lifecycle.in_flight == MAX_ABANDONED + 1
+        server.witness.released.set()
+        await answers(peer)
+        await eventually(lambda: not server.lifecycle.in_flight)
+
+
+async def test_a_stream_is_refused_while_requests_run_whose_streams_were_reset(monkeypatch):
+    monkeypatch.setattr(http2, "ABANDONED_SECONDS", 0.05)
+    async with connected() as (server, peer):
+        for _ in range(MAX_ABANDONED + 1):
+            stream = await peer.ask("/stubborn")
+            peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
+        refused = await peer.ask("/whole")
+        assert (await peer.until(h2.events.StreamReset, refused)).error_code == ErrorCodes.REFUSED_STREAM
+        server.witness.released.set()
         await answers(peer)
 
 
