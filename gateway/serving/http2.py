@@ -323,8 +323,8 @@ class Http2(H2Protocol):
     async def _wait_for_abandoned(self) -> bool:
         """Wait until few requests run whose streams were reset, and return whether that took a short time.
 
-        A client may open a stream in the place of one that it has reset. Without this limit, requests of a few kilobytes
-        would run in any number at the same time (CVE-2023-44487)."""
+        A client may open a stream in the place of one that it has reset. Without this limit, any number of requests
+        would run at the same time (CVE-2023-44487)."""
         if self._running <= MAX_ABANDONED:
             return True
         with trio.move_on_after(ABANDONED_SECONDS):

@@ -115,6 +115,7 @@ class WebSocketStream:
 
     async def _leave(self, code: CloseReason) -> None:
         self._over.set()
+        self._message.clear()  # Quart's tracebacks may keep this object until a full garbage collection
         if self._put is not None:
             self._put({"type": "websocket.disconnect", "code": code.value})
 
@@ -220,6 +221,7 @@ class WebSocketStream:
 
     async def _close(self, message: Any) -> None:
         self._state = WebSocketState.CLOSING
+        self._message.clear()
         code, reason = int(message.get("code", CloseReason.NORMAL_CLOSURE)), message.get("reason")
         if code == CloseReason.NO_STATUS_RCVD:  # a close without a code has no reason
             code, reason = CloseReason.NO_STATUS_RCVD, None

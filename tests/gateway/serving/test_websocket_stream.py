@@ -1,6 +1,7 @@
 """Websockets between Hypercorn and a view, on a real socket in this process."""
 
 import contextlib
+import gc
 import json
 import logging
 import time
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 import trio.testing
+from hypercorn.protocol.ws_stream import WebsocketBuffer
 from quart import websocket
 from quart_trio import QuartTrio
 from wsproto.events import CloseConnection
@@ -23,7 +25,7 @@ from gateway.endpoints.websocket.route import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
-from gateway.serving.asgi_extensions import TAKE_MESSAGES
+from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
@@ -34,6 +36,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Wire
+from tests.support.live_objects import live_objects
 from tests.support.loop_steps import check_own_steps
 from tests.support.websocket_client import Client, handshake
 
@@ -279,3 +282,39 @@ async def test_the_scope_is_settled_when_the_client_has_left(how):
         await trio.to_thread.run_sync(leave, port)
         await eventually(lambda: left)
     assert (left, ended) == ([True], [True])
+
+
+@pytest.mark.parametrize("how", ["server", "close", "fin", "rst"])
+async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
+    """Exceptions of Quart's refer to the websocket until the next full garbage collection, which bytes do not start."""
+    arrived = trio.Event()
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            websocket.scope["extensions"][ON_ARRIVING](lambda size: arrived.set() if size > 90_000 else None)
+            await websocket.accept()
+            if how == "server":
+                await arrived.wait()
+                await websocket.close(1011)
+            else:
+                await websocket.receive()
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def leave(client: Client) -> None:
+        if how == "server":
+            assert client.read_close_code() == 1011
+        client.close() if how == "close" else client.wire.reset() if how == "rst" else client.wire.close()
+        client.wire.sock.close()
+
+    async with serving(add) as (port, lifecycle):
+        client = await trio.to_thread.run_sync(Client.connect, port)
+        gc.disable()
+        try:
+            await trio.to_thread.run_sync(client.send_part, "x" * 100_000)
+            await arrived.wait()
+            await trio.to_thread.run_sync(leave, client)
+            await eventually(lambda: not lifecycle.connections)
+            assert [buffer.length for buffer in live_objects(WebsocketBuffer) if buffer.value] == []
+        finally:
+            gc.enable()
