@@ -4,14 +4,15 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PriorityUpdated, RequestReceived, StreamReset
 from h2.events import Event as Http2Event
-from h2.exceptions import ProtocolError
+from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes
+from hpack import HPACKError
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
@@ -19,7 +20,7 @@ from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
 
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
@@ -46,6 +47,9 @@ MAX_ABANDONED: Final = 8
 """Requests of a connection that may still run after their streams were reset."""
 ABANDONED_SECONDS: Final = 1.0
 """The longest wait for their end, until which nothing more is read from the client."""
+
+Receive: TypeAlias = Callable[[Frame], tuple[list[Frame], list[Http2Event]]]
+"""Handles a received frame, and returns the frames to send and the events."""
 
 ALL_STREAMS: Final = 2**31 - 1
 """The last stream of a GOAWAY that rejects none."""
@@ -148,8 +152,11 @@ class Http2(H2Protocol):
         self._ended = trio.Event()
         self._has_announced_goaway = self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
-        self._receive_goaway_with_error = self.connection._frame_dispatch_table[GoAwayFrame]
-        self.connection._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
+        handlers = self.connection._frame_dispatch_table
+        self._receive_goaway_with_error = handlers[GoAwayFrame]
+        handlers[GoAwayFrame] = self._receive_goaway
+        for kind in (HeadersFrame, DataFrame):
+            handlers[kind] = partial(self._receive_valid, handlers[kind])
 
     async def begin(self) -> None:
         """Send the settings. The client's bytes may follow."""
@@ -165,6 +172,24 @@ class Http2(H2Protocol):
         """Let the open streams continue, unless the client reports an error: after GOAWAY without one it closes the
         connection itself, once it has read them (RFC 9113, section 6.8)."""
         return ([], []) if frame.error_code == ErrorCodes.NO_ERROR else self._receive_goaway_with_error(frame)
+
+    # h2 ends the connection, which may be a proxy's with the requests of many users.
+    def _receive_valid(self, receive: Receive, frame: Frame) -> tuple[list[Frame], list[Http2Event]]:
+        """Reset the stream of a malformed request (RFC 9113, section 8.1.1); the others continue."""
+        try:
+            return receive(frame)
+        except ProtocolError as error:
+            stream = self.connection.streams.get(frame.stream_id)
+            is_malformed = type(error) in (ProtocolError, InvalidBodyLengthError) and not isinstance(
+                error.__cause__, HPACKError
+            )
+            if not is_malformed or stream is None or stream.closed:
+                raise
+        self.connection.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
+        if isinstance(frame, DataFrame):
+            self.connection.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
+        code, stream_id = ErrorCodes.PROTOCOL_ERROR, frame.stream_id
+        return [], [StreamReset(stream_id=stream_id, error_code=code, remote_reset=False)]
 
     # Replaces Hypercorn's, which handles all events of a read together. Two kinds would end the whole connection: a
     # body after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a

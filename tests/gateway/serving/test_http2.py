@@ -148,6 +148,72 @@ async def test_only_the_streams_beyond_the_limit_are_refused():
         await answers(peer)
 
 
+LINE = [(":method", "POST"), (":path", "/size"), (":scheme", "http"), (":authority", "x")]
+MALFORMED = {
+    "upper case": [*LINE, ("X-Upper", "1")],
+    "white space": [*LINE, ("x", " 1 ")],
+    "a line break": [*LINE, ("x", "1\r\ny: 2")],
+    "no name": [*LINE, ("", "1")],
+    "no path": [LINE[0], *LINE[2:]],
+    "an empty path": [LINE[0], (":path", ""), *LINE[2:]],
+    "no host": LINE[:3],
+    "two paths": [*LINE, (":path", "/whole")],
+    "a path after a header": [*LINE[:1], *LINE[2:], ("x", "1"), LINE[1]],
+    "another host": [*LINE, ("host", "y")],
+    "an unknown pseudo-header": [*LINE, (":x", "1")],
+    "connection": [*LINE, ("connection", "close")],
+    "te": [*LINE, ("te", "gzip")],
+    "transfer-encoding": [*LINE, ("transfer-encoding", "chunked")],
+    "no length": [*LINE, ("content-length", "x")],
+    "two lengths": [*LINE, ("content-length", "1"), ("content-length", "2")],
+    "a long body": [*LINE, ("content-length", "16383")],
+    "a short body": [*LINE, ("content-length", "16385")],
+    "more headers after the first": [*LINE, ("x-trailers", "1")],
+}
+"""Requests that are malformed by RFC 9113, sections 8.1.1, 8.2 and 8.3; each has a body of 16 KiB."""
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_malformed_request_ends_no_other_stream(name: str):
+    """A proxy may have the requests of many users on one connection."""
+    async with connected() as (server, peer):
+        peer.connection.config.validate_outbound_headers = peer.connection.config.normalize_outbound_headers = False
+        streamed = await peer.ask("/stream")
+        await peer.until(h2.events.DataReceived, streamed)
+        for _ in range(20):  # their bodies take no window from later ones
+            stream = peer.connection.get_next_available_stream_id()
+            peer.connection.send_headers(stream, MALFORMED[name])
+            if "after" in name:
+                await peer.client.send(
+                    peer.connection.data_to_send()
+                    + HeadersFrame(stream, b"\x00\x01x\x011", flags=["END_HEADERS"]).serialize()
+                )
+            else:
+                peer.connection.send_data(stream, bytes(16384), end_stream=True)
+            await peer.flush()
+            reset = await peer.until(h2.events.StreamReset, stream)
+            assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+        await answers(peer)
+        await server.witness.feed.send(b"last")
+        await server.witness.feed.aclose()
+        await peer.until(h2.events.StreamEnded, streamed)
+        assert peer.data(streamed) == b"first;last"
+        await eventually(lambda: not server.lifecycle.in_flight)
+
+
+async def test_headers_that_cannot_be_decoded_end_the_connection():
+    """RFC 9113, section 4.3: both sides would decode later headers differently."""
+    async with connected() as (_, peer):
+        await peer.ask("/size", "POST", end=False)
+        await peer.client.send(
+            HeadersFrame(1, b"\xff\xff\xff\xff\x0f", flags=["END_HEADERS", "END_STREAM"]).serialize()
+        )
+        assert (
+            GoAwayFrame(0, last_stream_id=1, error_code=ErrorCodes.PROTOCOL_ERROR).serialize()
+            in await peer.client.rest()
+        )
+
+
 async def test_few_requests_run_whose_streams_were_reset():
     """A client opens a stream in the place of each that it has reset (CVE-2023-44487)."""
     async with connected() as (server, peer):
