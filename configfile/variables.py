@@ -10,7 +10,7 @@ from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
 from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, secret_path
 from configfile.stored_secrets import StoredSecret, StoreReference, stored_secret
-from configfile.wording import Wrong
+from configfile.wording import Wrong, nearest
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -55,11 +55,13 @@ class Variables:
         self._faults: list[tuple[Path, tuple[str, str]]] = []
 
     @property
-    def mistakes(self) -> Iterator[tuple[Path, tuple[str, str]]]:
-        """The mistakes, with every missing variable once, at its first use."""
-        yield from self._faults
+    def mistakes(self) -> Iterator[tuple[Path, tuple[str, str, str | None]]]:
+        """The mistakes, with every missing variable once, at its first use, and the variable that is probably meant."""
+        yield from ((path, (*words, None)) for path, words in self._faults)
         for name, path in self._missing.items():
-            yield path, (f"the environment variable {name} is not set", f"set {name}, or write $$ for a dollar sign")
+            near = nearest(name, self._env or ())
+            expected = f"set {name}, or write $$ for a dollar sign"
+            yield path, (f"the environment variable {name} is not set", expected, near)
 
     def expand(self, value: Any, path: Path) -> Any:
         """Return a copy of ``value`` with its variables expanded."""
@@ -98,7 +100,10 @@ class Variables:
 
         if self._env is None or not self._is_read(path):
             return Unresolved(text) if _VARIABLE.search(text) else text
+        known = len(self.used)
         expanded = _VARIABLE.sub(replace, text)
+        if len(self.used) == known:  # only dollar signs
+            return expanded
         return Expanded(expanded) if whole else Unresolved(expanded)
 
     def _is_read(self, path: Path) -> bool:

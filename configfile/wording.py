@@ -69,4 +69,4 @@ def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None
 
 
 def one_of(words: Iterable[str]) -> str:
-    return "one of " + ", ".join(words)
+    return f"expected one of {', '.join(words)}"

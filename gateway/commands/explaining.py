@@ -14,6 +14,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.wording import nearest
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
@@ -266,7 +267,8 @@ def parse_assumptions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReas
         name, equals, word = item.partition("=")
         if not equals or word not in _REASONS:
             raise click.UsageError(
-                f"--if {item!r}: expected TARGET=REASON, where REASON is {_suggest_name(_REASONS, word)}"
+                f"--if {item!r}: expected TARGET=REASON, where REASON is one of "
+                f"{', '.join(_REASONS)}{_suggestion(word)}"
             )
         places = [one.target.place for one in plan.candidates if _has_name(one, name)]
         if not places:
@@ -279,7 +281,13 @@ def parse_assumptions(texts: Sequence[str], plan: Plan) -> dict[str, FailureReas
 
 
 def _has_name(candidate: Candidate, name: str) -> bool:
-    return any(fnmatch.fnmatchcase(known, name) for known in (candidate.target.place, candidate.target.name))
+    target = candidate.target
+    return any(fnmatch.fnmatchcase(known, name) for known in (target.place, target.name, target.model))
+
+
+def _suggestion(word: str) -> str:
+    near = nearest(word, _REASONS)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _suggest_name(names: Sequence[str], name: str) -> str:

@@ -264,6 +264,18 @@ def _is_foreign(path: Path) -> bool:
     )
 
 
+def local_url() -> str:
+    """Return the URL of the gateway on this machine, by the configuration here or of the user if there is one.
+
+    A key goes to this URL, so another machine's address in a configuration, which may be someone else's, is ignored."""
+    try:
+        config = _find_config(None)
+    except ConnectFailed:
+        config = None
+    root = USUAL if config is None else url_of(config)
+    return root if is_loopback(urlsplit(root).hostname or "") else USUAL
+
+
 def url_of(config: Config) -> str:
     """Return the URL of the first listener that is not a Unix socket, for clients on this machine."""
     listener = next((one for one in config.listeners if one.socket is None), Listener())

@@ -10,7 +10,7 @@ import click
 
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.finding import USUAL
+from gateway.commands.finding import local_url
 from gateway.commands.sessions import SessionFailed, SessionFile, read_object, root_of, valid_token
 from gateway.commands.terminal import say
 
@@ -27,7 +27,7 @@ def run(url: str | None, *, as_json: bool) -> int:
     try:
         file = SessionFile.of_user()
         session = file.find(None if url is None else root_of(url))
-        root = root_of(url) if url is not None else USUAL if key or session is None else session.root
+        root = root_of(url) if url is not None else local_url() if key or session is None else session.root
         if key is None and session is None:
             raise SessionFailed(f"no session at {root}: run trigate login {root}, or set {KEY_VARIABLE} to your key")
         token = key or valid_token(file, root)

@@ -52,6 +52,10 @@ class AccessNames:
         """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
         return name in self._other_names or self.entries.names.direct(name) is not None
 
+    def nearest(self, name: str) -> str | None:
+        """Return the model that ``name`` probably means."""
+        return nearest(name, (*self.aliases, *(word for one in self.entries.made for word in (one.name, one.model))))
+
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
     """Return the names in a file, with its groups."""
@@ -174,4 +178,4 @@ def _check_models(
             continue
         if not known and names.entries.complete:
             found = f"{describe(model)} is not a configured model"
-            findings.wrong((*path, i), found, "use a name of model_providers or model_aliases")
+            findings.wrong((*path, i), found, "use a name of model_providers or model_aliases", names.nearest(model))

@@ -422,7 +422,7 @@ def _resolve_sign_in(item: ModelEntry, path: Path, provider: Provider, findings:
     sign_in = complete_sign_in(written, place, host, item.region, findings)
     taken = _accepted_sign_ins(provider)
     if provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
-        expected = f"use {one_of(taken)}" if taken else "set access_key"
+        expected = f"use one of {', '.join(taken)}" if taken else "set access_key"
         findings.wrong(place, f"{provider.display_name} does not support the sign-in {sign_in.type}", expected)
     elif not is_installed(sign_in.type):
         findings.wrong(

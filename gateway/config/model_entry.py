@@ -142,7 +142,8 @@ class ModelEntry:
         shown="none",
     )
     speaks: Speaking = setting(
-        "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, `converse`. "
+        "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, "
+        "`converse`, `interactions`. "
         "See [speaks](#speaks).",
         factory=dict,
         shown="the provider's",

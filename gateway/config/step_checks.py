@@ -234,7 +234,9 @@ def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessName
     for i, pattern in _listed_patterns(scope, "models", path, findings):
         if names.entries.complete and not _is_model(pattern, names):
             found = f"{describe(pattern)} is not a configured model"
-            findings.wrong((*path, "models", i), found, "use a name of model_providers or model_aliases")
+            findings.wrong(
+                (*path, "models", i), found, "use a name of model_providers or model_aliases", names.nearest(pattern)
+            )
 
 
 def _may_match_people(pattern: str, prefixes: tuple[str, ...]) -> bool:

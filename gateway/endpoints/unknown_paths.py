@@ -33,8 +33,11 @@ def unknown_path_error(
     help = advice(path, headers, origin)
     if help is None:
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
-        meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
-        help = f"{meant}{base_urls(path, origin)}"
+        known = base_urls(path, origin)
+        if near:
+            help = f"did you mean {near[0]}?" + f" {known[:1].upper()}{known[1:]}".rstrip()
+        else:
+            help = f"conversations are at {', '.join(_SERVED)}" + (f"; {known}" if known else "")
     return ErrorInfo("not_found", f"there is no {method} {shorten_path(path)}; {help}", status=404, code="unknown_path")
 
 

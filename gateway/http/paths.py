@@ -176,11 +176,10 @@ _ALLOW_OPENAI: Final = "set `compatibility: [azure]` in the gateway's configurat
 
 
 def base_urls(path: str, origin: str) -> str:
-    """Return the end of an error about an unknown ``path``: the list of base URLs, or "" if the path starts with
-    one."""
+    """Return a clause with the base URLs for an error about an unknown ``path``, "" if the path starts with one."""
     if path.startswith(V1 + "/"):
         return ""
-    return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's and Google's"
+    return f"the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's and Google's"
 
 
 def is_anthropic(headers: Headers) -> bool:

@@ -246,7 +246,7 @@ requests:
         "images: {size: big}": "images.size: 'big'; expected a width and a height in pixels, 1 to 8192, such as",
         "images: {size: 9000x1}": "1 to 8192",
         "images: {count: 0}": "images.count: 0; expected a whole number, 1 or more",
-        "order: random": "order: 'random'; one of file, shuffled",
+        "order: random": "order: 'random'; expected one of file, shuffled",
         "prefix: much": "prefix: 'much'; expected a share, a length in tokens",
         "output: {mean: 4}": "output: a mapping; add stdev to mean",
     }.items():

@@ -102,8 +102,8 @@ def test_every_reason_can_be_supposed():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("gpu-1", "--if 'gpu-1': expected TARGET=REASON, where REASON is rate_limited, quota"),
-        ("gpu-1=overload", "REASON is overloaded"),
+        ("gpu-1", "--if 'gpu-1': expected TARGET=REASON, where REASON is one of rate_limited, quota"),
+        ("gpu-1=overload", "REASON is one of rate_limited, .*; did you mean overloaded?"),
         ("gpu-3=timeout", "this model has no target 'gpu-3'; it has gpu-2"),
         ("north=timeout", "it has gpu-1, gpu-2, cloud, long"),
     ],
@@ -115,7 +115,8 @@ def test_a_supposition_that_makes_no_sense_is_refused(given, says):
 
 def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
     _, plan = planned()
-    assert parse_assumptions(["vllm/gpu-1-model=quota"], plan) == {"gpu-1": "quota"}
+    for name in ("vllm/gpu-1-model", "gpu-1-model"):
+        assert parse_assumptions([f"{name}=quota"], plan) == {"gpu-1": "quota"}
     found = parse_assumptions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
     assert found == {"gpu-1": "timeout", "gpu-2": "gone", "cloud": "quota"}
 

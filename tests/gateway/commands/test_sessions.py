@@ -195,6 +195,18 @@ def test_without_a_session_the_command_names_the_way_to_get_one(tmp_path):
     assert "is damaged: delete it" in run("token", env=env).stderr
 
 
+def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_path):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(
+        "version: v0.4.0\nmodel_providers: [{model: openai/m, access_key: k}]\n"
+        "listeners: [{type: model, name: m, port: 9}]\n"
+    )
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": "k"}
+    assert "trigate me: no response from http://127.0.0.1:9: " in run("me", env=env, cwd=tmp_path).stderr
+    file.write_text(file.read_text().replace("port: 9", "port: 9, address: 192.0.2.1"))
+    assert "no response from http://127.0.0.1:12000: " in run("me", env=env, cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize("url", ["http://llm.example", "ftp://llm.example", "https://user:password@llm.example"])
 def test_a_sign_in_needs_tls(url, tmp_path):
     found = run("login", url, env={"HOME": str(tmp_path)})

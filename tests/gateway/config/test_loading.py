@@ -645,7 +645,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("version: v0.3\n" + ONE, ["1:1: version: 'v0.3'; did you mean v0.3.0?"]),
         ("version: 0.3\n" + ONE, ["1:1: version: 0.3; did you mean v0.3.0?"]),
         ("version: v0.4\n" + ONE, ["did you mean v0.4.0?"]),
-        ("version: 7\n" + ONE, ["1:1: version: 7; one of v0.1, v0.1.0"]),
+        ("version: 7\n" + ONE, ["1:1: version: 7; expected one of v0.1, v0.1.0"]),
         (HEAD, ["model_providers: the list is empty"]),
         (HEAD + "model_providers: []\n", ["3:1: model_providers: the list is empty"]),
         (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; expected a list"]),
@@ -655,7 +655,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + ONE + "limits: {event: big}\n", ["4:10: limits.event: 'big'; expected a size such as 64MiB"]),
         (HEAD + ONE + "limits: {event: 0}\n", ["limits.event: 0; expected a size"]),
         (HEAD + ONE + f"drain: 0x{'f' * 5000}\n", ["drain: a huge number; expected a duration"]),
-        (f"version: 0x{'f' * 5000}\n" + ONE, ["version: a huge number; one of"]),
+        (f"version: 0x{'f' * 5000}\n" + ONE, ["version: a huge number; expected one of"]),
         (HEAD + ONE + "drain: 5x\n", ["4:1: drain: '5x'; expected a duration such as 30s, 0.5s or 5m"]),
         (HEAD + ONE + "drain: -5\n", ["drain: -5; expected a duration"]),
         (HEAD + ONE + "keep_alive: 0s\n", ["keep_alive: '0s'; expected a duration above 0"]),
@@ -697,7 +697,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             [
                 "refused_fields[0]: ''; expected the path of a member, such as store or tools[].strict.",
                 "refused_fields[1]: '*'; expected the path of a member, such as store or tools[].strict.",
-                "refused_fields[3]: the variable's value; expected the path of a member",
+                "refused_fields[3]: '$'; expected the path of a member",
                 "quirks.anthropic_version: 'a b'; expected a version such as 2023-06-01.",
                 "quirks.thinking_budgets: a list of another length; expected 2 items.",
             ],
@@ -768,7 +768,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: x/m, base_url: 'http://h', provider_interface: opnai}", "'opnai'; did you mean openai?"),
         ("{model: openai/m, speaks: [mesages]}", "[0].speaks[0]: 'mesages'; did you mean messages?"),
         ("{model: openai/m, speaks: []}", "[0].speaks: the list is empty; list at least one of chat"),
-        ("{model: openai/m, speaks: {chat: all}}", "[0].speaks.chat: 'all'; one of chat, messages, responses"),
+        ("{model: openai/m, speaks: {chat: all}}", "[0].speaks.chat: 'all'; expected one of chat, messages, responses"),
         ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "trigate does not support messages for"),
         (
             "{model: azure/m, base_url: 'http://h', speaks: [responses]}",
@@ -849,6 +849,19 @@ def test_every_missing_variable_is_reported_with_its_place(refused):
         "5:47: model_providers[1].base_url: the environment variable SECOND is not set",
         "6:23: model_providers[2].access_key: ${THIRD:-x} is not a valid variable",
     ]
+
+
+def test_a_missing_variable_with_another_spelling_is_suggested(refused):
+    found = refused(
+        HEAD + "model_providers: [{model: openai/a, access_key: $OPENAI_APIKEY}]\n", {"OPENAI_API_KEY": "k"}
+    )
+    assert found[0].endswith("the environment variable OPENAI_APIKEY is not set; did you mean OPENAI_API_KEY?")
+
+
+def test_a_dollar_sign_is_no_variable(refused):
+    key = "client_keys: [{name: a, key: k, budgets: [$5/day]}]\n"
+    found = refused(HEAD + "model_providers: [{model: openai/a, access_key: k}]\n" + key, {})
+    assert any("budgets[0]: '$5/day'; did you mean 5 usd/day?" in line for line in found), found
 
 
 def test_no_mistake_repeats_a_secret(refused):

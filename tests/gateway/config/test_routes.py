@@ -174,7 +174,10 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [a, {target: b, when: []}]}", "targets[1].when: the list is empty; list at least one failure"),
         ("{targets: [a, {target: b, when: [qouta]}]}", "targets[1].when[0]: 'qouta'; did you mean quota?"),
         ("{targets: [a, {target: b, when: [invalid]}]}", "when[0]: 'invalid'; errors of the client never"),
-        ("{targets: [a, {target: b, when: [on]}]}", "when[0]: true (YAML reads on, yes and true as this); one of unav"),
+        (
+            "{targets: [a, {target: b, when: [on]}]}",
+            "when[0]: true (YAML reads on, yes and true as this); expected one of unav",
+        ),
         ("{targets: [a, {target: b, when: yes}]}", "targets[1].when: true; expected a list"),
         ("{targets: [a, {target: b, on: [quota]}]}", "targets[1].on: unknown key; write it as `when`: YAML reads this"),
         ("{targets: [a, {target: b, true: [quota]}]}", "targets[1].true: unknown key; write it as `when`: YAML reads"),
@@ -297,6 +300,8 @@ KEYS = """client_keys:
     [
         ("{name: taem}", "", "client_keys[0].group: there is no group 'team'; did you mean taem?"),
         ("{name: team, models: [nobody]}", "", "client_groups[0].models[0]: 'nobody' is not a configured model"),
+        ("{name: team, models: [claude-sonet-4-5]}", "", "not a configured model; did you mean claude-sonnet-4-5?"),
+        ("{name: team}", ", models: [claude-sonnet]", "'claude-sonnet' is not a configured model; did you mean"),
         ("{name: team, models: []}", "", "client_groups[0].models: the list is empty"),
         ("{name: team, only: []}", "", "client_groups[0].only: the list is empty; list at least one entry"),
         ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: there is no entry 'eu-*'; use"),
@@ -381,7 +386,7 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
         ("{name: code}", "routing_preferences[0].models: missing"),
         (
             "{name: code, models: [a], selection_policy: {prefer: fast}}",
-            "selection_policy.prefer: 'fast'; one of cheap",
+            "selection_policy.prefer: 'fast'; expected one of cheap",
         ),
     ],
 )

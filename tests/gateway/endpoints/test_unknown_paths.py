@@ -49,7 +49,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         far = (await served.post("/v1/nothing/like/it", json={})).json()["error"]["message"]
         assert "conversations are at /v1/chat/completions, /v1/messages, /v1/responses" in far
         no_base = (await served.post("/chat/completion", json={})).json()["error"]["message"]
-        assert "did you mean /v1/chat/completions?; the base URL is" in no_base
+        assert "did you mean /v1/chat/completions? The base URL is" in no_base
         assert max(len(near), len(far), len(no_base)) < 240, "two lines of a terminal, and a bit"
         assert provider.heads == []
         page = (await served.get("/metrics")).text
