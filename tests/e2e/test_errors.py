@@ -64,7 +64,7 @@ def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
 BROKEN = {
     "empty": b"", "half": b"{", "array": b"[]", "null": b"null", "string": b'"x"', "words": b"model=gpt",
     "not_utf8": b'{"model": "\xff"}', "deep": b'{"model":"good-chat","messages":' + b"[" * 200_000,
-    "deep_and_closed": b'{"model":"good-chat","messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "deep_and_closed": b'{"model":"good-chat","messages":' + b"[" * 400_000 + b"]" * 400_000 + b"}",
     "trailing": b'{"model":"good-chat"} x', "nul": b"\x00",
 }  # fmt: skip
 
