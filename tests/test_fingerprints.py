@@ -195,14 +195,16 @@ def where(base: type, name: str) -> str:
 
 def overrides() -> dict[str, str]:
     """Return the overridden methods of other packages' classes, except those that are meant to be overridden: abstract
-    ones, those of click, and ``__repr__``."""
+    ones, those of click, ``__repr__``, and the annotations of Python 3.14."""
     taken = {}
     for one, foreign in subclasses():
         for name, value in vars(one).items():
             base = next((base for base in foreign if name in vars(base)), None)
             if base is None or not inspect.isfunction(value) or base.__module__.startswith("click."):
                 continue
-            if name not in ("__init__", "__repr__") and not getattr(vars(base)[name], "__isabstractmethod__", False):
+            if name not in ("__init__", "__repr__", "__annotate_func__") and not getattr(
+                vars(base)[name], "__isabstractmethod__", False
+            ):
                 taken[where(base, name)] = path_of(one)
     return taken
 
