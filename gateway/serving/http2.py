@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from types import NoneType
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -12,7 +13,6 @@ from h2.events import DataReceived, PriorityUpdated, RequestReceived, StreamRese
 from h2.events import Event as Http2Event
 from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes
-from hpack import HPACKError
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
@@ -148,8 +148,8 @@ class Http2(H2Protocol):
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
-        self._running = 0  # requests, until their apps have ended
-        self._ended = trio.Event()
+        self._abandoned = 0  # requests whose streams were reset, and whose apps still run
+        self._abandoned_ended = trio.Event()  # one of them has ended
         self._has_announced_goaway = self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
         handlers = self.connection._frame_dispatch_table
@@ -180,9 +180,9 @@ class Http2(H2Protocol):
             return receive(frame)
         except ProtocolError as error:
             stream = self.connection.streams.get(frame.stream_id)
-            is_malformed = type(error) in (ProtocolError, InvalidBodyLengthError) and not isinstance(
-                error.__cause__, HPACKError
-            )
+            is_of_stream = type(error) in (ProtocolError, InvalidBodyLengthError)
+            # Other causes are headers that cannot be decoded, after which later ones would be wrong.
+            is_malformed = is_of_stream and type(error.__cause__) in (NoneType, ValueError)
             if not is_malformed or stream is None or stream.closed:
                 raise
         self.connection.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
@@ -265,6 +265,8 @@ class Http2(H2Protocol):
         pass
 
     async def _handle_event(self, event: Http2Event) -> None:
+        if isinstance(event, StreamReset):
+            self._count_abandoned(event.stream_id)
         if isinstance(event, DataReceived) and event.stream_id not in self.streams:
             await self._skip(event)
         elif isinstance(event, DataReceived) and (stream := self._paced_stream(event.stream_id)) is not None:
@@ -317,9 +319,7 @@ class Http2(H2Protocol):
             self.streams[stream_id] = cast("Any", websocket)
             await websocket.begin("2", target, headers)
         else:
-            self._running += 1
-            sender = EventSender(stream_id, self._send_in_time)
-            stream = HttpStream(self._context, sender, on_end=self._end_request)
+            stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
             self.streams[stream_id] = cast("Any", stream)
             is_waiting = line.get(b"expect", b"").lower() == b"100-continue" and request.stream_ended is None
             stream.begin(
@@ -341,25 +341,27 @@ class Http2(H2Protocol):
         known = self.connection.streams
         return sum(number in known and known[number].open for number in self.streams) < most
 
-    def _end_request(self) -> None:
-        self._running -= 1
-        self._ended.set()
+    def _count_abandoned(self, stream_id: int | None) -> None:
+        """Count the request of a reset stream as abandoned until its app ends."""
+        stream = cast("Any", self.streams.get(stream_id or 0))
+        if isinstance(stream, HttpStream) and stream.is_running:
+            self._abandoned += 1
+            stream.on_end = self._end_abandoned
+
+    def _end_abandoned(self) -> None:
+        self._abandoned -= 1
+        self._abandoned_ended.set()
 
     async def _wait_for_abandoned(self) -> bool:
-        """Wait until few requests run whose streams were reset, and return whether that took a short time.
+        """Wait until few abandoned requests run, and return whether that took a short time.
 
         A client may open a stream in the place of one that it has reset. Without this limit, any number of requests
         would run at the same time (CVE-2023-44487)."""
-        if self._running <= MAX_ABANDONED:
-            return True
         with trio.move_on_after(ABANDONED_SECONDS):
-            while (
-                self._running - sum(isinstance(stream, HttpStream) for stream in self.streams.values()) > MAX_ABANDONED
-            ):
-                self._ended = trio.Event()
-                await self._ended.wait()
-            return True
-        return False
+            while self._abandoned > MAX_ABANDONED:
+                self._abandoned_ended = trio.Event()
+                await self._abandoned_ended.wait()
+        return self._abandoned <= MAX_ABANDONED
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A

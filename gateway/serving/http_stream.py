@@ -116,23 +116,24 @@ class HttpStream:
         connection: ConnectionContext,
         sender: ResponseSender,
         write_now: WriteNow | None = None,
-        on_end: Callable[[], object] | None = None,
     ) -> None:
-        """Prepare the request.
-
-        ``write_now`` writes pieces of the body that can be written without waiting. ``on_end`` is called after the app
-        has ended.
-        """
+        """Prepare the request. ``write_now`` writes pieces of the body that can be written without waiting."""
         self._connection = connection
         self._registry = connection.server.registry
         self._sender = sender
         self._write_now = write_now
-        self._on_end = on_end
         self._state = ResponseState.UNSENT
         self._closed = False  # the client has disconnected or has its response
         self._counted = False  # as one of the registry's running requests
         self._on_left: Callable[[], object] | None = None
         self.backlog = Backlog()
+        self.on_end: Callable[[], object] | None = None
+        """Called when the app has ended."""
+
+    @property
+    def is_running(self) -> bool:
+        """Neither the response nor the app has ended."""
+        return self._counted
 
     @property
     def is_immediate(self) -> bool:
@@ -247,9 +248,9 @@ class HttpStream:
         await self._sender.close()
 
     async def _end_app(self) -> None:
-        if self._on_end is not None:
-            self._on_end()
-            self._on_end = None
+        if self.on_end is not None:
+            self.on_end()
+            self.on_end = None
         self.backlog.end()
         self._settle()
         self.scope["extensions"].clear()  # breaks a reference cycle
