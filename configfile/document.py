@@ -7,7 +7,7 @@ except in files of other programs, where the last one applies.
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import yaml
@@ -176,9 +176,18 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
             file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column
         )
     found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
-    return _create_error(
-        file, f"not valid YAML: {found}", "correct the syntax here or in the lines above", line, column
-    )
+    expected = next((advice for words, advice in _SYNTAX_ADVICE if words in found), _SYNTAX_ADVICE[-1][1])
+    return _create_error(file, f"not valid YAML: {found}", expected, line, column)
+
+
+_SYNTAX_ADVICE: Final = (
+    ("expected <block end>", "indent the line as much as the other keys or items that belong with it"),
+    ("mapping values are not allowed", "indent the line as much as the other keys, or put the value in quotes"),
+    ("alias", "put text that begins with * in quotes"),
+    ("cannot start any token", "put the text in quotes"),
+    ("", "correct the syntax here or in the lines above"),
+)
+"""Advice by the words of PyYAML's problem."""
 
 
 class _Conversion:

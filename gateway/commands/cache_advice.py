@@ -46,9 +46,14 @@ def advise(
         first = max(fixable, key=lambda one: one.nanos, default=None)
         if first is not None and first.nanos >= LEAST_NANOS:
             amount = f"{_usd(first.nanos)} of {_usd(whole)} usd"
-            yield f"{client or '-'}: {first.cause} cost {amount}: {FIXES[first.cause]}"
+            yield f"{_label(client)}{first.cause} cost {amount}: {FIXES[first.cause]}"
     yield from _longer_lifetimes(expiries, config)
     yield from _missing_keys(unkeyed)
+
+
+def _label(client: str | None) -> str:
+    """Return the client's name before its advice, nothing for requests without a key."""
+    return f"{client}: " if client else ""
 
 
 def _missing_keys(unkeyed: Sequence[UnkeyedSum]) -> Iterator[str]:
@@ -56,7 +61,7 @@ def _missing_keys(unkeyed: Sequence[UnkeyedSum]) -> Iterator[str]:
     parts = [one for one in unkeyed if one.nanos >= LEAST_NANOS]
     for one in sorted(parts, key=lambda one: -one.nanos)[:MOST_LINES]:
         found = f"{one.unkeyed} of {one.requests} requests to {one.model} had no {_key_of(one.model)}"
-        yield f"{one.client or '-'}: {found}, and unchanged prompts cost {_usd(one.nanos)} usd: {FIXES['busy']}"
+        yield f"{_label(one.client)}{found}, and unchanged prompts cost {_usd(one.nanos)} usd: {FIXES['busy']}"
 
 
 def _key_of(model: str) -> str:
@@ -77,7 +82,7 @@ def _longer_lifetimes(expiries: Sequence[ExpirySum], config: Config) -> Iterator
         more, saving = sum([_dearer(one, config) for one in parts]), sum([one.nanos for one in parts])
         if saving >= LEAST_NANOS:
             found = f"{soon} of {expired} expiries came within an hour"
-            yield f"{client or '-'}: {found}; 1h marks: +{_usd(more)} usd, saving {_usd(saving)} usd"
+            yield f"{_label(client)}{found}; 1h marks: +{_usd(more)} usd, saving {_usd(saving)} usd"
 
 
 def _dearer(one: ExpirySum, config: Config) -> int:

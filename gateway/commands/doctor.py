@@ -146,6 +146,9 @@ def _quiet_log() -> Iterator[None]:
 
 
 def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
+    if file := next((one for one in models if one.endswith((".yaml", ".yml")) and Path(one).is_file()), None):
+        click.echo(f"{file} is a file, not a model: trigate doctor --config {file}", err=True)
+        return 2
     config = load_or_explain(path, with_stored_secrets=True)
     if config is None:
         return 1

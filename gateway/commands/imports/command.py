@@ -66,7 +66,9 @@ def run(
             return NOTHING
         _write(text, write)
     except ConfigError as error:
-        say(str(error))
+        mistake = error.mistakes[0]
+        is_of_file = not mistake.file and not mistake.path.startswith("--")
+        say(f"{file}: {error}" if is_of_file else str(error))
         return NOTHING
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or error

@@ -95,10 +95,7 @@ def convert_litellm(content: Any, clients: Clients | None = None, secrets: Secre
 
     ``secrets`` are variables that the new file has already. Raises ``ConfigError`` if it is not a LiteLLM
     configuration, or if no model can be converted."""
-    if not isinstance(content, dict) or "model_list" not in content:
-        raise _model_list_error("missing", "give a configuration of LiteLLM, agentgateway, Bifrost or Portkey")
-    if not isinstance(content["model_list"], list):
-        raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
+    _check_model_list(content)
     result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
     content = _with_database(content, clients or Clients(()), result)
     result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
@@ -165,6 +162,16 @@ def allow_unpriced(result: Result) -> None:
         result.unpriced = True
         why = "budgets in dollars count it as free: set a `price` for each model, and remove `unpriced`"
         result.note_loss(f"the price of {', '.join(found)}", (Group.MONEY, why))
+
+
+def _check_model_list(content: Any) -> None:
+    """Raise ``ConfigError`` unless ``content`` has LiteLLM's list of models."""
+    if isinstance(content, dict) and "model_providers" in content:
+        raise _model_list_error("missing", "the file is a configuration of trigate already: trigate check")
+    if not isinstance(content, dict) or "model_list" not in content:
+        raise _model_list_error("missing", "give a configuration of LiteLLM, agentgateway, Bifrost or Portkey")
+    if not isinstance(content["model_list"], list):
+        raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
 
 
 def _model_list_error(found: str, expected: str) -> ConfigError:

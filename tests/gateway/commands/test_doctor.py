@@ -152,6 +152,12 @@ def test_a_local_server_that_is_not_running_is_reported_with_its_command(doctor,
     assert table.count("nothing is listening on") == 1
 
 
+def test_a_file_in_place_of_a_model_is_an_error_with_the_option(doctor, tmp_path):
+    file = str(tmp_path / "trigate.yaml")
+    status, _, err = doctor([provider("openai/m", "http://127.0.0.1:9")], file)
+    assert (status, err) == (2, f"{file} is a file, not a model: trigate doctor --config {file}\n")
+
+
 def test_a_local_server_is_known_by_its_usual_port_too():
     assert "ollama serve" in trio.run(start_advice, "mine", "http://localhost:11434/v1/chat/completions")
 

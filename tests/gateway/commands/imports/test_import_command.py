@@ -84,8 +84,15 @@ def test_the_command_names_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("routes: []", (), "model_list: missing; give a configuration of LiteLLM, agentgateway, Bifrost or Portkey."),
-        ("model_list: 5", (), "model_list: not a list; expected a list of models, as in LiteLLM."),
+        (
+            "model_providers: []", (),
+            "litellm.yaml: model_list: missing; the file is a configuration of trigate already: trigate check.",
+        ),
+        (
+            "routes: []", (),
+            "litellm.yaml: model_list: missing; give a configuration of LiteLLM, agentgateway, Bifrost or Portkey.",
+        ),
+        ("model_list: 5", (), "litellm.yaml: model_list: not a list; expected a list of models, as in LiteLLM."),
         (
             "model_list: []", ("--database", "LITELLM_URL"),
             "--database: LITELLM_URL is neither a set environment variable nor a file; give one of both.",
