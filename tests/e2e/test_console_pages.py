@@ -93,7 +93,7 @@ SMALL_TARGETS = """
 .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 24).map(one => one.outerHTML)
 """
 LOADED = "document.readyState === 'complete'"
-"""The style sheet is there, too; after a form was sent, the heading comes first."""
+"""The style sheet is loaded. After a form was sent, the heading comes first."""
 UNLABELLED = """
 [...document.querySelectorAll('input:not([type=hidden]), select')].filter(one => !one.labels.length)
 .map(one => one.name)
