@@ -123,13 +123,17 @@ class RequestScope:
                 part.left = self.left
                 part.close()
 
-    def leave(self) -> None:
-        """Note that the client disconnected, and end the request unless its last bytes are being sent."""
+    def leave(self) -> bool:
+        """Note that the client disconnected, and end the request unless its last bytes are being sent.
+
+        Return whether it has a slot: ``limits.in_flight`` bounds the number of such requests, also if they continue.
+        """
         if self.ending:
             self._give_back()
         else:
             self.left = True
             self.nursery.cancel_scope.cancel()
+        return self.admitted
 
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""

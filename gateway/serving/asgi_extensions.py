@@ -43,8 +43,9 @@ TakeMessages: TypeAlias = Callable[[MessageTaker], object]
 TAKE_MESSAGES: Final = "trigate.take_messages"
 """The ASGI extension with the server's ``TakeMessages``."""
 
-OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
-"""Takes a callback, which is called synchronously when the client disconnects or its response is complete."""
+OnLeaving: TypeAlias = Callable[[Callable[[], bool]], object]
+"""Takes a callback, which is called synchronously when the client disconnects or its response is complete. The callback
+returns whether the request has a slot."""
 
 ON_LEAVING: Final = "trigate.on_leaving"
 """The ASGI extension with the server's ``OnLeaving``. Without it a task of the request waits for ASGI's message."""

@@ -44,7 +44,7 @@ LOW_WATER: Final = HIGH_WATER // 2
 
 
 MAX_ABANDONED: Final = 8
-"""Requests of a connection that may still run after their streams were reset."""
+"""Requests of a connection, without a slot, that may still run after their streams were reset."""
 ABANDONED_SECONDS: Final = 1.0
 """The longest wait for their end, until which nothing more is read from the client."""
 
@@ -265,8 +265,7 @@ class Http2(H2Protocol):
         pass
 
     async def _handle_event(self, event: Http2Event) -> None:
-        if isinstance(event, StreamReset):
-            self._count_abandoned(event.stream_id)
+        reset = self.streams.get(event.stream_id) if isinstance(event, StreamReset) else None
         if isinstance(event, DataReceived) and event.stream_id not in self.streams:
             await self._skip(event)
         elif isinstance(event, DataReceived) and (stream := self._paced_stream(event.stream_id)) is not None:
@@ -277,6 +276,7 @@ class Http2(H2Protocol):
         else:
             await self._handle_events([event])
         if isinstance(event, StreamReset):
+            self._count_abandoned(reset)
             await self._drop(event.stream_id or 0)
             if not event.remote_reset:
                 await self._is_within_limits(self._counter.count_provoked_reset(trio.current_time()))
@@ -341,10 +341,12 @@ class Http2(H2Protocol):
         known = self.connection.streams
         return sum(number in known and known[number].open for number in self.streams) < most
 
-    def _count_abandoned(self, stream_id: int | None) -> None:
-        """Count the request of a reset stream as abandoned until its app ends."""
-        stream = cast("Any", self.streams.get(stream_id or 0))
-        if isinstance(stream, HttpStream) and stream.is_running:
+    def _count_abandoned(self, stream: object) -> None:
+        """Count the request of a reset stream as abandoned until its app ends.
+
+        A request with a slot may continue for its provider's response (``on_disconnect: finish``).
+        """
+        if isinstance(stream, HttpStream) and stream.is_running and not stream.has_slot:
             self._abandoned += 1
             stream.on_end = self._end_abandoned
 

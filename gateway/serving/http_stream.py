@@ -125,7 +125,9 @@ class HttpStream:
         self._state = ResponseState.UNSENT
         self._closed = False  # the client has disconnected or has its response
         self._counted = False  # as one of the registry's running requests
-        self._on_left: Callable[[], object] | None = None
+        self._on_left: Callable[[], bool] | None = None
+        self.has_slot = False
+        """The client has disconnected from a request with a slot."""
         self.backlog = Backlog()
         self.on_end: Callable[[], object] | None = None
         """Called when the app has ended."""
@@ -202,7 +204,7 @@ class HttpStream:
         self._report_left()
         self._inbox.put({"type": "http.disconnect"})
 
-    def _on_leaving(self, callback: Callable[[], object]) -> None:
+    def _on_leaving(self, callback: Callable[[], bool]) -> None:
         self._on_left = callback
         if self._closed:
             callback()
@@ -210,7 +212,7 @@ class HttpStream:
     def _report_left(self) -> None:
         on_left, self._on_left = self._on_left, None
         if on_left is not None:
-            on_left()
+            self.has_slot = on_left()
 
     # The response
 

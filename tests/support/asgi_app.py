@@ -82,6 +82,7 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
 
     @app.get("/stubborn")
     async def stubborn():
+        request.scope[SCOPE].admitted = "slot" in request.args
         with trio.CancelScope(shield=True):
             await witness.released.wait()
         return "whole"

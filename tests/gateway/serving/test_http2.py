@@ -230,6 +230,19 @@ async def test_few_requests_run_whose_streams_were_reset():
         await eventually(lambda: not server.lifecycle.in_flight)
 
 
+async def test_requests_with_a_slot_may_continue_in_any_number():
+    """``on_disconnect: finish`` reads the provider's response to its end; ``limits.in_flight`` bounds it."""
+    async with connected() as (server, peer):
+        for number in range(50):
+            stream = await peer.ask("/stubborn?slot")
+            await eventually(lambda number=number: server.lifecycle.in_flight == number + 1)
+            await trio.testing.wait_all_tasks_blocked()
+            peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
+        await answers(peer)
+        server.witness.released.set()
+        await eventually(lambda: not server.lifecycle.in_flight)
+
+
 async def test_a_stream_is_refused_while_requests_run_whose_streams_were_reset(monkeypatch):
     monkeypatch.setattr(http2, "ABANDONED_SECONDS", 0.05)
     async with connected() as (server, peer):
