@@ -176,7 +176,7 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
             file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column
         )
     found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
-    expected = next((advice for words, advice in _SYNTAX_ADVICE if words in found), _SYNTAX_ADVICE[-1][1])
+    expected = next(advice for words, advice in _SYNTAX_ADVICE if words in found)
     return _create_error(file, f"not valid YAML: {found}", expected, line, column)
 
 
@@ -187,7 +187,7 @@ _SYNTAX_ADVICE: Final = (
     ("cannot start any token", "put the text in quotes"),
     ("", "correct the syntax here or in the lines above"),
 )
-"""Advice by the words of PyYAML's problem."""
+"""Advice by the words of PyYAML's problem; the last row fits every problem."""
 
 
 class _Conversion:

@@ -79,6 +79,11 @@ class Answer:
         """True if the answer calls a tool of the client."""
         return any(isinstance(block, ToolCallBlock) for block in self.blocks)
 
+    @property
+    def characters(self) -> int:
+        """The number of characters that the model wrote, for an estimated usage."""
+        return sum(map(_written_length, self.blocks))
+
 
 class _OpenBlock:
     """A block whose pieces are still arriving."""
@@ -185,7 +190,7 @@ def fold(events: Iterable[Event]) -> Answer:
     return folded.answer()
 
 
-def written_length(block: Block) -> int:
+def _written_length(block: Block) -> int:
     """Return the number of characters that the model wrote in ``block``."""
     match block:
         case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):

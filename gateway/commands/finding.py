@@ -148,7 +148,7 @@ def _query_gateway(
         return roots[0], None, ""
     reasons = []
     for root in roots:
-        shown = key if options.url is not None or is_loopback(urlsplit(root).hostname or "") else None
+        shown = key if options.url is not None or _is_here(root) else None
         try:
             return root, RunningGateway(root, shown, known), ""
         except NoGateway as error:
@@ -273,7 +273,12 @@ def local_url() -> str:
     except ConnectFailed:
         config = None
     root = USUAL if config is None else url_of(config)
-    return root if is_loopback(urlsplit(root).hostname or "") else USUAL
+    return root if _is_here(root) else USUAL
+
+
+def _is_here(root: str) -> bool:
+    """Return whether ``root`` is a URL of this machine."""
+    return is_loopback(urlsplit(root).hostname or "")
 
 
 def url_of(config: Config) -> str:

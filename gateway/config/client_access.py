@@ -54,7 +54,7 @@ class AccessNames:
 
     def nearest(self, name: str) -> str | None:
         """Return the model that ``name`` probably means."""
-        return nearest(name, (*self.aliases, *(word for one in self.entries.made for word in (one.name, one.model))))
+        return self.entries.nearest(name, self.aliases)
 
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:

@@ -1,7 +1,7 @@
 """The entries of ``model_providers``: their derived values, and their checks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -54,6 +54,10 @@ class Entries:
     names: Names
     complete: bool
     paths: Mapping[str, Path] = attrs.field(factory=dict)
+
+    def nearest(self, name: str, others: Iterable[str] = ()) -> str | None:
+        """Return the entry's name, its model or the one of ``others`` that ``name`` probably means."""
+        return nearest(name, (*others, *(word for entry in self.made for word in (entry.name, entry.model))))
 
 
 TAKEN_STEPS: Final = frozenset(

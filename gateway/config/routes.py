@@ -7,7 +7,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.wording import describe, nearest
+from configfile.wording import describe
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.attempts import Retries
 from gateway.config.entries import Entries
@@ -265,5 +265,4 @@ class _Targets:
             )
         if (alias := self.aliases.get(name)) is not None:
             return f"{describe(name)} is {'a route' if alias.groups else 'an alias'} itself", advice, None
-        near = nearest(name, (word for entry in self.entries.made for word in (entry.name, entry.model)))
-        return found, advice, near
+        return found, advice, self.entries.nearest(name)

@@ -35,7 +35,7 @@ def unknown_path_error(
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
         known = base_urls(path, origin)
         if near:
-            help = f"did you mean {near[0]}?" + f" {known[:1].upper()}{known[1:]}".rstrip()
+            help = f"did you mean {near[0]}?" + (f" {known[0].upper()}{known[1:]}" if known else "")
         else:
             help = f"conversations are at {', '.join(_SERVED)}" + (f"; {known}" if known else "")
     return ErrorInfo("not_found", f"there is no {method} {shorten_path(path)}; {help}", status=404, code="unknown_path")

@@ -156,7 +156,7 @@ class Http2(H2Protocol):
         self._receive_goaway_with_error = handlers[GoAwayFrame]
         handlers[GoAwayFrame] = self._receive_goaway
         for kind in (HeadersFrame, DataFrame):
-            handlers[kind] = partial(self._receive_valid, handlers[kind])
+            handlers[kind] = partial(self._reset_malformed, handlers[kind])
 
     async def begin(self) -> None:
         """Send the settings. The client's bytes may follow."""
@@ -174,8 +174,8 @@ class Http2(H2Protocol):
         return ([], []) if frame.error_code == ErrorCodes.NO_ERROR else self._receive_goaway_with_error(frame)
 
     # h2 ends the connection, which may be a proxy's with the requests of many users.
-    def _receive_valid(self, receive: Receive, frame: Frame) -> tuple[list[Frame], list[Http2Event]]:
-        """Reset the stream of a malformed request (RFC 9113, section 8.1.1); the others continue."""
+    def _reset_malformed(self, receive: Receive, frame: Frame) -> tuple[list[Frame], list[Http2Event]]:
+        """Receive a frame; of a malformed request, reset the stream (RFC 9113, section 8.1.1). The others continue."""
         try:
             return receive(frame)
         except ProtocolError as error:
@@ -188,8 +188,7 @@ class Http2(H2Protocol):
         self.connection.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
         if isinstance(frame, DataFrame):
             self.connection.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
-        code, stream_id = ErrorCodes.PROTOCOL_ERROR, frame.stream_id
-        return [], [StreamReset(stream_id=stream_id, error_code=code, remote_reset=False)]
+        return [], [StreamReset(stream_id=frame.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]
 
     # Replaces Hypercorn's, which handles all events of a read together. Two kinds would end the whole connection: a
     # body after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a

@@ -36,7 +36,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, written_length
+from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from streams.surrogates import NOT_JSON, any_json
 
 _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -334,9 +334,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.request.model,
         "choices": [choice],
-        "usage": write_usage(
-            answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
-        ),
+        "usage": write_usage(answer.usage or estimate_usage(reply.input_estimate, answer.characters)),
     }
     if (moderation := moderation_for_chat(answer.end.moderation)) is not None:
         whole["moderation"] = moderation

@@ -35,21 +35,12 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import (
-    Answer,
-    Block,
-    NativeBlock,
-    ReasoningBlock,
-    RefusalBlock,
-    TextBlock,
-    ToolCallBlock,
-    written_length,
-)
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the answer as JSON. See ``Codec.write_answer``."""
-    usage = answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
+    usage = answer.usage or estimate_usage(reply.input_estimate, answer.characters)
     message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
     return msgspec.json.encode(
         {

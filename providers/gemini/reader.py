@@ -94,21 +94,20 @@ class ChunkReader:
         except GatewayError as error:
             return self.failure_events(error.info)
 
-    def end_events(self, default: str | ErrorInfo = EARLY) -> list[Event]:
+    def end_events(self, default: str | None = None, missing: ErrorInfo = EARLY) -> list[Event]:
         """Return the events for the end of the body.
 
-        Without a reason from the provider, ``default`` is the reason or the failure.
+        Without a reason from the provider, ``default`` is the reason, and without both ``missing`` is the failure.
         """
         if self._failed is not None:
             return self.failure_events(self._failed)
         end, reason = self._blocked_end, self._reason
-        if end is None and reason is None:
-            if isinstance(default, ErrorInfo):
-                return self.failure_events(default)
+        if reason is None and end is None:
             reason = default
         if reason is not None:
             end = answer_end(reason, self._is_continued, bool(self._answer.call_ids))
-        assert end is not None
+        if end is None:
+            return self.failure_events(missing)
         return [*self._answer.end_block(), *self._usage_events(), end]
 
     def failure_events(self, error: ErrorInfo) -> list[Event]:
@@ -202,7 +201,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     if value is chunks:
         return [*events, *reader.end_events()]
     has_content = any(not isinstance(event, AnswerStart | Usage) for event in events)
-    return [*events, *reader.end_events("STOP" if has_content else _NO_ANSWER)]
+    return [*events, *reader.end_events("STOP" if has_content else None, _NO_ANSWER)]
 
 
 def _is_chunk(value: Any) -> bool:

@@ -46,7 +46,6 @@ from streams.fold import (
     RefusalBlock,
     TextBlock,
     ToolCallBlock,
-    written_length,
 )
 
 _FINISH: Final[Mapping[Reason, str]] = {
@@ -168,7 +167,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         candidate["logprobsResult"] = logprobs_result(logprobs)
     whole = {
         "candidates": [candidate],
-        "usageMetadata": usage_metadata(answer.usage, reply.input_estimate, sum(map(written_length, answer.blocks))),
+        "usageMetadata": usage_metadata(answer.usage, reply.input_estimate, answer.characters),
         "modelVersion": reply.request.model,
         "responseId": reply.id or new_id(""),
     }

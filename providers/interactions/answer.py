@@ -30,7 +30,6 @@ from streams.fold import (
     RefusalBlock,
     TextBlock,
     ToolCallBlock,
-    written_length,
 )
 
 _REFUSED = "the model refused to answer"
@@ -42,12 +41,11 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     Raises ``GatewayError`` for a call whose arguments are not valid.
     """
     check_calls(answer.end, next(_bad_calls(answer), None))
-    characters = sum(map(written_length, answer.blocks))
     whole = {
         **common_members(reply),
         "status": write_status(answer.end, answer.calls_tools),
         "steps": write_steps(answer, reply),
-        "usage": write_usage(answer.usage, reply.input_estimate, characters),
+        "usage": write_usage(answer.usage, reply.input_estimate, answer.characters),
     }
     if answer.end.reason == "refusal":
         whole["errors"] = [{"code": "refusal", "message": _explanation(answer.end)}]

@@ -34,16 +34,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import (
-    Answer,
-    Block,
-    NativeBlock,
-    ReasoningBlock,
-    RefusalBlock,
-    TextBlock,
-    ToolCallBlock,
-    written_length,
-)
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 REASONS: Mapping[str, Reason] = {
     "end_turn": "stop",
@@ -251,7 +242,7 @@ def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the message as JSON. See ``Codec.write_answer``."""
-    usage = answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
+    usage = answer.usage or estimate_usage(reply.input_estimate, answer.characters)
     message = empty_message(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.calls_tools),

@@ -8,6 +8,7 @@ from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, ReasoningDel
 from streams.events import ToolCallStart as CallStart
 from streams.fold import fold
 from tests.support.lanes import reply_for
+from tests.support.provider_streams import read_pieces
 
 ANSWER: list[Event] = [
     AnswerStart(),
@@ -31,11 +32,7 @@ def test_the_output_of_an_answer_without_usage_is_estimated(client: str) -> None
     """Zero makes the costs that clients show wrong, and Cline needs integers (cline/cline#4346)."""
     codec, reply = CODECS[client], reply_for(client)
     reply = attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
-    framing, reader = codec.wire.framing, codec.reader()
-    splitter = framing.splitter(2**20)
-    written = b"".join(map(codec.writer(reply).send, ANSWER))
-    raws = [*splitter.feed(written), framing.complete(splitter.close())]
-    streamed = [event for raw in raws if raw and (read := framing.parse(raw)) for event in reader.read_event(*read)]
+    streamed = read_pieces(codec, map(codec.writer(reply).send, ANSWER))
     whole = codec.read_answer(codec.write_answer(fold(ANSWER), reply))
     for name, events in (("streamed", streamed), ("whole", whole)):
         usage = [event for event in events if isinstance(event, Usage)][-1]
