@@ -21,7 +21,7 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.neutral.choices import MEMBERS, join_choices, split_other_choices
+from providers.neutral.choices import MEMBERS, OTHER_CHOICE, join_choices, split_other_choices
 from providers.neutral.codec import Codec, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
@@ -290,7 +290,9 @@ def read_other_events(
 
     Raises ``GatewayError`` (502)."""
     target, names = target_request.target, target_request.prepared.names
-    if target.api not in MEMBERS or is_stream(target_request, response.header("content-type")):
+    if target.api not in MEMBERS or OTHER_CHOICE.search(body) is None:
+        return []
+    if is_stream(target_request, response.header("content-type")):
         return []
     others = split_other_choices(body, target.api)
 

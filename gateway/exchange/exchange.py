@@ -6,7 +6,7 @@ nursery, which closes the upstream connection. Before the commit point (the firs
 failure is an HTTP status; after it, it is an error event."""
 
 from collections.abc import Awaitable, Callable, Collection
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import attrs
@@ -276,12 +276,14 @@ class Exchange:
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
 
 
+@cache
 def _with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     from gateway.exchange.checking import with_checks
 
     return with_checks(steps)
 
 
+@cache
 def _checked_stream_class() -> type[StreamedAnswer]:
     from gateway.exchange.checked_answers import CheckedStreamedAnswer
 
@@ -294,14 +296,18 @@ async def _store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) ->
     return await store_stopped_answer(origin, stopped)
 
 
+@cache
+def _checked_whole_class() -> type[WholeAnswer]:
+    from gateway.exchange.checked_answers import CheckedWholeAnswer
+
+    return CheckedWholeAnswer
+
+
 def _make_whole_answer(
     turn: TurnRecorder, origin: AnswerOrigin, scope: RequestScope, source: AnswerSource
 ) -> WholeAnswer:
-    if source.target_request.checks is None:
-        return WholeAnswer(source, turn, origin, scope)
-    from gateway.exchange.checked_answers import CheckedWholeAnswer
-
-    return CheckedWholeAnswer(source, turn, origin, scope)
+    kind = WholeAnswer if source.target_request.checks is None else _checked_whole_class()
+    return kind(source, turn, origin, scope)
 
 
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (

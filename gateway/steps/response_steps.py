@@ -17,7 +17,7 @@ from gateway.steps.plain_text import plain_scan
 from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
 from gateway.steps.runner import has_little_text
-from gateway.steps.runs import UNREAD, Run, RunBuilder
+from gateway.steps.runs import UNREAD, Run, RunBuilder, only_text
 from gateway.steps.session import CheckedTexts, Spawn, StepSession
 from gateway.steps.shown_choices import stop_answer
 from gateway.steps.stages import EventStage, TailStage, WatchingStage, WholeStage, WindowStage, apply_masks
@@ -120,6 +120,8 @@ class ResponseSteps:
 
     def _runs_of(self, choices: Sequence[Sequence[Event]]) -> list[Run]:
         """Return the texts of a complete response."""
+        if len(choices) == 1 and (run := only_text(choices[0])) is not None:
+            return [run]
         found: list[Run] = []
         for at, events in enumerate(choices):
             found += self._builder(at, len(choices)).complete_runs(events)

@@ -434,7 +434,7 @@ class RunBuilder:
         for call in self._calls.values():
             complete_run(call, completed)
         self._calls.clear()
-        texts = item_texts(DETAILS_API, "other", "stop_details", event.details)
+        texts = () if event.details is None else item_texts(DETAILS_API, "other", "stop_details", event.details)
         for one in texts:
             one.keys = (0, *one.keys)
         if event.stop_sequence:
@@ -451,6 +451,21 @@ class RunBuilder:
 
 
 _WITHOUT_TEXT: Final = frozenset((AnswerStart, Usage))
+
+
+def only_text(events: Iterable[Event]) -> Run | None:
+    """Return the run of a complete response with one text, as most have; ``None`` if it has anything else."""
+    run = None
+    for event in events:
+        if type(event) is TextDelta and run is None:
+            run = Run("assistant", f"content[{event.block}]")
+            run.add(event.text)
+        elif type(event) is AnswerEnd:
+            if event.details is not None or event.stop_sequence:
+                return None
+        elif type(event) is not BlockEnd and type(event) not in _WITHOUT_TEXT:
+            return None
+    return run
 
 
 def _ignore_end(_: Run) -> None:

@@ -270,8 +270,8 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     [
         ((), 1900),
         (ON_REQUESTS, 2075),
-        (({"use": "pii", "at": ["response"], "action": "mask"},), 2105),
-        (({"use": "pii", "at": ["response"], "action": "report"},), 2095),
+        (({"use": "pii", "at": ["response"], "action": "mask"},), 2060),
+        (({"use": "pii", "at": ["response"], "action": "report"},), 2050),
     ],
 )
 async def test_a_small_request(provider, steps, calls):
