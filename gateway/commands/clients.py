@@ -33,7 +33,7 @@ client = OpenAI(base_url="{base}", api_key={python_key})
 answer = client.chat.completions.create(model="{model}", messages=[{"role": "user", "content": "Hello"}])
 print(answer.choices[0].message.content)
 """,
-        then=("trigate connect openai-python -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "openai-node", "OpenAI SDK for Node.js", "Chat and Responses",
@@ -47,7 +47,7 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.chat.completions.create({ model: "{model}", messages });
 console.log(answer.choices[0].message.content);
 """,
-        then=("trigate connect openai-node -- node app.mjs",),
+        then=("node --env-file=.env app.mjs",),
     ),
     Client(
         "anthropic-python", "Anthropic SDK for Python", "Messages",
@@ -60,7 +60,7 @@ client = Anthropic(base_url="{root}", api_key={python_key})
 answer = client.messages.create(model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
 print(answer.content[0].text)
 """,
-        then=("trigate connect anthropic-python -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "anthropic-node", "Anthropic SDK for Node.js", "Messages",
@@ -74,7 +74,7 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.messages.create({ model: "{model}", max_tokens: 1000, messages });
 console.log(answer.content[0].text);
 """,
-        then=("trigate connect anthropic-node -- node app.mjs",),
+        then=("node --env-file=.env app.mjs",),
     ),
     Client(
         "google-genai", "Google Gen AI SDK for Python", "Gemini",
@@ -86,7 +86,7 @@ console.log(answer.content[0].text);
 client = genai.Client(api_key={python_key}, http_options={"base_url": "{root}"})
 print(client.models.generate_content(model="{model}", contents="Hello").text)
 """,
-        then=("trigate connect google-genai -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "openai-agents", "OpenAI Agents SDK", "Responses and Chat",
@@ -101,7 +101,7 @@ client = AsyncOpenAI(base_url="{base}", api_key={python_key})
 agent = Agent(name="Assistant", model=OpenAIResponsesModel(model="{model}", openai_client=client))
 print(Runner.run_sync(agent, "Hello").final_output)
 """,
-        then=("trigate connect openai-agents -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "langchain", "LangChain", "Chat, Responses and Messages",
@@ -115,7 +115,7 @@ key = {python_key}
 print(ChatOpenAI(model="{model}", base_url="{base}", api_key=key).invoke("Hello").text)
 print(ChatAnthropic(model="{model}", base_url="{root}", api_key=key).invoke("Hello").text)
 """,
-        then=("trigate connect langchain -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "pydantic-ai", "PydanticAI", "Chat, Responses and Messages",
@@ -129,7 +129,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 provider = OpenAIProvider(base_url="{base}", api_key={python_key})
 print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").output)
 """,
-        then=("trigate connect pydantic-ai -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
@@ -163,7 +163,7 @@ llm = OpenAILike(
 )
 print(llm.complete("Hello"))
 """,
-        then=("trigate connect llama-index -- python app.py",),
+        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "boto3", "boto3, Amazon's SDK for Python", "Bedrock Converse",

@@ -38,7 +38,10 @@ from streams.events import APIS, Api
 from streams.timeouts import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VARIABLE_NAME = re.compile(r"(?:os\.environ/\w+|[A-Z][A-Z0-9_]*_(?:KEY|TOKEN|SECRET))")
+_VARIABLE_NAME = re.compile(
+    r"(?:os\.environ/|process\.env\.|(?i:env[.:]))\w+|[A-Z][A-Z0-9_]*_(?:KEY|TOKEN|SECRET)|%\w+%|\$\(\w+\)|\{\{.+\}\}"
+)
+"""The pattern of a variable's name alone, or in the syntax of another tool."""
 _ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
 _CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -1126,9 +1126,15 @@ def test_no_structure_is_too_odd_to_be_answered(content):
     assert len({str(mistake) for mistake in mistakes}) == len(mistakes), "each is said once"
 
 
-@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "MY_TOKEN", "os.environ/OPENAI_API_KEY", "os.environ/key"])
-def test_the_name_of_a_variable_without_its_dollar_has_a_warning(read, key):
-    config = read(f"version: v0.4.0\nmodel_providers: [{{model: openai/gpt-4o, access_key: {key}}}]\n")
+@pytest.mark.parametrize(
+    "key",
+    [
+        "OPENAI_API_KEY", "MY_TOKEN", "os.environ/OPENAI_API_KEY", "os.environ/key", "env.OPENAI_API_KEY", "env:KEY",
+        "ENV.KEY", "process.env.KEY", "%KEY%", "$(KEY)", "{{KEY}}", "{{ .Values.key }}",
+    ],
+)  # fmt: skip
+def test_a_variable_in_another_syntax_has_a_warning(read, key):
+    config = read(f"version: v0.4.0\nmodel_providers: [{{model: openai/gpt-4o, access_key: '{key}'}}]\n")
     assert config.warnings == ("openai/gpt-4o: access_key looks like the name of a variable: write it as $NAME",)
 
 
