@@ -1,5 +1,6 @@
 """Failures between the gateway and a provider: the client's errors, and the causes in the log."""
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -48,6 +49,16 @@ def failure(cause: Cause) -> UpstreamError:
     return UpstreamError(kind, message, cause=cause, headers=_WAIT if kind == "overloaded" else ())
 
 
+def tls_failure(error: BaseException) -> UpstreamError:
+    """Return the error of a TLS handshake that failed with ``error``."""
+    kind, message = FAILURES["tls"]
+    if isinstance(error, ssl.SSLCertVerificationError):
+        message = f"{_NO_CONNECTION}its certificate is not trusted (see overrides.upstream_tls_ca_path)"
+    elif isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        message = f"{_NO_CONNECTION}it does not use TLS, so its URL should begin with http:"
+    return UpstreamError(kind, message, cause="tls")
+
+
 def invalid_http(fault: ValueError) -> UpstreamError:
     """Return the error of a response that is not HTTP/1.1, with its ``fault``."""
     kind, message = FAILURES["invalid"]
@@ -78,13 +89,16 @@ REASONS: Mapping[Cause, FailureReason | None] = {
 UNREACHABLE: Final[frozenset[Cause]] = frozenset(("refused", "dns", "tls", "connect", "connect_timeout", "proxy"))
 """The causes before a request is sent, which no request can bring about."""
 
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""OpenSSL's reasons for an answer that is not TLS, by its version."""
+
 _NO_CONNECTION = "could not connect to the provider: "
 _WAIT = (("retry-after", "1"),)
 
 FAILURES: Mapping[Cause, tuple[ErrorKind, str]] = {
     "refused": ("upstream", _NO_CONNECTION + "it refused the connection"),
     "dns": ("upstream", _NO_CONNECTION + "its host name could not be resolved"),
-    "tls": ("upstream", _NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
+    "tls": ("upstream", _NO_CONNECTION + "the TLS handshake failed"),
     "connect": ("upstream", _NO_CONNECTION + "the gateway's network cannot reach it"),
     "connect_timeout": ("timeout", _NO_CONNECTION + "no response within the connect timeout"),
     "proxy": ("upstream", _NO_CONNECTION + "the proxy rejected the connection"),

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from gateway.http.sockets import receive, send
-from gateway.upstream.errors import StaleConnection, failure, misconfigured
+from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
 # minute. The names of the intervals differ by platform; missing ones are skipped.
@@ -109,7 +109,8 @@ class NetworkStream:
         except trio.TooSlowError as error:
             raise failure("connect_timeout") from error
         except trio.BrokenResourceError as error:
-            raise failure("tls") from error.__cause__ or error
+            cause = error.__cause__ or error
+            raise tls_failure(cause) from cause
         return NetworkStream(secured, self.socket)
 
     @property

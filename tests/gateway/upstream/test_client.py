@@ -994,6 +994,7 @@ async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
     server = await serve(once(OK), tls)
     error = await failure(upstream, post(server.url))
     assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "tls")
+    assert "its certificate is not trusted" in error.info.message
     assert "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__)
     await eventually(lambda: server.open == 0)
 
@@ -1006,6 +1007,7 @@ async def test_plain_http_where_tls_was_expected(serve, upstream):
     server = await serve(talk)
     error = await failure(upstream, post(server.url.replace("http:", "https:")))
     assert (error.info.kind, error.cause) == ("upstream", "tls")
+    assert "it does not use TLS" in error.info.message
 
 
 @pytest.mark.parametrize("by_config", [False, True])
