@@ -26,7 +26,7 @@ from gateway.kept_ledger.usage_periods import parse_month
 from gateway.stores.store import Unavailable
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3
-_TOLERANCE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|usd)?\s*", re.I)
+_TOLERANCE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|usd)\s*", re.I)
 LONGEST_PERIOD: Final = timedelta(days=800)
 _DIGITS: Final = 100
 """Digits of sums: enough for exact sums of any amounts in invoices."""

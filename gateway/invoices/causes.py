@@ -83,7 +83,7 @@ def explain(
 
 def _explain_cell(cell: Cell, own: OwnSide, now: datetime, billed_ids: AbstractSet[str]) -> Explained:
     found, rest = Explained(cell), cell.difference
-    if _is_late(cell, now):
+    if rest < 0 and _is_late(cell, now):
         found.add("late", rest)
         return found
     allowed = cell.billed.rounding + cell.own.requests * NANO

@@ -1,5 +1,6 @@
 """A charge of an invoice, in the terms that all formats share."""
 
+import re
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypeAlias
@@ -18,6 +19,10 @@ MOST_DIGITS: Final = 60
 """The longest amount: invoices have fewer digits, and Python's integers take quadratic time for thousands."""
 
 ZERO: Final = Decimal(0)
+
+_GROUPED_COUNT: Final = re.compile(r"\d{1,3}(?:,\d{3})+")
+_GROUPED_AMOUNT: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3}){2,}|[+-]?\d{1,3}(?:,\d{3})+\.\d*")
+"""One comma without a point is ambiguous: 1,234 may be 1.234 dollars."""
 
 
 class UnreadableInvoice(Exception):
@@ -94,26 +99,35 @@ class InvoiceLine:
 
 
 def amount(value: object, where: str) -> Decimal:
-    """Return a decimal from text or a number of JSON. Raises ``UnreadableInvoice``."""
-    text = value.strip() if isinstance(value, str) else str(value) if _is_number(value) else ""
-    if len(text) <= MOST_DIGITS:
-        try:
-            found = Decimal(text.replace(",", "") if isinstance(value, str) else text)
-        except InvalidOperation:
-            found = Decimal("NaN")
-        if found.is_finite() and -MOST_DIGITS < found.adjusted() < MOST_DIGITS:
-            return found
-    raise UnreadableInvoice(f"{where}: expected an amount such as 12.34, found {str(value)[:40]!r}")
+    """Return a decimal from text or a number of JSON. Raises ``UnreadableInvoice``, also for a comma that may separate
+    decimals."""
+    found = _decimal(value, _GROUPED_AMOUNT)
+    if found is None:
+        raise UnreadableInvoice(f"{where}: expected an amount such as 1234.56, found {str(value)[:40]!r}")
+    return found
 
 
 def count(value: object, where: str) -> Decimal:
     """Return a count, which is not negative; 0 for ``None`` and empty text. Raises ``UnreadableInvoice``."""
     if value is None or value == "":
         return ZERO
-    found = amount(value, where)
-    if found < 0:
-        raise UnreadableInvoice(f"{where}: expected a count, found {str(value)[:40]!r}")
+    found = _decimal(value, _GROUPED_COUNT)
+    if found is None or found < 0 or found != found.to_integral_value():
+        raise UnreadableInvoice(f"{where}: expected a count such as 1234, found {str(value)[:40]!r}")
     return found
+
+
+def _decimal(value: object, grouped: re.Pattern[str]) -> Decimal | None:
+    """Return the decimal in text or of a number of JSON, ``None`` for anything else. Commas may separate thousands in
+    text that is ``grouped``."""
+    text = value.strip() if isinstance(value, str) else str(value) if _is_number(value) else ""
+    if len(text) > MOST_DIGITS:
+        return None
+    try:
+        found = Decimal(text.replace(",", "") if grouped.fullmatch(text) else text)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and -MOST_DIGITS < found.adjusted() < MOST_DIGITS else None
 
 
 def _is_number(value: object) -> bool:

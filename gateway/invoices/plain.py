@@ -6,15 +6,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.invoices.families import family_of
-from gateway.invoices.line import InvoiceLine, Tokens, amount, count, text_or_none
+from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, count, text_or_none
+from gateway.invoices.openai import check_currency
 from gateway.invoices.times import date_of
 
 COLUMNS: Final = frozenset(("day", "model", "usd"))
+KNOWN: Final = COLUMNS | {
+    "account", "input", "cached", "cache_write", "output", "requests", "request_id", "currency",
+}  # fmt: skip
 
 
 def read_row(row: Mapping[str, str], where: str) -> InvoiceLine:
     """Return the line of a row. Raises ``UnreadableInvoice``."""
     day = date_of(row.get("day"), f"{where}, day")
+    check_currency(row.get("currency"), where)
+    if (model := text_or_none(row.get("model"))) is None:
+        raise UnreadableInvoice(f"{where}, model: empty: write the model that the line is for")
     tokens = None
     if row.get("input") or row.get("output"):
         cached = count(row.get("cached"), f"{where}, cached")
@@ -23,8 +30,7 @@ def read_row(row: Mapping[str, str], where: str) -> InvoiceLine:
         tokens = Tokens(
             max(given - cached - written, count(0, where)), cached, written, count(row.get("output"), where)
         )
-    model = text_or_none(row.get("model"))
-    provider = model.partition("/")[0] if model is not None and "/" in model else ""
+    provider = model.partition("/")[0] if "/" in model else ""
     account = text_or_none(row.get("account"))
     return InvoiceLine(
         provider=family_of(provider),

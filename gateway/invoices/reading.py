@@ -149,6 +149,8 @@ def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[I
         names = [name.strip().lower() for name in next(rows, [])]
         report, read = _reader_of(frozenset(names), path)
         found.formats[str(path)] = report
+        if read is plain.read_row and (unknown := [name for name in names if name not in plain.KNOWN]):
+            found.notes.append(f"{path}: unknown columns, which were ignored: {', '.join(unknown)}")
         for cells in rows:
             number = rows.line_num
             if not any(cells):

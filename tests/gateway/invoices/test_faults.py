@@ -177,6 +177,12 @@ def test_days_of_the_last_48_hours_are_late(compared):
     assert (status, causes_of(found)) == (3, {"late": -one.usd})
 
 
+def test_a_day_with_more_in_the_invoice_is_not_late(compared):
+    calls, one = plant_fault(traffic(), in_ledger=False)
+    status, found = compared(calls, "openai", now=datetime(2026, 10, 4, 23, tzinfo=UTC))
+    assert (status, causes_of(found)) == (3, {"past_gateway": one.usd})
+
+
 def test_credits_are_a_row_of_their_own(compared):
     _, write = FORMATS["focus"]
     ((name, content),) = write(traffic()).items()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.invoices.line import InvoiceLine, UnreadableInvoice, amount
+from gateway.invoices.line import InvoiceLine, UnreadableInvoice, amount, count
 from gateway.invoices.model_names import find_model, fold_model
 from gateway.invoices.reading import LONGEST_LINE, ReadFiles, read_files
 from tests.support.invoices import FORMATS, csv_bytes, focus_files, plain_files, traffic
@@ -90,6 +90,11 @@ def test_gzip_is_unpacked(tmp_path):
         (b"day,model,usd\n01.10.2026,m,1\n", "line 2, day: expected a day"),
         (b"day,model,usd\n2026-10-01,m,=1+1\n", "line 2, usd: expected an amount"),
         (b"day,model,usd,input\n2026-10-01,m,1,-5\n", "line 2, input: expected a count"),
+        (b"day,model,usd,input\n2026-10-01,m,1,5.5\n", "line 2, input: expected a count"),
+        (b"day,model,usd\n2026-10-01,,1\n", "line 2, model: empty"),
+        (b"day,model,usd,currency\n2026-10-01,m,1,EUR\n", "line 2: the amounts are in EUR"),
+        (b"day;model;usd\n2026-10-01;m;0,0017\n", "line 2, usd: expected an amount"),
+        (b'{"data": [{"start_time": 1, "results": [{"amount": {"value": "0,0017"}}]}]}', "expected an amount"),
         (b'day,model,usd\n2026-10-01,"' + b"x" * 200_000, "field larger"),
         (b"day,model,usd\n" + b"x" * (LONGEST_LINE + 9), "longer than 1 MiB"),
         (b"PAR1....", "Parquet"),
@@ -102,6 +107,30 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
     with pytest.raises(UnreadableInvoice, match=words) as error:
         read(tmp_path, content)
     assert "file-0" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "usd"),
+    [
+        ("1,234.50", "1234.50"), ("-12,345,678", "-12345678"), ("1234.5", "1234.5"), (" 7 ", "7"), ("1,234", None),
+        ("12,34", None), ("1.234,56", None), ("0,5", None), ("1,23,456", None), ("1,2345.6", None), ("1.2,345", None),
+    ],
+)  # fmt: skip
+def test_a_comma_that_may_separate_decimals_is_refused(written, usd):
+    if usd is None:
+        with pytest.raises(UnreadableInvoice, match="expected an amount"):
+            amount(written, "here")
+    else:
+        assert amount(written, "here") == Decimal(usd)
+
+
+def test_a_count_may_have_separated_thousands():
+    assert count("1,234", "here") == 1234
+
+
+def test_unknown_columns_are_noted(tmp_path):
+    _, found = read(tmp_path, b"day,model,usd,inputs,tokenz\n2026-10-01,m,1,2,3\n")
+    assert found.notes == [f"{tmp_path / 'file-0'}: unknown columns, which were ignored: inputs, tokenz"]
 
 
 @same_folder
