@@ -55,10 +55,11 @@ class SecretFiles:
         except (OSError, ValueError) as error:  # the latter for a NUL in the path
             reason = (getattr(error, "strerror", None) or "no path").lower()
             raise Wrong(f"cannot read the file {written}: {reason}", _READABLE) from None
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode):  # such as the directory that Docker mounts in place of a missing file
+            os.close(file)
+            raise Wrong(f"{written} is not a file", _READABLE)
         with open(file, "rb") as opened:
-            about = os.fstat(file)
-            if not stat.S_ISREG(about.st_mode):
-                raise Wrong(f"{written} is not a file", _READABLE)
             if about.st_mode & stat.S_IROTH and not path.startswith(_MOUNTED):
                 self.warnings.append(f"every user of this machine can read {written}: run chmod o= {written}")
             data = opened.read(LONGEST + 1)

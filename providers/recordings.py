@@ -159,7 +159,7 @@ def repeatable_body(request: RecordedRequest) -> bytes:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise UnreadableRecording(f"{request.body.name} is not a JSON object") from None
+        raise NotRepeatable("the body is not a JSON object") from None
     check_repeatable(members)
     return body
 

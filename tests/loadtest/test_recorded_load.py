@@ -89,15 +89,21 @@ def test_the_path_says_which_api_and_model(tmp_path):
 
 def test_recordings_that_cannot_be_read_are_reported_by_name(tmp_path):
     recorded(tmp_path, *[CHAT] * 13, GEMINI)
-    names = sorted(tmp_path.glob("openai_chat/*.request.json"))
-    for name in names[:12]:
-        name.write_bytes(b"[]")
-    (tmp_path / "gemini" / "worse.meta.json").write_bytes(b"{")
+    names = sorted(tmp_path.glob("openai_chat/*.meta.json"))
+    for name in names[:13]:
+        name.write_bytes(b"{")
     with pytest.raises(ConfigError) as error:
         recorded_load(tmp_path)
     said = error.value.list_mistakes("mistakes")
-    assert f"{names[0].name} is not a JSON object" in said
+    assert f"{names[0].name}: the recording is damaged" in said
     assert "3 more recordings like these" in said
+
+
+def test_requests_that_are_no_json_are_skipped(tmp_path):
+    recorded(tmp_path, CHAT, CHAT)
+    next(tmp_path.glob("openai_chat/*.request.json")).write_bytes(b"{broken")
+    load = recorded_load(tmp_path)
+    assert (len(load.requests), load.left_out) == (1, {"the body is not a JSON object": 1})
 
 
 def test_requests_beyond_what_memory_is_for_are_a_mistake(tmp_path, monkeypatch):

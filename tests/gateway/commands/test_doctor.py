@@ -183,6 +183,23 @@ def test_client_keys_and_the_configured_port_are_not_in_the_way(upstream, doctor
     assert (status, states(found)) == (0, dict.fromkeys(FEATURES, "ok"))
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_issuers_and_stored_keys_are_not_in_the_way(upstream, doctor, tmp_path, stored):
+    upstream.script(*GOOD, NO_COUNT)
+    issuer = {
+        "name": "o",
+        "issuer": "http://127.0.0.1:9",
+        "audience": ["trigate"],
+        "admit": [{"when": {"groups": "ml"}}],
+    }
+    storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+    status, found, err = doctor(
+        [provider("p/m", upstream.url)], issuers=[issuer], stored_keys=stored, state_storage=storage
+    )
+    assert not err
+    assert (status, states(found)) == (0, dict.fromkeys(FEATURES, "ok"))
+
+
 def test_responses_are_not_to_be_stored(upstream, doctor):
     upstream.script(*GOOD, NO_COUNT)
     doctor([provider("p/m", upstream.url, ["responses"])])

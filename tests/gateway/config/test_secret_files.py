@@ -116,8 +116,10 @@ def test_a_file_that_is_no_secret_is_a_mistake_with_its_place(tmp_path, content,
     assert words in said
 
 
-def test_a_pipe_without_a_writer_does_not_block(tmp_path):
-    os.mkfifo(tmp_path / "key")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_directory_is_no_secret(tmp_path, make):
+    """A pipe without a writer does not block. Docker makes a directory in place of a missing file."""
+    make(tmp_path / "key")
     assert "is not a file" in mistake(tmp_path, entry={"access_key": {"file": str(tmp_path / "key")}})
 
 
