@@ -4,7 +4,7 @@ Reservations read the possible cost of a request only from here, because the pro
 own request may have members that are renamed, dropped or ignored."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -109,7 +109,7 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     except NOT_JSON:
         return UNSPECIFIED
     wire = CODECS[api].wire
-    output = _read_members(members, wire.output_limits, wire.answer_counts)
+    output = _read_members(members, wire.output_limits, wire.answer_counts, wire.model_limits)
     tools = _read_tools(members if wire.tools_within is None else _object_in(members, wire.tools_within))
     fallbacks = fallback_models(members)
     return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
@@ -121,12 +121,13 @@ def requested_choices(api: Api, body: bytes) -> int:
     return read_output(body, (), counts).answers if counts else 1
 
 
-def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[str]) -> RequestedOutput:
+def read_output(body: bytes, limit_paths: tuple[str, ...], count_paths: tuple[str, ...]) -> RequestedOutput:
     """Return the output that ``body`` allows by the limits at ``limit_paths`` and the numbers of answers at
     ``count_paths``.
 
-    The largest of several limits counts, because providers differ in which one they apply. If one of them is no
-    positive number or appears twice, nothing is limited."""
+    The largest of several limits in any spelling counts, because providers differ in which one they apply. Nothing is
+    limited if one of them is no positive number or appears twice, or if none has its exact name: providers ignore
+    unknown members."""
     try:
         members = _OBJECT.decode(body)
     except NOT_JSON:
@@ -135,15 +136,21 @@ def read_output(body: bytes, limit_paths: Iterable[str], count_paths: Iterable[s
 
 
 def _read_members(
-    members: Mapping[str, msgspec.Raw], limit_paths: Iterable[str], count_paths: Iterable[str]
+    members: Mapping[str, msgspec.Raw],
+    limit_paths: tuple[str, ...],
+    count_paths: tuple[str, ...],
+    other_limit_paths: tuple[str, ...] = (),
 ) -> RequestedOutput:
-    limits = [as_count(value) for path in limit_paths for value in _values(members, _split_path(path))]
-    counts = [as_count(value) for path in count_paths for value in _values(members, _split_path(path))]
+    limits = [
+        as_count(value) for path in _fold_paths(limit_paths + other_limit_paths) for value in _values(members, path)
+    ]
+    counts = [as_count(value) for path in _fold_paths(count_paths) for value in _values(members, path)]
     known = [limit for limit in limits if limit is not None]
+    is_limited = known and len(known) == len(limits) and any(_has_value(members, path) for path in limit_paths)
     return RequestedOutput(
-        min(max(known), MAX_REQUESTED) if known and len(known) == len(limits) else None,
+        min(max(known), MAX_REQUESTED) if is_limited else None,
         min(max((count for count in counts if count is not None), default=1), MAX_ANSWERS),
-        tier=next((value for value in _values(members, _TIER) if isinstance(value, str)), None),
+        tier=_tier_of(members),
     )
 
 
@@ -158,6 +165,25 @@ def _values(members: Mapping[str, msgspec.Raw], path: _Path) -> Iterator[Any]:
             yield from _values(_inner_members(raw, path[1]), path[1:])
         else:
             yield _read_small(raw)
+
+
+def _has_value(members: Mapping[str, msgspec.Raw], path: str) -> bool:
+    """Return whether there is a value at ``path`` in exactly this spelling, except ``null``."""
+    name, _, rest = path.partition(".")
+    if (raw := members.get(name)) is None or bytes(raw) == b"null":
+        return False
+    return not rest or _has_value(_object_in(members, name), rest)
+
+
+def _tier_of(members: Mapping[str, msgspec.Raw]) -> str | None:
+    """Return the service tier, the exact name before other spellings: a tier can only make a request cost more."""
+    values = (_read_exact(members, "service_tier"), *_values(members, _TIER))
+    return next((value for value in values if isinstance(value, str)), None)
+
+
+def _read_exact(members: Mapping[str, msgspec.Raw], name: str) -> Any:
+    """Return the small value of the member with exactly this name, ``None`` without it."""
+    return None if (raw := members.get(name)) is None else _read_small(raw)
 
 
 def _read_small(raw: msgspec.Raw) -> Any:
@@ -183,7 +209,7 @@ _TOOL_LISTS: Final = ("tools", "plugins")  # the latter are OpenRouter's
 
 def _read_tools(members: Mapping[str, msgspec.Raw]) -> tuple[tuple[str, int | None], ...]:
     """Return the folded type of each tool that is no function, and its limit of calls."""
-    most = next(map(as_count, _values(members, ("maxtoolcalls",))), None)
+    most = as_count(_read_exact(members, "max_tool_calls"))
     found: dict[str, int | None] = {}
     for name, raw in members.items():
         folded = _fold_name(name)
@@ -197,7 +223,7 @@ def _read_tools(members: Mapping[str, msgspec.Raw]) -> tuple[tuple[str, int | No
 
 
 def _add_tool(found: dict[str, int | None], tool: Mapping[str, msgspec.Raw], most: int | None) -> None:
-    limit = next(map(as_count, _values(tool, ("maxuses",))), most)
+    limit = as_count(_read_exact(tool, "max_uses")) if "max_uses" in tool else most
     own = next((one for at in ("type", "id") for one in _values(tool, (at,)) if isinstance(one, str)), None)
     for one in tool if own is None else (own,):  # without a type, the tool is a member, as in Gemini
         kind = _fold_name(one)
@@ -218,5 +244,6 @@ def _fold_name(name: str) -> str:
 
 
 @cache
-def _split_path(path: str) -> _Path:
-    return tuple(map(_fold_name, path.split(".")))
+def _fold_paths(paths: tuple[str, ...]) -> tuple[_Path, ...]:
+    """Return the parts of each of ``paths`` without differences in spelling, each once."""
+    return tuple(dict.fromkeys(tuple(map(_fold_name, path.split("."))) for path in paths))

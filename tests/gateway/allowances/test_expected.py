@@ -83,6 +83,8 @@ def test_one_clients_models_do_not_remove_the_estimates_of_another():
     assert outputs.tokens("bob", "openai/m") == 10
 
 
+SEARCHES = (("websearch", None),)
+
 BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Hello."}]},
     "messages": {"messages": [{"role": "user", "content": "Hello."}]},
@@ -119,6 +121,32 @@ BODIES: dict[str, dict[str, Any]] = {
             {"inferenceConfig": {"maxTokens": 5}, "additionalModelRequestFields": {"max_tokens": 99}},
             RequestedOutput(99),
         ),
+        (
+            "converse",
+            {"inferenceConfig": {"maxTokens": 99}, "additionalModelRequestFields": {"max_tokens": 5}},
+            RequestedOutput(99),
+        ),
+        ("converse", {"additionalModelRequestFields": {"max_tokens": 5}}, RequestedOutput()),
+        ("converse", {"inference_config": {"max_tokens": 5}}, RequestedOutput()),
+        ("gemini", {"generation_config": {"maxOutputTokens": 7}}, RequestedOutput(7)),
+        ("gemini", {"GenerationConfig": {"maxOutputTokens": 7}}, RequestedOutput()),
+        ("interactions", {"generationConfig": {"maxOutputTokens": 7}}, RequestedOutput()),
+        ("chat", {"maxTokens": 1}, RequestedOutput()),
+        ("chat", {"serviceTier": "flex", "service_tier": "priority"}, RequestedOutput(tier="priority")),
+        ("responses", {"maxToolCalls": 1, "tools": [{"type": "web_search"}]}, RequestedOutput(tools=SEARCHES)),
+        (
+            "responses",
+            {"max_tool_calls": 4, "tools": [{"type": "web_search"}]},
+            RequestedOutput(tools=(("websearch", 4),)),
+        ),
+        (
+            "messages",
+            {"tools": [{"type": "web_search_20250305", "maxUses": 1}]},
+            RequestedOutput(tools=(("websearch20250305", None),)),
+        ),
+        ("chat", {"maxTokens": 9, "max_tokens": 1}, RequestedOutput(9)),
+        ("messages", {"MAX_TOKENS": 1}, RequestedOutput()),
+        ("responses", {"maxOutputTokens": 1, "N": 3}, RequestedOutput()),
         ("chat", {}, RequestedOutput()),
     ],
 )
