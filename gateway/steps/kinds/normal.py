@@ -7,6 +7,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -35,6 +36,10 @@ MOST_FOLDED: Final = 100_000
 """Characters whose form is kept, and those with short codes."""
 
 
+LONGEST_GAP: Final = 512
+"""Invisible characters in a row, of which more separate the text like the end of a line."""
+
+
 class FoldedCharacters(dict[int, str]):
     """The normalised form of each character, computed at its first use."""
 
@@ -47,9 +52,21 @@ class FoldedCharacters(dict[int, str]):
         else:
             normal = unicodedata.normalize("NFKC", char)
             folded = "".join(map(_fold, normal)) if len(normal) <= LONGEST_FORM else char
+        if not folded:
+            _invisible[char] = None
         if code < 0x10000 or len(self) < MOST_FOLDED:
             self[code] = folded
         return folded
+
+
+_invisible: Final[dict[str, None]] = {}
+"""The characters without a form that were in a text."""
+
+
+@lru_cache(maxsize=1)
+def _long_gap(number: int) -> re.Pattern[str]:
+    """Return the pattern of a long gap, once for each ``number`` of invisible characters."""
+    return re.compile(f"[{re.escape(''.join(_invisible))}]{{{LONGEST_GAP + 1}}}")
 
 
 def _fold(char: str) -> str:
@@ -67,30 +84,67 @@ def _fold(char: str) -> str:
     return char.translate(_LATIN)
 
 
+class WidthFoldedCharacters(FoldedCharacters):
+    """The form of each character in which signs and letters stay what they are: only the full width of ASCII, decimal
+    digits, spaces and invisible characters are folded."""
+
+    def __missing__(self, code: int) -> str:
+        char, folded = chr(code), _FOLDED[code]
+        is_kept = len(folded) == 1 and not (
+            0xFF01 <= code <= 0xFF5E or unicodedata.category(char) in ("Nd", "Zs", "Zl", "Zp")
+        )
+        found = char if is_kept or len(folded) > 1 else folded
+        if code < 0x10000 or len(self) < MOST_FOLDED:
+            self[code] = found
+        return found
+
+
 _FOLDED: Final = FoldedCharacters()
+_WIDTH_FOLDED: Final = WidthFoldedCharacters()
+
+
+def copies_of(text: str, *, is_folded: bool = True) -> tuple["NormalText", ...]:
+    """Return the copies of ``text`` in which all values are found, a single one of most texts.
+
+    In the first one, each character that looks like ASCII is ASCII, so that it may be part of a value. But it may also
+    stand beside one, as the sign in ``№4111 1111 1111 1111``: in the second copy such characters are unchanged."""
+    if not is_folded or text.isascii():
+        return (NormalText(text, None),)
+    codes = [ord(char) for char in set(text)]
+    folded = NormalText(text, _FOLDED)
+    if all(_FOLDED[code] == _WIDTH_FOLDED[code] for code in codes):
+        return (folded,)
+    return folded, NormalText(text, _WIDTH_FOLDED)
 
 
 class NormalText:
-    """A normalised copy of a text, or the text itself unless ``is_folded``. ``is_aligned``: each character is at its
-    position in the text."""
+    """A normalised copy of a text by the forms of its characters, or the text itself without ``forms``.
+    ``is_aligned``: each character is at its position in the text."""
 
-    __slots__ = ("_original", "_starts", "is_aligned", "text")
+    __slots__ = ("_forms", "_original", "_split", "_starts", "is_aligned", "text")
 
-    def __init__(self, original: str, *, is_folded: bool = True) -> None:
+    def __init__(self, original: str, forms: FoldedCharacters | None = _FOLDED) -> None:
         self.text = original
         self._original = original
+        self._forms = forms
         self._starts: Sequence[int] | None = None
+        self._split: Sequence[str] | None = None
+        """The forms of all characters, if there are long gaps."""
         self.is_aligned = True
-        if is_folded and not original.isascii():
-            self.text = original.translate(_FOLDED)
-            self.is_aligned = all(len(_FOLDED[ord(char)]) == 1 for char in set(original))
+        if forms is not None and not original.isascii():
+            self.text = original.translate(forms)
+            self.is_aligned = all(len(forms[ord(char)]) == 1 for char in set(original))
+            if len(original) - len(self.text) > LONGEST_GAP and _long_gap(len(_invisible)).search(original):
+                self._split = _split_at_gaps([forms[ord(char)] for char in original])
+                self.text = "".join(self._split)
 
     @property
     def _positions(self) -> Sequence[int]:
         """The position in the text of each character of the copy, computed for the first finding."""
         if self._starts is None:
-            sizes = [len(_FOLDED[ord(char)]) for char in self._original]
-            self._starts = [at for at, size in enumerate(sizes) for _ in range(size)]
+            assert self._forms is not None, "the copy differs from the text"
+            forms = self._split or [self._forms[ord(char)] for char in self._original]
+            self._starts = [at for at, form in enumerate(forms) for _ in form]
         return self._starts
 
     def position(self, original: int) -> int:
@@ -99,7 +153,9 @@ class NormalText:
             return original
         if self._starts is not None:
             return bisect_left(self._starts, original)
-        return len(self._original[:original].translate(_FOLDED))
+        assert self._forms is not None, "the copy differs from the text"
+        before = self._split and self._split[:original]
+        return len(self._original[:original].translate(self._forms)) if before is None else sum(map(len, before))
 
     def origin(self, at: int) -> int:
         """Return the position in the text of a character of the copy, or of the end."""
@@ -112,6 +168,15 @@ class NormalText:
         if self.is_aligned:
             return start, end
         return self._positions[start], self._positions[end - 1] + 1
+
+
+def _split_at_gaps(forms: Sequence[str]) -> Sequence[str]:
+    """Return ``forms`` with the end of a line for each empty one after ``LONGEST_GAP`` others."""
+    found, gap = [], 0
+    for form in forms:
+        gap = 0 if form else gap + 1
+        found.append("\n" if gap > LONGEST_GAP else form)
+    return found
 
 
 # Decoded copies

@@ -1,7 +1,7 @@
 """The kind ``regex``: the operator's own patterns, which are searched in linear time."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -9,7 +9,7 @@ import attrs
 from configfile.keys import setting
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
-from gateway.steps.kinds.normal import SHORTEST, NormalText, decode_texts, unescape_text
+from gateway.steps.kinds.normal import SHORTEST, NormalText, copies_of, decode_texts, unescape_text
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 
 ENCODED: Final = "[A-Za-z0-9+/_%-]"
@@ -52,8 +52,8 @@ class RegexStep(ScanningStep):
             found = (f"(?:{prefix.pattern})" for prefix in prefixes if prefix is not None)
             self.candidate = "|".join((*found, "%", f"{ENCODED}{{{SHORTEST}}}"))
 
-    def normalise(self, text: str) -> NormalText:
-        return NormalText(text, is_folded=self._is_ascii)
+    def copies(self, text: str) -> Sequence[NormalText]:
+        return copies_of(text, is_folded=self._is_ascii)
 
     def open_value(self, text: str, start: int, end: int) -> int:
         return min(pattern.open_from(text, start, end) for _, pattern in self._patterns)

@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import Final, TypeAlias
 
 from gateway.steps.joined_texts import JoinedPassage, part_spans, without_repetitions
-from gateway.steps.kinds.normal import NormalText
+from gateway.steps.kinds.normal import NormalText, copies_of
 from trigate.steps import Check, Finding, Passage
 
 Match: TypeAlias = tuple[str, int, int]
@@ -70,13 +70,16 @@ class ScanningStep:
         """Yield the findings in ``text``, which begins at position ``base`` of ``passage``."""
         if text.isascii() and not self.may_match(text, released_length):
             return  # most words of a stream
-        normal = self.normalise(text)
-        start = normal.position(released_length)
-        if self.may_match(normal.text, start):
-            for first, last in self._stretches(normal, start):
-                for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
-                    begin, end = normal.span(a, b)
-                    yield Finding(label, passage, base + begin, base + end)
+        seen: set[Match] = set()
+        for normal in self.copies(text):
+            start = normal.position(released_length)
+            if self.may_match(normal.text, start):
+                for first, last in self._stretches(normal, start):
+                    for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
+                        begin, end = normal.span(a, b)
+                        if (one := (label, begin, end)) not in seen:
+                            seen.add(one)
+                            yield Finding(label, passage, base + begin, base + end)
 
     def open_tail(self, text: str, released_length: int = 0) -> int:
         """Return the position from which ``text`` may still become a part of a finding.
@@ -84,9 +87,11 @@ class ScanningStep:
         The first ``released_length`` characters were checked before."""
         if text.isascii() and (tail := self.short_tail(text, released_length)) is not None:
             return tail
-        normal = self.normalise(text)
+        return min(self._open_tail(normal, released_length, len(text)) for normal in self.copies(text))
+
+    def _open_tail(self, normal: NormalText, released_length: int, end: int) -> int:
         last = self._last_segment(normal, normal.position(released_length))
-        return normal.origin(last[0]) if last is not None and self.is_open(normal.text, last[1]) else len(text)
+        return normal.origin(last[0]) if last is not None and self.is_open(normal.text, last[1]) else end
 
     def _last_segment(self, normal: NormalText, start: int) -> tuple[int, int] | None:
         """Return the last segment after ``start``, or its last piece."""
@@ -102,9 +107,10 @@ class ScanningStep:
 
     def _stretches(self, normal: NormalText, start: int) -> Iterator[tuple[int, int]]:
         """Yield the text after ``start`` in stretches of complete segments, and the pieces of long segments."""
-        text = normal.text
+        text, block = normal.text, -1
         while start < len(text):
-            block = self.next_block(text, start)
+            if block < start:
+                block = self.next_block(text, start)
             first = self._long_segment(text, start, block)
             if start < first:
                 yield start, first
@@ -149,9 +155,9 @@ class ScanningStep:
                 return cut
         return end
 
-    def normalise(self, text: str) -> NormalText:
-        """Return the copy of ``text`` to search."""
-        return NormalText(text)
+    def copies(self, text: str) -> Sequence[NormalText]:
+        """Return the copies of ``text`` to search."""
+        return copies_of(text)
 
     def next_block(self, text: str, start: int) -> int:
         """Return the position of the first segment after ``start`` that ``segment`` does not match, or the end."""
