@@ -37,7 +37,7 @@ MOST_FOLDED: Final = 100_000
 
 
 LONGEST_GAP: Final = 512
-"""Invisible characters in a row, of which more separate the text like the end of a line."""
+"""Invisible characters in a row. A longer run ends the text before it, as the end of a line does."""
 
 
 class FoldedCharacters(dict[int, str]):
@@ -107,7 +107,7 @@ def copies_of(text: str, *, is_folded: bool = True) -> tuple["NormalText", ...]:
     """Return the copies of ``text`` in which all values are found, a single one of most texts.
 
     In the first one, each character that looks like ASCII is ASCII, so that it may be part of a value. But it may also
-    stand beside one, as the sign in ``№4111 1111 1111 1111``: in the second copy such characters are unchanged."""
+    stand next to one, as the sign in ``№4111 1111 1111 1111``: in the second copy such characters are unchanged."""
     if not is_folded or text.isascii():
         return (NormalText(text, None),)
     codes = [ord(char) for char in set(text)]
