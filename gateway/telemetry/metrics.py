@@ -8,8 +8,7 @@ import contextlib
 import os
 import resource
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,64 +64,6 @@ class ClientLabels(dict[str | None, str]):
         return self.setdefault(client, client or NONE)
 
 
-class StepCalls:
-    """The exchanges that a step checked at one moment: their number by outcome, and their seconds."""
-
-    def __init__(self) -> None:
-        self.outcomes = Counter[str]()
-        self.seconds = Buckets(rows.STEP_SECONDS.bounds)
-
-
-class EarlySeries:
-    """One series of a metric before the first page, with the methods of the client library's, which is slow to
-    import."""
-
-    def __init__(self, row: MetricRow) -> None:
-        self._row = row
-        self._value = 0.0
-        self._measured = Buckets(row.bounds)
-
-    def inc(self, by: float = 1) -> None:
-        self._value += by
-
-    def set(self, value: float) -> None:
-        self._value = value
-
-    def observe(self, value: float) -> None:
-        self._measured.add(value)
-
-    def add(self, counts: Iterable[int], total: float) -> None:
-        self._measured.merge(counts, total)
-
-    def move_to(self, series: Any) -> None:
-        """Write the value into ``series`` of the client library."""
-        match self._row.kind:
-            case "counter":
-                series.inc(self._value)
-            case "histogram":
-                series.add(*self._measured.take())
-            case _:
-                series.set(self._value)
-
-
-class EarlyMetric:
-    """A metric with labels before the first page."""
-
-    def __init__(self, row: MetricRow) -> None:
-        self._row = row
-        self._series: dict[tuple[str, ...], EarlySeries] = {}
-
-    def labels(self, *values: str) -> EarlySeries:
-        if (one := self._series.get(values)) is None:
-            one = self._series[values] = EarlySeries(self._row)
-        return one
-
-    def move_to(self, metric: Any) -> None:
-        """Write all series into ``metric`` of the client library."""
-        for values, one in self._series.items():
-            one.move_to(metric.labels(*values))
-
-
 class Metrics:
     """The metrics of one process, an ``Observer`` of its ledger.
 
@@ -133,13 +74,13 @@ class Metrics:
         self._folder = folder
         self._mask = mask or Mask()
         self._registry: CollectorRegistry | None = None
-        self._made: dict[MetricRow, Any] = {
-            row: EarlyMetric(row) if row.labels else EarlySeries(row) for row in rows.ROWS
-        }
-        self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
-        self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}
-        self._counted: dict[tuple[str, ...], float] = {}  # of exchanges, since the last ``write_exchanges``
+        self._made: dict[MetricRow, Any] = {}
+        # By row and labels, whose values are bounded. The last three wait for ``write_exchanges``, or before the first
+        # page for the client library, which is slow to import.
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._counted: dict[tuple[str, ...], float] = {}
         self._timed: dict[tuple[str, ...], Buckets] = {}
+        self._early_gauges: dict[tuple[str, ...], float] = {}
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
@@ -150,7 +91,6 @@ class Metrics:
         self._met: dict[str, str | None] = {}  # models of wildcard entries, with the first client of each
         self._queues: set[str] = set()  # entries that had waiting requests
         self._step_labels: dict[str, set[str]] = {}
-        self._step_calls: dict[tuple[str, str], StepCalls] = {}  # by step and moment, since the last ``measure``
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # limits that were reported
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -167,11 +107,10 @@ class Metrics:
             from prometheus_client import CollectorRegistry
 
             self._registry = CollectorRegistry()
-            early, self._made = self._made, {row: _make_metric(row, self._registry) for row in rows.ROWS}
-            self._children.clear()
-            self._counters.clear()
-            for row, metric in early.items():
-                metric.move_to(self._made[row])
+            self._made = {row: _make_metric(row, self._registry) for row in rows.ROWS}
+            self.write_exchanges()
+            for (name, *labels), value in self._early_gauges.items():
+                self.set(rows.BY_NAME[name], value, *labels)
         return self._registry
 
     def permit_names(self, config: Config) -> None:
@@ -194,9 +133,9 @@ class Metrics:
                 self.add(rows.FALLBACKS, name, word, by=0)
                 if route.hedge is not None:
                     self.add(rows.HEDGES, name, word, by=0)
-        self._made[rows.IN_FLIGHT].labels(NONE)
+        for api in (NONE, *CODECS):
+            self.add(rows.IN_FLIGHT, api, by=0)
         for api in CODECS:
-            self._made[rows.IN_FLIGHT].labels(api)
             for provider in self._providers:
                 self.add(rows.DROPS, api, provider, by=0)
             for phase in ("waiting", "answering"):
@@ -232,26 +171,32 @@ class Metrics:
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter."""
-        key = (row.name, *labels)
-        if (increase := self._counters.get(key)) is None:
-            made = self._made[row]
-            increase = self._counters[key] = (made.labels(*labels) if labels else made).inc
-        increase(by)
+        if self._registry is None:
+            self._count(row, *labels, by=by)
+        else:
+            self._of(row, labels).inc(by)
 
     def _count(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter of exchanges. A page shows it after ``write_exchanges``."""
         key = (row.name, *labels)
         self._counted[key] = self._counted.get(key, 0) + by
 
-    def _time(self, row: MetricRow, value: float, *labels: str) -> None:
-        """Add a value to a histogram at the end of an exchange. A page shows it after ``write_exchanges``."""
+    def observe(self, row: MetricRow, value: float, *labels: str) -> None:
+        """Add a value to a histogram. A page shows it after ``write_exchanges``."""
+        self._histogram(row, *labels).add(value)
+
+    def _histogram(self, row: MetricRow, *labels: str) -> Buckets:
         key = (row.name, *labels)
         if (buckets := self._timed.get(key)) is None:
             buckets = self._timed[key] = Buckets(row.bounds)
-        buckets.add(value)
+        return buckets
 
     def write_exchanges(self) -> None:
-        """Write what exchanges have counted into the client library's metrics, whose locks cost more."""
+        """Write what exchanges have counted into the client library's metrics, whose locks cost more.
+
+        Before the first page, nothing is written."""
+        if self._registry is None:
+            return
         for (name, *labels), by in self._counted.items():
             self.add(rows.BY_NAME[name], *labels, by=by)
         for (name, *labels), buckets in self._timed.items():
@@ -261,11 +206,10 @@ class Metrics:
 
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._of(row, labels).set(value)
-
-    def observe(self, row: MetricRow, value: float, *labels: str) -> None:
-        """Add a value to a histogram."""
-        self._of(row, labels).observe(value)
+        if self._registry is None:
+            self._early_gauges[row.name, *labels] = value
+        else:
+            self._of(row, labels).set(value)
 
     def _of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
         key = (row.name, *labels)
@@ -308,11 +252,9 @@ class Metrics:
     def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
         """Count the outcomes of steps, in the form of the log's field."""
         for one in steps:
-            name, key = one["step"], (one["step"], one["at"])
-            if (calls := self._step_calls.get(key)) is None:
-                calls = self._step_calls[key] = StepCalls()
-            calls.outcomes[one["outcome"]] += 1
-            calls.seconds.add(one["ms"] / 1000)
+            name, at = one["step"], one["at"]
+            self._count(rows.STEP_OUTCOMES, name, at, one["outcome"])
+            self.observe(rows.STEP_SECONDS, one["ms"] / 1000, name, at)
             if "failure" in one:
                 self.add(rows.STEP_FAILURES, name, one["failure"])
             if "labels" in one:
@@ -397,7 +339,7 @@ class Metrics:
         if (hedge := causes.get("hedge")) is not None:
             self._count(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
-            self._time(rows.ATTEMPT_WAIT, record.waited, route)
+            self.observe(rows.ATTEMPT_WAIT, record.waited, route)
 
     def count_landings(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
         """Count and remove ``landings``, by route and by where a turn was served."""
@@ -409,12 +351,12 @@ class Metrics:
         return one.target if one.target in self._entries or one.target in self._models else OTHER
 
     def _observe_times(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
-        self._time(rows.DURATION, duration, *labels)
+        self.observe(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
-            self._time(rows.FIRST_BYTE, record.first_byte, *labels)
+            self.observe(rows.FIRST_BYTE, record.first_byte, *labels)
         wrote = record.bill.characters or record.bill.is_complete  # otherwise an error was written
         if record.first_write is not None and wrote:
-            self._time(rows.FIRST_TOKEN, record.first_write, *labels)
+            self.observe(rows.FIRST_TOKEN, record.first_write, *labels)
 
     def _permit_model(self, target: str | None, client: str | None) -> None:
         """Permit a model that responded as a label value, unless it looks like a key or its client has its share.
@@ -442,7 +384,6 @@ class Metrics:
     def measure(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
         """Set the gauges of connections, background turns, memory and CPU to their current values, and write what
         exchanges have counted."""
-        self.write_exchanges()
         self.set(rows.POOL, pool.active, "active")
         self.set(rows.POOL, pool.idle, "idle")
         self.set(rows.QUEUED, pool.queued)
@@ -453,12 +394,8 @@ class Metrics:
         spent = sum(os.times()[:2])
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
-        self._made[rows.SILENCE].add(*self.gaps.take())
-        for (name, at), calls in self._step_calls.items():
-            for outcome, count in calls.outcomes.items():
-                self.add(rows.STEP_OUTCOMES, name, at, outcome, by=count)
-            self._of(rows.STEP_SECONDS, (name, at)).add(*calls.seconds.take())
-        self._step_calls.clear()
+        self._histogram(rows.SILENCE).merge(*self.gaps.take())
+        self.write_exchanges()
 
     def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""
