@@ -17,7 +17,7 @@ import msgspec
 
 from streams.framing import EventTooComplex, EventTooLarge, Framing, FramingError
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 
@@ -209,10 +209,7 @@ def _failure_payload(kind: str, members: Mapping[str, Any]) -> bytes:
 
 
 def _decode_object(data: bytes) -> dict[str, Any]:
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        value = None
+    value = decode_or(any_json, data, None)
     return value if isinstance(value, dict) else {"message": data.decode("utf-8", "replace")}
 
 

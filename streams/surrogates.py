@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 REPLACEMENT: Final = rb"\ufffd"
 
@@ -54,6 +55,14 @@ any_json: Callable[[bytes], Any] = tolerate_lone_surrogates(msgspec.json.Decoder
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """The exceptions of decoding for invalid JSON, invalid UTF-8 or too deep nesting."""
+
+
+def decode_or(decode: Callable[[Any], T], json: Any, default: D) -> T | D:
+    """Return ``decode(json)``, or ``default`` if ``json`` is not JSON or has another type."""
+    try:
+        return decode(json)
+    except NOT_JSON:
+        return default
 
 
 def describe_json_error(error: Exception) -> str:

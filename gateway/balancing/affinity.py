@@ -18,7 +18,7 @@ from gateway.request.parse import Incoming
 from gateway.request.sessions import SessionSource, named_session, short_text
 from gateway.shared.rows import OWNER
 from providers.apis import CODECS
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 AffinitySource: TypeAlias = SessionSource | Literal["header", "beginning"]
 """The source of a conversation's identity.
@@ -123,10 +123,7 @@ def _messages(incoming: Incoming) -> Iterator[Any]:
 
 def _value(raw: msgspec.Raw) -> Any:
     """Return ``raw`` decoded, ``None`` if it is nested too deeply or invalid text."""
-    try:
-        return _ANY.decode(raw)
-    except NOT_JSON:
-        return None
+    return decode_or(_ANY.decode, raw, None)
 
 
 _USER_STEPS: Final = ("user_input", "text")

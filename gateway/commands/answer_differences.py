@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.commands.compared_answers import ReadResponse
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 Effect: TypeAlias = Literal["breaks", "differs", "lacks", "better"]
 """``breaks``: clients of the old server fail or lose content. ``lacks``: the new server omits a header or JSON member.
@@ -187,10 +187,7 @@ def _compare_tools(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDiff
 
 def _arguments(text: str) -> Any:
     """Return the decoded arguments, ``None`` if they are not JSON. A call without arguments may have no text."""
-    try:
-        return msgspec.json.decode(text or "{}")
-    except NOT_JSON:
-        return None
+    return decode_or(msgspec.json.decode, text or "{}", None)
 
 
 def _compare_finish(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:

@@ -17,7 +17,7 @@ from streams.events import Api, ErrorInfo, Event
 from streams.fold import Answer, fold
 from streams.framing import Framing, FramingError
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 COST_HEADERS: Final = ("x-trigate-cost", "x-litellm-response-cost")
 """The headers with the cost of a response in dollars, of this gateway and of LiteLLM."""
@@ -161,10 +161,7 @@ def _json(data: bytes) -> Any:
     """Return decoded JSON, or ``None`` for other data and for JSON that is too large to compare."""
     if has_more_elements(data, MAX_ELEMENTS):
         return None
-    try:
-        return msgspec.json.decode(data)
-    except NOT_JSON:
-        return None
+    return decode_or(msgspec.json.decode, data, None)
 
 
 def _type(value: Any) -> str:

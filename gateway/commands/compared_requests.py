@@ -27,7 +27,7 @@ from providers.recordings import (
     repeatable_body,
 )
 from streams.events import Api
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 MODELS_PATH: Final = "/v1/models"
 UNKNOWN_MODEL: Final = "trigate-compare-no-such-model"
@@ -184,10 +184,7 @@ def _decode_member(value: Any) -> Any:
     """Return a member that may be JSON in a string, as in an export of a table."""
     if not isinstance(value, str):
         return value
-    try:
-        return msgspec.json.decode(value)
-    except NOT_JSON:
-        return None
+    return decode_or(msgspec.json.decode, value, None)
 
 
 def _path(url: Any) -> str | None:

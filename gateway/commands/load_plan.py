@@ -35,7 +35,7 @@ from loadtest.plan.shares import format_start, parse_part, parse_processes, pars
 from loadtest.reports.parts import plan_digest
 from loadtest.requests.bodies import api_of, request_headers
 from loadtest.requests.keys import credential_for
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
 """The options that set the amount of load."""
@@ -313,10 +313,7 @@ def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
 
 
 def _listed_models(body: bytes) -> Sequence[str]:
-    try:
-        value = msgspec.json.decode(body)
-    except NOT_JSON:
-        return ()
+    value = decode_or(msgspec.json.decode, body, None)
     data = value.get("data") if isinstance(value, dict) else None
     found = [one.get("id") for one in data if isinstance(one, dict)] if isinstance(data, list) else []
     return [name for name in found if isinstance(name, str) and name]

@@ -22,7 +22,7 @@ from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from streams.framing import EventSplitter, EventTooLarge
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 LARGEST = 16 * 2**20  # bytes of a response that are read
 
@@ -121,10 +121,7 @@ def _structure_fault(answer: Answer) -> str:
 
 
 def _has_city(text: str) -> bool:
-    try:
-        value = msgspec.json.decode(text)
-    except NOT_JSON:
-        return False
+    value = decode_or(msgspec.json.decode, text, None)
     return isinstance(value, dict) and isinstance(value.get("city"), str)
 
 

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from gateway.stores.nodes import OwnerBytes, OwnerLimit, is_storable
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
@@ -179,10 +179,7 @@ def parse_object(owner: str, collection: Collection, body: bytes, id_member: str
     """Return the object in a response ``body`` that has the client's ids, ``None`` if it cannot be stored."""
     if len(body) > MAX_OBJECT:
         return None
-    try:
-        value = msgspec.json.decode(body)
-    except NOT_JSON:
-        return None
+    value: Any = decode_or(msgspec.json.decode, body, None)
     id = value.get(id_member) if isinstance(value, dict) else None
     if not isinstance(id, str) or not id or not is_storable(id):
         return None

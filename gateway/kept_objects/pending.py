@@ -15,7 +15,7 @@ import trio
 
 from gateway.kept_objects.inventory import PENDING_BATCHES, Inventory, KeptObject
 from gateway.stores.store import Unavailable
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 log = logging.getLogger("trigate.state")
 
@@ -122,10 +122,8 @@ class PendingBatches:
                 if one.kept.until <= now:
                     await inventory.remove(_OWNER, PENDING_BATCHES, one.kept.id)
                     continue
-                try:
-                    pending = _PENDING_BATCH.decode(one.kept.body)
-                except NOT_JSON:  # from another version, which handles it
-                    continue
+                if (pending := decode_or(_PENDING_BATCH.decode, one.kept.body, None)) is None:
+                    continue  # from another version, which handles it
                 for holder in pending.holders:
                     usd, tokens = sums[holder]
                     sums[holder] = usd + pending.usd, tokens + pending.tokens

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.kept_objects.inventory import PROVIDER_RUNS, Inventory, KeptObject
 from streams.events import Api
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 log = logging.getLogger("trigate.state")
 
@@ -110,10 +110,7 @@ _RUN: Final = msgspec.json.Decoder(ProviderRun)
 
 
 def _read(body: bytes) -> ProviderRun | None:
-    try:
-        return _RUN.decode(body)
-    except NOT_JSON:  # from another version, which handles it
-        return None
+    return decode_or(_RUN.decode, body, None)  # from another version, which handles it
 
 
 def _key_of(owner: str, id: str) -> str:

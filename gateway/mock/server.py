@@ -36,7 +36,7 @@ from streams.events import Api, ErrorInfo, Event, ReasoningDelta, TextDelta, Too
 from streams.fold import fold
 from streams.framing import Framing
 from streams.sse import SSE
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 MODELS = ("mock-small", "mock-large")
 MARK: Final = "up1."
@@ -132,10 +132,7 @@ def _headers() -> dict[str, str]:
 
 
 def _decode(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except NOT_JSON:
-        return None
+    return decode_or(msgspec.json.decode, body, None)
 
 
 def _error(codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:

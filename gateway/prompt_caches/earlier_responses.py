@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 _MAX_TEXT: Final = 4096
 _DIAGNOSES: Final = (("diagnostics", "previous_message_id"), ("prompt_cache_options", "comparison_response_id"))
@@ -38,7 +38,4 @@ def compared_response(members: Mapping[str, msgspec.Raw]) -> str | None:
 def _read(raw: msgspec.Raw) -> Any:
     if len(raw) > _MAX_TEXT:
         return None
-    try:
-        return _ANY.decode(raw)
-    except NOT_JSON:
-        return None
+    return decode_or(_ANY.decode, raw, None)

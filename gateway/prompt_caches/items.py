@@ -11,7 +11,7 @@ from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
 from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
 from gateway.prompt_caches.tables.kinds import KINDS
 from gateway.prompt_caches.tables.layouts import PromptLayout
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -237,15 +237,9 @@ def decode_word(raw: msgspec.Raw | None) -> str:
 
 def decode_text(raw: msgspec.Raw | bytes | None, most: int = _LONGEST_WORD) -> str | None:
     """Return a JSON string of at most ``most`` bytes, ``None`` if it is none."""
-    try:
-        return None if raw is None or len(raw) > most else _TEXT.decode(raw)
-    except NOT_JSON:
-        return None
+    return None if raw is None or len(raw) > most else decode_or(_TEXT.decode, raw, None)
 
 
 def decode_object(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
     """Return the members of a JSON object, none if it is no object."""
-    try:
-        return {} if raw is None or bytes(memoryview(raw)[:1]) != b"{" else OBJECT.decode(raw)
-    except NOT_JSON:
-        return {}
+    return {} if raw is None or bytes(memoryview(raw)[:1]) != b"{" else decode_or(OBJECT.decode, raw, {})

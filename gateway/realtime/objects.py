@@ -10,7 +10,7 @@ import msgspec
 
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
+from streams.surrogates import NOT_JSON, decode_or, tolerate_lone_surrogates
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
 """The members to examine, by name: their own members, or ``None`` for a string."""
@@ -47,10 +47,7 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
     """Return the string in ``raw``, ``None`` if it is something else."""
     if raw is None:
         return None
-    try:
-        return _STRING.decode(raw)
-    except NOT_JSON:
-        return None
+    return decode_or(_STRING.decode, raw, None)
 
 
 class ExaminedObject:

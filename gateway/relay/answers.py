@@ -14,7 +14,7 @@ from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 if TYPE_CHECKING:
     from providers.neutral.codec import Reader
@@ -356,10 +356,7 @@ def decode_json(body: bytes) -> object:
     """Decode a JSON ``body``; return ``None`` if it is invalid or has too many elements."""
     if has_more_elements(body, MAX_ELEMENTS):
         return None
-    try:
-        return any_json(body)
-    except NOT_JSON:
-        return None
+    return decode_or(any_json, body, None)
 
 
 def bad_answer_error(message: str) -> GatewayError:

@@ -36,7 +36,7 @@ from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 if TYPE_CHECKING:
     from gateway.relay.line_checks import BatchChecks
@@ -402,10 +402,7 @@ def _usage_key(file: str) -> str:
 
 
 def _object_id(body: bytes) -> str | None:
-    try:
-        return _TEXT.decode(member_of(body, "id"))
-    except NOT_JSON:
-        return None
+    return decode_or(_TEXT.decode, member_of(body, "id"), None)
 
 
 def _note_id(collection: Collection, file: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 MOST_TAGS: Final = 16
 LONGEST: Final = 128
@@ -52,10 +52,7 @@ def _value(incoming: Incoming, name: str) -> Any:
     raw = incoming.members.get(name)
     if raw is None or len(raw) > _LONGEST_MEMBER:
         return None
-    try:
-        return _ANY.decode(raw)
-    except NOT_JSON:
-        return None
+    return decode_or(_ANY.decode, raw, None)
 
 
 def _mapping(incoming: Incoming, name: str) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.values import as_count
 from streams.errors import GatewayError
 from streams.events import Api, Usage
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
 """A function that returns the expected tokens of pictures or sound for a model name."""
@@ -188,10 +188,7 @@ def _read_exact(members: Mapping[str, msgspec.Raw], name: str) -> Any:
 
 def _read_small(raw: msgspec.Raw) -> Any:
     """Return a value, or ``False`` for one that is longer than numbers or out of their range, such as 1e400."""
-    try:
-        return _ANY.decode(raw) if len(raw) <= _MAX_NUMBER else False
-    except NOT_JSON:
-        return False
+    return decode_or(_ANY.decode, raw, False) if len(raw) <= _MAX_NUMBER else False
 
 
 def _inner_members(raw: msgspec.Raw, expected: str) -> Mapping[str, msgspec.Raw]:

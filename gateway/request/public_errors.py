@@ -14,7 +14,7 @@ from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.auth.credential import secret_parts
 from streams.events import STATUS, Api, ErrorInfo
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 MISTAKE = ErrorInfo("internal", "internal error of the gateway; its log has the details")
 """The error for unexpected exceptions."""
@@ -120,10 +120,7 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
     The API must be the client's, and the body must have the API's shape and the words that its clients act on."""
     if target.lane != "byte":
         return None
-    try:
-        value = msgspec.json.decode(body)
-    except NOT_JSON:
-        return None
+    value = decode_or(msgspec.json.decode, body, None)
     if not isinstance(value, dict) or not CODECS[api].is_own_error(value):
         return None
     return redact_spelled(body, secrets)

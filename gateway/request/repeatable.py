@@ -8,7 +8,7 @@ import msgspec
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs. The provider runs all others, and would run them twice."""
@@ -75,10 +75,7 @@ def is_in_background(incoming: Incoming) -> bool:
 
 def _flag(incoming: Incoming, name: str) -> bool | None:
     raw = incoming.members.get(name)
-    try:
-        return None if raw is None else _FLAG.decode(raw)
-    except NOT_JSON:
-        return None
+    return None if raw is None else decode_or(_FLAG.decode, raw, None)
 
 
 def _is_client_tool(tool: _Tool) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from gateway.request.parse import Incoming
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 SessionSource: TypeAlias = Literal["session", "cache_key", "user"]
 """The source of a session: a header of a client program, the member ``prompt_cache_key``, or ``metadata.user_id``."""
@@ -45,10 +45,7 @@ def named_session(headers: Mapping[str, str], incoming: Incoming) -> tuple[Sessi
 
 def short_text(raw: msgspec.Raw | None) -> str | None:
     """Return ``raw`` if it is a short string. The provider rejects other values."""
-    try:
-        return None if raw is None or len(raw) > _LONGEST else _STRING.decode(raw)
-    except NOT_JSON:
-        return None
+    return None if raw is None or len(raw) > _LONGEST else decode_or(_STRING.decode, raw, None)
 
 
 def _session(metadata: msgspec.Raw) -> str | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.steps.request_texts import RequestTexts
 from streams.errors import GatewayError
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 
 def line_texts(line: bytes) -> RequestTexts:
@@ -22,10 +22,7 @@ def result_texts(line: bytes) -> RequestTexts:
 def refused_line(line: bytes, error: GatewayError) -> bytes:
     """Return ``line``, a result, as the line of a failed request with the message of ``error``."""
     info = error.info
-    try:
-        value = any_json(line)
-    except NOT_JSON:
-        value = {}
+    value: Any = decode_or(any_json, line, {})
     kept = {name: value[name] for name in ("id", "custom_id", "key") if isinstance(value, dict) and name in value}
     failure: dict[str, Any]
     if "key" in kept:

@@ -18,7 +18,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from streams.fold import Answer, Block, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 REASONS: Final[Mapping[str, str]] = {"tool_calls": "tool_call", "refusal": "content_filter"}
 """The conventions' finish reasons that differ from this project's."""
@@ -60,10 +60,7 @@ def _join_texts(parts: Iterable[Any]) -> str:
 
 
 def _call(id: str, name: str, arguments: str) -> dict[str, Any]:
-    try:
-        value = any_json(arguments.encode("utf-8", "replace"))
-    except NOT_JSON:
-        value = arguments
+    value = decode_or(any_json, arguments.encode("utf-8", "replace"), arguments)
     return {"type": "tool_call", "id": id, "name": name, "arguments": value}
 
 

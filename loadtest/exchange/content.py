@@ -16,7 +16,7 @@ from loadtest.plan.load_endpoints import LoadApi, wire_of
 from providers.endpoints.rerank import read_costs
 from providers.neutral.billing import MOST_TOKENS
 from streams.framing import FramingError
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 _OUTPUTS = ("content", "refusal", "tool_calls", "function_call", "audio")
 _DELTAS = (*_OUTPUTS, "reasoning_content", "reasoning")
@@ -84,10 +84,7 @@ def read_event(api: LoadApi, raw: bytes) -> EventContent:
 
 def read_whole_answer(api: LoadApi, data: bytes) -> EventContent:
     """Return the content of the whole answer ``data``, or ``NOTHING`` if it is not JSON."""
-    try:
-        value = msgspec.json.decode(data)
-    except NOT_JSON:
-        return NOTHING
+    value = decode_or(msgspec.json.decode, data, None)
     return _READERS.get(api, _read_endpoint)(value) if isinstance(value, dict) else NOTHING
 
 
@@ -101,10 +98,7 @@ def _exception_type(data: bytes) -> str:
 
 def error_message(data: bytes) -> str:
     """Return the message of an error body in one line, or the first words of the body if it is not JSON."""
-    try:
-        value = msgspec.json.decode(data)
-    except NOT_JSON:
-        value = None
+    value = decode_or(msgspec.json.decode, data, None)
     error = _member(value, "error")
     message = error if isinstance(error, str) else _member(error or value, "message")
     text = message if isinstance(message, str) else data[:300].decode("utf-8", "replace")

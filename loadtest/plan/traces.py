@@ -19,7 +19,7 @@ import msgspec
 
 from configfile.document import ConfigError, Mistake
 from configfile.wording import Wrong, describe
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 TOLD: Final = 10
 
@@ -325,10 +325,7 @@ def _objects(lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            value = decoder.decode(line)
-        except NOT_JSON:
-            value = None
+        value = decode_or(decoder.decode, line, None)
         if isinstance(value, dict):
             yield number, value
         else:

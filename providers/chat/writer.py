@@ -37,7 +37,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
@@ -49,10 +49,7 @@ def is_usage_alone(data: bytes) -> bool:
     """
     if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
         return False
-    try:
-        chunk = any_json(data)
-    except NOT_JSON:
-        return False
+    chunk = decode_or(any_json, data, None)
     return isinstance(chunk, dict) and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
 
 

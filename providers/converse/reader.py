@@ -21,7 +21,7 @@ from providers.neutral.values import as_string, bounded_objects
 from streams.errors import GatewayError
 from streams.event_stream import ERROR, EXCEPTION
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 
 class ConverseReader(StagedReader):
@@ -39,10 +39,7 @@ class ConverseReader(StagedReader):
             return self.fail(read_stream_failure(data))
         if (step := _STEPS.get(event)) is None:
             return ()
-        try:
-            value = any_json(data)
-        except NOT_JSON:
-            return self.fail(NO_JSON)
+        value = decode_or(any_json, data, None)
         if not isinstance(value, dict):
             return self.fail(NO_JSON)
         self._content.shared.arriving = data

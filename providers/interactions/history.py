@@ -30,7 +30,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from streams.errors import invalid
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 Step = dict[str, Any]
 
@@ -213,8 +213,5 @@ def _decode_object(text: str) -> Any:
     """Return ``text``, or the object that it contains."""
     if not text.startswith("{"):
         return text
-    try:
-        value = msgspec.json.decode(text)
-    except NOT_JSON:
-        return text
+    value = decode_or(msgspec.json.decode, text, None)
     return value if isinstance(value, dict) else text

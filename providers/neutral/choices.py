@@ -13,7 +13,7 @@ import msgspec
 from providers.neutral.bounds import AnswerTooLarge
 from providers.neutral.values import as_objects
 from streams.events import Api
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
 """The member of a whole answer with its choices, by API."""
@@ -97,10 +97,7 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     member = MEMBERS.get(api)
     if member is None or OTHER_CHOICE.search(data) is None:
         return {0: data}
-    try:
-        value: Any = msgspec.json.decode(data)
-    except NOT_JSON:
-        return {0: data}
+    value: Any = decode_or(msgspec.json.decode, data, None)
     listed = value.get(member) if isinstance(value, dict) else None
     if not isinstance(listed, list) or all(not isinstance(one, dict) or not one.get("index") for one in listed):
         return {0: data}

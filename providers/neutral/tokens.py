@@ -24,7 +24,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3
 TURN = 6  # tokens around each message
@@ -98,9 +98,6 @@ _COUNTS = ("input_tokens", "totalTokens", "inputTokens")
 
 def read_count_answer(body: bytes) -> int | None:
     """Read the number of tokens in a provider's response, in any API's words, or return ``None``."""
-    try:
-        answer: Any = msgspec.json.decode(body)
-    except NOT_JSON:
-        return None
+    answer: Any = decode_or(msgspec.json.decode, body, None)
     told = (answer.get(name) for name in _COUNTS) if isinstance(answer, dict) else ()
     return next((tokens for tokens in told if isinstance(tokens, int) and not isinstance(tokens, bool)), None)

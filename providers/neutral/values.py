@@ -5,17 +5,14 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from providers.neutral.bounds import check_length
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 Json: TypeAlias = Mapping[str, Any]
 
 
 def load(data: bytes) -> Any:
     """Return the JSON in ``data``, or ``None`` if it is invalid."""
-    try:
-        return any_json(data)
-    except NOT_JSON:
-        return None
+    return decode_or(any_json, data, None)
 
 
 def as_index(value: Any) -> int | None:

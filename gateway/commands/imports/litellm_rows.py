@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 
 @attrs.frozen
@@ -95,10 +95,7 @@ def read_boolean(value: Any) -> tuple[bool, str | None]:
 def read_list(value: Any) -> tuple[str, ...]:
     """Return the texts of a list, in JSON or as a PostgreSQL array: ``{gpt-4o,"a b"}``."""
     if isinstance(value, str) and value.strip()[:1] == "[":
-        try:
-            value = msgspec.json.decode(value)
-        except NOT_JSON:
-            return ()
+        value = decode_or(msgspec.json.decode, value, ())
     if isinstance(value, str):
         inner = value.strip().removeprefix("{").removesuffix("}")
         value = next(csv.reader([inner], escapechar="\\", doublequote=False), [])
@@ -127,8 +124,5 @@ def is_set(value: Any) -> bool:
 def read_mapping(value: Any) -> dict[str, Any]:
     """Return a mapping in JSON or as an object, empty for other values."""
     if isinstance(value, str):
-        try:
-            value = msgspec.json.decode(value)
-        except NOT_JSON:
-            return {}
+        value = decode_or(msgspec.json.decode, value, {})
     return value if isinstance(value, dict) else {}
