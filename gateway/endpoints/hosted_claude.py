@@ -22,6 +22,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.ledger.record import ResponseForms
+from gateway.request.members import decode_member
 from gateway.request.parse import NO_PARAMETERS, PathParameters, decode_members
 from gateway.serving.fast_route import IncomingRequest, add_named_route
 from gateway.serving.http_app import App
@@ -29,7 +30,6 @@ from providers.apis import CODECS
 from providers.neutral.invoked import INVOKED
 from streams.errors import invalid
 from streams.events import ErrorInfo
-from streams.surrogates import NOT_JSON
 
 _VERSION, _BETAS = "anthropic_version", "anthropic_beta"
 _ENVELOPE: Final = frozenset((_VERSION, _BETAS, "model", "stream"))
@@ -113,10 +113,7 @@ def _unwrap(body: bytes, model: str | None, stream: bool, others: str) -> tuple[
     members = decode_members(body)
     if _VERSION not in members:
         raise invalid(f"{_VERSION} is required: {others}", _VERSION)
-    try:
-        betas = _TEXTS.decode(members.get(_BETAS, b"null")) or ()
-    except NOT_JSON:
-        raise invalid(f"{_BETAS} must be a list of strings", _BETAS) from None
+    betas = decode_member(members, _BETAS, _TEXTS, "a list of strings") or ()
     rest = {name: value for name, value in members.items() if name not in _ENVELOPE}
     own = members.get("model") if model is None else model
     return msgspec.json.encode({"model": own, "stream": stream, **rest}), betas

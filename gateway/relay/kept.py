@@ -28,10 +28,9 @@ from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
 from gateway.relay.uploads import EditedPieces, IdReplacer
-from gateway.request.members import check_members
-from gateway.request.parse import Incoming
+from gateway.request.members import decode_member
+from gateway.request.parse import Incoming, decode_members
 from gateway.request.prepared import NO_OUTPUT, Prepared
-from gateway.request.structure import check_text
 from gateway.request.wire import MediaTypes
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
@@ -52,6 +51,7 @@ PROVIDER: Final = "x-trigate-provider"
 _CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
 _CONTENT_STEPS: Final = ("content", "results", "url")
 _PASSED_HEADERS: Final = ("range", "if-range")
+_TEXT: Final = msgspec.json.Decoder(str)
 
 _API_NAMES: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
 """Names of APIs in error messages; other APIs have OpenAI's form."""
@@ -188,18 +188,14 @@ class KeptRequest:
         if body and not self.is_json:
             raise GatewayError("invalid_request", f"send this request as JSON with the content-type {JSON}", status=415)
         if body:
-            await offload(len(body), check_text, body)
-            members = await offload(len(body), _unique_members, body)
+            members = await offload(len(body), decode_members, body)
             if self.endpoint == "uploads":
                 self._check_purpose(members)
         return body
 
     def _check_purpose(self, members: Mapping[str, msgspec.Raw]) -> None:
         """Reject an upload in parts for a batch if the lines must be checked: for limited models or a budget."""
-        try:
-            purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
-        except NOT_JSON:
-            raise invalid("purpose must be a string", "purpose") from None
+        purpose = decode_member(members, "purpose", _TEXT, "a string") or ""
         if "batch" in purpose.lower() and (self.service.authenticator.is_limited(self.client) or self.has_budget):
             message = (
                 "the gateway reads the lines of batch files, so an upload in parts is not possible: send the whole "
@@ -433,16 +429,6 @@ class KeptRequest:
     def _belongs_to(self, id: str, among: tuple[Account, ...]) -> bool:
         found = self.ids.find(id)
         return found is not None and any(one.mark == found.account.mark for one in among)
-
-
-def _unique_members(body: bytes) -> Mapping[str, msgspec.Raw]:
-    """Return the members of the JSON object ``body``. Raises ``GatewayError`` (400), also for duplicates."""
-    try:
-        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except NOT_JSON:
-        raise invalid("the request body must be a JSON object") from None
-    check_members(body, members)
-    return members
 
 
 def member_of(body: bytes, name: str) -> bytes:

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from gateway.relay.batch_models import BatchModels, BatchSummary
-from gateway.request.members import check_members
+from gateway.request.members import check_members, decode_member
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
 
@@ -66,18 +66,18 @@ class NewBatch:
         for name in members:
             if name not in MEMBERS:
                 raise invalid(f"the gateway does not know the member {name[:100]!r} of a batch: remove it", name[:100])
-        files = [_decode_member(_TEXTS, members, name, "an id or a list of ids") for name in _names("files", members)]
-        models = {name: _decode_member(_TEXT, members, name, "a string") for name in _names("model", members)}
+        files = [decode_member(members, name, _TEXTS, "an id or a list of ids") for name in _names("files", members)]
+        models = {name: decode_member(members, name, _TEXT, "a string") or "" for name in _names("model", members)}
         if len(set(models.values())) > 1:
             raise invalid(f"{' and '.join(models)} name different models: send one of them", next(iter(models)))
-        endpoint = [_decode_member(_TEXT, members, name, "a string") for name in _names("endpoint", members)]
-        requests = [_decode_member(_LIST, members, name, "a list of requests") for name in _names("requests", members)]
+        endpoint = [decode_member(members, name, _TEXT, "a string") for name in _names("endpoint", members)]
+        requests = [decode_member(members, name, _LIST, "a list of requests") for name in _names("requests", members)]
         return cls(
             members,
-            tuple(file for found in files for file in ([found] if isinstance(found, str) else found)),
+            tuple(file for found in files for file in ([found] if isinstance(found, str) else found or ())),
             models,
             _names("agent", members),
-            tuple(one for found in requests for one in found),
+            tuple(one for found in requests for one in found or ()),
             next(iter(endpoint), None),
         )
 
@@ -150,10 +150,3 @@ class NewBatch:
 
 def _names(kind: MemberKind, members: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     return tuple(name for name in members if MEMBERS.get(name) == kind)
-
-
-def _decode_member(decoder: Any, members: Mapping[str, msgspec.Raw], name: str, wanted: str) -> Any:
-    try:
-        return decoder.decode(members[name])
-    except NOT_JSON:
-        raise invalid(f"{name} must be {wanted}", name) from None

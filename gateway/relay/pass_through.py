@@ -25,7 +25,7 @@ from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output,
 from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest, strip_credentials
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
-from gateway.request.members import check_members
+from gateway.request.members import STRING, check_members, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
@@ -367,10 +367,7 @@ def _limited_json(inbound: InboundRequest, body: bytes) -> tuple[Incoming, Found
     except NOT_JSON:
         raise invalid("this key is limited to some models, so the body must be a JSON object") from None
     check_members(body, members)
-    try:
-        model = msgspec.json.decode(members.get("model", b"null"), type=str | None)
-    except NOT_JSON:
-        raise invalid("model must be a string", "model") from None
+    model = decode_member(members, "model", STRING, "a string")
     beside = tuple((name, text) for name in _OTHER_MEMBERS if (text := text_of(members.get(name))) is not None)
     stream = bytes(members.get("stream", b"")) == b"true"
     incoming = Incoming(inbound.context.codec.api, body, members, model, stream)

@@ -6,11 +6,14 @@ server that uses the first, or that treats ``Model`` as ``model`` as Go's decode
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from streams.errors import invalid
+from streams.surrogates import NOT_JSON
+
+T = TypeVar("T")
 
 _PIECE: Final = 2**20  # bytes compared in one call
 _SMALL: Final = 2**16  # bytes of a body that may be encoded again
@@ -50,6 +53,24 @@ KNOWN: Final = frozenset(
     )
 )  # fmt: skip
 """Members that affect a decision."""
+
+
+STRING: Final = msgspec.json.Decoder(str | None)
+BOOLEAN: Final = msgspec.json.Decoder(bool | None)
+
+
+def decode_member(
+    members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[T], kind: str, within: str = ""
+) -> T | None:
+    """Return the member ``name``, ``None`` if it is missing. Raises ``GatewayError`` (400) unless it is ``kind``.
+
+    ``within`` precedes its name in the message."""
+    if (raw := members.get(name)) is None:
+        return None
+    try:
+        return decoder.decode(raw)
+    except NOT_JSON:
+        raise invalid(f"{within}{name} must be {kind}", within + name) from None
 
 
 def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.request.members import check_members
+from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from gateway.request.structure import check_text
 from providers.apis import CODECS
 from providers.neutral.draft import Body
@@ -27,8 +27,6 @@ CONTINUATIONS: Final[Mapping[Api, Callable[[Mapping[str, Any], Sequence[Mapping[
 """The readers of requests after earlier items of the same API, whose items may depend on each other."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_BOOL = msgspec.json.Decoder(bool | None)
-_STRING = msgspec.json.Decoder(str | None)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -158,17 +156,17 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
         body, members = _with_model(members, path.model)
     model, stream = path.model, path.stream
     if wire.model_member is not None:
-        model = _decode_member(members, wire.model_member, _STRING, "a string")
+        model = decode_member(members, wire.model_member, STRING, "a string")
         model = _agent_or_model(wire.agent_member, members, model)
     if wire.stream_member is not None:
-        stream = bool(_decode_member(members, wire.stream_member, _BOOL, "a boolean"))
+        stream = bool(decode_member(members, wire.stream_member, BOOLEAN, "a boolean"))
     _require_conversation(wire.conversation, members)
     return Incoming(api, body, members, model, stream)
 
 
 def _agent_or_model(member: str | None, members: Mapping[str, msgspec.Raw], model: str | None) -> str | None:
     """Return the name of the agent that a request uses in place of a model, else ``model``."""
-    if member is None or (agent := _decode_member(members, member, _STRING, "a string")) is None:
+    if member is None or (agent := decode_member(members, member, STRING, "a string")) is None:
         return model
     if model is not None:
         raise invalid(f"send either model or {member}, not both", member)
@@ -183,8 +181,8 @@ def read_non_conversation(api: Api, body: bytes, path: PathParameters = NO_PARAM
     members = decode_members(body)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
-    model = path.model or _decode_member(members, "model", _STRING, "a string")
-    stream = path.stream or bool(_decode_member(members, "stream", _BOOL, "a boolean"))
+    model = path.model or decode_member(members, "model", STRING, "a string")
+    stream = path.stream or bool(decode_member(members, "stream", BOOLEAN, "a boolean"))
     return Incoming(api, body, members, model, stream)
 
 
@@ -220,13 +218,3 @@ def _require_conversation(conversation: Conversation, members: Mapping[str, msgs
 
 def _is_set(members: Mapping[str, msgspec.Raw], name: str) -> bool:
     return name in members and bytes(memoryview(members[name])[:1]) != b"n"
-
-
-def _decode_member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:
-    raw = members.get(name)
-    if raw is None:
-        return None
-    try:
-        return decoder.decode(raw)
-    except NOT_JSON:
-        raise invalid(f"{name} must be {kind}", name) from None

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
-from gateway.request.members import check_members
+from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON, describe_json_error, tolerate_lone_surrogates
@@ -148,11 +148,11 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
         raise invalid("the frame must be a JSON object") from None
     except NOT_JSON as error:
         raise invalid(f"the frame is not valid JSON: {describe_json_error(error)}") from None
-    kind = _member(members, "type", str | None, "a string")
+    kind = decode_member(members, "type", STRING, "a string")
     if kind != CREATE:
         raise invalid(f"unknown frame type {kind!r}: only {CREATE} is supported", "type")
-    generate = _member(members, "generate", bool | None, "a boolean")
-    stream_id = _member(members, "stream_id", str | None, "a string")
+    generate = decode_member(members, "generate", BOOLEAN, "a boolean")
+    stream_id = decode_member(members, "stream_id", STRING, "a string")
     if len(stream_id or "") > MAX_STREAM_ID:
         raise invalid(f"stream_id has more than {MAX_STREAM_ID} characters: use a shorter one", "stream_id")
     return Envelope(
@@ -162,16 +162,9 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
 
 def body_of(members: Members) -> bytes:
     """Return the equivalent POST's body. Raises ``GatewayError`` (400) for options that a websocket lacks."""
-    if _member(members, "background", bool | None, "a boolean"):
+    if decode_member(members, "background", BOOLEAN, "a boolean"):
         raise invalid("background is not supported over a WebSocket: use POST /v1/responses", "background")
     return msgspec.json.encode({**members, "stream": True})
-
-
-def _member(members: Members, name: str, type: Any, kind: str) -> Any:
-    try:
-        return msgspec.json.decode(members.get(name, msgspec.Raw(b"null")), type=type)
-    except NOT_JSON:
-        raise invalid(f"{name} must be {kind}", name) from None
 
 
 def error_frame(status: int, body: bytes, headers: Headers, stream_id: str | None) -> str:

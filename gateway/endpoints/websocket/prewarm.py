@@ -11,13 +11,12 @@ import attrs
 import msgspec
 
 from gateway.endpoints.websocket.envelopes import Members
+from gateway.request.members import decode_member
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
-from streams.errors import invalid
 from streams.events import AnswerEnd, AnswerStart, Event, Usage
-from streams.surrogates import NOT_JSON
 
 _STRING = msgspec.json.Decoder(str | None)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
@@ -90,10 +89,7 @@ def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
 
 def _items(members: Members) -> tuple[msgspec.Raw, ...]:
     """Return the ``input`` member as a tuple of items. Raises ``GatewayError`` (400)."""
-    try:
-        value = _INPUT.decode(members.get("input", b"null"))
-    except NOT_JSON:
-        raise invalid("input must be a string or an array", "input") from None
+    value = decode_member(members, "input", _INPUT, "a string or an array")
     if isinstance(value, str):
         message = {"type": "message", "role": "user", "content": value}
         return (msgspec.Raw(msgspec.json.encode(message)),)
