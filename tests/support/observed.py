@@ -1,17 +1,16 @@
 """A gateway with observers, whose records are in files next to their code."""
 
 import contextlib
-import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from gateway.steps import observers
-from tests.support.harness import PATIENCE, config, eventually, provider
+from tests.support.harness import eventually, provider
+from tests.support.step_gateway import client_keys, post_as, step_settings
 from tests.support.wire_clients import body_of, path_of
 
 CODE: Final = """
@@ -77,18 +76,12 @@ def words(check):
 APIS: Final = ("chat", "messages", "responses")
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop")
-SIGNING: Final = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
 
 
 def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:
     """Write the configuration of a gateway with ``steps`` and their code, and return its file."""
-    (folder / "steps.py").write_text(CODE)
     entries = [provider(f"{VENDORS[api]}/on-{api}", url + "/v1", [api]) for api in APIS]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in CLIENTS]
-    file = folder / "trigate.yaml"
-    settings = config(entries, port, client_keys=keys, steps=steps, signing_key=SIGNING, **more)
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return file
+    return step_settings(folder, port, entries, CODE, client_keys=client_keys(CLIENTS), steps=steps, **more)
 
 
 @contextlib.contextmanager
@@ -113,16 +106,10 @@ def records_in(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, str, bytes]:
     """Return the status, the request id and the body of a response."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     model = f"on-{target}" if target in APIS else target
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request(
-        "POST", path_of(api, model, stream=stream), json.dumps(body_of(api, model, prompt, stream=stream)), headers
-    )
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response.status, response.headers["x-request-id"] or response.headers["request-id"], body
+    path, sent = path_of(api, model, stream=stream), body_of(api, model, prompt, stream=stream)
+    status, headers, body = post_as(gateway, client, path, sent)
+    return status, headers.get("x-request-id") or headers["request-id"], body
 
 
 def record_of(folder: Path, observed_by: str, request_id: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A response may reach the client without the value, as a refusal or as an error, but never with it."""
 
 import gzip
-import http.client
 import json
 import re
 from collections import defaultdict
@@ -11,10 +10,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.harness import provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import body_of, events_of, path_of
 
@@ -45,41 +43,18 @@ VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "opena
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in VENDORS]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
-    settings = config(
-        entries,
-        port,
-        client_keys=keys,
-        steps=steps,
-        circuit={"failures": 10**6, "error_rate": "100%"},
-        signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
-    )
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    with gateway_thread(file, port) as served:
+    steps = own_steps(STEPS)
+    keys = client_keys(STEPS)
+    circuit = {"failures": 10**6, "error_rate": "100%"}
+    with step_gateway(folder, entries, CODE, client_keys=keys, steps=steps, circuit=circuit) as served:
         yield served
-
-
-def send(gateway, client: str, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    known = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request("POST", path, body, {**known, **headers})
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, data
 
 
 def ask(gateway, client: str, api: str, *, stream: bool, target: str | None = None, **more: Any):
     model = f"on-{target or api}"
     body = {**body_of(api, model, "hi", stream=stream), **more}
-    return send(gateway, client, path_of(api, model, stream=stream), json.dumps(body).encode())
+    return post_as(gateway, client, path_of(api, model, stream=stream), body)
 
 
 def event(value: Any, name: str = "") -> bytes:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from providers.apis import CODECS
 from providers.neutral.choices import MOST_SPLIT
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider
+from tests.support.harness import provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw, data
 from tests.support.wire_clients import body_of, path_of, text_of
 
@@ -41,21 +40,12 @@ GEMINI_USAGE: Final = {"promptTokenCount": 5, "candidatesTokenCount": 31, "total
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("steps")
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
     entries = [
         provider("openai/on-chat", upstream.url + "/v1", ["chat"]),
         provider("gemini/on-gemini", upstream.url + "/v1beta", ["gemini"]),
     ]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
-    key = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, signing_key=key)))
-    with gateway_thread(file, port) as served:
+    settings = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS)}
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **settings) as served:
         yield served
 
 
@@ -97,14 +87,12 @@ def gemini_stream(texts: Sequence[str], size: int) -> Raw:
 
 def ask_chat(gateway, client: str, *, stream: bool, **more: Any) -> Any:
     body = {"model": "on-chat", "messages": [{"role": "user", "content": "about falcon-12"}], "n": 2, "stream": stream}
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
-    return gateway.request("POST", "/v1/chat/completions", {**body, **more}, headers)
+    return gateway.request("POST", "/v1/chat/completions", {**body, **more}, bearer(client))
 
 
 def ask_gemini(gateway, client: str, query: str = "?alt=sse") -> Any:
     body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"candidateCount": 2}}
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
-    return gateway.request("POST", f"/v1beta/models/on-gemini:streamGenerateContent{query}", body, headers)
+    return gateway.request("POST", f"/v1beta/models/on-gemini:streamGenerateContent{query}", body, bearer(client))
 
 
 def events_in(body: bytes) -> list[Any]:
@@ -157,8 +145,9 @@ def test_an_additional_choice_reaches_only_clients_of_the_same_api(gateway, upst
     """A whole one was a 500: the API has no place for it."""
     streamed = chat_stream(TEXTS, 9) if model == "on-chat" else gemini_stream(TEXTS, 9)
     upstream.script(streamed if stream else Raw(200, JSON, (whole_body(model),)))
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
-    reply = gateway.request("POST", path_of(api, model, stream=stream), body_of(api, model, stream=stream), headers)
+    reply = gateway.request(
+        "POST", path_of(api, model, stream=stream), body_of(api, model, stream=stream), bearer(client)
+    )
     assert reply.status == 200, reply.body
     text = text_of(api, reply.body, stream=stream)
     if api != OWN_API[model]:
@@ -178,9 +167,8 @@ def test_each_candidate_of_an_array_is_masked(gateway, upstream, client, togethe
     rest = [candidate(at, text[half:], finishReason="STOP") for at, text in enumerate(TEXTS)]
     listed = [ends] if together else [begin, rest]
     upstream.script(Raw(200, JSON, (json.dumps([{"candidates": one, "responseId": "r"} for one in listed]).encode(),)))
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789"}
     body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
-    reply = gateway.request("POST", "/v1beta/models/on-gemini:generateContent", body, headers)
+    reply = gateway.request("POST", "/v1beta/models/on-gemini:generateContent", body, bearer(client))
     assert reply.status == 200, reply.body
     first, second = ("".join(part["text"] for part in one["content"]["parts"]) for one in reply.json["candidates"])
     assert first == TEXTS[0]

@@ -6,14 +6,13 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.realtime.routes import PATHS as SESSION_PATHS
 from gateway.relay.routes import ROUTES
 from gateway.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Reply, config, free_port, provider, request
+from tests.support.harness import Reply, provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 
 CODE = """
 def check(check):
@@ -34,25 +33,17 @@ OPEN = ("nobody", "reports", "passes", "chats", "finished")
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("steps"), free_port()
-    (folder / "steps.py").write_text(CODE)
-    file = folder / "trigate.yaml"
-    steps = []
-    for name, more in STEPS.items():
-        scope = {"clients": [name], **more.get("for", {})}
-        steps.append({"use": "./steps.py:check", "name": name, **more, "for": scope})
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "nobody")]
+    steps = own_steps(STEPS, "./steps.py:check")
+    keys = client_keys((*STEPS, "nobody"))
     entry = {**provider("openai/m", upstream.url + "/v1", ["chat"], name="m"), "passthrough": True}
     servers = [{"name": "files", "base_url": upstream.url + "/mcp"}]
     more = {"client_keys": keys, "steps": steps, "mcp_servers": servers}
-    file.write_text(yaml.safe_dump(config([entry], port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    with step_gateway(tmp_path_factory.mktemp("steps"), [entry], CODE, **more) as served:
         yield served
 
 
 def ask(gateway, client: str, method: str, path: str, **headers: str) -> Reply:
-    sent = {"authorization": f"Bearer key-of-{client}-0123456789", **headers}
-    return request(f"http://127.0.0.1:{gateway.port}", method, path, {"model": "m"} if method == "POST" else None, sent)
+    return gateway.request(method, path, {"model": "m"} if method == "POST" else None, {**bearer(client), **headers})
 
 
 def path_of(route: str) -> str:

@@ -1,17 +1,14 @@
 """Steps on the paths of other servers: Bedrock's InvokeModel, Azure's deployments and LiteLLM's prefixes."""
 
 import base64
-import http.client
-import json
 import re
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.support.compatible_requests import compatible_requests
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.harness import provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script
 
@@ -33,34 +30,16 @@ CELLS: Final = [
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("steps"), free_port()
-    (folder / "steps.py").write_text(CODE)
     entries = [
         provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
     ]
     more = {
-        "client_keys": [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS],
-        "steps": [
-            {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **step}
-            for name, step in STEPS.items()
-        ],
+        "client_keys": client_keys(STEPS),
+        "steps": own_steps(STEPS),
         "compatibility": ["azure", "litellm"],
-        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
     }
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **more) as served:
         yield served
-
-
-def ask(gateway, client: str, path: str, body: Any) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request("POST", path, json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, data
 
 
 def readable(body: bytes) -> str:
@@ -75,7 +54,7 @@ def readable(body: bytes) -> str:
 @pytest.mark.parametrize(("path", "body", "stream"), CELLS)
 def test_no_path_of_another_server_evades_the_steps(gateway, upstream, client, path, body, stream):
     upstream.script(Script(text="it is falcon-77 today"))
-    status, headers, raw = ask(gateway, client, path, body)
+    status, headers, raw = post_as(gateway, client, path, body)
     seen = readable(raw)
     assert "alcon-7" not in seen
     if "window" not in client:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, eventually, free_port, provider
+from tests.support.harness import eventually, provider
+from tests.support.step_gateway import bearer, client_keys, step_gateway
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
 
@@ -46,23 +45,19 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(upstream, folder) -> Iterator[Any]:
-    (folder / "steps.py").write_text(CODE)
-    port, file = free_port(), folder / "trigate.yaml"
     entries = [provider("openai/m", upstream.url + "/v1", ["chat"], name="m", state="ours")]
     steps = [
         {"use": "./steps.py:Words", "name": f"{name}-{order}", "for": {"clients": [name]}, **more,
          "with": {"file": f"{name}-{order}"}}
         for name, more in STEPS.items() for order in (1, 2)
     ]  # fmt: skip
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
-    key = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, signing_key=key)))
-    with gateway_thread(file, port) as served:
+    keys = client_keys(STEPS)
+    with step_gateway(folder, entries, CODE, client_keys=keys, steps=steps) as served:
         yield served
 
 
 def call(gateway, client: str, path: str, body: Any) -> Any:
-    reply = gateway.request("POST", path, body, {"authorization": f"Bearer key-of-{client}-0123456789"})
+    reply = gateway.request("POST", path, body, bearer(client))
     assert reply.status == 200, reply.body
     return reply.json
 
@@ -114,7 +109,7 @@ def in_a_thread(gateway, client: str, forget: Any) -> None:
 
 def over_a_websocket(gateway, client: str, forget: Any) -> None:
     previous: dict[str, Any] = {}
-    with Client.connect(gateway.port, {"authorization": f"Bearer key-of-{client}-0123456789"}) as socket:
+    with Client.connect(gateway.port, bearer(client)) as socket:
         for text in ("marker-a falcon-11", "marker-b falcon-12", "marker-c marker-d falcon-13"):
             forget()
             events = socket.ask("m", text, store=False, **previous)

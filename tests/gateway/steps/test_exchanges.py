@@ -1,15 +1,12 @@
 """Steps on the requests and responses of every API pair, streamed and not: S1, S16, S29, S33 to S42, S46 of
 ``step-behaviours.md``; hooks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628."""
 
-import http.client
-import json
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
+from tests.support.harness import exchanges, provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
@@ -35,35 +32,19 @@ UNSTORED: Final[dict[str, dict[str, Any]]] = {"responses": {"store": False}, "in
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("steps")
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
     entries = [
         provider(f"{vendor}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api]) for api, vendor in VENDORS.items()
     ]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "nobody")]
-    settings = config(
-        entries, port, client_keys=keys, steps=steps, signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
-    )
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    with gateway_thread(file, port) as served:
+    steps = own_steps(STEPS)
+    keys = client_keys((*STEPS, "nobody"))
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, client_keys=keys, steps=steps) as served:
         yield served
 
 
-def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+def ask(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool):
     model = f"on-{target}"
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
     body = {**body_of(api, model, prompt, stream=stream), **UNSTORED.get(api, {})}
-    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, body
+    return post_as(gateway, client, path_of(api, model, stream=stream), body)
 
 
 PAIRS: Final = (*((client, target) for client in CLIENT_APIS for target in APIS), *((api, api) for api in BASES))

@@ -2,18 +2,16 @@
 (S12, S13 and S32 of ``step-behaviours.md``; N25, N26)."""
 
 import base64
-import http.client
 import json
 import re
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.harness import eventually, provider
 from tests.support.interactions_api import PATH
+from tests.support.step_gateway import client_keys, key_of, own_steps, step_gateway
 from tests.support.upstreams import Script, ToolCall
 
 CODE: Final = """
@@ -48,35 +46,20 @@ def seen_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(upstream, seen_file):
-    (seen_file.parent / "steps.py").write_text(CODE)
-    port = free_port()
     entries = [
         provider("openai/m", upstream.url + "/v1", ["chat"], name="on-chat"),
         provider("gemini/m", upstream.url + "/v1beta", ["interactions"], name="on-interactions"),
     ]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
-    keys = [{"name": name, "key": key_of(name)} for name in STEPS]
-    more = {"client_keys": keys, "steps": steps, "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="}
-    file = seen_file.with_name("trigate.yaml")
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    steps = own_steps(STEPS)
+    keys = client_keys(STEPS)
+    more = {"client_keys": keys, "steps": steps}
+    with step_gateway(seen_file.parent, entries, CODE, **more) as served:
         yield served
 
 
-def key_of(client: str) -> str:
-    return f"key-of-{client}-0123456789"
-
-
 def send(gateway, client: str, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"x-goog-api-key": key_of(client), "content-type": "application/json"}
-    connection.request(method, path, None if body is None else json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, data
+    reply = gateway.request(method, path, body, {"x-goog-api-key": key_of(client)})
+    return reply.status, reply.body
 
 
 def stream_events(data: bytes) -> list[Any]:

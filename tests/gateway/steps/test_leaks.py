@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import http.client
 import http.server
-import json
 import re
 import threading
 import zlib
@@ -19,11 +18,11 @@ import attrs
 import psycopg
 import psycopg.sql
 import pytest
-import yaml
 
 from tests.support import postgres, redis
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.harness import eventually, exchanges, free_port, provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_settings
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -138,37 +137,25 @@ def server_stores() -> Iterator[Stores]:
 
 def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, stores: Stores) -> Path:
     """Write a configuration in which everything that records anything is on."""
-    (folder / "steps.py").write_text(CODE)
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream_url + "/v1", [api]) for api in APIS]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
+    steps = own_steps(STEPS)
     limits = {"ratelimits": {"requests": "100000/m", "tokens": "100000000/m"}}
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789", **limits} for name in STEPS]
+    keys = client_keys(STEPS, **limits)
     aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
-    settings = config(
-        entries, port, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
+    return step_settings(
+        folder, port, entries, CODE, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
         tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET, metrics={"open": True},
         **stores.settings,
         circuit={"failures": 10**6, "error_rate": "100%"},
-        signing_key="c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
     )  # fmt: skip
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return file
 
 
 def get(gateway, path: str, key: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    connection.request("GET", path, headers={"authorization": f"Bearer {key}"})
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return data if response.status == 200 else b""
+    reply = gateway.request("GET", path, headers={"authorization": f"Bearer {key}"})
+    return reply.body if reply.status == 200 else b""
 
 
 def ask(gateway, client: str, api: str, model: str, *, stream: bool, prompt: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
     body = body_of(api, model, prompt, stream=stream)
     if api in ("responses", "interactions") and client == "restore":
         body["store"] = False  # its stored turns have the client's values
@@ -180,12 +167,8 @@ def ask(gateway, client: str, api: str, model: str, *, stream: bool, prompt: str
         ]
         body["messages"] = [{"role": "system", "content": "on falcon-15"}, *body["messages"], *history]
         body["metadata"] = {"note": "falcon-16"}
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, data
+    status, _, data = post_as(gateway, client, path_of(api, model, stream=stream), body)
+    return status, data
 
 
 ANSWERS: Final = (

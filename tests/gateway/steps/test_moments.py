@@ -1,15 +1,13 @@
 """Where steps meet routing, limits, the cache and several choices (``step-behaviours.md``, S3, S15, S16, S21, S42, S47
 and S49)."""
 
-import http.client
 import json
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.harness import eventually, exchanges, provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, events_of, path_of
 
@@ -67,28 +65,22 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(upstream, failing, folder):
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
     url = upstream.url + "/v1"
     entries = [
         provider("openai/plain", url, ["chat"], name="plain"),
         provider("openai/local", failing.url + "/v1", ["chat"], name="local"),
         provider("openai/cloud", url, ["chat"], name="cloud"),
     ]
-    steps = []
-    for name, more in STEPS.items():
-        scope = {"clients": [name], **more.get("for", {})}
-        steps.append({"use": "./steps.py:words", "name": name, **more, "for": scope})
+    steps = own_steps(STEPS)
     limits = {
         "counted": {"ratelimits": {"requests": "2/m", "tokens": "1000/m"}},
         "poor": {"ratelimits": {"requests": "1/m"}},
     }
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789", **limits.get(name, {})} for name in STEPS]
+    keys = [{**row, **limits.get(row["name"], {})} for row in client_keys(STEPS)]
     more = {
         "client_keys": keys,
         "steps": steps,
         "circuit": {"failures": 10**6, "error_rate": "100%"},
-        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
         "model_aliases": {
             "both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}},
             "cloud-first": {"targets": ["cloud", "plain", "local"], "retries": {"wait": "1ms"}},
@@ -96,23 +88,15 @@ def gateway(upstream, failing, folder):
             "kept": {"targets": ["plain"], "cache": {"ttl": "1h"}},
         },
     }
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    with step_gateway(folder, entries, CODE, **more) as served:
         yield served
 
 
 def ask(
     gateway, client: str, prompt: str, *, model: str = "plain", stream: bool = False, api: str = "chat", **more: Any
 ):
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
     body = {**body_of(api, model, prompt, stream=stream), **more}
-    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+    return post_as(gateway, client, path_of(api, model, stream=stream), body)
 
 
 def chat_stream(chunks: list[dict[str, Any]]) -> Raw:
@@ -317,16 +301,13 @@ def test_a_streamed_stop_ends_as_the_api_ends(gateway, upstream, api, prompt):
 def test_metrics_count_outcomes_failures_and_findings(gateway, upstream):
     upstream.script(Script(text="fine"))
     ask(gateway, "mask", "about falcon-12 and falcon-13")
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
 
     def page() -> str:
-        connection.request("GET", "/metrics", headers={"authorization": "Bearer key-of-mask-0123456789"})
-        return connection.getresponse().read().decode()
+        return gateway.request("GET", "/metrics", headers=bearer("mask")).body.decode()
 
     row = 'trigate_step_outcomes_total{at="request",outcome="masked",step="mask"}'
     eventually(lambda: row in page(), what="the outcome")
     text = page()
-    connection.close()
     assert 'trigate_step_findings_total{label="word",step="mask"}' in text
     assert 'trigate_step_seconds_count{at="request",step="mask"}' in text
     assert "falcon" not in text

@@ -1,18 +1,16 @@
 """Conversations of real programs, such as Claude Code and Codex, through ten turns with masks in both directions."""
 
 import copy
-import http.client
 import json
 import re
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.support.cached_prompts import HISTORY
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.harness import provider
 from tests.support.recorded_turns import conversations, program_names, ten_turns
+from tests.support.step_gateway import step_gateway
 from tests.support.upstreams import Script
 from tests.support.wire_clients import text_of
 
@@ -24,7 +22,6 @@ MASK: Final = re.compile(r"\[EMAIL_[0-9a-f]{10,}\]")
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    port, file = free_port(), tmp_path_factory.mktemp("steps") / "trigate.yaml"
     entries = [provider(f"{vendor}/on-{api}", upstream.url + "/v1", [api]) for api, vendor in APIS.items()]
     pii = {
         "use": "pii",
@@ -33,19 +30,8 @@ def gateway(upstream, tmp_path_factory):
         "restore": True,
         "with": {"labels": ["email"]},
     }
-    more = {"steps": [pii], "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="}
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, steps=[pii]) as served:
         yield served
-
-
-def ask(gateway, api: str, body: Any) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    connection.request("POST", PATHS[api], json.dumps(body), {"content-type": "application/json"})
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, data
 
 
 def with_address(api: str, turn: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +50,8 @@ def test_each_of_ten_turns_has_the_same_mask_and_returns_the_value(gateway, upst
     for turn in ten_turns(api, asked.body):
         upstream.script(Script(text=f"Done, {mask}."))
         body = with_address(api, turn)
-        status, raw = ask(gateway, api, body)
+        reply = gateway.request("POST", PATHS[api], body)
+        status, raw = reply.status, reply.body
         if '"item_reference"' in json.dumps(body):  # only the provider has the item
             assert (status, json.loads(raw)["error"]["code"]) == (403, "unchecked_content")
             return

@@ -1,15 +1,13 @@
 """Requests that try to bring a refused or masked value past the steps: unusual JSON, splits and rarely used members."""
 
 import gzip
-import http.client
 import re
 from typing import Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, free_port, provider
+from tests.support.harness import provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import Script
 
 CODE: Final = """
@@ -25,27 +23,15 @@ async def words(check):
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("steps"), free_port()
-    (folder / "steps.py").write_text(CODE)
-    actions = ("refuse", "mask")
-    steps = [{"use": "./steps.py:words", "name": name, "action": name, "for": {"clients": [name]}} for name in actions]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in actions]
+    steps = own_steps({name: {"action": name} for name in ("refuse", "mask")})
+    keys = client_keys(("refuse", "mask"))
     entries = [provider("openai/on-chat", upstream.url + "/v1", ["chat"])]
-    key = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, signing_key=key)))
-    with gateway_thread(file, port) as served:
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, client_keys=keys, steps=steps) as served:
         yield served
 
 
 def send(gateway, client: str, body: bytes, **headers: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    known = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request("POST", "/v1/chat/completions", body, {**known, **headers})
-    response = connection.getresponse()
-    response.read()
-    connection.close()
-    return response.status
+    return post_as(gateway, client, "/v1/chat/completions", body, headers)[0]
 
 
 def text_in(body: bytes) -> str:

@@ -1,16 +1,15 @@
 """Services as steps of a gateway: LiteLLM's guardrail contract and Presidio's analyzer, over every API, streamed and
 whole."""
 
-import http.client
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.support.check_services import analyzer, check_service, masking
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.harness import eventually, exchanges, provider
+from tests.support.step_gateway import client_keys, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
 
@@ -53,35 +52,22 @@ def guard():
 
 @pytest.fixture(scope="module")
 def gateway(upstream, guard, tmp_path_factory):
-    port = free_port()
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
     steps = []
     for name, more in STEPS.items():
         own = {"use": "http", "name": name, "for": {"clients": [name]}, **more}
         steps.append({**own, "with": {"url": guard.url, **more.get("with", {})}})
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
-    file = tmp_path_factory.mktemp("services") / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps)))
-    with gateway_thread(file, port) as served:
+    keys = client_keys(STEPS)
+    with step_gateway(tmp_path_factory.mktemp("services"), entries, client_keys=keys, steps=steps) as served:
         yield served
 
 
 def ask(
     gateway: Any, client: str, api: str, target: str, prompt: str, *, stream: bool
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+) -> tuple[int, Mapping[str, str], bytes]:
     model = f"on-{target}"
-    headers = {
-        "authorization": f"Bearer key-of-{client}-0123456789",
-        "content-type": "application/json",
-        "x-secret": "of-the-client",
-    }
-    body = json.dumps(body_of(api, model, prompt, stream=stream))
-    connection.request("POST", path_of(api, model, stream=stream), body, headers)
-    response = connection.getresponse()
-    content = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+    body, path = body_of(api, model, prompt, stream=stream), path_of(api, model, stream=stream)
+    return post_as(gateway, client, path, body, {"x-secret": "of-the-client"})
 
 
 @cells

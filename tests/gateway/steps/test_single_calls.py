@@ -1,17 +1,15 @@
 """A step of a whole text is called once for it: S16 of ``step-behaviours.md``. Retries and other targets cause no other
 calls on the request, and a step of some entries that stops a request does so in every API, streamed or not."""
 
-import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, Gateway, config, eventually, exchanges, free_port, provider
+from tests.support.harness import Gateway, eventually, exchanges, provider
+from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
@@ -57,40 +55,28 @@ def folder(tmp_path) -> Path:
 @pytest.fixture
 def gateway(upstream, folder) -> Iterator[Gateway]:
     """Serve the model ``all`` by three entries of one provider, each test anew: earlier retries do not count."""
-    (folder / "steps.py").write_text(CODE)
-    port, file = free_port(), folder / "trigate.yaml"
     entries = [
         provider(f"openai/{name}", upstream.url + "/v1", ["chat"], name=name) for name in ("first", "second", "third")
     ]
-    steps = []
-    for name, more in STEPS.items():
-        scope = {"clients": [name], **more.get("for", {})}
-        steps.append({"use": "./steps.py:note", **more, "name": name, "for": scope})
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
     aliases = {"all": {"targets": ["first", "second", "third"], "retries": {"wait": "1ms", "budget": "100%"}}}
     more: dict[str, Any] = {
-        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
+        "client_keys": client_keys(STEPS),
+        "steps": own_steps(STEPS, "./steps.py:note"),
+        "model_aliases": aliases,
         "circuit": {"failures": 10**6, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"},
     }
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps, model_aliases=aliases, **more)))
-    with gateway_thread(file, port) as served:
+    with step_gateway(folder, entries, CODE, **more) as served:
         yield served
 
 
 def ask(
     gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool, awaits_log: bool = True
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+) -> tuple[int, Mapping[str, str], bytes]:
     body = {**body_of(api, "all", prompt, stream=stream), **({"store": False} if api in UNSTORED else {})}
-    connection.request("POST", path_of(api, "all", stream=stream), json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    found = {name.lower(): value for name, value in response.getheaders()}
+    status, found, data = post_as(gateway, client, path_of(api, "all", stream=stream), body)
     if awaits_log:
         eventually(lambda: exchanges(gateway.log, found["x-request-id"]), what="the end of the exchange")
-    return response.status, found, data
+    return status, found, data
 
 
 def calls_in(folder: Path) -> list[tuple[str, str]]:

@@ -1,14 +1,12 @@
 """Turns that a step of some entries stops after an attempt at another entry has failed."""
 
-import http.client
 import json
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.harness import config, eventually, provider
 from tests.support.upstreams import fake_upstream
 from tests.support.wire_clients import events_of
 
@@ -26,37 +24,25 @@ STEP = {
 def gateway(tmp_path):
     """Serve a route whose first entry always fails; the step is for its second one."""
     with fake_upstream() as failing, fake_upstream() as cloud:
-        port, file = free_port(), tmp_path / "trigate.yaml"
         entries = [
             provider("openai/local", failing.url + "/v1", ["chat"], name="local"),
             provider("openai/cloud", cloud.url + "/v1", ["chat"], name="cloud"),
         ]
         aliases = {"both": {"targets": ["local", "cloud"], "retries": {"wait": "1ms"}}}
-        file.write_text(yaml.safe_dump(config(entries, port, steps=[STEP], model_aliases=aliases)))
-        with gateway_thread(file, port) as served:
+        with gateway_thread(config(entries, steps=[STEP], model_aliases=aliases)) as served:
             yield served
         assert failing.seen
         assert not cloud.seen
 
 
-def call(gateway, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"content-type": "application/json"}
-    connection.request(method, path, None if body is None else json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, data
-
-
 def ask(gateway, *, stream: bool, **more: Any) -> list[Any]:
     """Return the states of a turn that the client sees, the last one last."""
     body = {"model": "both", "input": "about falcon-12", "stream": stream, **more}
-    status, data = call(gateway, "POST", "/v1/responses", body)
-    assert status == 200, data
+    reply = gateway.request("POST", "/v1/responses", body)
+    assert reply.status == 200, reply.body
     if not stream:
-        return [json.loads(data)]
-    return [event["response"] for event in events_of("responses", data) if "response" in event]
+        return [reply.json]
+    return [event["response"] for event in events_of("responses", reply.body) if "response" in event]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -65,7 +51,7 @@ def test_a_background_turn_is_stored_as_incomplete(gateway, stream):
     begun = ask(gateway, stream=stream, background=True)[0]
 
     def stored_turn() -> Any:
-        return json.loads(call(gateway, "GET", f"/v1/responses/{begun['id']}")[1])
+        return gateway.request("GET", f"/v1/responses/{begun['id']}").json
 
     eventually(lambda: stored_turn()["status"] not in ("queued", "in_progress"), what="the end of the turn")
     stored = stored_turn()
@@ -77,4 +63,4 @@ def test_a_background_turn_is_stored_as_incomplete(gateway, stream):
 def test_another_turn_is_not_stored_with_the_refused_text(gateway, stream):
     answer = ask(gateway, stream=stream)[-1]
     assert (answer["status"], answer["store"]) == ("incomplete", False)
-    assert call(gateway, "GET", f"/v1/responses/{answer['id']}")[0] == 404
+    assert gateway.request("GET", f"/v1/responses/{answer['id']}").status == 404

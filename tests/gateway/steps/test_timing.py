@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script, render
 
 CODE: Final = """
@@ -65,28 +66,21 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(by_hand, folder):
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
+    steps = own_steps(STEPS)
     more = {
-        "client_keys": [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS],
+        "client_keys": client_keys(STEPS),
         "steps": steps,
-        "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk=",
         "keep_alive": "0.3s",
         "limits": {"answer": "200kB", "event": "100kB"},
     }
-    file = folder / "trigate.yaml"
     entries = [provider("openai/m", by_hand.url, ["chat"], name="m")]
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    with step_gateway(folder, entries, CODE, **more) as served:
         yield served
 
 
 def begin(gateway, client: str, *, stream: bool = True) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
+    headers = {**bearer(client), "content-type": "application/json"}
     body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
     return connection

@@ -1,17 +1,15 @@
 """Steps and stored turns: the steps see the whole conversation, and stored turns have their masks (S12, S13 and S32 of
 ``step-behaviours.md``; https://github.com/api7/aisix/issues/1166)."""
 
-import http.client
 import json
 import logging
 import re
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, eventually, free_port, provider
+from tests.support.harness import eventually, provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 
 CODE: Final = """
@@ -47,30 +45,19 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(upstream, folder):
-    (folder / "steps.py").write_text(CODE)
-    port = free_port()
     entries = [provider("openai/m", upstream.url + "/v1", ["responses", "chat"], name="m")]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()
-    ]
+    steps = own_steps(STEPS)
     steps.append({"use": "./steps.py:words", "name": "first", "for": {"clients": ["both"]}, **STEPS["restore"]})
     steps.append({"use": "./steps.py:codes", "name": "second", "for": {"clients": ["both"]}, "action": "mask"})
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in (*STEPS, "both")]
-    more = {"client_keys": keys, "steps": steps, "signing_key": "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="}
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, **more), sort_keys=False))
-    with gateway_thread(file, port) as served:
+    keys = client_keys((*STEPS, "both"))
+    more = {"client_keys": keys, "steps": steps}
+    with step_gateway(folder, entries, CODE, **more) as served:
         yield served
 
 
 def call(gateway, client: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
-    connection.request(method, path, None if body is None else json.dumps(body), headers)
-    response = connection.getresponse()
-    data = response.read()
-    connection.close()
-    return response.status, json.loads(data)
+    reply = gateway.request(method, path, body, bearer(client))
+    return reply.status, reply.json
 
 
 def ask(gateway, client: str, text: Any, **more: Any) -> tuple[int, Any]:

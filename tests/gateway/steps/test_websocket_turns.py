@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider
+from tests.support.harness import Gateway, eventually, provider
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script
 from tests.support.websocket_client import TERMINAL, Client, lines
@@ -53,25 +52,17 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(upstream, folder) -> Iterator[Gateway]:
-    port = free_port()
-    (folder / "steps.py").write_text(CODE + WAITING)
     entries = [
         provider(f"{VENDORS[api]}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"on-{api}")
         for api in LANES
     ]
-    steps = [
-        {"use": "./steps.py:words", "name": name, "for": {"clients": [name]}, "deadline": "60s", **more}
-        for name, more in (STEPS | SLOW).items()
-    ]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS | SLOW]
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config(entries, port, client_keys=keys, steps=steps)))
-    with gateway_thread(file, port) as served:
+    steps = own_steps({name: {"deadline": "60s", **more} for name, more in (STEPS | SLOW).items()})
+    with step_gateway(folder, entries, CODE + WAITING, client_keys=client_keys(STEPS | SLOW), steps=steps) as served:
         yield served
 
 
 def client_of(gateway: Gateway, name: str) -> Client:
-    return Client.connect(gateway.port, {"authorization": f"Bearer key-of-{name}-0123456789"})
+    return Client.connect(gateway.port, bearer(name))
 
 
 def text_of(frames: list[dict[str, Any]]) -> str:

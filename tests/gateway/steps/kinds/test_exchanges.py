@@ -1,14 +1,11 @@
 """The built-in kinds on requests and responses of every API pair, streamed and not."""
 
-import http.client
-import json
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, config, exchanges, free_port, provider
+from tests.support.harness import exchanges, provider
+from tests.support.step_gateway import client_keys, post_as, step_gateway
 from tests.support.upstreams import Script, ToolCall
 from tests.support.wire_clients import body_of, path_of, text_of
 
@@ -31,30 +28,17 @@ cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kinds")
-    port = free_port()
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in APIS]
     steps = [{"name": name, "for": {"clients": [name]}, **more} for name, more in STEPS.items()]
-    keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in STEPS]
-    settings = config(entries, port, client_keys=keys, steps=steps)
-    file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    with gateway_thread(file, port) as served:
+    keys = client_keys(STEPS)
+    with step_gateway(tmp_path_factory.mktemp("kinds"), entries, client_keys=keys, steps=steps) as served:
         yield served
 
 
-def send(
-    gateway, client: str, api: str, target: str, prompt: str, *, stream: bool, **more: Any
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
+def send(gateway, client: str, api: str, target: str, prompt: str, *, stream: bool, **more: Any):
     model = f"on-{target}"
-    headers = {"authorization": f"Bearer key-of-{client}-0123456789", "content-type": "application/json"}
     body = {**body_of(api, model, prompt, stream=stream), **more}
-    connection.request("POST", path_of(api, model, stream=stream), json.dumps(body), headers)
-    response = connection.getresponse()
-    content = response.read()
-    connection.close()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+    return post_as(gateway, client, path_of(api, model, stream=stream), body)
 
 
 @cells
