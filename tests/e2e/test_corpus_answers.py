@@ -10,7 +10,6 @@ import http.client
 import http.server
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -32,6 +31,7 @@ from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, complaint, config, free_port, provider
+from tests.support.http_servers import QuietHandler, http_server
 from tests.support.recordings import (
     ABSENT,
     Call,
@@ -142,39 +142,22 @@ def grouped(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorat
 # The two sides
 
 
-class _Provider(http.server.BaseHTTPRequestHandler):
+class _Provider(QuietHandler):
     """Answers with the recording that the model's id names, in the form in which it was recorded."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     known: Mapping[str, Recording] = {}
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        recording = self.known[json.loads(body)["model"]]
-        self.send_response_only(recording.status)
-        self.send_header("content-type", recording.content_type)
-        self.send_header("content-length", str(len(recording.body)))
-        self.end_headers()
-        self.wfile.write(recording.body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the test sees the answer."""
+        recording = self.known[json.loads(self.read_body())["model"]]
+        self.respond(recording.status, recording.body, recording.content_type)
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
     known = {one.key: one for one in (*answers(), *errors())}
     bound = type("_Bound", (_Provider,), {"known": known})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), bound) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(bound) as host:
+        yield f"http://{host}"
 
 
 def streamed(got: Reply) -> bool:

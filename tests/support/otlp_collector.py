@@ -2,15 +2,15 @@
 
 import contextlib
 import gzip
-import http.server
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.support.harness import eventually
+from tests.support.http_servers import QuietHandler, http_server
 
 
 @attrs.frozen
@@ -48,23 +48,17 @@ class Collector:
         self.asked = threading.Event()
         collector = self
 
-        class Receiver(http.server.BaseHTTPRequestHandler):
+        class Receiver(QuietHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.read_body()
                 collector.asked.set()
                 collector.answering.wait(60)
                 good = self.path == "/v1/traces" and not collector.refuse
                 if good:
                     collector.take(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-                self.send_response(200 if good else 400)
-                self.send_header("content-length", "0")
-                self.end_headers()
+                self.respond(200 if good else 400)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Suppress the log."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler, self.url = Receiver, ""
 
     def take(self, body: bytes) -> None:
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -92,14 +86,14 @@ class Collector:
         return {span.name: span for span in self.spans if span.trace == found.trace}
 
 
+Kind = TypeVar("Kind", bound=Collector)
+
+
 @contextlib.contextmanager
-def serve_collector() -> Iterator[Collector]:
+def serve_collector(kind: type[Kind] = Collector) -> Iterator[Kind]:
     """Serve a collector until the end of the block."""
-    found = Collector()
-    thread = threading.Thread(target=found.server.serve_forever, args=(0.05,))
-    thread.start()
-    yield found
-    found.answering.set()
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
+    found = kind()
+    with http_server(found.handler) as host:
+        found.url = f"http://{host}"
+        yield found
+        found.answering.set()

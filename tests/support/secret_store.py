@@ -13,13 +13,12 @@ with open_stores() as stores:
 import contextlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from tests.support.aws_signature import fault_of
+from tests.support.http_servers import QuietHandler, http_server
 
 ROLE: Final = "trigate"
 POD_TOKEN: Final = "pod.jwt.signature"
@@ -114,34 +113,14 @@ def open_stores() -> Iterator[SecretStoreServer]:
     """Serve the stores until the end of the block."""
     state = SecretStoreServer()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers.get("content-length", 0)))
-            status, value = state.reply(self.command, self.path, headers, body)
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            status, value = state.reply(self.command, self.path, headers, self.read_body())
+            self.respond(status, json.dumps(value).encode())
 
         do_POST = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with http_server(Handler) as host:
+        state.url = f"http://{host}"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,18 +1,15 @@
 """A provider whose answer to every request is set."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.hostile_bodies import HostileAnswer
+from tests.support.http_servers import QuietHandler, http_server
 
 
-class SetAnswer(BaseHTTPRequestHandler):
+class SetAnswer(QuietHandler):
     """A provider whose answer to everything is ``answer``, with ``status``."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     answer = HostileAnswer(b"{}")
     status = 200
 
@@ -40,16 +37,9 @@ class SetAnswer(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer_request
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextlib.contextmanager
 def set_answer_provider() -> Iterator[str]:
     """Run the provider and yield its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), SetAnswer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+    with http_server(SetAnswer) as host:
+        yield f"http://{host}"

@@ -2,8 +2,7 @@
 
 import json
 import signal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 
@@ -11,6 +10,7 @@ from streams.events import APIS
 from tests.support.command_line import environment, invoke
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, config, provider, refusing_port
+from tests.support.http_servers import QuietHandler, http_server
 from tests.support.warm_start import forked_with_streams
 
 KEY = "sk-compared-1234567890"
@@ -152,32 +152,25 @@ def test_an_url_with_a_credential_or_without_a_scheme_is_refused(mock, url):
     assert "pw" not in said.stderr
 
 
-class _Silent(BaseHTTPRequestHandler):
+class _Silent(QuietHandler):
     """A server that answers GET, and no POST until ``released``."""
 
     reached: Event
     released: Event
 
     def do_GET(self):
-        self.send_response(404)
-        self.send_header("content-length", "0")
-        self.end_headers()
+        self.respond(404)
 
     def do_POST(self):
         self.reached.set()
         self.released.wait(PATIENCE)
 
-    def log_message(self, *args):
-        """Write no log."""
-
 
 @pytest.mark.process
 def test_ctrl_c_ends_it_without_a_traceback():
     handler = type("Handler", (_Silent,), {"reached": Event(), "released": Event()})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with http_server(handler) as host:
+        url = f"http://{host}"
         args = ("compare", "--old", url, "--new", url, "--model", "m", "--jobs", "2")
         process, said, complained = forked_with_streams(args, ROOT, environment())
         try:
@@ -188,7 +181,5 @@ def test_ctrl_c_ends_it_without_a_traceback():
         finally:
             process.kill()
             handler.released.set()
-            server.shutdown()
-            thread.join()
             said.close()
             complained.close()

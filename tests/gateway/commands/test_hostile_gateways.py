@@ -2,11 +2,9 @@
 
 import contextlib
 import fcntl
-import http.server
 import json
 import os
 import stat
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +13,7 @@ import pytest
 
 from gateway.commands import login, sessions
 from tests.support.command_line import invoke
+from tests.support.http_servers import QuietHandler, http_server
 
 ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u202e\nsecond line"
 GRANT: Final = {"device_code": "d", "user_code": "WDJB-MJHT", "interval": 0.5, "expires_in": 5}
@@ -50,10 +49,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def gateway(grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None) -> Iterator[str]:
     """Serve a sign-in whose responses are ``GRANT`` with ``grant``, ``token`` and ``me``, and yield its address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def respond(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
             root = f"http://{self.headers['host']}"
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.read_body()
             found = {
                 "/.well-known/oauth-authorization-server": {
                     "device_authorization_endpoint": f"{root}/code", "token_endpoint": f"{root}/token",
@@ -62,25 +61,12 @@ def gateway(grant: Mapping[str, Any] = {}, token: Any = TOKEN, me: Any = None) -
                 "/token": token,
                 "/me": me,
             }[self.path]  # fmt: skip
-            body = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.respond(200, found if isinstance(found, bytes) else json.dumps(found).encode())
 
-        do_GET = do_POST = respond
+        do_POST = do_GET
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as host:
+        yield f"http://{host}"
 
 
 def env_of(home: Path) -> dict[str, str]:

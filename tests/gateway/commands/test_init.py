@@ -8,8 +8,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 import yaml
@@ -29,6 +27,7 @@ from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.harness import START_SECONDS
+from tests.support.http_servers import QuietHandler, http_server
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
@@ -147,22 +146,12 @@ PULLED = ("qwen3:8b", "gpt-oss:20b", "llama3.2:3b")
 def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
     """The address of a server that lists models as Ollama does."""
 
-    class Tags(BaseHTTPRequestHandler):
+    class Tags(QuietHandler):
         def do_GET(self):
-            self.send_response(status if self.path == "/api/tags" else 404)
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.respond(status if self.path == "/api/tags" else 404, answer)
 
-        def log_message(self, *_):
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Tags) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
+    with http_server(Tags) as host:
+        yield host
 
 
 def test_init_adds_the_models_of_a_local_ollama(tmp_path):

@@ -3,12 +3,10 @@
 Codex takes the token of a command within five seconds (openai/codex#16288), Claude Code that of ``apiKeyHelper``."""
 
 import contextlib
-import http.server
 import json
 import re
 import stat
 import subprocess
-import threading
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ import attrs
 import pytest
 
 from tests.support.command_line import COMMAND, environment, run
+from tests.support.http_servers import QuietHandler, http_server
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
@@ -227,7 +226,7 @@ def test_endpoints_of_another_server_are_refused(member, tmp_path):
 def metadata_server(changes: Mapping[str, str]) -> Iterator[str]:
     """Serve the metadata of an authorization server with ``changes``, and yield its address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             root = f"http://{self.headers['host']}"
             content = {
@@ -236,20 +235,7 @@ def metadata_server(changes: Mapping[str, str]) -> Iterator[str]:
                 "token_endpoint": f"{root}/oauth/token",
                 **changes,
             }
-            body = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.respond(200, json.dumps(content).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as host:
+        yield f"http://{host}"

@@ -4,11 +4,9 @@ https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.
 https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret"""
 
 import base64
-import http.server
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +20,7 @@ from gateway.config.loading import from_mapping
 from gateway.secret_stores.stores import SecretStores
 from gateway.sign_in import Fetched
 from tests.support.certificates import Authority
+from tests.support.http_servers import QuietHandler, http_server
 
 GOOGLE, AZURE = "secretmanager.googleapis.com", "mine.vault.azure.net"
 SECRETS = {
@@ -68,22 +67,13 @@ class Clouds:
         return 404, {"error": error if is_google else {"code": "SecretNotFound", "message": "A secret was not found"}}
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     clouds: Clouds
 
     def do_GET(self) -> None:
         host = self.headers["host"].partition(":")[0]
         status, value = self.clouds.answer(host, self.path, self.headers.get("authorization"))
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing."""
+        self.respond(status, json.dumps(value).encode())
 
 
 class Resolver(trio.abc.HostnameResolver):
@@ -113,18 +103,11 @@ def clouds(root, monkeypatch) -> Iterator[Clouds]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     handler = type("_Bound", (_Handler,), {"clouds": found})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        found.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with http_server(handler, context) as host:
+        found.port = int(host.rpartition(":")[2])
         monkeypatch.setattr("gateway.secret_stores.clouds.fetch_function", lambda sign_in: found.fetch)
         monkeypatch.setattr("gateway.sign_in.PAUSE", 0.0)  # between two fetches of a token
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+        yield found
 
 
 def stores_of(root: Authority) -> SecretStores:

@@ -5,10 +5,7 @@ https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/lite
 
 import contextlib
 import gzip
-import http.client
-import http.server
 import re
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ import pytest
 from tests.support import postgres, redis
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import eventually, exchanges, free_port, provider
+from tests.support.otlp_collector import Collector, serve_collector
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_settings
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
@@ -58,39 +56,22 @@ VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "opena
 SECRET: Final = "ui-key-0123456789-0123456789-0123456789"
 
 
-class Collector:
-    """An OTLP/HTTP receiver that keeps the bytes of its requests."""
+class RawCollector(Collector):
+    """A collector that keeps the bytes of its requests."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.received: list[bytes] = []
-        received = self.received
 
-        class Receiver(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                received.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Write nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def take(self, body: bytes) -> None:
+        self.received.append(body)
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    served = Collector()
-    thread = threading.Thread(target=served.server.serve_forever, args=(0.05,))
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
+def collector() -> Iterator[RawCollector]:
+    with serve_collector(RawCollector) as served, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
         yield served
-    served.server.shutdown()
-    thread.join()
-    served.server.server_close()
 
 
 @attrs.frozen
@@ -216,7 +197,7 @@ def test_no_value_is_in_the_stores_of_other_servers(tmp_path, collector):
     assert any(b"[WORD_" in data for name, data in stored if name == "PostgreSQL: trigate_nodes")
 
 
-def search(tmp_path: Path, collector: Collector, stores: Stores) -> None:
+def search(tmp_path: Path, collector: RawCollector, stores: Stores) -> None:
     """Send requests of every kind, and search everything that the gateway has written or shows for their values."""
     folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
     shown: list[tuple[str, bytes]] = []
