@@ -10,33 +10,21 @@ from typing import Any
 
 import attrs
 import trio
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
-from wsproto.utilities import LocalProtocolError
+from wsproto.connection import ConnectionType
+from wsproto.events import Ping
 
-from gateway.http.close_codes import RegisteredCodes
+from tests.support.websocket_end import WebSocketEnd
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 @attrs.define(eq=False)
-class Peer:
-    """The server's side of one websocket.
+class Peer(WebSocketEnd):
+    """The server's side of one websocket. ``head`` is the client's handshake."""
 
-    ``head`` is its handshake, ``closed`` the client's close: code and reason, 1006 for an end without one.
-    """
+    side = ConnectionType.SERVER
 
-    stream: trio.abc.Stream
     head: bytes = b""
-    closed: tuple[int, str] | None = None
-    gone: trio.Event = attrs.field(factory=trio.Event)
-    pongs: list[bytes] = attrs.field(factory=list)
-    pings: int = 0
-    _codes: RegisteredCodes = attrs.field(factory=RegisteredCodes)
-    _frames: Connection = attrs.field(
-        default=attrs.Factory(lambda self: Connection(ConnectionType.SERVER, [self._codes]), takes_self=True)
-    )
-    _parts: list[Any] = attrs.field(factory=list)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -62,74 +50,14 @@ class Peer:
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         await self.stream.send_all(f"HTTP/1.1 {status} No\r\n{lines}\r\n".encode() + content)
 
-    def frame(self, value: Any) -> bytes:
-        """Return ``value`` as a frame: bytes as binary, text unchanged, other values as JSON."""
-        if isinstance(value, bytes):
-            return self._frames.send(BytesMessage(data=value))
-        return self._frames.send(TextMessage(data=value if isinstance(value, str) else json.dumps(value)))
-
-    async def send(self, *values: Any) -> None:
-        await self.stream.send_all(b"".join(map(self.frame, values)))
-
     async def ping(self, payload: bytes = b"") -> None:
-        await self.stream.send_all(self._frames.send(Ping(payload=payload)))
+        await self._send(Ping(payload=payload))
 
     async def close(self, code: int | None, reason: str | None = None) -> None:
         """Close with any code, and wait for the client's end."""
         payload = b"" if code is None else code.to_bytes(2) + (reason or "").encode()
         await self.stream.send_all(bytes((0x88, len(payload))) + payload)
         await self.rest()
-
-    @property
-    def code(self) -> int | None:
-        """The code of the client's close, or ``None``."""
-        return None if self.closed is None else self.closed[0]
-
-    async def receive(self) -> Any:
-        """Return the next message, or ``None`` once the client has closed or disappeared."""
-        while True:
-            for event in self._frames.events():
-                match event:
-                    case Message():
-                        self._parts.append(event.data)
-                        if event.message_finished:
-                            parts, self._parts = self._parts, []
-                            return parts[0][:0].join(parts) if isinstance(parts[0], str) else b"".join(parts)
-                    case Ping():
-                        self.pings += 1
-                        await self.stream.send_all(self._frames.send(event.response()))
-                    case Pong():
-                        self.pongs.append(bytes(event.payload))
-                    case CloseConnection():
-                        event = self._codes.original_of(event)
-                        self.closed = (int(event.code), event.reason or "")
-                        self.gone.set()
-                        with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):
-                            await self.stream.send_all(self._frames.send(event.response()))
-                        return None
-            try:
-                data = await self.stream.receive_some()
-            except trio.BrokenResourceError:
-                data = b""
-            if not data:
-                self.closed = self.closed or (1006, "")
-                self.gone.set()
-                return None
-            with contextlib.suppress(LocalProtocolError):
-                self._frames.receive_data(data)
-
-    async def event(self) -> dict[str, Any]:
-        """Return the next message as decoded JSON. Fails if there is none."""
-        message = await self.receive()
-        assert message is not None, self.closed
-        return dict(json.loads(message))
-
-    async def rest(self) -> list[Any]:
-        """Return all messages until the client's end."""
-        found = []
-        while (message := await self.receive()) is not None:
-            found.append(message)
-        return found
 
 
 Talk = Callable[[Peer], Awaitable[None]]
