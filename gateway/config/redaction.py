@@ -162,9 +162,24 @@ FETCHED: Final = FetchedSecrets()
 
 
 def credentials_among(headers: Headers) -> Secrets:
-    """Return the values of ``headers`` whose names suggest credentials."""
-    credentials = (value for name, value in headers if any(word in name.lower() for word in _SECRET))
-    return tuple(text for value in credentials if (text := value.removeprefix("Bearer ").strip()))
+    """Return the values of ``headers`` whose names suggest credentials, and their parts: without the scheme of
+    ``Authorization``, and each cookie's value."""
+    found: list[str] = []
+    for name, value in headers:
+        if not any(word in name.lower() for word in _SECRET):
+            continue
+        scheme, _, rest = value.partition(" ")
+        if scheme.lower() not in _SCHEMES:
+            found.append(value.strip())
+        if "cookie" in name.lower():
+            found += [pair.partition("=")[2].strip() for pair in value.split(";")]
+        else:
+            found.append(rest.strip())
+    return tuple(filter(None, found))
+
+
+_SCHEMES: Final = frozenset(("bearer", "basic", "token", "apikey"))
+"""The schemes of ``Authorization`` that are not part of the credential (RFC 9110, section 11.4)."""
 
 
 def redact(data: bytes, secrets: Secrets) -> bytes:

@@ -28,6 +28,7 @@ from gateway.request.further_models import further_models
 from gateway.request.members import STRING, check_members, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
+from gateway.request.public_errors import redact_text, secrets_of
 from gateway.request.wire import MediaTypes
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
@@ -100,7 +101,7 @@ async def read_passed(
     )  # fmt: skip
     limit = service.limits.event
     base = _base_url_of(entry)
-    return RelayedRequest(planned, lambda one: _PassThroughAnswer(api, limit, one.url, base, name))
+    return RelayedRequest(planned, lambda one: _PassThroughAnswer(api, limit, one, base, name))
 
 
 def rest_of_path(raw: bytes, name: str) -> str:
@@ -111,11 +112,15 @@ def rest_of_path(raw: bytes, name: str) -> str:
     if not raw.startswith(start) or not raw.isascii():
         raise invalid(f"write the path as /{name}/…, without escapes in the name")
     rest = raw.removeprefix(start)
-    once = unquote_to_bytes(rest)
-    for read in (rest, once, unquote_to_bytes(once)):
-        if _UNSAFE_PATH.search(b"/" + read):
-            raise invalid("the path has empty or dot segments, or invalid characters: remove them")
+    if _is_unsafe(rest):
+        raise invalid("the path has empty or dot segments, or invalid characters: remove them")
     return rest.decode("ascii")
+
+
+def _is_unsafe(rest: bytes) -> bool:
+    """Return whether a path leads outside of its start, or servers and clients may read it differently."""
+    once = unquote_to_bytes(rest)
+    return any(_UNSAFE_PATH.search(b"/" + read) for read in (rest, once, unquote_to_bytes(once)))
 
 
 _UNSAFE_PATH: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
@@ -268,11 +273,11 @@ def _dearest(target: Target, models: Iterable[str]) -> Target:
 
 
 class _PassThroughAnswer(PassedAnswer):
-    """A filter of the response to ``url`` below ``base``, which makes redirects lead to the gateway or fail."""
+    """A filter of the response of ``target`` below ``base``, which makes redirects lead to the gateway or fail."""
 
-    def __init__(self, api: Api, event_limit: int, url: str, base: SplitResult, name: str) -> None:
+    def __init__(self, api: Api, event_limit: int, target: Target, base: SplitResult, name: str) -> None:
         super().__init__(ApiUsageReader(api), event_limit)
-        self._url = url
+        self._target = target
         self._base = base
         self._name = name
 
@@ -288,7 +293,7 @@ class _PassThroughAnswer(PassedAnswer):
 
         Raises ``GatewayError`` (502) for a URL that is not below the entry's ``base_url``."""
         try:
-            to = urlsplit(urljoin(self._url, location))
+            to = urlsplit(urljoin(self._target.url, location))
         except ValueError:
             raise bad_answer_error("the provider redirects to an invalid address") from None
         if not to.netloc or urlsplit(location)[:2] == (to.scheme, ""):
@@ -300,9 +305,13 @@ class _PassThroughAnswer(PassedAnswer):
         root = self._base.path.rstrip("/") + "/"
         if not to.path.startswith(root):
             raise bad_answer_error(f"the provider redirects to {to.path[:200]}, which is outside the entry's base_url")
-        own = self._base.query.split("&")
-        query = "&".join(pair for pair in to.query.split("&") if pair not in own)
-        return urlunsplit(("", "", f"/{self._name}/{to.path.removeprefix(root)}", query, to.fragment))
+        rest = to.path.removeprefix(root)
+        if _is_unsafe(rest.encode(errors="surrogatepass")):
+            raise bad_answer_error("the provider redirects to a path with empty or dot segments")
+        own = set(map(unquote, self._base.query.split("&")))
+        query = "&".join(pair for pair in to.query.split("&") if unquote(pair) not in own)
+        found = urlunsplit(("", "", f"/{self._name}/{rest}", query, to.fragment))
+        return redact_text(found, secrets_of(self._target, None))
 
 
 # Models in a request. A provider may read the model in several positions. For a client with limited models, each is

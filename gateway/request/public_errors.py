@@ -86,11 +86,13 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
     return attrs.evolve(
         error,
         status=status,
-        message=_redact(error.message, secrets),
-        param=error.param and _redact(error.param, secrets),
-        code=error.code and _redact(error.code, secrets),
+        message=redact_text(error.message, secrets),
+        param=error.param and redact_text(error.param, secrets),
+        code=error.code and redact_text(error.code, secrets),
         details=redact_json(error.details, secrets),
-        headers=tuple((name, _redact(value, secrets)) for name, value in with_wait(error.headers, status, error.wait)),
+        headers=tuple(
+            (name, redact_text(value, secrets)) for name, value in with_wait(error.headers, status, error.wait)
+        ),
     )
 
 
@@ -110,7 +112,8 @@ def _credential_setting(target: Target) -> str:
     return "access_key" if target.entry.sign_in is None else "sign_in"
 
 
-def _redact(text: str, secrets: Secrets) -> str:
+def redact_text(text: str, secrets: Secrets) -> str:
+    """Return ``text`` after ``redact_spelled``."""
     return redact_spelled(text.encode(errors="surrogatepass"), secrets).decode(errors="surrogatepass")
 
 

@@ -20,6 +20,7 @@ from gateway.config.redaction import (
     REDACTED,
     WINDOW,
     SecretSearch,
+    credentials_among,
     redact,
     redact_spelled,
     search_forms,
@@ -210,3 +211,19 @@ def test_the_work_of_a_search_does_not_depend_on_the_number_of_secrets():
     line = f"the model {_KEYS[7]} is unknown " * 20
     few, many = (SecretSearch([f"sk-{number:020d}" for number in range(count)]) for count in (100, 5000))
     assert steps(lambda: many.replace_in(line, "")).total() <= 1.1 * steps(lambda: few.replace_in(line, "")).total()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("authorization", "Bearer sk-long-enough", ("sk-long-enough",)),
+        ("authorization", "bearer sk-long-enough", ("sk-long-enough",)),
+        ("authorization", "Basic dXNlcjpwYXNzd29yZA==", ("dXNlcjpwYXNzd29yZA==",)),
+        ("x-api-key", "sk-long-enough", ("sk-long-enough",)),
+        ("x-secret", "two words", ("two words", "words")),
+        ("cookie", "session=abcdefgh; other=ijklmnop", ("session=abcdefgh; other=ijklmnop", "abcdefgh", "ijklmnop")),
+        ("x-region", "eu", ()),
+    ],
+)
+def test_each_part_of_a_credential_is_one(name, value, parts):
+    assert credentials_among(((name, value),)) == parts

@@ -138,6 +138,11 @@ REDIRECTS = {
     "/v1": None,
     "/v10/other": None,
     "/v1/../secret": None,
+    "HERE/v1/../../secret": None,
+    "HERE/v1/%2e%2e/%2e%2e/admin": None,
+    "HERE/v1/.%2e/admin": None,
+    "HERE/v1/%252e%252e/admin": None,
+    "HERE/v1/a/./b": None,
     "../../secret": None,
     "https://evil.example/v1": None,
     "//evil.example/x": None,
@@ -185,6 +190,20 @@ async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
         async with gateway(settings({**entry, "base_url": url})) as served:
             found = await served.send("GET", "/mine/jobs", follow_redirects=False)
             assert found.headers["location"] == "/mine/other?x=1"
+
+
+@pytest.mark.parametrize("written", ["api%2Dversion=7", "secret=sk%2Dfar-too-secret", "x=sk-far-too-secret"])
+async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
+    async with endpoint_provider(
+        lambda asked: json_answer({}, 302, ("location", f"/v1/other?{written}&y=1"))
+    ) as provider:
+        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "sk-far-too-secret"}
+        async with gateway(settings({**entry, "base_url": f"{provider.url}/v1?api-version=7"})) as served:
+            found = (await served.send("GET", "/mine/jobs", follow_redirects=False)).headers["location"]
+            assert found.startswith("/mine/other?")
+            assert found.endswith("y=1")
+            assert "secret" not in found.replace("secret=[redacted]", "")
+            assert "version" not in found
 
 
 async def test_ranges_and_conditions_pass():
