@@ -34,7 +34,14 @@ from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
 from gateway.commands.imports.litellm_people import add_issuers
 from gateway.commands.imports.litellm_places import ENTRA
-from gateway.commands.imports.litellm_routes import ROUTED, add_routes, aliases_in, enforced_rates, rename_entries
+from gateway.commands.imports.litellm_routes import (
+    ROUTED,
+    add_routes,
+    aliases_in,
+    enforced_rates,
+    rename_entries,
+    routing_strategies,
+)
 from gateway.commands.imports.litellm_tables import (
     CALLBACKS,
     GUARDS,
@@ -100,6 +107,7 @@ def convert_litellm(content: Any, clients: Clients | None = None, secrets: Secre
     content = _with_database(content, clients or Clients(()), result)
     result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
     result.enforced_rates = enforced_rates(section_of(content, "router_settings"))
+    result.strategies = routing_strategies(section_of(content, "router_settings"))
     result.variables, result.provider_defaults = read_variables(content), provider_defaults(content)
     remarks = add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:

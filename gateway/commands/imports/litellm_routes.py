@@ -26,6 +26,9 @@ ROUTED: Final = frozenset((
 ))  # fmt: skip
 """The settings that this module reads."""
 
+_WEIGHTED: Final = "simple-shuffle"
+"""The only strategy that uses weights, and the default."""
+
 _USAGE = ("least_busy", "it counts open requests; trigate has no balance by the tokens of the last minute")
 BALANCES: Final[Mapping[str, tuple[str, str]]] = {
     "simple-shuffle": ("weighted", ""),
@@ -251,6 +254,11 @@ def _target_groups(name: str, when: Sequence[str], result: Result) -> Iterator[A
     for _, group in groupby(ordered, key=_order_of):
         found = [*group]
         weights = _weights(found)
+        strategy = result.strategies.get(name, result.strategies.get("*", _WEIGHTED))
+        if strategy in BALANCES and strategy != _WEIGHTED:
+            if any(one.weights[0] for one in found):
+                result.needless.append(f"weight of {name}: {strategy} does not use it")
+            weights = [None] * len(found)
         items = [_target_item(one.name, weight, when) for one, weight in zip(found, weights, strict=True)]
         yield items if len(items) > 1 else _target_item(found[0].name, None, when)
 
@@ -359,16 +367,22 @@ def enforced_rates(settings: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     found |= {"rpm"} if settings.get("enable_pre_call_checks") is True else set()
     found |= set(_RATES) if isinstance(checks, list) and "enforce_model_rate_limits" in checks else set()
     rates = {"*": frozenset(found)}
+    strategies = routing_strategies(settings)
+    return rates | {name: frozenset(_RATES) for name, one in strategies.items() if name != "*" and one in _ENFORCING}
+
+
+def routing_strategies(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the routing strategy of each model in a group of ``router_settings``; ``*`` is that of all others."""
+    found = {"*": str(settings.get("routing_strategy", _WEIGHTED))}
     groups = settings.get("routing_groups")
     for group in groups if isinstance(groups, list) else ():
-        if isinstance(group, dict) and group.get("routing_strategy") in _ENFORCING:
-            models = group.get("models")
-            rates |= {str(model): frozenset(_RATES) for model in models} if isinstance(models, list) else {}
-    return rates
+        if isinstance(group, dict) and isinstance(models := group.get("models"), list):
+            found |= {str(model): str(group.get("routing_strategy", _WEIGHTED)) for model in models}
+    return found
 
 
 def _read_balance(settings: Mapping[str, Any], result: Result) -> str | None:
-    strategy = settings.get("routing_strategy", "simple-shuffle")
+    strategy = settings.get("routing_strategy", _WEIGHTED)
     if (known := BALANCES.get(str(strategy))) is None:
         why = "set `balance` instead: least_busy (the default), weighted, lowest_latency or cheapest"
         result.note_loss(f"routing_strategy {strategy}", (Group.TRIFLES, why))

@@ -100,6 +100,8 @@ class Result:
     """True if LiteLLM chose among the models of a name by the tags of requests."""
     enforced_rates: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
     """The rates of models that LiteLLM enforces, by model name; ``*`` are all models. Other rates are only weights."""
+    strategies: Mapping[str, str] = attrs.field(factory=dict)
+    """LiteLLM's routing strategies by model name; ``*`` are all other models."""
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
     models: int = 0
     """The number of items in the old ``model_list``."""

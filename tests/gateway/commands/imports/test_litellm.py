@@ -265,6 +265,21 @@ def test_a_strategy_has_a_name_here(strategy, balance):
     assert "usage" not in strategy or f"# routing_strategy {strategy} became `balance" in text
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"routing_strategy": "usage-based-routing-v2"}, {"routing_strategy": "cost-based-routing"},
+        {"routing_groups": [{"group_name": "g", "models": ["m"], "routing_strategy": "latency-based-routing"}]},
+    ],
+)  # fmt: skip
+def test_only_the_shuffle_has_weights(settings):
+    """With the others, LiteLLM sends requests to a model without ``weight``, which would have none here."""
+    models = item("m", "openai/a", rpm=500), item("m", "openai/b", weight=2), item("n", "openai/n")
+    config, text, _ = convert_file(*models, router_settings=settings)
+    assert [[one.weight for one in group] for group in config.routes["m"].groups] == [[1, 1]]
+    assert "weight of m" in text
+
+
 def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
     """Theirs is for each group, and multiplies: BerriAI/litellm#34129."""
     settings = {"num_retries": 3, "allowed_fails": 2, "cooldown_time": 45}
