@@ -32,6 +32,13 @@ _SELF_HOSTED: Final = ("vllm", "ollama", "sgl")
 _PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "1w": "week", "1M": "month", "1m": "1m"}
 _RATES: Final[Mapping[str, str]] = {"1m": "/m", "1h": "/h", "1d": "/d"}
 
+_UNREAD: Final[Mapping[str, tuple[Group, str]]] = {
+    "proxy_config": (Group.NAMES, "set the variable HTTPS_PROXY for the gateway"),
+    "concurrency_and_buffer_size": (Group.TRIFLES, "set `ratelimits: {concurrent: N}` in the entry"),
+    "custom_provider_config": (Group.TRIFLES, "the entry is one of the provider: set `speaks` or `base_url`"),
+}
+"""Members of a provider that have no counterpart, with the reason."""
+
 _ROOT: Final[Mapping[str, tuple[Group, str]]] = {
     "mcp": (Group.NAMES, "write `mcp_servers` (docs/mcp.md)"),
     "vector_store": (Group.MONEY, "trigate caches equal requests: set `cache: {ttl: 1h}` (docs/caching.md)"),
@@ -90,7 +97,14 @@ def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: 
     """Add an entry for each model of each key, and a route for models with several keys."""
     network = _mapping(settings.get("network_config"))
     served: dict[str, list[tuple[str, float]]] = {}
-    keys = [one for one in items_of(settings.get("keys")) if one.get("enabled") is not False]
+    listed = [*items_of(settings.get("keys"))]
+    keys = [one for one in listed if one.get("enabled") is not False]
+    if not listed and (kind in _SELF_HOSTED or kind != provider):
+        keys, kind = [{}], "vllm" if kind == "openai" else kind  # these servers need no key
+    if not keys:
+        why = "all its keys are disabled" if listed else "it has no key: write an entry with `access_key`"
+        found.lose_model(f"{provider}/*", f"the provider {provider}", why)
+        return
     for number, key in enumerate(keys, 1):
         params = {**_network(kind, network), **_credentials(kind, key)}
         title = str(key.get("name") or number)
@@ -110,10 +124,10 @@ def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: 
     for name, targets in served.items():
         if len(targets) > 1:
             found.routes[name] = ForeignRoute([targets], "weighted")
-    unread = ("proxy_config", "concurrency_and_buffer_size", *(("custom_provider_config",) if kind == provider else ()))
-    for member in unread:
+    for member in _UNREAD if kind == provider else [one for one in _UNREAD if one != "custom_provider_config"]:
         if settings.get(member):
-            found.lose(Group.TRIFLES, f"{member} of {provider}", "set HTTPS_PROXY, `ratelimits` or `base_url`")
+            group, why = _UNREAD[member]
+            found.lose(group, f"{member} of {provider}", why)
 
 
 def _models_of(key: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -151,8 +165,8 @@ def _network(kind: str, network: Mapping[str, Any]) -> dict[str, Any]:
 def _credentials(kind: str, key: Mapping[str, Any]) -> dict[str, Any]:
     azure, vertex, bedrock = (_mapping(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))
     found: dict[str, Any] = {"api_key": _value(key.get("value"))}
-    if kind in _SELF_HOSTED:
-        found["api_base"] = _address(kind, _mapping(key.get(f"{kind}_key_config")).get("url"))
+    if kind in _SELF_HOSTED and (own := _address(kind, _mapping(key.get(f"{kind}_key_config")).get("url"))):
+        found["api_base"] = own
     match kind:
         case "azure":
             members = ("api_version", "client_id", "client_secret", "tenant_id")

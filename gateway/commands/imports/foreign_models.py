@@ -86,12 +86,12 @@ def convert_models(foreign: ForeignModels) -> Result:
     if not foreign.items and foreign.missing:
         found = "; ".join(str(loss) for _, loss in foreign.missing)
         raise ConfigError((Mistake("", "", f"no model can be converted; {found}", ""),))
-    result = convert_litellm({"model_list": foreign.items}, secrets=foreign.secrets)
+    result = convert_litellm({"model_list": foreign.items}, secrets=foreign.secrets, gateway=foreign.gateway)
     result.models += len(foreign.missing)
     result.remarks += [result.lose_model(name, loss) for name, loss in foreign.missing]
     if foreign.sets_members:
         _set_members(result)
-    result.gateway, result.port = foreign.gateway, foreign.port
+    result.port = foreign.port
     result.remarks += [str(loss) for loss in foreign.losses] + foreign.notes
     result.losses += foreign.losses
     result.steps += foreign.steps

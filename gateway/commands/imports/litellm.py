@@ -55,7 +55,7 @@ from gateway.commands.imports.litellm_tables import (
 )
 from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
 from gateway.commands.imports.losses import Group, Loss
-from gateway.commands.imports.result import Result, lines
+from gateway.commands.imports.result import LITELLM, Result, lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced_models
 
@@ -97,13 +97,16 @@ class Clients:
     """True if the other tables of the database were read, too."""
 
 
-def convert_litellm(content: Any, clients: Clients | None = None, secrets: SecretNames | None = None) -> Result:
+def convert_litellm(
+    content: Any, clients: Clients | None = None, secrets: SecretNames | None = None, gateway: str = LITELLM
+) -> Result:
     """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
-    ``secrets`` are variables that the new file has already. Raises ``ConfigError`` if it is not a LiteLLM
+    ``secrets`` are variables that the new file has already. ``gateway`` is the name of another gateway whose models
+    ``content`` has. Raises ``ConfigError`` if it is not a LiteLLM
     configuration, or if no model can be converted."""
     _check_model_list(content)
-    result = Result(models=len(content["model_list"]), secrets=secrets or SecretNames())
+    result = Result(gateway, models=len(content["model_list"]), secrets=secrets or SecretNames())
     content = _with_database(content, clients or Clients(()), result)
     result.filters_tags = section_of(content, "router_settings").get("enable_tag_filtering") is True
     result.enforced_rates = enforced_rates(section_of(content, "router_settings"))
@@ -136,7 +139,7 @@ def convert_litellm(content: Any, clients: Clients | None = None, secrets: Secre
     allow_unpriced(result)
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
-    if not result.compatibility:
+    if gateway == LITELLM and not result.compatibility:
         result.remarks.append(_COMPATIBILITY)
     return result
 

@@ -1,5 +1,6 @@
 """Reads Portkey's configs (https://portkey.ai/docs/api-reference/config-object)."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -31,6 +32,10 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "azure_entra_client_id": "client_id", "azure_entra_client_secret": "client_secret",
     "azure_entra_tenant_id": "tenant_id", "openai_organization": "organization", "request_timeout": "timeout",
 }  # fmt: skip
+_OTHER_NAMES: Final[Mapping[str, str]] = {
+    "resource_name": "azure_resource_name", "deployment_id": "azure_deployment_id", "api_version": "azure_api_version",
+}  # fmt: skip
+_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _LOST: Final[Mapping[str, tuple[Group, str]]] = {
     "cache": (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias (docs/caching.md)"),
     "on_status_codes": (Group.PROTECTION, "set `when` of the next target, as reasons (docs/routing.md)"),
@@ -50,6 +55,7 @@ def is_portkey(content: Mapping[str, Any]) -> bool:
 def read_portkey(content: Mapping[str, Any]) -> ForeignModels:
     """Return the parts of a config."""
     found = ForeignModels("Portkey", PORT, sets_members=True)
+    content = _with_usual_names(content)
     groups = [*_groups(content, {}, found)]
     lose_unknown(content, PORTKEY, found)
     names = [target for group in groups for target, _ in group]
@@ -60,6 +66,17 @@ def read_portkey(content: Mapping[str, Any]) -> ForeignModels:
         balance = "weighted" if any(len(group) > 1 for group in groups) else None
         found.routes[NAME] = ForeignRoute(groups, balance)
         found.lose(Group.NAMES, "the models that clients request", f"the config replaces them: clients request {NAME}")
+    return found
+
+
+def _with_usual_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``config`` and its targets with one spelling of each member: Portkey reads camel case as well."""
+    found: dict[str, Any] = {}
+    for written, value in config.items():
+        name = _CAPITAL.sub(lambda char: f"_{char[0].lower()}", written)
+        if name == "targets" and isinstance(value, list):
+            value = [_with_usual_names(one) if isinstance(one, dict) else one for one in value]
+        found.setdefault(_OTHER_NAMES.get(name, name), value)
     return found
 
 
@@ -109,8 +126,12 @@ def _add_target(target: Mapping[str, Any], found: ForeignModels) -> str | None:
     if (milliseconds := number_of(params["timeout"])) is not None:
         params["timeout"] = milliseconds / 1000
     if provider == "azure-openai":
-        params["api_base"] = params["api_base"] or f"https://{target.get('azure_resource_name')}.openai.azure.com"
         model = plain_text(target.get("azure_deployment_id")) or model
+        resource = plain_text(target.get("azure_resource_name"))
+        if not (params["api_base"] or resource):
+            found.lose_model(model, f"a target ({provider})", "it has no resource_name: write an entry with base_url")
+            return None
+        params["api_base"] = params["api_base"] or f"https://{resource}.openai.azure.com"
     retry = target.get("retry")
     if isinstance(retry, dict) and isinstance(retry.get("attempts"), int):
         params["num_retries"] = retry["attempts"]

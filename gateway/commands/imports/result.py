@@ -18,6 +18,7 @@ from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
+LITELLM: Final = "LiteLLM"
 PORT: Final = 4000
 """LiteLLM's port."""
 NO_KEYS_WARNING: Final = (
@@ -65,7 +66,7 @@ class Deployment:
 class Result:
     """The sections of the new file, and the lost settings of the old one."""
 
-    gateway: str = "LiteLLM"
+    gateway: str = LITELLM
     port: int = PORT
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)

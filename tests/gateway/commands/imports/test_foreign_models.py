@@ -6,6 +6,7 @@ https://portkey.ai/docs/api-reference/config-object"""
 import contextlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -439,6 +440,35 @@ def test_bifrosts_addresses_get_the_version_that_bifrost_adds():
         ("ollama/e", "$OLLAMA/v1"), ("vllm/f", "http://v:8000/v1"), ("sgl/g", "http://s:30000/v1"),
     ]  # fmt: skip
     assert not result.losses
+
+
+def test_a_bifrost_provider_without_keys_is_an_entry_without_one_or_lost():
+    network = {"network_config": {"base_url": "http://gpu:8000"}}
+    providers = {
+        "ollama": {"keys": [], **network},
+        "ours": {**network, "custom_provider_config": {"base_provider_type": "openai", "is_key_less": True}},
+        "groq": {"keys": []},
+        "mistral": {"keys": [{"value": "env.B", "enabled": False}]},
+        "openai": {"keys": [{"value": "env.A", "models": ["a"]}], "proxy_config": {"type": "http"}},
+    }
+    result = convert_models(read_bifrost({"providers": providers}))
+    assert {entry.get("name", entry["model"]): entry.get("access_key") for _, entry in result.entries} == {
+        "ollama/*": None, "ours/*": None, "openai/a": "$A",
+    }  # fmt: skip
+    assert [(loss.group, loss.what) for loss in result.losses] == [
+        (Group.NAMES, "the provider groq"), (Group.NAMES, "the provider mistral"), (Group.NAMES, "proxy_config of openai"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["azure_", ""])
+def test_portkeys_azure_targets_are_read_in_each_spelling(prefix):
+    names = {f"{prefix}resource_name": "r", f"{prefix}deployment_id": "d", f"{prefix}api_version": "v1"}
+    camel = {re.sub("_(.)", lambda char: char[1].upper(), name): value for name, value in names.items()}
+    for target in (names, camel):
+        (entry,) = [one for _, one in convert_models(read_portkey({"provider": "azure-openai", **target})).entries]
+        assert (entry["model"], entry["base_url"]) == ("azure_openai/d", "https://r.openai.azure.com/openai/v1")
+    with pytest.raises(ConfigError, match="no resource_name"):
+        convert_models(read_portkey({"provider": "azure-openai", f"{prefix}deployment_id": "d"}))
 
 
 def test_a_budget_of_a_bifrost_key_allows_models_without_a_price():
