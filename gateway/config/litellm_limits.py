@@ -17,8 +17,12 @@ RATES: Final = (
 )
 """Columns with a limit that trigate has, the name of that limit, and its unit."""
 
-_PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "24h": "day", "1mo": "month"}
+_PERIODS: Final[Mapping[str, str]] = {
+    "1h": "hour", "1d": "day", "24h": "day", "1mo": "month", "daily": "day", "weekly": "7d", "monthly": "month",
+}  # fmt: skip
 _ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
+_IN_WEEKS: Final = re.compile(r"([1-9][0-9]{0,2})w")
+_IN_SECONDS: Final = re.compile(r"([1-9][0-9]{0,6})s")
 
 
 def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,11 +34,19 @@ def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
             found.setdefault("ratelimits", {})[limit] = (
                 f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
             )
-    budget, duration = _positive_number(row.get("max_budget")), str(row.get("budget_duration") or "")
-    period = _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
+    budget, period = _positive_number(row.get("max_budget")), _period_of(str(row.get("budget_duration") or ""))
     if budget is not None and period is not None and _is_budget(text := f"{_decimal_text(budget)} usd/{period}"):
         found["budgets"] = [text]
     return found
+
+
+def _period_of(duration: str) -> str | None:
+    """Return the period of a budget, ``None`` without a counterpart, such as two calendar months."""
+    if weeks := _IN_WEEKS.fullmatch(duration):
+        return f"{7 * int(weeks[1])}d"
+    if (seconds := _IN_SECONDS.fullmatch(duration)) and int(seconds[1]) % 60 == 0:
+        duration = f"{int(seconds[1]) // 60}m"
+    return _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
 
 
 def limited_columns(item: Mapping[str, Any]) -> Iterator[str]:

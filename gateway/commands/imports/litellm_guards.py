@@ -87,7 +87,7 @@ def _moments(mode: Any, what: str, losses: dict[str, tuple[Group, str]]) -> list
     if isinstance(mode, dict):
         losses[f"the tags of {what}"] = Group.PROTECTION, "`for` selects requests by client, group and model"
         mode = mode.get("default")
-    modes = [mode] if isinstance(mode, str) else [one for one in mode if isinstance(one, str)] if mode else ["pre_call"]
+    modes = [one for one in (mode if isinstance(mode, list) else [mode or "pre_call"]) if isinstance(one, str)]
     for one in modes:
         if one not in MOMENTS:
             losses[f"the mode {one} of {what}"] = Group.PROTECTION, NOT_AT

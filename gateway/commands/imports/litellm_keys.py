@@ -241,6 +241,7 @@ def _token_of_row(row: dict[str, Any]) -> Token:
     token = row["token"].strip()
     hashed = re.fullmatch(r"[0-9a-fA-F]{64}", token)
     digest = token.lower() if hashed else hashlib.sha256(token.encode()).hexdigest()
+    is_key = hashed is not None or token.startswith("sk-")
     expires, wrong = read_time(row.get("expires"))
     blocked, odd = read_boolean(row.get("blocked"))
     return Token(
@@ -250,7 +251,7 @@ def _token_of_row(row: dict[str, Any]) -> Token:
         team=read_text(row.get("team_id")),
         blocked=blocked,
         expires=expires,
-        unreadable=wrong or odd,
+        unreadable=wrong or odd or (None if is_key else "its token is neither a SHA-256 digest nor a key"),
         row=row,
     )
 

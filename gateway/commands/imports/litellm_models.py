@@ -219,7 +219,7 @@ def _convert_entry(
     for mock in _MOCKS:
         if params.get(mock) is not None and (mock == "mock_response" or not is_switched_off(params[mock])):
             raise Inconvertible(f"LiteLLM answers with `{mock}` itself, and trigate would call a provider")
-    prefix, rest = _split_model(params["model"])
+    prefix, rest = _split_model(params["model"], params.get("custom_llm_provider"))
     params = with_defaults(params, result.provider_defaults.get(prefix, {}))
     variable = lost_address(result.variables, prefix, params)
     kind = _type_of(prefix, rest, info.get("mode"))
@@ -316,10 +316,13 @@ def _type_of(prefix: str, rest: str, mode: Any) -> ModelType:
     return TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
-def _split_model(model: str) -> tuple[str, str]:
+def _split_model(model: str, provider: Any = None) -> tuple[str, str]:
     """Return the prefix of the provider, and the model. Raises ``Inconvertible``.
 
-    Like LiteLLM, the catalogue knows some models without a prefix."""
+    ``provider`` is LiteLLM's ``custom_llm_provider``, which makes the prefix needless. Like LiteLLM, the catalogue
+    knows some models without a prefix."""
+    if isinstance(provider, str) and provider:
+        return provider, model.removeprefix(f"{provider}/")
     prefix, slash, rest = model.partition("/")
     if slash and rest:
         return prefix, rest

@@ -36,9 +36,18 @@ def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...
         rows = tuple(_decode_rows(table, data.decode("utf-8-sig").strip()))
     except (*NOT_JSON, csv.Error):
         raise _unreadable_error(table, file, "this is neither CSV nor JSON") from None
-    if not rows or not all(isinstance(row.get(table.key), str) and row[table.key].strip() for row in rows):
-        raise _unreadable_error(table, file, f"the column `{table.key}` is missing" if rows else "the file has no rows")
+    if not rows:
+        raise _unreadable_error(table, file, "the file has no rows")
+    empty = [number for number, row in enumerate(rows, 1) if not _has_text(row.get(table.key))]
+    if len(empty) == len(rows):
+        raise _unreadable_error(table, file, f"the column `{table.key}` is missing")
+    if empty:
+        raise _unreadable_error(table, file, f"row {empty[0]} has no `{table.key}`")
     return rows
+
+
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _unreadable_error(table: Table, file: str, found: str) -> ConfigError:

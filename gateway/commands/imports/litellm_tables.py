@@ -118,7 +118,7 @@ NO_MATTER: Final = _word_set(
     "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
     "disable_reset_budget force_ipv4 suppress_debug_info log_raw_request_response "
     "use_in_pass_through use_chat_completions_url_for_anthropic_messages "
-    "enable_pre_call_checks "
+    "enable_pre_call_checks custom_llm_provider "
     "disable_hf_tokenizer_download detailed_debug model_group_alias model_alias_map credential_list"
 )
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""

@@ -166,6 +166,7 @@ LOST: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
         guard("presidio", mode="pre_mcp_call"),
         ["the mode pre_mcp_call of the guardrail g (presidio)", "the guardrail g (presidio)"],
     ),
+    "a mode that is none": (guard("presidio", mode=5), ["the guardrail g (presidio)"]),
     "a mode by tags": (
         guard("presidio", mode={"tags": {"a": "pre_call"}, "default": "pre_call"}),
         ["the tags of the guardrail g (presidio)"],

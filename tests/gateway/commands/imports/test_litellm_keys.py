@@ -87,6 +87,7 @@ def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
     [
         ({"expires": "some day"}, Group.PROTECTION, "the key team"),
         ({"blocked": "perhaps"}, Group.PROTECTION, "the key team"),
+        ({"token": HASH[:-1]}, Group.PROTECTION, "the key team"),
         ({"models": ["gone"]}, Group.NAMES, "the key team"),
         ({"models": ["no-default-models"]}, Group.NAMES, "the key team"),
         ({"models": ["all-team-models"]}, Group.PROTECTION, "the key team"),
@@ -114,6 +115,10 @@ def test_an_unverifiable_key_is_lost(columns, group, what):
         ({"max_budget": 20, "budget_duration": "1h"}, {"budgets": ["20 usd/hour"]}),
         ({"max_budget": 20, "budget_duration": "12h"}, {"budgets": ["20 usd/12h"]}),
         ({"max_budget": 20, "budget_duration": "30s"}, {}),
+        ({"max_budget": 20, "budget_duration": "7200s"}, {"budgets": ["20 usd/120m"]}),
+        ({"max_budget": 20, "budget_duration": "2w"}, {"budgets": ["20 usd/14d"]}),
+        ({"max_budget": 20, "budget_duration": "monthly"}, {"budgets": ["20 usd/month"]}),
+        ({"max_budget": 20, "budget_duration": "2mo"}, {}),
         ({"rpm_limit": "60", "tpm_limit": 1000.0}, {"ratelimits": {"requests": "60/m", "tokens": "1000/m"}}),
         ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
     ],
@@ -177,6 +182,12 @@ def test_an_export_that_is_none_is_refused_and_not_repeated(text):
     with pytest.raises(ConfigError, match="LiteLLM_VerificationToken") as caught:
         read_keys(text, "keys.csv")
     assert "sk-secret" not in str(caught.value)
+
+
+def test_a_row_without_its_token_is_named():
+    text = f"token,key_alias\n{HASH},a\n,b\n"
+    with pytest.raises(ConfigError, match="row 2 has no `token`"):
+        read_keys(text.encode(), "keys.csv")
 
 
 def test_session_keys_and_duplicate_keys_are_omitted():
