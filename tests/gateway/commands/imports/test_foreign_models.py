@@ -456,7 +456,8 @@ def test_a_bifrost_provider_without_keys_is_an_entry_without_one_or_lost():
         "ollama/*": None, "ours/*": None, "openai/a": "$A",
     }  # fmt: skip
     assert [(loss.group, loss.what) for loss in result.losses] == [
-        (Group.NAMES, "the provider groq"), (Group.NAMES, "the provider mistral"), (Group.NAMES, "proxy_config of openai"),
+        (Group.NAMES, "the provider groq"), (Group.NAMES, "the provider mistral"),
+        (Group.NAMES, "proxy_config of openai"),
     ]  # fmt: skip
 
 
