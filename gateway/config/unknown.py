@@ -72,8 +72,8 @@ ABSENT: Final = (
     ),
     Absent(
         "Built-in tools",
-        "the tools of a request go to its provider, and `mcp_servers` passes requests for MCP servers on; trigate runs "
-        "none",
+        "the provider gets the tools of a request, and `mcp_servers` forwards requests to MCP servers; trigate runs no "
+        "tools",
         "tools tool_servers a2a mcp_aliases mcp_client mcp_settings",
     ),
     Absent(
