@@ -28,7 +28,7 @@ class Rate:
         return self.text
 
 
-_EXPECTED: Final = "expected an amount for a time, such as 600/m, 2M/m, 50k/d or 10/s"
+_EXPECTED: Final = "expected a rate, such as 600/m, 2M/m, 50k/d or 10/s"
 _TIMES: Final = {
     "s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
@@ -44,7 +44,7 @@ def _read_rate(value: Any) -> Rate:
     whole, fraction, multiple, unit = match[1], match[2] or "", match[3], match[4]
     amount, rest = divmod(int(whole + fraction) * _MULTIPLES[multiple], 10 ** len(fraction))
     if rest:
-        raise Wrong(describe(value), "expected a whole number: use a longer time, such as 30/m")
+        raise Wrong(describe(value), "expected a whole number: use a longer unit of time, such as 30/m")
     if not amount:
         raise Wrong(describe(value), "this would reject every request: remove it for no limit")
     return Rate(amount, _TIMES[unit], re.sub(r"\s", "", value))
@@ -53,7 +53,7 @@ def _read_rate(value: Any) -> Rate:
 RateAmount: TypeAlias = Annotated[
     Rate,
     Kind(
-        "amount for a time",
+        "rate",
         _read_rate,
         any_of(
             text_shape(
@@ -71,12 +71,14 @@ class RateLimits:
 
     With ``count_cached``, tokens read from a cache also count."""
 
-    requests: RateAmount | None = setting("Requests per time, such as `600/m`.", None, shown="no limit")
+    requests: RateAmount | None = setting("The rate of requests, such as `600/m`.", None, shown="no limit")
     tokens: RateAmount | None = setting(
-        "Tokens per time, of prompts and answers together, such as `2M/m`.", None, shown="no limit"
+        "The rate of tokens, of prompts and answers together, such as `2M/m`.", None, shown="no limit"
     )
-    input_tokens: RateAmount | None = setting("Prompt tokens per time.", None, shown="no limit")
-    output_tokens: RateAmount | None = setting("Answer tokens per time, including reasoning.", None, shown="no limit")
+    input_tokens: RateAmount | None = setting("The rate of prompt tokens.", None, shown="no limit")
+    output_tokens: RateAmount | None = setting(
+        "The rate of answer tokens, including reasoning.", None, shown="no limit"
+    )
     concurrent: Natural | None = setting("Simultaneous requests.", None, shown="no limit")
     count_cached: bool = setting(
         "Count tokens that the provider reads from its cache in `tokens` and `input_tokens`. Most providers do not.",

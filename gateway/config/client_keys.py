@@ -120,7 +120,7 @@ def _report_shared_keys(
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:
         if key.digest in holders:
-            findings.wrong(path, f"{holders[key.digest]} has the same key", "give each client its own keys")
+            findings.wrong(path, f"client {holders[key.digest]} has the same key", "give each client its own keys")
         holders.setdefault(key.digest, name)
         yield key
 

@@ -25,8 +25,8 @@ class CounterSettings:
     ``when_down`` decides whether gateways use their share or refuse limited requests while the store is unavailable."""
 
     type: Literal["memory", "redis", "postgres"] = setting(
-        "`memory` is shared by all workers of this machine and ends with them. `redis` (or Valkey) and `postgres` "
-        "share every limit between several gateways. See [limits](limits.md#several-gateways).",
+        "`memory` is shared by all workers of this machine, and lost when they stop. `redis` (or Valkey) and "
+        "`postgres` share every limit between several gateways. See [limits](limits.md#several-gateways).",
         "memory",
     )
     url: Secret | None = setting(
@@ -37,8 +37,8 @@ class CounterSettings:
         secret=True,
     )
     when_down: Literal["share", "refuse"] = setting(
-        "While the storage is unavailable: `share` lets each process use its share of the rest, `refuse` refuses "
-        "limited requests with 429.",
+        "While the storage is unavailable: `share` lets each process use its share of the remaining amount, `refuse` "
+        "refuses limited requests with 429.",
         "share",
     )
 

@@ -130,7 +130,9 @@ ClaimValues: TypeAlias = Annotated[
 class ClaimNames:
     """The claims that the gateway reads from an issuer's tokens."""
 
-    name: ClaimPath = setting("The claim that identifies a person. Its client's name is `NAME:` and the value.", "sub")
+    name: ClaimPath = setting(
+        "The claim that identifies a person. The person's client name is `NAME:` and the value.", "sub"
+    )
     label: ClaimPath = setting("A claim for readers only, such as in reports.", "email")
     groups: ClaimPath = setting("The claim that `groups` means in `when` and in session tokens.", "groups")
 
@@ -233,7 +235,7 @@ class AdmitRule:
         "As a client's `ratelimits`, for each person.", factory=RateLimits, shown="no limit"
     )
     budgets: tuple[Budget, ...] = setting(
-        "As a client's `budgets`, for each person, with all of its tokens, sessions and keys together.",
+        "As a client's `budgets`, for each person, over all their tokens, sessions and keys.",
         (),
         shown="none",
     )
@@ -245,7 +247,7 @@ class AdmitRule:
     raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", (), shown="none")
     role: Role = setting("As a client's `role`.", "user")
     own_keys: OwnKeyLimits | None = setting(
-        "The keys that a person may make for itself, such as `{most: 3, longest: 30d}`. See [own_keys](#own_keys).",
+        "The keys that people may make for themselves, such as `{most: 3, longest: 30d}`. See [own_keys](#own_keys).",
         None,
         shown="none",
     )
@@ -305,7 +307,7 @@ class TrustedIssuer:
         "authorization",
     )
     introspection: Introspection | None = setting(
-        "An endpoint that judges its tokens that are no JWT. See [introspection](#introspection).",
+        "An endpoint that checks opaque tokens, which are not JWTs. See [introspection](#introspection).",
         None,
         shown="none",
     )

@@ -85,7 +85,7 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
         if path.exists():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
             return path
         source = "the command line" if explicit else f"${FILE_VARIABLE}"
-        raise ConfigError((Mistake(str(named), "", f"no such file (given by {source})", "give the path of a file"),))
+        raise ConfigError((Mistake(str(named), "", f"no such file (path from {source})", "give the path of a file"),))
     for name in FILE_NAMES:
         if (cwd / name).is_file():
             return cwd / name

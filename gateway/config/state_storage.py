@@ -38,7 +38,9 @@ class StateStorage:
     sqlite, ``connection_string`` for postgres. The first ``encryption_key`` encrypts, all decrypt; without keys, data
     is not encrypted. Databases also have the ``ledger``."""
 
-    type: StorageType = setting("`memory` ends with the process; `none` keeps nothing.", "memory", required=True)
+    type: StorageType = setting(
+        "`memory` is lost when the gateway stops; `none` keeps nothing.", "memory", required=True
+    )
     ttl: Wait = setting(
         "The lifetime of a whole conversation after its last turn.",
         24 * 3600.0,

@@ -221,7 +221,7 @@ class StepSettings:
     restore: bool = setting("Replace masks in responses with the client's own values.", False)
     deadline: Wait = setting("The longest time of one call.", 5.0)
     concurrent: Natural = setting(
-        "The most calls at the same time, in each worker. A client has at most half of them.", 64
+        "The maximum number of simultaneous calls in each worker. One client gets at most half of them.", 64
     )
     unchecked: Unchecked = setting(
         "The treatment of content that the step could not check, for any reason: `refuse` or `pass`.", "refuse"

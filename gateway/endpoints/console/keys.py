@@ -147,8 +147,8 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
         field(f"{action}-models", "models", "Models", typed["models"],
               "Separated by commas. Empty allows all models of the group; the word none allows no model."),
         field(f"{action}-budgets", "budgets", "Budgets", typed["budgets"], "Such as 20 usd/day, 300 usd/month."),
-        field(f"{action}-requests", "requests", "Requests per time", typed["requests"], "Such as 60/m."),
-        field(f"{action}-tokens", "tokens", "Tokens per time", typed["tokens"], "Such as 2M/m."),
+        field(f"{action}-requests", "requests", "Request rate", typed["requests"], "Such as 60/m."),
+        field(f"{action}-tokens", "tokens", "Token rate", typed["tokens"], "Such as 2M/m."),
         field(f"{action}-until", "until", "Ends", typed["until"], "A date such as 2027-12-31, or a time in UTC."),
     )  # fmt: skip
 

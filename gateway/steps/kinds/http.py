@@ -43,7 +43,7 @@ ROLES: Final[Mapping[str, str]] = {
 class HttpSettings:
     """The settings of an ``http`` step."""
 
-    url: Url = setting(f"The address of the service. The gateway adds `{PATH}`, unless it ends so.")
+    url: Url = setting(f"The address of the service. The gateway adds `{PATH}`, unless the address ends with it.")
     key: Secret | None = setting("The key of the service, sent as `x-api-key`.", None, shown="none", secret=True)
     headers: dict[HeaderName, Secret] = setting(
         "Other headers that every request to the service has.", factory=dict, shown="none", secret=True

@@ -41,7 +41,7 @@ class PresidioSettings:
 
     url: Url = setting(f"The address of the analyzer. The gateway adds `{PATH}`.")
     language: str = setting("The language of the texts.", "en")
-    score: Score | None = setting("The least confidence of a finding, 0 to 1.", None, shown="the analyzer's")
+    score: Score | None = setting("The minimum confidence of a finding, 0 to 1.", None, shown="the analyzer's")
     entities: tuple[str, ...] | None = setting(
         "The kinds of data to find, such as `PERSON` and `US_SSN`.",
         None,

@@ -26,7 +26,7 @@ class SecretsSettings:
     holds_secrets = True
 
     allow: tuple[str, ...] = setting(
-        "Values that are no findings, such as keys in examples: the value, or `sha256:` and its digest in hexadecimal.",
+        "Values to ignore, such as keys in examples: the value, or `sha256:` and its digest in hexadecimal.",
         (),
         shown="none",
         secret=True,

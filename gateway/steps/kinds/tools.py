@@ -27,7 +27,7 @@ class ToolsSettings:
         "Patterns of the names of permitted tools, such as `read_*`.", None, shown="all", absent="all"
     )
     deny: tuple[str, ...] = setting(
-        "Patterns of the names of other tools, also if `allow` permits them.", (), shown="none"
+        "Patterns of the names of forbidden tools, even if `allow` permits them.", (), shown="none"
     )
     arguments: Mapping[str, Mapping[str, str]] = setting(
         "By pattern of a tool's name and by argument, a pattern that is in each permitted value: "

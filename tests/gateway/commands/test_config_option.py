@@ -43,7 +43,7 @@ def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
     (tmp_path / "other.yaml").write_text(CONFIG)
     found = invoke(*line, "--config", "trigat.yaml", cwd=tmp_path)
     assert found.returncode == (2 if "try" in line or "test" in line else 1)  # 1 means that a step refuses
-    assert found.stderr == "trigat.yaml: no such file (given by the command line); give the path of a file.\n"
+    assert found.stderr == "trigat.yaml: no such file (path from the command line); give the path of a file.\n"
 
 
 @pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["mine.yaml"]])

@@ -1033,9 +1033,9 @@ def test_the_file_is_found_in_order(write, tmp_path):
 
 def test_a_named_file_that_is_missing_is_never_replaced_by_another(write, tmp_path):
     write("", "trigate.yaml")
-    with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(given by \$TRIGATE_CONFIG\)"):
+    with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(path from \$TRIGATE_CONFIG\)"):
         discover(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
-    with pytest.raises(ConfigError, match="given by the command line"):
+    with pytest.raises(ConfigError, match="path from the command line"):
         discover(tmp_path, {}, Path("missing.yaml"))
 
 

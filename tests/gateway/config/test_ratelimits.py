@@ -81,12 +81,12 @@ def test_an_amount_for_a_time(text, rate):
 @pytest.mark.parametrize(
     ("limits", "mistake"),
     [
-        ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: expected an amount for a time, such as "
+        ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: expected a rate, such as "
          "600/m, 2M/m, 50k/d or 10/s"),
-        ("{tokens: 5/w}", "11: client_keys[0].ratelimits.tokens: '5/w': expected an amount for a time, such as "
+        ("{tokens: 5/w}", "11: client_keys[0].ratelimits.tokens: '5/w': expected a rate, such as "
          "600/m, 2M/m, 50k/d or 10/s"),
         ("{tokens: 0.5/s}", "11: client_keys[0].ratelimits.tokens: '0.5/s': expected a whole number: "
-         "use a longer time, such as 30/m"),
+         "use a longer unit of time, such as 30/m"),
         ("{tokens: 0/m}", "11: client_keys[0].ratelimits.tokens: '0/m': this would reject every request: remove it "
          "for no limit"),
         ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: expected a whole number, 1 or more"),
