@@ -50,7 +50,7 @@ _PERSON: Final = "/admin/v1/people/{name}"
 ROUTES: Final = (
     AdminRoute("GET", "/me", _ALL, "own.show_caller", "The caller: its name, group, role, models, limits and budgets."),
     AdminRoute("GET", "/me/usage", _ALL, "usage.show_own_usage", "The caller's own usage.", parameters=_USAGE),
-    AdminRoute("GET", "/me/keys", _ALL, "own_keys.list_keys", "The keys that the person has made for itself.",
+    AdminRoute("GET", "/me/keys", _ALL, "own_keys.list_keys", "The keys that the person has created.",
                of_person=True, parameters=_PAGE),
     AdminRoute("PUT", "/me/keys/{name}", _ALL, "own_keys.put_key",
                "Create a key for yourself, or change when it expires.", of_person=True),
