@@ -60,7 +60,7 @@ def main() -> None:
 @click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of FILE. Needs no key.")
 @click.option("--host", metavar="ADDRESS", help="Listen on ADDRESS; default: the config's, else 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="PORT", help="Listen on PORT; default: the config's, else 12000.")
-@click.option("--open", "is_open", is_flag=True, help="Accept all clients although client_keys is not set.")
+@click.option("--open", "is_open", is_flag=True, help="Accept clients from other machines without client_keys.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, metavar="N", help="Run N worker processes.")
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
               help=f"Pause between two words of the demo's responses; default: {PACE}.")  # fmt: skip
@@ -138,10 +138,10 @@ def check(
 
     The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
 
-    The check imports the code of steps, which runs it, unless you give --no-steps. Without --secrets it contacts no
-    secret store.
+    Without --no-steps, the check imports the code of steps, and so runs it. Without --secrets, it contacts no secret
+    store.
 
-    Exit status: 0 for a valid config, 1 for mistakes, or with --secrets for a secret that cannot be read. With --diff:
+    Exit status: 0 for a valid config; 1 for mistakes or, with --secrets, for a secret that cannot be read. With --diff:
     0 for no changes, 1 for changes, 2 for mistakes.
     """
     from gateway.commands.check import check as run
@@ -395,7 +395,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     """Run a stand-in provider that speaks all six APIs.
 
     It accepts every model name and needs no key. To use it in a config, set base_url: http://127.0.0.1:51001/v1.
-    Any path before /v1 works too, such as http://127.0.0.1:51001/second/v1: it makes several providers of one stand-in.
+    Any path before /v1 works too, such as http://127.0.0.1:51001/second/v1, so one stand-in can be several providers.
 
     It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once for each question, if a
     read-only tool is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always

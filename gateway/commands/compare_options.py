@@ -32,10 +32,10 @@ def compare(sources: tuple[Path, ...], models: tuple[str, ...], apis: Any, **opt
     RECORDINGS is a directory written by trigate serve --record. LOG is JSON Lines with request bodies: `body` with
     `path` or `url`, LiteLLM's proxy_server_request, or bare bodies. Without both, compare sends built-in samples.
 
-    It compares the status, the content, tool calls, ends, token counts, JSON members, errors and headers that SDKs
-    read, and prints the time to the first byte and costs. Models seldom repeat a text: only --exact compares texts.
+    It compares the status, the content, tool calls, finish reasons, token counts, JSON members, errors and headers that
+    SDKs read, and prints the time to the first byte and costs. Models seldom repeat a text: only --exact compares it.
 
-    Each request costs twice. compare sends keys only to the two servers, and never prints them.
+    Both servers process, and may bill, each request. compare sends keys only to the two servers, and never prints them.
 
     Exit status: 0 if no difference breaks clients, 1 if one does, 2 if nothing could be compared.
     """

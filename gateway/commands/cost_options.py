@@ -81,13 +81,14 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
                    "repeatable.")  # fmt: skip
 @IN_FORMAT
 def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **options: Any) -> None:
-    """Report what providers' prompt caches could have served and did, what broke the prefix, and what that cost.
+    """Report how much providers' prompt caches served, how much they could have served, and the causes and costs of
+    misses.
 
     The report comes from the ledger in the state storage of the configuration, which must be of type sqlite or
     postgres. The gateway may be running. The command sends nothing.
 
-    Two files with JSON requests, one turn and the next, are compared instead of the ledger. DIR is a folder of `trigate
-    serve --record`: each of its turns is compared with the one that it continues.
+    With two FILEs, JSON requests of one turn and the next, the command compares these instead. DIR is a folder of
+    `trigate serve --record`: the command compares each turn in it with the turn that it continues.
 
     Exit status: 0, 1 for an invalid config, 2 if the ledger or a file cannot be read.
     """
@@ -105,7 +106,7 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
 @CONFIG
 @click.option("--month", metavar="MONTH", help="A whole month (UTC), such as 2026-10. Default: all days in the files.")
 @click.option("--tolerance", multiple=True, metavar="PART",
-              help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger of both "
+              help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger one "
                    "counts. Default: 1% and 0.01usd.")  # fmt: skip
 @click.option("--format", "form", type=FORMAT, default="table", metavar="FORMAT",
               help="table, csv or json; csv and json are exact. Default: table.")  # fmt: skip
@@ -114,7 +115,7 @@ def reconcile(files: tuple[Path, ...], config: Path | None, **options: Any) -> N
 
     FILE is a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, a
     FOCUS export (AWS, Azure, Google), or CSV with the columns day, model and usd. The format is recognized by the
-    content. Give several files to combine them: costs have the dollars, usage reports the tokens. Days are in UTC.
+    content. Give several files to combine them: cost files have the dollars, usage files the tokens. Days are in UTC.
 
     The command changes nothing. Exit status: 0 if every model is within the tolerance, 3 if one is not or pages are
     missing, 1 if something cannot be read.

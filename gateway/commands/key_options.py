@@ -86,7 +86,7 @@ def add_key(
     name: str, until: str | None, lasting: str | None, sha256: str | None, by: str | None, as_json: bool,
     config: Path | None, **settings: Any,
 ) -> None:  # fmt: skip
-    """Create a key for the client NAME, and print it. trigate shows the key only this once.
+    """Create a key for the client NAME, and print it. trigate shows the key only once.
 
     The options correspond to the settings of client_keys. Without options, the client may use every model. With
     --sha256, the client keeps its existing key.
@@ -220,7 +220,7 @@ def _check_end(until: str | None, lasting: str | None) -> None:
 # People
 
 
-@click.group(cls=CommandsInOrder, short_help="List and block people of your issuers, and end their sessions.")
+@click.group(cls=CommandsInOrder, short_help="List and block people, and end their sessions.")
 def people() -> None:
     """List and block the people whom the issuers of the config admit, and end their sessions.
 
@@ -239,13 +239,13 @@ def list_people(as_json: bool, config: Path | None) -> None:
     sys.exit(show_list(config, as_json))
 
 
-@people.command("block", short_help="Reject all tokens and keys of a person, and end its sessions.")
+@people.command("block", short_help="Reject all tokens and keys of a person, and end all sessions.")
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="The reason, for other operators.")
 @_BY
 @CONFIG
 def block_person(name: str, reason: str, by: str | None, config: Path | None) -> None:
-    """Reject all tokens and keys of the person NAME, also future ones, and end its sessions.
+    """Reject all tokens and keys of the person NAME, including future ones, and end all sessions.
 
     Running requests still finish.
     """
@@ -259,7 +259,7 @@ def block_person(name: str, reason: str, by: str | None, config: Path | None) ->
 @_BY
 @CONFIG
 def unblock_person(name: str, by: str | None, config: Path | None) -> None:
-    """Remove the block of the person NAME, whose keys work again. Its sessions have ended: it signs in again."""
+    """Remove the block of the person NAME. The person's keys work again, but the person must sign in again."""
     from gateway.commands.people import unblock
 
     sys.exit(unblock(config, name, by))
@@ -270,7 +270,7 @@ def unblock_person(name: str, by: str | None, config: Path | None) -> None:
 @_BY
 @CONFIG
 def sign_person_out(name: str, by: str | None, config: Path | None) -> None:
-    """End all sessions of the person NAME. The person may sign in again; its own keys stay valid."""
+    """End all sessions of the person NAME. The person may sign in again, and the person's own keys stay valid."""
     from gateway.commands.people import sign_out
 
     sys.exit(sign_out(config, name, by))

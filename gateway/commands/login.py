@@ -1,4 +1,4 @@
-"""``trigate login``: signs in at a gateway with the device flow (RFC 8628), and saves the session."""
+"""``trigate login``: signs in to a gateway with the device flow (RFC 8628), and saves the session."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ SLOWER: Final = 5.0
 
 
 def run(url: str, *, opens_browser: bool) -> int:
-    """Sign in at the gateway with the address ``url``, and return the exit status."""
+    """Sign in to the gateway with the address ``url``, and return the exit status."""
     try:
         file = SessionFile.of_user()
         session = sign_in(root_of(url), opens_browser=opens_browser)
@@ -40,7 +40,7 @@ def run(url: str, *, opens_browser: bool) -> int:
     except SessionFailed as error:
         say(f"trigate login: {error}")
         return 1
-    click.echo(f"Signed in at {session.root}.")
+    click.echo(f"Signed in to {session.root}.")
     return 0
 
 

@@ -93,7 +93,7 @@ def unblock(path: Path | None, name: str, by: str | None) -> int:
     async def unblock_person(opened: OpenedPeople) -> None:
         if not await opened.store.unblock(name, _entry(f"people unblock {name}", by)):
             raise CommandFailed(f"{name[:200]} is not blocked; trigate people list shows all")
-        say(f"Unblocked {name}; its sessions have ended, so it signs in again.")
+        say(f"Unblocked {name}; the person must sign in again.")
 
     return _run(path, unblock_person)
 

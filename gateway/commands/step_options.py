@@ -27,7 +27,7 @@ def steps(context: click.Context) -> None:
 @click.option("--api", "apis", type=click.Choice(APIS), multiple=True, metavar="API",
               help=f"Only this API: {NAMES}; repeatable.")  # fmt: skip
 def exempt(apis: tuple[Any, ...]) -> None:
-    """List the members of requests that are no text for steps, such as model names, ids and signatures.
+    """List the members of requests that steps do not check, such as model names, ids and signatures.
 
     Each line has an API and a path. Steps see every other string of a request.
     """
@@ -48,7 +48,7 @@ def try_steps(file: Path, api: Any, config: Path | None, key: str | None, texts:
     model.
 
     FILE is a JSON body, a captured stream, or a folder that `serve --record` wrote. Each line of the output is a
-    finding: the step, its action, the label, and the place: a path and the positions in its text. Services of steps,
+    finding: the step, its action, the label, and the position: a path and offsets in its text. Services that steps use,
     such as Presidio, get the texts.
 
     Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.

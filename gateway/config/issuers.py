@@ -318,4 +318,4 @@ class SessionSettings:
     """The lifetimes of sessions."""
 
     token: Wait = setting("The lifetime of a session's token.", 3600.0)
-    longest: Wait = setting("The longest lifetime of a session. Then its person signs in again.", 30 * 86400.0)
+    longest: Wait = setting("The longest lifetime of a session. After it, the person must sign in again.", 30 * 86400.0)

@@ -83,7 +83,7 @@ def _forms(call: PageCall, row: Mapping[str, Any]) -> Sequence[Html]:
     if call.may("DELETE", f"{_PERSON}/block") and row["blocked"]:
         found.append(details("Unblock", form(PEOPLE, "unblock", f"Unblock {name}", hidden=hidden)))
     if call.may("DELETE", f"{_PERSON}/sessions"):
-        text = html("<p>The person signs in again. Its own keys stay valid.</p>")
+        text = html("<p>The person must sign in again. The person's own keys stay valid.</p>")
         found.append(details("End all sessions", text, form(PEOPLE, "end_sessions", "End all sessions", hidden=hidden)))
     if call.may("DELETE", _PERSON):
         text = html("<p>The label is deleted until the gateway sees the person again.</p>")

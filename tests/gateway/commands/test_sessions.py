@@ -90,7 +90,7 @@ def user(shared: SignedIn) -> SignedIn:
 
 def test_the_session_is_saved_for_the_user_alone(user):
     assert stat.S_IMODE(user.file.stat().st_mode) == 0o600
-    assert f"Signed in at {user.gateway.url}." in user.said
+    assert f"Signed in to {user.gateway.url}." in user.said
     assert user.session()["access_token"] not in user.said
 
 
