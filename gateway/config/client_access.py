@@ -150,7 +150,7 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
             continue
         if not any(matches_one(name, (pattern,)) for name in names):
             found, advice = (
-                f"there is no entry {describe(pattern)}",
+                f"no entry matches {describe(pattern)}",
                 "use the name of one of model_providers",
             )
             findings.wrong((*path, i), found, advice, nearest(pattern, names))

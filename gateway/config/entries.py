@@ -104,7 +104,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
             complete = False
             continue
         if entry.default and (first := default_names.setdefault(entry.type_of(entry.model), entry.name)) != entry.name:
-            found = f"{first} is the default, too"
+            found = f"{first} is also the default"
             findings.wrong((*path, "default"), found, "set `default` for only one model of each type")
         if entry.name in entries:
             found = f"another entry has the name {entry.name}"

@@ -174,7 +174,7 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
     place = (*path, "login")
     url = config.public_url
     if url is None and ("public_url",) not in findings.faulty:
-        findings.wrong(place, "it needs `public_url`", "set the URL at which browsers reach the gateway")
+        findings.wrong(place, "sign-in needs `public_url`", "set the URL at which browsers reach the gateway")
     is_known = url is not None and not isinstance(url, Unresolved)
     if url is not None and is_known and not is_protected(url) and findings.first("public_url"):
         advice = "use https://; plain HTTP is permitted only on this machine"
@@ -183,12 +183,14 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
         advice = "use a host of its own, such as https://llm.example: cookies of sign-in belong to a whole host"
         findings.wrong(("public_url",), "sign-in does not work below a path", advice)
     if "signing_key" not in findings.given_attributes(()) and ("signing_key",) not in findings.faulty:
-        findings.wrong(place, "it needs `signing_key`", "create one with `openssl rand -base64 32`")
+        findings.wrong(place, "sign-in needs `signing_key`", "create one with `openssl rand -base64 32`")
     storage = config.state_storage
     if (storage is None or storage.type not in KEEPING_KEYS) and not any(
         place[0] == "state_storage" for place in findings.faulty
     ):
-        findings.wrong(place, "it needs a lasting `state_storage`", "set its type to sqlite or postgres")
+        findings.wrong(
+            place, "sign-in needs a `state_storage` that survives restarts", "set its type to sqlite or postgres"
+        )
     if "openid" not in item.login.scopes:
         findings.wrong((*place, "scopes"), "`openid` is missing", "add it: without it the issuer sends no ID token")
     for name, advice in SIGN_IN_PARAMETERS.items():
@@ -251,8 +253,8 @@ def _check_public(issuer: TrustedIssuer, rule: AdmitRule, path: Path, findings: 
         if values and all(_is_specific(value, claim, pattern) for value in values):
             return
     claims = ", ".join(identifying)
-    found = f"everyone can get a token of {issuer.issuer}, and this rule names no owner"
-    findings.wrong((*path, "when"), found, f"add one of {claims}, with a `*` at most after the owner")
+    found = f"everyone can get a token of {issuer.issuer}, and this rule does not restrict the owner"
+    findings.wrong((*path, "when"), found, f"add one of {claims}; a `*` may only follow the owner")
 
 
 def _is_specific(value: str, claim: str, pattern: str) -> bool:

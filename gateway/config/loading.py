@@ -324,5 +324,5 @@ def _check_stored_keys(config: Config, findings: Findings) -> None:
     kept = config.state_storage
     faulty = any(place[0] == "state_storage" for place in findings.faulty)
     if config.stored_keys != "off" and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
-        found = f"state_storage is {'not set' if kept is None else kept.type}, which cannot store keys"
+        found = f"keys cannot be stored: state_storage is {'not set' if kept is None else f'of type {kept.type}'}"
         findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")

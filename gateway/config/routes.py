@@ -73,7 +73,7 @@ def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
     for route in (one for one in made.routes.values() if one.default):
         first = default_names.setdefault(entries.names.type_of(route), route.name)
         if first != route.name:
-            found = f"{first} is the default, too"
+            found = f"{first} is also the default"
             findings.wrong(
                 ("model_aliases", route.name, "default"), found, "set `default` for only one name of each type"
             )
@@ -168,12 +168,14 @@ def _check_vectors(targets: Iterable[tuple[Path, Found]], findings: Findings) ->
     first = embedders[0]
     for place, other in found:
         if bare_name(other.model) != bare_name(first.model):
-            two = f"{describe(other.model)} beside {describe(first.model)}"
+            two = f"{describe(first.model)} and {describe(other.model)}"
             advice = "vectors of different models cannot be compared: give each model its own route"
-            findings.wrong(place, f"another embedding model: {two}", advice)
+            findings.wrong(place, f"this route mixes an embedding model with another model: {two}", advice)
         elif (wide := _vector_length(other)) != (usual := _vector_length(first)):
-            two = f"{wide or 'its own length'} beside {usual or 'its own length'}"
-            findings.wrong(place, f"other dimensions of the same model: {two}", "set the same value in both entries")
+            two = f"{wide or 'its own length'} and {usual or 'its own length'}"
+            findings.wrong(
+                place, f"this route mixes dimensions of one model: {two}", "set the same value in both entries"
+            )
 
 
 def _vector_length(found: Found) -> int | None:

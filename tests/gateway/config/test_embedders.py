@@ -37,10 +37,13 @@ def loaded(folder: Path, targets: str) -> list[str]:
         ("openai/text-embedding-3-small, openrouter/openai/text-embedding-3-small", None),
         ("openai/gpt-5.4, anthropic/claude-sonnet-4-5", None),
         ("mine", None),
-        ("openai/text-embedding-3-small, openai/text-embedding-3-large", "another embedding model"),
-        ("openai/text-embedding-3-small, openai/gpt-5.4", "another embedding model"),
-        ("openai/text-embedding-3-small, mine", "another embedding model"),
-        ("openrouter/openai/text-embedding-3-small, short", "other dimensions of the same model: 256"),
+        (
+            "openai/text-embedding-3-small, openai/text-embedding-3-large",
+            "this route mixes an embedding model with another model",
+        ),
+        ("openai/text-embedding-3-small, openai/gpt-5.4", "this route mixes an embedding model with another model"),
+        ("openai/text-embedding-3-small, mine", "this route mixes an embedding model with another model"),
+        ("openrouter/openai/text-embedding-3-small, short", "this route mixes dimensions of one model: 256"),
     ],
 )
 def test_a_route_has_vectors_of_one_model_and_width(tmp_path, targets, told):

@@ -805,7 +805,7 @@ def test_a_bad_entry_is_refused(refused, entry, mistake):
 @pytest.mark.parametrize(
     ("entries", "mistake"),
     [
-        ("[{model: openai/a, default: true}, {model: openai/b, default: true}]", "openai/a is the default, too"),
+        ("[{model: openai/a, default: true}, {model: openai/b, default: true}]", "openai/a is also the default"),
         (
             "[{model: openai/a}, {model: openai/a}]",
             "another entry has the name openai/a; give each entry its own `name`",

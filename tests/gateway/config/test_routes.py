@@ -218,7 +218,7 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
     [
         (
             "model_aliases: {r: {targets: [a, b], default: true}, s: {target: a, default: true}}",
-            "model_aliases.s.default: r is the default, too; set `default` for",
+            "model_aliases.s.default: r is also the default; set `default` for",
         ),
         ("retries: {budget: 20}", "7:11: retries.budget: 20; expected a share such as 20%"),
         ("retries: 3", "retries: 3; expected a mapping"),
@@ -304,8 +304,8 @@ KEYS = """client_keys:
         ("{name: team}", ", models: [claude-sonnet]", "'claude-sonnet' is not a configured model; did you mean"),
         ("{name: team, models: []}", "", "client_groups[0].models: the list is empty"),
         ("{name: team, only: []}", "", "client_groups[0].only: the list is empty; list at least one entry"),
-        ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: there is no entry 'eu-*'; use"),
-        ("{name: team, only: [a, bb]}", "", "client_groups[0].only[1]: there is no entry 'bb'"),
+        ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: no entry matches 'eu-*'; use"),
+        ("{name: team, only: [a, bb]}", "", "client_groups[0].only[1]: no entry matches 'bb'"),
         ("{name: team, only: [a]}", ", only: [b]", "client_keys[0].only: none of these entries is also allowed"),
         ("{name: team, key: sk-gw-team}", "", "client_groups[0].key: unknown key; write the keys under `client_keys`"),
         ("{models: [a]}", "", "client_groups[0].name: missing"),

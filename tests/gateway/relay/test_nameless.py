@@ -94,7 +94,7 @@ async def test_a_key_gets_no_default_that_it_may_not_use():
 def test_a_type_has_one_default(second):
     both = [{"model": one, "access_key": "k", "base_url": "http://h/v1", "default": True}
             for one in ("openai/gpt-5", "openai/text-embedding-3-small", second)]  # fmt: skip
-    with pytest.raises(ConfigError, match="openai/text-embedding-3-small is the default, too"):
+    with pytest.raises(ConfigError, match="openai/text-embedding-3-small is also the default"):
         from_mapping({"version": "v0.4.0", "model_providers": both})
     config = from_mapping({"version": "v0.4.0", "model_providers": both[:2]})
     assert config.default == "openai/gpt-5"
