@@ -58,7 +58,7 @@ def page(client: Client) -> str:
         parts.append(_code_block(client.language, place.fill(client.snippet)))
     tries = [_code_block("sh", "\n".join(map(place.fill, client.then)))] if client.then else []
     if client.files and tries:
-        parts += ["After `--write`, try it:", *tries]
+        parts += ["After `--write`, try it:" if _has_settings(client, place) else "Then try it:", *tries]
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = client.title if client.program else "a program"
@@ -80,10 +80,16 @@ def _file(client: Client, place: GatewayAddress) -> list[str]:
     for file in client.files:
         parts += _one_file(client, file, place)
     if parts:
-        parts.append(f"`trigate connect {client.name} --undo` removes the settings.")
+        removed = "the settings" if _has_settings(client, place) else "it"
+        parts.append(f"`trigate connect {client.name} --undo` removes {removed}.")
     if client.name in LOGINS:
         parts += _login(client, place)
     return parts
+
+
+def _has_settings(client: Client, place: GatewayAddress) -> bool:
+    """Return whether ``--write`` also adds settings for a gateway without keys."""
+    return any(tuple(place.settings(file.settings)) for file in client.files)
 
 
 def _login(client: Client, place: GatewayAddress) -> list[str]:
@@ -106,8 +112,12 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
         parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
         parts.append(_code_block(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
-        rows = " and ".join(f"`{'.'.join(path)}` to {_describe_value(value)}" for path, value in more)
-        parts.append(f"If the gateway requires a key, set {rows}.")
+        names: dict[str, list[str]] = {}
+        for path, value in more:
+            names.setdefault(_describe_value(value), []).append(f"`{'.'.join(path)}`")
+        rows = " and ".join(f"{' and '.join(listed)} to {value}" for value, listed in names.items())
+        written = f"`trigate connect {client.name} --write` sets {rows} in `{_path(file)}`"
+        parts.append(f"If the gateway requires a key, {f'set {rows}' if plain else written}.")
     return parts
 
 

@@ -178,6 +178,8 @@ RUNS = (
     Row("trigate connect( CLIENT| gemini-cli| opencode| boto3)?", "trigate connect claude",
         ("ANTHROPIC_BASE_URL", SHOWN)),
     Row(r"trigate connect \S+ --undo", says=("nothing to undo|removed",)),
+    Row("trigate connect vercel-ai-sdk --write", "TRIGATE_API_KEY=sk-of-a-client {}", ("wrote",),
+        leaves=(".env", "^TRIGATE_API_KEY=sk-of-a-client$")),
     Row(r"trigate connect \S+ --write", says=("wrote",), leaves=("**/*", SHOWN)),
     Row("trigate connect vercel-ai-sdk -- PROGRAM ARGS", "trigate connect vercel-ai-sdk -- python app.py", ("app.py",)),
     Row(r"(trigate connect \S+ --) (PROGRAM ARGS|python app\.py)", r"\1 python app.py", ("app.py", SHOWN)),
