@@ -389,17 +389,19 @@ def _members(api: str, target: Api, word: str) -> str:
 _INTRODUCTION = """\
 # Translation reference
 
-The outcome of every field of a request in the other APIs. [Translation](translation.md) explains how to use it.
-`python -m tests.pages.translation` writes this page. It takes the fields from the official SDKs of OpenAI, Anthropic,
-Google and Amazon, and translates the smallest request with each of them. A test keeps the page true.
+This page shows what happens to every field of a request in each other API. [Translation](translation.md) explains how
+to see this for your own requests.
+
+The fields come from the official SDKs of OpenAI, Anthropic, Google and Amazon. `python -m tests.pages.translation`
+translates the smallest request with each field, and writes this page. A test keeps the page true.
 
 | outcome | meaning |
 |---|---|
 | mapped | The provider's request has an equivalent. |
-| mapped in part | `x-trigate-dropped` lists the rest. |
+| mapped in part | `x-trigate-dropped` lists the lost parts. |
 | mapped, by value | Some values are mapped, others are dropped or refused. |
 | dropped | The other API has no equivalent. `x-trigate-dropped` lists the field. |
-| refused | The request gets 400, because without the field the answer would be a different one. |
+| refused | The request gets 400, because the answer would be different without the field. |
 | no effect | The field changes nothing, for the given reason. |
 
 - The words in ‹› are the types of the objects around a field: ‹user› ‹text› is a text in a message of the role `user`.
