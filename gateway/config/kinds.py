@@ -314,7 +314,7 @@ def _select_reasons(words: tuple[str, ...]) -> frozenset[str]:
 
 Reasons: TypeAlias = Annotated[
     frozenset[FailureReason],
-    Kind("list of text", _select_reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
+    Kind("list of texts", _select_reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
 ]
 
 SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse", "interactions"]
@@ -351,7 +351,7 @@ Speaking: TypeAlias = Annotated[
 ApiPaths: TypeAlias = Annotated[
     Mapping[Api, str],
     Kind(
-        "mapping of path",
+        "mapping of paths",
         shape={
             "type": "object",
             "propertyNames": _API,

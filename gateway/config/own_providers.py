@@ -31,7 +31,7 @@ QuirkChanges: TypeAlias = Annotated[Mapping[str, Any], Kind("mapping", pick=lamb
 SetHeaders: TypeAlias = Annotated[
     tuple[tuple[str, str], ...],
     Kind(
-        "mapping of text or file",
+        "mapping of texts or files",
         lambda value: tuple(value.items()),
         pick=lambda _: dict[str, Secret],
         parts=(dict[str, Secret],),

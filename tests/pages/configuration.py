@@ -51,6 +51,13 @@ from tests.support.repository import ROOT
 PAGE = ROOT / "docs/configuration-reference.md"
 README = ROOT / "README.md"
 HEAD = ("key", "type", "default", "meaning")
+PLURALS = {
+    "number of dollars": "dollar amounts",
+    "path": "paths",
+    "text": "texts",
+    "text or file": "texts or files",
+    "whole number": "whole numbers",
+}
 
 CLASSES: Mapping[str, type] = {
     "Root": settings.Config,
@@ -192,9 +199,9 @@ def describe_type(of: Any) -> str:
 
 
 def _describe_item(of: Any) -> str:
-    """Return a description of an item that is one kind of value, else an empty text."""
+    """Return a description of items that are one kind of value, else an empty text."""
     kind = kind_of(of) or PLAIN.get(of)
-    return "" if kind is None else kind.words
+    return "" if kind is None else PLURALS.get(kind.words, kind.words)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
