@@ -82,7 +82,7 @@ def block(path: Path | None, name: str, reason: str, by: str | None) -> int:
         if not await opened.store.block(new, _entry(f"people block {name}", by)):
             raise CommandFailed(f"{name} is blocked already")
         unseen = "" if await opened.store.person(name) else " The gateway has not seen this person yet."
-        say(f"Blocked {name}; gateways reject its tokens and keys within half a second.{unseen}")
+        say(f"Blocked {name}; gateways reject all tokens and keys of this person within half a second.{unseen}")
 
     return _run(path, block_person)
 

@@ -28,7 +28,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     store, name, own_keys = await call.people(), call.names["name"], call.service.own_keys
     assert own_keys is not None, "a person has called, and there is a store"
     if call.caller.credential == "own key":
-        raise not_permitted("a key of your own makes no other keys: sign in, and use that session", "own_key")
+        raise not_permitted("a key of your own cannot create other keys: sign in, and use that session", "own_key")
     until = None if body.get("until") is None else _read_end(body["until"])
     before = next((key for key in await store.own_keys(call.person) if key.name == name and key.until > call.now), None)
     check_match(call, _version(before), "key")

@@ -31,7 +31,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _OWN_COLUMNS: Final = (Column("Name"), Column("Made"), Column("Ends"), Column("Action"))
 _STATES: Final = {"good": "valid", "ended": "expired", "refused": "does not fit the file"}
-_NO_NEW: Final = Html("<p>A key of your own makes no other keys: sign in to make one.</p>")
+_NO_NEW: Final = Html("<p>A key of your own cannot create other keys: sign in to create one.</p>")
 _SHOWN: Final = ("group", "models", "budgets", "ratelimits", "until")
 """Settings with a field of their own in the form."""
 

@@ -132,7 +132,7 @@ def file_lines(lines: Mapping[str, Any], place: str, name: str) -> Html:
         if value or (value is not None and key in _EMPTY_COUNTS)
     ]
     return html(
-        '<p>This is in the configuration\'s file. Change it there, then reload the gateway:</p>\n'
+        '<p>This is in the configuration file. Change it there, then reload the gateway:</p>\n'
         '<pre tabindex="0" aria-label="Lines of the file">{text}</pre>',
         text="\n".join(text),
     )  # fmt: skip

@@ -78,7 +78,7 @@ def _forms(call: PageCall, row: Mapping[str, Any]) -> Sequence[Html]:
     name, hidden = row["name"], {"name": row["name"]}
     found = []
     if call.may("PUT", f"{_PERSON}/block") and not row["blocked"]:
-        text = html("<p>All its tokens, sessions and keys stop working within half a second.</p>")
+        text = html("<p>All tokens, sessions and keys of this person stop working within half a second.</p>")
         found.append(details("Block", text, _block_form(call, name, "block")))
     if call.may("DELETE", f"{_PERSON}/block") and row["blocked"]:
         found.append(details("Unblock", form(PEOPLE, "unblock", f"Unblock {name}", hidden=hidden)))
@@ -97,5 +97,5 @@ def _block_form(call: PageCall, name: str, id: str) -> Html:
     if name:
         return form(PEOPLE, "block", f"Block {name}", reason, hidden={"name": name})
     who = field(f"{id}-name", "name", "Name", call.field_value("block", "name"), is_required=True,
-                hint="Such as okta:00u1, also one that the gateway has not seen.")  # fmt: skip
+                hint="Such as okta:00u1, even if the gateway has not seen the person yet.")  # fmt: skip
     return form(PEOPLE, "block", "Block", who, reason)

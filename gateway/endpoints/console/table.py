@@ -103,7 +103,7 @@ ACTIONS: Final = (
     FormAction("end_raise", GROUPS, "DELETE", _RAISE, "The raise of {} was ended."),
     FormAction("block", PEOPLE, "PUT", f"{_PERSON}/block", "{} is blocked.", form_values.block_body, is_of_one=True),
     FormAction("unblock", PEOPLE, "DELETE", f"{_PERSON}/block", "{} is no longer blocked.", is_of_one=True),
-    FormAction("end_sessions", PEOPLE, "DELETE", f"{_PERSON}/sessions", "All sessions of {} were ended.",
+    FormAction("end_sessions", PEOPLE, "DELETE", f"{_PERSON}/sessions", "All sessions of {} have ended.",
                is_of_one=True),
     FormAction("forget", PEOPLE, "DELETE", _PERSON, "The label of {} was forgotten.", is_of_one=True),
 )  # fmt: skip

@@ -30,7 +30,7 @@ _ALL: Final = (
 MOST_SHOWN: Final = 1000
 """The most rows that the page shows: its HTML takes 0.1 ms and 700 bytes for each."""
 
-_CUT: Final = "This page shows the first {:,} of {:,} rows. The total is of all of them, and so is the CSV."
+_CUT: Final = "This page shows the first {:,} of {:,} rows. The total and the CSV include all rows."
 
 
 async def everyone(call: PageCall) -> Html | AdminAnswer:

@@ -56,7 +56,7 @@ export function cacheFacts(line) {
 
 const CHANGES = ["tools", "system", "settings", "history", "edited", "compacted"];
 const OFF = "The gateway keeps no texts. With prompt_cache: {texts: 16MiB} in its configuration, this page shows 200 characters around a difference.";
-const FORGOTTEN = "The text of the request before is not in the gateway's memory.";
+const FORGOTTEN = "The text of the previous request is not in the gateway's memory.";
 
 const section = document.getElementById("difference");
 const note = document.getElementById("difference-note");
