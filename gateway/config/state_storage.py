@@ -24,7 +24,7 @@ class KeptLedgerSettings:
 
     keep: Duration = setting("The lifetime of its lines. `0` keeps none.", 400 * 86400.0)
     max_bytes: Size = setting(
-        "The size at which the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A "
+        "The size at which the oldest lines become [sums](costs.md#when-the-ledger-is-full), which keep their costs. A "
         "line takes about 256 bytes.",
         2**30,
     )

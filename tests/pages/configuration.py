@@ -97,7 +97,7 @@ CLASSES: Mapping[str, type] = {
     "client_groups": clients.ClientGroup,
     "opening_spend": opening_spend.OpeningSpend,
     "Several keys": clients.AcceptedKey,
-    "Past the gateway": clients.RealtimeGrant,
+    "Connections that bypass the gateway": clients.RealtimeGrant,
     "issuers": issuers.TrustedIssuer,
     "admit": issuers.AdmitRule,
     "own_keys": issuers.OwnKeyLimits,
