@@ -20,7 +20,7 @@ Cause: TypeAlias = Literal[
 ]  # fmt: skip
 
 MEANINGS: Final[Mapping[Cause, str]] = {
-    "past_gateway": "the provider counts more requests or tokens: traffic with its key past the gateway",
+    "past_gateway": "the provider counts more requests or tokens: its key is used without the gateway",
     "missing": "the ledger is known to lack lines of that day",
     "doubled": "the ledger has two lines for one request of the provider",
     "price": "the tokens agree, the price differs",
