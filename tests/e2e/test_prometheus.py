@@ -261,6 +261,14 @@ RULES_IN_TIME: Mapping[str, tuple[Mapping[str, str], str, Mapping[str, bool]]] =
     "a target fails": (at_target("overloaded"), "TrigateTargetFails", {"9m": False, "14m": True}),
     "requests that a target finds wrong": (at_target("invalid"), "TrigateTargetFails", {"14m": False}),
     "a refused credential": ({CREDENTIAL: "_x20 1x20"}, "TrigateTargetRefused", {"4m": False, "6m": True}),
+    "a wrong name at a target that answers": (
+        {CREDENTIAL.replace("credential", "gone"): "_x20 1x60", CREDENTIAL.replace("credential", "ok"): "0+1x90"},
+        "TrigateTargetRefused", {"6m": False, "14m": False},
+    ),
+    "a credential that is refused after others were accepted": (
+        {CREDENTIAL: "_x20 1x60", CREDENTIAL.replace("credential", "ok"): "0+1x19 20x60"},
+        "TrigateTargetRefused", {"6m": False, "19m": False, "20m": True},
+    ),
     "shared counters away": ({"trigate_counters_away": "0x8 2x60"}, "TrigateCountersAway", {"3m": False, "5m": True}),
     "fallbacks without an answer": (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
     "fallbacks that answer": (SAVED, "TrigateFallbacksFail", {"9m": False}),
