@@ -99,6 +99,7 @@ async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple
 _NOTHING: Final = (
     "no request of this period could have read from a prompt cache: the gateway compares prompts of 2,000 bytes or more"
 )
+_NO_CAUSE: Final = "no request of this period missed enough of a prompt cache to have a cause: leave out --by cause"
 _MOST_UNREAD: Final = 5
 _LISTED: Final = 4
 """Causes that a row lists."""
@@ -109,7 +110,7 @@ def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
     query = found.usage.query
     since, until = (_time_text(at) for at in (query.since, query.until))
     lines = [f"{since} to {until} ({query.timezone})", ""]
-    lines += _rows(found) if found.rows else [_NOTHING]
+    lines += _rows(found) if found.rows else [_NO_CAUSE if found.is_by_cause else _NOTHING]
     grades = {grade_at(row.sum.grade) for row in found.rows if row.sum.grade is not None}
     unread = [] if found.is_by_cause else _unread_writes(found)
     lines += ["", f"unread writes: {', '.join(unread)}"] if unread else []

@@ -77,6 +77,8 @@ def run(path: Path | None, options: CostOptions) -> int:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
     click.echo(FORMATS[options.form](found), nl=False)
+    if options.only and not found.rows:
+        say(f"no request of this period matches {' '.join(f'--only {one}' for one in options.only)}")
     if options.form == "csv":
         for note in (*found.notes, _OLD_NAMES):
             say(note)

@@ -1,11 +1,13 @@
 """Requests of commands: without redirects, and with a bounded response."""
 
 import os
+import platform
 import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway import __version__
 from gateway.config.urls import is_loopback
 
 LARGEST = 2**20
@@ -27,8 +29,9 @@ def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, by
 def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
     """Return the status and the first ``LARGEST`` bytes of the response to a POST of ``form``, sent as by ``fetch``.
 
-    Raises ``FetchError``."""
-    return _send("POST", url, seconds, data=dict(form))
+    The page where a person approves a sign-in shows the header ``user-agent``. Raises ``FetchError``."""
+    program = f"trigate/{__version__} on {platform.node()}".encode("ascii", "replace").decode()
+    return _send("POST", url, seconds, data=dict(form), headers={"user-agent": program})
 
 
 def _is_local(url: str) -> bool:

@@ -194,6 +194,7 @@ def test_advice_names_missing_cache_keys(write_ledger, capsys):
 def test_without_verdicts_the_report_states_why_it_is_empty(write_ledger, capsys):
     text = report(capsys, write_ledger(turn("ann", None)), "key")
     assert "no request of this period could have read from a prompt cache" in text
+    assert "leave out --by cause" in report(capsys, write_ledger(turn("ann", None)), "cause")
     assert report(capsys, write_ledger(), "key", form="csv").splitlines() == [
         "key,input,could,read,missed,share,lost_usd,grade,because,unread_usd",
     ]

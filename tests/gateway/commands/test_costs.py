@@ -390,5 +390,7 @@ def test_only_selects_lines_by_their_values(kept, capsys):
 
     assert [nanos("group=a"), nanos("group=a", "group=b"), nanos("group="), nanos("key=ben")] == [1, 3, 12, 4]
     assert [nanos("client=alice", "group="), nanos("group=' OR 1=1"), nanos("model=openai/gpt")] == [8, 0, 15]
+    done = invoke("costs", str(config), "--only", "key=typo", "--from", "2000-01-01")
+    assert "no request of this period matches --only key=typo" in done.stderr
     done = invoke("costs", str(config), "--only", "colour=red")
     assert (done.returncode, "expected NAME=VALUE" in done.stderr) == (2, True)

@@ -77,6 +77,8 @@ def test_programs_get_it_as_json(keys):
         (("add", "x", "--until", "2020-01-01"), "x would expire in the past, on 2020-01-02T00:00:00Z"),
         (("add", "x", "--for", "long"), "--for: 'long'; expected a duration, such as 30d"),
         (("add", "x", "--for", "99999999999d"), "the duration is too long"),
+        (("add", "x", "--for", "30"), "--for: 30 has no unit: write 30d, 30h or 30m"),
+        (("rotate", "taken", "--keep-old", "24"), "--keep-old: 24 has no unit"),
         (("rotate", "taker"), "there is no stored client taker; did you mean taken?"),
         (("revoke", "boss"), "boss is not stored, but in .*c.yaml: change it there, and reload"),
     ],
