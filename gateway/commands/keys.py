@@ -325,7 +325,7 @@ def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
 
 def _parse_seconds(option: str, text: str) -> float:
     """Parse a duration, which needs a unit. Raises ``CommandFailed``."""
-    if text.strip().isdecimal():  # a configuration's number is in seconds, which nobody expects here
+    if text.strip().isdecimal():  # in a configuration it would be in seconds
         raise CommandFailed(f"{option}: {text} has no unit: write {text}d, {text}h or {text}m")
     try:
         return read_positive_duration(text)
