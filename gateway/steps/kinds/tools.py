@@ -27,10 +27,10 @@ class ToolsSettings:
         "Patterns of the names of permitted tools, such as `read_*`.", None, shown="all", absent="all"
     )
     deny: tuple[str, ...] = setting(
-        "Patterns of the names of forbidden tools, even if `allow` permits them.", (), shown="none"
+        "Patterns of the names of forbidden tools in any case, even if `allow` permits them.", (), shown="none"
     )
     arguments: Mapping[str, Mapping[str, str]] = setting(
-        "By pattern of a tool's name and by argument, a pattern that is in each permitted value: "
+        "By pattern of a tool's name and by argument, both in any case, a pattern that is in each permitted value: "
         "`{read_file: {path: ^/srv/}}`.",
         factory=dict,
         shown="none",
@@ -43,9 +43,12 @@ class ToolsStep:
     labels = (TOOL, ARGUMENT)
 
     def __init__(self, settings: ToolsSettings) -> None:
-        self._allow, self._deny = settings.allow, settings.deny
+        self._allow, self._deny = settings.allow, tuple(map(_fold_name, settings.deny))
         self._arguments = [
-            (tool, [(name, _parse_pattern(tool, name, source)) for name, source in patterns.items()])
+            (
+                _fold_name(tool),
+                [(_fold_name(name), _parse_pattern(tool, name, text)) for name, text in patterns.items()],
+            )
             for tool, patterns in settings.arguments.items()
         ]
         if settings.allow is None and not settings.deny and not settings.arguments:
@@ -70,10 +73,12 @@ class ToolsStep:
         return len(text)
 
     def _is_permitted(self, name: str) -> bool:
-        return (self._allow is None or matches_one(name, self._allow)) and not matches_one(name, self._deny)
+        is_allowed = self._allow is None or matches_one(name, self._allow)
+        return is_allowed and not matches_one(_fold_name(name), self._deny)
 
     def _has_permitted_arguments(self, passage: Passage) -> bool:
-        rules = [rule for tool, rules in self._arguments if matches_one(passage.tool or "", (tool,)) for rule in rules]
+        called = _fold_name(passage.tool or "")
+        rules = [rule for tool, rules in self._arguments if matches_one(called, (tool,)) for rule in rules]
         if not rules:
             return True
         try:
@@ -86,9 +91,14 @@ class ToolsStep:
             pattern.is_in(text)
             for name, pattern in rules
             for member, value in members.pairs
-            if member == name
+            if _fold_name(member) == name
             for text in _texts_of(value)
         )
+
+
+def _fold_name(name: str) -> str:
+    """Return the name of a tool or argument without differences that some programs ignore, such as those in Go."""
+    return name.strip().casefold()
 
 
 class Members:

@@ -23,7 +23,9 @@ def findings(step, *passages: Passage) -> list[tuple[str, str | None]]:
     ("read_file", '{"path": ["/srv/a", "/etc/b"]}', "argument"), ("read_file", '{"path": 5}', "argument"),
     ("read_file", '{"path": "/srv/a"', "argument"), ("read_file", '"/srv/a"', "argument"), ("read_file", "{}", None),
     ("read_secret", "{}", "tool"), ("write", "", "tool"), ("search", '{"q": "x"}', None), ("Search", "{}", "tool"),
-    (None, "{}", "tool"),
+    (None, "{}", "tool"), ("read_file", '{"Path": "/etc/passwd"}', "argument"),
+    ("read_File", '{"path": "/etc/passwd"}', "argument"), ("read_file ", '{" path": "/etc/passwd"}', "argument"),
+    ("read_SECRET", "{}", "tool"), ("read_secret ", "{}", "tool"), ("read_File", '{"PATH": "/srv/a"}', None),
 ])  # fmt: skip
 def test_a_call_needs_a_permitted_name_and_arguments(name, arguments, label):
     found = findings(STEP, Passage("tool_calls", "content[0]", arguments, name))
