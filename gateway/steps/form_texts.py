@@ -1,4 +1,4 @@
-"""The texts of a multipart form: its fields and the names of its files, such as the prompt of a picture's edit."""
+"""The texts of a multipart form: its fields, their unknown names and the names of files, such as a picture's prompt."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -19,6 +19,11 @@ class FormField:
     file_name: str | None = None
 
 
+@attrs.frozen(eq=False)
+class FieldName(Passage):
+    """The unknown name of a field."""
+
+
 class FormTexts:
     """The passages of a form's fields, in their order."""
 
@@ -35,6 +40,8 @@ class FormTexts:
         for index, field in enumerate(fields):
             shape = known.get(field.name.removesuffix("[]"))
             part: Part = "other" if shape is None else shape.leaf.part or "other"
+            if shape is None:
+                found.append((index, FieldName("other", "name", field.name)))
             if field.file_name is not None:
                 found.append((index, Passage("media", field.name, field.file_name)))
             elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
@@ -42,9 +49,11 @@ class FormTexts:
         return cls(fields, [(index, passage) for index, passage in found if passage.part in parts])
 
     def replace(self, edits: Iterable[PassageEdit]) -> tuple[FormField, ...]:
-        """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a file."""
+        """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a field or a file."""
         by_field: dict[int, list[tuple[int, int, str]]] = {}
         for passage, start, end, text in edits:
+            if isinstance(passage, FieldName):
+                raise KeyMasked("a mask in the name of a field")
             by_field.setdefault(self._indexes[passage], []).append((start, end, text))
         fields = list(self._fields)
         for index, spans in by_field.items():

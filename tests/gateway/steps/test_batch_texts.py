@@ -131,6 +131,15 @@ def test_the_fields_of_a_form_are_texts() -> None:
     assert [one.path for one in FormTexts.of("image_edits", FORM, ("input",)).passages] == ["prompt"]
 
 
+def test_the_unknown_name_of_a_field_is_a_text_without_masks() -> None:
+    texts = FormTexts.of("image_edits", (FormField("bob@corp.example", b"x"), FormField("name", b"y")))
+
+    assert [one.text for one in texts.passages] == ["bob@corp.example", "x", "name", "y"]
+    with pytest.raises(KeyMasked):
+        texts.replace([(texts.passages[0], 0, 3, "[M]")])
+    assert texts.replace([(texts.passages[3], 0, 1, "[M]")])[1] == FormField("name", b"[M]")
+
+
 def test_a_masked_field_keeps_the_others() -> None:
     texts = FormTexts.of("image_edits", FORM)
 
