@@ -3,6 +3,7 @@
 If there are too many, the oldest are dropped."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -194,8 +195,7 @@ class MockObjects:
             "metadata": call.members.get("metadata"),
             "model": next((found for one in answers if (found := one["response"]["body"].get("model"))), None),
             "request_counts": {"total": len(answers), "completed": len(answers), "failed": 0},
-            "usage": {"input_tokens": len(file.content) // 4, "output_tokens": len(content) // 4,
-                      "total_tokens": (len(file.content) + len(content)) // 4},
+            "usage": _sum_usage([one["response"]["body"] for one in answers]),
         }  # fmt: skip
         kept = self._store(MockObject(about))
         return json_answer({**kept.about, "status": "validating", "output_file_id": None})
@@ -263,3 +263,13 @@ def _id_within(outer: str, id: str) -> str:
 
 def _timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _sum_usage(answers: Iterable[Any]) -> dict[str, int]:
+    """Return the tokens of all ``answers`` of a batch."""
+    found = Counter[str]()
+    for answer in answers:
+        usage = answer.get("usage") or {}
+        found["input_tokens"] += usage.get("input_tokens", usage.get("prompt_tokens", 0))
+        found["output_tokens"] += usage.get("output_tokens", usage.get("completion_tokens", 0))
+    return {**found, "total_tokens": found.total()}

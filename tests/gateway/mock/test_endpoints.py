@@ -98,6 +98,19 @@ def test_a_form_is_read_with_its_files():
         read_call(b"[1]", "application/json", {}, "/p")
 
 
+def test_a_batch_reports_the_tokens_of_its_answers():
+    """An offline test of costs adds them up (https://platform.openai.com/docs/api-reference/batch/object)."""
+    usages = {
+        "chat": {"prompt_tokens": 3, "completion_tokens": 5},
+        "responses": {"input_tokens": 4, "output_tokens": 6},
+    }
+    shelf = MockObjects(lambda path, body: (200, {"usage": usages.get(path)}))
+    lines = b"".join(b'{"custom_id":"a","url":"%b","body":{}}\n' % url for url in (b"chat", b"responses", b"none"))
+    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
+    batch = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    assert batch["usage"] == {"input_tokens": 7, "output_tokens": 11, "total_tokens": 18}
+
+
 def test_a_batch_is_answered_line_by_line():
     shelf = MockObjects(lambda path, body: (200, {"of": path, **body}))
     lines = b'{"custom_id":"a","url":"/v1/x","body":{"n":1}}\nno json\n'
