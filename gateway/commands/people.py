@@ -18,6 +18,7 @@ from gateway.commands.terminal import say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
 from gateway.open_store import open_people_store
+from gateway.people.keeping import FLUSH_SECONDS
 from gateway.people.records import AuditEntry, Block, SeenPerson
 from gateway.people.store import PeopleStore
 
@@ -73,6 +74,12 @@ def _person_row(person: SeenPerson, *, is_blocked: bool) -> dict[str, Any]:
     }
 
 
+_UNSEEN: Final = (
+    " No person of this name is known: check it. Gateways store new people up to "
+    f"{FLUSH_SECONDS:g} seconds after their first request."
+)
+
+
 def block(path: Path | None, name: str, reason: str, by: str | None) -> int:
     """Run ``trigate people block`` and return its exit status."""
 
@@ -81,7 +88,7 @@ def block(path: Path | None, name: str, reason: str, by: str | None) -> int:
         new = Block(name, time.time(), made_by(by), reason)
         if not await opened.store.block(new, _entry(f"people block {name}", by)):
             raise CommandFailed(f"{name} is blocked already")
-        unseen = "" if await opened.store.person(name) else " The gateway has not seen this person yet."
+        unseen = "" if await opened.store.person(name) else _UNSEEN
         say(f"Blocked {name}; gateways reject all tokens and keys of this person within half a second.{unseen}")
 
     return _run(path, block_person)

@@ -109,7 +109,7 @@ def test_a_block_ends_sessions_and_is_listed_until_it_is_removed(people, tmp_pat
 def test_a_person_may_be_blocked_before_its_first_request(people):
     result = people("block", "okta:00u9")
     good(result)
-    assert "has not seen this person yet" in " ".join(result.stderr.split())
+    assert "No person of this name is known" in " ".join(result.stderr.split())
     assert json.loads(good(people("list", "--json"))) == [
         {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None, "name": "okta:00u9"}
     ]
