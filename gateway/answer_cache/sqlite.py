@@ -1,5 +1,6 @@
 """Cached responses in one SQLite file, which the workers of a machine may share."""
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -94,7 +95,8 @@ class _AnswersFile:
     """A connection to the file, used by one thread at a time: a ``BlockingConnection``."""
 
     def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600)) if not path.exists() else None
+        with contextlib.suppress(FileExistsError):  # to close an existing file would drop this process's locks on it
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._path = path
         self._inode = path.stat().st_ino
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
