@@ -95,6 +95,8 @@ def run_files(paths: Sequence[Path], model: str | None) -> int:
             click.echo("\n".join(_compare(first, second)))
         else:
             raise UnusableRequest("expected two files with requests, or one folder of recordings")
+    except BrokenPipeError:
+        raise  # a reader such as ``head`` has enough
     except (UnusableRequest, UnreadableRecording, OSError) as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         say(f"trigate cache: {escape(text)}", fg="red")

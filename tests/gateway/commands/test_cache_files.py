@@ -1,6 +1,9 @@
 """``trigate cache`` over requests on disk: two turns, and the turns of a recording."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 from streams.events import APIS
 from tests.support.cached_prompts import SYSTEM, TARGETS, TOOL_NAMES, request_of, tool_of
 from tests.support.command_line import invoke
+from tests.support.harness import ROOT
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
 
@@ -119,6 +123,19 @@ def test_the_turns_of_a_recording(tmp_path: Path):
         "  read     0 tokens; missed 20,310: system",
         "  lost     0.0701 usd on each such turn",
     ]
+
+
+@pytest.mark.process
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
+    usage = {"input_tokens": 10, "output_tokens": 1}
+    for number in range(2):
+        _record(tmp_path, str(number), 100.0 + number, request_of("messages", 60 + number), usage)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:
+        command = [sys.executable, "-m", "gateway", "cache", str(tmp_path)]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, cwd=ROOT)
+    assert done.stderr == b""
 
 
 def test_a_folder_without_recordings(tmp_path: Path):
