@@ -135,8 +135,8 @@ def test_a_file_that_is_missing_is_not_replaced_by_another(folder):
     by_argument = invoke("check", "gone.yaml", cwd=folder)
     by_variable = invoke("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
     assert (by_argument.returncode, by_variable.returncode) == (1, 1)
-    assert "gone.yaml: no such file (given by the command line)" in by_argument.stderr
-    assert "gone.yaml: no such file (given by $TRIGATE_CONFIG)" in by_variable.stderr
+    assert "gone.yaml: no such file (path from the command line)" in by_argument.stderr
+    assert "gone.yaml: no such file (path from $TRIGATE_CONFIG)" in by_variable.stderr
 
 
 def test_a_config_from_a_pipe_is_read_once(folder):
