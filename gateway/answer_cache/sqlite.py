@@ -1,7 +1,5 @@
 """Cached responses in one SQLite file, which the workers of a machine may share."""
 
-import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from typing import Final, TypeVar
 
 from gateway.answer_cache.store import AnswerStoreUnavailable
 from gateway.stores.pool import ConnectionPool
+from gateway.stores.private_file import create_private_file
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -95,8 +94,7 @@ class _AnswersFile:
     """A connection to the file, used by one thread at a time: a ``BlockingConnection``."""
 
     def __init__(self, path: Path) -> None:
-        with contextlib.suppress(FileExistsError):  # to close an existing file would drop this process's locks on it
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        create_private_file(path)
         self._path = path
         self._inode = path.stat().st_ino
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)

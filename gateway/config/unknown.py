@@ -447,7 +447,7 @@ ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_advice_rows())
 
 def advice(place: type, key: str) -> str | None:
     """Return the advice on an unknown ``key`` where ``place`` is read, ``None`` if there is none."""
-    return ADVICE.get((place, _snake_case(key)))
+    return ADVICE.get((place, snake_case(key)))
 
 
 def wrong_key(place: type, key: str) -> Wrong:
@@ -456,10 +456,11 @@ def wrong_key(place: type, key: str) -> Wrong:
     It has the advice on that key, else a similar key, else advice on one of its words, else all keys."""
     if (advised := advice(place, key)) is not None:
         return Wrong("unknown key", advised)
-    words = set(_snake_case(key).split("_"))
+    words = set(snake_case(key).split("_"))
     rows = (row for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split()))
     return unknown_key(place, key, next((row.advice for row in rows), None))
 
 
-def _snake_case(key: str) -> str:
+def snake_case(key: str) -> str:
+    """Return ``key`` in snake case: ``maxTokens`` and ``max-tokens`` become ``max_tokens``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()

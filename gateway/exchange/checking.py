@@ -4,7 +4,7 @@ only where steps are configured."""
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, Self
 
 import attrs
@@ -233,7 +233,6 @@ def _with_own_values(incoming: Incoming, session: StepSession) -> Incoming:
     return with_body(incoming, texts.replace(edits)) if edits else incoming
 
 
-@cache
 def with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     """Return the ``steps`` of planning with the operator's steps, which see the whole conversation."""
     at = steps.index(recall_turns)

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.invoices.json_pages import Page, bucket_times, items_of
-from gateway.invoices.line import ZERO, InvoiceLine, Tokens, UnreadableInvoice, amount, count, text_or_none
-from gateway.invoices.openai import check_currency
+from gateway.invoices.line import (
+    ZERO,
+    InvoiceLine,
+    Tokens,
+    UnreadableInvoice,
+    amount,
+    check_currency,
+    count,
+    text_or_none,
+)
 from gateway.invoices.times import day_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, text_or_none
-from gateway.invoices.openai import check_currency
+from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, text_or_none
 from gateway.invoices.times import day_of, time_of
 
 COLUMNS: Final = frozenset(("billedcost", "chargeperiodstart", "chargecategory"))

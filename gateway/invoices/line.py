@@ -130,6 +130,12 @@ def _decimal(value: object, grouped: re.Pattern[str]) -> Decimal | None:
     return found if found.is_finite() and -MOST_DIGITS < found.adjusted() < MOST_DIGITS else None
 
 
+def check_currency(currency: object, where: str) -> None:
+    """Raise ``UnreadableInvoice`` unless the currency is the dollar."""
+    if currency is not None and str(currency).strip().upper() not in ("", "USD"):
+        raise UnreadableInvoice(f"{where}: the amounts are in {str(currency)[:10]}: give a report in dollars")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, Decimal)) and not isinstance(value, bool)
 

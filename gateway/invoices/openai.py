@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.invoices.json_pages import Page, bucket_times, items_of
-from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, count, text_or_none
+from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, check_currency, count, text_or_none
 from gateway.invoices.times import day_of
 
 _TIMES: Final = ("start_time", "end_time")
@@ -95,9 +95,3 @@ def _usage_line(result: dict[str, Any], common: dict[str, Any], where: str) -> I
         requests=number("num_model_requests"),
         tier="batch" if result.get("batch") is True else None if tier in _USUAL_TIERS else tier,
     )
-
-
-def check_currency(currency: object, where: str) -> None:
-    """Raise ``UnreadableInvoice`` unless the currency is the dollar."""
-    if currency is not None and str(currency).strip().upper() not in ("", "USD"):
-        raise UnreadableInvoice(f"{where}: the amounts are in {str(currency)[:10]}: give a report in dollars")

@@ -1,4 +1,4 @@
-"""Plain CSV: ``day,model,usd`` and optionally ``account,input,cached,output,requests,request_id``.
+"""Plain CSV: ``day,model,usd`` and optionally the other columns of ``KNOWN``.
 
 ``input`` includes the tokens that were read from a cache, as in the CSV of ``trigate costs``."""
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.invoices.families import family_of
-from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, count, text_or_none
-from gateway.invoices.openai import check_currency
+from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, check_currency, count, text_or_none
 from gateway.invoices.times import date_of
 
 COLUMNS: Final = frozenset(("day", "model", "usd"))

@@ -28,7 +28,7 @@ from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
 from gateway.relay.uploads import EditedPieces, IdReplacer
-from gateway.request.members import decode_member
+from gateway.request.members import TEXT, decode_member
 from gateway.request.parse import Incoming, decode_members
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
@@ -51,7 +51,6 @@ PROVIDER: Final = "x-trigate-provider"
 _CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
 _CONTENT_STEPS: Final = ("content", "results", "url")
 _PASSED_HEADERS: Final = ("range", "if-range")
-_TEXT: Final = msgspec.json.Decoder(str)
 
 _API_NAMES: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
 """Names of APIs in error messages; other APIs have OpenAI's form."""
@@ -195,7 +194,7 @@ class KeptRequest:
 
     def _check_purpose(self, members: Mapping[str, msgspec.Raw]) -> None:
         """Reject an upload in parts for a batch if the lines must be checked: for limited models or a budget."""
-        purpose = decode_member(members, "purpose", _TEXT, "a string") or ""
+        purpose = decode_member(members, "purpose", TEXT, "a string") or ""
         if "batch" in purpose.lower() and (self.service.authenticator.is_limited(self.client) or self.has_budget):
             message = (
                 "the gateway reads the lines of batch files, so an upload in parts is not possible: send the whole "

@@ -27,7 +27,7 @@ from gateway.http.passing import HeaderNames
 from gateway.ledger.bill import Bill
 from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.relay.relaying import InboundRequest, RelayedRequest
-from gateway.request.members import check_duplicates, decode_member
+from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
@@ -63,7 +63,6 @@ _LISTEN: Final = "subscriptions/listen"
 
 _READ_MEMBERS: Final = frozenset(("method", "params", "id", "name", "uri"))
 MAX_ID: Final = 4096
-_TEXT: Final = msgspec.json.Decoder(str)
 """Bytes of a request's id, which the gateway's errors repeat."""
 
 MAX_REFUSED: Final = 16 * 1024
@@ -199,11 +198,11 @@ def parse(body: bytes, forms: RpcForms) -> RpcMessage:
     _check_names(members)
     check_duplicates(body, members)
     forms.id = id = _id_of(members)
-    method = decode_member(members, "method", _TEXT, "a string")
+    method = decode_member(members, "method", TEXT, "a string")
     _check_method(method)
     name = None
     if (member := _NAME_MEMBERS.get(method or "")) is not None and "params" in members:
-        name = decode_member(_params(members["params"]), member, _TEXT, "a string", "params.")
+        name = decode_member(_params(members["params"]), member, TEXT, "a string", "params.")
     return RpcMessage(id, method, name)
 
 

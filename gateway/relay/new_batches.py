@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from gateway.relay.batch_models import BatchModels, BatchSummary
-from gateway.request.members import check_members, decode_member
+from gateway.request.members import TEXT, check_members, decode_member
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
 
@@ -41,7 +41,6 @@ _REQUEST_MEMBERS: Final = frozenset(("custom_id", "body"))
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_TEXT: Final = msgspec.json.Decoder(str)
 _TEXTS: Final = msgspec.json.Decoder(str | list[str])
 
 
@@ -67,10 +66,10 @@ class NewBatch:
             if name not in MEMBERS:
                 raise invalid(f"the gateway does not know the member {name[:100]!r} of a batch: remove it", name[:100])
         files = [decode_member(members, name, _TEXTS, "an id or a list of ids") for name in _names("files", members)]
-        models = {name: decode_member(members, name, _TEXT, "a string") or "" for name in _names("model", members)}
+        models = {name: decode_member(members, name, TEXT, "a string") or "" for name in _names("model", members)}
         if len(set(models.values())) > 1:
             raise invalid(f"{' and '.join(models)} name different models: send one of them", next(iter(models)))
-        endpoint = [decode_member(members, name, _TEXT, "a string") for name in _names("endpoint", members)]
+        endpoint = [decode_member(members, name, TEXT, "a string") for name in _names("endpoint", members)]
         requests = [decode_member(members, name, _LIST, "a list of requests") for name in _names("requests", members)]
         return cls(
             members,
@@ -128,7 +127,7 @@ class NewBatch:
             check_members(one, members)
             body = bytes(members.get("body", b"null"))
             fields = _OBJECT.decode(body)
-            named = _TEXT.decode(fields["model"]) if "model" in fields else None
+            named = TEXT.decode(fields["model"]) if "model" in fields else None
         except NOT_JSON:
             raise invalid(f"{at} must be an object with custom_id and body, and its model a string", at) from None
         if unknown := members.keys() - _REQUEST_MEMBERS:

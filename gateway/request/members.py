@@ -55,6 +55,7 @@ KNOWN: Final = frozenset(
 """Members that affect a decision."""
 
 
+TEXT: Final = msgspec.json.Decoder(str)
 STRING: Final = msgspec.json.Decoder(str | None)
 BOOLEAN: Final = msgspec.json.Decoder(bool | None)
 

@@ -38,5 +38,5 @@ def part_spans(passage: Passage) -> Iterator[tuple[int, int]]:
 
 
 def without_repetitions(findings: Sequence[Finding]) -> list[Finding]:
-    """Return ``findings`` in the joined text and in its parts, each once."""
+    """Return each of ``findings`` once: a joined text and its parts, or copies of a text, may have the same."""
     return list({(one.label, id(one.passage), one.start, one.end): one for one in findings}.values())

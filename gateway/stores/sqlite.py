@@ -13,6 +13,7 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 import msgspec
 
 from gateway.stores.pool import SILENT, ConnectionPool
+from gateway.stores.private_file import create_private_file
 from gateway.stores.sql import (
     LEDGER_COLUMNS,
     LEDGER_SCRIPTS,
@@ -238,7 +239,10 @@ class _File:
     def __init__(self, path: Path, added: AddedTables | None = None) -> None:
         self._path = path
         self._added = added
-        _create(path)
+        try:
+            create_private_file(path)
+        except OSError as error:
+            raise Unavailable(f"cannot create the state storage's file: {error.strerror}") from error
         self.db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
         self.given_up = False
         self._inode = _inode(path)
@@ -293,18 +297,6 @@ def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:
         name: msgspec.json.encode(value).decode() if isinstance(value, list) else value
         for name, value in values.items()
     }
-
-
-def _create(path: Path) -> None:
-    """Create an empty file that only its owner can read; its journal gets the same mode.
-
-    An existing file is not touched: opening and closing it would drop this process's locks on it."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise Unavailable(f"cannot create the state storage's file: {error.strerror}") from error
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

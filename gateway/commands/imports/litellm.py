@@ -103,8 +103,7 @@ def convert_litellm(
     """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
     ``secrets`` are variables that the new file has already. ``gateway`` is the name of another gateway whose models
-    ``content`` has. Raises ``ConfigError`` if it is not a LiteLLM
-    configuration, or if no model can be converted."""
+    ``content`` has. Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
     result = Result(gateway, models=len(content["model_list"]), secrets=secrets or SecretNames())
     content = _with_database(content, clients or Clients(()), result)

@@ -253,12 +253,7 @@ def _target_groups(name: str, when: Sequence[str], result: Result) -> Iterator[A
     ordered = sorted(result.deployments[name], key=_order_of)
     for _, group in groupby(ordered, key=_order_of):
         found = [*group]
-        weights = _weights(found)
-        strategy = result.strategies.get(name, result.strategies.get("*", _WEIGHTED))
-        if strategy in BALANCES and strategy != _WEIGHTED:
-            if any(one.weights[0] for one in found):
-                result.needless.append(f"weight of {name}: {strategy} does not use it")
-            weights = [None] * len(found)
+        weights = _weights(name, found, result)
         items = [_target_item(one.name, weight, when) for one, weight in zip(found, weights, strict=True)]
         yield items if len(items) > 1 else _target_item(found[0].name, None, when)
 
@@ -267,8 +262,14 @@ def _order_of(deployment: Deployment) -> float:
     return _LAST if deployment.order is None else deployment.order
 
 
-def _weights(group: Sequence[Deployment]) -> list[float | None]:
-    """Return the weights of a group: the first kind that any member has. A member without it has the weight 0."""
+def _weights(name: str, group: Sequence[Deployment], result: Result) -> list[float | None]:
+    """Return the weights of a group of ``name``: the first kind that any member has, if LiteLLM uses them. A member
+    without it has the weight 0."""
+    strategy = result.strategies.get(name, result.strategies.get("*", _WEIGHTED))
+    if strategy in BALANCES and strategy != _WEIGHTED:
+        if any(one.weights[0] for one in group):
+            result.needless.append(f"weight of {name}: {strategy} does not use it")
+        return [None] * len(group)
     for given in zip(*(one.weights for one in group), strict=True):
         if any(given):
             return list(given)

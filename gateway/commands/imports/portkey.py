@@ -1,6 +1,5 @@
 """Reads Portkey's configs (https://portkey.ai/docs/api-reference/config-object)."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute,
 from gateway.commands.imports.guard_drafts import free_name, items_of
 from gateway.commands.imports.imported_values import number_of
 from gateway.commands.imports.losses import Group
+from gateway.config.unknown import snake_case
 
 PORT: Final = 8787
 NAME: Final = "portkey"
@@ -35,7 +35,6 @@ _MEMBERS: Final[Mapping[str, str]] = {
 _OTHER_NAMES: Final[Mapping[str, str]] = {
     "resource_name": "azure_resource_name", "deployment_id": "azure_deployment_id", "api_version": "azure_api_version",
 }  # fmt: skip
-_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _LOST: Final[Mapping[str, tuple[Group, str]]] = {
     "cache": (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias (docs/caching.md)"),
     "on_status_codes": (Group.PROTECTION, "set `when` of the next target, as reasons (docs/routing.md)"),
@@ -73,7 +72,7 @@ def _with_usual_names(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config`` and its targets with one spelling of each member: Portkey reads camel case as well."""
     found: dict[str, Any] = {}
     for written, value in config.items():
-        name = _CAPITAL.sub(lambda char: f"_{char[0].lower()}", written)
+        name = snake_case(written)
         if name == "targets" and isinstance(value, list):
             value = [_with_usual_names(one) if isinstance(one, dict) else one for one in value]
         found.setdefault(_OTHER_NAMES.get(name, name), value)

@@ -11,14 +11,13 @@ import attrs
 import msgspec
 
 from gateway.endpoints.websocket.envelopes import Members
-from gateway.request.members import decode_member
+from gateway.request.members import STRING, decode_member
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from streams.events import AnswerEnd, AnswerStart, Event, Usage
 
-_STRING = msgspec.json.Decoder(str | None)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _CONTEXT = ("previous_response_id", "conversation")
 
@@ -58,7 +57,7 @@ class Prewarms:
     def with_prewarm(self, members: Members) -> Members:
         """Return ``members`` including those of the prewarm that they continue, if any."""
         try:
-            previous = _STRING.decode(members.get("previous_response_id", b"null"))
+            previous = STRING.decode(members.get("previous_response_id", b"null"))
         except msgspec.ValidationError:
             return members  # rejected later
         prewarm = self._prewarms.get(previous or "")

@@ -44,6 +44,12 @@ class FoldedCharacters(dict[int, str]):
     """The normalised form of each character, computed at its first use."""
 
     def __missing__(self, code: int) -> str:
+        folded = self._form(code)
+        if code < 0x10000 or len(self) < MOST_FOLDED:
+            self[code] = folded
+        return folded
+
+    def _form(self, code: int) -> str:
         char = chr(code)
         if unicodedata.category(char) in ("Cf", "Mn", "Me") or char in _FILLERS:
             folded = ""
@@ -54,8 +60,6 @@ class FoldedCharacters(dict[int, str]):
             folded = "".join(map(_fold, normal)) if len(normal) <= LONGEST_FORM else char
         if not folded:
             _invisible[char] = None
-        if code < 0x10000 or len(self) < MOST_FOLDED:
-            self[code] = folded
         return folded
 
 
@@ -88,15 +92,10 @@ class WidthFoldedCharacters(FoldedCharacters):
     """The form of each character in which signs and letters stay what they are: only the full width of ASCII, decimal
     digits, spaces and invisible characters are folded."""
 
-    def __missing__(self, code: int) -> str:
+    def _form(self, code: int) -> str:
         char, folded = chr(code), _FOLDED[code]
-        is_kept = len(folded) == 1 and not (
-            0xFF01 <= code <= 0xFF5E or unicodedata.category(char) in ("Nd", "Zs", "Zl", "Zp")
-        )
-        found = char if is_kept or len(folded) > 1 else folded
-        if code < 0x10000 or len(self) < MOST_FOLDED:
-            self[code] = found
-        return found
+        is_wide = 0xFF01 <= code <= 0xFF5E or unicodedata.category(char) in ("Nd", "Zs", "Zl", "Zp")
+        return folded if not folded or (is_wide and len(folded) == 1) else char
 
 
 _FOLDED: Final = FoldedCharacters()
@@ -151,11 +150,10 @@ class NormalText:
         """Return the position in the copy of a position in the text."""
         if self.is_aligned or original == 0:
             return original
-        if self._starts is not None:
-            return bisect_left(self._starts, original)
+        if self._starts is not None or self._split is not None:
+            return bisect_left(self._positions, original)
         assert self._forms is not None, "the copy differs from the text"
-        before = self._split and self._split[:original]
-        return len(self._original[:original].translate(self._forms)) if before is None else sum(map(len, before))
+        return len(self._original[:original].translate(self._forms))
 
     def origin(self, at: int) -> int:
         """Return the position in the text of a character of the copy, or of the end."""

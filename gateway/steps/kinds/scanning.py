@@ -63,23 +63,19 @@ class ScanningStep:
             if isinstance(passage, JoinedPassage):
                 for start, end in part_spans(passage):
                     found += self._findings(passage, passage.text[start:end], 0, start)
-                found = without_repetitions(found)
-        return found
+        return without_repetitions(found) if found else found
 
     def _findings(self, passage: Passage, text: str, released_length: int, base: int = 0) -> Iterator[Finding]:
         """Yield the findings in ``text``, which begins at position ``base`` of ``passage``."""
         if text.isascii() and not self.may_match(text, released_length):
             return  # most words of a stream
-        seen: set[Match] = set()
         for normal in self.copies(text):
             start = normal.position(released_length)
             if self.may_match(normal.text, start):
                 for first, last in self._stretches(normal, start):
                     for label, a, b in sorted(self.search(normal.text, first, last), key=_start):
                         begin, end = normal.span(a, b)
-                        if (one := (label, begin, end)) not in seen:
-                            seen.add(one)
-                            yield Finding(label, passage, base + begin, base + end)
+                        yield Finding(label, passage, base + begin, base + end)
 
     def open_tail(self, text: str, released_length: int = 0) -> int:
         """Return the position from which ``text`` may still become a part of a finding.
