@@ -37,6 +37,8 @@ which loses the frame with the reason."""
 
 IMMEDIATE_SECONDS: Final = 5.0
 """The longest wait of an immediate response, which usually fits into the client's window."""
+MAX_UNREAD: Final = 8
+"""Immediate responses of a connection that may wait at the same time; the streams of more are reset."""
 
 HIGH_WATER: Final = 32 * 1024
 """Bytes waiting on one stream before its writer waits, too: two frames."""
@@ -53,6 +55,12 @@ Receive: TypeAlias = Callable[[Frame], tuple[list[Frame], list[Http2Event]]]
 
 ALL_STREAMS: Final = 2**31 - 1
 """The last stream of a GOAWAY that rejects none."""
+
+
+class CompressionError(ProtocolError):
+    """A head that cannot be decompressed, so that no later one can be, either (RFC 9113, section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
 
 
 class SendBuffer:
@@ -150,6 +158,7 @@ class Http2(H2Protocol):
         self._counter = FrameCounter()
         self._abandoned = 0  # requests whose streams were reset, and whose apps still run
         self._abandoned_ended = trio.Event()  # one of them has ended
+        self._unread: set[int] = set()  # streams whose immediate responses wait for the client's window
         self._has_announced_goaway = self._has_sent_goaway = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
         handlers = self.connection._frame_dispatch_table
@@ -181,9 +190,10 @@ class Http2(H2Protocol):
         except ProtocolError as error:
             stream = self.connection.streams.get(frame.stream_id)
             is_of_stream = type(error) in (ProtocolError, InvalidBodyLengthError)
-            # Other causes are headers that cannot be decoded, after which later ones would be wrong.
-            is_malformed = is_of_stream and type(error.__cause__) in (NoneType, ValueError)
-            if not is_malformed or stream is None or stream.closed:
+            has_cause = type(error.__cause__) not in (NoneType, ValueError)
+            if is_of_stream and has_cause and isinstance(frame, HeadersFrame):
+                raise CompressionError(str(error)) from error
+            if not is_of_stream or has_cause or stream is None or stream.closed:
                 raise
         self.connection.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
         if isinstance(frame, DataFrame):
@@ -371,7 +381,7 @@ class Http2(H2Protocol):
         stream = cast("HttpStream | WebSocketStream | None", self.streams.get(stream_id))
         is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
-            if is_immediate and not self._fits(stream_id, len(event.data)):
+            if is_immediate and not self._fits(stream_id, len(event.data)) and not self._may_wait(stream_id):
                 await self._reset_for_client_error(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._close_unread_stream(stream_id)
                 return
@@ -392,6 +402,13 @@ class Http2(H2Protocol):
             return size > HIGH_WATER or size <= self.connection.local_flow_control_window(stream_id)
         except ProtocolError:  # the stream has ended, as its next send will notice
             return True
+
+    def _may_wait(self, stream_id: int) -> bool:
+        """Return whether an immediate response may wait for the client's window, because few others do."""
+        self._unread &= self.streams.keys()
+        if len(self._unread) < MAX_UNREAD:
+            self._unread.add(stream_id)
+        return stream_id in self._unread
 
     # Hypercorn's own goodbye may come between the last data and the end of a response, which is then lost. So its
     # context never reports that the server stops.

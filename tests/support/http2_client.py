@@ -38,16 +38,20 @@ class Http2Client:
         await self.flush()
         return stream
 
+    async def read(self) -> None:
+        """Read once, and add the events to ``seen``."""
+        data = await self.client.sock.recv(65536)
+        assert data, "the connection ended"
+        self.seen += self.connection.receive_data(data)
+        await self.flush()
+
     async def until(self, kind: type, stream: int) -> h2.events.Event:
         with trio.fail_after(PATIENCE):
             while True:
                 for event in self.seen:
                     if isinstance(event, kind) and event.stream_id == stream:
                         return event
-                data = await self.client.sock.recv(65536)
-                assert data, f"the connection ended before {kind}"
-                self.seen += self.connection.receive_data(data)
-                await self.flush()
+                await self.read()
 
     def data(self, stream: int) -> bytes:
         return b"".join(e.data for e in self.seen if isinstance(e, h2.events.DataReceived) and e.stream_id == stream)

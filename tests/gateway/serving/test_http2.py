@@ -27,7 +27,7 @@ from hyperframe.frame import (
 
 from gateway.serving import http2
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
-from gateway.serving.http2 import HIGH_WATER, LOW_WATER, MAX_ABANDONED, SendBuffer
+from gateway.serving.http2 import HIGH_WATER, LOW_WATER, MAX_ABANDONED, MAX_UNREAD, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
 from tests.support.harness import retried_when_late
@@ -209,7 +209,7 @@ async def test_headers_that_cannot_be_decoded_end_the_connection():
             HeadersFrame(1, b"\xff\xff\xff\xff\x0f", flags=["END_HEADERS", "END_STREAM"]).serialize()
         )
         assert (
-            GoAwayFrame(0, last_stream_id=1, error_code=ErrorCodes.PROTOCOL_ERROR).serialize()
+            GoAwayFrame(0, last_stream_id=1, error_code=ErrorCodes.COMPRESSION_ERROR).serialize()
             in await peer.client.rest()
         )
 
@@ -418,18 +418,53 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 
 
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
-async def test_a_response_before_admission_does_not_wait_for_the_window(path):
+async def test_few_responses_before_admission_wait_for_the_window(path):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
     async with connected(window=0) as (server, peer):
-        streams = [await peer.ask(path) for _ in range(99)]
-        for stream in streams:
+        waiting = [await peer.ask(path) for _ in range(MAX_UNREAD)]
+        for stream in [await peer.ask(path) for _ in range(90)]:
             reset = await peer.until(h2.events.StreamReset, stream)
             assert reset.error_code == ErrorCodes.ENHANCE_YOUR_CALM
-        assert sum(isinstance(event, h2.events.ResponseReceived) for event in peer.seen) == 99
+        assert sum(isinstance(event, h2.events.ResponseReceived) for event in peer.seen) == MAX_UNREAD + 90
+        await eventually(lambda: server.lifecycle.in_flight == MAX_UNREAD)
+        for stream in waiting:
+            peer.connection.increment_flow_control_window(1000, stream)
+        await peer.flush()
+        for stream in waiting:
+            await peer.until(h2.events.StreamEnded, stream)
         await eventually(lambda: not server.lifecycle.in_flight)
 
 
-async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone():
+async def test_a_response_before_admission_waits_only_some_seconds_for_the_window(monkeypatch):
+    monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", 0.2)
+    async with connected(window=0) as (server, peer):
+        for _ in range(2):
+            for stream in [await peer.ask("/whole") for _ in range(MAX_UNREAD)]:
+                assert (await peer.until(h2.events.StreamReset, stream)).error_code == ErrorCodes.CANCEL
+        await eventually(lambda: not server.lifecycle.in_flight)
+
+
+@pytest.mark.parametrize("path", ["/whole", "/missing"])
+async def test_a_response_before_admission_arrives_as_the_window_opens(path):
+    """RFC 9113, section 6.9.2: a client may begin with a window of one byte, and even of none."""
+    async with connected(window=1) as (_, peer):
+        for _ in range(2 * MAX_UNREAD):
+            stream = await peer.ask(path)
+            seen = 0
+            while not any(isinstance(e, h2.events.StreamEnded) and e.stream_id == stream for e in peer.seen):
+                await peer.until(h2.events.DataReceived, stream)
+                if (size := len(peer.data(stream))) == seen:
+                    await peer.read()
+                    continue
+                assert size - seen <= 50
+                seen = size
+                peer.connection.increment_flow_control_window(50, stream)
+                await peer.flush()
+            assert not any(isinstance(event, h2.events.StreamReset) for event in peer.seen)
+
+
+async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(monkeypatch):
+    monkeypatch.setattr(http2, "MAX_UNREAD", 0)
     async with connected(window=100) as (_, peer):
         missing, whole = await peer.ask("/missing"), await peer.ask("/whole")
         await peer.until(h2.events.StreamReset, missing)
@@ -437,7 +472,8 @@ async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(
         assert peer.data(whole) == b"whole"
 
 
-async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window():
+async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window(monkeypatch):
+    monkeypatch.setattr(http2, "MAX_UNREAD", 0)
     async with connected(window=0) as (server, peer):
         peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         peer.connection.remote_settings.acknowledge()
@@ -463,7 +499,7 @@ async def test_an_answer_that_streams_waits_for_its_window():
 async def test_a_client_whose_answers_never_fit_gets_enhance_your_calm(monkeypatch):
     bound(monkeypatch, FrameType.RST_STREAM, 3)
     async with connected(window=0) as (_, peer):
-        for _ in range(4):
+        for _ in range(MAX_UNREAD + 4):
             await peer.ask("/whole")
         await goes_away(peer)
 
