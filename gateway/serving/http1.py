@@ -1,6 +1,7 @@
 """A client's HTTP/1.1 connection. h11 reads requests. ``heads`` writes responses, except a 100 and the handshake of a
 websocket."""
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -21,18 +22,17 @@ from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
 from gateway.serving.websocket_stream import WebSocketStream
 
 
-def asks_for_websocket(request: h11.Request) -> bool:
+def asks_for_websocket(method: bytes, headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the request is a websocket handshake, valid or not."""
-    headers = dict(request.headers)
     tokens = headers.get(b"connection", b"").lower().split(b",")
     upgrade = headers.get(b"upgrade", b"").strip().lower()
-    return request.method.upper() == b"GET" and upgrade == b"websocket" and any(t.strip() == b"upgrade" for t in tokens)
+    return method.upper() == b"GET" and upgrade == b"websocket" and any(t.strip() == b"upgrade" for t in tokens)
 
 
 class WebSocketOverHttp1:
     """An HTTP/1.1 connection after a websocket handshake, which the app accepts or rejects."""
 
-    def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: h11.Connection) -> None:
+    def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: RequestReader) -> None:
         """Take over the connection. ``reader`` has read the request, and writes the response to it."""
         self._context = context
         self._connection = connection
@@ -44,7 +44,7 @@ class WebSocketOverHttp1:
         if self._reader.trailing_data[0]:
             await self._stream.refuse()
         else:
-            await self._stream.begin(request.http_version.decode(), request.target, list(request.headers))
+            await self._stream.begin(request.http_version.decode(), request.target, self._reader.headers)
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):
@@ -225,8 +225,8 @@ class Http1:
             await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
-        headers = list(request.headers)
-        if b"upgrade" in dict(headers) and asks_for_websocket(request):
+        headers = self.reader.headers
+        if b"upgrade" in self.reader.fields and asks_for_websocket(request.method, self.reader.fields):
             await self._speak_websocket(request)
             return
         # Other upgrades are ignored (RFC 9110, section 7.8), including h2c, cleartext HTTP/2.

@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests read by h11, with stricter checks of chunks, targets and versions."""
+"""HTTP/1.1 requests read by h11, with stricter checks of chunks, targets, hosts and versions."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,6 +15,8 @@ MAX_LINES: Final = 256  # lines of a head; each takes about four microseconds
 SHORT_HEAD: Final = 4096  # bytes of a first read whose lines are not counted
 HUGE_CHUNK: Final = 2**40  # bytes: no client sends a chunk of this size
 
+_NAME: Final = rb"[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}"
+_HOST: Final = re.compile(rb"(?:(?:%b)*|\[(?:%b|:)+\])(?::[0-9]*)?" % (_NAME, _NAME))
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _FIRST_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t -~\x80-\xff]*)?[ \t]*\r\n")
 
@@ -49,6 +51,11 @@ class _CheckedLines:
         return line
 
 
+def is_host(value: bytes) -> bool:
+    """Return whether ``value`` is a host with an optional port, without user information (RFC 3986, section 3.2.2)."""
+    return _HOST.fullmatch(value) is not None
+
+
 def is_preface(request: h11.Request) -> bool:
     """Return whether the request is the first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
     return (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0")
@@ -60,6 +67,10 @@ class RequestReader(h11.Connection):
     It also reads while a pipelined request waits, so that a disconnect is noticed."""
 
     _has_received = _has_too_many_lines = False
+    headers: list[tuple[bytes, bytes]]
+    """The headers of the last request, with names in lower case."""
+    fields: dict[bytes, bytes]
+    """The same by name, with the last value of each."""
 
     def receive_data(self, data: bytes) -> None:
         """Receive ``data``, but ignore an empty line before a request: some clients send one after a body (RFC 9112,
@@ -93,10 +104,14 @@ class RequestReader(h11.Connection):
         if event is h11.PAUSED:
             return h11.NEED_DATA  # without reading, a disconnect would not be noticed
         if isinstance(event, h11.Request):
-            names = {name for name, _ in list(event.headers)}
+            # Iterating over ``event.headers`` itself takes three calls for each header.
+            self.headers = [(name, value) for _, name, value in event.headers._full_items]
+            fields = self.fields = dict(self.headers)
             # RFC 9112, section 6.1: a sign of request smuggling, rejected before anything else sees it.
-            if b"content-length" in names and b"transfer-encoding" in names:
+            if b"content-length" in fields and b"transfer-encoding" in fields:
                 raise h11.RemoteProtocolError("content-length together with transfer-encoding")
+            if not is_host(fields.get(b"host", b"")):  # RFC 9112, section 3.2; h11 requires exactly one
+                raise h11.RemoteProtocolError("not a host")
             if len(event.target) > MAX_TARGET:  # h11's limit of the head only applies to an incomplete one
                 raise h11.RemoteProtocolError("the target is too long", error_status_hint=414)
             if not event.http_version.startswith(b"1.") and not is_preface(event):

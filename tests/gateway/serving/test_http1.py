@@ -107,6 +107,11 @@ async def test_an_empty_line_before_a_request_is_ignored(behind):
         (b"nonsense\r\n\r\n", 400),
         (b"GET /whole HTTP/1.1\r\n\r\n", 400),
         (b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\nhost: a b\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\nhost: user:password@x\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\nhost: x/path\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\nhost: x:80:80\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\nhost: [::1\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nxxxx", 400),
@@ -124,6 +129,26 @@ async def test_invalid_http_is_refused_with_a_reason(request_bytes, status):
         assert json.loads(body)["error"]["message"]
         assert not server.witness.scopes
         assert b"whole" in await server.get("/whole")
+
+
+HOSTS = [
+    b"",
+    b"localhost",
+    b"127.0.0.1:12000",
+    b"[::1]:80",
+    b"[fe80::1%25eth0]",
+    b"a_b.svc:",
+    b"xn--bcher-kva.example",
+    b"%2Ftmp%2Fs",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_every_valid_host_is_served(host):
+    """RFC 3986, section 3.2.2; ``%2F`` is what clients of Unix sockets send."""
+    async with serving() as server, server.connect() as client:
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % host)
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
 
 
 CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
