@@ -26,8 +26,8 @@ from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
 from gateway.serving.http_stream import HttpStream
+from gateway.serving.queued_websocket import QueuedWebSocket
 from gateway.serving.request_reader import MAX_LINES
-from gateway.serving.websocket_stream import WebSocketStream
 
 log = logging.getLogger("trigate.connections")
 
@@ -55,6 +55,10 @@ Receive: TypeAlias = Callable[[Frame], tuple[list[Frame], list[Http2Event]]]
 
 ALL_STREAMS: Final = 2**31 - 1
 """The last stream of a GOAWAY that rejects none."""
+
+MORE_WINDOW: Final = 16 * 2**20
+"""Bytes by which the connection's window exceeds a stream's. All streams together leave less unread (7 MiB), and h2
+returns the window in halves: a body or a websocket that is not read delays no other stream."""
 
 
 class CompressionError(ProtocolError):
@@ -170,6 +174,8 @@ class Http2(H2Protocol):
     async def begin(self) -> None:
         """Send the settings. The client's bytes may follow."""
         await self.initiate()
+        self.connection.increment_flow_control_window(MORE_WINDOW)
+        await self._flush()
         # At one stream too many, h2 would end the connection with all its streams. A client may open any number before
         # it has the settings; ``_create_stream`` rejects the last ones.
         self.connection.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = ALL_STREAMS
@@ -293,15 +299,18 @@ class Http2(H2Protocol):
             # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
 
-    def _paced_stream(self, stream_id: int | None) -> HttpStream | None:
+    def _paced_stream(self, stream_id: int | None) -> HttpStream | QueuedWebSocket | None:
+        """Return the stream if it returns the client's window itself."""
         stream = cast("Any", self.streams.get(stream_id or 0))
-        return stream if isinstance(stream, HttpStream) and stream.backlog.is_paced else None
+        is_paced = isinstance(stream, QueuedWebSocket) or (isinstance(stream, HttpStream) and stream.backlog.is_paced)
+        return stream if is_paced else None
 
-    async def _defer_window(self, event: DataReceived, stream: HttpStream) -> None:
+    async def _defer_window(self, event: DataReceived, stream: HttpStream | QueuedWebSocket) -> None:
         """Return the client's window when the app has taken the data. Hypercorn returns it immediately, so that a
         slowly read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
-        stream.backlog.on_taken = partial(self._return_window, stream_id)
+        if isinstance(stream, HttpStream):
+            stream.backlog.on_taken = partial(self._return_window, stream_id)
         self._return_window(stream_id, (event.flow_controlled_length or 0) - len(data))
         await stream.handle(Body(stream_id=stream_id, data=data))
 
@@ -324,9 +333,11 @@ class Http2(H2Protocol):
         self.priority.insert_stream(stream_id)
         self.priority.block(stream_id)
         if method == "CONNECT":
-            websocket = WebSocketStream(self._context, stream_id, self._send_in_time)
+            websocket = QueuedWebSocket(
+                self._context, stream_id, self._send_in_time, partial(self._return_window, stream_id)
+            )
             self.streams[stream_id] = cast("Any", websocket)
-            await websocket.begin("2", target, headers)
+            websocket.begin(target, headers)
         else:
             stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
             self.streams[stream_id] = cast("Any", stream)
@@ -378,7 +389,7 @@ class Http2(H2Protocol):
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
         response to a rejected request does not wait for it."""
         stream_id = event.stream_id
-        stream = cast("HttpStream | WebSocketStream | None", self.streams.get(stream_id))
+        stream = cast("HttpStream | QueuedWebSocket | None", self.streams.get(stream_id))
         is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
             if is_immediate and not self._fits(stream_id, len(event.data)) and not self._may_wait(stream_id):

@@ -55,7 +55,12 @@ class WebSocketStream:
     _frames: Connection
     _rate: FrameRate
 
-    def __init__(self, connection: ConnectionContext, stream_id: int, send: Callable[[Event], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        connection: ConnectionContext,
+        stream_id: int,
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
         self._connection = connection
         self._id = stream_id
         self._send = send
@@ -103,24 +108,44 @@ class WebSocketStream:
         if self._over.is_set():
             return
         if isinstance(event, StreamClosed):
-            normal = self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
-            await self._leave(CloseReason.NORMAL_CLOSURE if normal else CloseReason.ABNORMAL_CLOSURE)
+            await self._leave()
         elif isinstance(event, Body | Data) and self._state in _ACCEPTED:
             self._frames.receive_data(event.data)
             await self._handle_frames()
         elif isinstance(event, Body | Data) and self._state is WebSocketState.HANDSHAKE:
             # Bytes after an upgrade that is not accepted yet: the app must not respond at the same time.
-            await self._leave(CloseReason.ABNORMAL_CLOSURE)
+            await self._leave()
             await self.refuse()
 
-    async def _leave(self, code: CloseReason) -> None:
+    async def end(self) -> None:
+        """Handle the end of the client's stream without a close frame."""
+        if self._over.is_set():
+            return
+        if self._state is WebSocketState.HANDSHAKE:
+            await self._leave()
+            await self.refuse()
+        elif self._state in _ACCEPTED:
+            await self._leave()
+            await self._end_stream()
+
+    async def _leave(self) -> None:
+        """Notify the app that the client has left."""
+        is_normal = self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
+        code = CloseReason.NORMAL_CLOSURE if is_normal else CloseReason.ABNORMAL_CLOSURE
         self._over.set()
         self._message.clear()  # Quart's tracebacks may keep this object until a full garbage collection
         if self._put is not None:
             self._put({"type": "websocket.disconnect", "code": code.value})
 
+    async def _end_stream(self) -> None:
+        """End this side of the stream, after everything sent so far."""
+        await self._send(EndData(stream_id=self._id))
+        await self._send(StreamClosed(stream_id=self._id))
+
     async def _handle_frames(self) -> None:
         for frame in self._frames.events():
+            if self._over.is_set():
+                return
             if self._rate.count(frame):
                 await self._rate.end_turn()
                 if self._rate.is_exceeded(trio.current_time()):
@@ -134,7 +159,7 @@ class WebSocketStream:
                 if self._taker is not None:
                     self._taker.note_close(int(close.code), close.reason or "")
                 await self._send_frame(close.response())
-                await self._send(StreamClosed(stream_id=self._id))
+                await self._end_stream()
 
     def _on_arriving(self, arriving: Callable[[int], object]) -> None:
         self._arriving = arriving

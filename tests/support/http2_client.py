@@ -38,6 +38,24 @@ class Http2Client:
         await self.flush()
         return stream
 
+    async def open_websocket(self, path: str, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> int:
+        """Request a websocket (RFC 8441), and return its stream."""
+        self.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        self.connection.remote_settings.acknowledge()
+        own = ((":protocol", "websocket"), ("sec-websocket-version", "13"))
+        return await self.ask(path, "CONNECT", end=end, headers=(*own, *headers))
+
+    async def send_data(self, stream: int, data: bytes) -> None:
+        """Send ``data`` as the windows allow."""
+        while data:
+            room = self.connection.local_flow_control_window(stream)
+            if size := min(room, self.connection.max_outbound_frame_size, len(data)):
+                self.connection.send_data(stream, data[:size])
+                data = data[size:]
+                await self.flush()
+            else:
+                await self.read()
+
     async def read(self) -> None:
         """Read once, and add the events to ``seen``."""
         data = await self.client.sock.recv(65536)

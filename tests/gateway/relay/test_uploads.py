@@ -1,6 +1,7 @@
 """Uploads on real sockets: edited while they pass, kept where they must be, and gone with their client."""
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import h2.config
@@ -328,6 +329,7 @@ class Stopping(list[bytes]):
 
 async def deaf(stream: trio.SocketStream) -> None:
     """Never read."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await trio.sleep_forever()
 
 
@@ -369,27 +371,29 @@ class Http2Upload:
         self.connection.initiate_connection()
 
     async def send(self, form: bytes, rest: int = 0, seconds: float = 10) -> tuple[int, int]:
-        """How many bytes of ``form`` and of ``rest`` more the server took, and the status of its answer, 0 for none
-        that came within a while."""
+        """How many bytes of ``form`` and of ``rest`` more the server took, and the status of its answer, 0 if there was
+        none and it was silent for ``seconds``."""
         number = self.connection.get_next_available_stream_id()
         head = [(":method", "POST"), (":path", PATH), (":scheme", "http"), (":authority", "x"), ("content-type", KIND)]
         self.connection.send_headers(number, head)
         left, size, status = form + bytes(rest), 0, 0
-        with trio.move_on_after(seconds):
-            while True:
-                room = min(self._room(number), self.connection.max_outbound_frame_size, len(left))
-                if room > 0:
-                    self.connection.send_data(number, left[:room], end_stream=room == len(left))
-                    left, size = left[room:], size + room
-                await self.stream.send_all(self.connection.data_to_send())
-                if room > 0:
-                    continue
-                for event in self.connection.receive_data(await self.stream.receive_some(65536)):
-                    if isinstance(event, h2.events.ResponseReceived):
-                        status = int(dict(event.headers)[":status"])
-                    elif isinstance(event, h2.events.StreamEnded) and event.stream_id == number:
-                        return size, status
-        return size, status
+        while True:
+            room = min(self._room(number), self.connection.max_outbound_frame_size, len(left))
+            if room > 0:
+                self.connection.send_data(number, left[:room], end_stream=room == len(left))
+                left, size = left[room:], size + room
+            await self.stream.send_all(self.connection.data_to_send())
+            if room > 0:
+                continue
+            with trio.move_on_after(seconds) as silence:
+                data = await self.stream.receive_some(65536)
+            if silence.cancelled_caught:
+                return size, status
+            for event in self.connection.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = int(dict(event.headers)[":status"])
+                elif isinstance(event, h2.events.StreamEnded) and event.stream_id == number:
+                    return size, status
 
     def _room(self, number: int) -> int:
         try:
@@ -405,6 +409,16 @@ async def test_over_http2_the_window_stays_shut():
         assert (size < MOST, status) == (True, 0)
         await stream.aclose()
         await eventually(lambda: not served.service.admission.shares.taken["in_flight"])
+
+
+async def test_over_http2_an_unread_upload_delays_no_other():
+    """It took the window of the whole connection."""
+    unknown = multipart([part("model", b"nobody"), part("file", bytes(50_000), "a.wav")])
+    async with in_front_of(deaf) as served:
+        client = Http2Upload(await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])))
+        assert (await client.send(BEGUN, rest=MOST, seconds=0.5))[1] == 0
+        assert (await client.send(unknown))[1] == 404
+        await client.stream.aclose()
 
 
 async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
