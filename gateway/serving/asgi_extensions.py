@@ -27,10 +27,11 @@ ON_ARRIVING: Final = "trigate.on_arriving"
 
 
 class MessageTaker(Protocol):
-    """Receives a websocket's messages, one at a time. Nothing more is read from the client's connection until it
-    returns."""
+    """Receives a websocket's messages, one at a time. Nothing more is read from the client until it returns."""
 
-    async def take(self, message: str | bytes) -> None: ...
+    async def take(self, message: str | bytes) -> None:
+        """Take ``message``, or nothing of it if cancelled: it is then passed again."""
+        ...
 
     def note_close(self, code: int, reason: str) -> None:
         """Note that the client closed the websocket with this ``code`` (1005 for none)."""

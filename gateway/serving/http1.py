@@ -37,7 +37,7 @@ class WebSocketOverHttp1:
         self._context = context
         self._connection = connection
         self._reader = reader
-        self._stream = WebSocketStream(context, STREAM_ID, self._on_event)
+        self._stream = WebSocketStream(context, STREAM_ID, self._on_event, connection.has_hung_up)
 
     async def begin(self, request: h11.Request) -> None:
         """Handle the handshake. A client that sends more before the response is rejected."""

@@ -26,7 +26,7 @@ class QueuedWebSocket:
     ) -> None:
         self._connection = connection
         self._id = stream_id
-        self._websocket = WebSocketStream(connection, stream_id, send)
+        self._websocket = WebSocketStream(connection, stream_id, send, lambda: self._has_ended)
         self._on_taken = on_taken
         self._waiting = bytearray()
         self._has_ended = False  # the client has ended its side of the stream

@@ -26,6 +26,9 @@ from gateway.serving.refusals import error_response
 
 CLOSE_SECONDS: Final = 1.0  # for a client to answer a close
 
+CHECK_SECONDS: Final = 0.05
+"""Seconds between checks for a disconnect while a message waits for its taker."""
+
 
 class WebSocketState(Enum):
     """The stages of a websocket."""
@@ -47,8 +50,14 @@ def _ignore_size(size: int) -> None:
     """Ignore the size of an arriving message."""
 
 
+def _never() -> bool:
+    return False
+
+
 class WebSocketStream:
-    """One websocket."""
+    """One websocket.
+
+    ``has_hung_up`` returns whether the client has disconnected, although its earlier bytes are not handled yet."""
 
     scope: WebsocketScope
     _handshake: Handshake
@@ -60,10 +69,12 @@ class WebSocketStream:
         connection: ConnectionContext,
         stream_id: int,
         send: Callable[[Event], Awaitable[None]],
+        has_hung_up: Callable[[], bool] = _never,
     ) -> None:
         self._connection = connection
         self._id = stream_id
         self._send = send
+        self._has_hung_up = has_hung_up
         self._state = WebSocketState.HANDSHAKE
         self._over = trio.Event()  # the client has disconnected, or the app has ended
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
@@ -184,9 +195,20 @@ class WebSocketStream:
                 self._put(message)
             else:
                 text = message["text"]
-                await self._taker.take(bytes(message["bytes"] or b"") if text is None else text)
+                await self._pass_on(self._taker, bytes(message["bytes"] or b"") if text is None else text)
         else:
             self._arriving(self._message.length)
+
+    async def _pass_on(self, taker: MessageTaker, message: str | bytes) -> None:
+        """Pass ``message`` to ``taker``. A client that disconnects while it waits ends the websocket."""
+        while not self._over.is_set():
+            with trio.move_on_after(CHECK_SECONDS) as wait:
+                await taker.take(message)
+            if not wait.cancelled_caught:
+                return
+            if self._has_hung_up():
+                await self._leave()
+                await self._end_stream()
 
     async def _close_for_client(self, code: CloseReason, reason: str) -> None:
         """Close, because the client exceeds a limit."""

@@ -46,6 +46,9 @@ class WebSocketEnd:
         async with self._sending:
             await self.stream.send_all(self._frames.send(event))
 
+    async def ping(self, payload: bytes = b"") -> None:
+        await self._send(Ping(payload=payload))
+
     @property
     def code(self) -> int | None:
         """The code of the other end's close, or ``None``."""

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import trio
 from wsproto.connection import ConnectionType
-from wsproto.events import Ping
 
 from tests.support.websocket_end import WebSocketEnd
 
@@ -49,9 +48,6 @@ class Peer(WebSocketEnd):
         fields = (("content-type", "application/json"), ("content-length", str(len(content))), *headers)
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         await self.stream.send_all(f"HTTP/1.1 {status} No\r\n{lines}\r\n".encode() + content)
-
-    async def ping(self, payload: bytes = b"") -> None:
-        await self._send(Ping(payload=payload))
 
     async def close(self, code: int | None, reason: str | None = None) -> None:
         """Close with any code, and wait for the client's end."""

@@ -416,7 +416,7 @@ async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
         trio.open_nursery() as both,
     ):
         both.start_soon(send, caller)
-        await trio.testing.wait_all_tasks_blocked(0.1)
+        await trio.testing.wait_all_tasks_blocked(0.03)  # shorter than CHECK_SECONDS
         count = len(sent)
         assert 0 < count < 60  # the sockets' rooms are a few megabytes each
         go.set()

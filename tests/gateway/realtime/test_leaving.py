@@ -1,0 +1,139 @@
+"""Clients that leave while a message of theirs waits: the provider's session, which is billed, ends soon."""
+
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from wsproto.events import BytesMessage
+
+from tests.support.asgi_app import Client, eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.websocket_caller import Caller, calling
+from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+PATH = "/v1/realtime?model=voice"
+GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+FIRST = {
+    GEMINI: {"setup": {"model": "models/gemini-live"}},
+    "/v1/live/sessions": {"type": "session.start", "session": {"model": "gpt-live-1"}},
+}
+SOON = 5.0
+"""Seconds until the session has ended; it took a minute, or ten."""
+
+
+def config(url: str) -> dict[str, Any]:
+    base = {"access_key": "k", "base_url": f"{url}/v1"}
+    entries = [
+        {"model": "openai/gpt-realtime", "name": "voice", **base},
+        {"model": "openai/gpt-live-1", "name": "gpt-live-1", **base},
+        {"model": "gemini/gemini-live", "name": "gemini-live", "access_key": "k", "base_url": url},
+    ]
+    return {"version": "v0.3.0", "model_providers": entries}
+
+
+@contextlib.asynccontextmanager
+async def serve_sessions(talk: Talk) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server, gateway(config(server.url)) as running:
+            yield running, server
+
+
+async def is_over(running: InProcess) -> None:
+    with trio.fail_after(SOON):
+        await eventually(lambda: running.service.upstream.stats().active == 0)
+
+
+class Unread:
+    """A provider that accepts a session and reads nothing until ``over``."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+
+    async def __call__(self, peer: Peer) -> None:
+        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await peer.accept()
+        await self.over.wait()
+
+
+async def fill(caller: Caller) -> None:
+    """Send messages until one waits in the gateway, which then answers no ping."""
+    for sent in range(1000):
+        await caller.send(bytes(100_000))
+        await caller.ping(b"%d" % sent)
+        with trio.move_on_after(0.5), trio.CancelScope() as answered:
+            async with trio.open_nursery() as reading:
+                reading.start_soon(caller.receive)
+                await eventually(lambda sent=sent: b"%d" % sent in caller.pongs)
+                answered.cancel()
+        if not answered.cancelled_caught:
+            return
+    raise AssertionError("the provider reads")
+
+
+async def silent(peer: Peer) -> None:
+    """Leave the handshake without an answer."""
+    await peer.rest()
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
+    talk = Unread()
+    async with serve_sessions(talk) as (running, _), calling(running.url, PATH) as caller:
+        await fill(caller)
+        Client(caller.stream.socket).leave(how)
+        await is_over(running)
+        talk.over.set()
+
+
+@pytest.mark.parametrize("how", ["reset", "end", "fin", "rst"])
+async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
+    talk = Unread()
+    async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, PATH)
+        await websocket.fill(BytesMessage(data=bytes(100_000)))
+        if how == "reset":
+            peer.connection.reset_stream(websocket.stream)
+            await peer.flush()
+        elif how == "end":
+            peer.connection.end_stream(websocket.stream)
+            await peer.flush()
+        else:
+            peer.client.leave(how)
+        await is_over(running)
+        talk.over.set()
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+@pytest.mark.parametrize("path", FIRST)
+async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
+    """Its second message waits for the session, and so nothing more was read from the client."""
+    async with serve_sessions(silent) as (running, server), calling(running.url, path) as caller:
+        await caller.send(FIRST[path], FIRST[path])
+        await eventually(lambda: server.peers)
+        Client(caller.stream.socket).leave(how)
+        await is_over(running)
+
+
+@pytest.mark.parametrize("how", ["reset", "end", "fin", "rst"])
+@pytest.mark.parametrize("path", FIRST)
+async def test_an_http2_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
+    async with serve_sessions(silent) as (running, server), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, path)
+        for _ in range(2):
+            await websocket.send(json.dumps(FIRST[path]))
+        await eventually(lambda: server.peers)
+        if how == "reset":
+            peer.connection.reset_stream(websocket.stream)
+            await peer.flush()
+        elif how == "end":
+            peer.connection.end_stream(websocket.stream)
+            await peer.flush()
+        else:
+            peer.client.leave(how)
+        await is_over(running)
