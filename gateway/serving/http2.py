@@ -20,7 +20,7 @@ from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
@@ -52,6 +52,10 @@ ABANDONED_SECONDS: Final = 1.0
 
 Receive: TypeAlias = Callable[[Frame], tuple[list[Frame], list[Http2Event]]]
 """Handles a received frame, and returns the frames to send and the events."""
+
+HEADER_TABLE: Final = 4096
+"""The most bytes of the table with which the headers of responses are compressed (RFC 7541, section 4.2): the default.
+A client may permit 4 GiB, which its responses would fill."""
 
 ALL_STREAMS: Final = 2**31 - 1
 """The last stream of a GOAWAY that rejects none."""
@@ -170,6 +174,7 @@ class Http2(H2Protocol):
         handlers[GoAwayFrame] = self._receive_goaway
         for kind in (HeadersFrame, DataFrame):
             handlers[kind] = partial(self._reset_malformed, handlers[kind])
+        handlers[SettingsFrame] = partial(_receive_settings, handlers[SettingsFrame])
 
     async def begin(self) -> None:
         """Send the settings. The client's bytes may follow."""
@@ -502,6 +507,13 @@ class Http2(H2Protocol):
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
     connection.protocol = protocol = Http2(context, connection.send)
     await protocol.begin()
+
+
+def _receive_settings(receive: Receive, frame: SettingsFrame) -> tuple[list[Frame], list[Http2Event]]:
+    """Receive the client's settings, with a header table of at most ``HEADER_TABLE`` bytes."""
+    if frame.settings.get(SettingsFrame.HEADER_TABLE_SIZE, 0) > HEADER_TABLE:
+        frame.settings[SettingsFrame.HEADER_TABLE_SIZE] = HEADER_TABLE
+    return receive(frame)
 
 
 def _id(event: RequestReceived | DataReceived) -> int:

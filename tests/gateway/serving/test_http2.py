@@ -201,6 +201,19 @@ async def test_a_malformed_request_ends_no_other_stream(name: str):
         await eventually(lambda: not server.lifecycle.in_flight)
 
 
+@pytest.mark.parametrize("sizes", [(2**32 - 1,), (0, 2**32 - 1), (65_536, 2**20)])
+async def test_a_client_cannot_enlarge_the_table_of_response_headers(sizes):
+    """Each response adds headers to it: the memory and the search of a client's table grew with every request."""
+    async with connected() as (_, peer):
+        await peer.flush()
+        peer.connection.decoder.max_allowed_table_size = 2**32 - 1
+        for size in sizes:
+            await peer.client.send(SettingsFrame(0, {SettingsFrame.HEADER_TABLE_SIZE: size}).serialize())
+        for _ in range(2):
+            await answers(peer)
+        assert peer.connection.decoder.header_table_size <= 4096  # as the server says in its headers
+
+
 async def test_headers_that_cannot_be_decoded_end_the_connection():
     """RFC 9113, section 4.3: both sides would decode later headers differently."""
     async with connected() as (_, peer):
