@@ -1,8 +1,14 @@
-"""The frames of large websocket messages (RFC 6455, section 5), made in a thread: to mask 16 MB takes 0.2 s."""
+"""The sizes and frames of websocket messages (RFC 6455, section 5). Large frames are made in a thread: to mask 16 MB
+takes 0.2 s."""
 
 from wsproto.frame_protocol import FrameProtocol
 
 from gateway.http.offload import offload
+
+
+def size_of(message: str | bytes | bytearray) -> int:
+    """Return the size of a message, or of a part of it, in bytes: text has up to four for each character."""
+    return len(message.encode()) if isinstance(message, str) and not message.isascii() else len(message)
 
 
 async def make_large_frame(message: str | bytes, *, masked: bool) -> bytes:

@@ -15,6 +15,7 @@ from quart import websocket
 
 from gateway.access.body_memory import HeldBody
 from gateway.config.redaction import Secrets, redact_spelled
+from gateway.http.message_frames import size_of
 from gateway.http.offload import offload
 from gateway.realtime.closing import (
     CLIENT_LOST,
@@ -77,7 +78,7 @@ class ClientInbox:
 
     async def take(self, message: Piece) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            if len(message) > self._max_message:
+            if size_of(message) > self._max_message:
                 self._refuse_large_message()
             else:
                 await self._sender.send(message)

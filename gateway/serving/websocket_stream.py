@@ -18,7 +18,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
 from gateway.http.frame_rate import TOO_MANY, FrameRate
-from gateway.http.message_frames import make_large_frame
+from gateway.http.message_frames import make_large_frame, size_of
 from gateway.http.offload import LARGE
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
@@ -54,6 +54,17 @@ def _never() -> bool:
     return False
 
 
+class MessageBuffer(WebsocketBuffer):
+    """The parts of an arriving message. Hypercorn's buffer counts the characters of text, not its bytes."""
+
+    def extend(self, event: Message[Any]) -> None:
+        """Add a part. Raises ``FrameTooLargeError``."""
+        super().extend(event)
+        self.length += size_of(event.data) - len(event.data)
+        if self.length > self.max_length:
+            raise FrameTooLargeError
+
+
 class WebSocketStream:
     """One websocket.
 
@@ -77,7 +88,7 @@ class WebSocketStream:
         self._has_hung_up = has_hung_up
         self._state = WebSocketState.HANDSHAKE
         self._over = trio.Event()  # the client has disconnected, or the app has ended
-        self._message = WebsocketBuffer(connection.server.registry.largest_message)
+        self._message = MessageBuffer(connection.server.registry.largest_message)
         self._arriving: Callable[[int], object] = _ignore_size
         self._taker: MessageTaker | None = None
         self._codes = RegisteredCodes()

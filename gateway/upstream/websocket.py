@@ -17,7 +17,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
 from gateway.http.frame_rate import TOO_MANY, FrameRate
-from gateway.http.message_frames import make_large_frame
+from gateway.http.message_frames import make_large_frame, size_of
 from gateway.http.offload import LARGE
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import pieces_of
@@ -138,7 +138,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
 
     async def _take(self, frame: Message[Any]) -> Piece | None:
         """Return the message that ``frame`` completes, or ``None``."""
-        self._size += len(frame.data) if isinstance(frame.data, bytes | bytearray) else len(frame.data.encode())
+        self._size += size_of(frame.data)
         if self._size > self._most:
             reason = TOO_LARGE.format(self._most)
             await self._send(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))

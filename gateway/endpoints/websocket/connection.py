@@ -39,6 +39,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
+from gateway.http.message_frames import size_of
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
 from gateway.ledger.record import Record
@@ -292,7 +293,8 @@ class _Connection:
             frame: str | bytes | None = await websocket.receive()
             if is_processed(frame):
                 continue
-            self._waiting_size += len(frame or b"")
+            size = size_of(frame or b"")
+            self._waiting_size += size
             self._count_memory()
             try:
                 if self._waiting_size > self._service.limits.request_body:
@@ -301,7 +303,7 @@ class _Connection:
             except trio.WouldBlock:
                 self._end(TOO_MANY)
             except trio.ClosedResourceError:  # shutting down: waiting frames are answered, new ones are not
-                self._waiting_size -= len(frame or b"")
+                self._waiting_size -= size
             del frame  # its lane has it
 
     def _end(self, closing: tuple[int, str]) -> None:
@@ -361,7 +363,7 @@ class _Connection:
     async def _read(self, frame: str | bytes | None, held: HeldBody) -> Envelope:
         """Return the frame's contents. Raises ``GatewayError``: 400 if invalid, 413 if too large, 429 or 503 without
         memory."""
-        size = len(frame or b"")
+        size = size_of(frame or b"")
         held.decode(size, await offload(size // 4, _elements, frame, self._service.limits.elements))
         return await offload(size // 4, read_envelope, frame)
 

@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
+from gateway.http.message_frames import size_of
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from streams import sse
 from streams.errors import GatewayError, invalid
@@ -87,8 +88,8 @@ class LaneFrame:
 
     @property
     def size(self) -> int:
-        """The length of the frame."""
-        return len(self.text or b"")
+        """The size of the frame in bytes."""
+        return size_of(self.text or b"")
 
 
 def read_lane(text: str | bytes | None) -> LaneFrame:

@@ -380,6 +380,12 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
             await caller.close() if caller.closed is None else None
             await server.peers[0].gone.wait()
 
+    for letters, code in ((49_990, None), (49_991, 1009)):  # of two bytes each: 99,999 and 100,001 with the rest
+        async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+            await caller.send('{"type":"x","y":"' + "é" * letters + '"}')
+            await caller.receive()
+            assert caller.code == code
+
     async def flood(peer: Peer) -> None:
         await peer.accept()
         await peer.send("x" * 100_001)

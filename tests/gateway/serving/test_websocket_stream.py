@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 import trio.testing
-from hypercorn.protocol.ws_stream import WebsocketBuffer
 from quart import websocket
 from quart_trio import QuartTrio
 from wsproto.events import CloseConnection
@@ -31,6 +30,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import websocket_scope
 from gateway.serving.server_config import ServerConfig
+from gateway.serving.websocket_stream import MessageBuffer
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
@@ -171,6 +171,25 @@ async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_tas
             await eventually(lambda: not lifecycle.connections)
 
         await check_own_steps(flood_and_leave)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_the_limit_of_a_message_counts_bytes(parts):
+    """Its characters were counted: text may have four bytes for each."""
+
+    def send(port: int, characters: int) -> int | None:
+        with Client.connect(port) as client:
+            for _ in range(parts - 1):
+                client.send_part("é" * (characters // parts))
+            client.send("é" * (characters // parts))
+            client.close()
+            assert list(client.frames()) == []
+            return client.code
+
+    async with serving(listening) as (port, lifecycle):
+        lifecycle.largest_message = 1000
+        assert await trio.to_thread.run_sync(send, port, 500) == 1000
+        assert await trio.to_thread.run_sync(send, port, 502) == 1009
 
 
 async def test_compression_is_not_taken_up():
@@ -315,6 +334,6 @@ async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
             await arrived.wait()
             await trio.to_thread.run_sync(leave, client)
             await eventually(lambda: not lifecycle.connections)
-            assert [buffer.length for buffer in live_objects(WebsocketBuffer) if buffer.value] == []
+            assert [buffer.length for buffer in live_objects(MessageBuffer) if buffer.value] == []
         finally:
             gc.enable()
