@@ -173,7 +173,7 @@ async def run_session(
 
 def _record_end(record: Record, session: RealtimeSession) -> None:
     record.reason, record.shut_down = session.ended, session.ended == "drained"
-    if session.ended in ("upstream_lost", "stalled"):
+    if session.ended in ("upstream_lost", "upstream_invalid", "stalled"):
         record.error = LOSSES[session.ended]
     record.bill.is_complete = record.error is None and session.ended is not None and not record.shut_down
 

@@ -164,13 +164,14 @@ CLOSE_SECONDS: Final = 1.0
 
 LOSSES: Final[Mapping["SessionEnd", ErrorInfo]] = {
     "upstream_lost": ErrorInfo("upstream", UPSTREAM_LOST.reason),
+    "upstream_invalid": ErrorInfo("upstream", "the provider sent invalid, too large or too many WebSocket frames"),
     "stalled": ErrorInfo("upstream", STALLED.reason),
     "provider_closed": ErrorInfo("upstream", "the provider closed the session before the end of this response"),
 }
 """The errors of responses that the provider leaves unfinished, by the end of their session."""
 
 SessionEnd: TypeAlias = Literal[
-    "client_closed", "provider_closed", "upstream_lost", "stalled", "expired", "refused", "replaced", "drained"
+    "client_closed", "provider_closed", "upstream_lost", "upstream_invalid", "stalled", "expired", "refused", "replaced", "drained"
 ]  # fmt: skip
 
 
@@ -308,8 +309,11 @@ class RealtimeSession:
             try:
                 message = await self._provider.receive()
             except WebSocketEnded as ended:
-                closing = closing_for_other_side(ended.code, ended.reason, UPSTREAM_LOST, self._secrets)
-                self.end("upstream_lost" if closing is UPSTREAM_LOST else "provider_closed", closing, Closing(1000))
+                lost = Closing(GATEWAY_ERROR, fit_reason(ended.reason)) if ended.reason else UPSTREAM_LOST
+                closing = closing_for_other_side(ended.code, ended.reason, lost, self._secrets)
+                is_invalid = closing is lost and lost is not UPSTREAM_LOST
+                cause: SessionEnd = "upstream_invalid" if is_invalid else "upstream_lost"
+                self.end(cause if closing is lost else "provider_closed", closing, Closing(1000))
                 return
             self._last_message_at = trio.current_time()
             async with self._delivering:

@@ -29,7 +29,8 @@ FAREWELL_SECONDS: Final = 0.5
 may discard the frame with the reason."""
 
 NOT_ACCEPTED: Final = "the provider's 101 response does not match the WebSocket handshake"
-TOO_LARGE: Final = "the message is larger than the limit of {} bytes"
+TOO_LARGE: Final = "a message larger than the limit of {} bytes"
+INVALID: Final = "an invalid WebSocket frame"
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
@@ -38,7 +39,9 @@ Piece: TypeAlias = str | bytes
 
 
 class WebSocketEnded(Exception):
-    """The other side closed the websocket with ``code`` and ``reason``, or vanished (1006)."""
+    """The provider closed the websocket with ``code`` and ``reason``, or failed (1006).
+
+    A failure without a ``reason`` is a lost connection, any other something that cannot be received."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -109,7 +112,9 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                         return message
                 elif isinstance(frame, Ping):
                     await self._answer(frame)
-                elif isinstance(frame, CloseConnection):  # or the close for an invalid frame
+                elif isinstance(frame, CloseConnection):
+                    if self._frames.state is ConnectionState.OPEN:  # it is the library's, for an invalid frame
+                        raise await self._fail(CloseReason(frame.code), INVALID)
                     close = self._codes.original_of(frame)
                     await self._send(close.response())
                     raise WebSocketEnded(int(close.code), close.reason or "")
@@ -123,8 +128,12 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         await self._rate.end_turn()
         self._others_due = False
         if self._rate.is_exceeded(trio.current_time()):
-            await self._send(CloseConnection(CloseReason.POLICY_VIOLATION, TOO_MANY))
-            raise WebSocketEnded(CloseReason.INTERNAL_ERROR, f"the provider sent {TOO_MANY}")
+            raise await self._fail(CloseReason.POLICY_VIOLATION, TOO_MANY)
+
+    async def _fail(self, code: CloseReason, reason: str) -> WebSocketEnded:
+        """Close with ``code``, because of what the provider sent, and return the exception to raise."""
+        await self._send(CloseConnection(code, reason))
+        return WebSocketEnded(CloseReason.ABNORMAL_CLOSURE, f"the provider sent {reason}")
 
     async def _read(self) -> bytes:
         """Return the next bytes. Raises ``WebSocketEnded`` at the end."""
@@ -140,9 +149,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         """Return the message that ``frame`` completes, or ``None``."""
         self._size += size_of(frame.data)
         if self._size > self._most:
-            reason = TOO_LARGE.format(self._most)
-            await self._send(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
-            raise WebSocketEnded(CloseReason.MESSAGE_TOO_BIG, reason)
+            raise await self._fail(CloseReason.MESSAGE_TOO_BIG, TOO_LARGE.format(self._most))
         self._parts.append(frame.data)
         if not frame.message_finished:
             return None

@@ -287,6 +287,28 @@ async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
     assert session["ended"] == "upstream_error"
 
 
+@pytest.mark.parametrize("frame", [b"\xf1\x00", b"\x81\x01\xff", b"\x88\x02\x03\xed"])
+async def test_an_invalid_frame_of_the_provider_is_its_failure(frame, caplog):
+    """The client got 1002 or 1007, as for frames of its own, and the log a complete session."""
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def garble(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.stream.send_all(frame)
+        await peer.rest()
+
+    async with served(garble) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        await caller.rest()
+        assert caller.closed == (1011, "the provider sent an invalid WebSocket frame")
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer, session = logged_exchanges(caplog)
+    assert (answer["ended"], answer["status"]) == ("upstream_error", 502)
+    assert session["ended"] == "upstream_error"
+    assert "invalid" in session["message"]
+
+
 async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(caplog):
     """Each was logged and counted as a client that disconnected."""
     caplog.set_level(logging.INFO, "trigate")
@@ -393,7 +415,7 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
 
     async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
         assert await caller.receive() is None
-        assert caller.code == 1009
+        assert caller.closed == (1011, "the provider sent a message larger than the limit of 100000 bytes")
         await server.peers[0].gone.wait()
         assert server.peers[0].code == 1009
 

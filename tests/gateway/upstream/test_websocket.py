@@ -185,22 +185,45 @@ async def test_a_message_over_the_limit_is_refused_as_it_arrives():
         assert await socket.receive() == b"x" * 1000
         with pytest.raises(WebSocketEnded) as ended:
             await socket.receive()
-        assert ended.value.code == 1009
+        assert ended.value.code == 1006
         assert "1000 bytes" in ended.value.reason
         await socket.aclose()
         await server.peers[0].gone.wait()
-        assert server.peers[0].closed == (1009, ended.value.reason)
+        assert server.peers[0].closed == (1009, "a message larger than the limit of 1000 bytes")
 
 
-async def test_garbage_is_an_end_with_a_code():
+INVALID_FRAMES = {
+    "reserved bits": (b"\xf2\x01x", 1002),
+    "an unknown opcode": (b"\x83\x01x", 1002),
+    "a masked frame": (b"\x82\x81\x00\x00\x00\x00x", 1002),
+    "a control frame in parts": (b"\x09\x00", 1002),
+    "a long control frame": (b"\x89\x7e\x00\xff" + bytes(255), 1002),
+    "a continuation of nothing": (b"\x80\x01x", 1002),
+    "a message inside another": (b"\x02\x01x\x82\x01x", 1002),
+    "text that is not UTF-8": (b"\x81\x02\xff\xff", 1007),
+    "text that ends inside a character": (b"\x81\x01\xc3", 1007),
+    "a close with half a code": (b"\x88\x01\x03", 1002),
+    "a close with a forbidden code": (b"\x88\x02\x03\xed", 1002),
+    "a close with a reason that is not UTF-8": (b"\x88\x04\x03\xe8\xff\xff", 1007),
+}
+
+
+@pytest.mark.parametrize("frame", INVALID_FRAMES)
+async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
+    """Its code was reported as the provider's own close, and its client's fault."""
+    sent, told = INVALID_FRAMES[frame]
+
     async def talk(peer: Peer) -> None:
-        await peer.accept(behind=b"\xff\xff\xff\xff")
+        await peer.accept(behind=sent)
         await peer.rest()
 
-    async with opened(talk) as (socket, _, _):
+    async with opened(talk) as (socket, server, _):
         with pytest.raises(WebSocketEnded) as ended:
             await socket.receive()
-        assert ended.value.code == 1002
+        assert (ended.value.code, ended.value.reason) == (1006, "the provider sent an invalid WebSocket frame")
+        await socket.aclose()
+        await server.peers[0].gone.wait()
+        assert server.peers[0].code == told
 
 
 async def test_a_refused_handshake_is_an_answer_like_any_other():
