@@ -288,7 +288,7 @@ def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
 
 
 def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
-    written = blocks_in(README, "yaml")[0]
+    written = blocks_in(README, "yaml")[-1]
     scenario = next(
         text for text in blocks_in((ROOT / "docs/load-reference.md").read_text(), "yml") if "targets:" in text
     )

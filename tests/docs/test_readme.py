@@ -138,8 +138,8 @@ def test_each_configuration_is_good(tmp_path, text):
 
 @pytest.fixture
 def configured(tmp_path):
-    """A directory with the README's configuration."""
-    (tmp_path / "trigate.yaml").write_text(blocks_in(README, "yaml")[0])
+    """A directory with the README's configuration of real providers."""
+    (tmp_path / "trigate.yaml").write_text(blocks_in(README, "yaml")[-1])
     return tmp_path
 
 
