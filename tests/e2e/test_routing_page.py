@@ -1,4 +1,4 @@
-"""What ``docs/routing.md`` shows can be typed off: its configurations load, what it says of the last one happens."""
+"""The configurations of ``docs/routing.md`` load, and requests to its example to try end as the page states."""
 
 import pytest
 import yaml
@@ -8,8 +8,9 @@ from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, free_port
 
-BLOCKS = blocks_in((ROOT / "docs" / "routing.md").read_text(), "yaml")
-KEYS = {"OPENROUTER_API_KEY": "sk-of-openrouter", "GEMINI_API_KEY": "sk-of-gemini"}
+PAGE = (ROOT / "docs" / "routing.md").read_text()
+BLOCKS = blocks_in(PAGE, "yaml")
+KEYS = {f"{name}_API_KEY": f"sk-of-{name}" for name in ("OPENAI", "ANTHROPIC", "OPENROUTER", "GEMINI")}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -23,10 +24,10 @@ def test_a_block_is_a_configuration_without_a_mistake_or_a_doubt(block, tmp_path
 
 
 def test_the_example_to_try_goes_as_the_page_says():
-    port = free_port()
+    port, example = free_port(), blocks_in(PAGE.partition("\n## Try it\n")[2], "yaml")[0]
     body = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
     with mock_thread() as mock:
-        settings = yaml.safe_load(BLOCKS[-1].replace("http://127.0.0.1:51001", mock.url))
+        settings = yaml.safe_load(example.replace("http://127.0.0.1:51001", mock.url))
         settings["listeners"][0]["port"] = port
         with gateway_thread(settings, port) as gateway:
             replies = [gateway.request("POST", "/v1/chat/completions", body) for _ in range(3)]

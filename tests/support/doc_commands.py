@@ -84,6 +84,7 @@ RUNS = (
     Row(r"curl (-N .*cut-after-3.*)", CURL, ("connection broke before the end of its response",)),
     Row(r"curl (-si http://\S+/v1/\S+ -d .*\"demo-messages.*logit_bias.*)", CURL, ("x-trigate-dropped: logit_bias",)),
     Row(r"curl (-si http://\S+/v1/\S+ -H 'x-trigate-models: fault/.*)", CURL, ("=overloaded, demo=ok",)),
+    Row(r"curl (-si http://\S+/v1/\S+ -d '.\"model\": \")steady(\".*)", f"{CURL}demo\\2", ("x-trigate-attempts: 1",)),
     Row(r"curl (http://\S+/v1/embeddings -d .*)", CURL, ('"total_tokens":',)),
     Row(r"curl (http://\S+/v1/rerank -d .*)", CURL, ('"relevance_score":',)),
     Row(r"curl (http://\S+/v1/audio/speech -d .* -o hello\.wav)", f"{CURL} && head -c 12 hello.wav", ("WAVE",)),
