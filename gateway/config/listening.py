@@ -64,8 +64,8 @@ class Listener:
         eq=False,
     )
     http2: bool = setting(
-        "With `false`, clients that begin HTTP/2 without TLS (“prior knowledge”) get 505 over HTTP/1.1. Programs "
-        "and SDKs use HTTP/1.1 there by default.",
+        "Allows HTTP/2. With `false`, clients with TLS use HTTP/1.1; clients that begin HTTP/2 without "
+        "TLS (“prior knowledge”) get 505 over HTTP/1.1. Programs and SDKs use HTTP/1.1 there by default.",
         True,
     )
     serves: Literal["all", "health"] = setting(

@@ -83,12 +83,12 @@ ROUTES: Final = (
     AdminRoute("DELETE", _RAISE, _CHANGERS, "raises.delete_raise", "End a raise."),
     AdminRoute("GET", "/admin/v1/audit", _AUDITORS, "audit_list.list_audit", "The changes and their authors, by time.",
                parameters=(*_PAGE, "since", "until")),
-    AdminRoute("POST", "/key/generate", _ADMINS, "litellm.generate_key", "LiteLLM's: create a key."),
-    AdminRoute("GET", "/key/info", _ADMINS, "litellm.show_key", "LiteLLM's: one key.", parameters=("key",)),
-    AdminRoute("GET", "/key/list", _ADMINS, "litellm.list_keys", "LiteLLM's: all keys.",
+    AdminRoute("POST", "/key/generate", _ADMINS, "litellm.generate_key", "Create a key, in LiteLLM's format."),
+    AdminRoute("GET", "/key/info", _ADMINS, "litellm.show_key", "Return one key, in LiteLLM's format.", parameters=("key",)),
+    AdminRoute("GET", "/key/list", _ADMINS, "litellm.list_keys", "List all keys, in LiteLLM's format.",
                parameters=("page", "size", "team_id", "key_alias", "return_full_object")),
-    AdminRoute("POST", "/key/update", _ADMINS, "litellm.update_key", "LiteLLM's: change a key."),
-    AdminRoute("POST", "/key/delete", _ADMINS, "litellm.delete_keys", "LiteLLM's: delete keys."),
+    AdminRoute("POST", "/key/update", _ADMINS, "litellm.update_key", "Change a key, in LiteLLM's format."),
+    AdminRoute("POST", "/key/delete", _ADMINS, "litellm.delete_keys", "Delete keys, in LiteLLM's format."),
 )  # fmt: skip
 
 
