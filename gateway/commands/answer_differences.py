@@ -106,7 +106,7 @@ def _compare_errors(old: ReadResponse, new: ReadResponse, exact: bool) -> Iterat
         yield AnswerDifference("breaks", "error message", PRESENT, ABSENT)
     before, after = old.error or {}, new.error or {}
     for member in ("type", "code", "param"):
-        yield from _plain("differs", f"error.{member}", before.get(member), after.get(member))
+        yield from _value_difference("differs", f"error.{member}", before.get(member), after.get(member))
 
 
 # Answers
@@ -192,7 +192,7 @@ def _arguments(text: str) -> Any:
 
 def _compare_finish(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
     before, after = (one.end.raw or one.end.reason for one in (old, new))
-    yield from _plain("breaks" if exact else "differs", "finish", before, after)
+    yield from _value_difference("breaks" if exact else "differs", "finish", before, after)
 
 
 def _compare_usage(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
@@ -205,14 +205,14 @@ def _compare_usage(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDiff
         return
     if exact:
         total = (one.input + one.cache_read + one.cache_write for one in (before, after))
-        yield from _plain("differs", "usage: input tokens", *total)
-        yield from _plain("differs", "usage: output tokens", before.output, after.output)
-        yield from _plain("differs", "usage: cached tokens", before.cache_read, after.cache_read)
-        yield from _plain("differs", "usage: reasoning tokens", before.reasoning or 0, after.reasoning or 0)
+        yield from _value_difference("differs", "usage: input tokens", *total)
+        yield from _value_difference("differs", "usage: output tokens", before.output, after.output)
+        yield from _value_difference("differs", "usage: cached tokens", before.cache_read, after.cache_read)
+        yield from _value_difference("differs", "usage: reasoning tokens", before.reasoning or 0, after.reasoning or 0)
 
 
 def _compare_model(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
-    yield from _plain("differs", "model in the answer", old.start.model, new.start.model)
+    yield from _value_difference("differs", "model in the answer", old.start.model, new.start.model)
 
 
 _FACETS: Final[tuple[Callable[[Answer, Answer, bool], Iterator[AnswerDifference]], ...]] = (
@@ -265,7 +265,7 @@ def _cost_differences(old: ReadResponse, new: ReadResponse) -> Iterator[AnswerDi
         yield AnswerDifference("differs", "cost in dollars", f"{before:f}", f"{after:f}")
 
 
-def _plain(effect: Effect, part: str, old: Any, new: Any) -> Iterator[AnswerDifference]:
+def _value_difference(effect: Effect, part: str, old: Any, new: Any) -> Iterator[AnswerDifference]:
     if old != new:
         yield AnswerDifference(
             effect, part, *(ABSENT if value is None else _shorten(str(value)) for value in (old, new))

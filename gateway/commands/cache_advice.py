@@ -79,13 +79,13 @@ def _longer_lifetimes(expiries: Sequence[ExpirySum], config: Config) -> Iterator
             clients.setdefault(one.client, []).append(one)
     for client, parts in clients.items():
         expired, soon = sum([one.expired for one in parts]), sum([one.soon for one in parts])
-        more, saving = sum([_dearer(one, config) for one in parts]), sum([one.nanos for one in parts])
+        more, saving = sum([_extra_cost_of_hour(one, config) for one in parts]), sum([one.nanos for one in parts])
         if saving >= LEAST_NANOS:
             found = f"{soon} of {expired} expiries came within an hour"
             yield f"{_label(client)}{found}; 1h marks: +{_usd(more)} usd, saving {_usd(saving)} usd"
 
 
-def _dearer(one: ExpirySum, config: Config) -> int:
+def _extra_cost_of_hour(one: ExpirySum, config: Config) -> int:
     """Return the nano-dollars that the written tokens would have cost more with a lifetime of an hour."""
     price = _price(one.model, config)
     if price is None or price.cache_write_1h is None:

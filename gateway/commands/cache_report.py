@@ -143,7 +143,7 @@ def _rows(found: CacheReport) -> list[str]:
     lines = [table_line(row, widths, len(by)) for row in table]
     if not found.is_by_cause:
         room = None if width is None else width - total_width(widths) - 2
-        because = ["because", *(_because(row.causes, room) for row in found.rows), ""]
+        because = ["because", *(_causes_text(row.causes, room) for row in found.rows), ""]
         lines = [f"{line}  {text}".rstrip() for line, text in zip(lines, because, strict=False)]
     if len(found.rows) > 1:
         lines.insert(-1, "─" * total_width(widths))
@@ -170,7 +170,7 @@ def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
     return short_number(row.input), short_number(row.sum.could), short_number(row.sum.read), share, lost
 
 
-def _because(causes: Sequence[CauseSum], room: int | None) -> str:
+def _causes_text(causes: Sequence[CauseSum], room: int | None) -> str:
     """Return the causes with their dollars, those without a loss with their tokens, as many as fit into ``room``."""
     parts = [f"{one.cause} {_amount(one)}" for one in causes]
     for number in range(min(len(parts), _LISTED), 0, -1):

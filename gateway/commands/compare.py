@@ -174,15 +174,17 @@ async def _send(client: Upstream, server: ComparedServer, request: ComparedReque
             async with response:
                 async for piece in response.chunks():
                     if not pieces:
-                        found = attrs.evolve(found, first_byte_ms=_since(start))
+                        found = attrs.evolve(found, first_byte_ms=_milliseconds_since(start))
                     pieces.append(piece)
                     size += len(piece)
                     if size > LARGEST:
                         return attrs.evolve(found, problem=f"the response has more than {LARGEST >> 20} MiB")
-            return attrs.evolve(found, body=b"".join(pieces), ms=_since(start))
+            return attrs.evolve(found, body=b"".join(pieces), ms=_milliseconds_since(start))
         except GatewayError as error:
-            return attrs.evolve(found, problem=_reason(error), ms=_since(start))
-    return attrs.evolve(found, problem=f"no complete response within {seconds:g} s (--timeout)", ms=_since(start))
+            return attrs.evolve(found, problem=_reason(error), ms=_milliseconds_since(start))
+    return attrs.evolve(
+        found, problem=f"no complete response within {seconds:g} s (--timeout)", ms=_milliseconds_since(start)
+    )
 
 
 def _reason(error: GatewayError) -> str:
@@ -190,5 +192,5 @@ def _reason(error: GatewayError) -> str:
     return " ".join(error.info.message.replace("the provider", "the server").split())
 
 
-def _since(start: float) -> float:
+def _milliseconds_since(start: float) -> float:
     return round((trio.current_time() - start) * 1000, 1)

@@ -63,11 +63,11 @@ def run(name: str, options: ConnectOptions) -> int:
         say(sentence(str(error)))
         return error.status
     shown = address if address.key is None else attrs.evolve(address, key=SHOWN_KEY)
-    _say(describe(client, shown))
+    _print(describe(client, shown))
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
 
 
@@ -212,7 +212,7 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
     if after == before:
         click.echo(f"{shown} has these settings already")
         return False
-    _say(_diff(before or "", after, shown))
+    _print(_diff(before or "", after, shown))
     backup = _write_with_backup(path, shown, before is not None, after, secret)
     _save_note(path, note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
@@ -261,7 +261,7 @@ def _undo_file(file: SettingsFile) -> None:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
     if exact := is_unchanged(written, text):
         after = _original_text(written, path, after)
-    _say(_diff(text, after, shown))
+    _print(_diff(text, after, shown))
     _restore_file(path, shown, after, written)
     for copy in written.backups if exact else ():
         path.with_name(copy).unlink(missing_ok=True)

@@ -9,18 +9,18 @@ MASK = "***"
 
 def credentials_in(url: str) -> tuple[str, ...]:
     """Return possible credentials in the query of ``url``, as written and as servers decode them."""
-    found = (value for name, value in _pairs(url.partition("?")[2]) if not _is_public(name))
+    found = (value for name, value in _query_pairs(url.partition("?")[2]) if not _is_public(name))
     return tuple(text for value in found for text in (value, unquote_plus(value)))
 
 
 def mask_url(url: str) -> str:
     """Return ``url`` with masked credentials."""
     where, mark, query = url.partition("?")
-    shown = (f"{name}={value if _is_public(name) else MASK}" if name else MASK for name, value in _pairs(query))
+    shown = (f"{name}={value if _is_public(name) else MASK}" if name else MASK for name, value in _query_pairs(query))
     return where + mark + "&".join(shown)
 
 
-def _pairs(query: str) -> Iterator[tuple[str, str]]:
+def _query_pairs(query: str) -> Iterator[tuple[str, str]]:
     """Yield the names and values of a query; a part without a name is a value, because it may be a key."""
     for part in filter(None, query.split("&")):
         name, found, value = part.partition("=")

@@ -115,7 +115,7 @@ def _piece_count(answer: ScriptedAnswer, words: int) -> int:
     return contents[-1] + 1 if contents else 0
 
 
-def _stopping(end: Ending) -> Change:
+def _end_with(end: Ending) -> Change:
     """Return a change that ends a response with ``end``, after some words or after half of a whole response."""
 
     def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
@@ -128,7 +128,7 @@ def _stopping(end: Ending) -> Change:
 
 def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
     """Cut the connection before the first content of a stream, or after half of a whole response."""
-    return _stopping("cut")(answer, 0)
+    return _end_with("cut")(answer, 0)
 
 
 def _first_half(piece: Piece) -> Piece:
@@ -142,7 +142,7 @@ def _index_after_words(answer: ScriptedAnswer) -> int:
 
 
 def _stall(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return _stopping("silence")(answer, DEFAULT_WORDS)
+    return _end_with("silence")(answer, DEFAULT_WORDS)
 
 
 def _cut_within_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
@@ -272,9 +272,9 @@ _TOO_LONG = ErrorInfo(
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "cut-after": Fault(
-        "the connection closes (FIN) after N words, in the middle of the body", DEFAULT_WORDS, answer=_stopping("cut")
+        "the connection closes (FIN) after N words, in the middle of the body", DEFAULT_WORDS, answer=_end_with("cut")
     ),
-    "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=_stopping("reset")),
+    "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=_end_with("reset")),
     "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_cut_within_event),
     "stall": Fault("silence after 3 words, until you disconnect", answer=_stall),
     "slow-first-byte": Fault("N seconds of silence, then a normal answer", 20, answer=_delay),

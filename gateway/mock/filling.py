@@ -144,7 +144,9 @@ class _ValueBuilder:
         return own if text is None else text
 
     def integer(self, flat: Flat, name: str, nth: int, path: Path) -> int:
-        return int(self.number({**flat, "multipleOf": _whole(flat.get("multipleOf"))}, name, nth, path))
+        return int(
+            self.number({**flat, "multipleOf": _smallest_whole_multiple(flat.get("multipleOf"))}, name, nth, path)
+        )
 
     def number(self, flat: Flat, name: str, nth: int, path: Path) -> float:
         (low, _), (high, _) = _limits(flat)
@@ -156,7 +158,7 @@ class _ValueBuilder:
             candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
         for value in candidates:
             if type(value) in (int, float) and _is_valid_number(flat, value):
-                return _plain(value)
+                return _without_fraction(value)
         raise NoMatchingValue
 
     def boolean(self, flat: Flat, name: str, nth: int, path: Path) -> bool:
@@ -304,13 +306,13 @@ def _limit(
     return limit, flat.get(excluding) is True or (math.isfinite(outer) and limit == outer)
 
 
-def _whole(step: object) -> float:
+def _smallest_whole_multiple(step: object) -> float:
     """Return the smallest integer multiple of ``step``, if one is near."""
     if not isinstance(step, int | float) or isinstance(step, bool) or step <= 0:
         return 1
     return next((int(step * times) for times in range(1, 1001) if step * times % 1 == 0), 1)
 
 
-def _plain(value: float) -> float:
+def _without_fraction(value: float) -> float:
     """Return ``value`` as an int if it has no fraction."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

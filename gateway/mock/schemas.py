@@ -124,7 +124,7 @@ def merge(one: Flat, other: Flat) -> Flat | None:
     """Merge two schemas into one that fits both; return ``None`` if evidently nothing does."""
     found = {**other, **one}
     for key in one.keys() & other.keys():
-        merged = _MERGE.get(key, _first)(one[key], other[key])
+        merged = _MERGE.get(key, _first_present)(one[key], other[key])
         if merged is None:
             return None
         found[key] = merged
@@ -178,7 +178,7 @@ def _both_schemas(one: object, other: object) -> object:
     return {"allOf": [one, other]}
 
 
-def _first(one: object, other: object) -> object:
+def _first_present(one: object, other: object) -> object:
     return other if one is None else one
 
 

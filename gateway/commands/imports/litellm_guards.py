@@ -67,7 +67,7 @@ def read_guardrails(
             losses[what] = Group.PROTECTION, str(lost)
             continue
         for use, own in made:
-            name = _unique(title or guard, use if len(made) > 1 else "", [step["name"] for step in steps])
+            name = _unique_name(title or guard, use if len(made) > 1 else "", [step["name"] for step in steps])
             steps.append({"use": use, "name": name, "at": draft.at, **_scope(title, params, clients), **own})
         for name in draft.params:
             if name not in draft.read and draft.params[name] not in (None, False, "", [], {}):
@@ -104,7 +104,7 @@ def _scope(title: str, params: Mapping[str, Any], clients: Mapping[str, Sequence
     return {"for": {"clients": list(names)} if names else "on_request"}
 
 
-def _unique(title: str, use: str, taken: Sequence[str]) -> str:
+def _unique_name(title: str, use: str, taken: Sequence[str]) -> str:
     """Return a name for a step that no other has."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:48] or "guardrail"
     name = f"{plain}-{use}" if use else plain
@@ -125,10 +125,10 @@ def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     hidden |= {"tool_results"} if params.get("skip_tool_message_in_guardrail") is True else set()
     if hidden and guard != "tool_permission":
         own["parts"] = [part for part in _PARTS if part not in hidden]
-    return [(use, _consistent({**own, **settings}, draft)) for use, settings in steps]
+    return [(use, _remove_contradictions({**own, **settings}, draft)) for use, settings in steps]
 
 
-def _consistent(step: dict[str, Any], draft: GuardDraft) -> dict[str, Any]:
+def _remove_contradictions(step: dict[str, Any], draft: GuardDraft) -> dict[str, Any]:
     """Return ``step`` without contradictions between its actions and moments."""
     action = step.get("action")
     actions = set(action.values()) if isinstance(action, dict) else {action}
@@ -213,7 +213,7 @@ def _tools(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
             if not re.fullmatch(r"\w+", argument):
                 draft.losses[f"{path} of the rule {id}"] = Group.PROTECTION, "only members of the arguments themselves"
             else:
-                arguments.setdefault(name, {})[argument] = _anchored(str(pattern))
+                arguments.setdefault(name, {})[argument] = _anchor_pattern(str(pattern))
     settings: dict[str, Any] = {}
     if str(draft.take("default_action") or "deny").lower() == "deny":
         settings["allow"] = names["allow"]
@@ -239,7 +239,7 @@ def _glob(pattern: Any) -> str | None:
     return plain if re.fullmatch(r"[\w*./:-]+", plain) and ("." not in plain or "\\." in pattern) else None
 
 
-def _anchored(pattern: str) -> str:
+def _anchor_pattern(pattern: str) -> str:
     """Return ``pattern`` as one of the whole value, as LiteLLM reads it."""
     return f"^(?:{pattern.removeprefix('^').removesuffix('$')})$".replace("$", "$$")
 

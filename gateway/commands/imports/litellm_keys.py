@@ -178,7 +178,7 @@ def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
     return {alias: model for alias, model in aliases if isinstance(model, str) and model != alias}
 
 
-def _without(models: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
+def _without_hidden(models: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
     """Return ``models`` without those, and without patterns, that serve one of the ``hidden`` names."""
     return tuple(one for one in models if not any(one == name or fnmatch.fnmatchcase(name, one) for name in hidden))
 
@@ -301,7 +301,7 @@ def convert_keys(
         aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
         if hidden := [alias for alias, model in aliases.items() if known(alias) and common.get(alias) != model]:
             everything = served if team is None else team.item.get("models", served)
-            allowed = _without(everything if allowed is None else allowed, hidden)
+            allowed = _without_hidden(everything if allowed is None else allowed, hidden)
             if not allowed or common.keys() & hidden:
                 why = f"it has other models under these names: {', '.join(hidden)}"
                 losses.append(Loss(Group.NAMES, f"the key {name}", why))
