@@ -72,7 +72,7 @@ async def _sqlite(config: Config, kept: StateStorage) -> Store:
         await store.open()
     except Unavailable as error:
         await store.aclose()
-        _wrong(config, "path", f"cannot use {kept.path}: {error}", "give a file in a writable directory")
+        _raise_wrong_setting(config, "path", f"cannot use {kept.path}: {error}", "give a file in a writable directory")
     return store
 
 
@@ -81,7 +81,7 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
     try:
         from gateway.stores.postgres import PostgresStore
     except ImportError:
-        _wrong(config, "type", *_NEEDS_PACKAGE)
+        _raise_wrong_setting(config, "type", *_NEEDS_PACKAGE)
     store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
     try:
         await store.open()
@@ -159,7 +159,7 @@ def _open_database(config: Config, most: int, added: "AddedTables | None" = None
     try:
         from gateway.stores.postgres import PostgresDatabase
     except ImportError:
-        _wrong(config, "type", *_NEEDS_PACKAGE)
+        _raise_wrong_setting(config, "type", *_NEEDS_PACKAGE)
     assert kept.connection_string is not None
     return PostgresDatabase(kept.connection_string, most=most, added=added)
 
@@ -169,11 +169,13 @@ async def _encrypt_store(config: Config, store: Store, keys: Sequence[bytes]) ->
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:
         await store.aclose()
-        _wrong(config, "encryption_key", "encryption needs another package", "pip install 'trigate[encryption]'")
+        _raise_wrong_setting(
+            config, "encryption_key", "encryption needs another package", "pip install 'trigate[encryption]'"
+        )
     return EncryptedStore(store, keys)
 
 
-def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:
+def _raise_wrong_setting(config: Config, key: str, found: str, expected: str) -> NoReturn:
     raise ConfigError((Mistake(str(config.path or ""), f"state_storage.{key}", found, expected),)) from None
 
 

@@ -112,7 +112,7 @@ class Authenticator:
             found = known.get(key.name)
             if found is not None and found.key is key:
                 return found
-            return _Holder(key, self._grants(key, wild), self._wall(key))
+            return _Holder(key, self._grants(key, wild), self._entries_within_walls(key))
 
         self._by_name = config.by_client(make_holder)
         known.clear()  # the table keeps the function for people
@@ -134,7 +134,7 @@ class Authenticator:
         found = self._names.find(name)
         return found.entry.name, found.model
 
-    def _wall(self, key: ClientKey) -> frozenset[str] | None:
+    def _entries_within_walls(self, key: ClientKey) -> frozenset[str] | None:
         if not key.walls:
             return None
         names = [entry.name for entry in self._entries]

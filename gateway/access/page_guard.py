@@ -43,9 +43,9 @@ class Cors:
     def preflight(self, origin: str | None, requested: str) -> Headers:
         """Return the headers of the response to an ``OPTIONS`` preflight, which lists the header names
         ``requested``."""
-        allowed = self._origin(origin)
+        allowed = self._allow_origin_header(origin)
         if not allowed:
-            return self._vary()
+            return self._vary_header()
         requested_names = (name.strip().lower() for name in requested.split(","))
         more = (name for name in requested_names if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
         names = dict.fromkeys((*_ALLOWED, *sorted(more)))
@@ -54,16 +54,16 @@ class Cors:
             ("access-control-allow-methods", _METHODS),
             ("access-control-allow-headers", ", ".join(names)),
             ("access-control-max-age", _REMEMBERED),
-            *self._vary(),
+            *self._vary_header(),
         )
 
     def response_headers(self, origin: str | None, names: Iterable[str]) -> Headers:
         """Return the headers to add to a response with the headers ``names``, so that scripts can read all of them."""
-        allowed = self._origin(origin)
+        allowed = self._allow_origin_header(origin)
         if not allowed:
-            return self._vary()
+            return self._vary_header()
         exposed = ", ".join(dict.fromkeys(name.lower() for name in names))
-        return (*allowed, ("access-control-expose-headers", exposed), *self._vary())
+        return (*allowed, ("access-control-expose-headers", exposed), *self._vary_header())
 
     def share(self, response: Response, headers: Headers) -> Response:
         """Return ``response`` with these headers; ``headers`` are the client's with lower-case names."""
@@ -71,14 +71,14 @@ class Cors:
         shared = self.response_headers(dict(headers).get("origin"), names)
         return attrs.evolve(response, headers=(*response.headers, *shared))
 
-    def _origin(self, origin: str | None) -> Headers:
+    def _allow_origin_header(self, origin: str | None) -> Headers:
         if origin is None or not self._origins:
             return ()
         if ANY in self._origins:
             return (("access-control-allow-origin", ANY),)
         return (("access-control-allow-origin", origin),) if origin.lower() in self._origins else ()
 
-    def _vary(self) -> Headers:
+    def _vary_header(self) -> Headers:
         """Return ``Vary: Origin`` unless all origins are equal: caches must not mix responses for different origins."""
         return () if ANY in self._origins or not self._origins else (("vary", "Origin"),)
 
@@ -196,10 +196,10 @@ class PageGuard:
         """Check that a request for the live view without a key comes from this machine, not through a proxy, and under
         a local name. Raises ``GatewayError`` (403)."""
         if self._ui_keyed:
-            if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _ends(asgi).server):
+            if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _loopback_ends(asgi).server):
                 raise _refusal(_OTHER_NAME, host)
             return
-        ends, name = _ends(asgi), _host_name(host)
+        ends, name = _loopback_ends(asgi), _host_name(host)
         here = ends.client and ends.server and name is not None and (_is_localhost(name) or _is_loopback(name))
         if not here or any(one in _FORWARDED or one.startswith(_FORWARDED_PREFIXES) for one in headers):
             raise GatewayError("permission", _NOT_HERE)
@@ -265,7 +265,7 @@ def _is_localhost(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-def _ends(asgi: Mapping[str, Any]) -> _LoopbackEnds:
+def _loopback_ends(asgi: Mapping[str, Any]) -> _LoopbackEnds:
     client, server = asgi.get("client"), asgi.get("server")
     return _LoopbackEnds(*(end is not None and _is_loopback(str(end[0])) for end in (client, server)))
 

@@ -46,16 +46,16 @@ class AddressCounts:
 
     def count(self, address: str | None) -> int:
         """Count an event of ``address``. Return the seconds to wait if the address has too many now, otherwise 0."""
-        now, name = self._current(address)
+        now, name = self._current_window(address)
         self._counts[name] = count = self._counts.get(name, 0) + 1
         return self._wait(now) if count > self._most else 0
 
     def seconds_to_wait(self, address: str | None) -> int:
         """Return the seconds until ``address`` may cause another event, 0 if it may now. Count nothing."""
-        now, name = self._current(address)
+        now, name = self._current_window(address)
         return self._wait(now) if self._counts.get(name, 0) >= self._most else 0
 
-    def _current(self, address: str | None) -> tuple[float, str]:
+    def _current_window(self, address: str | None) -> tuple[float, str]:
         """Begin another window if it is time. Return the time, and the name under which ``address`` counts."""
         now = self._clock()
         if now - self._began >= self._seconds:

@@ -84,14 +84,14 @@ def _valid_wait(name: str, value: str) -> str | None:
     try:
         wait = float(value)
     except ValueError:
-        wait = _until(value) if unit == 1 else math.nan
+        wait = _seconds_until(value) if unit == 1 else math.nan
         value = str(math.ceil(wait)) if wait >= 0 else value
     if not wait >= 0:  # also if it is NaN
         return None
     return value if wait <= LONGEST_WAIT * unit else str(LONGEST_WAIT * unit)
 
 
-def _until(date: str) -> float:
+def _seconds_until(date: str) -> float:
     """Return the seconds until an HTTP date, NaN if it is invalid."""
     from email.utils import parsedate_to_datetime  # rarely needed
 

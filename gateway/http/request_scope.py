@@ -158,7 +158,7 @@ class ConnectionPlace:
     def __init__(self, end: Callable[[], object]) -> None:
         self.holder = ""
         self.end = end
-        self._give_back: Callable[[], object] = _nothing
+        self._give_back: Callable[[], object] = _do_nothing
 
     def hold(self, holder: str, release: Callable[[], object]) -> None:
         """Let ``holder`` hold the place until another client takes it or the connection closes; then call
@@ -168,9 +168,9 @@ class ConnectionPlace:
 
     def close(self) -> None:
         """Handle the end of the connection."""
-        self.hold("", _nothing)
-        self.end = _nothing
+        self.hold("", _do_nothing)
+        self.end = _do_nothing
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return

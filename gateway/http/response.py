@@ -117,11 +117,11 @@ class ChannelBody(ResponseBody):
 async def as_pieces(body: bytes | ResponseBody) -> AsyncIterator[AsyncIterator[bytes]]:
     """Yield an iterator over the pieces of ``body``, whatever its type."""
     if isinstance(body, bytes):
-        yield _once(body)
+        yield _yield_once(body)
         return
     async with body as pieces:
         yield pieces
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def _yield_once(data: bytes) -> AsyncIterator[bytes]:
     yield data

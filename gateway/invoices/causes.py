@@ -91,7 +91,7 @@ def _explain_cell(cell: Cell, own: OwnSide, now: datetime, billed_ids: AbstractS
         found.add("rounding", rest)
         return found
     if rest < 0 and cell.own.doubled:
-        rest = _take(found, "doubled", rest, -min(cell.own.doubled, -rest))
+        rest = _attribute(found, "doubled", rest, -min(cell.own.doubled, -rest))
     if billed_ids and own.requests and cell.has_ids:
         _explain_requests(found, rest, own, billed_ids)
     elif cell.has_tokens:
@@ -108,13 +108,13 @@ def _is_late(cell: Cell, now: datetime) -> bool:
     return now - datetime.combine(cell.key.day + timedelta(days=1), time(), UTC) < LATE
 
 
-def _take(found: Explained, cause: Cause, rest: Decimal, usd: Decimal) -> Decimal:
+def _attribute(found: Explained, cause: Cause, rest: Decimal, usd: Decimal) -> Decimal:
     """Attribute ``usd`` to ``cause``, and return the rest."""
     found.add(cause, usd)
     return rest - usd
 
 
-def _within(usd: Decimal, most: Decimal) -> Decimal:
+def _clamp(usd: Decimal, most: Decimal) -> Decimal:
     """Return ``usd``, but at most ``most`` in either direction."""
     return max(-most, min(most, usd))
 
@@ -130,16 +130,16 @@ def _explain_requests(found: Explained, rest: Decimal, own: OwnSide, billed_ids:
             continue
         if id not in cell.own_requests:
             cause: Cause = "edge_of_day" if mine.place[1] != cell.key.day else "unknown"
-            rest = _take(found, cause, rest, mine.usd)
+            rest = _attribute(found, cause, rest, mine.usd)
         if mine.is_unpriced or mine.is_estimated:
             cause = "unpriced" if mine.is_unpriced else "estimated"
         else:
             cause = "rounding" if abs(usd - mine.usd) <= rounding + NANO else "price"
-        rest = _take(found, cause, rest, usd - mine.usd)
+        rest = _attribute(found, cause, rest, usd - mine.usd)
     for id, mine in cell.own_requests.items():
         if id not in cell.billed.ids:
             cause = "edge_of_day" if id in billed_ids else "estimated" if mine.is_estimated else "unknown"
-            rest = _take(found, cause, rest, -mine.usd)
+            rest = _attribute(found, cause, rest, -mine.usd)
     found.add("unknown", rest)
 
 
@@ -149,9 +149,9 @@ def _explain_dollars(found: Explained, rest: Decimal) -> None:
     found.is_inseparable = True
     if rest > 0 and own.unpriced_requests:
         share = own.unpriced_requests / own.requests if own.requests else ZERO
-        rest = _take(found, "unpriced", rest, min(rest, (billed.usd * share).quantize(NANO)))
+        rest = _attribute(found, "unpriced", rest, min(rest, (billed.usd * share).quantize(NANO)))
     if own.estimated:
-        rest = _take(found, "estimated", rest, _within(rest, own.estimated))
+        rest = _attribute(found, "estimated", rest, _clamp(rest, own.estimated))
     found.open = rest
 
 
@@ -171,20 +171,20 @@ def _explain_tokens(found: Explained, rest: Decimal, own: OwnSide) -> None:
         theirs, mine, unpriced = _join_input(theirs), _join_input(mine), _join_input(unpriced)
     if rest > 0 and ours.unpriced_requests:
         value = _value(unpriced, _billed_prices(theirs, billed.usd, prices))
-        rest = _take(found, "unpriced", rest, min(rest, value))
+        rest = _attribute(found, "unpriced", rest, min(rest, value))
     quantity = (_value(theirs, prices) - _value(mine, prices)).quantize(NANO)
     if theirs.equals(mine):
         _explain_price(found, rest)
         return
     if theirs.prompt == mine.prompt and theirs.output == mine.output:
-        rest = _take(found, "cached", rest, quantity)
+        rest = _attribute(found, "cached", rest, quantity)
         _explain_price(found, rest)
         return
     if abs(rest - quantity) <= max(abs(quantity) * _NEARLY, billed.rounding + ours.requests * NANO):
         quantity = rest
     by_price = rest - quantity
     if ours.estimated:
-        quantity = _take(found, "estimated", quantity, _within(quantity, ours.estimated))
+        quantity = _attribute(found, "estimated", quantity, _clamp(quantity, ours.estimated))
     found.open = quantity
     _explain_price(found, by_price)
 
@@ -194,10 +194,10 @@ def _explain_price(found: Explained, rest: Decimal) -> None:
     if abs(rest) <= cell.billed.rounding + cell.own.requests * NANO:
         found.add("rounding", rest)
     elif cell.billed.tier_usd or cell.billed.tier_tokens:
-        rest = _take(found, "tier", rest, _within(rest, _tier_value(cell)))
+        rest = _attribute(found, "tier", rest, _clamp(rest, _tier_value(cell)))
         found.add("price", rest)
     elif cell.own.estimated and not cell.own.unpriced_requests:
-        rest = _take(found, "estimated", rest, _within(rest, cell.own.estimated))
+        rest = _attribute(found, "estimated", rest, _clamp(rest, cell.own.estimated))
         found.add("price", rest)
     else:
         found.add("price", rest)
@@ -261,8 +261,8 @@ def _pair_days(found: Sequence[Explained]) -> None:
             continue
         moved = min(abs(one.open), abs(following.open))
         moved = moved if one.open > 0 else -moved
-        one.open = _take(one, "edge_of_day", one.open, moved)
-        following.open = _take(following, "edge_of_day", following.open, -moved)
+        one.open = _attribute(one, "edge_of_day", one.open, moved)
+        following.open = _attribute(following, "edge_of_day", following.open, -moved)
 
 
 def _day_of(one: Explained) -> date:

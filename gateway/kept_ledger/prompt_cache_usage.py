@@ -161,7 +161,7 @@ def as_json(found: CacheReport, advice: Sequence[str] = ()) -> str:
         "by": found.by,
         "rows": [{**_names(found, row), **_members(found, row)} for row in found.rows],
         "total": {
-            **_tokens(found.total), **_money(found.total), **_unread(found.total), "causes": _causes(found.total),
+            **_tokens(found.total), **_money(found.total), **_unread_cost(found.total), "causes": _causes(found.total),
         },
         **({"advice": advice} if advice else {}),
         **({"notes": found.usage.notes} if found.usage.notes else {}),
@@ -178,7 +178,7 @@ def _names(found: CacheReport, row: CacheRow) -> dict[str, str | None]:
 def _members(found: CacheReport, row: CacheRow) -> Mapping[str, Any]:
     if found.is_by_cause:
         return {"missed_tokens": row.sum.missed, **_money(row)}
-    return {**_tokens(row), **_money(row), **_unread(row), "causes": _causes(row)}
+    return {**_tokens(row), **_money(row), **_unread_cost(row), "causes": _causes(row)}
 
 
 def _tokens(row: CacheRow) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _money(row: CacheRow) -> dict[str, Any]:
     return {"lost_usd": usd, "lost_nanos": row.sum.nanos, "lost_grade": row.grade}
 
 
-def _unread(row: CacheRow) -> dict[str, Any]:
+def _unread_cost(row: CacheRow) -> dict[str, Any]:
     """Return the price of written entries that were never read."""
     nanos = row.sum.unread_nanos
     return {"unread_usd": msgspec.Raw(dollar_text(nanos).encode()), "unread_nanos": nanos}

@@ -139,26 +139,26 @@ class Ledger:
         saved = record.bill.saved_charge() if cached else None
         fields = {
             "event": "exchange",
-            "at": _at(int(time.time())),
+            "at": _format_second(int(time.time())),
             "request_id": record.id,
             "client": record.client,
             "address": record.address,
             "api": record.api if record.served else "none",
             "endpoint": record.endpoint,
-            "model": self._short(record.requested_model, LONGEST_NAME),
+            "model": self._mask_and_cut(record.requested_model, LONGEST_NAME),
             "end_user": record.labels.get("end_user"),
             "tags": record.labels.get("tags"),
-            "target": self._short(record.target, LONGEST_NAME),
+            "target": self._mask_and_cut(record.target, LONGEST_NAME),
             "provider_api": record.provider_api,
             "lane": record.lane,
             "stream": record.stream,
             "status": _status(record.status, ended),
             "ended": ended,
             "reason": record.reason,
-            "provider_reason": self._short(record.provider_reason, LONGEST_NAME)
+            "provider_reason": self._mask_and_cut(record.provider_reason, LONGEST_NAME)
             if record.provider_reason not in USUAL_WORDS
             else None,
-            "served_model": self._short(usage.fallback_model, LONGEST_NAME)
+            "served_model": self._mask_and_cut(usage.fallback_model, LONGEST_NAME)
             if usage is not None and usage.steps
             else None,
             "first_byte_ms": _ms(record.first_byte),
@@ -169,7 +169,8 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
-            "mcp": record.mcp and {name: self._short(text, LONGEST_NAME) or "" for name, text in record.mcp.items()},
+            "mcp": record.mcp
+            and {name: self._mask_and_cut(text, LONGEST_NAME) or "" for name, text in record.mcp.items()},
             "usage_complete": usage is not None and record.bill.is_complete and not estimated
             if record.attempts
             else None,
@@ -184,7 +185,7 @@ class Ledger:
             "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
             **(_NO_FIELDS if record.prompt_caching is None else record.prompt_caching.fields(record)),
             "attempts": record.attempts,
-            "route": record.route and self._short(record.route, LONGEST_NAME),
+            "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
             "tried": self._attempts_fields(record.bill.attempt_records)
             if adds_information(record.bill.attempt_records)
@@ -192,7 +193,7 @@ class Ledger:
             # If the client stopped reading, timing decides whether it still received the error.
             "error": "overloaded" if ended == "shutdown" else error and error.kind,
             "message": error and self._message(error),
-            "upstream_request_id": self._short(
+            "upstream_request_id": self._mask_and_cut(
                 record.upstream_id or (record.answer_start and record.answer_start.id) or None, LONGEST_NAME
             ),
             "dropped": record.dropped and self._paths(record.dropped),
@@ -203,7 +204,7 @@ class Ledger:
         }
         return {name: value for name, value in fields.items() if value is not None and value != ()}
 
-    def _short(self, text: str | None, longest: int = LONGEST) -> str | None:
+    def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
         return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
 
@@ -213,7 +214,7 @@ class Ledger:
 
     def _attempt(self, one: AttemptRecord) -> dict[str, Any]:
         fields = {
-            "target": self._short(one.target, LONGEST_NAME),
+            "target": self._mask_and_cut(one.target, LONGEST_NAME),
             "api": one.api,
             "lane": one.lane,
             "cause": one.cause,
@@ -231,8 +232,8 @@ class Ledger:
     def _message(self, error: ErrorInfo) -> str | None:
         """Return the error's message; without quotes of the request unless the level is ``debug``."""
         if log.isEnabledFor(logging.DEBUG):
-            return self._short(error.message)
-        return self._short(without_quotations(self.mask(error.loggable_message[:_LOOKED_AT])))
+            return self._mask_and_cut(error.message)
+        return self._mask_and_cut(without_quotations(self.mask(error.loggable_message[:_LOOKED_AT])))
 
     def _paths(self, paths: tuple[str, ...]) -> str:
         longest = max(map(len, paths[:MOST_PATHS]))
@@ -247,7 +248,7 @@ def adds_information(tried: tuple[AttemptRecord, ...]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _at(second: int) -> str:
+def _format_second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 

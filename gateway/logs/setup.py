@@ -69,7 +69,7 @@ class _Lines(logging.Formatter):
     def _json(self, record: logging.LogRecord) -> str:
         line = {
             "event": "log",
-            "at": _at(record),
+            "at": _format_time(record),
             "level": record.levelname.lower(),
             "message": self._mask_text(record.getMessage()),
         }
@@ -92,7 +92,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
-def _at(record: logging.LogRecord) -> str:
+def _format_time(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
 
 

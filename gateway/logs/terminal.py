@@ -74,23 +74,24 @@ class Printer:
         kept = _ENDED_WIDTH if columns == WIDEST else _NARROW_ENDED_WIDTH
         padding = " " * max(0, room - _columns(middle) - max(len(ended), kept))
         first = (
-            f"{self._in(_DIM, _local(line['at']))} {self._in(how, str(line['status']))} {middle}{padding} {figures} "
-            f"{ended if how == _GREEN else self._in(how, ended)}"
+            f"{self._paint(_DIM, _local(line['at']))} {self._paint(how, str(line['status']))} "
+            f"{middle}{padding} {figures} "
+            f"{ended if how == _GREEN else self._paint(how, ended)}"
         )
-        return "\n".join((first, *self._fold(_trouble(line, mask), how if how != _GREEN else _YELLOW)))
+        return "\n".join((first, *self._fold(_problems(line, mask), how if how != _GREEN else _YELLOW)))
 
     def message(self, seconds: float, level: str, text: str) -> str:
         """Return any other line at a time in Unix seconds; each line of ``text`` gets time and level."""
-        head = f"{self._in(_DIM, _clock(int(seconds)))} {self._in(_LEVELS.get(level), f'{level:7}')} "
+        head = f"{self._paint(_DIM, _clock(int(seconds)))} {self._paint(_LEVELS.get(level), f'{level:7}')} "
         indent = " " * len("HH:MM:SS warning ")
         parts = (self._parts(escape(part), len(indent)) for part in text.splitlines() or [""])
         return "\n".join(head + f"\n{indent}".join(part) for part in parts)
 
-    def _in(self, colour: str | None, text: str) -> str:
+    def _paint(self, colour: str | None, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour is not None else text
 
     def _fold(self, text: str, colour: str) -> list[str]:
-        return [_INDENT + self._in(colour, part) for part in self._parts(text, len(_INDENT)) if part]
+        return [_INDENT + self._paint(colour, part) for part in self._parts(text, len(_INDENT)) if part]
 
     def _parts(self, text: str, indent: int) -> list[str]:
         """Return ``text`` wrapped for the terminal after an indent."""
@@ -156,7 +157,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2f}s" if seconds < 100 else f"{seconds:.0f}s"
 
 
-def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
+def _problems(line: Mapping[str, Any], mask: Mask) -> str:
     """Return the error, failed attempts if there were several, and losses that may have changed the answer; empty
     without trouble."""
     return escape(mask(". ".join(part for part in _parts_of_trouble(line) if part)))

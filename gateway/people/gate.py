@@ -119,7 +119,7 @@ class PeopleGate:
 
         Raises as ``identify`` does."""
         token, header = self._token_in(headers, keys)
-        sender = None if token is None else self._judge(token, header)
+        sender = None if token is None else self._identify_credential(token, header)
         if sender is None:
             return None
         rights = self._rights()
@@ -145,7 +145,7 @@ class PeopleGate:
         """Return whether ``token`` is an own key or a session token, which no issuer knows."""
         return token.startswith(OWN_KEY) or (self._sessions is not None and self._sessions.is_ours(token))
 
-    def _judge(self, token: str, header: str) -> Sender | None:
+    def _identify_credential(self, token: str, header: str) -> Sender | None:
         """Return the person with the credential ``token``, which was in ``header``. Raises as ``identify`` does."""
         try:
             if token.startswith(OWN_KEY):

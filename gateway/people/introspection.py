@@ -106,7 +106,7 @@ class Introspector:
             async with share, self._limiter:
                 body = await self._client.introspect(token)
             self._note_success()
-            claims = self._judge(body, digest, now)
+            claims = self._claims_in_response(body, digest, now)
             _put(self._accepted, digest, _Judgement(claims, self._clock() + min(CACHED_SECONDS, claims.expiry - now)))
             return claims
         except IssuerUnavailable as error:
@@ -135,7 +135,7 @@ class Introspector:
     def _reject(self, digest: bytes, error: TokenRefused | CannotJudge, seconds: float) -> None:
         _put(self._rejected, digest, _Judgement(error, self._clock() + seconds))
 
-    def _judge(self, body: bytes, digest: bytes, now: float) -> Claims:
+    def _claims_in_response(self, body: bytes, digest: bytes, now: float) -> Claims:
         """Return the claims in the endpoint's response. Raises ``TokenRefused``."""
         issuer = self._client.issuer
         if len(body) > LONGEST:

@@ -52,14 +52,14 @@ class RuleBook:
         rule = issuer.admit[found]
         person = Person(
             name=f"{issuer.name}:{subject}",
-            label=_readable(claim_at(claims, issuer.claims.label)),
+            label=_readable_text(claim_at(claims, issuer.claims.label)),
             issuer=issuer.name,
             rule=found,
             group=rule.group_name,
             role=rule.role,
             subject=subject,
-            email=_readable(claim_at(claims, "email")),
-            full_name=_readable(claim_at(claims, "name")),
+            email=_readable_text(claim_at(claims, "email")),
+            full_name=_readable_text(claim_at(claims, "name")),
             groups=tuple(_texts(claim_at(claims, issuer.claims.groups)))[:MOST_GROUPS],
         )
         return person, rule
@@ -152,7 +152,7 @@ def _first_member(path: str) -> str:
 def _matches(rule: AdmitRule, issuer: TrustedIssuer, claims: Mapping[str, Any]) -> bool:
     """Return whether all claims of ``rule`` match."""
     return all(
-        any(_fits(text, value) for text in _texts(_claim_of(issuer, claims, path)) for value in values)
+        any(_matches_pattern(text, value) for text in _texts(_claim_of(issuer, claims, path)) for value in values)
         for path, values in rule.when.items()
     )
 
@@ -178,7 +178,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield str(item).lower()
 
 
-def _fits(text: str, pattern: str) -> bool:
+def _matches_pattern(text: str, pattern: str) -> bool:
     """Return whether ``text`` equals ``pattern``, in which ``*`` matches any characters.
 
     The time is proportional to the lengths, whatever the token contains."""
@@ -199,7 +199,7 @@ def _fits(text: str, pattern: str) -> bool:
 
 def _items_that_fit(items: list[Any], patterns: Collection[str]) -> list[Any]:
     """Return the items of a claim that one of ``patterns`` matches."""
-    return [item for item in items if any(_fits(text, one) for text in _texts(item) for one in patterns)]
+    return [item for item in items if any(_matches_pattern(text, one) for text in _texts(item) for one in patterns)]
 
 
 def _subject_in(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> str:
@@ -245,7 +245,7 @@ def _has_left_out_groups(issuer: TrustedIssuer, claims: Mapping[str, Any]) -> bo
     return left_out or claims.get("hasgroups") in (True, "true")
 
 
-def _readable(value: Any) -> str | None:
+def _readable_text(value: Any) -> str | None:
     """Return a text for readers, without control characters, ``None`` without any."""
     if not isinstance(value, str):
         return None

@@ -397,7 +397,7 @@ class Http2(H2Protocol):
         stream = cast("HttpStream | QueuedWebSocket | None", self.streams.get(stream_id))
         is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
-            if is_immediate and not self._fits(stream_id, len(event.data)) and not self._may_wait(stream_id):
+            if is_immediate and not self._fits_window(stream_id, len(event.data)) and not self._may_wait(stream_id):
                 await self._reset_for_client_error(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._close_unread_stream(stream_id)
                 return
@@ -410,7 +410,7 @@ class Http2(H2Protocol):
             await self._reset(stream_id, ErrorCodes.CANCEL)
             await self._close_unread_stream(stream_id)
 
-    def _fits(self, stream_id: int, size: int) -> bool:
+    def _fits_window(self, stream_id: int, size: int) -> bool:
         """Return whether ``size`` bytes fit into the client's window, or exceed any window.
 
         A list or a page may exceed it: its client has a moment to read."""

@@ -16,11 +16,11 @@ Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
 """Starts a task of the connection."""
 
 
-def _nothing(*_: object) -> None:
+def _do_nothing(*_: object) -> None:
     pass
 
 
-def _always() -> bool:
+def _return_true() -> bool:
     return True
 
 
@@ -76,12 +76,12 @@ class IdleTimer:
 
     def end_soon(self) -> None:
         """End the connection as soon as it is idle, whether the server stops or not."""
-        self._is_stopping = _always
+        self._is_stopping = _return_true
         self.end()
 
     def close(self) -> None:
         """Release the references to the connection, after its last wait. Idempotent."""
-        self._cut = self._spawn = _nothing  # breaks a reference cycle
+        self._cut = self._spawn = _do_nothing  # breaks a reference cycle
 
     async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:
         """Return the result of ``receive``, or ``None`` if the connection ends first. A cancelled ``receive`` must not

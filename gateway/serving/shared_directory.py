@@ -56,7 +56,7 @@ class SharedDirectory:
 def shared_directory() -> Iterator[Path | None]:
     """Make a directory for the block, or yield ``None`` if nothing can be written."""
     try:
-        _tidy(Path(tempfile.gettempdir()))
+        _remove_left_directories(Path(tempfile.gettempdir()))
         directory = SharedDirectory.make()
     except OSError as error:  # a container with a read-only file system
         log.warning("could not create a temporary directory: %s", error.strerror)
@@ -68,7 +68,7 @@ def shared_directory() -> Iterator[Path | None]:
         directory.leave()
 
 
-def _tidy(temporary: Path) -> None:
+def _remove_left_directories(temporary: Path) -> None:
     """Remove the directories that killed processes of this user left."""
     for path in temporary.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # in use, already removed, or another user's

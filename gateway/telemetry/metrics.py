@@ -174,7 +174,7 @@ class Metrics:
         if self._registry is None:
             self._count(row, *labels, by=by)
         else:
-            self._of(row, labels).inc(by)
+            self._child_of(row, labels).inc(by)
 
     def _count(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter of exchanges. A page shows it after ``write_exchanges``."""
@@ -200,7 +200,7 @@ class Metrics:
         for (name, *labels), by in self._counted.items():
             self.add(rows.BY_NAME[name], *labels, by=by)
         for (name, *labels), buckets in self._timed.items():
-            self._of(rows.BY_NAME[name], tuple(labels)).add(*buckets.take())
+            self._child_of(rows.BY_NAME[name], tuple(labels)).add(*buckets.take())
         self._counted.clear()
         self._timed.clear()
 
@@ -209,9 +209,9 @@ class Metrics:
         if self._registry is None:
             self._early_gauges[row.name, *labels] = value
         else:
-            self._of(row, labels).set(value)
+            self._child_of(row, labels).set(value)
 
-    def _of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
+    def _child_of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
         key = (row.name, *labels)
         if (one := self._children.get(key)) is None:
             made = self._made[row]

@@ -161,14 +161,14 @@ class Transcript:
                 held = [b"".join(held)[sum(map(len, events)) :]]
             if self.over and number == len(pieces) and not self.left_out:
                 events += filter(None, (splitter.close(),))  # the rest of this event will not arrive
-            yield from _paired(at, events, received if sent is None else sent)
+            yield from _pair_events(at, events, received if sent is None else sent)
         if self.left_out:
             yield last[0], b"", b""
         if self.over and last[1]:
             yield last[0], b"", last[1]
 
 
-def _paired(at: float, received: list[bytes], sent: bytes) -> Iterator[Passage]:
+def _pair_events(at: float, received: list[bytes], sent: bytes) -> Iterator[Passage]:
     sent_events = events_in(sent)
     if len(sent_events) == len(received):
         yield from ((at, *pair) for pair in zip(received, sent_events, strict=True))

@@ -52,7 +52,7 @@ async def put_raise(call: AdminCall) -> AdminAnswer:
     body = await call.body()
     check_members(body, ("budgets", "until"))
     holder = await _changeable_holder(call)
-    until = _until(body.get("until"))
+    until = _parse_end(body.get("until"))
     budgets = await in_thread(partial(_read_budgets, body.get("budgets")))
     for i, budget in enumerate(budgets):
         _check_budget(holder, budget, f"budgets[{i}]")
@@ -99,7 +99,7 @@ async def _changeable_holder(call: AdminCall) -> RaiseHolder:
     return holder
 
 
-def _until(text: Any) -> datetime:
+def _parse_end(text: Any) -> datetime:
     """Return the end of a raise. Raises ``GatewayError`` (400)."""
     if not isinstance(text, str):
         raise invalid("until is required: the time when the raise ends, such as 2026-12-05", "until")

@@ -42,7 +42,7 @@ def parse_form(body: bytes) -> Form:
         )
     except (ValueError, UnicodeDecodeError):
         raise invalid("the form is unreadable: send up to 50 fields in UTF-8, percent-encoded") from None
-    return _once(pairs)
+    return _require_single_values(pairs)
 
 
 def parse_query(query: str) -> Form:
@@ -50,7 +50,7 @@ def parse_query(query: str) -> Form:
     return parse_form(query.encode("latin-1"))
 
 
-def _once(pairs: Iterable[tuple[str, str]]) -> Form:
+def _require_single_values(pairs: Iterable[tuple[str, str]]) -> Form:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:

@@ -48,9 +48,9 @@ class TokenGrants:
         try:
             return await grant(incoming, form)
         except OAuthError as error:
-            raise self._judge(incoming, error) from None
+            raise self._count_wrong_credential(incoming, error) from None
 
-    def _judge(self, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
+    def _count_wrong_credential(self, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
         """Count a wrong credential of the sender's address, and return the error for the program.
 
         An address with too many gets ``slow_down``, after which programs wait longer (RFC 8628, section 3.5)."""

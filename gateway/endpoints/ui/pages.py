@@ -99,7 +99,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
     make_event = event_maker(service.ledger.mask)
     return {
         **{path: with_visitor(partial(_file, config, *file)) for path, file in FILES.items()},
-        EVENTS: with_visitor(partial(_news, service, live_view, make_event)),
+        EVENTS: with_visitor(partial(_stream_events, service, live_view, make_event)),
         MODELS: with_visitor(partial(_models, config, service)),
         STREAM: with_visitor(partial(_stream, service, live_view, make_event)),
     }
@@ -148,7 +148,7 @@ async def _models(config: Config, service: Service, visitor: Visitor) -> Respons
     return Response(200, _JSON, await offload_always(make_rows))  # there may be thousands
 
 
-async def _news(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
+async def _stream_events(service: Service, live_view: LiveView, make_event: MakeEvent, visitor: Visitor) -> Response:
     """Return a stream of news from this worker and the others."""
     _log_audit(service, "ui_opened", visitor)
 
