@@ -59,18 +59,18 @@ def _hour_start(at: float, zone: tzinfo) -> float:
 
 def _day(at: float, zone: tzinfo) -> CalendarPeriod:
     day = _midnight(at, zone)
-    return _between(day.strftime("%Y-%m-%d"), day, day + timedelta(days=1))
+    return _period_between(day.strftime("%Y-%m-%d"), day, day + timedelta(days=1))
 
 
 def _week(at: float, zone: tzinfo) -> CalendarPeriod:
     day = _midnight(at, zone)
     monday = day - timedelta(days=day.weekday())
-    return _between(monday.strftime("%G-W%V"), monday, monday + timedelta(days=7))
+    return _period_between(monday.strftime("%G-W%V"), monday, monday + timedelta(days=7))
 
 
 def _month(at: float, zone: tzinfo) -> CalendarPeriod:
     first = _midnight(at, zone).replace(day=1)
-    return _between(first.strftime("%Y-%m"), first, (first + timedelta(days=31)).replace(day=1))
+    return _period_between(first.strftime("%Y-%m"), first, (first + timedelta(days=31)).replace(day=1))
 
 
 _PERIODS: Final[Mapping[Calendar, Callable[[float, tzinfo], CalendarPeriod]]] = {
@@ -86,6 +86,6 @@ def _midnight(at: float, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(at, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
 
 
-def _between(name: str, start: datetime, end: datetime) -> CalendarPeriod:
+def _period_between(name: str, start: datetime, end: datetime) -> CalendarPeriod:
     """Return the period between two midnights, computed in local time, so its length follows clock changes."""
     return CalendarPeriod(name, start.timestamp(), end.timestamp())

@@ -147,9 +147,9 @@ class Queues:
                 with trio.move_on_at(min(until, trio.current_time() + pause_after(short))):
                     await waiter.wake.wait()
         finally:
-            self._leave(entry.name, line, waiter)
+            self._remove_waiter(entry.name, line, waiter)
 
-    def _leave(self, name: str, line: FairLine, waiter: Waiter) -> None:
+    def _remove_waiter(self, name: str, line: FairLine, waiter: Waiter) -> None:
         if waiter not in line:  # it was removed for another request
             return
         line.leave(waiter)

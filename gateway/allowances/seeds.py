@@ -193,7 +193,7 @@ async def _seed_runs(
     if not own:
         return
     now = allowances.now()
-    parts = await table.folded_parts((_micro(now - RUN), _micro(now) + 1))
+    parts = await table.folded_parts((_to_microseconds(now - RUN), _to_microseconds(now) + 1))
     if any(part.level == DAY_SUM for part in parts):
         log.warning(
             "budgets of runs start without some of the earlier spending: the ledger has only sums for the runs of "
@@ -216,10 +216,12 @@ def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
         case Rolling(seconds):
             length, number = seconds / SLICES, slice_of(now, seconds)
             for one in range(number - SLICES, number + 1):
-                yield SeededPart(budget, (_micro(one * length), _micro((one + 1) * length)), (one + 0.5) * length)
+                yield SeededPart(
+                    budget, (_to_microseconds(one * length), _to_microseconds((one + 1) * length)), (one + 0.5) * length
+                )
         case calendar:
             period = calendar_period(calendar, now, budget.zone)
-            yield SeededPart(budget, (_micro(period.start), _micro(period.end)), now)
+            yield SeededPart(budget, (_to_microseconds(period.start), _to_microseconds(period.end)), now)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -239,7 +241,7 @@ async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delive
     """Return the runs whose last request began within the pause that ends a run.
 
     Lines are read back to the first such pause: earlier requests with the same name belong to another run."""
-    pause, until = _micro(RUN), _micro(now) + 1
+    pause, until = _to_microseconds(RUN), _to_microseconds(now) + 1
     going: dict[tuple[str | None, str], OpenRun] = {}
     done: list[OpenRun] = []
     is_first = True
@@ -306,5 +308,5 @@ def _raise_amount(allowances: Allowances, budget: BudgetAllowance, at: float, ru
         allowances.counters.raise_to(counter, amount)
 
 
-def _micro(seconds: float) -> int:
+def _to_microseconds(seconds: float) -> int:
     return int(seconds * _MICRO)  # as in the ledger's lines

@@ -139,19 +139,19 @@ class RedisAnswers:
         self._in_use = None
 
     async def get(self, key: bytes) -> bytes | None:
-        return cast("bytes | None", await self._do(_GET, [key.hex(), self._clock()]))
+        return cast("bytes | None", await self._run_script(_GET, [key.hex(), self._clock()]))
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
         size = len(value) + ROW
         if size <= self._max_bytes // 2:
             milliseconds = max(1, math.ceil(ttl * 1000))
             named = owner.encode(errors="replace") or _NO_OWNER
-            await self._do(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
+            await self._run_script(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
 
     async def aclose(self) -> None:
         """Do nothing: the client closes when ``run`` ends."""
 
-    async def _do(self, script: str, arguments: list[object]) -> object:
+    async def _run_script(self, script: str, arguments: list[object]) -> object:
         if (in_use := self._in_use) is None:
             raise AnswerStoreUnavailable("it is unreachable")
         with trio.CancelScope() as scope:

@@ -71,7 +71,7 @@ async def find_affinity(sticky: str | None, owner: str, headers: Headers, incomi
         return None
     named = _explicit_identity(sticky, dict(headers), incoming)
     if named is None:
-        beginning = await offload(incoming.size, _beginning, incoming)
+        beginning = await offload(incoming.size, _beginning_digest, incoming)
         named = None if beginning is None else ("beginning", beginning)
     if named is None:
         return None
@@ -93,7 +93,7 @@ def _explicit_identity(
     return named_session(headers, incoming)
 
 
-def _beginning(incoming: Incoming) -> str | None:
+def _beginning_digest(incoming: Incoming) -> str | None:
     """Return a digest of the system prompt and all messages up to the user's first."""
     digest = hashlib.blake2b(digest_size=16)
     for member in _SYSTEM:

@@ -124,7 +124,7 @@ class Balancer:
     ) -> list[Candidate]:
         pinned = None if affinity is None else self._pinned_place(route, group.number, affinity)
         if affinity is not None and readable:
-            pinned = _warmest(group.keys, pinned, readable)
+            pinned = _member_with_most_cached(group.keys, pinned, readable)
         loads = GroupLoads(self.loads, group.targets, group.keys, now, tokens, pinned)
         order = RULES[route.balance](group.weights, loads, self._random)
         if affinity is not None:
@@ -186,7 +186,7 @@ def has_choice(plan: Plan) -> bool:
     )
 
 
-def _warmest(places: Sequence[bytes], pinned: bytes | None, readable: Readable) -> bytes | None:
+def _member_with_most_cached(places: Sequence[bytes], pinned: bytes | None, readable: Readable) -> bytes | None:
     """Return the place that caches most of the prompt, by default the ``pinned`` one."""
     most = max(readable.get(place, 0) for place in places)
     if most == 0 or readable.get(pinned or b"", 0) == most:

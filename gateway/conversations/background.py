@@ -121,14 +121,14 @@ class Follower(ResponseBody):
 
     async def __anext__(self) -> bytes:
         with trio.move_on_after(self._keep_alive):
-            while not (data := self._more()):
+            while not (data := self._take_new_bytes()):
                 if self._turn.over:
                     raise StopAsyncIteration
                 await self._turn.wait_for_change()
             return data
         return sse.COMMENT_PING
 
-    def _more(self) -> bytes:
+    def _take_new_bytes(self) -> bytes:
         data = b"".join(self._turn.events[self._written :])
         self._written = len(self._turn.events)
         return self._rest.feed(data)

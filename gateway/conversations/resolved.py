@@ -80,11 +80,11 @@ def refers_to_stored_object(incoming: Incoming) -> bool:
     return any(
         value.match(body, at + len(name)) is not None
         for name, value in _STORED_OBJECTS.items()
-        for at in _places(body, name)
+        for at in _positions_of(body, name)
     )
 
 
-def _places(body: bytes, name: bytes) -> Iterator[int]:
+def _positions_of(body: bytes, name: bytes) -> Iterator[int]:
     at = body.find(name)
     while at >= 0:
         yield at

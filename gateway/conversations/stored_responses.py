@@ -67,7 +67,7 @@ def _with_error(response: Object, code: str, message: str) -> Object:
     return {**response, "status": "failed", "error": {"code": code, "message": message}}
 
 
-def _unstored(response: Object) -> Object:
+def _mark_unstored(response: Object) -> Object:
     return {**response, "store": False}
 
 
@@ -88,7 +88,7 @@ def _failed_end(data: bytes, error: ErrorInfo, id: str) -> bytes:
 
 def _unstored_end(data: bytes) -> bytes:
     return _replace_last_event(
-        data, lambda event: sse.event(event["type"], {**event, "response": _unstored(event["response"])})
+        data, lambda event: sse.event(event["type"], {**event, "response": _mark_unstored(event["response"])})
     )
 
 
@@ -119,7 +119,7 @@ STORED_RESPONSES: Final = StoredApi(
     state=_state,
     outline=ResponseTemplate.of,
     with_error=_with_error,
-    unstored=_unstored,
+    unstored=_mark_unstored,
     recordable=_recordable,
     is_end=_is_end,
     replay=replay,

@@ -88,7 +88,7 @@ class LocalCounters:
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):
-            return Level(unrefilled_units(counter, self._full(counter), self._clock()))
+            return Level(unrefilled_units(counter, self._full_time(counter), self._clock()))
         return Level(*self._used_and_held(counter))
 
     async def refresh(self, counters: Sequence[Counter]) -> None:
@@ -127,11 +127,11 @@ class LocalCounters:
         if counter.chosen_by is not None and not self._has_row(counter):
             return Shortage(debit, NO_ROW_WAIT, 0, 0, "no_row")
         if isinstance(counter, RateCounter):
-            return rate_shortage(counter, debit, self._full(counter), now)
+            return rate_shortage(counter, debit, self._full_time(counter), now)
         used, held = self._used_and_held(counter)
         return room_shortage(debit, counter.most, used, held)
 
-    def _full(self, counter: RateCounter) -> float:
+    def _full_time(self, counter: RateCounter) -> float:
         state = self._states.get(counter.key)
         return 0.0 if state is None else state.full
 

@@ -85,7 +85,7 @@ class WorkerCounters:
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):
-            return Level(unrefilled_units(counter, self._full(counter), self._clock()))
+            return Level(unrefilled_units(counter, self._full_time(counter), self._clock()))
         return Level(*_used_of(self._amounts, counter))
 
     async def refresh(self, counters: Sequence[Counter]) -> None:
@@ -94,7 +94,7 @@ class WorkerCounters:
     def shortage_for(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
         if isinstance(counter, RateCounter):
-            return rate_shortage(counter, debit, self._full(counter), self._clock())
+            return rate_shortage(counter, debit, self._full_time(counter), self._clock())
         return room_shortage(debit, counter.most, *_used_of(self._amounts, counter))
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
@@ -110,7 +110,7 @@ class WorkerCounters:
     def on_settled(self, callback: OnSettled) -> None:
         self._callbacks.append(callback)
 
-    def _full(self, rate: RateCounter) -> float:
+    def _full_time(self, rate: RateCounter) -> float:
         row = _table_of(self._amounts, rate).find(rate.key)
         return 0.0 if row is None else self._amounts.words[row + TOTAL] / _NANO
 

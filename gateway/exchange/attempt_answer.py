@@ -153,7 +153,9 @@ async def read_body(
     context, watch = source.target_request.context, source.watch
     limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
     parts: list[bytes | bytearray] = []
-    restart_limit = _nothing if response.has_arrived else watch.restart_idle_limit  # a deadline only applies to a wait
+    restart_limit = (
+        _do_nothing if response.has_arrived else watch.restart_idle_limit
+    )  # a deadline only applies to a wait
     restart_limit()
     pieces = None if source.stamp is None else read_pieces
     if pieces is not None:
@@ -188,7 +190,7 @@ async def count_answer(context: ExchangeContext, scope: RequestScope, size: int,
     return memory.next_size
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return
 
 

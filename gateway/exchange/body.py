@@ -45,7 +45,7 @@ class _Mark(Enum):
     """The client has received all pieces."""
 
 
-def _never(_: bytes) -> bool:
+def _return_false(_: bytes) -> bool:
     return False
 
 
@@ -78,13 +78,13 @@ class StreamBody(ResponseBody):
         self._chunks = chunks
         self._record = record
         self._turn = turn
-        self._write_now: WriteNow = _never
+        self._write_now: WriteNow = _return_false
         self._on_last_bytes = on_last_bytes
         self._todo: deque[Action | _Mark | Iterator[bytes]] = deque()
 
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""
-        while (action := await self._next()) is not Signal.OPEN:
+        while (action := await self._next_action()) is not Signal.OPEN:
             if isinstance(action, Refuse | SendWhole):
                 return action
         return Signal.OPEN
@@ -113,7 +113,7 @@ class StreamBody(ResponseBody):
 
     async def __anext__(self) -> bytes:
         while True:
-            action = await self._next()
+            action = await self._next_action()
             if isinstance(action, bytes):
                 return action
             if isinstance(action, Ping):
@@ -138,7 +138,7 @@ class StreamBody(ResponseBody):
         self._enqueue(actions)
         return False
 
-    async def _next(self) -> Action:
+    async def _next_action(self) -> Action:
         """Perform actions until one is for the server, and return it. Raises ``StopAsyncIteration`` at the end."""
         while True:
             while not self._todo:
@@ -171,7 +171,7 @@ class StreamBody(ResponseBody):
         """Wait for the pump, or until the delivery's deadline."""
         delivery = self._delivery
         # Without a writer nothing can be written directly; queued chunks are at least sent together.
-        take = None if self._write_now is _never else self.try_write_through
+        take = None if self._write_now is _return_false else self.try_write_through
         with trio.CancelScope(deadline=delivery.deadline) as waiting:
             try:
                 data, error = await receive_batch(self._chunks, take)

@@ -255,7 +255,7 @@ def _after_rate_limit(circuit: Circuit, failure: Failure, is_new: bool, settings
         until = failure.at + _capped_wait(failure.wait)
         return _extend_outage(attrs.evolve(circuit, blocked_until=max(circuit.blocked_until, until)), failure, until)
     limits = _increment(circuit.limits, is_new)
-    length = _double(FIRST_COOLDOWN, limits, settings.longest)
+    length = _doubled_wait(FIRST_COOLDOWN, limits, settings.longest)
     return _extend_outage(attrs.evolve(circuit, limits=limits), failure, failure.at + length)
 
 
@@ -282,7 +282,7 @@ def _after_countable_failure(circuit: Circuit, failure: Failure, is_new: bool, s
     if not opens:
         return circuit
     openings = _increment(circuit.openings, is_new)
-    length = _double(settings.cooldown, openings, settings.longest)
+    length = _doubled_wait(settings.cooldown, openings, settings.longest)
     since = failure.sent if failure.reason == "timeout" else failure.at
     until = max(since + length, failure.at + min(length, settings.cooldown))
     return _extend_outage(attrs.evolve(circuit, openings=openings), failure, until)
@@ -314,7 +314,7 @@ def _increment(times: int, is_new: bool) -> int:
     return min(times + 1, _MOST) if is_new else max(times, 1)
 
 
-def _double(first: float, times: int, longest: float) -> float:
+def _doubled_wait(first: float, times: int, longest: float) -> float:
     """Return ``first`` doubled each time, at most ``longest``; a limit on the doublings prevents overflow."""
     return min(first * 2.0 ** min(times - 1, 64), longest)
 

@@ -227,7 +227,7 @@ class PromptComparison:
         return self.last_boundary if self._common_tokens else None
 
     @cached_property
-    def _lookups(self) -> frozenset[int]:
+    def _lookup_positions(self) -> frozenset[int]:
         return frozenset(lookup_positions(self.prompt, self.row))
 
     @cached_property
@@ -237,7 +237,7 @@ class PromptComparison:
     def is_reached(self, boundary: Boundary) -> bool:
         """Return whether the provider searches at ``boundary``."""
         is_limited = self.row.needs_marks or self.row.boundaries == "ends"
-        return not is_limited or boundary.position in self._lookups
+        return not is_limited or boundary.position in self._lookup_positions
 
     def lifetime(self, boundary: Boundary) -> float | None:
         return self.row.lifetime if boundary.ttl is None else boundary.ttl

@@ -84,7 +84,7 @@ async def read_passed(
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
-    target = _dearest(target, [model for _, model in (*models, *more)])
+    target = _with_dearest_model(target, [model for _, model in (*models, *more)])
     record.requested_model = record.requested_model or target.requested_name
     record.bill.billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
@@ -261,7 +261,7 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
 _PROMPT: Final = Usage(input=1000, output=1000)
 
 
-def _dearest(target: Target, models: Iterable[str]) -> Target:
+def _with_dearest_model(target: Target, models: Iterable[str]) -> Target:
     """Return ``target`` with the dearest of ``models``; an unknown price is the highest.
 
     A request may name several, and the provider decides which one it serves. Google's SDK writes ``models/NAME`` in a

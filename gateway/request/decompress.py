@@ -98,10 +98,10 @@ def _inflate(body: bytes, window: int, limit: int) -> bytes:
         data = decoder.decompress(body, limit + 1)
     except zlib.error as error:
         raise ValueError from error
-    return _whole(data, decoder, limit)
+    return _decompress_whole(data, decoder, limit)
 
 
-def _whole(data: bytes, decoder: Any, limit: int) -> bytes:
+def _decompress_whole(data: bytes, decoder: Any, limit: int) -> bytes:
     if len(data) > limit:
         raise _Bomb
     # Only one frame: a million empty ones would take minutes, and no client sends two.
@@ -116,7 +116,7 @@ def _zstd(module: Any) -> Decoder:
     def decode(body: bytes, limit: int) -> bytes:
         decoder = module.ZstdDecompressor(options=options)
         try:
-            return _whole(decoder.decompress(body, limit + 1), decoder, limit)
+            return _decompress_whole(decoder.decompress(body, limit + 1), decoder, limit)
         except module.ZstdError as error:
             raise ValueError from error
 

@@ -64,11 +64,15 @@ def describe_targets(found: tuple[Found, ...]) -> Description:
     first = quirks[0]
     can = tuple(skill for skill in first.can if all(skill in one.can for one in quirks))
     return Description(
-        _least([one.context_window for one in quirks]), _least([one.max_output for one in quirks]), can, first, found
+        _smallest_or_none([one.context_window for one in quirks]),
+        _smallest_or_none([one.max_output for one in quirks]),
+        can,
+        first,
+        found,
     )
 
 
-def _least(numbers: list[int | None]) -> int | None:
+def _smallest_or_none(numbers: list[int | None]) -> int | None:
     """Return the smallest number, or ``None`` if one is unknown."""
     known = [number for number in numbers if number is not None]
     return min(known) if len(known) == len(numbers) else None

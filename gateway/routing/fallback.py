@@ -76,7 +76,7 @@ def _first_step(plan: Plan, conditions: Conditions) -> Step:
         outage = _outage(plan, target, conditions)
         return Send(target) if outage is None else _wait_or_refuse(plan, [(target, outage)], conditions)
     outages: list[tuple[Target, Outage]] = []
-    for candidate in _eligible(plan, (), conditions):
+    for candidate in _eligible_candidates(plan, (), conditions):
         if (outage := _outage(plan, candidate.target, conditions)) is None:
             return Send(candidate.target)
         outages.append((candidate.target, outage))
@@ -122,7 +122,7 @@ def _is_final(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
     return requests_sent(outcomes) >= plan.retries.attempts or conditions.now >= plan.deadline
 
 
-def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Iterator[Candidate]:
+def _eligible_candidates(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Iterator[Candidate]:
     """Yield in order the candidates that the failures so far allow.
 
     A failure in an earlier group or in the candidate's own group allows it."""
@@ -169,7 +169,7 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
     asked = {id(outcome.target) for outcome in outcomes}
     unsteady: Target | None = None
-    for candidate in _eligible(plan, outcomes, conditions):
+    for candidate in _eligible_candidates(plan, outcomes, conditions):
         target = candidate.target
         if id(target) in asked:
             continue
@@ -193,7 +193,7 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
     """Return the step that repeats a target: the one that is due first, or the one with the fewest attempts."""
     now, backoff = conditions.now, _backoff(plan, outcomes, conditions)
     found: tuple[float, int, Target] | None = None
-    for candidate in _eligible(plan, outcomes, conditions):
+    for candidate in _eligible_candidates(plan, outcomes, conditions):
         target = candidate.target
         mine = [outcome for outcome in outcomes if outcome.target is target]
         if not mine or mine[-1].stage is Stage.WAITING or mine[-1].error.reason in ("credential", "gone"):

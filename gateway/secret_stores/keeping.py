@@ -134,14 +134,14 @@ class SecretKeeper(trio.abc.AsyncResource):
     async def renew(self, secret: StoredSecret, refused: str) -> str | None:
         """Return the new text in place of ``refused``, which a provider rejected; ``None`` if the store has none."""
         name = str(secret)
-        if self._same(name, refused) and self._clock() - self._asked_at.get(name, -math.inf) >= PAUSE:
+        if self._is_unchanged(name, refused) and self._clock() - self._asked_at.get(name, -math.inf) >= PAUSE:
             self._asked_at[name] = self._clock()
             await self.read((secret,))
-            if not self._same(name, refused):
+            if not self._is_unchanged(name, refused):
                 await self.apply()
-        return None if self._same(name, refused) else self.texts[name].strip()
+        return None if self._is_unchanged(name, refused) else self.texts[name].strip()
 
-    def _same(self, name: str, refused: str) -> bool:
+    def _is_unchanged(self, name: str, refused: str) -> bool:
         return name not in self.texts or self.texts[name].strip() == refused
 
     def _forget(self, secrets: Collection[StoredSecret]) -> None:

@@ -128,7 +128,7 @@ class UnreadTexts:
         if rest is not None:
             if rest in self._exact:
                 return []
-            form = _form(rest)
+            form = _form_of(rest)
             if form in self._forms:
                 return []
             skeleton = _REPEATED_ZEROS.sub(b"0", form)
@@ -137,7 +137,7 @@ class UnreadTexts:
                 return []
         if data in _NO_JSON:
             return []
-        unread, is_repeated = self._unread(data, events)
+        unread, is_repeated = self._unread_strings(data, events)
         if rest is not None and not unread and len(rest) <= LONGEST_KNOWN:
             self._remember(rest, None if is_repeated else form)
             if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
@@ -156,7 +156,7 @@ class UnreadTexts:
         pieces = self._blocks.get(event.block)
         if rest is None or pieces is None or self._length > KEPT_CHARACTERS:
             return False
-        if rest not in self._exact and _form(rest) not in self._forms:
+        if rest not in self._exact and _form_of(rest) not in self._forms:
             return False
         pieces.append(text)
         self._length += len(text)
@@ -170,7 +170,7 @@ class UnreadTexts:
         if form is not None and len(self._forms) < MAX_SKELETONS:
             self._forms.add(form)
 
-    def _unread(self, data: bytes, events: Sequence[Event]) -> tuple[list[Passage], bool]:
+    def _unread_strings(self, data: bytes, events: Sequence[Event]) -> tuple[list[Passage], bool]:
         """Return the unread strings, and whether others only repeat earlier ones."""
         reported = set(reported_strings(events))
         whole = "\0".join(reported)
@@ -342,7 +342,7 @@ def _find_escaped(data: bytes, text: str) -> bytes | None:
     return next((one for one in escaped if one in data), None)
 
 
-def _form(data: bytes) -> bytes:
+def _form_of(data: bytes) -> bytes:
     """Return ``data`` with the same digits, padding and ids everywhere, because these differ in each event.
 
     The strings of two events with the same form differ in digits, padding, ids and reported texts only, are at the same

@@ -107,7 +107,7 @@ class MemoryStore:
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         await trio.lowlevel.checkpoint()
-        return {item: node for item in items if (node := self._latest((owner, item))) is not None}
+        return {item: node for item in items if (node := self._latest_live((owner, item))) is not None}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         await trio.lowlevel.checkpoint()
@@ -139,7 +139,7 @@ class MemoryStore:
         stored = self._nodes.get(key)
         return None if stored is None or self._has_expired(stored.tree) else stored.node
 
-    def _latest(self, item: Key) -> Node | None:
+    def _latest_live(self, item: Key) -> Node | None:
         return next((node for key in reversed(self._items.get(item, {})) if (node := self._get_live(key))), None)
 
     def _has_expired(self, tree: _Tree) -> bool:

@@ -272,7 +272,7 @@ class SqlStore:
         if not is_storable(id):
             return ()
         rows = await self._database.read(
-            lambda session: session.rows(self._sql.chain, owner=owner, id=id, horizon=self._horizon())
+            lambda session: session.rows(self._sql.chain, owner=owner, id=id, horizon=self._oldest_live_write())
         )
         return chain_to(map(self._node, rows), id)
 
@@ -297,18 +297,18 @@ class SqlStore:
     async def size(self) -> Size:
         return Size(*await self._database.read(self._total), self._max_bytes)
 
-    def _horizon(self) -> float:
+    def _oldest_live_write(self) -> float:
         """Return the time of the oldest write that keeps a tree alive."""
         return self._clock() - self._ttl
 
     # Reading
 
     def _get(self, session: Session, key: Key) -> Node | None:
-        rows = session.rows(self._sql.get, owner=key[0], id=key[1], horizon=self._horizon())
+        rows = session.rows(self._sql.get, owner=key[0], id=key[1], horizon=self._oldest_live_write())
         return self._node(rows[0]) if rows else None
 
     def _find(self, session: Session, owner: str, items: list[str]) -> dict[str, Node]:
-        latest = dict(session.rows(self._sql.latest, owner=owner, items=items, horizon=self._horizon()))
+        latest = dict(session.rows(self._sql.latest, owner=owner, items=items, horizon=self._oldest_live_write()))
         rows = session.rows(self._sql.numbered, numbers=list(latest.values())) if latest else []
         nodes = {number: self._node(row) for number, *row in rows}
         return {item: nodes[number] for item, number in latest.items() if number in nodes}
@@ -343,7 +343,7 @@ class SqlStore:
 
     def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
         """Return and lock the existing trees of ``keys`` until the transaction ends."""
-        rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._horizon())
+        rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._oldest_live_write())
         return {(owner, id): tree for owner, id, tree, live in rows if live}
 
     def _trees_for(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
@@ -406,7 +406,9 @@ class SqlStore:
         return len(removed)
 
     def _expired_trees(self, session: Session) -> list[int]:
-        return [tree for (tree,) in session.rows(self._sql.expired, horizon=self._horizon(), most=TREES_AT_ONCE)]
+        return [
+            tree for (tree,) in session.rows(self._sql.expired, horizon=self._oldest_live_write(), most=TREES_AT_ONCE)
+        ]
 
     def _beyond_limit(self, session: Session) -> list[int]:
         full = self._max_bytes is not None and self._total(session)[1] > self._max_bytes

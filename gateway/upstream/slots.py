@@ -105,11 +105,11 @@ class ConcurrencyLimit:
             if waiter.granted.is_set():
                 waiter.slot.free()
             else:
-                self._leave(waiter)
+                self._remove_waiter(waiter)
             raise
         if waiter.granted.is_set():
             return
-        self._leave(waiter)
+        self._remove_waiter(waiter)
         raise self._refusal(holder)
 
     def _refusal(self, holder: str) -> GatewayError:
@@ -117,7 +117,7 @@ class ConcurrencyLimit:
             return UpstreamError.of(self._share.refusal(holder).info)
         return failure("pool_timeout")
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _remove_waiter(self, waiter: _Waiter) -> None:
         holder = waiter.slot.holder
         self._queues[holder].remove(waiter)
         if not self._queues[holder]:

@@ -54,7 +54,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
     """Restore sealed reasoning. See ``Codec.restore``."""
 
     def restore_block(block: dict[str, Any]) -> list[Any]:
-        opaque = _opaque(block.get("reasoningContent"))
+        opaque = _opaque_state(block.get("reasoningContent"))
         if not is_sealed(opaque):
             return [block]
         seal = unseal(opaque)
@@ -64,7 +64,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
     return change_messages(body, "messages", "content", each_block(restore_block))
 
 
-def _opaque(reasoning: Any) -> str:
+def _opaque_state(reasoning: Any) -> str:
     """Return the opaque state in a reasoning block, or ""."""
     if not isinstance(reasoning, dict):
         return ""

@@ -36,7 +36,7 @@ def gemini_safety(settings: Any) -> Any:
 
     def change(name: str, value: Any) -> tuple[str, Any]:
         name = "category" if name == "type" else name
-        return name, _in_words(name, value, _capitals)
+        return name, _in_words(name, value, _to_capitals)
 
     return _each_object(settings, change)
 
@@ -62,7 +62,7 @@ def gemini_tool(tool: Mapping[str, Any], at: str, drops: Drops) -> dict[str, Any
             unknown = (i for i, word in enumerate(value) if word not in _SEARCH_TYPES.values())
             drops.add(*(join_path(join_path(at, name), i) for i in unknown))
         elif name != "type" and name not in _LOCATION:
-            found[camel(name)] = _in_words(name, value, _capitals)
+            found[camel(name)] = _in_words(name, value, _to_capitals)
     return found
 
 
@@ -95,7 +95,7 @@ def _in_words(name: str, value: Any, change: Callable[[str, str], str]) -> Any:
     return value if prefix is None else _each_word(value, partial(change, prefix))
 
 
-def _capitals(prefix: str, word: str) -> str:
+def _to_capitals(prefix: str, word: str) -> str:
     """Return a word of Interactions for Gemini (``HARM_CATEGORY_HARASSMENT`` for ``harassment``)."""
     return prefix + word.upper().removeprefix(prefix)
 
