@@ -154,7 +154,7 @@ def _decode_headers(block: bytes) -> dict[str, HeaderValue] | None:
 
 @lru_cache(maxsize=64)
 def _plain_event_name(block: bytes) -> str | None:
-    """Return the name of an event whose headers have no remarks, ``None`` for any other frame."""
+    """Return the name of an event that only has headers that clients read, ``None`` for any other frame."""
     headers = _decode_headers(block)
     if headers is None or headers.get(":message-type") != "event" or _without_remarks(headers) != headers:
         return None

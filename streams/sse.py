@@ -187,10 +187,10 @@ def _end_of_name(raw: bytes) -> int:
 
 
 def without_remarks(raw: bytes, name: str, data: bytes) -> bytes:
-    """Return an event, which was parsed as ``name`` and ``data``, without comments, ids and unusual names, which
-    clients ignore.
+    """Return the event ``raw`` without comments, ids and unusual names, which clients ignore.
 
-    An event that is neither of lines with data nor a bare JSON object has nothing else."""
+    ``name`` and ``data`` are its parsed name and data, which recognize most events quickly. A bare JSON object is
+    returned unchanged."""
     rest = len(raw) - len(data)  # in most events too short for another line
     if name:
         if rest == len(name) + 16 and raw.startswith(b"event: ") and _EVENT_NAME.fullmatch(raw, 6, 7 + len(name)):

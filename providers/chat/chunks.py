@@ -116,7 +116,7 @@ def _check_untyped(chunk: Chunk) -> None:
 
 
 def _has_text_alone(message: Delta) -> bool:
-    """Return true for the message of most answers, which needs no check."""
+    """Return whether a message has only text, as most have: it needs no other check."""
     return type(message.content) is str and message.refusal is message.tool_calls is message.function_call is None
 
 

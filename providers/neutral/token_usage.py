@@ -50,9 +50,9 @@ def read_tokens(
 ) -> Usage:
     """Read the counts in ``usage``, and the other items of its bill.
 
-    ``words`` apply unless only the other ones have counts (new-api has both, one with 0). ``tier`` is from outside
-    ``usage``, and ``calls`` are the default for calls of the provider's own tools. Parts are limited to the whole: none
-    is below zero, and the input's parts add up.
+    ``words`` are the names of the counts. If ``usage`` has no counts under them, its other names apply (new-api has
+    both, one with 0). ``tier`` is from outside ``usage``, and ``calls`` are the default for calls of the provider's own
+    tools. Parts are limited to the whole: none is below zero, and the input's parts add up.
     """
     if not usage.get(words.input) and not usage.get(words.output):
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)

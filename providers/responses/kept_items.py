@@ -201,7 +201,7 @@ def _apply_compaction(items: Items) -> Items:
 
 
 def _survives_compaction(item: Mapping[str, Any]) -> bool:
-    """Return whether a summary cannot replace ``item``."""
+    """Return whether ``item`` stays when a summary replaces earlier items, as instructions and settings do."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
 
 
