@@ -28,7 +28,7 @@ class BodyBudget:
     """The memory that bodies may occupy under one configuration.
 
     A single body always fits, also into a client's share: ``limits.request_body`` and ``limits.elements`` bound it. The
-    largest excess of one client over its share takes nothing from the others."""
+    bytes by which the client with the most exceeds its share do not count for the others."""
 
     def __init__(self, config: Config, memory: HeldBytes) -> None:
         self.memory = memory

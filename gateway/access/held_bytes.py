@@ -39,7 +39,7 @@ class HeldBytes:
 
 
 class ByteShares:
-    """The shares of the clients in one limit on bytes. By default it is half, if there are two client keys or more."""
+    """The bytes of one limit that each client may use: by default half, if there are two client keys or more."""
 
     def __init__(self, config: Config, limit: ByteLimit) -> None:
         self._halves = config.has_several_clients

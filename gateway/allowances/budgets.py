@@ -170,7 +170,7 @@ class BudgetAllowance:
 
     @property
     def most(self) -> int:
-        """The amount that may be used while sums are set aside."""
+        """The amount of the budget without the sums that are set aside for open batches."""
         return max(0, self.amount - self.set_aside)
 
     @property

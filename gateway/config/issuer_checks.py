@@ -136,7 +136,7 @@ def _check_address(item: TrustedIssuer, path: Path, config: Config, findings: Fi
     places = {"jwks": item.jwks, "introspection": None if item.introspection is None else item.introspection.url}
     for key, place in places.items():
         if isinstance(place, str) and not isinstance(place, Unresolved) and not is_protected(place):
-            findings.wrong((*path, key), "others on the network could change what it sends", "use an https:// URL")
+            findings.wrong((*path, key), "others on the network could change its responses", "use an https:// URL")
 
 
 def _check_parts(issuer: str, path: Path, findings: Findings) -> bool:

@@ -25,13 +25,14 @@ def check_prompt_cache(
         findings.wrong(
             (*path, "isolate"),
             f"the gateway cannot separate the caches of {shown}",
-            "use it for models of vLLM, and for OpenAI's from GPT-5.6 on, each in an entry of its own",
+            "set it only in entries with one model of vLLM, or with one of OpenAI's from GPT-5.6 on",
         )
     if wanted.marks is not None:
         _check_marks(wanted.marks, entry, apis, known, path, findings)
     if wanted.diagnose and not any(row.diagnosis_member for row in known):
         where = ", ".join(sorted(apis))
-        findings.no_effect((*path, "diagnose"), f"{shown} explains no misses of its prompt cache in {where}; ignored")
+        found = f"{shown} cannot explain misses of its prompt cache in {where}; ignored"
+        findings.no_effect((*path, "diagnose"), found)
     if wanted.key is not None and known and not any(row.key_member and not row.key_separates for row in known):
         findings.no_effect((*path, "key"), f"{shown} needs no key to find its cache; ignored")
 
@@ -43,7 +44,7 @@ def _check_marks(
     takers = [row for row in known if row.takes_marks and row.needs_marks]
     if not any(permitted_places(api, entry.quirks_of(entry.model)) for api in apis) or (known and not takers):
         advice = "remove it, or use an entry with `speaks: [messages]`"
-        findings.no_effect((*path, "marks"), f"{shown} takes no cache marks in {', '.join(sorted(apis))}: {advice}")
+        findings.no_effect((*path, "marks"), f"{shown} accepts no cache marks in {', '.join(sorted(apis))}: {advice}")
     elif takers and all(row.lifetimes and lifetime not in row.lifetimes for row in takers):
         findings.no_effect((*path, "marks"), f"{shown} has no cache for {lifetime}; its own lifetime applies")
 

@@ -37,7 +37,7 @@ def _is_lasting(failure: Failure) -> bool:
 
 
 class ClientCircuits:
-    """The circuits that apply to the requests of one client, by the key of their place."""
+    """The circuits that apply to the requests of one client only, by the key of their target."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, Circuit] = {}

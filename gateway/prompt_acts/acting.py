@@ -63,7 +63,9 @@ class MarkedRequest:
         entry = self.target.place
         if self.guard.settle(self.client, entry, usage, self.target.price):
             log.warning(
-                "%s: cache marks cost more than they save for the client %s: none for an hour", entry, self.client
+                "%s: cache marks cost more than they save for the client %s: the gateway adds none for an hour",
+                entry,
+                self.client,
             )
 
 

@@ -94,7 +94,7 @@ def with_edit(prepared: Prepared, name: str, body: bytes | None = None, headers:
 
 
 def _is_present(prepared: Prepared, member: str, headers: Headers) -> bool:
-    """Return whether the client has sent a key of its own."""
+    """Return whether the client has sent its own cache key in ``member``, which may be a header."""
     if member.startswith(HEADER):
         name = member.removeprefix(HEADER)
         return any(one == name for one, _ in (*headers, *prepared.outgoing.headers))

@@ -43,7 +43,7 @@ async def stored_mask_key(store: Store) -> bytes:
             continue
         if turn is not None:
             return key
-    raise Unavailable("the state storage removes new data immediately")
+    raise Unavailable("the state storage lost the key that it stored a moment ago")
 
 
 async def keep_mask_key(store: Store, key: bytes) -> None:

@@ -41,7 +41,7 @@ class TextPiece:
 
 @attrs.frozen(eq=False)
 class Removal:
-    """The part of a request to remove with masked reasoning that is signed.
+    """A part of a request that is removed because a mask has made the signature of its reasoning invalid.
 
     This is the item at ``index`` of the array at ``route``, or ``names`` of the object at ``route``."""
 

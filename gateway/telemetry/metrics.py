@@ -361,8 +361,8 @@ class Metrics:
     def _permit_model(self, target: str | None, client: str | None) -> None:
         """Permit a model that responded as a label value, unless it looks like a key or its client has its share.
 
-        A series lasts until the restart. No client may add more than it leaves free, so that none uses the whole
-        room."""
+        A series lasts until the restart. So that no client takes all label values, each may add at most as many as
+        then remain free."""
         if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
         free, own = MAX_MODELS - len(self._met), sum(met == client for met in self._met.values())

@@ -21,10 +21,10 @@ TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
 class OccupiedSlot(Protocol):
-    """A response's use of a limit."""
+    """One of the simultaneous requests that a limit allows, occupied by a response."""
 
     def free(self) -> object:
-        """Return it, once."""
+        """Release the slot. Call once."""
         ...
 
 

@@ -141,7 +141,7 @@ class Histogram:
         if self.count != self._buckets.total():
             raise ValueError("the buckets do not add up to the count")
         if not all(0 <= bucket <= GREATEST and number >= 0 for bucket, number in self._buckets.items()):
-            raise ValueError("there is no such bucket")
+            raise ValueError("a bucket has a number out of range, or a negative count")
         if not all(map(math.isfinite, (self.total, self.least, self.most))):
-            raise ValueError("a sum of measured values has an end")
+            raise ValueError("the sum, minimum and maximum must be finite numbers")
         return self

@@ -105,7 +105,7 @@ def _scope(title: str, params: Mapping[str, Any], clients: Mapping[str, Sequence
 
 
 def _unique_name(title: str, use: str, taken: Sequence[str]) -> str:
-    """Return a name for a step that no other has."""
+    """Return a name for a step that no other step has."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:48] or "guardrail"
     name = f"{plain}-{use}" if use else plain
     return free_name(name, taken, "-")

@@ -19,7 +19,7 @@ async def list_audit(call: AdminCall) -> AdminAnswer:
     """List the changes, the oldest first."""
     size, after = page_size(call.query), call.query.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise invalid("after must be the next of an earlier page", "after")
+        raise invalid("after must be the value of next in an earlier page", "after")
     now = datetime.now(zone_of(call.config.timezone))
     since = read_time(call.query["since"], now, "since").timestamp() if "since" in call.query else 0.0
     until = read_time(call.query["until"], now, "until", end=True).timestamp() if "until" in call.query else _FOREVER

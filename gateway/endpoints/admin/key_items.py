@@ -60,7 +60,7 @@ def read_new_item(name: str, body: Mapping[str, Any]) -> NewItem:
     if "key" in body or any(isinstance(key, dict) and "key" in key for key in _listed_keys(body)):
         raise invalid("remove `key`: send its SHA-256 as `sha256`, or let the gateway create a key", "key")
     if "role" in body:
-        raise invalid("no request gives a role: set it for a client of the file, or in a rule of an issuer", "role")
+        raise invalid("a request cannot set a role: set it for a client of the file, or in a rule of an issuer", "role")
     if "sha256" in body and "keys" in body:
         raise invalid("sha256 and keys cannot be combined: add that digest to the list", "keys")
     _check_lists(body)

@@ -20,13 +20,13 @@ def warnings(model, wanted, **more):
 @pytest.mark.parametrize(
     ("model", "speaks", "wanted", "reason"),
     [
-        ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o takes no cache marks in chat"),
-        ("deepseek/deepseek-chat", ["chat"], {"marks": "1h"}, "takes no cache marks"),
+        ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o accepts no cache marks in chat"),
+        ("deepseek/deepseek-chat", ["chat"], {"marks": "1h"}, "accepts no cache marks"),
         ("amazon_bedrock/amazon.nova-pro-v1:0", ["converse"], {"marks": "1h"}, "has no cache for 1h"),
         ("openai/gpt-5.6", ["chat"], {"key": "conversation"}, "needs no key"),
         ("groq/llama-4", ["chat"], {"key": "client"}, "needs no key"),
-        ("openai/gpt-5.6", ["chat"], {"diagnose": True}, "explains no misses of its prompt cache in chat"),
-        ("vertex/claude-sonnet-4-6", ["messages"], {"diagnose": True}, "explains no misses"),
+        ("openai/gpt-5.6", ["chat"], {"diagnose": True}, "cannot explain misses of its prompt cache in chat"),
+        ("vertex/claude-sonnet-4-6", ["messages"], {"diagnose": True}, "cannot explain misses"),
     ],
 )
 def test_a_change_without_effect_is_a_warning(model, speaks, wanted, reason):

@@ -160,7 +160,7 @@ def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_canno
     ("body", "param", "says"),
     [
         ({"modles": ["small"]}, "modles", "did you mean models?"),
-        ({"role": "admin"}, "role", "no request gives a role"),
+        ({"role": "admin"}, "role", "a request cannot set a role"),
         ({"key": "sk-my-own"}, "key", "send its SHA-256"),
         ({"key": {"file": "/etc/passwd"}}, "key", "send its SHA-256"),
         ({"keys": [{"key": "x"}]}, "key", "send its SHA-256"),
