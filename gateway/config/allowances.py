@@ -140,7 +140,7 @@ def _pick_limits_type(value: Any) -> Any:
 
 RatesOrHeaderLimits: TypeAlias = Annotated[
     RateLimits | tuple[HeaderLimit, ...],
-    Kind("list", pick=_pick_limits_type, parts=(tuple[HeaderLimit, ...], RateLimits)),
+    Kind("mapping or list", pick=_pick_limits_type, parts=(tuple[HeaderLimit, ...], RateLimits)),
 ]
 
 
