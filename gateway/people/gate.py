@@ -160,11 +160,14 @@ class PeopleGate:
         if claims is None:
             return None
         self._check_header(claims, header)
-        if (sender := self._recall(claims.digest)) is not None:
+        sender = self._recall(claims.digest)
+        if sender is not None and sender.source == claims.judged:
             return sender
         values = claims.values
-        issued = issue_time(values, self._now()) if is_signed_token(token) else self._now()
-        return self._remember(claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token")
+        issued = issue_time(values, self._now()) if claims.judged is None else claims.judged
+        return self._remember(
+            claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token", source=claims.judged
+        )
 
     def _judge_own_key(self, token: str) -> Sender | None:
         rights, digest = self._rights(), digest_of(token)

@@ -151,7 +151,7 @@ class Introspector:
             raise TokenRefused(
                 "audience", f"the token is not for this gateway: see `audience` of the issuer {issuer.name}"
             )
-        return Claims(issuer.name, body, self._expiry_of(found, now), digest)
+        return Claims(issuer.name, body, self._expiry_of(found, now), digest, judged=now)
 
     def _expiry_of(self, claims: Mapping[str, Any], now: float) -> float:
         if "exp" not in claims:

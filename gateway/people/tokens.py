@@ -22,12 +22,14 @@ class Claims:
     """The claims of a valid token of the issuer named ``issuer``.
 
     ``payload`` is their JSON, ``expiry`` the token's end in Unix seconds, clock skew included. ``digest`` is the
-    SHA-256 of the whole token, which identifies it in logs."""
+    SHA-256 of the whole token, which identifies it in logs. ``judged`` is the Unix time of an introspection, ``None``
+    for a signed token, whose claims never change."""
 
     issuer: str
     payload: bytes
     expiry: float
     digest: bytes
+    judged: float | None = None
 
     @property
     def values(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.people import introspection
 from gateway.people.key_sets import UNKNOWN_WAIT
 from gateway.people.signing_keys import VerificationKey
 from tests.support.certificates import LOOPBACK, Authority
@@ -20,7 +21,7 @@ from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
 from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, free_port, running
 from tests.support.metrics_page import numbers
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
-from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_gateway
+from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, body_of, issuer, people_gateway
 from tests.support.signed_tokens import signing_key
 from tests.support.token_forms import FORMS, TokenForm
 
@@ -303,6 +304,25 @@ def test_an_opaque_token_is_judged_by_its_issuer():
         refused = setup.ask("chat", "another-token")
         assert (refused.status, "retry-after" in refused.headers) == (503, True)
         assert setup.ask("chat", "opaque-of-ada").status == 200
+
+
+@pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
+def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(introspection, "CACHED_SECONDS", 0.2)
+    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
+
+        def status_becomes(status: int, model: str = MODEL, **claims: Any) -> None:
+            identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", **end, **claims}
+            what = f"status {status} with {claims}"
+            eventually(lambda: setup.ask("chat", "opaque-of-ada", model).status == status, what=what)
+
+        status_becomes(200, groups=["ml"])
+        status_becomes(403, groups=["interns"])
+        status_becomes(200, OTHER_MODEL, groups=["interns"])
+        status_becomes(200, groups=["ml"])
+        status_becomes(403, OTHER_MODEL, groups=[])
+        status_becomes(200, groups=["ml"])
+        status_becomes(401, active=False)
 
 
 # Workers and reloads
