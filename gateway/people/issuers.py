@@ -3,9 +3,10 @@
 A request's token is first prepared, which may wait for an unknown key or an introspection, and then checked, which
 never waits."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -16,6 +17,9 @@ from gateway.people.key_sets import FollowedKeySets
 from gateway.people.token_format import LONGEST, is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey
 from gateway.people.verdicts import VerdictCache
+
+SILENT_SECONDS: Final = 0.25
+"""Seconds without a response to an introspection after which the next issuer is queried too."""
 
 
 class IssuerDirectory(trio.abc.AsyncResource):
@@ -66,13 +70,33 @@ class IssuerDirectory(trio.abc.AsyncResource):
             return
 
     async def _introspect(self, token: str, now: float, address: str | None) -> None:
+        """Query the issuers in their order until one accepts ``token``. A silent one delays the next only a little."""
+        if self._accepted_claims(token, now) is not None:
+            return
         deadline = trio.current_time() + QUERY_SECONDS
+        async with trio.open_nursery() as nursery:
+
+            async def query(one: Introspector, done: trio.Event) -> None:
+                try:
+                    await one.check(token, now, address, deadline)
+                except (TokenRefused, CannotJudge):
+                    done.set()
+                else:
+                    nursery.cancel_scope.cancel()
+
+            for one in self._introspectors.values():
+                done = trio.Event()
+                nursery.start_soon(query, one, done)
+                with trio.move_on_after(SILENT_SECONDS):
+                    await done.wait()
+
+    def _accepted_claims(self, token: str, now: float) -> Claims | None:
+        """Return the claims of ``token`` if an issuer accepted it in the last minute."""
         for one in self._introspectors.values():
-            try:
-                await one.check(token, now, address, deadline)
-                return
-            except (TokenRefused, CannotJudge):
-                continue
+            with contextlib.suppress(TokenRefused, CannotJudge):
+                if (claims := one.remembered_claims(token, now)) is not None:
+                    return claims
+        return None
 
     def check(self, token: str, now: float) -> Claims | None:
         """Return the claims of ``token`` at ``now`` (Unix seconds), ``None`` if it cannot be an issuer's token.

@@ -325,6 +325,28 @@ def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any
         status_becomes(401, active=False)
 
 
+@pytest.mark.parametrize("silent", [["/introspect"], ["/jwks"], ["/introspect", "/jwks"]], ids="+".join)
+def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer(silent: list[str]):
+    """They accept connections, and send nothing."""
+    held = threading.Event()
+    with open_provider() as first, open_provider() as second, open_provider() as identity:
+        for hanging in (first, second):
+            hanging.faults |= {path: Fault(hold=held) for path in silent}
+        issuers = [{**opaque(one), "name": name} for one, name in ((first, "a"), (second, "b"), (identity, "okta"))]
+        with people_gateway(issuers) as setup:
+            try:
+                for n in range(5):
+                    token = f"opaque-{n}"
+                    identity.active[token] = {"active": True, "aud": "trigate", "sub": f"00u{n}", "groups": ["ml"]}
+                    assert setup.ask("chat", token).status == 200
+                    assert setup.ask("chat", identity.token(sub=f"00v{n}", groups=["ml"])).status == 200
+                before = first.count("/introspect")
+                assert [setup.ask("chat", "opaque-0").status for _ in range(3)] == [200] * 3
+                assert first.count("/introspect") == before, "an accepted token goes to no other issuer"
+            finally:
+                held.set()
+
+
 # Workers and reloads
 
 
