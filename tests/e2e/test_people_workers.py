@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import attrs
 import pytest
 import yaml
 
+from tests.support.command_line import invoke
 from tests.support.harness import (
     PATIENCE,
     START_SECONDS,
@@ -157,6 +159,28 @@ def test_a_changed_rule_applies_to_the_next_request_of_each_person(tmp_path, wor
         check_every_worker(crew, ANN, 200)
         crew.reload(issuers=[issuer(crew.identity, admit=[{"when": {"groups": "ml"}}])])
         check_every_worker(crew, token, 200)
+
+
+@pytest.mark.parametrize("change", ["rule", "block"])
+def test_the_live_views_of_an_admin_end_in_each_worker_with_its_rights(tmp_path, change):
+    storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+    rules = [{"when": {"groups": "platform"}, "role": "admin"}]
+    with open_crew(tmp_path, rules, "--workers", "2", state_storage=storage) as crew, contextlib.ExitStack() as stack:
+        headers = bearer(crew.token(groups=["platform"]))
+        views = []
+        for pid in crew_of(crew):
+            connection = stack.enter_context(contextlib.closing(connect_to(crew, pid)))
+            connection.request("GET", "/ui/events", headers=headers)
+            views.append(connection.getresponse())
+            assert views[-1].readline() == b"event: all\n"
+        if change == "rule":
+            crew.reload(issuers=[issuer(crew.identity, admit=[{"when": {"groups": "platform"}}])])
+        else:
+            assert invoke("people", "block", "okta:00u1", "--config", str(crew.file)).returncode == 0
+        until = time.monotonic() + PATIENCE
+        for view in views:
+            while view.readline():
+                assert time.monotonic() < until, "the view is still open"
 
 
 def test_a_changed_budget_keeps_what_a_person_spent(tmp_path):

@@ -189,7 +189,7 @@ export function open(row) {
   });
   source.addEventListener("error", () => {
     source.close();
-    if (!state.textContent.startsWith("ended")) state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway is unreachable";
+    if (!state.textContent.startsWith("ended")) state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway ended the connection: open it again";
   });
   title.focus();
 }

@@ -190,23 +190,31 @@ def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
 
 
 def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:
-    """Return a stream of the events that ``send_events`` sends, until the viewer's key expires.
+    """Return a stream of the events that ``send_events`` sends, until the viewer's key expires or its rights change.
 
     Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
-    scope = current_scope()
+    scope, replaced = current_scope(), service.replaced.of(visitor.name)
     service.admission.take("viewers", visitor.client or NOBODY, scope)
 
     async def run() -> None:
         with to:
             try:
                 with trio.move_on_after(visitor.seconds_left):
-                    await send_events(to.send)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_cancel_on, replaced, nursery.cancel_scope)
+                        await send_events(to.send)
+                        nursery.cancel_scope.cancel()
             except* trio.BrokenResourceError:  # the viewer has left
                 pass
 
     to, body = trio.open_memory_channel[bytes](1)
     scope.nursery.start_soon(run)
     return Response(200, _EVENTS, ChannelBody(body))
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 ANY: Final = "MODEL"

@@ -52,8 +52,7 @@ async def send_news(
 ) -> None:
     """Send everything once, then changes every ``TICK`` seconds, of ``client``'s exchanges alone if given.
 
-    It ends with the drain, or with a new configuration for the viewer, which may have other keys."""
-    replaced = service.replaced.of(client)
+    It ends with the drain."""
     view = View(live_view, client)
     await live_view.refresh()
     limits = await _limits(service, client)
@@ -61,8 +60,6 @@ async def send_news(
         make_event("all", {"version": __version__, **limits, **_unavailable_targets(service, client), **view.first()})
     )
     for tick in count(1):
-        if replaced.is_set():
-            return
         await trio.sleep(TICK)
         await live_view.refresh()
         draining = service.lifecycle.draining

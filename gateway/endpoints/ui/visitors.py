@@ -13,20 +13,21 @@ from gateway.config.clients import Role
 class Visitor:
     """A viewer of the live view. It sees the exchanges of ``client``, or all exchanges if that is ``None``.
 
-    ``by`` is the kind of its access for the audit log. The access ends in ``seconds_left``. Without ``sees_streams`` it
-    sees no text of streams."""
+    ``by`` is the kind of its access for the audit log. The access ends in ``seconds_left``, or when the rights of
+    ``name`` change. Without ``sees_streams`` it sees no text of streams."""
 
     client: str | None = None
     by: str = "this machine"
     seconds_left: float = math.inf
     sees_streams: bool = True
+    name: str | None = None
 
 
 def visitor_of(name: str | None, role: Role, by: str, seconds_left: float) -> Visitor:
     """Return what a client or person may see: an admin everything, an auditor all but texts, all others their own
     requests."""
     client = None if role in ("admin", "auditor") else name
-    return Visitor(client, by, seconds_left, sees_streams=role != "auditor")
+    return Visitor(client, by, seconds_left, sees_streams=role != "auditor", name=name)
 
 
 def as_bearer(name: str, value: str) -> tuple[str, str]:

@@ -1,12 +1,18 @@
 """People in the live view: each sees what its role permits."""
 
 import base64
+import contextlib
+import http.client
+import json
+import time
 
 import pytest
 
 from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.harness import PATIENCE, provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
+from tests.support.upstreams import Raw, Upstream, serve_upstream
 
 UI_KEY = "ui-key-0123456789abcdef"
 
@@ -96,3 +102,99 @@ def test_an_ended_session_gets_no_password_prompt(gateway):
 def test_another_page_cannot_read_the_live_view(gateway, headers):
     browser, _ = gateway.sign_in("root")
     assert browser.request("GET", f"{gateway.url}/ui/events", headers).status_code == 403
+
+
+# Viewers who lose their access
+
+FIRST_EVENT = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"},"finish_reason":null}]}\n\n'
+)
+ADMIN = "key-of-the-admin-0123456789"
+CI = "key-of-ci-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def live_gateway(tmp_path_factory):
+    """Run a gateway with a running stream, the first one."""
+    rules = [{"when": {"groups": "platform"}, "role": "admin"}, {"when": {"groups": "finance"}, "role": "auditor"}]
+    keys = [{"name": "ci", "key": CI}, {"name": "boss", "key": ADMIN, "role": "admin"}]
+    with (
+        serve_upstream(Upstream) as upstream,
+        people_gateway(
+            tmp_path_factory.mktemp("people"), issuer={"admit": rules}, client_keys=keys, stored_keys=True,
+            providers=[provider("openai/gpt-4o", f"{upstream.url}/v1")],
+        ) as running,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.gateway.port, timeout=PATIENCE)) as client,
+    ):  # fmt: skip
+        upstream.script(Raw(200, (("content-type", "text/event-stream"),), (FIRST_EVENT,), end="hang"))
+        sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        headers = {"content-type": "application/json", **bearer(CI)}
+        client.request("POST", "/v1/chat/completions", json.dumps(sent), headers)
+        response = client.getresponse()
+        assert response.readline().startswith(b"data: ")
+        yield running
+        response.close()
+
+
+@contextlib.contextmanager
+def viewer(gateway, path, headers):
+    """Open a stream of the live view, and yield its response after its first event."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.gateway.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.readline().startswith(b"event: ")
+        yield response
+
+
+def wait_for_end(response):
+    """Read the rest of a stream, which has news twice a second until it ends."""
+    until = time.monotonic() + PATIENCE
+    while response.readline():
+        assert time.monotonic() < until, "the stream is still open"
+
+
+def cookie_of(gateway, user):
+    browser, page = gateway.sign_in(user)
+    assert page.status == 200
+    return {"cookie": "; ".join(f"{name}={value}" for (_, name), value in browser.cookies.items())}
+
+
+def admin_call(gateway, method, path, body=None):
+    return gateway.gateway.request(method, path, body, bearer(ADMIN)).status
+
+
+@pytest.mark.parametrize("credential", ["cookie", "token"])
+@pytest.mark.parametrize(("user", "path"), [("root", "/ui/events"), ("root", "/ui/streams/1"), ("aud", "/ui/events")])
+def test_the_streams_of_a_blocked_person_end(live_gateway, credential, user, path):
+    person = live_gateway.provider.people[user]
+    block = f"/admin/v1/people/okta:{person['sub']}/block"
+    headers = cookie_of(live_gateway, user) if credential == "cookie" else bearer(live_gateway.provider.token(**person))
+    with (
+        viewer(live_gateway, path, headers) as response,
+        viewer(live_gateway, "/ui/events", bearer(ADMIN)) as remaining,
+    ):
+        assert admin_call(live_gateway, "PUT", block, {}) == 201
+        try:
+            wait_for_end(response)
+            assert all(remaining.readline() for _ in range(9)), "news for others"
+        finally:
+            assert admin_call(live_gateway, "DELETE", block) == 204
+
+
+def test_the_streams_of_a_session_end_with_it(live_gateway):
+    browser, _ = live_gateway.sign_in("root")
+    headers = {"cookie": "; ".join(f"{name}={value}" for (_, name), value in browser.cookies.items())}
+    with viewer(live_gateway, "/ui/events", headers) as response:
+        left = browser.request("POST", f"{live_gateway.url}/oauth/logout", {"origin": live_gateway.url})
+        assert left.status_code in (200, 303)
+        wait_for_end(response)
+
+
+def test_the_streams_of_a_removed_key_end(live_gateway):
+    secret = live_gateway.gateway.request("PUT", "/admin/v1/keys/eve", {}, bearer(ADMIN)).json["key"]
+    with viewer(live_gateway, "/ui/events", bearer(secret)) as response:
+        assert admin_call(live_gateway, "DELETE", "/admin/v1/keys/eve") == 204
+        wait_for_end(response)
