@@ -259,10 +259,28 @@ def block_person(name: str, reason: str, by: str | None, config: Path | None) ->
 @_BY
 @CONFIG
 def unblock_person(name: str, by: str | None, config: Path | None) -> None:
-    """Remove the block of the person NAME. The person's keys work again, but the person must sign in again."""
+    """Remove the block of the person NAME, and list the person's own keys, which work again.
+
+    The person must sign in again.
+    """
     from gateway.commands.people import unblock
 
     sys.exit(unblock(config, name, by))
+
+
+@people.command("revoke-key", short_help="Revoke one key that a person has made.")
+@click.argument("name")
+@click.argument("key")
+@_BY
+@CONFIG
+def revoke_person_key(name: str, key: str, by: str | None, config: Path | None) -> None:
+    """Revoke the key with the name KEY that the person NAME has made. Other keys and sessions stay valid.
+
+    Running requests still finish. To prevent new keys, block the person.
+    """
+    from gateway.commands.people import revoke_key
+
+    sys.exit(revoke_key(config, name, key, by))
 
 
 @people.command("sign-out", short_help="End all sessions of a person.")

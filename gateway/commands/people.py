@@ -4,7 +4,7 @@ The people themselves are at the issuers; the state storage has what the gateway
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
 from gateway.open_store import open_people_store
 from gateway.people.keeping import FLUSH_SECONDS
-from gateway.people.records import AuditEntry, Block, SeenPerson
+from gateway.people.records import AuditEntry, Block, OwnKey, SeenPerson
 from gateway.people.store import PeopleStore
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
@@ -45,6 +45,10 @@ class OpenedPeople:
         near = nearest(issuer, names) if colon else None
         advice = f"did you mean {near}:{subject}?" if near else f"write {names[0]}:ID; trigate people list shows all"
         raise CommandFailed(f"{name[:200]} is not a person of an issuer; {advice}")
+
+    async def valid_keys(self, name: str) -> Sequence[OwnKey]:
+        """Return the keys that the person ``name`` has made and that have not expired."""
+        return [key for key in await self.store.own_keys(name) if key.until > time.time()]
 
 
 def show_list(path: Path | None, as_json: bool) -> int:
@@ -100,9 +104,32 @@ def unblock(path: Path | None, name: str, by: str | None) -> int:
     async def unblock_person(opened: OpenedPeople) -> None:
         if not await opened.store.unblock(name, _entry(f"people unblock {name}", by)):
             raise CommandFailed(f"{name[:200]} is not blocked; trigate people list shows all")
-        say(f"Unblocked {name}; the person must sign in again.")
+        keys = await opened.valid_keys(name)
+        again = f" Keys of the person that work again: {_key_list(keys)}. To revoke one: {_REVOKE}." if keys else ""
+        say(f"Unblocked {name}; the person must sign in again.{again}")
 
     return _run(path, unblock_person)
+
+
+_REVOKE: Final = "trigate people revoke-key NAME KEY"
+
+
+def revoke_key(path: Path | None, name: str, key: str, by: str | None) -> int:
+    """Run ``trigate people revoke-key`` and return its exit status."""
+
+    async def remove_key(opened: OpenedPeople) -> None:
+        opened.check_name(name)
+        if not await opened.store.remove_own_key(name, key, _entry(f"people revoke-key {name} {key}", by)):
+            keys = await opened.valid_keys(name)
+            advice = f"its keys are {_key_list(keys)}" if keys else "the person has no valid key"
+            raise CommandFailed(f"{name} has no key {key[:200]}: {advice}")
+        say(f"Revoked the key {key} of {name}; gateways reject it within half a second. Running requests still finish.")
+
+    return _run(path, remove_key)
+
+
+def _key_list(keys: Sequence[OwnKey]) -> str:
+    return ", ".join(f"{key.name} (until {time_text(key.until)})" for key in keys)
 
 
 def sign_out(path: Path | None, name: str, by: str | None) -> int:

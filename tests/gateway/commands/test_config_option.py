@@ -16,6 +16,7 @@ READING = {
     "keys import": ["keys", "import", "other.yaml"],
     "people list": ["people", "list"], "people block": ["people", "block", "okta:1"],
     "people unblock": ["people", "unblock", "okta:1"], "people sign-out": ["people", "sign-out", "okta:1"],
+    "people revoke-key": ["people", "revoke-key", "okta:1", "laptop"],
     "people forget": ["people", "forget", "okta:1"], "people history": ["people", "history"],
     "reconcile": ["reconcile", "other.yaml"],
     "steps try": ["steps", "try", "other.yaml"], "step test": ["step", "test", "other.yaml"],

@@ -12,7 +12,7 @@ import yaml
 
 from gateway.config.loading import load
 from gateway.open_store import open_people_store
-from gateway.people.records import IssuerSession, PersonSession, SeenPerson
+from gateway.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.people.store import PeopleStore
 from tests.support.command_line import Finished, invoke
 
@@ -106,6 +106,57 @@ def test_a_block_ends_sessions_and_is_listed_until_it_is_removed(people, tmp_pat
     assert json.loads(good(people("list", "--json")))[0]["state"] == "good"
 
 
+def make_key(folder: Path, key: str, name: str = "okta:00u1", lasting: float = 3600.0) -> None:
+    now = time.time()
+    person = SeenPerson(name, "okta", "", {"groups": ["ml"]}, None, "user", now, now)
+
+    async def work(store: PeopleStore) -> bool:
+        return await store.put_own_key(
+            person, OwnKey(name, key, digest_of(f"{name} {key}"), now + lasting, now), 9, now
+        )
+
+    assert in_store(folder, work)
+
+
+def keys_of(folder: Path, name: str = "okta:00u1") -> list[str]:
+    async def work(store: PeopleStore) -> list[str]:
+        return [key.name for key in await store.own_keys(name)]
+
+    return in_store(folder, work)
+
+
+def test_one_key_of_a_person_is_revoked(people, tmp_path):
+    for key, name in (("laptop", "okta:00u1"), ("ci", "okta:00u1"), ("laptop", "okta:00u2")):
+        make_key(tmp_path, key, name)
+    result = people("revoke-key", "okta:00u1", "laptop", "--by", "security")
+    assert good(result) == ""
+    assert "Revoked the key laptop of okta:00u1" in result.stderr
+    assert (keys_of(tmp_path), keys_of(tmp_path, "okta:00u2")) == (["ci"], ["laptop"])
+    row = json.loads(good(people("history", "--json")))[-1]
+    assert (row["call"], row["after"]) == ("trigate people revoke-key okta:00u1 laptop", None)
+    assert (row["before"]["person"], row["before"]["name"]) == ("okta:00u1", "laptop")
+    assert row["who"].startswith("security via ")
+    again = reason_of(people("revoke-key", "okta:00u1", "laptop"))
+    assert "okta:00u1 has no key laptop: its keys are ci (until " in again
+    good(people("revoke-key", "okta:00u1", "ci"))
+    assert "the person has no valid key" in reason_of(people("revoke-key", "okta:00u1", "ci"))
+    assert "did you mean okta:00u1?" in reason_of(people("revoke-key", "okat:00u1", "ci"))
+
+
+def test_the_end_of_a_block_lists_the_keys_that_work_again(people, tmp_path):
+    make_key(tmp_path, "laptop")
+    make_key(tmp_path, "expired", lasting=-1.0)
+    make_key(tmp_path, "others", "okta:00u2")
+    good(people("block", "okta:00u1"))
+    unblocked = " ".join(people("unblock", "okta:00u1").stderr.split())
+    assert "Keys of the person that work again: laptop (until " in unblocked
+    assert "expired" not in unblocked
+    assert "others" not in unblocked
+    assert "trigate people revoke-key NAME KEY" in unblocked
+    good(people("block", "okta:00u3"))
+    assert "again:" not in people("unblock", "okta:00u3").stderr
+
+
 def test_a_person_may_be_blocked_before_its_first_request(people):
     result = people("block", "okta:00u9")
     good(result)
@@ -163,6 +214,7 @@ def test_the_audit_has_every_change_with_its_author(people, tmp_path):
         (("block", "00u1"), {}, "write okta:ID"),
         (("block", "okat:00u1"), {}, "did you mean okta:00u1?"),
         (("block", "okta:"), {}, "is not a person of an issuer"),
+        (("revoke-key", "entra:1", "laptop"), {}, "is not a person of an issuer"),
         (("sign-out", "entra:1"), {}, "is not a person of an issuer"),
         (("block", "okta:00u1", "--by", "\n"), {}, "--by is not valid"),
         (("list",), {"issuers": None}, "has no `issuers`"),
