@@ -95,13 +95,14 @@ def _cause(error: Unavailable) -> str:
     return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
-def open_key_store(config: Config) -> "KeyStore | None":
+def open_key_store(config: Config, *, with_audit: bool = False) -> "KeyStore | None":
     """Return the store of clients' keys, or ``None`` if the state storage cannot store keys. The caller closes it.
 
-    It connects when it is first used. Raises ``ConfigError`` for a missing package."""
+    It connects when it is first used. ``with_audit`` creates the tables of people, which include the audit. Raises
+    ``ConfigError`` for a missing package."""
     from gateway.stores.key_store import KeyStore
 
-    database = _open_database(config, 1, _people_tables() if _follows_people(config) else None)
+    database = _open_database(config, 1, _people_tables() if with_audit or _follows_people(config) else None)
     return None if database is None else KeyStore(database)
 
 

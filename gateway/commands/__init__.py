@@ -6,7 +6,7 @@
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_people`` the rights of a
   person, ``explaining_caches`` the rules of prompt caches, ``rehearsal`` simulates the attempts of a request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
-  ``people``. ``key_options`` has the options of both.
+  ``people``. ``key_options`` has the options of both, ``changed_settings`` describes the changes in their histories.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.

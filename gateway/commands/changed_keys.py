@@ -9,6 +9,7 @@ import attrs
 import yaml
 
 from configfile.document import ConfigError
+from gateway.commands.changed_settings import value_text
 from gateway.commands.key_tables import read_key_table
 from gateway.commands.keys import (
     ClientSettings,
@@ -56,14 +57,8 @@ def change(
 
 
 def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:
-    changed = [f"{name} {_value_text(value)}" for name, value in new.items()]
+    changed = [f"{name} {value_text(value)}" for name, value in new.items()]
     return ", ".join((*changed, *(f"no {name}" for name in without)))
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={amount}" for name, amount in value.items())
-    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str | None) -> int:
@@ -79,7 +74,7 @@ def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str 
             _check_row(opened, name, item, holders, found.places.get(name))
         kept = {"added": now_text(), "by": made_by(by)}
         changes = [item_change("added", name, None, {"client": item, **kept}) for name, item in new.items()]
-        await write_changes(opened, changes, by)
+        await write_changes(opened, changes, "import", by)
         say(_import_report(opened, new, stored, found.remarks))
 
     return run_with_keys(path, store_clients)

@@ -200,16 +200,20 @@ def rotate_key(
     sys.exit(rotate(config, name, keep_old, until, lasting, as_json, by))
 
 
-@keys.command("history", short_help="Show who changed which client, and when.")
+@keys.command("history", short_help="Show who changed which client, when and how.")
+@click.argument("name", required=False)
 @click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
               help="The number of changes.")  # fmt: skip
 @_JSON
 @CONFIG
-def key_history(last: int, as_json: bool, config: Path | None) -> None:
-    """Show the last changes: the time, the client, the user and the machine. The storage keeps 10,000 changes."""
+def key_history(name: str | None, last: int, as_json: bool, config: Path | None) -> None:
+    """Show the last changes: the time, the client, the user and machine, and the settings before and after.
+
+    With NAME, only the changes of this client. The storage keeps 10,000 changes.
+    """
     from gateway.commands.keys import history
 
-    sys.exit(history(config, last, as_json))
+    sys.exit(history(config, last, as_json, name))
 
 
 def _check_end(until: str | None, lasting: str | None) -> None:
@@ -311,7 +315,10 @@ def forget_person(name: str, by: str | None, config: Path | None) -> None:
 @_JSON
 @CONFIG
 def people_history(last: int, as_json: bool, config: Path | None) -> None:
-    """Show the last changes by the HTTP API and by trigate people. The storage keeps them for 400 days."""
+    """Show the last changes by the HTTP API, by trigate people and by trigate keys, with the values before and after.
+
+    The storage keeps them for 400 days.
+    """
     from gateway.commands.people import history
 
     sys.exit(history(config, last, as_json))

@@ -22,6 +22,7 @@ import trio
 from configfile.document import sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
+from gateway.commands.changed_settings import describe_difference
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
 from gateway.config.client_rows import client_rows, expiry_text, row_of
@@ -29,6 +30,7 @@ from gateway.config.clients import ClientKey
 from gateway.config.key_changes import (
     ChangeRejected,
     accepted_item,
+    audited_client,
     check_name,
     check_unshared,
     checked_client,
@@ -43,7 +45,9 @@ from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
-from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTable
+from gateway.people.records import AuditEntry
+from gateway.people.rows import audit_writer
+from gateway.stores.key_store import MOST_CHANGES, ItemChange, KeyChange, KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, StoreFull, Unavailable
 
 _NO_STORAGE: Final = (
@@ -189,19 +193,40 @@ def show_list(path: Path | None, as_json: bool) -> int:
     return run_with_keys(path, print_clients)
 
 
-def history(path: Path | None, most: int, as_json: bool) -> int:
-    """Run ``trigate keys history`` and return its exit status."""
+def history(path: Path | None, most: int, as_json: bool, name: str | None = None) -> int:
+    """Run ``trigate keys history`` and return its exit status. With ``name``, only that client's changes count."""
 
     async def print_history(opened: OpenedKeys) -> None:
-        changes = await opened.store.changes(most)
-        rows = [{"at": time_text(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
+        rows = _history_rows(await opened.store.changes(MOST_CHANGES))
+        if name is not None and name not in (names := {row["name"] for row in rows}):
+            near = nearest(name, names)
+            advice = f"did you mean {near}?" if near else "trigate keys history shows all changes"
+            raise CommandFailed(f"there is no change of a client {name[:200]}; {advice}")
+        rows = [row for row in rows if name in (None, row["name"])][-most:]
         if as_json:
-            detailed = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
-            click.echo(json.dumps(detailed, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
             return
-        print_table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
+        changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
+        heads = ("at", "event", "name", "by")
+        cells = (tuple(row[head] for head in heads) for row in rows)
+        print_table((*heads, "change"), ((*row, change) for row, change in zip(cells, changed, strict=True)))
 
     return run_with_keys(path, print_history)
+
+
+def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
+    """Return a row for each change with the client's settings before and after it; ``None`` for no client.
+
+    The settings before the first stored change of a client are unknown, and ``None`` too."""
+    rows: list[dict[str, Any]] = []
+    known: dict[str, Any] = {}
+    for one in changes:
+        settings = json.loads(one.about)
+        before, after = (settings, None) if one.event == "revoked" else (known.get(one.name), settings)
+        known[one.name] = after
+        shown = {"at": time_text(one.at), "event": one.event, "name": one.name, "by": one.by}
+        rows.append({**shown, "client": settings, "before": before, "after": after})
+    return rows
 
 
 def made_by(by: str | None = None) -> str:
@@ -254,7 +279,7 @@ def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]])
 
 
 async def _with_store(work: Callable[[OpenedKeys], Awaitable[None]], config: Config) -> None:
-    store = open_key_store(config)
+    store = open_key_store(config, with_audit=True)
     if store is None:
         raise CommandFailed(_NO_STORAGE.format(config.path))
     try:
@@ -267,7 +292,11 @@ async def write_change(
     opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any, by: str | None = None
 ) -> None:
     """Write one change of a client. Raises ``CommandFailed`` and ``StoreFull``."""
-    await write_changes(opened, (item_change(event, name, expect, item),), by)
+    await write_changes(opened, (item_change(event, name, expect, item),), COMMANDS[event], by)
+
+
+COMMANDS: Final[Mapping[KeyEvent, str]] = {"added": "add", "changed": "set", "rotated": "rotate", "revoked": "revoke"}
+"""The command of each event in the audit."""
 
 
 def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> ItemChange:
@@ -278,12 +307,27 @@ def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> It
     return ItemChange(event, name, expect, text, described_settings(name, expect if text is None else text))
 
 
-async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], by: str | None = None) -> None:
-    """Write all changes or none. Raises ``CommandFailed`` and ``StoreFull``."""
+async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], command: str, by: str | None = None) -> None:
+    """Write all changes by ``trigate keys COMMAND``, each with its row in the audit, or none.
+
+    Raises ``CommandFailed`` and ``StoreFull``."""
+    now, author = time.time(), made_by(by)
+
+    def with_audit(change: ItemChange) -> ItemChange:
+        name, before, after = change.name, change.expect, change.item
+        entry = command_entry(f"keys {command} {name}", now, author)
+        settings = audited_client(name, before), audited_client(name, after)
+        return attrs.evolve(change, also=audit_writer(opened.store.notation, entry, *settings))
+
     try:
-        await opened.store.change_all(changes, at=time.time(), by=made_by(by))
+        await opened.store.change_all([with_audit(one) for one in changes], at=now, by=author)
     except Changed as changed:
         raise CommandFailed(_CHANGED.format(changed.args[0])) from None
+
+
+def command_entry(command: str, at: float, author: str) -> AuditEntry:
+    """Return the row in the audit for ``trigate COMMAND``, which ``author`` called at a Unix time."""
+    return AuditEntry(at, author, "command", "", "", "", f"trigate {command}", 200)
 
 
 # Writing

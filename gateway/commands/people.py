@@ -13,7 +13,8 @@ import attrs
 import click
 
 from configfile.wording import nearest
-from gateway.commands.keys import CommandFailed, made_by, print_table, run_on_storage
+from gateway.commands.changed_settings import describe_difference
+from gateway.commands.keys import CommandFailed, command_entry, made_by, print_table, run_on_storage
 from gateway.commands.terminal import say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
@@ -159,7 +160,9 @@ def history(path: Path | None, last: int, as_json: bool) -> int:
 
     async def print_audit(opened: OpenedPeople) -> None:
         rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
-        _print_rows(rows, ("at", "who", "address", "call", "status"), as_json)
+        for row in rows if not as_json else ():
+            row["change"] = describe_difference(row["before"], row["after"])
+        _print_rows(rows, ("at", "who", "address", "call", "status", "change"), as_json)
 
     return _run(path, print_audit)
 
@@ -179,7 +182,7 @@ def _audit_row(entry: AuditEntry) -> dict[str, Any]:
 
 def _entry(command: str, by: str | None) -> AuditEntry:
     """Return the row in the audit for a command."""
-    return AuditEntry(time.time(), made_by(by), "command", "", "", "", f"trigate {command}", 200)
+    return command_entry(command, time.time(), made_by(by))
 
 
 def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:

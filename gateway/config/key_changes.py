@@ -86,6 +86,13 @@ def described_settings(name: str, text: str | None) -> str:
     return json.dumps(settings_of(stored_or_empty(name, text)["client"]), ensure_ascii=False)
 
 
+def audited_client(name: str, text: str | None) -> dict[str, Any] | None:
+    """Return the record of a client, stored as ``text``, in the audit: its settings without its keys.
+
+    ``None`` is no client."""
+    return None if text is None else {"name": name, **settings_of(stored_or_empty(name, text)["client"])}
+
+
 def settings_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item's settings without its keys."""
     return {key: value for key, value in item.items() if key != "keys"}

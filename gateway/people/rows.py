@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, LiteralString, TypeAlias, cast
 
 import attrs
@@ -77,6 +77,21 @@ class PeopleTables:
             values = {**attrs.asdict(entry), "before": _json_or_none(before), "after": _json_or_none(after)}
             del values["number"]
             self.select(_AUDIT, **values)
+
+
+def audit_writer(
+    notation: SqlNotation, entry: AuditEntry, before: Any = None, after: Any = None
+) -> Callable[[Session], None]:
+    """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``.
+
+    ``before`` and ``after`` are the changed record without secrets, ``None`` if there is none."""
+
+    def write(session: Session) -> None:
+        tables = PeopleTables(session, notation)
+        tables.lock()
+        tables.add_audit(entry, before, after)
+
+    return write
 
 
 def _json_or_none(value: Any) -> str | None:

@@ -213,7 +213,7 @@ class PeopleStore:
         await self.database.aclose()
 
     async def open(self) -> None:
-        """Create the tables if they are missing: ``audit_writer`` writes over a connection of another store."""
+        """Create the tables if they are missing: ``rows.audit_writer`` writes over a connection of another store."""
         await self.database.read(lambda session: None)
 
     # Sign-ins and sessions
@@ -283,18 +283,6 @@ class PeopleStore:
 
     audit = _reading(rights_rows.list_audit)
     last_audit = _reading(rights_rows.last_audit)
-
-    def audit_writer(self, entry: AuditEntry, before: Any = None, after: Any = None) -> Callable[[Session], None]:
-        """Return a function that adds ``entry`` in the transaction of another store, ``KeyStore.change(also=)``.
-
-        ``before`` and ``after`` are the changed record without secrets, ``None`` if there is none."""
-
-        def write(session: Session) -> None:
-            tables = self.tables(session)
-            tables.lock()
-            tables.add_audit(entry, before, after)
-
-        return write
 
     sweep = _changing(sweep)
 

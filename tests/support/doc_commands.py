@@ -177,7 +177,7 @@ RUNS = (
         ("knows no person okta:00u1",), status=1),
     Row("trigate people history", f"{PEOPLE}trigate people block okta:00u1 && {PEOPLE}{{}}",
         ("people block okta:00u1",)),
-    Row("trigate keys history", ADDED + "{}", ("added +ci",)),
+    Row(r"trigate keys history( \[NAME\])?", ADDED + "trigate keys history", ("added +ci",)),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT| gemini-cli| opencode| boto3)?", "trigate connect claude",
         ("ANTHROPIC_BASE_URL", SHOWN)),

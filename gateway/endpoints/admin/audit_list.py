@@ -1,4 +1,4 @@
-"""The audit: every change over HTTP, with its author, for 400 days."""
+"""The audit: every change over HTTP or by a command, with its author, for 400 days."""
 
 import json
 from datetime import UTC, datetime

@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.config.key_changes import described_settings, settings_of, stored_or_empty
+from gateway.config.key_changes import audited_client, described_settings, stored_or_empty
 from gateway.config.settings import Config
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
 from gateway.endpoints.admin.key_items import shared_key_error
 from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.followed_keys import FollowedKeys
+from gateway.people.rows import audit_writer
 from gateway.people.store import PeopleStore
 from gateway.stores.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.sql import Session
@@ -104,7 +105,7 @@ async def write_client(
     ``StoreFull``."""
     text = None if written is None else json.dumps(written, ensure_ascii=False)
     about = described_settings(name, before if text is None else text)
-    also = _audit_writer(call, await call.people(), name, before, written, status)
+    also = _audit_writer(call, await call.people(), name, before, text, status)
     await _write(call, (ItemChange(event, name, before, text, about, digests, also),))
     return text
 
@@ -134,13 +135,11 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
 
 
 def _audit_writer(
-    call: AdminCall, people: PeopleStore, name: str, before: str | None, written: Any, status: int
+    call: AdminCall, people: PeopleStore, name: str, before: str | None, after: str | None, status: int
 ) -> Callable[[Session], None]:
     """Return the function that adds the change to the audit, in the transaction of the change."""
-    entry = call.audit_entry(status)
-    old = None if before is None else {"name": name, **settings_of(stored_or_empty(name, before)["client"])}
-    new = None if written is None else {"name": name, **settings_of(written["client"])}
-    return people.audit_writer(entry, old, new)
+    settings = audited_client(name, before), audited_client(name, after)
+    return audit_writer(people.database.notation, call.audit_entry(status), *settings)
 
 
 def taken_key_error(call: AdminCall, holder: str) -> GatewayError:

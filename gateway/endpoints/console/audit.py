@@ -1,4 +1,4 @@
-"""The section about the audit: the changes over HTTP, with their authors."""
+"""The section about the audit: the changes over HTTP and by commands, with their authors."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ async def changes(call: PageCall) -> Html:
     answer = await call.read("/admin/v1/audit", query)
     rows = [_row(row) for row in answer.value["data"]]
     shown = table("Changes, the oldest first", _COLUMNS, rows, empty="Nothing was changed in this period.")
-    return section("Changes over HTTP, the oldest first", _filters(query), shown, next_page(AUDIT, answer, query))
+    head = "Changes over HTTP and by commands, the oldest first"
+    return section(head, _filters(query), shown, next_page(AUDIT, answer, query))
 
 
 def _filters(query: Mapping[str, str]) -> Html:

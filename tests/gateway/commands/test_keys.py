@@ -1,6 +1,7 @@
 """``trigate keys``: what it prints, what it refuses and why, and what of the environment it does without."""
 
 import contextlib
+import hashlib
 import json
 import re
 import sqlite3
@@ -138,6 +139,62 @@ def test_history_has_who_did_what_and_no_key(keys):
     events = [line.split()[1] for line in keys("history", "--last", "2").stdout.splitlines()]
     assert events == ["event", "rotated", "revoked"]
     assert key not in keys("history", "--json").stdout
+
+
+def test_history_has_the_settings_before_and_after_each_change(keys):
+    keys("add", "ci", "--budget", "5 usd/day", "--group", "search")
+    keys("add", "other")
+    keys("set", "ci", "--budget", "9 usd/day", "--ratelimit", "requests=60/m", "--without", "group")
+    keys("rotate", "ci")
+    keys("revoke", "ci")
+    first = {"group": "search", "budgets": ["5 usd/day"]}
+    last = {"budgets": ["9 usd/day"], "ratelimits": {"requests": "60/m"}}
+    rows = json.loads(keys("history", "ci", "--json").stdout)
+    assert [(one["event"], one["before"], one["after"]) for one in rows] == [
+        ("added", None, first), ("changed", first, last), ("rotated", last, last), ("revoked", last, None),
+    ]  # fmt: skip
+    _, added, changed, rotated, revoked = keys("history", "ci").stdout.splitlines()
+    assert added.endswith("group - → search; budgets - → 5 usd/day")
+    assert changed.endswith("group search → -; budgets 5 usd/day → 9 usd/day; ratelimits - → requests=60/m")
+    assert rotated.endswith("  -")
+    assert revoked.endswith("budgets 9 usd/day → -; ratelimits requests=60/m → -")
+    assert len(keys("history", "ci", "--last", "2").stdout.splitlines()) == 3
+    assert "other" in keys("history").stdout
+    assert "there is no change of a client cii; did you mean ci?" in refused(keys("history", "cii"))
+
+
+def test_each_change_has_a_row_in_the_audit_without_the_key(keys, tmp_path):
+    key = keys("add", "ci", "--budget", "5 usd/day", "--by", "alice").stdout.strip()
+    keys("set", "ci", "--budget", "9 usd/day")
+    turned = keys("rotate", "ci").stdout.strip()
+    keys("revoke", "ci")
+    (tmp_path / "table.csv").write_text(f"name,sha256\na,{'1' * 64}\nb,{'2' * 64}\n")
+    assert keys("import", str(tmp_path / "table.csv")).returncode == 0
+    assert keys("import", str(tmp_path / "table.csv")).returncode == 0, "skips both"
+    assert keys("revoke", "nobody").returncode == 1
+    rows = audit_rows(tmp_path)
+    assert [row["path"] for row in rows] == [
+        "trigate keys add ci", "trigate keys set ci", "trigate keys rotate ci", "trigate keys revoke ci",
+        "trigate keys import a", "trigate keys import b",
+    ]  # fmt: skip
+    assert [(row["before"], row["after"]) for row in rows[:4]] == [
+        (None, {"name": "ci", "budgets": ["5 usd/day"]}),
+        ({"name": "ci", "budgets": ["5 usd/day"]}, {"name": "ci", "budgets": ["9 usd/day"]}),
+        ({"name": "ci", "budgets": ["9 usd/day"]}, {"name": "ci", "budgets": ["9 usd/day"]}),
+        ({"name": "ci", "budgets": ["9 usd/day"]}, None),
+    ]
+    assert rows[0]["who"].startswith("alice via ")
+    assert {row["credential"] for row in rows} == {"command"}
+    for secret in (key, turned):
+        assert secret not in str(rows)
+        assert hashlib.sha256(secret.encode()).hexdigest() not in str(rows)
+
+
+def audit_rows(folder: Path) -> list[dict[str, Any]]:
+    with contextlib.closing(sqlite3.connect(folder / "state.sqlite")) as database:
+        database.row_factory = sqlite3.Row
+        rows = [dict(row) for row in database.execute("SELECT * FROM audit ORDER BY number")]
+    return [{**row, **{at: row[at] and json.loads(row[at]) for at in ("before", "after")}} for row in rows]
 
 
 @pytest.mark.parametrize("item", ["{", "[]", '{"client": 5}', '{"client": {"keys": 5}}'])

@@ -1,13 +1,14 @@
 """LiteLLM's key endpoints: programs for LiteLLM make, read, change and delete the same clients."""
 
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.endpoints.admin.table import ROUTES
 from gateway.people import rights_rows
-from gateway.people.store import PeopleStore
 from gateway.stores import key_store
 from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
 
@@ -138,20 +139,17 @@ def test_amazons_paths_of_models_are_no_paths_of_litellm(shared):
     assert "model_providers" not in reply.body.decode()
 
 
-def test_several_keys_are_deleted_together_or_not_at_all(tmp_path, monkeypatch):
+def test_several_keys_are_deleted_together_or_not_at_all(tmp_path):
     with admin_gateway(tmp_path) as admin:
         for name in ("first", "second"):
             assert admin.call("admin", "POST", "/key/generate", {"key_alias": name}).status == 200
-        real = PeopleStore.audit_writer
-
-        def fail_for_second(self, entry, before=None, after=None):
-            if before["name"] == "second":
-                return lambda session: session.rows("SELECT * FROM no_such_table")
-            return real(self, entry, before, after)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(PeopleStore, "audit_writer", fail_for_second)
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+            db.execute("""
+                CREATE TRIGGER fail BEFORE INSERT ON audit WHEN new.before LIKE '%second%'
+                BEGIN SELECT raise(ABORT, 'no room'); END
+            """)
             failed = admin.call("admin", "POST", "/key/delete", {"key_aliases": ["first", "second"]})
+            db.execute("DROP TRIGGER fail")
         assert failed.status >= 500
         names = {row["name"] for row in admin.call("admin", "GET", "/admin/v1/keys").json["data"]}
         assert {"first", "second"} <= names
