@@ -61,7 +61,7 @@ def usage_by_limit(limits: Iterable[RunningLimit]) -> Levels:
 
 
 def with_client(config: Config, key: str | None) -> Config:
-    """Return ``config`` with the client ``key``: a client key of it, or a person of one of its issuers.
+    """Return ``config`` with the client ``key``: a client key of it or of its state storage, or a person of an issuer.
 
     Raises ``click.UsageError``."""
     names = [one.name for one in config.client_keys]
@@ -71,6 +71,15 @@ def with_client(config: Config, key: str | None) -> Config:
 
             if (person := client_of_person(config, key)) is not None:
                 return attrs.evolve(config, client_keys=(*config.client_keys, person))
+        if config.stored_keys != "off":
+            from gateway.commands.explaining_keys import read_stored_clients  # imported only where it is needed
+
+            stored = read_stored_clients(config)
+            if key in stored.refused:
+                raise click.UsageError(f"--key: gateways refuse the stored client {key}: {stored.refused[key]}")
+            names += [one.name for one in stored.clients]
+            if key in names:
+                return stored.beside(config)
         meant = " or ".join(difflib.get_close_matches(key, names, n=1)) or ", ".join(names) or "none"
         raise click.UsageError(f"--key: {config.path} has no client key {key!r}; it has {meant}")
     return config

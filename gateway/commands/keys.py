@@ -42,7 +42,7 @@ from gateway.config.key_changes import (
     time_text,
 )
 from gateway.config.loading import Config, ConfigError
-from gateway.config.stored_keys import parse_stored, read_item, stored_clients
+from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
 from gateway.people.records import AuditEntry
@@ -102,11 +102,7 @@ class OpenedKeys:
 
     def clients(self) -> tuple[ClientKey, ...]:
         """Return the clients of the file and of the storage, without unreadable ones."""
-        items = []
-        for one in self.table.clients:
-            with contextlib.suppress(ConfigError):
-                items.append(read_item(one.name, parse_stored(one.name, one.item)["client"]))
-        return stored_clients(items, self.config).beside(self.config).client_keys
+        return parse_clients(self.table, self.config).beside(self.config).client_keys
 
     def stored_text(self, name: str) -> str:
         """Return the stored text of a client. Raises ``CommandFailed`` for an unknown name."""
@@ -117,6 +113,15 @@ class OpenedKeys:
         near = nearest(name, (one.name for one in self.table.clients))
         advice = f"did you mean {near}?" if near else "trigate keys list shows all clients"
         raise CommandFailed(f"there is no stored client {name}; {advice}")
+
+
+def parse_clients(table: KeyTable, config: Config) -> StoredClients:
+    """Return the clients of ``table`` under ``config``, without unreadable ones."""
+    items = []
+    for one in table.clients:
+        with contextlib.suppress(ConfigError):
+            items.append(read_item(one.name, parse_stored(one.name, one.item)["client"]))
+    return stored_clients(items, config)
 
 
 def add(

@@ -1,0 +1,63 @@
+"""``trigate explain --key``: the limits of a client in the state storage, as for a client of the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.command_line import Finished, invoke
+
+PRICED = {"model": "openai/gpt-4o", "access_key": "k", "base_url": "http://127.0.0.1:9", "price": "free"}
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return a function that runs a command with a configuration with stored keys, changed by ``more``."""
+
+    def run_command(*args: str, **more: Any) -> Finished:
+        file = tmp_path / "trigate.yaml"
+        settings = {
+            "version": "v0.4.0", "stored_keys": True, "model_providers": [PRICED],
+            "state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")},
+            "client_groups": [{"name": "search", "budgets": ["9 usd/day"]}],
+            "client_keys": [{"name": "boss", "key": "key-of-the-boss-0123456789"}], **more,
+        }  # fmt: skip
+        file.write_text(yaml.safe_dump(settings))
+        return invoke(*args, "--config", str(file))
+
+    return run_command
+
+
+def words_of(found: Finished, status: int) -> str:
+    assert found.returncode == status, found.stderr
+    return " ".join((found.stdout if status == 0 else found.stderr).split())
+
+
+def test_the_limits_of_a_stored_client_are_shown(run):
+    assert run("keys", "add", "ci", "--group", "search", "--budget", "5 usd/day").returncode == 0
+    shown = words_of(run("explain", "gpt-4o", "--key", "ci"), 0)
+    assert "client_keys.ci: 5 usd/day" in shown
+    assert "client_groups.search: 9 usd/day" in shown
+    assert "client_keys.ci" not in words_of(run("explain", "gpt-4o", "--key", "boss"), 0)
+
+
+def test_a_stored_client_that_gateways_refuse_is_not_explained(run):
+    assert run("keys", "add", "ci", "--group", "search").returncode == 0
+    refused = words_of(run("explain", "gpt-4o", "--key", "ci", client_groups=[]), 2)
+    assert "gateways refuse the stored client ci: group: there is no group 'search'" in refused
+
+
+def test_an_unknown_name_gets_the_nearest_stored_one(run, tmp_path):
+    assert "it has boss" in words_of(run("explain", "gpt-4o", "--key", "ci"), 2)
+    assert not (tmp_path / "state.sqlite").exists()
+    assert run("keys", "add", "ci-tests").returncode == 0
+    assert "it has ci-tests" in words_of(run("explain", "gpt-4o", "--key", "ci-test"), 2)
+    assert "it has boss" in words_of(run("explain", "gpt-4o", "--key", "ci-tests", stored_keys=False), 2)
+
+
+def test_a_storage_that_cannot_be_read_is_reported(run, tmp_path):
+    (tmp_path / "state.sqlite").write_bytes(b"no database" * 1000)
+    assert "the stored clients are unknown" in words_of(run("explain", "gpt-4o", "--key", "ci"), 2)
