@@ -37,13 +37,21 @@ class SettingsFile:
     """A client's settings file ``folder``/``name``; the environment's ``variable`` can set another folder.
 
     ``folder`` starts with ``~``, or is ``.`` for the current directory, or ``app:NAME`` for the platform's
-    directory for the settings of NAME."""
+    directory for the settings of NAME. ``variable`` may end with a folder below the variable's. ``override`` is the
+    name of a file in the same folder whose settings have precedence: if it exists, it is written instead."""
 
     folder: str
     name: str
     format: Format
     settings: tuple[Setting, ...]
     variable: str = ""
+    override: str = ""
+
+    @property
+    def versions(self) -> tuple["SettingsFile", ...]:
+        """The file, and the one that overrides it, each without the other."""
+        own = attrs.evolve(self, override="")
+        return (own, attrs.evolve(own, name=self.override)) if self.override else (own,)
 
 
 @attrs.frozen

@@ -256,6 +256,8 @@ _ROWS = (
                 Setting(("model",), "trigate/{model}"),
                 Setting(("small_model",), "trigate/{small}"),
             ),
+            # OpenCode's first start creates the .jsonc, and its settings override those of the .json.
+            variable="XDG_CONFIG_HOME/opencode", override="opencode.jsonc",
         ),
         program="opencode", install="npm install -g opencode-ai",
         environment={"OPENCODE_CONFIG_CONTENT": "{file}"}, chooses="opencode",

@@ -160,11 +160,22 @@ def _next_step(client: Client, address: GatewayAddress) -> str:
 
 def path_of(file: SettingsFile, env: Mapping[str, str]) -> Path:
     """Return the path of the file for the current user and platform."""
-    if file.variable and env.get(file.variable):
-        return Path(env[file.variable]) / file.name
+    folder = _folder_of(file, env)
+    overrides = file.override and (folder / file.override).exists()
+    return folder / (file.override if overrides else file.name)
+
+
+def _folder_of(file: SettingsFile, env: Mapping[str, str]) -> Path:
+    variable, _, below = file.variable.partition("/")
+    if variable and env.get(variable):
+        return Path(env[variable]) / below
     kind, _, app = file.folder.partition("app:")
-    folder = Path(click.get_app_dir(app)) if app and not kind else Path(file.folder).expanduser()
-    return folder / file.name
+    return Path(click.get_app_dir(app)) if app and not kind else Path(file.folder).expanduser()
+
+
+def _is_noted(file: SettingsFile) -> bool:
+    """Return whether ``--write`` has changed the file."""
+    return str(path_of(file, os.environ).resolve()) in read_notes()
 
 
 def short_path(file: SettingsFile) -> str:
@@ -180,8 +191,12 @@ def _write(client: Client, address: GatewayAddress) -> int:
         )
     kept = {file.name for file in client.files}
     for file in CLIENTS[client.name].files:
-        if file.name not in kept and str(path_of(file, os.environ).resolve()) in read_notes():
+        if file.name not in kept and _is_noted(file):
             _undo_file(file)  # a client that keeps its login does not need this file
+    for file in client.files:
+        for one in file.versions:
+            if path_of(one, os.environ) != path_of(file, os.environ) and _is_noted(one):
+                _undo_file(one)  # another file overrides it since
     changed = [_write_file(client, file, address) for file in client.files]
     if any(changed):
         for name in _variables_to_hide(client):
@@ -240,7 +255,8 @@ def _undo_client(client: Client) -> int:
     if client.file is None:
         raise ConnectFailed(f"nothing to undo: {client.title} has no settings file that trigate knows", 2)
     for file in client.files:
-        _undo_file(file)
+        for one in tuple(filter(_is_noted, file.versions)) or (file,):
+            _undo_file(one)
     return 0
 
 

@@ -109,7 +109,8 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
     parts = []
     if plain:
         variable = f" (in the folder `${file.variable}`, if set)" if file.variable else ""
-        parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
+        override = f", or to `{file.override}` if it exists" if file.override else ""
+        parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}{override}:")
         parts.append(_code_block(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
         names: dict[str, list[str]] = {}

@@ -317,11 +317,41 @@ def test_llm_has_an_item_for_each_model(home):
     assert second["api_base"] == f"{ROOT}/v1"
 
 
-@pytest.mark.parametrize("name", ["claude", "codex"])
+@pytest.mark.parametrize("name", ["claude", "codex", "opencode"])
 def test_the_clients_own_variable_says_where_its_file_is(home, monkeypatch, name):
-    monkeypatch.setenv(CLIENTS[name].file.variable, str(home / "elsewhere"))
+    variable, _, below = CLIENTS[name].file.variable.partition("/")
+    monkeypatch.setenv(variable, str(home / "elsewhere"))
     assert connect(name, ConnectOptions(url=ROOT, model="m", write=True)) == 0
-    assert (home / "elsewhere" / CLIENTS[name].file.name).is_file()
+    assert (home / "elsewhere" / below / CLIENTS[name].file.name).is_file()
+
+
+OWN_SETTINGS = '{\n  // mine\n  "model": "anthropic/claude-sonnet-4-5", // the best\n}\n'
+
+
+def test_a_file_that_overrides_the_usual_one_gets_the_settings(home, capsys):
+    """OpenCode creates ``opencode.jsonc`` at its first start, and prefers its settings."""
+    folder = home / ".config/opencode"
+    assert connect("opencode", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+    assert [one.name for one in folder.iterdir()] == ["opencode.json"]
+    (folder / "opencode.jsonc").write_text(OWN_SETTINGS)
+    assert connect("opencode", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+    written = (folder / "opencode.jsonc").read_text()
+    assert '"model": "trigate/m", // the best' in written
+    assert "// mine" in written
+    assert '"baseURL"' in written
+    assert not (folder / "opencode.json").exists(), "its settings of trigate are gone"
+    assert "wrote ~/.config/opencode/opencode.jsonc" in capsys.readouterr().out
+    assert undo("opencode") == 0
+    assert (folder / "opencode.jsonc").read_text() == OWN_SETTINGS
+
+
+def test_the_settings_in_a_file_that_is_overridden_since_can_be_undone(home):
+    folder = home / ".config/opencode"
+    assert connect("opencode", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+    (folder / "opencode.jsonc").write_text(OWN_SETTINGS)
+    assert undo("opencode") == 0
+    assert [one.name for one in folder.iterdir()] == ["opencode.jsonc"]
+    assert (folder / "opencode.jsonc").read_text() == OWN_SETTINGS
 
 
 # Edits
