@@ -26,7 +26,7 @@ from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
 from gateway.ledger.bill import Bill
 from gateway.relay.answers import NullReader, PassedAnswer
-from gateway.relay.relaying import InboundRequest, RelayedRequest
+from gateway.relay.relaying import InboundRequest, RelayedRequest, without_charset
 from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
@@ -146,13 +146,14 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     incoming = inbound.record_request(Incoming("chat", body, {}, None, False))
     passed = _PASSED_WITH_SESSIONS if server.sessions else _PASSED
     headers = _without_keys(inbound.headers, upstream_headers(inbound.headers, passed))
+    kind = without_charset(inbound.header("content-type") or "") or None
     # An upload uses a new connection: a dead one from the pool could cause a second call.
     upload = UploadedBody(_one_piece(body), len(body)) if method == "POST" else None
     planned = PlannedRequest(
         incoming, Plan.for_target(target, ONCE),
         as_prepared(Prepared(Outgoing(b"", headers), output=attrs.evolve(NO_OUTPUT, input=0))),
         method=method, suffix="", upload=upload, success_statuses=PASSED_STATUSES,
-        media=MediaTypes(inbound.header("content-type"), inbound.header("accept") or "*/*"),
+        media=MediaTypes(kind, inbound.header("accept") or "*/*"),
     )  # fmt: skip
     limit = inbound.context.service.limits.event
     return RelayedRequest(

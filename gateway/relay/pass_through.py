@@ -22,7 +22,7 @@ from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
 from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
-from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest, strip_credentials
+from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest, strip_credentials, without_charset
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import STRING, check_members, decode_member
@@ -97,7 +97,7 @@ async def read_passed(
     planned = PlannedRequest(
         incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing, output=output)),
         method=inbound.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
-        media=MediaTypes(inbound.header("content-type"), inbound.header("accept") or "*/*"),
+        media=MediaTypes(_sent_type(inbound, incoming), inbound.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event
     base = _base_url_of(entry)
@@ -189,6 +189,12 @@ _FILE_ENDPOINTS: Final[tuple[EndpointName, ...]] = ("files", "uploads", "contain
 def _media_type(inbound: InboundRequest) -> str:
     """Return the body's media type without parameters."""
     return (inbound.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+def _sent_type(inbound: InboundRequest, incoming: Incoming) -> str | None:
+    """Return the content type for the provider, which must read a body as the gateway has read it."""
+    kind = inbound.header("content-type")
+    return without_charset(kind) or None if kind and incoming.body else kind
 
 
 async def _read_form(

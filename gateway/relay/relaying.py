@@ -246,6 +246,13 @@ def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepa
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
+def without_charset(content_type: str) -> str:
+    """Return ``content_type`` without its charset: the gateway reads JSON as UTF-8, and the server must read the same.
+
+    Express, which many MCP servers use, also reads UTF-7: https://github.com/expressjs/body-parser."""
+    return ";".join(part for part in content_type.split(";") if "charset" not in part.lower())
+
+
 def strip_credentials(query: str) -> str:
     """Return a client's ``query`` without the parameters in ``WITHHELD_PARAMETERS``."""
     return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in WITHHELD_PARAMETERS)

@@ -189,6 +189,16 @@ async def test_a_message_that_servers_may_read_differently_reaches_none():
         assert provider.heads == []
 
 
+async def test_the_server_reads_the_encoding_that_the_gateway_has_read():
+    """In UTF-7, which Express and the first SDK for TypeScript decode, ``+AHQ-`` is a ``t``."""
+    hidden = b'{"id":7,"method":"+AHQ-ools/call","params":{"name":"write"}}'
+    kinds = ("utf-7", '"UTF-7"', "a;charset=utf-7", "gbk")
+    async with serving(server={"only": ["read_*"], "price_per_call": 0.5}) as (served, provider):
+        for kind in kinds:
+            await send(served, hidden, content_type=f"application/json; Charset={kind}; a=b")
+            assert provider.asked.pop().headers["content-type"] == "application/json; a=b", kind
+
+
 async def test_other_tools_than_the_permitted_ones_are_refused():
     async with serving(server={"only": ["read_*", "list"]}) as (served, provider):
         for tool in ("read_file", "list"):

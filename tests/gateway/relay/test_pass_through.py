@@ -240,6 +240,24 @@ async def test_bodies_of_any_type_pass_unchanged():
         assert provider.asked[2].headers["content-type"] == "application/json"
 
 
+async def test_a_provider_reads_json_in_the_encoding_that_the_gateway_has_read():
+    """In UTF-7, ``+AGU-`` is an ``e``: a model or a price that the gateway has not seen. Other bodies are not read."""
+    keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}, {"name": "bob", "key": KEY + "b",
+             "passthrough": ["mine"]}]  # fmt: skip
+    hidden = b'{"model": "m-1", "mod+AGU-l": "m-2"}'
+    async with passing(lambda asked: json_answer(CHAT), client_keys=keys) as (served, provider):
+        for key in (KEY, KEY + "b"):
+            for said, sent in (
+                ("application/json; charset=utf-7", "application/json"),
+                ('application/x+json;a=b; Charset="UTF-7";c=d', "application/x+json;a=b;c=d"),
+                ("text/csv; charset=latin-1", "text/csv; charset=latin-1"),
+            ):
+                body = hidden if "json" in said else b"a,b"
+                head = {"authorization": f"Bearer {key}", "content-type": said}
+                assert (await served.send("POST", "/mine/x", content=body, headers=head)).status_code == 200
+                assert provider.asked.pop().headers["content-type"] == sent
+
+
 async def test_bodies_over_http2_need_not_say_their_length():
     """As curl's -T - and every client's streamed uploads do (RFC 9113, section 8.1.1: the frames tell the end)."""
 
