@@ -8,11 +8,9 @@ every fragment (langchain-ai/langchain#35281).
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from providers.neutral.bounds import PLACE, Budget
 from providers.neutral.codec import new_id
-from providers.neutral.values import as_string
+from providers.neutral.values import arguments_text, as_string
 from streams.events import ToolKind
 from streams.structure import PIECE
 
@@ -126,11 +124,8 @@ def parse_fragment(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
     """Return a fragment's kind, name (or "") and piece of the arguments."""
     custom = fragment.get("custom")
     if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
-        return "custom", as_string(custom.get("name")), as_string(custom.get("input"))
+        return "custom", as_string(custom.get("name")), arguments_text(custom.get("input"))
     function = fragment.get("function")
     if not isinstance(function, dict):
         return "function", "", ""
-    arguments = function.get("arguments")
-    if isinstance(arguments, dict):  # some local servers send the object itself
-        arguments = msgspec.json.encode(arguments).decode()
-    return "function", as_string(function.get("name")), as_string(arguments)
+    return "function", as_string(function.get("name")), arguments_text(function.get("arguments"))

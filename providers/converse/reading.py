@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from providers.neutral.bounds import PLACE, AnswerBudgets
 from providers.neutral.codec import new_id
-from providers.neutral.values import as_string
+from providers.neutral.values import arguments_text, as_string
 from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
@@ -192,7 +192,7 @@ class CallReading:
 
     def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         value = delta.get("toolUse")
-        text = as_string(value.get("input")) if isinstance(value, dict) else ""
+        text = arguments_text(value.get("input")) if isinstance(value, dict) else ""
         return [ToolCallDelta(self._number, text)] if text else ()
 
     def finish(self) -> list[Event]:

@@ -160,8 +160,7 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
         answer.arguments.set_whole(item.get("args"))
         answer.arguments.add(item.get("partialArgs"))
         return events if item.get("willContinue") else [*events, *answer.end_block()]
-    args = item.get("args")
-    text = msgspec.json.encode(args if isinstance(args, dict) else {}).decode()
+    text = msgspec.json.encode(item.get("args") or {}).decode()
     return [*events, ToolCallDelta(number, text), BlockEnd(number)]
 
 

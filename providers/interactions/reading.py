@@ -15,7 +15,7 @@ from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep,
 from providers.neutral.arguments import is_json_object
 from providers.neutral.bounds import check_length
 from providers.neutral.seal import MAX_SEALED
-from providers.neutral.values import Json, as_object, as_string
+from providers.neutral.values import Json, arguments_text, as_object, as_string
 from streams.events import (
     BlockEnd,
     Citation,
@@ -153,9 +153,9 @@ def _start_call(answer: OpenAnswer, step: OpenStep, value: Json) -> list[Event]:
     step.item = {"name": name}
     id = answer.call_id(value.get("id"))
     events = answer.call_events(step, [ToolCallStart(UNNUMBERED, id, name)])
-    if isinstance(arguments, str):
-        return events + _add_arguments(answer, step, arguments)
-    if isinstance(arguments, dict) and arguments and answer.charge("arguments"):
+    if not isinstance(arguments, dict):
+        return events + _add_arguments(answer, step, arguments_text(arguments))
+    if arguments and answer.charge("arguments"):
         step.item["arguments"] = arguments  # whole, unless deltas follow
     return events
 
@@ -166,7 +166,7 @@ def _continue_call(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[Even
         if answer.charge("arguments"):
             step.item["arguments"] = arguments
         return []
-    return _add_arguments(answer, step, as_string(arguments))
+    return _add_arguments(answer, step, arguments_text(arguments))
 
 
 def _add_arguments(answer: OpenAnswer, step: OpenStep, text: str) -> list[Event]:

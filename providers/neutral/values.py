@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import msgspec
+
 from providers.neutral.bounds import check_length
 from streams.surrogates import any_json, decode_or
 
@@ -42,6 +44,13 @@ _MAX_DIGITS = 32  # characters of a number in a string
 def as_string(value: Any) -> str:
     """Return a string, or ``""`` for anything else."""
     return value if isinstance(value, str) else ""
+
+
+def arguments_text(value: Any) -> str:
+    """Return the arguments of a call: a string as it is, the JSON of another value, ``""`` for an empty one.
+
+    Some local servers send the object itself. Without the value, programs would run the tool without arguments."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode() if value else ""
 
 
 def text_or_none(value: Any) -> str | None:

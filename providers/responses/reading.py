@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from providers.neutral.bounds import ID
 from providers.neutral.codec import new_id
-from providers.neutral.values import Json, as_index, as_object, as_objects, as_string, bounded_objects
+from providers.neutral.values import Json, arguments_text, as_index, as_object, as_objects, as_string, bounded_objects
 from providers.responses.open_answer import (
     CALLS,
     DONE,
@@ -251,8 +251,8 @@ def read_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     return () if item.stage is PARTIAL else _add_input(item, wire.input)
 
 
-def _add_input(item: OutputItem, text: Any) -> Sequence[Event]:
-    if item.block is None or not isinstance(text, str) or not text:
+def _add_input(item: OutputItem, value: Any) -> Sequence[Event]:
+    if item.block is None or not (text := arguments_text(value)):
         return ()
     item.mark_partial()
     return (ToolCallDelta(item.block, text),)
@@ -261,8 +261,8 @@ def _add_input(item: OutputItem, text: Any) -> Sequence[Event]:
 def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """Return the events for the rest of a whole call and its end."""
     events = begin_call(answer, item, value)
-    text = value.get(CALLS[item.type][1])
-    if item.block is not None and before is not PARTIAL and isinstance(text, str) and text:
+    text = arguments_text(value.get(CALLS[item.type][1]))
+    if item.block is not None and before is not PARTIAL and text:
         events.append(ToolCallDelta(item.block, text))
     return events + end_call(item)
 

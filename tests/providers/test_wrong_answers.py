@@ -8,6 +8,7 @@ import pytest
 
 from providers.apis import CODECS
 from streams.errors import GatewayError
+from streams.events import ToolCallDelta
 from streams.fold import fold
 from tests.support.cases import case
 
@@ -102,3 +103,39 @@ def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answ
 def test_an_answer_that_passes_unchanged_may_have_any_members(api, answer):
     folded = fold(CODECS[api].read_answer(json.dumps(answer).encode(), checked=False))
     assert (folded.blocks, folded.end.reason) == ((), "stop")
+
+
+def call_events(api: str, arguments: Any) -> list[tuple[str, Any]]:
+    """Return the events of a stream with one call, each with its name."""
+    function = {"index": 0, "id": "c", "function": {"name": "f", "arguments": arguments}}
+    item = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": ""}
+    part = {"functionCall": {"name": "f", "args": arguments}}
+    return {
+        "chat": [("", {"choices": [{"index": 0, "delta": {"tool_calls": [function]}}]})],
+        "responses": [
+            ("", {"type": "response.output_item.added", "output_index": 0, "item": item}),
+            ("", {"type": "response.output_item.done", "output_index": 0, "item": item | {"arguments": arguments}}),
+        ],
+        "gemini": [("", {"candidates": [{"content": {"parts": [part]}}]})],
+        "converse": [
+            ("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "c", "name": "f"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": arguments}}}),
+        ],
+        "interactions": [
+            ("", {"event_type": "step.start", "index": 0,
+                  "step": {"type": "function_call", "id": "c", "name": "f", "arguments": arguments}}),
+        ],
+    }[api]  # fmt: skip
+
+
+@pytest.mark.parametrize("api", ["chat", "responses", "gemini", "converse", "interactions"])
+def test_arguments_of_a_wrong_type_are_not_left_out(api):
+    """A program would run the tool without arguments. Some local servers send the object instead of its text."""
+    for arguments in ([1, "a"], {"a": 1}, 5, True):
+        if api == "interactions" and isinstance(arguments, dict):
+            continue  # its right type
+        reader = CODECS[api].reader()
+        events = [event for name, value in call_events(api, arguments) for event in
+                  reader.read_event(name, json.dumps(value).encode())]  # fmt: skip
+        text = "".join(event.text for event in events if isinstance(event, ToolCallDelta))
+        assert json.loads(text) == arguments
