@@ -69,9 +69,9 @@ class Disclosure:
         """Return a provider's error without its key in any encoding."""
         return redact_spelled(data, self.secrets)
 
-    def headers(self, headers: Headers, lane: LaneName) -> Headers:
-        """Return the response's ``headers`` for the client."""
-        passed = client_headers(headers, self._target, lane)
+    def headers(self, headers: Headers, lane: LaneName, own: Headers = ()) -> Headers:
+        """Return an endpoint's ``own`` headers and those of the response's ``headers`` for the client."""
+        passed = (*own, *client_headers(headers, self._target, lane))
         if self._may_contain_credential("".join([value for _, value in passed])):
             passed = tuple((name, self.text(value) or "") for name, value in passed)
         return passed

@@ -125,8 +125,8 @@ class RelayedAnswer:
             self.read_pieces.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
-        passed = source.target_request.disclosure.headers(response.headers, self.lane_name)
-        self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
+        shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
+        self.status, self.headers = response.status, (*shown, *self._own_headers)
         self._pieces = response.chunks()
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:

@@ -96,6 +96,19 @@ async def test_no_key_of_a_client_reaches_the_server():
         assert KEY not in repr(provider.asked)
 
 
+async def test_no_header_repeats_the_servers_key():
+    """Neither of a response nor of an error, in no spelling."""
+    spelled = TOKEN.replace("-", "%2D")
+    more = (("mcp-session-id", TOKEN), ("mcp-param-x", f"a{spelled}b"), ("etag", f'"{TOKEN}"'), ("mcp-name", "f"))
+    for status in (200, 400):
+        async with serving(lambda asked, status=status: json_answer({}, status, *more), {"sessions": True}) as served:
+            found = await send(served[0], call("f"))
+            assert found.status_code == status
+            assert found.headers["mcp-name"] == "f"
+            assert TOKEN not in repr(found.headers)
+            assert spelled not in repr(found.headers)
+
+
 async def test_only_clients_with_the_server_may_use_it():
     async with serving() as (served, provider):
         found = await send(served, call("f", "q"), authorization=f"Bearer {KEY}-bob")

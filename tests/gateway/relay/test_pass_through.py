@@ -206,6 +206,15 @@ async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
             assert "version" not in found
 
 
+async def test_no_header_repeats_the_entrys_key():
+    more = (("cache-control", "k-1-secret"), ("x-goog-upload-url", "https://a.example/?key=k-1-secret&id=1"))
+    answer = json_answer({}, 200, *more)
+    async with passing(lambda asked: answer, entry={"access_key": "k-1-secret"}) as (served, _):
+        found = await served.send("GET", "/mine/x")
+        assert found.headers["x-goog-upload-url"].endswith("&id=1")
+        assert "k-1-secret" not in repr(found.headers)
+
+
 async def test_ranges_and_conditions_pass():
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if "if-none-match" in asked.headers:
