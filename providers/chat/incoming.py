@@ -113,7 +113,7 @@ def _drop_unread(outer: Fields, inner: Fields, drops: Drops) -> None:
 def _unwrap_grammar(value: Any) -> Any:
     """Return a custom tool's format in the form of Responses; Chat nests a grammar one level deeper."""
     if isinstance(value, dict) and isinstance(grammar := value.get("grammar"), dict):
-        return {"type": "grammar", **grammar}
+        return {name: one for name, one in value.items() if name != "grammar"} | {"type": "grammar", **grammar}
     return value
 
 
@@ -166,15 +166,17 @@ def _read_function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
 def _read_allowed_choice(chosen: Fields, drops: Drops) -> ToolChoice:
     inner = chosen.object("allowed_tools") or chosen
     mode = _read_mode(inner.need("mode", str), inner.path("mode"))
-    names = tuple(_read_allowed_name(tool) for tool in inner.objects("tools"))
+    names = tuple(_read_allowed_name(tool, drops) for tool in inner.objects("tools"))
     _drop_unread(chosen, inner, drops)
     return ToolChoice(mode.mode, allowed=names, at=chosen.at)
 
 
-def _read_allowed_name(tool: Fields) -> str:
+def _read_allowed_name(tool: Fields, drops: Drops) -> str:
     kind = tool.string("type") or "function"
-    inner = tool.object(kind) if isinstance(tool.data.get(kind), dict) else tool
-    return (inner or tool).need("name", str)
+    inner = (tool.object(kind) if isinstance(tool.data.get(kind), dict) else tool) or tool
+    name = inner.need("name", str)
+    _drop_unread(tool, inner, drops)
+    return name
 
 
 def _read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
@@ -203,11 +205,9 @@ def _read_format(fields: Fields, drops: Drops) -> Format | None:
     if member is None:
         return None
     kind = member.need("type", str)
-    if kind == "text":
-        return None
-    if kind == "json_object":
+    if kind in ("text", "json_object"):
         drops.add_unread(member)
-        return Format("json_object", at=member.at)
+        return None if kind == "text" else Format("json_object", at=member.at)
     if kind != "json_schema":
         at = join_path(member.at, "type")
         raise invalid(f"{at} must be text, json_object or json_schema, not {kind!r}", at)

@@ -99,7 +99,7 @@ def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSour
     """Return the source of a document; text becomes plain text, because few APIs accept text files."""
     text = source.string("text")
     if text is None and source.data.get("content") is not None:
-        text = "\n\n".join(block.need("text", str) for block in source.objects("content"))
+        text = "\n\n".join(_read_texts(source, drops))
     if text is not None:
         drops.add_unread(source)
         return MediaSource("text", text, media_type if media_type.startswith("text/") else "text/plain")
@@ -130,6 +130,7 @@ def _read_audio(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     data = source.need("bytes", str)
     fields.ignore("error")
     drops.add_unread(fields)
+    drops.add_unread(source)
     yield AudioPart(data, format, at)
 
 
@@ -140,8 +141,8 @@ def _read_source(fields: Fields) -> Fields:
 def _read_media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
     """Return the source of a medium: bytes, or an S3 address that only its owner's account can read."""
     data, place = source.string("bytes"), source.object("s3Location")
+    drops.add_unread(source)
     if data is not None:
-        drops.add_unread(source)
         return MediaSource("base64", data, media_type)
     if place is None:
         raise invalid(f"{source.at} must have bytes, text or s3Location", source.at)
@@ -192,9 +193,15 @@ def _read_json(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 def _read_search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "searchResult"))
     title, source = fields.need("title", str), fields.need("source", str)
-    texts = [block.need("text", str) for block in fields.objects("content")]
+    yield TextPart("\n\n".join([f"{title}\n{source}", *_read_texts(fields, drops)]), at)
     drops.add_unread(fields)
-    yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), at)
+
+
+def _read_texts(fields: Fields, drops: Drops) -> Iterator[str]:
+    """Yield the texts of a ``content``."""
+    for block in fields.objects("content"):
+        yield block.need("text", str)
+        drops.add_unread(block)
 
 
 # The rest
@@ -227,9 +234,8 @@ def _read_guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 def _read_cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield the text of an earlier answer without its citations, which are not news to the model."""
     fields = Fields.of(value, join_path(at, "citationsContent"))
-    text = "".join(block.need("text", str) for block in fields.objects("content"))
+    yield TextPart("".join(_read_texts(fields, drops)), at)
     drops.add_unread(fields)
-    yield TextPart(text, at)
 
 
 SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _read_text, "guardContent": _read_guarded_parts}

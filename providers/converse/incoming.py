@@ -213,7 +213,10 @@ def _read_tools(fields: Fields, drops: Drops) -> tuple[tuple[Tool | NativeTool, 
 def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> None:
     if (spec := item.object("toolSpec")) is not None:
         schema = spec.object("inputSchema")
-        json = None if schema is None else schema.value("json")
+        json = None
+        if schema is not None:
+            json = schema.value("json")
+            drops.add_unread(schema)
         name, description, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
         tools.append(Tool(name, description, json, strict=strict, at=item.at))
         drops.add_unread(spec)

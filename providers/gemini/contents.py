@@ -118,6 +118,7 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
         media = read_media(inner, kind, drops) if kind in ("inlineData", "fileData") else None
         if isinstance(media, ImagePart | FilePart):
             parts.append(media)
+            drops.add_unread(inner)
         else:
             drops.add(inner.at)
     drops.add_unread(result)

@@ -59,7 +59,7 @@ def _read_text(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 def _read_image(fields: Fields, drops: Drops) -> Iterator[Part]:
     source = Fields.of(fields.need("source", dict), fields.path("source"))
-    found = _read_media(source)
+    found = _read_media(source, drops)
     if found is None:
         raise _unknown_source_error(source)
     yield ImagePart(found, at=fields.at, marks=read_marks(fields, IMAGE_MARKS))
@@ -68,29 +68,31 @@ def _read_image(fields: Fields, drops: Drops) -> Iterator[Part]:
 def _read_document(fields: Fields, drops: Drops) -> Iterator[Part]:
     source = Fields.of(fields.need("source", dict), fields.path("source"))
     title, marks = fields.string("title"), read_marks(fields, DOCUMENT_MARKS)
-    if (found := _read_media(source)) is not None:
+    if (found := _read_media(source, drops)) is not None:
         yield FilePart(found, title, fields.at, marks)
         return
     if source.string("type") != "content":
         raise _unknown_source_error(source)
     parts = _read_content(source, drops)
+    drops.add_unread(source)
     text = "\n\n".join(_texts(parts, drops))
     yield FilePart(MediaSource("text", text, "text/plain"), title, fields.at, marks)
     yield from (part for part in parts if not isinstance(part, TextPart))
 
 
-def _read_media(source: Fields) -> MediaSource | None:
+def _read_media(source: Fields, drops: Drops) -> MediaSource | None:
     """Return the source of an image or document, or ``None`` for an unknown type."""
     match source.need("type", str):
-        case "base64":
-            return MediaSource("base64", source.need("data", str), source.string("media_type"))
-        case "text":
-            return MediaSource("text", source.need("data", str), source.string("media_type"))
+        case "base64" | "text" as kind:
+            found = MediaSource(kind, source.need("data", str), source.string("media_type"))
         case "url":
-            return MediaSource("url", source.need("url", str))
+            found = MediaSource("url", source.need("url", str))
         case "file":
-            return MediaSource("file_id", source.need("file_id", str))
-    return None
+            found = MediaSource("file_id", source.need("file_id", str))
+        case _:
+            return None
+    drops.add_unread(source)
+    return found
 
 
 def _unknown_source_error(source: Fields) -> GatewayError:

@@ -113,6 +113,7 @@ def _write_chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Obj
             **place["approximate"],
         }  # Chat nests the members, Responses does not
         del rest["user_location"]
+        drops.add(*(f"{at}.user_location.{name}" for name in place if name not in ("type", "approximate")))
     drops.add(*(f"{at}.{name}" for name in rest))
     return item
 

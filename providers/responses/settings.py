@@ -73,6 +73,7 @@ def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     match choice.need("type", str):
         case "function" | "custom" as kind:
             name = flat_name(choice.string("namespace"), choice.need("name", str))
+            drops.add_unread(choice)
             return ToolChoice("tool", name, kind, at=choice.at)
         case "allowed_tools":
             return _read_allowed_choice(choice, drops)
@@ -89,9 +90,11 @@ def _read_allowed_choice(choice: Fields, drops: Drops) -> ToolChoice:
     for tool in choice.objects("tools"):
         if tool.string("type") in ("function", "custom", None):
             names.append(flat_name(tool.string("namespace"), tool.need("name", str)))
+            drops.add_unread(tool)
         else:
             drops.add(tool.at)
             hosted.append(tool.data)
+    drops.add_unread(choice)
     return ToolChoice(mode, allowed=tuple(names), at=choice.at, hosted=tuple(hosted))  # type: ignore[arg-type]  # checked above
 
 
@@ -135,10 +138,9 @@ def read_format(text: Fields, drops: Drops) -> Format | None:
     if fields is None:
         return None
     type = fields.need("type", str)
-    if type == "text":
-        return None
-    if type == "json_object":
-        return Format("json_object", at=fields.at)
+    if type in ("text", "json_object"):
+        drops.add_unread(fields)
+        return None if type == "text" else Format("json_object", at=fields.at)
     if type != "json_schema":
         raise invalid(f"{fields.path('type')} {type!r} is not known: use text, json_object or json_schema", fields.at)
     format = Format(
