@@ -65,7 +65,7 @@ def _http_error_info(
     error: HTTPException, endpoints: Sequence[str], methods: Callable[[str], Sequence[str]]
 ) -> ErrorInfo:
     status = error.code or 500
-    if status == 404 and (allowed := methods(request.path)):
+    if (status in (404, 405) or isinstance(error, WebsocketMismatch)) and (allowed := methods(request.path)):
         return method_not_allowed_error(request.method, request.path, client_headers(), request.scope, allowed)
     if status == 404:
         return unknown_path_error(request.method, request.path, client_headers(), request.scope, endpoints)

@@ -260,7 +260,8 @@ class HttpConnection:
 
 
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]
+    """Return ``headers`` as bytes. Each byte of a provider's header is one character, which becomes that byte again."""
+    return [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers]
 
 
 _OWN_ID = re.compile(rb"[!-~]{1,128}")

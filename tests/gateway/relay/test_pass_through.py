@@ -206,6 +206,25 @@ async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
             assert "version" not in found
 
 
+async def test_other_methods_get_405_with_those_of_the_path():
+    """Also where a websocket may be opened: HEAD was a 426 there."""
+    async with passing(lambda asked: json_answer({})) as (served, provider):
+        for method in ("HEAD", "PROPFIND", "TRACE"):
+            found = await served.send(method, "/mine/x")
+            assert (found.status_code, found.headers["allow"]) == (405, "DELETE, GET, PATCH, POST, PUT")
+        assert provider.heads == []
+
+
+async def test_a_header_keeps_its_bytes():
+    """Files with names in UTF-8 had such names encoded twice."""
+    names = ('attachment; filename="\u00e9t\u00e9.pdf"'.encode(), b'attachment; filename="\xe9.pdf"')
+    for name in names:
+        answer = json_answer({}, 200, (b"content-disposition", name))  # type: ignore[arg-type]  # bytes, not ASCII
+        async with passing(lambda asked, answer=answer: answer) as (served, _):
+            found = await served.send("GET", "/mine/x")
+            assert dict(found.headers.raw)[b"content-disposition"] == name
+
+
 async def test_no_header_repeats_the_entrys_key():
     more = (("cache-control", "k-1-secret"), ("x-goog-upload-url", "https://a.example/?key=k-1-secret&id=1"))
     answer = json_answer({}, 200, *more)
