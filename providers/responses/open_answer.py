@@ -245,8 +245,8 @@ class OpenAnswer:
         self.blocks += 1
         return self.blocks - 1
 
-    def is_open(self, item: OutputItem) -> bool:
-        return self.open_text is not None and self.open_text[0] is item
+    def is_open(self, item: OutputItem, speech: Speech) -> bool:
+        return self.open_text is not None and self.open_text[0] is item and self.open_text[1] is speech
 
 
 TakeEvent: TypeAlias = Callable[[OpenAnswer, Wire], Sequence[Event]]

@@ -118,7 +118,7 @@ def _add_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprob
 def read_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the event for a citation of the open text."""
     item = answer.items.find_or_add(wire, "message")
-    if not answer.is_open(item) or not isinstance(wire.annotation, dict):
+    if not answer.is_open(item, TextDelta) or not isinstance(wire.annotation, dict):
         return ()
     answer.citations += 1
     return (Citation(answer.block, "responses", wire.annotation),)
@@ -190,7 +190,7 @@ def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: 
     was_partial = before is PARTIAL
     if not was_partial and text:
         events += [*answer.open_block(item, ReasoningDelta, None), ReasoningDelta(answer.block, text)]
-    open_here = answer.is_open(item)
+    open_here = answer.open_text == (item, ReasoningDelta, None)  # some servers give a text the reasoning's index
     if _must_be_returned(answer, value, late=was_partial and not open_here):
         if not open_here:
             events += answer.open_block(item, ReasoningDelta, None)

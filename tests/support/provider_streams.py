@@ -1,6 +1,6 @@
 """Streams and whole answers of providers, read by their codec."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,6 +11,7 @@ from streams.events import (
     AnswerEnd,
     AnswerStart,
     BlockEnd,
+    Citation,
     ErrorInfo,
     Event,
     NativeItem,
@@ -52,6 +53,12 @@ def read_either(codec: Codec, body: bytes) -> list[Event]:
     return list(codec.read_answer(body)) if body.lstrip()[:1] == b"{" else read_stream(codec, body)
 
 
+_KINDS: Mapping[type[Event], str] = {
+    TextDelta: "text", Citation: "text", RefusalDelta: "refusal", ReasoningDelta: "reasoning",
+    ReasoningState: "reasoning", ToolCallStart: "call", ToolCallDelta: "call", NativeItem: "item",
+}  # fmt: skip
+
+
 def check_order(events: Sequence[Event]) -> None:
     """Fail if ``events`` break a promise of ``streams/events.py`` about their order."""
     *body, last = events
@@ -62,6 +69,7 @@ def check_order(events: Sequence[Event]) -> None:
         assert isinstance(events[0], AnswerStart | ErrorInfo)
     opened: dict[int, bool] = {}  # block: is it a tool call
     live: set[int] = set()
+    kinds: dict[int, str] = {}
     for event in body[1:]:
         assert not isinstance(event, AnswerStart | AnswerEnd | ErrorInfo)
         block = getattr(event, "block", None)
@@ -82,6 +90,8 @@ def check_order(events: Sequence[Event]) -> None:
             live.add(block)
         if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta):
             assert event.text
+        if (kind := _KINDS.get(type(event))) is not None:
+            assert kinds.setdefault(block, kind) == kind, "a block has events of one kind"
         assert sum(not opened[one] for one in live) <= 1, "only calls are open beside another block"
     assert not live or isinstance(last, ErrorInfo)
 

@@ -246,6 +246,30 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     assert fold(read(stream(created_event(), ended_event("completed", item, message("hi"))))).blocks == blocks
 
 
+def test_a_text_with_the_index_of_a_reasoning_item_is_a_block_of_its_own() -> None:
+    """The state of the reasoning was a part of the text, and its block had no form in other APIs."""
+    item = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA", "summary": []}
+    note = {"type": "response.output_text.annotation.added", "output_index": 1, "annotation": {"type": "x"}}
+    events = read(
+        stream(
+            created_event(),
+            item_added(0, type="reasoning", id="rs_1", summary=[]),
+            text_delta(0, "hi"),
+            item_done(0, **item),
+            item_added(1, type="reasoning", id="rs_2", summary=[]),
+            {"type": "response.reasoning_summary_text.delta", "output_index": 1, "summary_index": 0, "delta": "hm"},
+            note,
+            ended_event(),
+        )
+    )
+    check_order(events)
+    assert fold(events).blocks == (
+        TextBlock("hi"),
+        ReasoningBlock("", ReasoningState(1, "responses", item)),
+        ReasoningBlock("hm"),
+    )
+
+
 @pytest.mark.parametrize(
     ("item", "store", "kept"),
     [
