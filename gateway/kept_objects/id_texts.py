@@ -4,7 +4,7 @@ The text is tokenised rather than decoded: of duplicate members, a provider may 
 each is examined, however its name is escaped."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -15,7 +15,9 @@ from streams.surrogates import NOT_JSON
 _STRUCTURE: Final = re.compile(rb'["{}\[\]:,]')
 _SEARCH_BYTES: Final = 2**20  # bytes searched per step
 _MAX_DEPTH: Final = 2000
-"""Deeper than any decoder accepts; paths at greater depths would take quadratic time."""
+"""Deeper than any decoder of ours accepts."""
+_LONGEST_PATH: Final = 8
+"""Names in a path. A body may have many strings at a great depth, so longer paths would take quadratic time."""
 _MAX_NAME: Final = 64
 _MAX_ID: Final = 4096  # bytes between the quotes, also of a URL; real ids are shorter
 
@@ -35,8 +37,8 @@ FREE_FORM_OBJECTS: Final = frozenset(("input",))
 class IdText:
     """A string found in JSON, which may be an id.
 
-    ``path`` has the lower-case names of the enclosing members, without lists. ``start`` and ``end`` delimit the string
-    with its quotes in the body. ``text`` is the decoded string."""
+    ``path`` has the lower-case names of the innermost enclosing members, without lists. ``start`` and ``end`` delimit
+    the string with its quotes in the body. ``text`` is the decoded string."""
 
     path: tuple[str, ...]
     start: int
@@ -56,16 +58,19 @@ class IdPlaces:
     ends: frozenset[tuple[str, str]] = frozenset()
     addresses: frozenset[str] = frozenset()
 
-    def contain(self, path: tuple[str, ...]) -> bool:
-        return path[-1] in self.names or path in self.paths or path[-2:] in self.ends or path[-1] in self.addresses
+    def contain(self, path: Sequence[str]) -> bool:
+        last = path[-1]
+        if last in self.names or last in self.addresses or tuple(path[-2:]) in self.ends:
+            return True
+        return len(path) <= _LONGEST_PATH and tuple(path) in self.paths
 
 
 def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
     """Yield the strings in the JSON ``body`` at ``places``.
 
     Invalid JSON ends the search early; later checks reject it."""
-    stack: list[tuple[str, ...]] = []  # the path of each open object or list
-    path: tuple[str, ...] = ()  # the path of the next value
+    stack: list[int] = []  # the length of the path of each open object or list
+    path: list[str] = []  # the path of the next value
     lists: list[bool] = []
     free_depth = 0  # the depth from which on nothing is an id
     at = 0
@@ -77,13 +82,14 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
             if end < 0:
                 return
             if lists and not lists[-1] and _is_member_name(body, end):
-                path = (*stack[-1], _member_name(body, at, end))
+                del path[stack[-1] :]
+                path.append(_member_name(body, at, end))
             elif path and not free_depth and places.contain(path):
-                yield IdText(path, at - 1, end, _decode_string(body, at, end))
+                yield IdText(tuple(path[-_LONGEST_PATH:]), at - 1, end, _decode_string(body, at, end))
             at = end
         elif mark in (b"{", b"["):
             member = mark == b"{" and not (lists and lists[-1])
-            stack.append(path)
+            stack.append(len(path))
             lists.append(mark == b"[")
             if (
                 not free_depth
@@ -96,10 +102,8 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
                 return
             if free_depth == len(stack):
                 free_depth = 0
-            stack.pop()
+            del path[stack.pop() :]
             lists.pop()
-        elif mark == b"," and lists and lists[-1]:
-            path = stack[-1]
 
 
 def replace_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
