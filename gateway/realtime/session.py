@@ -171,7 +171,8 @@ LOSSES: Final[Mapping["SessionEnd", ErrorInfo]] = {
 """The errors of responses that the provider leaves unfinished, by the end of their session."""
 
 SessionEnd: TypeAlias = Literal[
-    "client_closed", "provider_closed", "upstream_lost", "upstream_invalid", "stalled", "expired", "refused", "replaced", "drained"
+    "client_closed", "provider_closed", "upstream_lost", "upstream_invalid", "stalled", "expired", "refused",
+    "replaced", "drained",
 ]  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 A general client has a lock, a scope or a generator around every step and a state machine for every chunk: more than
 half the cost of a streamed event."""
 
+import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol
 
@@ -20,6 +22,10 @@ CLOSE_SECONDS: Final = 5.0  # to close a connection that is no longer needed
 
 PIECE: Final = 256 * 1024
 """Bytes per write of a request's body, or of a websocket message."""
+
+EARLY_BYTES: Final = 2**20
+EARLY_SECONDS: Final = 5.0
+"""The limits of the body of an early rejection that is read before the request is abandoned."""
 
 TOO_LARGE_CHUNK = "the provider's response has a chunk larger than limits.answer ({} bytes)"
 
@@ -119,6 +125,34 @@ class WireBody:
             await self.connection.release(framing.over and not framing.extra and not self._first)
 
 
+class BodyReadAhead:
+    """A body whose first ``pieces`` were already read."""
+
+    def __init__(self, pieces: deque[bytes], rest: WireBody) -> None:
+        self._pieces = pieces
+        self._rest = rest
+
+    async def read(self) -> bytes:
+        """Return the next piece, ``b""`` at the end. Raises ``UpstreamError``."""
+        return self._pieces.popleft() if self._pieces else await self._rest.read()
+
+    async def aclose(self) -> None:
+        """Return the connection. Cannot be cancelled."""
+        await self._rest.aclose()
+
+
+async def read_ahead(body: WireBody) -> BodyReadAhead:
+    """Return ``body`` with its first ``EARLY_BYTES`` read: after a cancelled write, nothing more can be read over TLS.
+
+    Waits up to ``EARLY_SECONDS``. The next ``read`` reports a failure."""
+    pieces, size = deque[bytes](), 0
+    with trio.move_on_after(EARLY_SECONDS), contextlib.suppress(UpstreamError):
+        while size < EARLY_BYTES and (piece := await body.read()):
+            pieces.append(piece)
+            size += len(piece)
+    return BodyReadAhead(pieces, body)
+
+
 class Connection:
     """An open connection for one request at a time. ``release(reusable)`` of its owner is called at the end of each
     request; a failed or cancelled request closes the connection and also releases it."""
@@ -134,47 +168,39 @@ class Connection:
     async def send(self, request: WireRequest) -> WireResponse:
         """Send ``request`` and return its response. Raises ``UpstreamError``."""
         try:
-            *first, last = request.wire()
-            for data in first:
-                await self.stream.write(data)
-            if request.before_end is not None and request.upload is None:
+            first, *rest = request.wire()
+            if rest or request.upload is not None:
+                return await self._send_large(request, first, rest)
+            if request.before_end is not None:
                 request.before_end()
-            await self.stream.write(last)
-            if request.upload is None:
-                head, sent = await read_head(self.stream, request.upgrades), True
-            else:
-                head, sent = await self._upload(request.upload)
+            await self.stream.write(first)
+            head = await read_head(self.stream, request.upgrades)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.release(whole=False)
             raise
-        self._reusable = head.lasts and sent and head.status != 101
+        self._reusable = head.lasts and head.status != 101
         framing = _framing(head, request.max_chunk)
         has_arrived = isinstance(framing, Sized) and framing.left <= len(head.rest)
         return WireResponse(head.status, head.headers, WireBody(self, framing, head.rest), has_arrived)
 
-    async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
-        """Send ``upload`` and return the head of the response, and whether the whole upload was sent.
+    async def _send_large(
+        self, request: WireRequest, first: bytes | memoryview, rest: Sequence[bytes | memoryview]
+    ) -> WireResponse:
+        """Send ``request`` while its response is already read, and return it.
 
-        A provider that rejects an upload early receives no more of it; one that starts a successful response early
-        receives the rest. Raises ``UpstreamError`` and the errors of ``upload``."""
-        found: list[Head] = []
+        A provider that rejects the request early receives no more of it: many do not read the rest either. A provider
+        that starts a successful response early receives the rest. Raises ``UpstreamError`` and the errors of an
+        upload."""
+        found: list[tuple[Head, BodySource]] = []
         failed: list[Exception] = []
         sent = False
 
         async def send() -> None:
             nonlocal sent
             try:
-                left = upload.length
-                async for piece in upload.pieces:
-                    if left is not None and (left := left - len(piece)) < 0:
-                        break  # the provider would read more bytes as another request
-                    chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
-                    await self.stream.write(chunk)
-                if left:
-                    raise failure("cut") from EOFError("the length of the upload differs from its content-length")
-                if upload.length is None:
-                    await self.stream.write(b"0\r\n\r\n")
+                await self.stream.write(first)
+                await (self._write_pieces(request, rest) if request.upload is None else self._upload(request.upload))
                 sent = True
             except Exception as error:
                 failed.append(error)
@@ -182,18 +208,43 @@ class Connection:
 
         async def receive() -> None:
             try:
-                found.append(await read_head(self.stream))
+                head = await read_head(self.stream)
+                body = WireBody(self, _framing(head, request.max_chunk), head.rest)
+                is_early = head.status >= 300 and not sent
+                found.append((head, await read_ahead(body) if is_early else body))
             except Exception as error:
                 failed.append(error)
-            if not found or found[0].status >= 300:
+            if not found or found[0][0].status >= 300:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             await receive()
-        if not found or (failed and found[0].status < 300):
+        if not found or (failed and found[0][0].status < 300):
             raise failed[0]
-        return found[0], sent
+        head, body = found[0]
+        self._reusable = head.lasts and sent
+        return WireResponse(head.status, head.headers, body)
+
+    async def _write_pieces(self, request: WireRequest, pieces: Sequence[bytes | memoryview]) -> None:
+        for piece in pieces[:-1]:
+            await self.stream.write(piece, continues=True)
+        if request.before_end is not None:
+            request.before_end()
+        await self.stream.write(pieces[-1], continues=True)
+
+    async def _upload(self, upload: UploadedBody) -> None:
+        """Write ``upload``. Raises ``UpstreamError`` and its errors."""
+        left = upload.length
+        async for piece in upload.pieces:
+            if left is not None and (left := left - len(piece)) < 0:
+                break  # the provider would read more bytes as another request
+            chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+            await self.stream.write(chunk, continues=True)
+        if left:
+            raise failure("cut") from EOFError("the length of the upload differs from its content-length")
+        if upload.length is None:
+            await self.stream.write(b"0\r\n\r\n", continues=True)
 
     async def release(self, whole: bool) -> None:
         """Release the connection after a response, reusable only if the response was read as a ``whole``."""

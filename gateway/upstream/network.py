@@ -90,10 +90,11 @@ class NetworkStream:
         # has started. Only this class knows both.
         return self._reused and not self._answered
 
-    async def write(self, data: bytes | memoryview) -> None:
-        """Send a request. The next ``read`` reports a broken connection, because the provider may have sent the reason
-        first."""
-        self._reused, self._answered = self._reused or self._answered, False
+    async def write(self, data: bytes | memoryview, *, continues: bool = False) -> None:
+        """Send a request, or more of it if it ``continues``. The next ``read`` reports a broken connection, because the
+        provider may have sent the reason first."""
+        if not continues:
+            self._reused, self._answered = self._reused or self._answered, False
         try:
             for rest in send(self.socket, data) if self._plain else (data,):
                 await self._stream.send_all(rest)

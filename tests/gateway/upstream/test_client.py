@@ -265,6 +265,79 @@ async def test_no_request_follows_an_upload_of_the_wrong_length(serve, upstream)
     assert b"GET" not in b"".join(seen)
 
 
+class Blocks:
+    """A body of 64 MiB in pieces."""
+
+    def __init__(self) -> None:
+        self._left = 256
+
+    def __aiter__(self) -> "Blocks":
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self._left -= 1
+        if self._left < 0:
+            raise StopAsyncIteration
+        return bytes(2**18)
+
+
+EARLY_BODIES = {
+    "sized": (b"content-length: 7\r\n\r\n", b"refused"),
+    "chunked": (b"transfer-encoding: chunked\r\n\r\n7\r\n", b"refused\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("form", EARLY_BODIES)
+@pytest.mark.parametrize("way", ["plain", "tls"])
+@pytest.mark.parametrize("sent", ["whole", "upload", "chunked upload"])
+async def test_an_early_rejection_is_returned_by_a_provider_that_reads_no_more(
+    serve, tls, certificate, way, sent, form
+):
+    """A large request was written to its end first, until the timeout of ten minutes."""
+    head, body = EARLY_BODIES[form]
+
+    async def refuse(peer: Peer) -> None:
+        stream = peer.stream.transport_stream if way == "tls" else peer.stream
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await peer.stream.receive_some(10)
+        await peer.send(b"HTTP/1.1 413 Too Large\r\n" + head)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(body)
+        await trio.sleep_forever()
+
+    server = await serve(refuse, tls if way == "tls" else None)
+    async with Upstream(ca_path=str(certificate[0]), trust_env=False) as upstream:
+        length = None if sent == "chunked upload" else 2**26
+        upload = None if sent == "whole" else UploadedBody(Blocks(), length)
+        request = post(server.url, body=bytes(2**26) if upload is None else b"", upload=upload)
+        with trio.fail_after(PATIENCE / 3):
+            async with await upstream.send(request) as response:
+                assert response.status == 413
+                assert await response.read(100) == b"refused"
+        assert upstream.stats() == PoolStats()  # the connection is closed: the provider waits for the rest
+
+
+async def test_a_large_request_to_a_dead_pooled_connection_is_tried_once_more(serve, upstream):
+    server = await serve(once_then_dead)
+    assert await fetch(upstream, post(server.url)) == b"ok"
+    assert await fetch(upstream, post(server.url, body=bytes(2**20))) == b"ok"
+    assert server.accepted == 2
+
+
+async def test_an_interim_response_amid_a_large_request_makes_its_connection_no_reused_one(serve, upstream):
+    """A break would look like that of a pooled connection, and the request would be sent, and billed, again."""
+
+    async def interim(peer: Peer) -> None:
+        await peer.stream.receive_some(10)
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        peer.head = await peer.request()
+
+    server = await serve(interim)
+    assert (await failure(upstream, post(server.url, body=bytes(2**24)))).cause == "cut"
+    assert server.accepted == 1
+
+
 async def test_cookies_are_never_replayed(serve, upstream):
     answer = b"HTTP/1.1 200 OK\r\nset-cookie: tenant=one; path=/\r\ncontent-length: 0\r\n\r\n"
     server = await serve(noting(heads := [], answer))

@@ -1,0 +1,71 @@
+"""A provider that rejects a large request early, and reads no more of it: its response reaches the client."""
+
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.bare_provider import listening, response
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.multipart import KIND, multipart, part
+from tests.support.upstreams import PATHS
+
+TEXT = "x" * 8_000_000
+TOLD = {413: 413, 401: 502, 429: 429, 400: 400}
+"""The client's status by the provider's: a rejected key is the gateway's own."""
+
+JSON = "application/json"
+MESSAGES = [{"role": "user", "content": TEXT}]
+FORM = multipart([part("model", b"heard"), part("file", bytes(8_000_000), "a.wav")])
+REQUESTS: dict[str, tuple[str, str, Any]] = {
+    "chat": (PATHS["chat"], JSON, {"model": "mine", "messages": MESSAGES}),
+    "chat in a stream": (PATHS["chat"], JSON, {"model": "mine", "messages": MESSAGES, "stream": True}),
+    "chat for messages": (PATHS["chat"], JSON, {"model": "theirs", "messages": MESSAGES}),
+    "messages": (PATHS["messages"], JSON, {"model": "theirs", "max_tokens": 9, "messages": MESSAGES}),
+    "responses": (PATHS["responses"], JSON, {"model": "mine", "input": TEXT}),
+    "embeddings": ("/v1/embeddings", JSON, {"model": "mine", "input": TEXT}),
+    "an upload": ("/v1/audio/transcriptions", KIND, FORM),
+    "a pass-through path": ("/mine/v1/anything", JSON, {"text": TEXT}),
+}
+
+
+@contextlib.asynccontextmanager
+async def refusing(status: int) -> AsyncIterator[InProcess]:
+    """A gateway before a provider that answers each request with ``status`` as soon as its head has come."""
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await stream.receive_some(10)
+        error = {"error": {"type": "invalid_request_error", "message": "no more of it"}}
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(response(status, json.dumps(error).encode()))
+            await trio.sleep_forever()
+
+    async with listening(refuse) as url:
+        entries = [
+            {"model": f"{model}/m", "name": name, "access_key": "k", "passthrough": True,
+             "base_url": url if name == "theirs" else f"{url}/v1"}
+            for model, name in (("openai", "mine"), ("anthropic", "theirs"), ("openai", "heard"))
+        ]  # fmt: skip
+        async with gateway({"version": "v0.3.0", "model_providers": entries}) as running:
+            yield running
+
+
+@pytest.mark.parametrize("status", TOLD)
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_an_early_rejection_reaches_the_client(name, status):
+    """The request was written to its end first, and the client got a 504 after ten minutes."""
+    path, kind, body = REQUESTS[name]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with refusing(status) as running:
+        with trio.fail_after(PATIENCE):
+            found = await running.post(path, content=content, headers={"content-type": kind})
+        assert found.status_code == TOLD[status], found.text
+        stats = running.service.upstream.stats
+        await eventually(lambda: stats().connections == 0)  # none is used again: its provider waits for the rest
