@@ -6,7 +6,7 @@ effect."""
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -98,6 +98,11 @@ class FollowedPeople:
     def own_key(self, digest: bytes) -> PersonKey | None:
         """Return the own key with this SHA-256, which may have expired."""
         return self._by_digest.get(digest)
+
+    @property
+    def own_keys(self) -> Iterable[PersonKey]:
+        """The own keys of all people; some may have expired."""
+        return self._by_digest.values()
 
     def on_change(self, listener: Callable[[frozenset[str]], object]) -> None:
         """Call ``listener(names)`` after each change with the people and holders that it concerns."""

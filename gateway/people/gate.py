@@ -179,6 +179,8 @@ class PeopleGate:
         if self._now() >= found.until:
             end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
             raise KeyRefused(_KEY_ENDED.format(end), "expired", found.person, headers=_HEADERS)
+        if self.directory.seen is not None:
+            self.directory.seen.note_key_use(digest)
         sender = self._recall(digest)
         if sender is not None and sender.source is found:
             return sender

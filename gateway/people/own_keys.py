@@ -78,6 +78,7 @@ class OwnKeys:
         secret = new_key() if there is None else None
         made, digest = (now, digest_of(secret or "")) if there is None else (there.made, there.digest)
         key = OwnKey(person, name, digest, _checked_end(name, until, rule.own_keys, made, now, there), made)
+        key = key if there is None else attrs.evolve(key, used=there.used)
 
         def check_present(present: OwnKey | None) -> None:
             if (None if present is None else present.digest) != (None if there is None else there.digest):

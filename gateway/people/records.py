@@ -142,13 +142,16 @@ class Raise:
 
 @attrs.frozen(repr=False)
 class OwnKey:
-    """A key that a person made for itself; ``digest`` is its SHA-256 in hexadecimal."""
+    """A key that a person made for itself; ``digest`` is its SHA-256 in hexadecimal.
+
+    ``used`` is about the time of its last request, ``None`` before the first."""
 
     person: str
     name: str
     digest: str
     until: float
     made: float
+    used: float | None = None
 
 
 @attrs.frozen(repr=False)

@@ -18,7 +18,7 @@ MOST_BLOCKS: Final = 50_000
 _PERSON: Final = "SELECT name, issuer, label, claims, client_group, role, first, seen, claims_at FROM {people}"
 _BLOCK: Final = "SELECT name, at, made_by, reason FROM {people_blocks}"
 _RAISE: Final = "SELECT holder, budgets, until, at, made_by FROM {raises}"
-_OWN_KEY: Final = "SELECT person, name, digest, until, made FROM {own_keys}"
+_OWN_KEY: Final = "SELECT person, name, digest, until, made, used FROM {own_keys}"
 
 
 def accept_any(present: object) -> None:
@@ -229,7 +229,8 @@ def put_own_key(
         raise StoreFull(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
     tables.select(
         """
-        INSERT INTO {own_keys} VALUES (:person, :name, :digest, :until, :made) ON CONFLICT (person, name)
+        INSERT INTO {own_keys} (person, name, digest, until, made)
+        VALUES (:person, :name, :digest, :until, :made) ON CONFLICT (person, name)
         DO UPDATE SET digest = excluded.digest, until = excluded.until, made = excluded.made
         """,
         person=key.person, name=key.name, digest=key.digest, until=key.until, made=key.made,
@@ -262,6 +263,19 @@ def own_keys_of(tables: PeopleTables, person: str) -> tuple[OwnKey, ...]:
     return tuple(
         OwnKey(*row) for row in tables.select(f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person)
     )
+
+
+def list_own_keys(tables: PeopleTables) -> tuple[OwnKey, ...]:
+    """Return the own keys of all people; some may have expired."""
+    return tuple(OwnKey(*row) for row in tables.select(_OWN_KEY))
+
+
+def note_key_uses(tables: PeopleTables, uses: Mapping[str, float]) -> None:
+    """Store the times of the last requests with own keys, by their digests."""
+    for digest, at in uses.items():
+        tables.select(
+            "UPDATE {own_keys} SET used = :at WHERE digest = :digest AND coalesce(used, 0) < :at", digest=digest, at=at
+        )
 
 
 def _audited_own_key(key: OwnKey | None) -> dict[str, Any] | None:

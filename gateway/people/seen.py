@@ -12,6 +12,8 @@ from gateway.people.values import Person
 
 AGAIN_SECONDS: Final = 6 * 3600.0
 """Seconds after which an unchanged person is stored again."""
+KEY_SECONDS: Final = 60.0
+"""Seconds after which the time of the last request with an own key is stored again."""
 _MOST_PENDING: Final = 10_000
 _AT_ONCE: Final = 200
 _MOST_KNOWN: Final = 50_000
@@ -25,6 +27,8 @@ class SeenPeople:
         self._now = now
         self._pending: dict[str, SeenPerson] = {}
         self._stored: dict[str, tuple[float, bytes, float]] = {}  # with a digest of the claims, which may be long
+        self._key_uses: dict[str, float] = {}  # by the digest of the key; there are at most ``MOST_OWN_KEYS``
+        self._stored_uses: dict[str, float] = {}
 
     def note(self, person: Person, claims: Mapping[str, Any], issued: float) -> None:
         """Note that a credential of ``person`` was used, whose ``claims`` the issuer confirmed at ``issued``.
@@ -43,8 +47,14 @@ class SeenPeople:
             person.name, person.issuer, label, claims, person.group, person.role, now, now, min(issued, now)
         )
 
+    def note_key_use(self, digest: bytes) -> None:
+        """Note that an own key was used. Stores nothing yet, and never waits."""
+        self._key_uses[digest.hex()] = self._now()
+
     async def flush(self) -> None:
-        """Store the people that were noted. Raises ``Unavailable``, and keeps them for the next time."""
+        """Store the people and the uses of own keys that were noted. Raises ``Unavailable``, and keeps them for the
+        next time."""
+        await self._flush_key_uses()
         while self._pending:
             batch = dict(list(self._pending.items())[:_AT_ONCE])
             await self._store.note_people(tuple(batch.values()))
@@ -55,6 +65,14 @@ class SeenPeople:
                 self._stored[name] = seen.seen, _digest_of(seen.claims), seen.claims_at
             while len(self._stored) > _MOST_KNOWN:
                 del self._stored[next(iter(self._stored))]
+
+    async def _flush_key_uses(self) -> None:
+        due = {key: at for key, at in self._key_uses.items() if at >= self._stored_uses.get(key, 0.0) + KEY_SECONDS}
+        if due:
+            await self._store.note_key_uses(due)
+            self._stored_uses = due if len(self._stored_uses) > _MOST_KNOWN else self._stored_uses | due
+        recent = self._now() - KEY_SECONDS
+        self._key_uses = {key: at for key, at in self._key_uses.items() if at > max(due.get(key, 0.0), recent)}
 
 
 def _digest_of(claims: Mapping[str, Any]) -> bytes:

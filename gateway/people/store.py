@@ -3,7 +3,7 @@
 Every method is one transaction, and may raise ``Unavailable``. The store has digests of secrets, never secrets
 (``records.digest_of``)."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -278,6 +278,11 @@ class PeopleStore:
     put_own_key = _changing(_put_own_key)
     remove_own_key = _changing(rights_rows.remove_own_key)
     own_keys = _reading(rights_rows.own_keys_of)
+    list_own_keys = _reading(rights_rows.list_own_keys)
+
+    async def note_key_uses(self, uses: Mapping[str, float]) -> None:
+        """Store the times of the last requests with own keys, by their digests. Needs no lock."""
+        await self.database.write(lambda session: rights_rows.note_key_uses(self.tables(session), uses))
 
     # Audit
 

@@ -60,6 +60,7 @@ PEOPLE_TABLES: Final = AddedTables(
             number bigint PRIMARY KEY, mark text NOT NULL, kind text NOT NULL, name text NOT NULL
         )
         """,
+        "ALTER TABLE {own_keys} ADD COLUMN used double precision",
     ),
 )
 """The tables with their additions. Types and clauses are those that both databases understand."""

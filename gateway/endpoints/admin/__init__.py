@@ -5,5 +5,5 @@
   calls; ``call_rates``: how often.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
   ``visibility``: the objects that a caller sees; ``levels``: the levels of limits; ``errors``.
-- The handlers: ``own``, ``own_keys``, ``groups``, ``people``, ``usage``, ``audit_list``; ``keys`` with ``key_items``
-  and ``key_storage``; ``raises`` with ``holders``; ``litellm`` with ``litellm_members``."""
+- The handlers: ``own``, ``own_keys``, ``groups``, ``people``, ``usage``, ``audit_list``; ``keys`` with ``key_items``,
+  ``key_storage`` and ``people_keys``; ``raises`` with ``holders``; ``litellm`` with ``litellm_members``."""

@@ -40,6 +40,7 @@ from gateway.endpoints.admin.key_storage import (
     write_client,
 )
 from gateway.endpoints.admin.pages import page_of, page_value
+from gateway.endpoints.admin.people_keys import PeopleKeys, delete_people_key, is_people_key, read_people_keys
 from gateway.endpoints.admin.versions import check_match, entity_tag
 from gateway.endpoints.admin.visibility import sees_group
 from streams.errors import invalid
@@ -53,13 +54,18 @@ _STATES: Final = ("good", "ended", "refused")
 async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the clients that the caller sees, by name."""
     await refresh_keys(call)
-    return AdminAnswer(await in_thread(partial(_page, call)))
+    own = await read_people_keys(call)
+    return AdminAnswer(await in_thread(partial(_page, call, own)))
 
 
 async def show_key(call: AdminCall) -> AdminAnswer:
     await refresh_keys(call)
     name = call.names["name"]
-    row = await in_thread(partial(_visible_row, call, name))
+    if is_people_key(call, name):
+        own = await read_people_keys(call)
+        row = own.row(name) if name in own.names(None) else None
+    else:
+        row = await in_thread(partial(_visible_row, call, name))
     if row is None:
         raise unknown_key(name)
     text = stored_texts(call).get(name)
@@ -123,8 +129,10 @@ async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) 
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
-    """Revoke all keys of a client."""
+    """Revoke all keys of a client, or the key that a person has made."""
     name = call.names["name"]
+    if is_people_key(call, name):
+        return await delete_people_key(call, name)
     _, store = writable_keys(call)
     text = await store.item(name)
     check_changeable(call, name, text)
@@ -193,7 +201,7 @@ def _keep_old(text: Any) -> float:
         raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
 
 
-def _page(call: AdminCall) -> dict[str, Any]:
+def _page(call: AdminCall, own: PeopleKeys) -> dict[str, Any]:
     """Return the page of visible clients that the query selects."""
     config, texts = current_config(call), stored_texts(call)
     group, state = call.query.get("group"), call.query.get("state")
@@ -203,11 +211,16 @@ def _page(call: AdminCall) -> dict[str, Any]:
     groups = {name: client.group_name for name, client in clients.items()}
     for name in texts.keys() - clients.keys():
         groups[name] = stored_group(name, texts[name])
-    names = [name for name, own in groups.items() if sees_group(call.caller, own) and (group is None or own == group)]
+    names = [name for name, one in groups.items() if sees_group(call.caller, one) and (group is None or one == group)]
+    names += own.names(group)
+
+    def row_of_name(name: str) -> dict[str, Any]:
+        return own.row(name) if name in own.keys else _row(name, clients, texts, config)
+
     if state is None:
         page, following = page_of(names, call.query, str)
-        return page_value([_row(name, clients, texts, config) for name in page], following)
-    rows = [row for name in names if (row := _row(name, clients, texts, config))["state"] == state]
+        return page_value([row_of_name(name) for name in page], following)
+    rows = [row for name in names if (row := row_of_name(name))["state"] == state]
     found, following = page_of(rows, call.query, lambda row: str(row["name"]))
     return page_value(found, following)
 

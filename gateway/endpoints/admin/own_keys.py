@@ -88,7 +88,8 @@ async def end_session(call: AdminCall) -> AdminAnswer:
 
 
 def _key_row(key: OwnKey) -> dict[str, Any]:
-    return {"name": key.name, "until": time_text(key.until), "made": time_text(key.made)}
+    used = None if key.used is None else time_text(key.used)
+    return {"name": key.name, "until": time_text(key.until), "made": time_text(key.made), "last_used": used}
 
 
 def _session_row(session: PersonSession, *, is_current: bool) -> dict[str, Any]:

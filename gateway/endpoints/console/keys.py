@@ -72,19 +72,25 @@ async def _client(call: PageCall, name: str) -> Html:
     path = with_name(_KEY, name)
     answer = await call.read(path)
     row = answer.value
+    holder = row.get("person", name)
     why = (("Reason", row["why"]),) if "why" in row else ()
     about = facts((
         ("State", _state(row)), *why, ("Group", row["group"]), ("Models", _models(row)),
         ("Targets", row["only"] if row["only"] is not None else "all"), ("Budgets", row["budgets"]),
         ("Rates", yaml_text(row["ratelimits"]) if row["ratelimits"] else None), ("Ends", moment(row["until"])),
         ("Keys", [_key_text(key) for key in row["keys"]]), ("Kept in", row["from"]), ("Added", moment(row["added"])),
-        ("Added by", row["by"]), ("Usage", link(USAGE, "by model", key=name, by="model")),
+        ("Added by", row["by"]), *_own_key_facts(row), ("Usage", link(USAGE, "by model", key=holder, by="model")),
     ))  # fmt: skip
     forms = _file_part(row) if row["from"] == "file" else await _forms(call, row, dict(answer.headers).get("etag", ""))
     raising = NOTHING
     if call.may("PUT", "/admin/v1/raises/{holder}"):
-        raising = html("<p>{link}</p>", link=link(GROUPS, "Raise its budgets", holder=name))
+        raising = html("<p>{link}</p>", link=link(GROUPS, "Raise its budgets", holder=holder))
     return section(name, about, forms, raising, html('<p><a href="{to}">All keys</a></p>', to=KEYS))
+
+
+def _own_key_facts(row: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
+    """Return the facts about a key that a person has made; none for other clients."""
+    return (("Person", row["label"]), ("Last used", moment(row["last_used"]))) if row["from"] == "person" else ()
 
 
 def _key_text(key: Mapping[str, Any]) -> str:
@@ -102,7 +108,8 @@ async def _forms(call: PageCall, row: Mapping[str, Any], etag: str) -> Html:
     name, hidden = row["name"], {"name": row["name"], "version": etag}
     found = []
     settings = row.get("settings", {})
-    if call.may("PUT", _KEY):
+    is_client = row["from"] != "person"
+    if is_client and call.may("PUT", _KEY):
         fields = await _settings_fields(call, "change_key", settings)
         others = {key: value for key, value in settings.items() if key not in _SHOWN and key != "name"}
         kept = (
@@ -111,13 +118,17 @@ async def _forms(call: PageCall, row: Mapping[str, Any], etag: str) -> Html:
         change = form(KEYS, "change_key", "Store settings", *fields, hidden=hidden)
         is_open = call.form.get("action") == "change_key"
         found.append(details("Change settings", kept, change, is_open=is_open))
-    if call.may("POST", f"{_KEY}/rotate"):
+    if is_client and call.may("POST", f"{_KEY}/rotate"):
         duration = call.field_value("rotate_key", "keep_old", "24h")
         keep = field("keep-old", "keep_old", "The old keys stay valid for", duration,
                      is_required=True, hint="A duration, such as 24h; 0 ends them now.")  # fmt: skip
         found.append(details("New key", form(KEYS, "rotate_key", "Create a new key", keep, hidden=hidden)))
-    if call.may("DELETE", _KEY):
-        text = html("<p>All keys of {name} stop working within half a second. This cannot be undone.</p>", name=name)
+    if call.may("DELETE", _KEY) and (is_client or call.caller.role == "admin"):
+        keys = "All keys of " if is_client else ""
+        text = html(
+            "<p>{keys}{name} stop{s} working within half a second. This cannot be undone.</p>",
+            keys=keys, name=name, s="" if is_client else "s",
+        )  # fmt: skip
         found.append(details("Revoke", text, form(KEYS, "revoke_key", f"Revoke {name}", hidden=hidden)))
     return join_html(found)
 

@@ -26,7 +26,7 @@ from gateway.people.session_rows import MOST_SESSIONS
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.tables import PEOPLE_TABLES
 from gateway.stores.key_store import KeyStore
-from gateway.stores.sql import Session, add_tables
+from gateway.stores.sql import AddedTables, Session, add_tables
 from gateway.stores.store import Changed, Unavailable
 from streams.errors import GatewayError
 
@@ -341,6 +341,30 @@ async def test_a_person_has_at_most_so_many_own_keys(make):
     rows = await store.audit()
     assert "laptop" in str(rows[0].after)
     assert own("laptop").digest not in str(rows[0].after)
+
+
+async def test_the_last_use_of_an_own_key_only_moves_forward(make):
+    store = make()
+    for name in ("laptop", "other"):
+        assert await store.put_own_key(ADA, OwnKey("okta:ada", name, digest_of(name), 99.0, 0.0), 9, 1.0)
+    await store.note_key_uses({digest_of("laptop"): 7.0, digest_of("removed"): 7.0})
+    await store.note_key_uses({digest_of("laptop"): 5.0})
+    assert {key.name: key.used for key in await store.list_own_keys()} == {"laptop": 7.0, "other": None}
+    laptop, _ = await store.own_keys("okta:ada")
+    assert await store.put_own_key(ADA, attrs.evolve(laptop, until=200.0), 9, 2.0)
+    assert (await store.own_keys("okta:ada"))[0] == attrs.evolve(laptop, until=200.0, used=7.0)
+    assert await store.put_own_key(ADA, OwnKey("okta:ada", "laptop", digest_of("new"), 400.0, 300.0), 9, 300.0)
+    assert [(key.name, key.used) for key in await store.own_keys("okta:ada")] == [("laptop", None)], "a new key"
+
+
+async def test_tables_of_an_earlier_version_get_the_new_columns(make, open_database):
+    earlier = AddedTables("people", PEOPLE_TABLES.scripts[:1])
+    before = PeopleStore(open_database(earlier))
+    assert await before.block(Block("okta:eve", 1.0, "boss"))
+    await before.aclose()
+    store = make()
+    assert [block.name for block in await store.blocks()] == ["okta:eve"]
+    assert await store.list_own_keys() == ()
 
 
 async def test_a_raise_replaces_the_one_before_unless_its_check_fails(make):

@@ -1,12 +1,15 @@
 """Keys that people make for themselves over HTTP: a second key of the same client, never with more rights."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
-from tests.support.harness import Reply
+from tests.support.harness import Reply, eventually
 
 KEYS = "/me/keys"
 
@@ -123,3 +126,85 @@ def test_the_audit_has_the_change_without_the_key(tmp_path):
         assert [(row["who"], row["path"], row["status"]) for row in rows] == [("okta:person-1", f"{KEYS}/laptop", 201)]
         assert key not in str(rows)
         assert key[-20:] not in "".join(admin.gateway.log)
+
+
+# Among all keys
+
+LAPTOP = "/admin/v1/keys/okta:person-1/laptop"
+
+
+def people_keys(admin: AdminGateway, caller: str, query: str = "limit=1000") -> dict[str, Any]:
+    reply = admin.call(caller, "GET", f"/admin/v1/keys?{query}")
+    assert reply.status == 200, reply.body
+    return {row["name"]: row for row in reply.json["data"] if row["from"] == "person"}
+
+
+def test_the_list_of_keys_has_those_that_people_made_without_a_secret(shared):
+    with gone_afterwards(shared):
+        key = make(shared, "laptop", until=soon(3))
+        row = people_keys(shared, "admin")["okta:person-1/laptop"]
+        assert (row["person"], row["by"], row["state"]) == ("okta:person-1", "okta:person-1", "good")
+        assert (row["group"], row["budgets"], row["last_used"]) == ("research", ["20 usd/day"], None)
+        assert row["added"] < row["until"]
+        assert shared.call("admin", "GET", LAPTOP).json == row
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        for shown in (str(row), shared.call("person", "GET", KEYS).body.decode()):
+            assert key not in shown
+            assert digest not in shown
+        for caller in ("auditor", "operator", "lead"):
+            assert list(people_keys(shared, caller)) == ["okta:person-1/laptop"], caller
+        assert people_keys(shared, "other-lead") == {}
+        assert list(people_keys(shared, "admin", "group=research&state=good")) == ["okta:person-1/laptop"]
+        assert people_keys(shared, "admin", "group=ci") == people_keys(shared, "admin", "state=ended") == {}
+        assert shared.call("other-lead", "GET", LAPTOP).status == 404
+
+
+def test_pages_of_keys_include_those_of_people(shared):
+    with gone_afterwards(shared):
+        for name in ("a", "b", "c"):
+            make(shared, name)
+        found, query = [], "limit=2"
+        while query:
+            page = shared.call("admin", "GET", f"/admin/v1/keys?{query}").json
+            found += [row["name"] for row in page["data"]]
+            query = page["next"] and f"limit=2&after={quote(page['next'])}"
+        assert found == sorted(set(found))
+        assert {f"okta:person-1/{name}" for name in "abc"} < set(found)
+
+
+def test_only_an_admin_revokes_a_key_that_a_person_made(shared):
+    with gone_afterwards(shared):
+        keys = {name: make(shared, name) for name in ("laptop", "other")}
+        for caller, status in (("lead", 403), ("other-lead", 404), ("auditor", 403), ("user", 403)):
+            assert shared.call(caller, "DELETE", LAPTOP).status == status, caller
+        assert shared.call("admin", "DELETE", LAPTOP).status == 204
+        assert [shared.call(key, "GET", "/me").status for key in keys.values()] == [401, 200]
+        assert shared.call("admin", "DELETE", LAPTOP).status == shared.call("lead", "DELETE", LAPTOP).status == 404
+        assert shared.call("admin", "GET", LAPTOP).status == 404
+        assert ("admin", "DELETE", LAPTOP, 204) in shared.audit_rows()
+        for method, path in (("PUT", LAPTOP), ("POST", f"{LAPTOP}/rotate")):
+            assert shared.call("admin", method, path, {}).status in (400, 404)
+
+
+def test_the_keys_of_a_blocked_person_are_refused(shared):
+    with gone_afterwards(shared):
+        make(shared, "laptop")
+        assert shared.call("admin", "PUT", "/admin/v1/people/okta:person-1/block", {}).status == 201
+        try:
+            row = people_keys(shared, "admin", "state=refused")["okta:person-1/laptop"]
+            assert row["why"] == "the person is blocked"
+        finally:
+            assert shared.call("admin", "DELETE", "/admin/v1/people/okta:person-1/block").status == 204
+
+
+def test_the_last_use_of_an_own_key_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.people.keeping.FLUSH_SECONDS", 0.1)
+    with admin_gateway(tmp_path) as admin:
+        make(admin, "unused")
+        key = make(admin, "laptop")
+        assert admin.call(key, "GET", "/me").status == 200
+        used = lambda name: people_keys(admin, "admin")[f"okta:person-1/{name}"]["last_used"]  # noqa: E731
+        eventually(lambda: used("laptop") is not None, what="the last use")
+        assert used("unused") is None
+        (mine,) = (row for row in admin.call("person", "GET", KEYS).json["data"] if row["name"] == "laptop")
+        assert mine["last_used"] == used("laptop")

@@ -165,6 +165,23 @@ def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
     assert console.models(key) == 401
 
 
+def test_an_admin_revokes_a_key_that_a_person_made(console: Console):
+    key = new_key(console.send("ada", "/ui/keys", "make_own", name="leaked"))
+    path = f"/ui/keys?name={quote(f'{ADA}/leaked')}"
+    assert f"{ADA}/leaked" in console.open("root", "/ui/keys").text
+    for user, may in (("root", True), ("lin", False), ("aud", False)):
+        page = console.open(user, path)
+        assert page.status == 200
+        assert "ada@example.com" in page.text
+        assert key not in page.text
+        assert [form.fields.get("action") for form in page.forms].count("revoke_key") == may, user
+        assert not any(form.fields.get("action") in ("change_key", "rotate_key") for form in page.forms)
+    assert console.models(key) == 200
+    assert "no longer work" in console.send("root", path, "revoke_key").text
+    assert console.models(key) == 401
+    assert f"{ADA}/leaked" not in console.open("root", "/ui/keys").text
+
+
 def test_a_key_of_ones_own_reads_the_pages_and_makes_no_other_key(console: Console):
     key = new_key(console.send("ada", "/ui/keys", "make_own", name="reader"))
     password = base64.b64encode(f"any:{key}".encode()).decode()
