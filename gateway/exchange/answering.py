@@ -203,7 +203,7 @@ def _stamped_lane(
 class FoldedAnswer:
     """A complete response as the fold of its events.
 
-    ``characters`` is the number of its characters if the provider reported no usage, otherwise 0. ``lane`` is its
+    ``characters`` is the number of its characters if the provider reported less usage, otherwise 0. ``lane`` is its
     lane. ``events`` are the events if they are kept."""
 
     fold: Fold
@@ -245,7 +245,7 @@ def _fold(
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
     events = _events(codec, body, framing, texts, checked=texts)
     for event in events:
-        if type(event) is Usage and event.prompt:
+        if type(event) is Usage and event.prompt and event.output:
             break
     else:
         events = events if texts else _events(codec, body, framing, checked=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import attrs
 
 from providers.catalog.prices import NAMED_PRICES, Cost, Price, cost_of, total_cost
+from providers.neutral.codec import complete_usage
 from streams.events import Api, FailureReason, Usage
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ class Bill:
                 usage, estimated = usage or self._usage_with_estimated_input(), True
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
-            usage, estimated = tried.usage, not (tried.usage.output or tried.usage.units)
+            usage = complete_usage(tried.usage, self.estimated_input(), 0)
+            estimated = not (usage.output or usage.units)
         elif tried.unknown_usage is not None and tried.status is not None:
             usage, estimated = tried.unknown_usage, True
         elif tried.unknown_usage is not None:  # the provider may have started to respond
@@ -194,13 +196,15 @@ class Bill:
             return None, False
         if self.from_cache:
             return Usage(), False
-        counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
-        if not self.characters or (self.is_complete and counted):
-            return self.usage, self.usage is not None and self.usage.estimated
-        known = self.usage if self.usage is not None and self.usage.prompt else self._usage_with_estimated_input()
-        output = -(-self.characters * self.answers // CHARACTERS_PER_TOKEN)
-        estimated = not counted or known.output < output
-        return attrs.evolve(known, output=max(known.output, output)), estimated
+        usage = self.usage
+        has_output = self.characters > 0 or (usage is not None and usage.output > 0)
+        if not has_output or (self.is_complete and usage is not None and usage.prompt and usage.output):
+            return usage, usage is not None and usage.estimated
+        characters = self.characters * self.answers
+        found = complete_usage(usage, self.estimated_input(), characters)
+        if not self.is_complete and found.output < (written := -(-characters // CHARACTERS_PER_TOKEN)):
+            found = attrs.evolve(found, output=written, estimated=True)
+        return found, found.estimated
 
     def _usage_with_estimated_input(self) -> Usage:
         """Return the usage with an input estimated from the request's size."""

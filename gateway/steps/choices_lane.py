@@ -9,7 +9,7 @@ from gateway.steps.released import RELEASED, events_by_choice
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.choices import MEMBERS, set_choice
-from providers.neutral.codec import Writer, estimate_usage
+from providers.neutral.codec import Writer, complete_usage
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, Usage
 from streams.framing import Framing
 from streams.sse import dump
@@ -87,14 +87,14 @@ class ChoicesLane:
         """Yield the end of each choice. The usage and the terminator of the API follow the last one."""
         for choice in sorted(ends):
             writer = self._writer_of(choice)
-            writer.send(self.progress.usage or self._estimated_usage())
+            writer.send(self._known_usage())
             is_last = choice == max(ends)
             yield from self._events_of(choice, writer.send(ends[choice]), others=is_last)
         if ends:
             self.progress.add(ends[min(ends)])
 
-    def _estimated_usage(self) -> Usage:
-        return estimate_usage(self._input_estimate, self.progress.characters)
+    def _known_usage(self) -> Usage:
+        return complete_usage(self.progress.usage, self._input_estimate, self.progress.characters)
 
     def _write_failure(self, error: ErrorInfo) -> bytes:
         error = self._map_error(error)

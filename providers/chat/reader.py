@@ -141,7 +141,7 @@ class ChatReader(StagedReader):
     def _read(self, chunk: Chunk) -> Sequence[Event]:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
-            self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
+            self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier) or self._usage
         if chunk.moderation is not None:
             self._moderation = chunk.moderation
         choices = chunk.choices or ()

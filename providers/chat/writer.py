@@ -14,7 +14,7 @@ import msgspec
 from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage, new_id
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
 from streams import sse
@@ -292,7 +292,7 @@ class ChatWriter:
         if (moderation := moderation_for_chat(end.moderation)) is not None:
             yield self._head + b'],"moderation":' + sse.dump(moderation) + b"}\n\n"
         if self._include_usage:
-            usage = self._usage or estimate_usage(self._input_estimate, self._content_length + self._other_length)
+            usage = complete_usage(self._usage, self._input_estimate, self._content_length + self._other_length)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE
 
@@ -331,7 +331,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.request.model,
         "choices": [choice],
-        "usage": write_usage(answer.usage or estimate_usage(reply.input_estimate, answer.characters)),
+        "usage": write_usage(complete_usage(answer.usage, reply.input_estimate, answer.characters)),
     }
     if (moderation := moderation_for_chat(answer.end.moderation)) is not None:
         whole["moderation"] = moderation

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import tier_of, token_count
+from providers.neutral.billing import has_token_count, tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
@@ -61,11 +61,16 @@ def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
 
 _SHORT, _LONG = "5m", "1h"
 
+_COUNTS: Final = (
+    "inputTokens", "outputTokens", "cacheReadInputTokens", "cacheReadInputTokenCount", "cacheWriteInputTokens",
+    "cacheWriteInputTokenCount",
+)  # fmt: skip
+
 
 def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
-    """Return the usage in an answer or a ``metadata`` event, or ``None``."""
+    """Return the usage in an answer or a ``metadata`` event, or ``None`` if it has no count."""
     counts = metadata.get("usage")
-    if not isinstance(counts, dict):
+    if not isinstance(counts, dict) or not has_token_count(counts, _COUNTS):
         return None
     lifetimes = _tokens_by_lifetime(counts.get("cacheDetails"))
     return Usage(

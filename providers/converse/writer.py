@@ -16,7 +16,7 @@ from providers.converse.errors import error_event
 from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
 from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
 from providers.neutral.seal import Issuer
 from streams import event_stream
 from streams.events import (
@@ -40,7 +40,7 @@ from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBloc
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the answer as JSON. See ``Codec.write_answer``."""
-    usage = answer.usage or estimate_usage(reply.input_estimate, answer.characters)
+    usage = complete_usage(answer.usage, reply.input_estimate, answer.characters)
     message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
     return msgspec.json.encode(
         {
@@ -132,7 +132,7 @@ class ConverseWriter:
         start = self._start_message()
         self._stage = ENDED
         stop = _encode_frame("messageStop", write_end(event, self._calls_tools, self._request))
-        usage = self._usage or estimate_usage(self._input_estimate, self._characters)
+        usage = complete_usage(self._usage, self._input_estimate, self._characters)
         metadata = _encode_frame("metadata", {"usage": write_usage(usage), "metrics": NOT_MEASURED})
         return b"".join((start, rest, stop, metadata))
 

@@ -41,7 +41,15 @@ class AudioReader:
 
     @property
     def usage(self) -> Usage | None:
-        return self._reported or self._default_usage()
+        """The reported usage; if it lacks the input or the output, the other one with the default of this one."""
+        found = self._reported
+        if found is None or bool(found.prompt) == bool(found.output):
+            return found or self._default_usage()
+        default = self._default_usage()
+        if default is None or not (default.output if found.prompt else default.prompt):
+            return found
+        return attrs.evolve(found, input=found.input or default.input, output=found.output or default.output,
+                            units=found.units or default.units, estimated=True)  # fmt: skip
 
     def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""

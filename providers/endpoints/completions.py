@@ -10,14 +10,13 @@ from typing import Any, Final
 import msgspec
 
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
+from providers.neutral.codec import complete_usage
 from providers.neutral.draft import Draft
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_count, load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
-
-CHARACTERS_PER_TOKEN: Final = 4  # approximately, in English prose
 
 MAX_CHOICES: Final = 2**12
 """The most choices whose ends are tracked; a request may ask for more, whose ends are ignored."""
@@ -99,9 +98,9 @@ class CompletionReader:
     @property
     def usage(self) -> Usage | None:
         """The usage so far."""
-        if self._reported is not None or not self._text_length:
+        if not self._text_length:
             return self._reported
-        return Usage(input=self._prompt_tokens, output=-(-self._text_length // CHARACTERS_PER_TOKEN), estimated=True)
+        return complete_usage(self._reported, self._prompt_tokens, self._text_length)
 
     def read_event(self, name: str, data: bytes) -> None:
         """Read one event of a stream: its name ("" for none) and its data."""
@@ -126,7 +125,7 @@ class CompletionReader:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(usage := value.get("usage"), dict):
             self._reported = read_tokens(usage, OLDER)
-        elif isinstance(choices := value.get("choices"), list):
+        if isinstance(choices := value.get("choices"), list):
             self._text_length = sum(_text_length(choice) for choice in choices)
 
     def close(self, *, streamed: bool) -> None:
@@ -136,7 +135,7 @@ class CompletionReader:
 
     def _read_chunk(self, chunk: _Chunk) -> None:
         if isinstance(chunk.usage, dict):
-            self._reported = read_tokens(chunk.usage, OLDER)
+            self._reported = read_tokens(chunk.usage, OLDER) or self._reported
         for choice in chunk.choices or ():
             self._text_length += choice.text_length
             if choice.error:

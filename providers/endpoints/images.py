@@ -71,8 +71,8 @@ class ImageReader:
             raise GatewayError.of(read_event_failure(_decode_bounded(data) if len(data) <= ENDS else None))
         if _COMPLETED.search(ends) or name.endswith(".completed"):
             self._done += 1
-            found = token_usage(_usage_in(ends))
-            self._reported = found if self._reported is None or found is None else self._reported + found
+            if (found := token_usage(_usage_in(ends))) is not None:
+                self._reported = found if self._reported is None else self._reported + found
 
     def read_whole(self, value: object) -> None:
         """Read a whole answer that was short enough to decode."""

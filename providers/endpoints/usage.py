@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import MOST_TOKENS, is_token_count
-from providers.neutral.token_usage import ALL_MEDIA, NEWER, OLDER, read_tokens
+from providers.neutral.billing import MOST_TOKENS, has_token_count, is_token_count
+from providers.neutral.token_usage import ALL_MEDIA, COUNTS, NEWER, read_tokens
 from streams.events import Usage
 
 TOKENS_A_SECOND: Final = 10
@@ -22,24 +22,21 @@ def read_usage(usage: Any) -> Usage | None:
     if usage.get("type") == "duration":
         seconds: Any = usage.get("seconds")
         return Usage(units=(("second", math.ceil(min(seconds, _MAX_SECONDS))),)) if is_token_count(seconds) else None
-    if not any(is_token_count(usage.get(name)) for name in _COUNTS):
-        return None
     found = read_tokens(usage, NEWER, media=ALL_MEDIA)
-    if not any(is_token_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings only report a total
-        return attrs.evolve(found, input=found.output, output=0)
+    if found is not None and not has_token_count(usage, COUNTS[:-1]):  # Voyage's embeddings only report a total
+        return attrs.evolve(found, input=found.output, output=0, estimated=False)
     return found
 
 
 _MAX_SECONDS: Final = 7 * 86_400  # seconds of a recording; larger numbers are invalid
 
-_COUNTS: Final = (NEWER.input, NEWER.output, OLDER.input, OLDER.output, "total_tokens")
-
 
 def token_usage(usage: Any) -> Usage | None:
-    """Return the tokens of an image, speech or transcript; ``None`` without tokens, because it is then billed
-    otherwise."""
+    """Return the tokens of an image, speech or transcript, or its reported cost; ``None`` without either, because it is
+    then billed otherwise."""
     found = read_usage(usage)
-    return found if found is not None and (found.prompt or found.output) else None
+    is_billed = found is not None and (found.prompt or found.output or found.reported_nanos is not None)
+    return found if is_billed else None
 
 
 def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:

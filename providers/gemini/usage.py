@@ -5,13 +5,16 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import tier_of, token_count
+from providers.neutral.billing import is_token_count, tier_of, token_count
 from streams.events import Usage
 
 _COUNTS: Final = (
     "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
     "thoughtsTokenCount", "totalTokenCount",
 )  # fmt: skip
+
+_ONLY_A_TOTAL: Final = {"totalTokenCount"}
+"""Usage with these counts alone: perhaps all tokens are output."""
 
 _LIVE_OUTPUT: Final = "responseTokenCount"
 """Gemini Live's name of ``candidatesTokenCount`` (https://ai.google.dev/api/live#UsageMetadata)."""
@@ -20,7 +23,6 @@ _DETAILS: Final = {"input": "promptTokensDetails", "cached": "cacheTokensDetails
 """The lists of Gemini Live with the tokens of each modality, by kind of token."""
 
 _MEDIA: Final = ("audio", "image")
-_NUMBERS: Final = (int, float)
 _MAX_MODALITIES: Final = 32
 
 
@@ -43,7 +45,7 @@ class Counts:
         if not isinstance(metadata, dict):
             return
         for name in _COUNTS:
-            if name in metadata and type(count := metadata[name]) in _NUMBERS:
+            if name in metadata and is_token_count(count := metadata[name]):
                 self._seen[name] = token_count(count)
         self._tier = tier_of(metadata.get("serviceTier")) or self._tier
 
@@ -58,7 +60,7 @@ class Counts:
 
     def usage(self) -> Usage | None:
         """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
-        if not self._seen:
+        if not self._seen and not self._searches:
             return None
         seen = self._seen.get
         prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
@@ -73,6 +75,7 @@ class Counts:
             reasoning=thoughts,
             tier=self._tier,
             calls=(("web_search", self._searches),) if self._searches else (),
+            estimated=self._seen.keys() == _ONLY_A_TOTAL,
             reports_cache_read="cachedContentTokenCount" in self._seen,
         )
 

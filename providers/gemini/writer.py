@@ -16,7 +16,7 @@ from providers.gemini.ends import REASONS
 from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
 from providers.neutral.arguments import call_input
-from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, estimate_usage, new_id
+from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_objects
 from streams import sse
@@ -105,10 +105,9 @@ def _token(one: Any) -> dict[str, Any]:
 def usage_metadata(usage: Usage | None, reply_estimate: int, characters: int) -> dict[str, Any]:
     """Return ``usageMetadata``: cached tokens are part of the prompt, thoughts are not part of the candidates.
 
-    If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
+    Counts that the provider did not report are estimates, based on the number of characters in ``characters``.
     """
-    if usage is None:
-        usage = estimate_usage(reply_estimate, characters)
+    usage = complete_usage(usage, reply_estimate, characters)
     thoughts = min(usage.reasoning or 0, usage.output)
     counts = {
         "promptTokenCount": usage.prompt,

@@ -7,10 +7,14 @@ thoughts. ``total_tokens`` of agents is not the sum. Source: ``Usage`` of the go
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import tier_of, token_count
-from providers.neutral.codec import estimate_usage
+from providers.neutral.billing import has_token_count, tier_of, token_count
+from providers.neutral.codec import complete_usage
 from providers.neutral.values import as_objects
 from streams.events import Usage
+
+_COUNTS: Final = (
+    "total_input_tokens", "total_tool_use_tokens", "total_cached_tokens", "total_output_tokens", "total_thought_tokens",
+)  # fmt: skip
 
 _SEARCHES: Final[Mapping[str, str]] = {"google_search": "web_search"}
 """Names of tools in price lists, by their type in ``grounding_tool_count``."""
@@ -29,7 +33,7 @@ class Counts:
 
     def add(self, usage: Any, tier: Any = None) -> None:
         """Replace the counts by those in ``usage``, if it has any, and the service tier by a known ``tier``."""
-        if isinstance(usage, dict) and usage:
+        if isinstance(usage, dict) and (has_token_count(usage, _COUNTS) or usage.get("grounding_tool_count")):
             self._seen = usage
         self._tier = tier_of(tier) or self._tier
 
@@ -71,10 +75,9 @@ def _tool_runs(counts: Any) -> tuple[tuple[str, int], ...]:
 def write_usage(usage: Usage | None, estimate: int, characters: int) -> dict[str, Any]:
     """Return ``usage``: cached tokens are part of the input, thoughts are not part of the output.
 
-    If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
+    Counts that the provider did not report are estimates, based on the number of characters in ``characters``.
     """
-    if usage is None:
-        usage = estimate_usage(estimate, characters)
+    usage = complete_usage(usage, estimate, characters)
     thoughts = min(usage.reasoning or 0, usage.output)
     return {
         "total_tokens": usage.prompt + usage.output,

@@ -14,7 +14,7 @@ from providers.messages.content import DIRECT_CALLER
 from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.bounds import check_length
-from providers.neutral.codec import Reply, corrected_reason, estimate_usage, new_id
+from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import as_string
@@ -242,7 +242,7 @@ def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the message as JSON. See ``Codec.write_answer``."""
-    usage = answer.usage or estimate_usage(reply.input_estimate, answer.characters)
+    usage = complete_usage(answer.usage, reply.input_estimate, answer.characters)
     message = empty_message(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.calls_tools),

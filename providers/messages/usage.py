@@ -5,19 +5,17 @@ from typing import Any
 
 import attrs
 
-from providers.neutral.billing import reported_nanos, tier_of, token_count, tool_calls
+from providers.neutral.billing import is_token_count, reported_nanos, tier_of, token_count, tool_calls
 from providers.neutral.bounds import check_length
 from providers.neutral.token_usage import diagnosis_word
 from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
-_COUNTS = (
-    *_INPUT_SIDE, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens", "thinking_tokens",
-)  # fmt: skip
-"""The counts that are read; others are ignored, because a provider could send any number of them."""
+_TOKENS = (*_INPUT_SIDE, "output_tokens")
 
-_NUMBERS = (int, float)
+_COUNTS = (*_TOKENS, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "thinking_tokens")
+"""The counts that are read; others are ignored, because a provider could send any number of them."""
 
 _START_EXTRAS = ("service_tier", "speed", "inference_geo")
 _EXTRAS = (
@@ -25,6 +23,9 @@ _EXTRAS = (
     "cost", "is_byok", "cost_details", "cost_in_usd_ticks", "estimated_cost",
 )  # fmt: skip
 """Members that affect the price in addition to the counts."""
+
+_NOTHING_BILLED = ((), None, ())
+"""The calls, the cost and the steps of usage without any."""
 
 _STANDARD = ("standard", "global", "not_available")
 
@@ -41,7 +42,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._diagnosis: str | None = None
-        self._seen: dict[str, int] | None = None
+        self._seen: dict[str, int] = {}
         self._extras: dict[str, Any] = {}
 
     def add(self, usage: Any, *, begun: bool = False) -> None:
@@ -52,7 +53,7 @@ class Counts:
         if not isinstance(usage, dict):
             return
         figures = _read_counts(usage)
-        seen = self._seen = self._seen or {}
+        seen = self._seen
         if any(map(figures.get, _INPUT_SIDE)):
             seen |= {name: 0 for name in _INPUT_SIDE if name in seen}
         for name, figure in figures.items():
@@ -72,11 +73,12 @@ class Counts:
         self._diagnosis = diagnosis_word(reason.get("type") if isinstance(reason, dict) else None)
 
     def usage(self) -> Usage | None:
-        """Return the usage so far, or ``None`` if the provider has sent none."""
-        if self._seen is None:
-            return None
+        """Return the usage so far, or ``None`` if the provider has sent none that it bills."""
         tier, extras = _read_tier(self._extras), self._extras
-        usage = _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier))
+        billed = tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier)
+        if self._seen.keys().isdisjoint(_TOKENS) and billed == _NOTHING_BILLED:
+            return None
+        usage = _build_usage(self._seen, tier, *billed)
         return usage if self._diagnosis is None else attrs.evolve(usage, cache_diagnosis=self._diagnosis)
 
 
@@ -130,7 +132,7 @@ def _read_counts(usage: Mapping[str, Any]) -> dict[str, int]:
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
         if isinstance(source, dict):
             for name in _COUNTS:
-                if type(figure := source.get(name)) in _NUMBERS:
+                if name in source and is_token_count(figure := source[name]):
                     figures[name] = token_count(figure)
     return figures
 

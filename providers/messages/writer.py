@@ -13,7 +13,7 @@ from providers.messages.answer import call_block, empty_message, signature, text
 from providers.messages.usage import usage_delta
 from providers.neutral.arguments import StreamedInput
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, estimate_usage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -119,7 +119,7 @@ class MessagesWriter:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
-        message = empty_message(self._opening, self._id, self._model, self._usage or self._estimated_usage())
+        message = empty_message(self._opening, self._id, self._model, self._known_usage())
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end_message(self, event: AnswerEnd) -> bytes:
@@ -128,11 +128,11 @@ class MessagesWriter:
             out.append(self._write_states())
         self._stage = ENDED
         delta = write_end(event, self._calls_tools)
-        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimated_usage())}
+        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._known_usage())}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
 
-    def _estimated_usage(self) -> Usage:
-        return estimate_usage(self._input_estimate, self._characters)
+    def _known_usage(self) -> Usage:
+        return complete_usage(self._usage, self._input_estimate, self._characters)
 
     # Blocks
 

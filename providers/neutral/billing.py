@@ -3,7 +3,7 @@
 Missing or mistyped members count as absent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -29,6 +29,14 @@ def token_count(value: Any) -> int:
 def is_token_count(value: Any) -> bool:
     """Return whether ``value`` can be a number of tokens."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def has_token_count(usage: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Return whether one of the members ``names`` of ``usage`` can be a number of tokens.
+
+    Usage without one counts as missing, and its tokens are estimated.
+    """
+    return any(is_token_count(usage.get(name)) for name in names)
 
 
 def tier_of(word: Any) -> str | None:

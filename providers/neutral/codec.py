@@ -282,12 +282,19 @@ def derived_call_id(at: str) -> str:
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
-def estimate_usage(input: int, characters: int) -> Usage:
-    """Return the usage of an answer whose provider reported none, because clients require integers (cline/cline#4346).
+def complete_usage(usage: Usage | None, input: int, characters: int) -> Usage:
+    """Return ``usage`` with estimates of the counts that its provider did not report.
 
-    ``input`` are estimated tokens, ``characters`` the number that the model wrote.
+    Clients require integers (cline/cline#4346). ``input`` are estimated tokens, ``characters`` the number that the
+    model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631).
     """
-    return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
+    if usage is not None and ((usage.prompt and usage.output) or usage.estimated):
+        return usage
+    known = Usage() if usage is None else usage
+    output = known.output or -(-characters // _CHARACTERS_PER_TOKEN)
+    if usage is not None and not (output or characters):
+        return usage
+    return attrs.evolve(known, input=known.input if known.prompt else input, output=output, estimated=True)
 
 
 def corrected_reason(reason: Reason, called: bool) -> Reason:

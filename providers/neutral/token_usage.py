@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import reported_nanos, tier_of, token_count, tool_calls
+from providers.neutral.billing import has_token_count, reported_nanos, tier_of, token_count, tool_calls
 from streams.events import Usage
 
 
@@ -34,6 +34,8 @@ NEWER: Final = TokenWords(
     ("output_tokens_details", "output_token_details"),
 )
 
+COUNTS: Final = (NEWER.input, NEWER.output, OLDER.input, OLDER.output, "total_tokens")
+
 AUDIO_ONLY: Final = ("audio",)
 """Content of conversations with its own price per token; images have the price of text."""
 
@@ -47,8 +49,8 @@ def read_tokens(
     tier: Any = None,
     calls: tuple[tuple[str, int], ...] = (),
     media: tuple[str, ...] = AUDIO_ONLY,
-) -> Usage:
-    """Read the counts in ``usage``, and the other items of its bill.
+) -> Usage | None:
+    """Read the counts in ``usage``, and the other items of its bill; return ``None`` if it has neither.
 
     ``words`` are the names of the counts. If ``usage`` has no counts under them, its other names apply (new-api has
     both, one with 0). ``tier`` is from outside ``usage``, and ``calls`` are the default for calls of the provider's own
@@ -65,8 +67,12 @@ def read_tokens(
     cache_write = min(token_count(inputs.get("cache_write_tokens")), prompt - cache_read)
     short, long = _writes_by_lifetime(inputs, cache_write) if cache_write else (None, None)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
-    output = max(token_count(usage.get(words.output)), total - prompt)
+    counted = token_count(usage.get(words.output))
+    output = max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
+    calls, nanos = tool_calls(usage) or calls, reported_nanos(usage)
+    if not (prompt or output or calls or nanos is not None) and not has_token_count(usage, COUNTS):
+        return None
     return Usage(
         input=prompt - cache_read - cache_write,
         cache_read=cache_read,
@@ -76,9 +82,10 @@ def read_tokens(
         output=output,
         reasoning=None if reasoning is None else min(token_count(reasoning), output),
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
-        calls=tool_calls(usage) or calls,
-        reported_nanos=reported_nanos(usage),
+        calls=calls,
+        reported_nanos=nanos,
         units=_media_units(inputs, outputs, media, prompt + output),
+        estimated=not (prompt or counted) and output > 0,  # only a total: perhaps all of it is output
         reports_cache_read=counts != _ABSENT,
     )
 

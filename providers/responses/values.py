@@ -26,6 +26,8 @@ def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple
     if not isinstance(value, dict):
         return ()
     usage = read_tokens(value, NEWER, tier=response.get("service_tier"), calls=calls)
+    if usage is None:
+        return ()
     found = response.get("prompt_cache_diagnostics")
     return (attrs.evolve(usage, cache_diagnosis=_diagnosis(found)) if isinstance(found, dict) else usage,)
 

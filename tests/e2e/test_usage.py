@@ -1,7 +1,7 @@
 """The tokens of every answer are in the log: asked for where the client does not, else estimated and marked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
 from tests.support.upstreams import JSON, STREAM, Raw, Script, Tokens
+from tests.support.wire_clients import ALL, body_of, path_of, usage_of
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
 UNCOUNTED = {
@@ -26,6 +27,19 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("deepseek/left-alone", upstream.url, usage="as_asked"),
         provider("somebody/unknown", upstream.url),
         provider("anthropic/messages", upstream.url, ["messages"]),
+    ]
+    with gateway_thread(config(entries)) as process:
+        yield process
+
+
+_VENDORS = {"responses": "openai", "interactions": "gemini", "converse": "amazon_bedrock"}
+
+
+@pytest.fixture(scope="module")
+def every_api(upstream) -> Iterator[Gateway]:
+    price = {"input": 1, "output": 1}
+    entries = [
+        provider(f"{_VENDORS.get(api, 'vllm')}/m", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL
     ]
     with gateway_thread(config(entries)) as process:
         yield process
@@ -106,6 +120,61 @@ def test_a_whole_answer_without_usage_is_estimated(gateway, upstream):
     upstream.script(Raw(200, JSON, (json.dumps(UNCOUNTED).encode(),)))
     found = counted(gateway, ask(gateway, "xai/m"))
     assert (found["output_tokens"], found["usage_estimated"]) == (10_000, True)
+
+
+NO_COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "empty": lambda usage: {},
+    "null": lambda usage: dict.fromkeys(usage),
+    "text": lambda usage: dict.fromkeys(usage, "9"),
+    "negative": lambda usage: dict.fromkeys(usage, -9),
+    "true": lambda usage: dict.fromkeys(usage, True),
+    "other members": lambda usage: {name: one for name, one in usage.items() if isinstance(one, dict)},
+}
+
+
+@pytest.mark.parametrize("text", ["x" * 400, ""], ids=["text", "no_text"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", ALL)
+def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, stream, text):
+    """Otherwise such answers are free, and clients of another API receive zeros."""
+
+    def play(client: str, edit: Callable[[dict[str, Any]], Any]) -> tuple[Any, ...]:
+        upstream.script(Script(text=text, tokens=Tokens(edit=edit)))
+        model = f"m-{api}"
+        path, body = path_of(client, model, stream=stream), body_of(client, model, stream=stream)
+        reply = every_api.request("POST", path, body)
+        assert reply.status == 200, reply.body
+        found = counted(every_api, reply)
+        named = ("input_tokens", "output_tokens", "usage_estimated", "usage_complete", "cost_usd", "cost_grade")
+        return (None if client == api else usage_of(client, reply.body, stream=stream), *map(found.get, named))
+
+    for client in (api, "gemini" if api == "messages" else "messages"):
+        missing = play(client, lambda usage: None)
+        assert missing[-2] >= 0.00002, "the estimated input, at a dollar for a million tokens"
+        assert missing[-1] == "estimated"
+        assert client == api or min(missing[0]) >= bool(text)
+        for name, edit in NO_COUNTS.items():
+            assert play(client, edit) == missing, (client, name)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", ALL)
+def test_one_missing_count_is_estimated(every_api, upstream, api, stream):
+    for words, expected in ((_OUTPUTS, (1000, 100)), (_INPUTS, (None, 50))):
+
+        def edit(usage: dict[str, Any], words: tuple[str, ...] = words) -> dict[str, Any]:
+            return {name: one for name, one in usage.items() if not any(word in name for word in words)}
+
+        upstream.script(Script(text="x" * 400, tokens=Tokens(prompt=1000, output=50, edit=edit)))
+        body = body_of(api, f"m-{api}", stream=stream)
+        found = counted(every_api, every_api.request("POST", path_of(api, f"m-{api}", stream=stream), body))
+        assert found["input_tokens"] == expected[0] or (expected[0] is None and 20 <= found["input_tokens"] < 50)
+        assert (found["output_tokens"], found["usage_estimated"]) == (expected[1], True)
+        assert found["cost_usd"] == pytest.approx((found["input_tokens"] + found["output_tokens"]) / 10**6)
+
+
+_OUTPUTS = ("output", "completion", "candidates", "thoughts", "total_tokens", "totalToken", "thought")
+_INPUTS = ("input", "prompt", "total_tokens", "totalToken")
 
 
 def test_a_request_is_retried_without_a_refused_usage_option(gateway, upstream):

@@ -16,13 +16,13 @@ STATUSES: Final[Mapping[Stop, str]] = {
 TIME: Final = "2026-11-23T00:00:00Z"
 
 
-def interactions_usage(tokens: Tokens) -> dict[str, int]:
+def interactions_usage(tokens: Tokens) -> Any:
     """Return the usage. The output does not include thoughts, and the input includes cached tokens."""
-    return {
+    return tokens.edit({
         "total_input_tokens": tokens.prompt, "total_cached_tokens": tokens.cache_read,
         "total_output_tokens": tokens.output - tokens.reasoning, "total_thought_tokens": tokens.reasoning,
         "total_tool_use_tokens": 0, "total_tokens": tokens.prompt + tokens.output,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def interactions_steps(script: Script) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Scripted answers of simulated providers, in no API's format, and pieces of streams."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -17,13 +18,16 @@ class ToolCall:
 
 @attrs.frozen
 class Tokens:
-    """Token counts. ``prompt`` includes all input, ``output`` includes ``reasoning``."""
+    """Token counts. ``prompt`` includes all input, ``output`` includes ``reasoning``.
+
+    ``edit`` returns what the provider sends instead of the object with these counts, in its API's words."""
 
     prompt: int = 11
     cache_read: int = 0
     cache_write: int = 0
     output: int = 7
     reasoning: int = 0
+    edit: Callable[[dict[str, Any]], Any] = lambda usage: usage
 
 
 @attrs.frozen

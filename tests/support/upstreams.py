@@ -90,14 +90,14 @@ class Seen:
 # Chat Completions
 
 
-def chat_usage(tokens: Tokens) -> dict[str, Any]:
-    return {
+def chat_usage(tokens: Tokens) -> Any:
+    return tokens.edit({
         "prompt_tokens": tokens.prompt,
         "completion_tokens": tokens.output,
         "total_tokens": tokens.prompt + tokens.output,
         "prompt_tokens_details": {"cached_tokens": tokens.cache_read, "cache_write_tokens": tokens.cache_write},
         "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
-    }
+    })  # fmt: skip
 
 
 def chat_answer(script: Script, model: str) -> dict[str, Any]:
@@ -143,14 +143,14 @@ def chat_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
 # Messages
 
 
-def messages_usage(tokens: Tokens) -> dict[str, Any]:
-    return {
+def messages_usage(tokens: Tokens) -> Any:
+    return tokens.edit({
         "input_tokens": tokens.prompt - tokens.cache_read - tokens.cache_write,
         "cache_read_input_tokens": tokens.cache_read,
         "cache_creation_input_tokens": tokens.cache_write,
         "output_tokens": tokens.output,
         "output_tokens_details": {"thinking_tokens": tokens.reasoning},
-    }
+    })  # fmt: skip
 
 
 def messages_blocks(script: Script) -> list[dict[str, Any]]:
@@ -177,9 +177,8 @@ def messages_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byte
     def delta(i: int, value: Mapping[str, Any]) -> bytes:
         return event("content_block_delta", {"type": "content_block_delta", "index": i, "delta": value})
 
-    usage = messages_usage(script.tokens)
     started = {**messages_answer(script, request["model"]), "content": [], "stop_reason": None}
-    started["usage"] = {**usage, "output_tokens": 1, "output_tokens_details": {"thinking_tokens": 0}}
+    started["usage"] = messages_usage(attrs.evolve(script.tokens, output=1, reasoning=0))
     yield event("message_start", {"type": "message_start", "message": started})
     yield event("ping", {"type": "ping"})
     arguments = {call.id: call.arguments for call in script.calls}
@@ -199,7 +198,7 @@ def messages_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byte
                 yield delta(i, {"type": "input_json_delta", "partial_json": piece})
         yield event("content_block_stop", {"type": "content_block_stop", "index": i})
     ended = {"stop_reason": STOP_WORDS["messages"][script.stop], "stop_sequence": None}
-    yield event("message_delta", {"type": "message_delta", "delta": ended, "usage": usage})
+    yield event("message_delta", {"type": "message_delta", "delta": ended, "usage": messages_usage(script.tokens)})
     yield event("message_stop", {"type": "message_stop"})
 
 
@@ -238,7 +237,7 @@ def responses_answer(script: Script, model: str) -> dict[str, Any]:
         "summary": None}, "max_output_tokens": None, "max_tool_calls": None, "store": True, "background": False,
         "service_tier": "default", "previous_response_id": None, "safety_identifier": None, "prompt_cache_key": None,
         "completed_at": None,
-        "usage": {
+        "usage": tokens.edit({
             "input_tokens": tokens.prompt,
             "input_tokens_details": {
                 "cached_tokens": tokens.cache_read, "cache_write_tokens": tokens.cache_write,
@@ -246,7 +245,7 @@ def responses_answer(script: Script, model: str) -> dict[str, Any]:
             "output_tokens": tokens.output,
             "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
             "total_tokens": tokens.prompt + tokens.output,
-        },
+        }),
     }  # fmt: skip
 
 
@@ -305,13 +304,13 @@ def _content_events(say: Any, at: Mapping[str, Any], part: Mapping[str, Any]) ->
 # Gemini
 
 
-def gemini_usage(tokens: Tokens) -> dict[str, Any]:
+def gemini_usage(tokens: Tokens) -> Any:
     counts = {
         "promptTokenCount": tokens.prompt, "candidatesTokenCount": tokens.output - tokens.reasoning,
         "totalTokenCount": tokens.prompt + tokens.output,
     }  # fmt: skip
     more = {"cachedContentTokenCount": tokens.cache_read, "thoughtsTokenCount": tokens.reasoning}
-    return counts | {name: count for name, count in more.items() if count}
+    return tokens.edit(counts | {name: count for name, count in more.items() if count})
 
 
 def gemini_parts(script: Script) -> Iterator[dict[str, Any]]:
@@ -357,12 +356,12 @@ def _gemini_event(value: Any) -> bytes:
 # Converse
 
 
-def converse_usage(tokens: Tokens) -> dict[str, Any]:
-    return {
+def converse_usage(tokens: Tokens) -> Any:
+    return tokens.edit({
         "inputTokens": tokens.prompt - tokens.cache_read - tokens.cache_write, "outputTokens": tokens.output,
         "totalTokens": tokens.prompt + tokens.output, "cacheReadInputTokens": tokens.cache_read,
         "cacheWriteInputTokens": tokens.cache_write,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def converse_blocks(script: Script) -> Iterator[dict[str, Any]]:

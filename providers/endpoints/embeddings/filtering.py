@@ -124,7 +124,10 @@ class EmbeddingAnswerConverter:
     def usage(self) -> Usage:
         """The reported usage, else an estimate."""
         read = sum_usages(one.usage for one in self._read) if self._read else None
-        return self._usage or read or self._plan.estimate
+        found, estimate = self._usage or read, self._plan.estimate
+        if found is None or found.prompt or found.units:
+            return found or estimate
+        return attrs.evolve(estimate, reported_nanos=found.reported_nanos)
 
     @property
     def buffered_bytes(self) -> int:

@@ -353,7 +353,9 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the reported tokens, or ``None``."""
     found = None if raw is None else usage.read_usage(decode(raw, Any))
     # Embeddings have no output tokens, even if the total exceeds the prompt.
-    return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
+    if found is None:
+        return None
+    return attrs.evolve(found, input=found.input if found.prompt else found.output, output=0, estimated=False)
 
 
 # An answer for a client

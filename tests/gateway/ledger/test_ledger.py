@@ -71,6 +71,15 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
     assert [charge.cost for charge in unpriced.charges()] == [None, Cost(60_000, "exact")]
 
 
+def test_a_failed_attempt_without_counted_input_costs_its_estimate():
+    """Some servers start a Messages stream with 0 input tokens, and count them at its end."""
+    price = Price(input=2 * 10**9, output=8 * 10**9)
+    failed = tried("a", reason="server_error", status=200, usage=Usage(output=1), price=price)
+    bill = Bill(request_size=4000, attempt_records=(failed,))
+    (charge,) = bill.charges()
+    assert (charge.usage, charge.cost) == (Usage(input=1000, output=1), Cost(2_008_000, "estimated"))
+
+
 def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
     """Its status was 500: the provider had sent everything while the client left."""
     record = Record("req_1", "chat", bill=Bill(is_complete=True))

@@ -127,6 +127,9 @@ def test_missing_counts_are_estimated():
         reader.read_event("", _chunk(index, text))
     assert reader.usage == Usage(input=7, output=2)
     assert reader.usage.estimated
+    for odd in (b"{}", b'{"prompt_tokens": null}', b'{"completion_tokens": "2"}', b'{"prompt_tokens": -1}'):
+        reader.read_event("", b'{"choices": [], "usage": %b}' % odd)
+        assert reader.usage == Usage(input=7, output=2), odd
     reader.read_event("", b'{"choices": [{"index": 0, "delta": {"content": "ghijk"}}]}')
     assert reader.usage == Usage(input=7, output=3)
     whole = CompletionReader(2, prompt_tokens=7)

@@ -120,8 +120,27 @@ def test_pictures_of_a_stream_are_added_up():
     reader = ImageReader(2)
     for _ in range(2):
         reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":2,"output_tokens":3}}')
+    reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":null}}')
     reader.close(streamed=True)
     assert reader.usage == Usage(input=4, output=6)
+
+
+def test_one_missing_count_of_sound_has_the_default():
+    spoken = Usage(input=3, output=20, units=(("output_audio_token", 20),))
+    for usage, expected in (
+        ({"input_tokens": 5, "output_tokens": None}, Usage(input=5, output=20)),
+        ({"input_tokens": "5", "output_tokens": 9}, Usage(input=3, output=9)),
+        ({"input_tokens": 5, "output_tokens": 9}, Usage(input=5, output=9)),
+        ({"input_tokens": -5}, spoken),
+        (None, spoken),
+    ):
+        reader = AudioReader(lambda: spoken)
+        reader.read_whole({"text": "", "usage": usage})
+        assert reader.usage == expected, usage
+    silent = AudioReader(lambda: Usage(input=30))
+    silent.read_whole({"text": "", "usage": {"input_tokens": 14, "output_tokens": 0}})
+    assert silent.usage == Usage(input=14)
+    assert not silent.usage.estimated
 
 
 def test_streams_of_transcripts_end_as_each_server_ends_them():

@@ -397,7 +397,7 @@ def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end(
             {"input_tokens": 1, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 12}},
             Usage(1, output=9, reasoning=9),
         ),
-        ({"input_tokens": None, "output_tokens": "x", "input_tokens_details": None}, Usage()),
+        ({"input_tokens": 0, "output_tokens": "x", "input_tokens_details": None}, Usage()),
     ],
 )
 def test_usage_counts_every_token_once(usage: Any, want: Usage) -> None:

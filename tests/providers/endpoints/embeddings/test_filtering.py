@@ -293,3 +293,13 @@ def test_a_long_answer_in_an_unrequested_form_is_read_whole():
     body, usage = filter_answer(called({"input": ["x"] * 1500, **BASE64}), data, 65536)
     assert {item["embedding"] for item in json.loads(body)["data"]} == {pack_vector([0.5] * 200)}
     assert usage == Usage(input=5)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": "9"}, {"prompt_tokens": 0}])
+def test_usage_without_a_count_is_estimated(usage: Any):
+    made = called({"input": ["one", "two"]})
+    data = [{"index": index, "embedding": [0.5]} for index in range(2)]
+    found = [filter_answer(made, {"data": data, "usage": one})[1] for one in (usage, {**(usage or {}), "cost": 0.5})]
+    assert [one and one.estimated for one in found] == [True, True]
+    assert found == [made.answer.estimate] * 2
+    assert [one and one.reported_nanos for one in found] == [None, 5 * 10**8]
