@@ -282,13 +282,11 @@ class Reservation:
     async def _queue_up(self, target: Target, expected: Consumption) -> QueuedAttempt | None:
         """Reserve for the client, and return the attempt's place in the queue for ``target``; ``None`` if it is
         full."""
-        if not self._allowances.queues.has_room(target, self._client_name):
+        queues = self._allowances.queues
+        if not queues.has_room(target, self._client_name):
             return None
-        if (client := self._client_claims(expected)) is not None:
-            if short := await self._allowances.counters.reserve(client.claims):
-                raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, short)))
-            self._client.append(client)
-        return QueuedAttempt(self, target, expected)
+        await self._reserve(target, expected, None, queues=False)
+        return QueuedAttempt(self, target, expected) if queues.has_room(target, self._client_name) else None
 
     async def queue(self, target: Target, expected: Consumption, until: float) -> Grant | ErrorInfo:
         """Wait in the queue for ``target``, as ``QueuedAttempt.wait`` does."""

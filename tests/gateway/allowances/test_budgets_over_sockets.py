@@ -199,6 +199,29 @@ async def test_a_burst_spends_no_more_than_reservations_were_short_of():
         assert level.held == 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_also_waits_for_reservations_if_others_are_in_a_queue(stream):
+    """It got a 429 immediately; without a queue it waited until the others had ended."""
+    async with providers(1) as [place]:
+        queued = entry(place, ratelimits={"concurrent": 1}, queue={"size": 9, "wait": "10s"})
+        async with gateway(config([queued], "0.08 usd/day")) as running, trio.open_nursery() as nursery:
+            waiting, target = running.service.allowances.queues.waiting, running.service.router.resolve("a", "chat")
+            statuses: list[int] = []
+
+            async def one() -> None:
+                statuses.append((await ask(running, stream=stream)).status_code)
+
+            with place.hold_answers():
+                nursery.start_soon(one)
+                await eventually(lambda: place.asked)
+                nursery.start_soon(one)
+                await eventually(lambda: waiting(target) == 1)
+                nursery.start_soon(one)
+                await eventually(lambda: statuses or len(running.service.ledger.open_records) == 3)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+        assert statuses == [200, 200, 200]
+
+
 async def test_an_answer_that_has_begun_is_never_cut():
     async with providers(1) as [place], gateway(config([entry(place)], "35 tokens/day")) as running:
         answer = await ask(running, stream=True, max_tokens=1)
