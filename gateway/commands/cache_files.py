@@ -230,7 +230,7 @@ def _compare(before: _Turn, after: _Turn) -> list[str]:
     if after.usage is not None and verdict.read is not None:
         cause = "" if verdict.cause is None else f": {', '.join(one.word for one in verdict.causes)}"
         lines.append(f"read     {verdict.read:,} tokens; missed {verdict.missed:,}{cause}")
-    lost = loss(verdict, usage, after.price)
+    lost = loss(verdict, usage, after.price, at=after.sent or None)  # files of requests have no time
     if verdict.missed and verdict.causes:
         if lost is None:
             lines.append("lost     no price is known: give --model PROVIDER/MODEL")

@@ -125,6 +125,19 @@ def test_the_turns_of_a_recording(tmp_path: Path):
     ]
 
 
+def test_each_turn_has_the_price_of_its_hour(tmp_path: Path):
+    """DeepSeek's models cost half from 16:30 to 0:30 UTC."""
+    usage = {"input_tokens": 20_000, "cache_read_input_tokens": 0, "output_tokens": 1}
+    hour, day = 3600.0, 86_400.0
+    for number, at in enumerate((12 * hour, 12 * hour + 60, 20 * hour, day + 12 * hour)):
+        system = f"It is {number}:14. " + SYSTEM
+        _record(tmp_path, str(number), at, request_of("messages", 60 + number, system=system), usage)
+    finished = invoke("cache", str(tmp_path), "--model", "deepseek/deepseek-chat")
+    assert finished.returncode == 0, finished.stderr
+    lost = [line.split()[1] for line in finished.stdout.splitlines() if line.startswith("  lost")]
+    assert lost == ["0.0040", "0.0020", "0.0040"]
+
+
 @pytest.mark.process
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path):
     usage = {"input_tokens": 10, "output_tokens": 1}
