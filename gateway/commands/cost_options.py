@@ -17,7 +17,19 @@ Option: TypeAlias = Callable[[Any], Any]
 """A decorator that gives a command an option."""
 
 FORMAT = click.Choice(["table", "csv", "json"])
-UNTIL = click.option("--until", "--to", "until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
+
+
+def _read_once(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the value of an option that may occur once. Otherwise the last of several would count."""
+    if len(values) > 1:
+        is_month_of_costs = (context.command.name, parameter.name) == ("costs", "month")
+        advice = "; for several months, use --since and --until" if is_month_of_costs else ""
+        raise click.UsageError(f"give {parameter.opts[0]} once, not {' and '.join(values)}{advice}")
+    return values[0] if values else None
+
+
+UNTIL = click.option("--until", "--to", "until", multiple=True, callback=_read_once, metavar="WHEN",
+                     help="The end; includes all of a date. Default: now.")  # fmt: skip
 IN_FORMAT = click.option(
     "--format", "form", type=FORMAT, default="table", metavar="FORMAT",
     help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.",
@@ -26,14 +38,20 @@ IN_FORMAT = click.option(
 
 def group_option(words: Sequence[str]) -> Option:
     """Return the option ``--by`` for ``words``."""
-    return click.option("--by", multiple=True, type=click.Choice(list(words)), metavar="WHAT",
-                        help=f"Group by {', '.join(words[:-1])} or {words[-1]}; repeatable. Default: key, or model "
-                             "without client_keys.")  # fmt: skip
+    choice = click.Choice(list(words))
+
+    def read(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        parts = (part.strip() for value in values for part in value.split(","))
+        return tuple(choice.convert(part, parameter, context) for part in parts if part)
+
+    return click.option("--by", multiple=True, callback=read, metavar="WHAT",
+                        help=f"Group by {', '.join(words[:-1])} or {words[-1]}; repeatable, or several with commas. "
+                             "Default: key, or model without client_keys.")  # fmt: skip
 
 
 def since_option(default: str) -> Option:
     """Return the option ``--since`` with the text of its ``default``."""
-    return click.option("--since", "--from", "since", metavar="WHEN",
+    return click.option("--since", "--from", "since", multiple=True, callback=_read_once, metavar="WHEN",
                         help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01. "
                              f"Default: {default}.")  # fmt: skip
 
@@ -41,7 +59,7 @@ def since_option(default: str) -> Option:
 @click.command(short_help="Sum up the costs of requests.")
 @takes_file
 @group_option(COSTS_BY)
-@click.option("--month", metavar="MONTH", help="A whole month, such as 2026-10.")
+@click.option("--month", multiple=True, callback=_read_once, metavar="MONTH", help="A whole month, such as 2026-10.")
 @since_option("30d")
 @UNTIL
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
@@ -104,7 +122,8 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
 @click.command(short_help="Compare providers' invoices with the costs in the ledger.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @CONFIG
-@click.option("--month", metavar="MONTH", help="A whole month (UTC), such as 2026-10. Default: all days in the files.")
+@click.option("--month", multiple=True, callback=_read_once, metavar="MONTH",
+              help="A whole month (UTC), such as 2026-10. Default: all days in the files.")  # fmt: skip
 @click.option("--tolerance", multiple=True, metavar="PART",
               help="The difference to accept for each model, such as 2% or 0.50usd; repeatable. The larger one "
                    "counts. Default: 1% and 0.01usd.")  # fmt: skip

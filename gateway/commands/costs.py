@@ -113,7 +113,7 @@ def _period(options: CostOptions, now: datetime, zone: tzinfo) -> tuple[datetime
             raise click.UsageError(f"--month {options.month!r}: {error}") from None
     since = "30d" if since is None else since
     span = _moment(since, now, "--since"), now if until is None else _moment(until, now, "--until", end=True)
-    if span[0] >= span[1]:
+    if span[0].timestamp() >= span[1].timestamp():  # Python compares times of one zone by their clocks
         raise click.UsageError(f"--since {since} must be before --until {until or 'now'}")
     return span
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, TypeAlias
 
 Period: TypeAlias = tuple[int, int]
@@ -17,8 +17,8 @@ _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timede
 def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
     """Parse ``today``, a date, a date with a time, or a duration before ``now``.
 
-    Durations in days and weeks start at midnight: ``7d`` is today and the six days before. With ``end``, a date means
-    its end. Raises ``ValueError`` with the expected forms."""
+    The result is in the time zone of ``now``. Durations in days and weeks start at midnight: ``7d`` is today and the
+    six days before. With ``end``, a date means its end. Raises ``ValueError`` with the expected forms."""
     text = text.strip()
     if text.lower() == "today":
         text = now.date().isoformat()
@@ -28,7 +28,7 @@ def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
         found = datetime.fromisoformat(text)
         if _DATE.fullmatch(text):
             return midnight(found.date() + timedelta(days=1 if end else 0), now.tzinfo)
-        return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
+        return found.replace(tzinfo=now.tzinfo) if found.tzinfo is None else found.astimezone(now.tzinfo)
     except (ValueError, OverflowError):
         raise ValueError("expected today, a duration such as 7d, 24h or 4w, or a date such as 2026-11-01") from None
 
@@ -50,7 +50,7 @@ def month_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
 
 def _time_ago(number: int, unit: str, now: datetime) -> datetime:
     if unit in "mh":
-        return now - number * _SPANS[unit]
+        return (now.astimezone(UTC) - number * _SPANS[unit]).astimezone(now.tzinfo)  # clocks may have changed
     return midnight(now.date() - number * _SPANS[unit] + timedelta(days=1), now.tzinfo)
 
 
@@ -61,9 +61,9 @@ def midnight(day: date, zone: tzinfo | None) -> datetime:
 
 def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
     """Yield each day of ``zone`` between ``since`` and ``until``, with its part of that period."""
-    begin, day = since, since.astimezone(zone).date()
-    while begin < until:
-        end = min(midnight(day + timedelta(days=1), zone), until)
+    begin, last, day = since.astimezone(UTC), until.astimezone(UTC), since.astimezone(zone).date()
+    while begin < last:
+        end = min(midnight(day + timedelta(days=1), zone).astimezone(UTC), last)
         yield day.isoformat(), (microseconds(begin), microseconds(end))
         begin, day = end, day + timedelta(days=1)
 
@@ -71,9 +71,9 @@ def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tup
 def months_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
     """Yield each month of ``zone`` between ``since`` and ``until``, such as ``2026-10``, with its part of that
     period."""
-    begin, month = since, since.astimezone(zone).date().replace(day=1)
-    while begin < until:
-        end = min(month_bounds(month, zone)[1], until)
+    begin, last, month = since.astimezone(UTC), until.astimezone(UTC), since.astimezone(zone).date().replace(day=1)
+    while begin < last:
+        end = min(month_bounds(month, zone)[1].astimezone(UTC), last)
         yield f"{month:%Y-%m}", (microseconds(begin), microseconds(end))
         begin, month = end, (month + timedelta(days=32)).replace(day=1)
 

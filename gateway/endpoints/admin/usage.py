@@ -103,7 +103,7 @@ def _period(query: Mapping[str, str], now: datetime, zone: tzinfo) -> tuple[date
             raise invalid(f"month {month[:20]!r}: {error}", "month") from None
     since = month_bounds(now.date(), zone)[0] if "since" not in query else read_time(query["since"], now, "since")
     until = now if "until" not in query else read_time(query["until"], now, "until", end=True)
-    if since >= until:
+    if since.timestamp() >= until.timestamp():  # Python compares times of one zone by their clocks
         raise invalid("since must be before until", "since")
     return since, until
 

@@ -208,15 +208,15 @@ async def test_a_request_also_waits_for_reservations_if_others_are_in_a_queue(st
             waiting, target = running.service.allowances.queues.waiting, running.service.router.resolve("a", "chat")
             statuses: list[int] = []
 
-            async def one() -> None:
+            async def send_one() -> None:
                 statuses.append((await ask(running, stream=stream)).status_code)
 
             with place.hold_answers():
-                nursery.start_soon(one)
+                nursery.start_soon(send_one)
                 await eventually(lambda: place.asked)
-                nursery.start_soon(one)
+                nursery.start_soon(send_one)
                 await eventually(lambda: waiting(target) == 1)
-                nursery.start_soon(one)
+                nursery.start_soon(send_one)
                 await eventually(lambda: statuses or len(running.service.ledger.open_records) == 3)
                 await trio.testing.wait_all_tasks_blocked(0.05)
         assert statuses == [200, 200, 200]

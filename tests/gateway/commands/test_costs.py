@@ -280,6 +280,52 @@ def test_a_moment_is_a_date_or_how_long_ago(text, begin, end):
     assert parse_moment(text, NOW, end=True) == datetime.fromisoformat(end)
 
 
+def test_hours_and_minutes_are_real_ones_when_clocks_change():
+    """Two o'clock occurs twice that night, and Python counts times of one zone by their clocks."""
+    later = datetime(2026, 10, 25, 2, 15, tzinfo=BERLIN, fold=1)
+    for text, seconds in (("30m", 1800), ("24h", 86_400)):
+        assert later.timestamp() - parse_moment(text, later).timestamp() == seconds
+    half_an_hour = [*days_between(parse_moment("30m", later), later, BERLIN)]
+    assert [(day, end - begin) for day, (begin, end) in half_an_hour] == [("2026-10-25", 1_800_000_000)]
+    assert [end - begin for _, (begin, end) in months_between(parse_moment("30m", later), later, BERLIN)] == [1.8e9]
+
+
+def test_a_time_with_an_offset_is_shown_in_the_timezone(kept, capsys):
+    """The heading had 00:00 with the name of the configuration's time zone."""
+    config = kept(line(attempt(3)), timezone="Europe/Berlin")
+    table = shown(capsys, config, ("key",), "2026-09-01T00:00Z", "2026-09-30T00:00-05:00", "table")
+    assert table.startswith("2026-09-01 02:00 to 2026-09-30 07:00 (Europe/Berlin)\n")
+
+
+@pytest.mark.parametrize("options", [("--by", "day,key"), ("--by", "day, key,day"), ("--by", "day", "--by", "key")])
+def test_several_columns_may_have_commas_as_in_the_admin_api(kept, options):
+    done = invoke("costs", str(kept(line(attempt(3)))), *options, "--since", EVER, "--format", "json")
+    assert json.loads(done.stdout)["by"] == ["day", "key"], done.stderr
+
+
+def test_an_unknown_column_is_a_mistake_that_lists_the_known_ones(kept):
+    done = invoke("costs", str(kept()), "--by", "day,foo")
+    assert (done.returncode, "'foo' is not one of 'key', 'client'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "advice"),
+    [
+        ("costs", "--month", "; for several months, use --since and --until\n"),
+        ("costs", "--since", "\n"),
+        ("costs", "--until", "\n"),
+        ("cache", "--since", "\n"),
+        ("reconcile", "--month", "\n"),
+    ],
+)
+def test_a_repeated_period_is_a_mistake(command, option, advice):
+    """Only the last of two months was counted."""
+    file = ("invoice.csv",) if command == "reconcile" else ()
+    done = invoke(command, *file, option, "2026-09", option, "2026-10")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"give {option} once, not 2026-09 and 2026-10{advice}")
+
+
 @pytest.mark.parametrize("text", ["never", "7", "2026-13-01", "", "9999-12-31"])
 def test_another_moment_is_a_mistake_that_says_what_to_write(text):
     with pytest.raises(ValueError, match="such as 7d, 24h or 4w, or a date such as 2026-11-01"):
