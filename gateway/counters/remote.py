@@ -3,7 +3,8 @@
 One task sends steps for all requests of this process: each step is one round trip with all pending reservations and
 settlements. Steps are numbered, and the store repeats its reply to a step that is sent again, so a lost reply does not
 debit twice (BerriAI/litellm#30460). A store that has lost steps was emptied or restored: the task sends all open claims
-and known sums again, which neither lowers nor doubles them (BerriAI/litellm#28247, #30684)."""
+and known sums again, which neither lowers nor doubles them (BerriAI/litellm#28247, #30684). Until all other processes
+have done the same, amounts used since then are reserved instead of added, because raised sums would include them."""
 
 import itertools
 import logging
@@ -142,6 +143,8 @@ class RemoteCounters:
         self._unknown: dict[str, Claim] = {}  # claims held here and unknown to the store, by name
         self._ended: dict[str, bool] = {}  # names of claims no longer held; true: not even their rates were used
         self._added: dict[bytes, tuple[Counter, int]] = {}
+        self._delayed: dict[str, Claim] = {}  # used amounts that the store reserves before they are added, by name
+        self._delays_until = 0.0
         self._in_transit: dict[bytes, tuple[Counter, int]] = {}  # amounts added and in transit
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
         self._known: OrderedDict[bytes, KnownState] = OrderedDict()
@@ -355,15 +358,24 @@ class RemoteCounters:
     @property
     def is_synced(self) -> bool:
         """Whether the store knows everything that happened here."""
-        return not (self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
+        return not (self._has_news or self._delayed)
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether the store does not know everything that can be sent now."""
+        news = self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent
+        return bool(news or (self._delayed and self._clock() >= self._delays_until))
 
     async def _serve(self, send: SendStep) -> None:
         """Send steps until this process stops. Raises ``CounterStoreUnavailable``."""
         lost = 0
         while True:
             if self._sent is None:
-                if self.is_synced and not self._refreshes and not self._joining and not self._leaving:
-                    with trio.move_on_after(min(self._lease / 4, _REFRESH if self._known else self._lease)):
+                if not self._has_news and not self._refreshes and not self._joining and not self._leaving:
+                    pause = min(self._lease / 4, _REFRESH if self._known else self._lease)
+                    if self._delayed:
+                        pause = min(pause, self._delays_until - self._clock())
+                    with trio.move_on_after(max(pause, 0.0)):
                         await self._wake.wait()
                 self._wake = trio.Event()
                 self._sent = self._next_batch()
@@ -391,9 +403,10 @@ class RemoteCounters:
         """Return the next step with everything pending."""
         count = min(len(self._waiting), _RESERVATIONS_PER_STEP)
         waiting = [self._waiting.popleft() for _ in range(count)]
+        self._delay_amounts()
         joins = self._joining
         if joins:
-            holds = {held.name: held.claim for held in self._open.values()}
+            holds = {held.name: held.claim for held in self._open.values()} | self._delayed
             self._ended.clear()  # an abandoned name releases everything it held
         else:
             holds = self._unknown
@@ -413,6 +426,24 @@ class RemoteCounters:
         self._in_transit = self._added
         self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
         return _Batch(step, encode_step(step), waiting, refreshes)
+
+    def _delay_amounts(self) -> None:
+        """Reserve the used amounts of sums instead of adding them, while other processes may raise these sums.
+
+        Afterwards, add them and release what they have reserved."""
+        if self._clock() >= self._delays_until or self._leaving:
+            for name, claim in self._delayed.items():
+                self._ended[name] = False
+                for debit in claim.debits:
+                    self._add(debit.counter, debit.amount)
+            self._delayed.clear()
+            return
+        used = [(counter, amount) for counter, amount in self._added.values() if isinstance(counter, SumCounter)]
+        if used:
+            name = str(next(self._numbers))
+            self._delayed[name] = self._unknown[name] = Claim(name, tuple(Debit(*one) for one in used))
+            for counter, _ in used:
+                del self._added[counter.key]
 
     def _stale_counters(self) -> list[Counter]:
         """Return counters not refreshed for a while, and forget those whose period is over."""
@@ -479,6 +510,8 @@ class RemoteCounters:
         log.warning(
             "the store of the shared counters (%s) lost data; the gateway sends its own counts again", self._store.title
         )
+        if self._alive > 1 or self._clock() < self._delays_until:
+            self._delays_until = self._clock() + self._lease / 3  # all processes send a step within a quarter of it
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
         self._in_transit = {}

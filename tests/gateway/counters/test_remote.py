@@ -69,7 +69,7 @@ def server(request) -> StoreServer:
 @pytest.fixture
 async def gateways(server, nursery) -> AsyncIterator[list[RemoteCounters]]:
     """Two of them, which know of one another."""
-    made = [RemoteCounters(store(server), limit=1.0) for _ in range(2)]
+    made = [RemoteCounters(store(server), limit=1.0, lease=6.0) for _ in range(2)]
     for one in made:
         nursery.start_soon(one.run)
         assert not await one.reserve([claim((slots("hello", 100), 1))])
@@ -177,6 +177,45 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gatewa
         assert await used(counters, spent) == Level(554, 0)
         assert await used(counters, both) == Level(0, 0)
     assert await other.reserve([claim((tokens, 30))]), "a rate has not been filled by that"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_store_that_is_emptied_in_use_loses_no_charge(server, gateways, times):
+    """The gateway that rejoined last raised the sum to what it knew, which included no charge since then."""
+    one, other = gateways
+    spent, total = budget("b", 10_000), 0
+    for _ in range(times):
+        assert await spend(one, spent, 20)
+        await until(lambda: one.is_synced, "all is told")
+        empty(server)
+        assert await spend(other, spent, 7)
+        assert await spend(one, spent, 5)
+        total += 32
+        for counters in gateways:
+            await until(lambda counters=counters: counters.is_synced, "all is told")
+        for counters in gateways:
+            assert await used(counters, spent) == Level(total, 0)
+
+
+async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_all_have_rejoined(server, gateways):
+    one, other = gateways
+    spent = budget("b", 100)
+    assert await spend(one, spent, 20)
+    await until(lambda: one.is_synced, "all is told")
+    empty(server)
+    assert await spend(other, spent, 70)
+    assert not await spend(one, spent, 11)
+    assert await spend(one, spent, 10)
+    level = await used(other, spent)
+    assert level.used + level.held == 100
+
+
+def empty(server: StoreServer) -> None:
+    """Remove everything from the store while it is in use."""
+    if isinstance(server, redis.RedisServer):
+        server.say("FLUSHALL")
+    else:
+        server.sql("TRUNCATE trigate_counters, trigate_counting, trigate_claims")
 
 
 async def test_a_hanging_store_delays_one_request_once(server, nursery):
