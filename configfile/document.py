@@ -78,13 +78,17 @@ def _describe_parent(path: str) -> str:
 
 @attrs.frozen
 class Document:
-    """A file's content, with the line and column of every key and element."""
+    """A file's content, with the line and column of every key and element.
+
+    ``mistakes`` are those of YAML: keys that appear twice, and values that are ``None`` because of a tag or an
+    anchor."""
 
     file: str
     content: Any
     places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
     duplicates: tuple[str, ...] = ()
     """The places of keys that appear twice, if the reader accepts them."""
+    mistakes: tuple[Mistake, ...] = ()
 
     def at(self, path: Path) -> Any:
         """Return the content at ``path``, or ``None``."""
@@ -123,18 +127,30 @@ def spell(path: Path) -> str:
 
 def read_file(path: pathlib.Path) -> Document:
     """Read the document in the file ``path``. Raises ``ConfigError``, also for an unreadable file."""
+    return read(read_bytes(path), str(path))
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """Return the content of the file ``path``. Raises ``ConfigError`` for an unreadable file."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ConfigError((Mistake(str(path), "", f"cannot be read: {reason}", "give a readable file"),)) from None
-    return read(data, str(path))
 
 
 def read(data: bytes, file: str, last_wins: bool = False) -> Document:
     """Read the one document in ``data``. Raises ``ConfigError`` for invalid or unsupported YAML.
 
     With ``last_wins``, the last of several equal keys applies, as in most YAML parsers; otherwise it is a mistake."""
+    found = parse(data, file, last_wins)
+    if found.mistakes:
+        raise ConfigError(found.mistakes)
+    return found
+
+
+def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
+    """Return the one document in ``data`` with its ``mistakes``. Raises ``ConfigError`` for invalid YAML."""
     loader = None
     try:
         text = _replace_tabs(data.decode("utf-8-sig"))
@@ -180,6 +196,8 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
     return _create_error(file, f"not valid YAML: {found}", expected, line, column)
 
 
+_KEY_ADVICE: Final = "use text as the key, and put a value that begins with { or [ in quotes"
+
 _SYNTAX_ADVICE: Final = (
     ("expected <block end>", "indent the line as much as the other keys or items that belong with it"),
     ("mapping values are not allowed", "indent the line as much as the other keys, or put the value in quotes"),
@@ -206,9 +224,7 @@ class _Conversion:
 
     def document(self, node: yaml.Node) -> Document:
         content = self._convert(node, ())
-        if self._mistakes:
-            raise ConfigError(tuple(self._mistakes))
-        return Document(self._file, content, self._places, tuple(self._duplicates))
+        return Document(self._file, content, self._places, tuple(self._duplicates), tuple(self._mistakes))
 
     def _convert(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
@@ -276,7 +292,7 @@ class _Conversion:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._add_mistake(key, path, "a list or mapping cannot be a key", "use text as the key")
+                self._add_mistake(key, path, "a list or mapping cannot be a key", _KEY_ADVICE)
             elif key.value in lines and self._last_wins:
                 self._duplicates.append(f"{spell((*path, key.value))} in line {key.start_mark.line + 1}")
             elif key.value in lines:

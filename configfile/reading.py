@@ -19,6 +19,9 @@ T = TypeVar("T")
 NO_VALUE: Final = "it has no value, so it counts as absent"
 """Why such a key has no effect. A list whose items are all in comments leaves one, and with it no restriction."""
 
+UNKNOWN_KEY: Final = "unknown key"
+"""The fault of a key that its mapping does not have."""
+
 AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""
 
@@ -62,8 +65,8 @@ def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
     """Return the message about an unknown key: the most similar name, else ``advice``, else all names."""
     names = tuple(field.name for field in keys_of(cls).values() if field.key.ignored is None)
     if (near := nearest(name, names)) is not None:
-        return Wrong("unknown key", "", near)
-    return Wrong("unknown key", advice or "", known=() if advice else names)
+        return Wrong(UNKNOWN_KEY, "", near)
+    return Wrong(UNKNOWN_KEY, advice or "", known=() if advice else names)
 
 
 class _Unusable:

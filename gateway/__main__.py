@@ -125,6 +125,9 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option("--endpoints", is_flag=True, help="List the endpoints of each entry besides conversations.")
 @click.option("--no-steps", is_flag=True, help="Do not import the code of steps.")
 @click.option("--secrets", is_flag=True, help="Read each secret from its store, and print its length and age.")
+@click.option(
+    "--open", "is_open", is_flag=True, help="Accept clients from other machines without client_keys, as serve."
+)
 def check(
     config: Path | None,
     no_env: bool,
@@ -133,6 +136,7 @@ def check(
     endpoints: bool,
     no_steps: bool,
     secrets: bool,
+    is_open: bool,
 ) -> None:
     """List every mistake in a config, with its line and the nearest valid name.
 
@@ -153,7 +157,8 @@ def check(
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     if old is not None:
         sys.exit(check_difference(old, config, no_env))
-    sys.exit(run(config, no_env, strict, endpoints=endpoints, imports_steps=not no_steps, reads_secrets=secrets))
+    options = {"endpoints": endpoints, "imports_steps": not no_steps, "reads_secrets": secrets, "is_open": is_open}
+    sys.exit(run(config, no_env, strict, **options))
 
 
 main.add_command(costs)

@@ -1,22 +1,34 @@
 """``trigate check``: lists the mistakes in a configuration, or the differences between two."""
 
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import attrs
 import click
 
 from configfile.document import Mistake, sentence
+from configfile.expanded import Unresolved
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
-from gateway.config.listening import exposure
-from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
+from gateway.config.listening import EXPOSURE_ADVICE, exposure
+from gateway.config.loading import (
+    Config,
+    ConfigError,
+    Examined,
+    discover,
+    examine,
+    in_order,
+    load,
+    trust_in,
+    users_file,
+)  # fmt: skip
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
-from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
 
@@ -33,18 +45,42 @@ def load_or_explain(
     ``with_env`` resolves environment variables; ``within`` limits that to these parts of the file.
     ``with_stored_secrets`` also reads its secrets in stores."""
     try:
-        found = discover(Path.cwd(), os.environ, config)
-        if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
-            say(f"This directory has no configuration; using {found}.")
-        trust = trust_in(found, os.environ, config)
-        file, env = _relative_path(found), os.environ if with_env else None
-        loaded = load(file, env, trust=trust, within=within)
+        file, trust = _find_file(config)
+        loaded = load(file, os.environ if with_env else None, trust=trust, within=within)
         if with_stored_secrets and loaded.stored_secrets:
             return _with_stored_secrets(loaded, file, trust, within)
         return loaded
     except ConfigError as error:
         say(str(error))
         return None
+
+
+def _find_file(config: Path | None) -> tuple[Path, Trust]:
+    """Return the path of the configuration, and its origin. Raises ``ConfigError``."""
+    found = discover(Path.cwd(), os.environ, config)
+    if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
+        say(f"This directory has no configuration; using {found}.")
+    return _relative_path(found), trust_in(found, os.environ, config)
+
+
+def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None:
+    """Load the configuration for ``trigate serve``; return ``None`` after printing everything that prevents serving.
+
+    The steps of a valid file are loaded later. ``may_be_exposed`` permits listeners that other machines can use without
+    a key."""
+    try:
+        file, trust = _find_file(config)
+        found = examine(file, os.environ, trust=trust)
+        exposures = () if may_be_exposed else _exposures(found)
+        mistakes = [*found.mistakes, *_certificate_mistakes(found), *exposures]
+        if mistakes:
+            mistakes += _step_findings(found).mistakes
+    except ConfigError as error:
+        say(str(error))
+        return None
+    if mistakes:
+        say(str(ConfigError(in_order(mistakes))))
+    return None if mistakes else found.config
 
 
 def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Collection[str] | None) -> Config:
@@ -73,35 +109,35 @@ def check(
     endpoints: bool = False,
     imports_steps: bool = True,
     reads_secrets: bool = False,
+    is_open: bool = False,
 ) -> int:
     """Run ``trigate check`` and return its exit status: 0 for a valid configuration, 1 for mistakes.
 
     With ``strict``, settings without effect are mistakes. ``endpoints`` lists the endpoints of each entry.
-    ``imports_steps`` runs the code of steps, ``reads_secrets`` reads those in stores."""
-    config = load_or_explain(path, not no_env)
-    if config is None:
-        return 1
+    ``imports_steps`` runs the code of steps, ``reads_secrets`` reads those in stores. ``is_open`` permits clients from
+    other machines without a key."""
     try:
-        about_steps = _step_remarks(config) if config.steps and imports_steps else ()
+        file, trust = _find_file(path)
+        found = examine(file, None if no_env else os.environ, trust=trust)
     except ConfigError as error:
         say(str(error))
         return 1
-    if strict and config.ineffective:
-        say(ConfigError(config.ineffective).list_mistakes("settings without effect"))
+    config = found.config
+    about_steps = _step_findings(found) if imports_steps else StepFindings()
+    certificates = () if no_env else _certificate_mistakes(found)
+    exposures = () if is_open else _exposures(found)
+    mistakes = (*found.mistakes, *about_steps.mistakes, *certificates, *exposures)
+    ineffective = config.ineffective if strict else ()
+    if mistakes:
+        say(str(ConfigError(in_order(mistakes))))
+    if ineffective:
+        say(ConfigError(ineffective).list_mistakes("settings without effect"))
+    if mistakes or ineffective:
         return 1
-    remarks = (
-        *config.remarks,
-        *about_steps,
-        *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed_listeners),
-    )
-    for kind, text in remarks:
+    for kind, text in (*config.remarks, *about_steps.remarks):
         say(sentence(f"{kind}: {text}"))
-    try:
-        for text in () if no_env else _certificate_remarks(config):
-            say(sentence(f"warning: {text}"))
-    except CertificateFailed as error:
-        say(f"{config.path}: {error}")
-        return 1
+    for remark in () if no_env else _certificate_remarks(config):
+        say(sentence(f"warning: {remark}"))
     models = len({*config.aliases, *config.routes, *(name for one in config.entries for name in listed_names(one))})
     click.echo(
         f"{config.path}: valid ({_count_text(len(config.entries), 'provider')}, {_count_text(models, 'model name')})"
@@ -134,16 +170,64 @@ def _print_secrets(config: Config) -> int:
     return 1 if found.reasons else 0
 
 
-def _step_remarks(config: Config) -> Sequence[tuple[Remark, str]]:
-    """Load the steps and return remarks on their consequences. Raises ``ConfigError``.
+@attrs.frozen(repr=False)
+class StepFindings:
+    """The mistakes of steps that only loading them shows; without any, remarks on the consequences of the steps."""
 
-    Steps whose settings have variables without a value are left out."""
+    mistakes: Sequence[Mistake] = ()
+    remarks: Sequence[tuple[Remark, str]] = ()
+
+
+def _step_findings(found: Examined) -> StepFindings:
+    """Load the steps of a configuration.
+
+    Steps are left out if they cannot be loaded because of other mistakes, or of variables without a value."""
+    config = found.config
+    if not config.steps:
+        return StepFindings()
     from gateway.config.step_checks import has_unresolved
     from gateway.steps.advice import consequences
     from gateway.steps.loading import load_steps
 
-    known = tuple(step for step in config.steps if not has_unresolved((step.use, step.settings)))
-    return tuple(consequences(config, load_steps(attrs.evolve(config, steps=known))))
+    faulty = {step[1] for one in found.mistakes if (step := _UNLOADABLE.match(one.path))}
+    known = tuple(
+        step
+        for step in config.steps
+        if not has_unresolved((step.use, step.settings))
+        and (step.written is None or step.written.path.removesuffix(".use") not in faulty)
+    )
+    try:
+        loaded = load_steps(attrs.evolve(config, steps=known))
+    except ConfigError as error:
+        return StepFindings(error.mistakes)
+    return StepFindings(remarks=() if found.mistakes else tuple(consequences(config, loaded)))
+
+
+_UNLOADABLE: Final = re.compile(r"(steps\[\d+\])\.(?:use|with|action|at|hold|restore)\b")
+"""The keys of a step that its loading needs."""
+
+
+def _exposures(found: Examined) -> Iterator[Mistake]:
+    """Yield a mistake for each listener that other machines can use without a key."""
+    content = found.document.content
+    if isinstance(content.get("open"), Unresolved) or any(
+        one.path.split("[")[0] in _ADMITTING for one in found.mistakes
+    ):
+        return  # it may be protected
+    for one in found.config.exposed_listeners:
+        yield found.document.mistake((*one.path, "address"), exposure(one), EXPOSURE_ADVICE)
+
+
+_ADMITTING: Final = frozenset(("client_keys", "stored_keys", "issuers", "open"))
+"""The keys that decide whether clients need a key."""
+
+
+def _certificate_mistakes(found: Examined) -> Sequence[Mistake]:
+    if all(one.tls is None for one in found.config.listeners):
+        return ()
+    from gateway.commands.listening import certificate_mistakes  # imports the server's library
+
+    return tuple(certificate_mistakes(found))
 
 
 def _certificate_remarks(config: Config) -> Sequence[str]:

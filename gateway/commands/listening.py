@@ -5,15 +5,21 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.listening import Listener, exposure
-from gateway.config.loading import Config
+from gateway.config.listening import EXPOSURE_ADVICE, Listener, TlsSettings, exposure
+from gateway.config.loading import Config, Examined
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, unlink_at_end
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, expiry_warning, key_mode_warning
+from gateway.serving.tls import (
+    CertificateFailed,
+    ListenerTls,
+    TlsFiles,
+    expiry_warning,
+    key_mode_warning,
+    unusable_files,
+)
 
 log = logging.getLogger("trigate.server")
 
@@ -105,8 +111,12 @@ def _bind(listener: Listener, write_timeout: float) -> socket.socket:
 
 def options_of(listener: Listener) -> ListenerOptions:
     """Return the options for the listener's connections. Raises ``CertificateFailed``."""
-    tls = None if listener.tls is None else ListenerTls(TlsFiles(*attrs.astuple(listener.tls)), listener.http2)
+    tls = None if listener.tls is None else ListenerTls(_files_of(listener.tls), listener.http2)
     return ListenerOptions(tls, listener.http2, listener.serves, listener.proxy_protocol)
+
+
+def _files_of(tls: TlsSettings) -> TlsFiles:
+    return TlsFiles(tls.certificate, tls.key, tls.client_ca)
 
 
 @contextlib.contextmanager
@@ -143,6 +153,13 @@ def certificate_remarks(config: Config) -> tuple[str, ...]:
     )
 
 
+def certificate_mistakes(found: Examined) -> Iterator[Mistake]:
+    """Yield a mistake for each TLS file that cannot be used."""
+    for one in found.config.listeners:
+        for error in () if one.tls is None else unusable_files(_files_of(one.tls)):
+            yield found.document.mistake((*one.path, "tls", error.key), f"{error.path}: {error.reason}", "")
+
+
 def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:
     """Raise ``ConfigError`` if other machines can use a listener without a key or certificate.
 
@@ -151,9 +168,4 @@ def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: boo
         return
     for one in listeners:
         if one.listener.is_unguarded and not one.is_local:
-            raise ConfigError((Mistake(str(config.path), "", exposure(one.listener), _ADVICE),))
-
-
-_ADVICE: Final = (
-    "set client_keys or the listener's tls.client_ca, listen on 127.0.0.1, or allow it with `open: true` or --open"
-)
+            raise ConfigError((Mistake(str(config.path), "", exposure(one.listener), EXPOSURE_ADVICE),))

@@ -17,7 +17,7 @@ import trio
 import gateway
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
-from gateway.commands.check import load_or_explain
+from gateway.commands.check import load_to_serve
 from gateway.commands.listening import (
     LOCAL,
     OpenListener,
@@ -115,7 +115,7 @@ def run(
             print_or_log(log, "warning", str(error))
             return 1
         return 0
-    config = load_or_explain(path)
+    config = load_to_serve(path, may_be_exposed=is_open or host is not None)  # another host is checked below
     if config is None or not _can_record(options.record) or not _can_audit(config, log):
         return 1
     if config.path is None or not config.path.is_file():

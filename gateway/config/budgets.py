@@ -61,7 +61,7 @@ def check_opening_spend(config: Config, findings: Findings) -> None:
     items: Sequence[OpeningSpend | None] = config.opening_spend
     for i, item in enumerate(items):
         path: Path = ("opening_spend", i)
-        if item is None or any(place[:2] == path for place in findings.faulty):
+        if item is None or path in findings.faulty:
             continue
         if item.client is not None and item.group is not None:
             findings.wrong((*path, "group"), "the item has a client, too", "write an item for each")

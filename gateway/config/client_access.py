@@ -29,12 +29,15 @@ C = TypeVar("C", ClientKey, ClientGroup)
 
 @attrs.frozen(repr=False, slots=False)
 class AccessNames:
-    """The names that a client's access may contain: entries, other model names, groups, and MCP servers."""
+    """The names that a client's access may contain: entries, other model names, groups, and MCP servers.
+
+    ``invalid`` has those of invalid groups and servers."""
 
     entries: Entries
     aliases: frozenset[str]
     groups: Mapping[str, ClientGroup] = attrs.field(factory=dict)
     servers: tuple[str, ...] = ()
+    invalid: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, config: Config) -> "AccessNames":
@@ -46,7 +49,7 @@ class AccessNames:
 
     @cached_property
     def _other_names(self) -> frozenset[str]:
-        return self.aliases | {entry.name for entry in self.entries.made if entry.wildcard}
+        return self.aliases | {entry.name for entry in self.entries.listed if entry.wildcard}
 
     def is_model(self, name: str) -> bool:
         """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
@@ -61,7 +64,10 @@ def access_names(config: Config, entries: Entries, findings: Findings) -> Access
     """Return the names in a file, with its groups."""
     servers: Sequence[McpServer | None] = config.mcp_servers
     listed = tuple(server.name for server in servers if server is not None)
-    names = AccessNames(entries, frozenset(config.model_aliases), servers=listed)
+    invalid = findings.texts_of_dropped("mcp_servers", servers)
+    invalid |= findings.texts_of_dropped("client_groups", config.client_groups)
+    aliases = findings.names_in("model_aliases")
+    names = AccessNames(entries, aliases, servers=listed, invalid=invalid)
     return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
@@ -94,7 +100,7 @@ def _rules(config: Config) -> Iterator[AdmitRule | None]:
 
 def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:
     """Return a client with its group, limits and members, and report errors in its rights."""
-    group = _group_of(item, path, names.groups, findings)
+    group = _group_of(item, path, names, findings)
     client = attrs.evolve(_build_rights(item, path, names, findings), group=group)
     if client.role == "lead" and client.group_name is None:
         findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
@@ -107,7 +113,7 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     allows none."""
     _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
-    _check_servers(item.mcp, (*path, "mcp"), names.servers, findings)
+    _check_servers(item.mcp, (*path, "mcp"), names, findings)
     if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given_attributes(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
@@ -117,16 +123,16 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     return attrs.evolve(item, ratelimits=ratelimits, budgets=budgets, request=request)
 
 
-def _group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
+def _group_of(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientGroup | None:
     """Return the group that ``item`` names, and report an unknown one."""
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
-    if item.group_name not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
+    if item.group_name not in names.groups and item.group_name not in names.invalid:
         found = f"there is no group {describe(item.group_name)}"
         findings.wrong(
-            (*path, "group"), found, "use the name of one of client_groups", nearest(item.group_name, groups)
+            (*path, "group"), found, "use the name of one of client_groups", nearest(item.group_name, names.groups)
         )
-    return groups.get(item.group_name)
+    return names.groups.get(item.group_name)
 
 
 def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
@@ -136,7 +142,7 @@ def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, fi
         return
     if any(isinstance(pattern, Unresolved) for patterns in walls for pattern in patterns):
         return
-    if not any(all(matches_one(entry.name, patterns) for patterns in walls) for entry in entries.made):
+    if not any(all(matches_one(entry.name, patterns) for patterns in walls) for entry in entries.listed):
         found = "none of these entries is also allowed by its group"
         findings.wrong((*path, "only"), found, "both lists apply: change one of them")
 
@@ -144,7 +150,7 @@ def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, fi
 def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entries, findings: Findings) -> None:
     if patterns == ():
         findings.wrong(path, "the list is empty", "list at least one entry, or remove it to allow all")
-    names = [entry.name for entry in entries.made]
+    names = [entry.name for entry in entries.listed]
     for i, pattern in enumerate(patterns or ()):
         if isinstance(pattern, Unresolved) or not entries.complete:
             continue
@@ -156,13 +162,12 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
 
 
-def _check_servers(patterns: tuple[str, ...], path: Path, servers: tuple[str, ...], findings: Findings) -> None:
-    if any(place[0] == "mcp_servers" for place in findings.faulty):
-        return
+def _check_servers(patterns: tuple[str, ...], path: Path, names: AccessNames, findings: Findings) -> None:
+    known = (*names.servers, *names.invalid)
     for i, pattern in enumerate(patterns):
-        if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in servers):
+        if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in known):
             found = f"there is no MCP server {describe(pattern)}"
-            findings.wrong((*path, i), found, "use the name of one of mcp_servers", nearest(pattern, servers))
+            findings.wrong((*path, i), found, "use the name of one of mcp_servers", nearest(pattern, names.servers))
 
 
 def _check_models(

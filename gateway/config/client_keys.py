@@ -34,8 +34,6 @@ def build_client_keys(
         if item is None:
             continue
         client = build_client(item, path, names, holders, findings)
-        if client is None:
-            continue
         if item.name in clients:
             found = f"another client has the name {item.name}"
             findings.wrong(
@@ -51,16 +49,14 @@ def build_client_keys(
 
 def build_client(
     item: ClientKey, path: Path, names: AccessNames, holders: dict[bytes, str], findings: Findings
-) -> ClientKey | None:
-    """Return one client, ``None`` without a key or certificate.
+) -> ClientKey:
+    """Return one client, and report errors in it.
 
     ``holders`` has the clients' names by key digest, to which its own are added."""
     client = build_client_rights(item, path, names, findings)
     if not item.name:
         findings.wrong((*path, "name"), "the name is empty", "give the client a name; the log shows it")
     keys = tuple(_report_shared_keys(_read_keys(item, path, findings), item.name, holders, findings))
-    if not keys and item.certificate is None:
-        return None
     models = () if item.models is None and item.role != "user" else item.models
     return attrs.evolve(client, key=None, sha256=None, keys=keys, models=models)
 
@@ -75,7 +71,7 @@ def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tupl
         return
     if has_own:
         findings.wrong((*path, "keys"), "it cannot be combined with key or sha256", "add that key to the list")
-    if not item.keys and path not in findings.faulty:
+    if not item.keys and (*path, "keys") not in findings.faulty:
         findings.wrong((*path, "keys"), "the list is empty", "list at least one key")
     for i, one in enumerate(item.keys):
         yield from _read_key(one, (*path, "keys", i), findings)
@@ -84,7 +80,7 @@ def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tupl
 def _read_key(written: AcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     """Yield the key if it is valid."""
     if (written.key is None) == (written.sha256 is None):
-        if path[:2] not in findings.faulty:
+        if not findings.is_faulty(path, ("key", "sha256")):
             found = "neither key nor sha256 is set" if written.key is None else "both key and sha256 are set"
             findings.wrong(path, found, "set one of them")
     elif written.digest:

@@ -43,6 +43,7 @@ _VARIABLE_NAME = re.compile(
 )
 """The pattern of a variable's name alone, or in the syntax of another tool."""
 _ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
+_ADDRESS_KEYS: Final = ("base_url", "region", "project", "location", "provider_interface")
 _CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
@@ -51,16 +52,22 @@ _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trai
 class Entries:
     """The valid entries by name, and the ``paths`` of all.
 
-    If not ``complete``, some are invalid, and an unknown name may belong to one of them."""
+    ``names`` and ``listed`` also have the invalid ones, so that other parts of the file may name them. If not
+    ``complete``, a name is a variable without a value, and an unknown name may be its value."""
 
     made: tuple[ModelEntry, ...]
     names: Names
     complete: bool
     paths: Mapping[str, Path] = attrs.field(factory=dict)
+    invalid: tuple[ModelEntry, ...] = ()
+
+    @property
+    def listed(self) -> tuple[ModelEntry, ...]:
+        return (*self.made, *self.invalid)
 
     def nearest(self, name: str, others: Iterable[str] = ()) -> str | None:
         """Return the entry's name, its model or the one of ``others`` that ``name`` probably means."""
-        return nearest(name, (*others, *(word for entry in self.made for word in (entry.name, entry.model))))
+        return nearest(name, (*others, *(word for entry in self.listed for word in (entry.name, entry.model))))
 
 
 TAKEN_STEPS: Final = frozenset(
@@ -93,7 +100,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
     key, items = _listed_entries(config, findings)
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
-    complete = True
+    invalid: list[ModelEntry] = []
     default_names: dict[str, str] = {}
     for i, item in enumerate(items):
         path = (key, i)
@@ -101,7 +108,7 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
             findings.wrong(path, "this item is empty", "add `model`")
         entry = None if item is None else _build_entry(item, path, defaults, findings)
         if item is None or entry is None:
-            complete = False
+            invalid += () if item is None else (_stand_in(item.written, item.name),)
             continue
         if entry.default and (first := default_names.setdefault(entry.type_of(entry.model), entry.name)) != entry.name:
             found = f"{first} is also the default"
@@ -111,8 +118,19 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
             findings.wrong((*path, "name" if item.name else "model"), found, "give each entry its own `name`")
         entries.setdefault(entry.name, entry)
         paths.setdefault(entry.name, path)
+    invalid += (_stand_in(text) for text in findings.texts_of_dropped(key, items))
     made = tuple(entries.values())
-    return Entries(made, Names(made, {}, rules=config.model_names), complete, paths)
+    others = tuple(one for one in invalid if one.name not in entries and not isinstance(one.written, Unresolved))
+    names = Names((*made, *others), {}, rules=config.model_names)
+    is_complete = not any(isinstance(one.written, Unresolved) for one in invalid)
+    return Entries(made, names, is_complete, paths, others)
+
+
+def _stand_in(written: str, name: str = "") -> ModelEntry:
+    """Return an entry with the names of an invalid one."""
+    prefix, slash, model = written.partition("/")
+    provider = catalog.find(prefix) or catalog.generic(prefix)
+    return ModelEntry(written, name=name or written, provider=provider, model=model if slash else written)
 
 
 def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:
@@ -124,7 +142,7 @@ def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[Mode
         )
     key = "llm_providers" if config.model_providers is None and config.llm_providers is not None else "model_providers"
     items = getattr(config, key) or ()
-    if not items and not any(path[0] in ("model_providers", "llm_providers") for path in findings.faulty):
+    if not items and not findings.is_faulty((), ("model_providers", "llm_providers")):
         findings.wrong((key,), "the list is empty", "list at least one, such as `- model: openai/gpt-4o`")
     return key, items
 
@@ -224,7 +242,7 @@ def _resolve_provider(
     settings = _address_settings(item)
     _check_settings(settings, path, provider, findings)
     at = _row_for_model(provider.with_settings(settings).at_base_url(item.base_url), item)
-    if path in findings.faulty:
+    if findings.is_faulty(path, _ADDRESS_KEYS):
         return (at if item.base_url is not None or at.base_url is not None else None), item  # the error is reported
     if at.base_url is None and item.base_url is None:
         like = f", such as {at.address}" if at.address else ""
@@ -292,7 +310,7 @@ def _build_row(
     """Return a row for a provider that the catalogue lacks, or for a ``local`` server with another interface."""
     near = _similar_provider(prefix)
     if local is None and item.base_url is None:
-        if path not in findings.faulty:
+        if (*path, "base_url") not in findings.faulty:
             findings.wrong((*path, "model"), f"unknown provider {prefix!r}", _ANY_ADDRESS, near)
         return None
     if local is None and near is not None and findings.first(prefix):

@@ -1,11 +1,12 @@
 """Findings about a configuration: errors, and warnings about valid settings."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 
 from configfile.document import Document, Mistake, Path, spell
+from configfile.reading import UNKNOWN_KEY, ReadingFault
 from providers.neutral.fields import generic_path
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -14,15 +15,20 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 class Findings:
     """The findings in one file.
 
-    ``faulty`` has the paths (at most two steps) of values with the wrong type, which are reported and dropped.
+    ``faults`` are those of the reading; ``faulty`` has their paths, and those of the mappings and lists around them.
     ``given`` has the attributes in the file by the path of their mapping."""
 
     def __init__(
-        self, read: Document, mistakes: list[Mistake], faulty: Collection[Path], given: Mapping[Path, frozenset[str]]
+        self,
+        read: Document,
+        mistakes: list[Mistake],
+        faults: Sequence[ReadingFault],
+        given: Mapping[Path, frozenset[str]],
     ) -> None:
         self._read = read
         self.mistakes = mistakes
-        self.faulty = faulty
+        self.faulty = frozenset(fault.path[:length] for fault in faults for length in range(1, len(fault.path) + 1))
+        self._unknown = tuple(fault.path for fault in faults if fault.wrong.found == UNKNOWN_KEY)
         self._given = given
         self.ineffective: list[Mistake] = []
         self.warnings: list[str] = []
@@ -40,6 +46,22 @@ class Findings:
     def is_list(self, path: Path) -> bool:
         """Return whether the file has a list at ``path``."""
         return isinstance(self._read.at(path), list)
+
+    def is_faulty(self, path: Path, keys: Iterable[str]) -> bool:
+        """Return whether one of ``keys`` at ``path`` was probably meant: its value was reported and dropped, or an
+        unknown key is reported there."""
+        return any((*path, key) in self.faulty for key in keys) or any(place[:-1] == path for place in self._unknown)
+
+    def names_in(self, key: str) -> frozenset[str]:
+        """Return the file's names in the mapping ``key`` of the root, also those whose values were dropped."""
+        found = self._read.at((key,))
+        return frozenset(found) if isinstance(found, dict) else frozenset()
+
+    def texts_of_dropped(self, key: str, items: Sequence[object]) -> frozenset[str]:
+        """Return the texts in the file's items of the list ``key`` that are ``None`` in ``items``: one may be the name
+        of such an item."""
+        dropped = (self._read.at((key, i)) for i, item in enumerate(items) if item is None)
+        return frozenset(text for one in dropped for text in _texts_in(one))
 
     def first(self, what: str) -> bool:
         """Return whether ``what`` was not reported before: some findings concern several entries."""
@@ -64,3 +86,8 @@ class Findings:
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
+
+
+def _texts_in(item: object) -> Iterator[str]:
+    members = item.values() if isinstance(item, dict) else (item,)
+    yield from (member for member in members if isinstance(member, str))

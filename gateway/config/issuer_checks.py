@@ -17,7 +17,7 @@ from gateway.config.findings import Findings
 from gateway.config.issuer_names import check_issuer_name, warn_of_merged_metrics
 from gateway.config.issuers import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer
 from gateway.config.settings import Config
-from gateway.config.state_storage import KEEPING_KEYS
+from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.config.urls import is_loopback
 
 _LIBRARY: Final = "jwt"
@@ -185,9 +185,7 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
     if "signing_key" not in findings.given_attributes(()) and ("signing_key",) not in findings.faulty:
         findings.wrong(place, "sign-in needs `signing_key`", "create one with `openssl rand -base64 32`")
     storage = config.state_storage
-    if (storage is None or storage.type not in KEEPING_KEYS) and not any(
-        place[0] == "state_storage" for place in findings.faulty
-    ):
+    if (storage is None or storage.type not in KEEPING_KEYS) and not is_storage_in_doubt(storage, findings):
         findings.wrong(
             place, "sign-in needs a `state_storage` that survives restarts", "set its type to sqlite or postgres"
         )
@@ -204,12 +202,12 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
 def _build_rules(issuer: TrustedIssuer, path: Path, names: AccessNames, findings: Findings) -> Iterator[AdmitRule]:
     """Yield the rules of ``issuer`` with their clients, and report errors in them."""
     items: Sequence[AdmitRule | None] = issuer.admit
-    if not items and path not in findings.faulty:
+    if not items and (*path, "admit") not in findings.faulty:
         findings.wrong((*path, "admit"), "the list is empty", "list at least one rule, or nobody is admitted")
     for i, item in enumerate(items):
         place = (*path, "admit", i)
         if item is None:
-            if path not in findings.faulty:
+            if place not in findings.faulty:
                 findings.wrong(place, "this item is empty", "add `when`")
             continue
         _check_when(item, place, i == len(items) - 1, findings)

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
@@ -78,6 +80,7 @@ class Listener:
     filter_chain: Any = ignored(OUTSIDE)
     input_filters: Any = ignored(OUTSIDE)
     output_filters: Any = ignored(OUTSIDE)
+    path: Path = attrs.field(default=("listeners",), eq=False)
 
     @property
     def place(self) -> str:
@@ -147,7 +150,7 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Active
     for i, listener in enumerate(listeners):
         path = legacy if is_legacy else ("listeners", i)
         if listener.type == "model":
-            found.append((path, _check_listener(listener, path, findings)))
+            found.append((path, attrs.evolve(_check_listener(listener, path, findings), path=path)))
         else:
             findings.no_effect(path, f"of type {listener.type}, {OUTSIDE}")
     places = Counter(listener.place for _, listener in found)
@@ -161,7 +164,7 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Active
     return ActiveListeners(by_use or (Listener(),), timeout, retries)
 
 
-def _check_listener(listener: Listener, path: tuple[str | int, ...], findings: Findings) -> Listener:
+def _check_listener(listener: Listener, path: Path, findings: Findings) -> Listener:
     given = findings.given_attributes(path)
     if "socket" not in given:
         if "mode" in given:
@@ -190,7 +193,9 @@ def _common_value(found: Sequence[tuple[Any, Listener]], name: str, findings: Fi
 
 
 def is_local(listener: Listener) -> bool:
-    """Return whether only this machine can reach it. Names are not resolved."""
+    """Return whether only this machine can reach it. Names are not resolved; an unknown address counts as local."""
+    if isinstance(listener.address, Unresolved):
+        return True
     try:
         return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
     except ValueError:
@@ -203,3 +208,8 @@ def exposure(listener: Listener) -> str:
         f"client_keys is not set, so every machine that can connect to {listener.place} can use the provider keys "
         "in this config"
     )
+
+
+EXPOSURE_ADVICE: Final = (
+    "set client_keys or the listener's tls.client_ca, listen on 127.0.0.1, or allow it with `open: true` or --open"
+)

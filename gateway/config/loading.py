@@ -4,7 +4,7 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with additional keys.
 the same content from a program, ``discover`` finds the file."""
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.secret_stores import check_stores
 from gateway.config.settings import Config, KeyDigest, Trust
-from gateway.config.state_storage import KEEPING_KEYS, build_state_storage
+from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
 from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
 
@@ -108,6 +108,21 @@ def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -
     return "named" if explicit is not None or env.get(FILE_VARIABLE) or is_own else "found"
 
 
+@attrs.frozen(eq=False, repr=False)
+class Examined:
+    """A configuration as far as it is valid, all mistakes in its file, and the file with expanded variables."""
+
+    config: Config
+    mistakes: tuple[Mistake, ...]
+    document: Document
+
+    def valid(self) -> Config:
+        """Return the configuration. Raises ``ConfigError`` if it has mistakes."""
+        if self.mistakes:
+            raise ConfigError(self.mistakes)
+        return self.config
+
+
 def load(
     path: Path,
     env: Mapping[str, str] | None,
@@ -122,11 +137,25 @@ def load(
     ``within``, only those below these root keys are. ``data`` and ``files`` are contents read earlier. A file that was
     only ``found`` is restricted (``found_file``). Raises ``ConfigError`` with every error in the file, and nothing
     else."""
-    written = document.read_file(path) if data is None else document.read(data, str(path))
+    return examine(path, env, data, files, trust, within).valid()
+
+
+def examine(
+    path: Path,
+    env: Mapping[str, str] | None,
+    data: bytes | None = None,
+    files: SecretFiles | None = None,
+    trust: Trust = "named",
+    within: Collection[str] | None = None,
+) -> Examined:
+    """Return the configuration in ``path`` with all mistakes, for checks that find others; arguments as for ``load``.
+
+    Raises ``ConfigError`` if it is not readable as keys and values."""
+    written = document.parse(document.read_bytes(path) if data is None else data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
-    config = configure(written, env, files, path if trust == "found" else None, within)
-    warnings = (*config.warnings, *weak_secrets.readable(written.content, path))
-    return attrs.evolve(config, path=path, trust=trust, warnings=warnings)
+    found = _examine(written, env, files, path if trust == "found" else None, within)
+    warnings = (*found.config.warnings, *weak_secrets.readable(written.content, path))
+    return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust, warnings=warnings))
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
@@ -157,9 +186,19 @@ def configure(
     """Return the configuration of a document, with the variables of ``env`` and the secrets in ``files``.
 
     ``unnamed`` is its path if it was only found. Raises ``ConfigError``."""
+    return _examine(written, env, files, unnamed, within).valid()
+
+
+def _examine(
+    written: Document,
+    env: Mapping[str, str] | None,
+    files: SecretFiles,
+    unnamed: Path | None,
+    within: Collection[str] | None,
+) -> Examined:
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
-        raise ConfigError((written.mistake((), found, "start the file with `version: v0.4.0`"),))
+        raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
     if (foreign := recognise_gateway(written.content)) is not None:
         found = f"this is a configuration for {foreign.owner}"
         raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
@@ -168,7 +207,8 @@ def configure(
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
     reading = read(content, Config, advise)
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
-    findings = Findings(written, mistakes, {fault.path[:2] for fault in reading.faults}, reading.given)
+    expanded = attrs.evolve(written, content=content)
+    findings = Findings(expanded, mistakes, reading.faults, reading.given)
     if unnamed is not None:
         check_found(content, variables, unnamed, findings)
     for warning in files.warnings:
@@ -177,14 +217,31 @@ def configure(
     check_stores(config.secret_stores, variables.stored, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
-        if place not in findings.faulty:  # otherwise its price may be the error
+        if (*place, "price") not in findings.faulty:
             findings.wrong((*place, "model"), one.found, ADVICE)
-    if findings.mistakes:
-        raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_position)))
+    if findings.mistakes or written.mistakes:
+        return Examined(
+            config, in_order((*written.mistakes, *_without_reported(findings.mistakes, expanded))), expanded
+        )
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
     doubts += _command_warnings(config)
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
-    return without_marks(attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts)))
+    config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
+    return Examined(without_marks(config), (), expanded)
+
+
+def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:
+    """Yield ``mistakes`` except those about values that are absent because of a mistake of YAML."""
+    reported = {one.path for one in written.mistakes}
+    yield from (one for one in mistakes if one.path not in reported or one.found not in _ABSENT)
+
+
+_ABSENT: Final = ("missing", "nothing", "this item is empty")
+
+
+def in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+    """Return ``mistakes`` once each, in the order of the file."""
+    return tuple(sorted(dict.fromkeys(mistakes), key=_position))
 
 
 def _command_warnings(config: Config) -> tuple[str, ...]:
@@ -322,7 +379,8 @@ def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings)
 
 def _check_stored_keys(config: Config, findings: Findings) -> None:
     kept = config.state_storage
-    faulty = any(place[0] == "state_storage" for place in findings.faulty)
-    if config.stored_keys != "off" and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
+    if config.stored_keys == "off" or is_storage_in_doubt(kept, findings):
+        return
+    if kept is None or kept.type not in KEEPING_KEYS:
         found = f"keys cannot be stored: state_storage is {'not set' if kept is None else f'of type {kept.type}'}"
         findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")

@@ -115,7 +115,7 @@ def build_price(
         return table
     for kind in ("input", "output"):
         dollars: float | None = getattr(table, kind)
-        if dollars is None and not table.per and path[:2] not in findings.faulty:
+        if dollars is None and not table.per and (*path, kind) not in findings.faulty:
             findings.wrong((*path, kind), "missing", "this is required")
         if dollars is not None and 0 < dollars < IMPLAUSIBLE:
             findings.warn(

@@ -54,7 +54,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
         if has_targets and item.target is not None:
             findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
         elif not has_targets and item.target is None:
-            if path not in findings.faulty:
+            if not findings.is_faulty(path, ("target", "targets")):
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
             if groups := targets.valid_groups(tuple(_item_groups(item, path, findings)), (*path, "targets")):
@@ -193,7 +193,7 @@ class _Targets:
     def valid_groups(self, groups: _Groups, path: Path) -> _Groups:
         """Return a route's ``groups`` at ``path`` with valid targets only; others are reported, or are variables not
         expanded."""
-        if not any(groups) and path[:2] not in self.findings.faulty:
+        if not any(groups) and path not in self.findings.faulty:
             self.findings.wrong(path, "the list is empty", "list at least one model")
             return ()
         seen: dict[tuple[str, str], str] = {}
@@ -259,7 +259,7 @@ class _Targets:
     def _unknown(self, name: str) -> tuple[str, str, str | None]:
         """Return why ``name`` is no target, what to write instead, and the name that was probably meant."""
         found, advice = f"{describe(name)} is not a configured model", "use the name of one of model_providers"
-        if any(entry.name == name for entry in self.entries.made):
+        if any(entry.name == name for entry in self.entries.listed):
             return (
                 f"{describe(name)} is not a single model",
                 f"choose one of its models: {name.removesuffix('*')}MODEL",

@@ -94,6 +94,11 @@ _PLACES_SUCH_AS: Mapping[StorageType, str] = {
 }
 
 
+def is_storage_in_doubt(storage: StateStorage | None, findings: Findings) -> bool:
+    """Return whether the file has a type for its ``storage`` that could not be read."""
+    return ("state_storage",) in findings.faulty if storage is None else ("state_storage", "type") in findings.faulty
+
+
 def build_state_storage(storage: StateStorage | None, findings: Findings) -> StateStorage | None:
     """Return the storage with its type's defaults."""
     if storage is None:

@@ -194,7 +194,7 @@ def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
     for key in ("at", "parts"):
         if getattr(item, key) == ():
             findings.wrong((*path, key), "the list is empty", "list at least one, or remove it for the default")
-    if item.action == {} and path not in findings.faulty:
+    if item.action == {} and (*path, "action") not in findings.faulty:
         findings.wrong((*path, "action"), "the mapping is empty", "list at least one label, or write one action")
     row = kind_rows().get(item.use)
     if row is None and not item.is_code and "." in item.use:
@@ -216,11 +216,12 @@ def _check_item(item: StepSettings, path: Path, findings: Findings) -> None:
 def _check_scope(scope: StepScope, path: Path, config: Config, names: AccessNames, findings: Findings) -> None:
     """Report patterns that nothing can match: a misspelled name would leave requests unchecked."""
     clients = [client.name for client in config.client_keys if client is not None]
+    clients += findings.texts_of_dropped("client_keys", config.client_keys)
     people = tuple(f"{issuer.name}:" for issuer in config.issuers if issuer is not None)
-    entries = [entry.name for entry in names.entries.made]
+    entries = [entry.name for entry in names.entries.listed]
     known: dict[str, tuple[Collection[str], str, bool]] = {
         "clients": (clients, "client_keys", config.stored_keys == "off"),
-        "groups": (tuple(names.groups), "client_groups", True),
+        "groups": ((*names.groups, *names.invalid), "client_groups", True),
         "entries": (entries, "model_providers", names.entries.complete),
         "endpoints": ((*APIS, *ENDPOINTS), "the endpoints", True),
     }

@@ -126,7 +126,7 @@ def _build_stored(item: ClientKey, names: AccessNames, holders: dict[bytes, str]
         issuer = item.name.partition(":")[0]
         findings.wrong(("name",), f"names that begin with `{issuer}:` are people's", "give the client another name")
     client = build_client(item, (), names, holders, findings)
-    if client is None or findings.mistakes:
+    if findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
     return attrs.evolve(client, source="state storage")
 

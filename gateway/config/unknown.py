@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from configfile.reading import unknown_key
+from configfile.reading import UNKNOWN_KEY, unknown_key
 from configfile.wording import Wrong
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.allowances import QueueSettings, RateLimits
@@ -455,7 +455,7 @@ def wrong_key(place: type, key: str) -> Wrong:
 
     It has the advice on that key, else a similar key, else advice on one of its words, else all keys."""
     if (advised := advice(place, key)) is not None:
-        return Wrong("unknown key", advised)
+        return Wrong(UNKNOWN_KEY, advised)
     words = set(snake_case(key).split("_"))
     rows = (row for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split()))
     return unknown_key(place, key, next((row.advice for row in rows), None))

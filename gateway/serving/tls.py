@@ -3,8 +3,9 @@
 import contextlib
 import ssl
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,14 @@ class TlsFiles:
 
 
 class CertificateFailed(Exception):
-    """A TLS file of a listener cannot be used. The message names it, the reason and the remedy."""
+    """A TLS file of a listener cannot be used. ``key`` is its key in the configuration. The message names the file, the
+    reason and the remedy."""
+
+    def __init__(self, key: str, path: Path, reason: str) -> None:
+        super().__init__(f"tls.{key} {path}: {reason}")
+        self.key = key
+        self.path = path
+        self.reason = reason
 
 
 def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
@@ -35,16 +43,51 @@ def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(_PROTOCOLS[http2])
-    certificate, key = files.certificate, files.key or files.certificate
-    with _reading("certificate", certificate, _NO_CERTIFICATE):
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
-    with _reading("key", key, _NO_KEY):
-        context.load_cert_chain(certificate, key, _no_passphrase)
+    _load_certificate(files)
+    _load_key(context, files)
+    _load_client_ca(context, files)
+    return context
+
+
+def unusable_files(files: TlsFiles) -> Iterator[CertificateFailed]:
+    """Yield the error of each file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    failed = _failure(partial(_load_certificate, files))
+    # OpenSSL reads a key only together with its certificate
+    load_key = partial(_load_key, context, files) if failed is None else partial(_open_key, files)
+    others = _failure(load_key), _failure(partial(_load_client_ca, context, files))
+    yield from (one for one in (failed, *others) if one is not None)
+
+
+def _failure(load: Callable[[], None]) -> CertificateFailed | None:
+    try:
+        load()
+    except CertificateFailed as error:
+        return error
+    return None
+
+
+def _open_key(files: TlsFiles) -> None:
+    if files.key is not None:
+        with _reading("key", files.key, _NO_KEY):
+            pass
+
+
+def _load_certificate(files: TlsFiles) -> None:
+    with _reading("certificate", files.certificate, _NO_CERTIFICATE):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(files.certificate)
+
+
+def _load_key(context: ssl.SSLContext, files: TlsFiles) -> None:
+    with _reading("key", files.key or files.certificate, _NO_KEY):
+        context.load_cert_chain(files.certificate, files.key or files.certificate, _no_passphrase)
+
+
+def _load_client_ca(context: ssl.SSLContext, files: TlsFiles) -> None:
     if files.client_ca is not None:
         with _reading("client_ca", files.client_ca, _NO_CERTIFICATE):
             context.load_verify_locations(files.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 @contextlib.contextmanager
@@ -55,9 +98,10 @@ def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
         yield
     except ssl.SSLError as error:
         why = _MISMATCH if error.reason == "KEY_VALUES_MISMATCH" else unusable
-        raise CertificateFailed(f"tls.{name} {path}: {why}") from error
+        raise CertificateFailed(name, path, why) from error
     except OSError as error:
-        raise CertificateFailed(f"tls.{name} {path}: {(error.strerror or 'unreadable').lower()}") from error
+        why = f"{(error.strerror or 'unreadable').lower()}: give a file that trigate can read"
+        raise CertificateFailed(name, path, why) from error
 
 
 _NO_CERTIFICATE: Final = "no readable PEM certificate: the file must contain -----BEGIN CERTIFICATE-----"

@@ -115,9 +115,10 @@ def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path,
     for words in ("0.0.0.0:", "client_keys", "tls.client_ca", "127.0.0.1", "open: true", "--open"):
         assert words in line
     if not args:
-        checked = invoke("check", cwd=tmp_path)
-        assert checked.returncode == 0
-        assert "every machine that can connect" in checked.stderr
+        for options in ((), ("--no-env",)):
+            checked = invoke("check", *options, cwd=tmp_path)
+            assert (checked.returncode, checked.stderr) == (1, found.stderr)
+        assert invoke("check", "--open", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.process

@@ -134,3 +134,82 @@ def test_a_terminal_shows_what_has_no_effect_in_red(folder):
     at = next(i for i, line in enumerate(lines) if "WARNING" in line)
     assert lines[at].startswith("\x1b[31m\x1b[1mWARNING: 2 settings in trigate.yaml have no effect")
     assert max(len(plain(line)) for line in lines) <= 80
+
+
+MISTAKEN = """version: v0.4.0
+listeners:
+- {address: 0.0.0.0, port: 12000, tls: {certificate: absent.pem, key: absent.key, client_ca: absent.ca}}
+- {address: 0.0.0.0, port: 12001}
+model_providers:
+- {model: openai/gpt-4o, access_key: $ABSENT}
+- {modle: openai/o3}
+- {model: vllm/mine, base_url: "http://127.0.0.1:1", budgets: [5 usd/day]}
+model_aliases: {a: {target: gpt-9}}
+log_level: info
+log_level: error
+steps:
+- {use: pij}
+- {use: pii, name: settings, with: {colour: red}}
+- {use: "absent_module:check"}
+- {use: "./absent.py:check_more", for: {models: [gpt-10]}}
+- {use: pii, name: labels, action: {colour: mask}}
+"""
+OF_THE_FILE = [
+    "4:4: listeners[1].address: client_keys is not set",
+    "7:3: model_providers[1].model: missing",
+    "7:4: model_providers[1].modle: unknown key",
+    "8:4: model_providers[2].model: vllm/mine has no price",
+    "9:21: model_aliases.a.target: 'gpt-9' is not a configured model",
+    "11:1: log_level: this key appears twice",
+    "13:4: steps[0].use: there is no kind of step 'pij'",
+    "14:37: steps[1].with.colour: unknown key",
+    "15:4: steps[2].use: importing absent_module failed",
+    "16:4: steps[3].use: there is no file",
+    "16:50: steps[3].for.models[0]: 'gpt-10' is not a configured model",
+    "17:4: steps[4].action: this step has no label 'colour'",
+]
+OF_THE_MACHINE = [
+    "3:41: listeners[0].tls.certificate: absent.pem: no such file or directory",
+    "3:66: listeners[0].tls.key: absent.key: no such file or directory",
+    "3:83: listeners[0].tls.client_ca: absent.ca: no such file or directory",
+    "6:26: model_providers[0].access_key: the environment variable ABSENT is not set",
+]
+OF_CODE = ("there is no kind", "importing", "there is no file", "has no label")
+
+
+@pytest.mark.parametrize(
+    ("words", "mistakes"),
+    [
+        (("check",), [*OF_THE_MACHINE, *OF_THE_FILE]),
+        (("serve",), [*OF_THE_MACHINE, *OF_THE_FILE]),
+        (("check", "--no-env"), OF_THE_FILE),
+        (("check", "--no-env", "--no-steps"), [one for one in OF_THE_FILE if not any(map(one.__contains__, OF_CODE))]),
+        (("check", "--no-env", "--open"), OF_THE_FILE[1:]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_every_mistake_is_reported_together(tmp_path, words, mistakes):
+    (tmp_path / "mine.yaml").write_text(MISTAKEN)
+    found = invoke(*words, "mine.yaml", cwd=tmp_path)
+    assert (found.returncode, found.stdout) == (1, "")
+    title, *lines = found.stderr.splitlines()
+    assert title == f"{len(mistakes)} mistakes in the configuration:"
+    in_order = sorted(mistakes, key=lambda one: tuple(map(int, one.split(":")[:2])))
+    assert len(lines) == len(mistakes)
+    for line, start in zip(lines, in_order, strict=True):
+        assert line.startswith(f"  mine.yaml:{start}"), line
+
+
+def test_strict_reports_settings_without_effect_besides_mistakes(folder):
+    with (folder / "trigate.yaml").open("a") as file:
+        file.write("colour: red\n")
+    lines = invoke("check", "--strict", cwd=folder).stderr.splitlines()
+    assert lines[0].startswith("trigate.yaml:7:1: colour: unknown key")
+    assert lines[2] == "2 settings without effect:"
+
+
+def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path):
+    base = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-4o, access_key: k}]\n"
+    for more in ("listeners: [{address: $HOST}]\n", "listeners: [{address: 0.0.0.0}]\nopen: $OPEN\n"):
+        (tmp_path / "trigate.yaml").write_text(base + more)
+        assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0, more
