@@ -104,9 +104,26 @@ def _read_late_secret(value: Any) -> str:
 
 
 def _read_boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
+    found = {"1": True, "0": False}.get(value, value) if isinstance(value, Expanded) else value
+    if isinstance(found := plain_value(found), bool):
+        return found
     raise Wrong(describe(value), "expected true or false")
+
+
+def plain_value(value: Any) -> Any:
+    """Return the boolean or number that the text of a variable would be in the file, any other value unchanged."""
+    if not isinstance(value, Expanded):
+        return value
+    if (word := _BOOLEANS.get(value.strip().lower())) is not None:
+        return word
+    found = _NUMBER.fullmatch(value.strip())
+    return value if found is None else float(value) if found[1] else int(value)
+
+
+_BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""The words of YAML 1.1."""
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(\.[0-9]{1,16})?")
 
 
 def _whole_number_reader(least: int, most: int | None, what: str) -> Callable[[Any], int]:
@@ -230,7 +247,7 @@ DECIMAL_SHAPE: Final = any_of(number_shape(0), text_shape(rf"{_DECIMAL}\s*"))
 
 PLAIN: Final[Mapping[Any, Kind]] = {
     str: Kind("text", read_text, {"type": "string"}, takes_text=True),
-    bool: Kind("true or false", _read_boolean, {"type": "boolean"}, spell=lambda value: str(value).lower()),
+    bool: Kind("true or false", _read_boolean, any_of({"type": "boolean"}), spell=lambda value: str(value).lower()),
     int: whole_number(0, None, "a whole number", "whole number", r"[0-9]{1,12}"),
 }
 """The kinds of types without an annotation."""

@@ -11,7 +11,7 @@ import cattrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.keys import Field, Given, fixed_length, is_literal, is_optional, keys_of, kind_of, present
-from configfile.kinds import PLAIN
+from configfile.kinds import PLAIN, plain_value
 from configfile.wording import Wrong, describe, nearest, one_of
 
 T = TypeVar("T")
@@ -42,12 +42,14 @@ class Reading(Generic[T]):
     - ``value``: the content without the faulty members; ``None`` if a required one is faulty.
     - ``given``: the attributes in the content, by the places of their mappings.
     - ``ignored``: the keys without effect, each with the reason.
+    - ``unknown``: the places of required keys that are variables without a value, so that their mappings are absent.
     """
 
     value: T | None
     faults: tuple[ReadingFault, ...]
     given: Mapping[Path, frozenset[str]]
     ignored: tuple[tuple[Path, str], ...] = ()
+    unknown: tuple[Path, ...] = ()
 
 
 def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Reading[T]:
@@ -58,7 +60,8 @@ def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Re
         value = reader.member(content, cls, ())
     finally:
         _READER.reset(token)
-    return Reading(None if value is _UNUSABLE else value, tuple(reader.faults), reader.given, tuple(reader.ignored))
+    found = None if value is _UNUSABLE else value
+    return Reading(found, tuple(reader.faults), reader.given, tuple(reader.ignored), tuple(reader.unknown))
 
 
 def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
@@ -85,6 +88,7 @@ class _Reader:
         self.faults: list[ReadingFault] = []
         self.given: dict[Path, frozenset[str]] = {}
         self.ignored: list[tuple[Path, str]] = []
+        self.unknown: list[Path] = []
 
     def member(self, value: Any, of: Any, path: Path) -> Any:
         """Read the value as the type ``of``, or report its faults and return ``_UNUSABLE``."""
@@ -102,6 +106,8 @@ class _Reader:
 
     def _read_kind(self, value: Any, of: Any) -> Any:
         kind = kind_of(of) or PLAIN[of]
+        if kind.pick is not None and not kind.takes_text and (plain := plain_value(value)) in (0, 1):
+            value = plain  # true, false or 0; messages may repeat it
         if kind.pick is not None and (picked := kind.pick(value)) is not None:
             value = _converter().structure(value, picked)
         return value if kind.read is None or value is _UNUSABLE else kind.read(value)
@@ -123,10 +129,13 @@ class _Reader:
         for name, field in fields.items():
             member = value.get(name)
             if _is_absent(member, field):
-                if field.required:
+                if member is not None:
+                    usable = usable and not field.required
+                    self.unknown += ((*path, name),) if field.required else ()
+                elif field.required:
                     self.faults.append(ReadingFault((*path, name), Wrong("missing", "this is required"), missing=True))
                     usable = False
-                elif member is None and name in value and not field.key.may_be_empty:
+                elif name in value and not field.key.may_be_empty:
                     self.ignored.append(((*path, name), NO_VALUE))
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))
@@ -220,13 +229,17 @@ def _return_unchanged(value: Any, of: Any) -> Any:
 
 
 def _is_absent(member: Any, field: Field) -> bool:
-    """Return whether a member is null, or has an unresolved variable where text is invalid."""
-    return member is None or (isinstance(member, Unresolved) and not _takes_text(present(field.type)))
+    """Return whether a member is null, or an unresolved variable whose value would be no text."""
+    return member is None or (isinstance(member, Unresolved) and _may_be_read_from_text(present(field.type)))
 
 
-def _takes_text(of: Any) -> bool:
+@functools.cache
+def _may_be_read_from_text(of: Any) -> bool:
+    """Return whether the text of a variable is valid as ``of``, and is then a number, a word or the like."""
     kind = kind_of(of) or PLAIN.get(of)
-    return get_origin(of) in (dict, Mapping) if kind is None else kind.takes_text
+    if kind is None:
+        return is_literal(of)
+    return not kind.takes_text and (kind.shape is not None or any(map(_may_be_read_from_text, kind.parts)))
 
 
 def _describe(value: Any, of: Any) -> str:

@@ -15,7 +15,8 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 class Findings:
     """The findings in one file.
 
-    ``faults`` are those of the reading; ``faulty`` has their paths, and those of the mappings and lists around them.
+    ``faults`` are those of the reading, and ``unknown`` the places of variables without a value. ``faulty`` has these
+    places, and those of the mappings and lists around them.
     ``given`` has the attributes in the file by the path of their mapping."""
 
     def __init__(
@@ -24,10 +25,12 @@ class Findings:
         mistakes: list[Mistake],
         faults: Sequence[ReadingFault],
         given: Mapping[Path, frozenset[str]],
+        unknown: Sequence[Path] = (),
     ) -> None:
         self._read = read
         self.mistakes = mistakes
-        self.faulty = frozenset(fault.path[:length] for fault in faults for length in range(1, len(fault.path) + 1))
+        places = (*(fault.path for fault in faults), *unknown)
+        self.faulty = frozenset(place[:length] for place in places for length in range(1, len(place) + 1))
         self._unknown = tuple(fault.path for fault in faults if fault.wrong.found == UNKNOWN_KEY)
         self._given = given
         self.ineffective: list[Mistake] = []

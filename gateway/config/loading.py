@@ -208,7 +208,7 @@ def _examine(
     reading = read(content, Config, advise)
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
     expanded = attrs.evolve(written, content=content)
-    findings = Findings(expanded, mistakes, reading.faults, reading.given)
+    findings = Findings(expanded, mistakes, reading.faults, reading.given, reading.unknown)
     if unnamed is not None:
         check_found(content, variables, unnamed, findings)
     for warning in files.warnings:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.expanded import Unresolved
+from configfile.kinds import plain_value
 from configfile.wording import Wrong, describe, nearest
 from providers.catalog.effort import LEVELS
 from providers.members.names import BUDGET, EFFORT, OTHER, NamedMember, Use, Wire, checked_value, read_member
@@ -142,12 +143,25 @@ def _read_values(use: Use, members: Mapping[str, Any], report: Report) -> tuple[
         try:
             member = read_member(text, use)
             if not isinstance(value, Unresolved):
-                value = _read_maximum(member, value) if use == "max" else checked_value(member, value)
+                value = _read_value(member, value, _read_maximum if use == "max" else checked_value)
         except Wrong as wrong:
             report((use, text), wrong)
             continue
         found.append(MemberValue(member, value, repr(value)))
     return tuple(found)
+
+
+def _read_value(member: NamedMember, value: Any, read: Callable[[NamedMember, Any], Any]) -> Any:
+    """Return the value of a member. The text of a variable is a number or a boolean if text is invalid."""
+    try:
+        return read(member, value)
+    except Wrong:
+        if (plain := plain_value(value)) is value:
+            raise
+    try:
+        return read(member, plain)
+    except Wrong as wrong:
+        raise Wrong(describe(value), wrong.expected) from None  # without the variable's value
 
 
 def _read_maximum(member: NamedMember, value: Any) -> Any:

@@ -4,17 +4,20 @@ import base64
 import contextlib
 import gc
 import re
+from collections.abc import Mapping
 from datetime import date
 from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from configfile.document import Document
 from configfile.expanded import Expanded
 from configfile.secret_files import SecretFiles, UnreadFiles
 from gateway.commands.listening import options_of
+from gateway.commands.schema import schema
 from gateway.config.loading import ConfigError, configure
 from gateway.config.settings import Config
 from gateway.serving.tls import CertificateFailed
@@ -53,6 +56,7 @@ def kinds_of_places() -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 KEYS = kinds_of_places()
+SCHEMA = Draft202012Validator(schema())
 NAMES = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", repr(SECTIONS))))
 SECRET = base64.b64encode(b"k" * 32).decode()
 
@@ -96,3 +100,49 @@ def test_no_text_keeps_the_mark_of_a_variable():
                 assert not marked_texts(config), place
                 number += 1
     assert number > 50
+
+
+def is_valid(content: Any, env: Mapping[str, str] | None) -> bool:
+    try:
+        configure(Document("", content), env, UnreadFiles())
+    except ConfigError:
+        return False
+    return True
+
+
+def test_a_variable_can_give_each_number_and_boolean():
+    """The check with and without the environment and the schema agree."""
+    number = 0
+    for content, place in KEYS.values():
+        value = value_at(content, place)
+        env = {**{name: f"{SECRET[:-6]}{i:04}k=" for i, name in enumerate(NAMES)}, "TEXT": str(value).lower()}
+        if isinstance(value, bool | int | float) and is_valid(content, env):
+            changed = changed_at(content, place, "$TEXT")
+            assert is_valid(changed, env), place
+            assert is_valid(changed, None), place
+            assert SCHEMA.is_valid(changed), place
+            number += 1
+    assert number > 30
+
+
+WORDS = {"true": True, "False": False, "1": True, "0": False, "on": True, "NO": False}
+
+
+@pytest.mark.parametrize(("text", "meaning"), WORDS.items())
+def test_a_variable_gives_true_or_false_in_the_usual_words(text, meaning):
+    content = {**SMALL, "websocket": "$TEXT"}
+    assert configure(Document("", content), {"TEXT": text}, UnreadFiles()).websocket is meaning
+
+
+@pytest.mark.parametrize("text", ["maybe", "", "2"])
+def test_another_word_of_a_variable_is_a_mistake(text):
+    with pytest.raises(ConfigError, match=r"^websocket: the variable's value; expected true or false[.]$"):
+        configure(Document("", {**SMALL, "websocket": "$TEXT"}), {"TEXT": text}, UnreadFiles())
+
+
+@pytest.mark.parametrize("key", ["model_aliases", "budgets", "timeouts", "client_keys", "cors"])
+def test_no_variable_gives_a_list_or_mapping(key):
+    content = {**SMALL, key: "$TEXT"}
+    assert not is_valid(content, {"TEXT": "x"})
+    assert not is_valid(content, None)
+    assert not SCHEMA.is_valid(content)
