@@ -9,7 +9,7 @@ from configfile.kinds import HeaderName, Wait, Weight
 from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.cached_answers import CacheUse
-from gateway.config.kinds import BY_NAME, Reasons
+from gateway.config.kinds import BY_NAME, Name, Reasons
 from gateway.config.request_members import RequestMembers
 from streams.events import UNAVAILABLE
 
@@ -155,7 +155,7 @@ class Route:
 class EntryPreference:
     """A use for which an entry's model is preferred."""
 
-    name: str = setting("The name of a route with this entry as a target.")
+    name: Name = setting("The name of a route with this entry as a target.")
     description: Any = ignored(BY_NAME)
 
 
@@ -174,7 +174,7 @@ class SelectionPolicy:
 class RoutingPreference:
     """A use, and its preferred models."""
 
-    name: str = setting("The name of the route.")
+    name: Name = setting("The name of the route.")
     models: tuple[str, ...] = setting("Its targets.")
     selection_policy: SelectionPolicy | None = setting("`prefer` sets the choice among them.", None, shown="in order")
     description: Any = ignored(BY_NAME)

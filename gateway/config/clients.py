@@ -11,7 +11,7 @@ from configfile.kinds import Secret
 from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.cached_answers import CacheSwitch
-from gateway.config.kinds import CertificateName, Digest, Timestamp
+from gateway.config.kinds import CertificateName, Digest, Name, Timestamp
 from gateway.config.limits import ClientLimits
 from gateway.config.request_members import RequestMembers
 
@@ -53,7 +53,7 @@ class ClientGroup:
 
     holds_secrets = True
 
-    name: str = setting("The unique name for `group` of a client.", shape={"minLength": 1})
+    name: Name = setting("The unique name for `group` of a client.", shape={"minLength": 1})
     models: tuple[str, ...] | None = setting(
         "As a client's `models`.", None, shown="all", shape={"minItems": 1}, absent="all"
     )
@@ -104,7 +104,7 @@ class ClientKey:
 
     holds_secrets = True
 
-    name: str = setting("The client's unique name, `client` in the log.", shape={"minLength": 1})
+    name: Name = setting("The client's unique name, `client` in the log.", shape={"minLength": 1})
     key: Secret | None = setting("The key, best from a variable.", None, secret=True)
     certificate: CertificateName | None = setting(
         "A name in the certificate that the client shows to a listener with `tls.client_ca`, instead of a key or "

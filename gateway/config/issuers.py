@@ -29,7 +29,7 @@ from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.cached_answers import CacheSwitch
 from gateway.config.clients import ClientKey, Role
-from gateway.config.kinds import FilePath, NeededText
+from gateway.config.kinds import FilePath, NeededText, check_path
 from gateway.config.limits import ClientLimits
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
@@ -87,6 +87,7 @@ def _read_file_of_secret(value: Any) -> Path:
     path = secret_path(value)
     if not path:
         raise Wrong("not a file", "expected {file: PATH}")
+    check_path(str(path))
     return Path(str(path))  # a path keeps its text, which must not be ``Expanded``
 
 

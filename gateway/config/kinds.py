@@ -169,9 +169,14 @@ ZoneName: TypeAlias = Annotated[
 # Files, addresses and peers
 
 
-def _read_path_text(value: Any) -> str:
-    if "\0" in (text := read_text(value)):
+def check_path(text: str) -> None:
+    """Raise ``Wrong`` for a path that no file can have."""
+    if "\0" in text:
         raise Wrong("the path contains a null character", "write the path of a file")
+
+
+def _read_path_text(value: Any) -> str:
+    check_path(text := read_text(value))
     return str(text)  # a path keeps its text, which must not be ``Expanded``
 
 
@@ -189,6 +194,23 @@ def _read_needed_text(value: Any) -> str:
         raise Wrong("the text is empty", "write a value")
     return text
 
+
+# The control characters and line breaks of Unicode: a name with one would be several lines of a log or a table
+CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+
+
+def _read_name(value: Any) -> str:
+    text = read_text(value)
+    if re.search(f"[{CONTROL}]", text):
+        raise Wrong(describe(value), "a name cannot contain line breaks and control characters: remove them")
+    return text
+
+
+Name: TypeAlias = Annotated[
+    str,
+    Kind("text", _read_name, any_of(text_shape(f"[^{CONTROL}]*")), takes_text=True),
+]
+"""A name that people read in one line."""
 
 _NEEDED_SHAPE: Final[Shape] = {"type": "string", "minLength": 1}
 NeededText: TypeAlias = Annotated[str, Kind("text", _read_needed_text, _NEEDED_SHAPE, takes_text=True)]

@@ -14,7 +14,7 @@ from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints, RealtimeLimits
 from gateway.config.entry_prompt_cache import EntryPromptCache
-from gateway.config.kinds import AddressPart, ProbePath, Speaking
+from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
 from gateway.config.request_members import RequestMembers
@@ -57,13 +57,13 @@ class ModelEntry:
     configuration's. ``price``, ``sign_in`` and ``endpoints`` are built from ``written_price`` and so on. ``lists_all``
     means that lists include the provider's models. With a ``sign_in``, ``key`` is ``None``."""
 
-    written: str = setting(
+    written: Name = setting(
         "`provider/model id`, or `provider/*` for all models of a provider. The provider receives everything after "
         "the first slash unchanged.",
-        shape={"anyOf": [text_shape(r"[^/]+/[\s\S]+"), VARIABLE]},
+        shape={"anyOf": [text_shape(rf"[^/{CONTROL}]+/[^{CONTROL}]+"), VARIABLE]},
         name="model",
     )
-    name: str = setting(
+    name: Name = setting(
         "The unique name in `GET /v1/models`. With different names, one model may be listed several times.",
         "",
         shown="the value of `model`",

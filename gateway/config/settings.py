@@ -30,6 +30,7 @@ from gateway.config.kinds import (
     AuditPlace,
     FilePath,
     HostName,
+    Name,
     Network,
     Origin,
     SealingKeys,
@@ -193,7 +194,7 @@ class Config:
         shown="none",
         compared=False,
     )
-    model_aliases: dict[str, Route] = setting(
+    model_aliases: dict[Name, Route] = setting(
         "Your own names for models, and routes with several targets. See [model_aliases](#model_aliases).",
         factory=dict,
         shown="none",

@@ -114,3 +114,8 @@ def with_rules(*groups):
 def test_names_under_which_metrics_merge_people_with_others_are_warned_about(groups, client, warned):
     said = warnings(with_rules(*groups), client_groups=GROUPS, client_keys=[{"name": client, "key": "k" * 20}])
     assert (warned in said) if warned else ("metrics count" not in said)
+
+
+def test_a_token_file_whose_path_no_file_can_have_is_a_mistake():
+    (text,) = mistakes(issuer(fetch={"token": {"file": "a\0b"}})).values()
+    assert text.endswith("fetch.token: the path contains a null character; write the path of a file.")

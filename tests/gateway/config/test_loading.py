@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from configfile.keys import keys_of
+from gateway.commands.schema import schema
 from gateway.config.attempts import Retries
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
@@ -57,6 +59,9 @@ def refused(write):
         return [str(mistake).replace(f"{path}:", "").strip() for mistake in caught.value.mistakes]
 
     return refused
+
+
+VALIDATOR = Draft202012Validator(schema())
 
 
 def minimal(**root):
@@ -1148,3 +1153,57 @@ def test_a_mapping_of_listeners_with_the_keys_of_one_is_advised_to_be_a_list(rea
         read("version: v0.4.0\nlisteners: {port: 8080}\nmodel_providers: [{model: openai/gpt-4o, access_key: k}]\n")
     (mistake,) = caught.value.mistakes
     assert (mistake.path, mistake.expected) == ("listeners.port", "write a list: `listeners: [{port: 12000}]`")
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"client_keys": [{"name": "a\nb", "key": "k" * 30}]}, "client_keys[0].name"),
+        ({"client_groups": [{"name": "a\x07b"}]}, "client_groups[0].name"),
+        ({"model_aliases": {"a\nb": {"target": "openai/gpt-4o"}}}, "model_aliases['a\\nb']"),
+        ({"model_providers": [{"model": "openai/gpt\n4o"}]}, "model_providers[0].model"),
+        ({"model_providers": [{"model": "openai/gpt-4o", "name": "a\u2028b"}]}, "model_providers[0].name"),
+        ({"routing_preferences": [{"name": "a\x7f", "models": ["openai/gpt-4o"]}]}, "routing_preferences[0].name"),
+    ],
+)
+def test_a_name_has_no_line_break_and_no_control_character(more, place):
+    """The log and tables show names in one line; the admin API refuses such names, too."""
+    (mistake,) = mistakes_of(from_mapping, minimal(**more))
+    assert (mistake.path, mistake.expected) == (
+        place, "a name cannot contain line breaks and control characters: remove them",
+    )  # fmt: skip
+    assert not VALIDATOR.is_valid(minimal(**more))
+
+
+@pytest.mark.parametrize("name", ["a b", "Zoë’s 👩‍💻", "a\u00a0b", "日本"])
+def test_a_name_may_have_any_other_character(name):
+    content = minimal(client_keys=[{"name": name, "key": "k" * 30}], model_aliases={name: {"target": "openai/gpt-4o"}})
+    assert from_mapping(content).client_keys[0].name == name
+    assert VALIDATOR.is_valid(content)
+
+
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [
+        ("openai/gpt-4o-mni", "gpt-4o-mini"),
+        ("openai/gtp-4o", "gpt-4o"),
+        ("anthropic/claude-sonet-4-5", "claude-sonnet-4-5"),
+        ("anthropic/cluade-opus-5", "claude-opus-5"),
+        ("openai/gpt-5.9", None),
+        ("openai/gpt-4.1-turbo", None),
+        ("anthropic/claude-sonnet-4-5-20250929", None),
+        ("openai/*", None),
+        ("groq/gpt-4o-mni", None),
+    ],
+)
+def test_a_misspelled_model_of_a_known_provider_has_a_warning(model, near):
+    content = minimal(model_providers=[{"model": model, "access_key": "k"}])
+    name = model.partition("/")[2]
+    warned = () if near is None else (f"{model}: trigate knows no model {name}: did you mean {near}?",)
+    assert from_mapping(content).warnings == warned
+
+
+def test_a_model_at_another_address_may_have_any_id():
+    assert from_mapping(minimal(model_providers=[
+        {"model": "openai/gpt-4o-mni", "access_key": "k", "base_url": "http://127.0.0.1:1/v1"},
+    ])).warnings == ()  # fmt: skip
