@@ -157,13 +157,13 @@ def _models_in(cell: str) -> list[str] | None:
 def _limits_in(place: str, row: Mapping[str, str]) -> dict[str, Any]:
     """Return the limits in LiteLLM's columns. Raises ``ChangeRejected`` for one that a client cannot have."""
     limits = limits_of(row)
-    read = set(limited_columns(limits))
+    read = set(limited_columns(row))
     for column in ("max_budget", "rpm_limit", "tpm_limit", "max_parallel_requests"):
         if has_value(row.get(column)) and column not in read:
             advice = "a budget needs a `budget_duration`, such as 30d or 1mo" if column == "max_budget" else "empty it"
             raise ChangeRejected(f"{place}: the limit in `{column}` cannot be read: {advice}")
     for column, harmless in _RESTRICTING.items():
-        if has_value(row.get(column)) and row[column].strip() not in harmless:
+        if has_value(row.get(column)) and row[column].strip() not in harmless and column not in read:
             raise ChangeRejected(
                 f"{place}: trigate has no setting `{column}` of a key: empty the cell to import the key without it"
             )

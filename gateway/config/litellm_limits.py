@@ -1,7 +1,9 @@
 """LiteLLM's limits of keys and teams as settings of a client: those of its database, its key endpoints and exports."""
 
+import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from configfile.wording import Wrong
@@ -34,10 +36,46 @@ def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
             found.setdefault("ratelimits", {})[limit] = (
                 f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
             )
-    budget, period = _positive_number(row.get("max_budget")), _period_of(str(row.get("budget_duration") or ""))
-    if budget is not None and period is not None and _is_budget(text := f"{_decimal_text(budget)} usd/{period}"):
-        found["budgets"] = [text]
+    amounts: dict[str, float] = {}
+    for amount, period in filter(None, (_budget_in(row), *_windows_of(row))):
+        amounts[period] = min(amount, amounts.get(period, amount))  # all of them apply
+    if amounts:
+        found["budgets"] = [_budget_text(amount, period) for period, amount in amounts.items()]
     return found
+
+
+def _budget_in(row: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Return the amount and the period of a budget, ``None`` if trigate has no such budget."""
+    amount, period = _positive_number(row.get("max_budget")), _period_of(str(row.get("budget_duration") or ""))
+    if amount is None or period is None or not _is_budget(_budget_text(amount, period)):
+        return None
+    return amount, period
+
+
+def budget_windows(row: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the items of ``budget_limits``, each with a budget and its period, which apply in addition.
+
+    Those without a finite amount limit nothing (``litellm/proxy/auth/auth_checks.py``)."""
+    value = row.get("budget_limits")
+    try:
+        value = json.loads(value) if isinstance(value, str) and value.strip() else value
+    except (ValueError, RecursionError):
+        return (value,)
+    return [one for one in value if not _is_unlimited(one)] if isinstance(value, list) else (value,) if value else ()
+
+
+def _is_unlimited(window: Any) -> bool:
+    amount = window.get("max_budget") if isinstance(window, Mapping) else None
+    return isinstance(amount, float) and not math.isfinite(amount)
+
+
+def _windows_of(row: Mapping[str, Any]) -> Iterator[tuple[float, str] | None]:
+    for window in budget_windows(row):
+        yield _budget_in(window) if isinstance(window, Mapping) else None
+
+
+def _budget_text(amount: float, period: str) -> str:
+    return f"{_decimal_text(amount)} usd/{period}"
 
 
 def _period_of(duration: str) -> str | None:
@@ -49,11 +87,14 @@ def _period_of(duration: str) -> str | None:
     return _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
 
 
-def limited_columns(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the columns whose limits ``item`` has."""
-    yield from (column for column, limit, _ in RATES if limit in item.get("ratelimits", {}))
-    if "budgets" in item:
+def limited_columns(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the columns whose limits ``limits_of`` converts completely."""
+    rates = limits_of(row).get("ratelimits", {})
+    yield from (column for column, limit, _ in RATES if limit in rates)
+    if _budget_in(row) is not None:
         yield "max_budget"
+    if all(_windows_of(row)):
+        yield "budget_limits"
 
 
 def _is_budget(text: str) -> bool:

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from gateway.commands.imports.litellm_rows import has_value, read_number, read_time, time_text
 from gateway.commands.imports.losses import Group, Loss
-from gateway.config.litellm_limits import limits_of
+from gateway.config.litellm_limits import budget_windows, limits_of
 
 LONGEST_PERIOD: Final = "366d"
 """The longest period of a budget."""
+_ANEW: Final = "their budgets start anew: lower them until the next period if that matters"
 _LEAST: Final = 1e-9
 _MOST: Final = 9e6
 """The smallest and the largest amount of dollars in a file."""
@@ -35,17 +36,20 @@ def exhausted_text(row: Mapping[str, Any], now: datetime, carried: bool = True) 
 
 def closed_column(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
     """Return the first of ``columns`` whose limit is 0: LiteLLM then rejects every request."""
-    return next((column for column in columns if read_number(row.get(column)) == 0), None)
+    closed = next((column for column in columns if read_number(row.get(column)) == 0), None)
+    amounts = (one.get("max_budget") for one in budget_windows(row) if isinstance(one, Mapping))
+    return "budget_limits" if closed is None and any(read_number(amount) == 0 for amount in amounts) else closed
 
 
 def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:
     """Return the amount that a key, team or proxy has spent in the present period of its budget, and its end.
 
-    The result is an item of ``opening_spend`` without its owner; ``None`` without a budget, a spend or a period."""
+    The result is an item of ``opening_spend`` without its owner; ``None`` without a budget, a spend or a period. It is
+    ``None`` with ``budget_limits``, too, because it would also count in these budgets for other periods."""
     spend, (reset, _) = read_number(row.get("spend")), read_time(row.get("budget_reset_at"))
     if spend is None or spend < _LEAST or reset is None or reset <= now or not has_value(row.get("budget_duration")):
         return None
-    if "budgets" not in limits_of(row):
+    if "budgets" not in limits_of(row) or budget_windows(row):
         return None
     return {"spent": f"{f'{min(spend, _MOST):.9f}'.rstrip('0').rstrip('.')} usd", "until": time_text(reset)}
 
@@ -60,9 +64,14 @@ def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:
 
 
 def converted_limits(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the limits of a key or team; the rest of a budget without a period applies to the longest one."""
+    """Return the limits of a key or team."""
+    return limits_of(with_periods(row))
+
+
+def with_periods(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``row`` with the rest of a budget without a period as one for the longest period."""
     rest = lifetime_rest(row)
-    return limits_of(row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD})
+    return row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD}
 
 
 def lifetime_rest(row: Mapping[str, Any]) -> float | None:
@@ -87,11 +96,13 @@ def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[
         if (spend := read_number(row.get("spend")))
         and read_number(row.get("max_budget")) is not None
         and lifetime_rest(row) is None
-        and read_time(row.get("budget_reset_at"))[0] is None
+        and (read_time(row.get("budget_reset_at"))[0] is None or budget_windows(row))
     }
     if spent:
         what = f"the spend so far of {name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
-        yield Loss(Group.MONEY, what, "their budgets start anew: lower them until the next period if that matters")
+        yield Loss(Group.MONEY, what, _ANEW)
+    if windows := [name for name, row in rows.items() if name not in spent and budget_windows(row)]:
+        yield Loss(Group.MONEY, f"the spend so far in `budget_limits` of {name_list(windows, owner)}", _ANEW)
 
 
 def name_list(names: Sequence[str], noun: str = "keys") -> str:

@@ -101,7 +101,10 @@ def _lost_limits(owner: str) -> Mapping[str, Reason]:
         "soft_budget": (Group.MONEY, "a budget has no second amount for warnings: use an alert on its metric"),
         "model_max_budget": _BUDGETS_OF_MODELS,
         "tpd_limit": (Group.PROTECTION, f"set `budgets: [5M tokens/day]` for the {owner}"),
-        "budget_limits": (Group.MONEY, f"set `budgets` for the {owner}: it may have several"),
+        "budget_limits": (
+            Group.MONEY,
+            f"set `budgets` for the {owner}: one of its periods is not minutes, hours, days or a month",
+        ),
         **dict.fromkeys(("organization_id", "access_group_ids"), elsewhere),
         "router_settings": _ROUTING,
         "policies": _CHECKS,

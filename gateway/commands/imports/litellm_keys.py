@@ -20,6 +20,7 @@ from gateway.commands.imports.litellm_budgets import (
     name_list,
     opening_spend,
     spend_losses,
+    with_periods,
 )
 from gateway.commands.imports.litellm_columns import (
     KEY_COLUMNS,
@@ -141,7 +142,7 @@ def convert_teams(
             )
         item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **converted_limits(team.row)}
         losses += lifetime_losses(f"the team {name}", [team.row])
-        limited = set(limited_columns(item))
+        limited = set(limited_columns(with_periods(team.row)))
         losses += [
             Loss(group, f"{column} of the team {name}", why)
             for column, (group, why) in lost_columns(team.row, TEAM_REASONS, TEAM_COLUMNS, limited)
@@ -393,7 +394,7 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
     """Yield one loss for each column of settings that keys lost: exports can have hundreds of keys."""
     owners: dict[tuple[str, Reason], list[str]] = {}
     for key in held:
-        limited = set(limited_columns(items[key.digest]))
+        limited = set(limited_columns(with_periods(key.row)))
         if read_list(key.row.get("allowed_routes")) == ("llm_api_routes",):
             limited.add("allowed_routes")
         for lost in lost_columns(key.row, KEY_REASONS, KEY_COLUMNS, limited):

@@ -142,7 +142,7 @@ NO_SETTINGS: Final[Mapping[str, frozenset[str]]] = {
         "CronJob ProxyWorkerHeartbeat WorkflowRun WorkflowEvent WorkflowMessage BackgroundInteractionSettlement"
     ),
     "its web pages": _tables("UISettings InvitationLink UserNotifications SSOIdentityAssertion"),
-    "the spend of `budget_limits`, which the import lists": _tables("BudgetWindowSpend"),
+    "the spend of `budget_limits`, whose budgets start anew": _tables("BudgetWindowSpend"),
     "aliases of teams, which the import reads with the teams": _tables("ModelTable"),
 }
 """The tables without settings, by their content."""

@@ -74,8 +74,8 @@ def _has_no_effect(name: str, value: Any) -> bool:
 def _limits(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits. Each of them is converted, or the request is refused."""
     period = members.get("budget_duration", members.get("duration"))
-    settings = limits_of({**members, "budget_duration": period})
-    converted = set(limited_columns(settings))
+    row = {**members, "budget_duration": period}
+    settings, converted = limits_of(row), set(limited_columns(row))
     for name in _LIMITS:
         if name in members and name not in converted:
             expected = "a positive whole number"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +130,55 @@ def test_the_limits_of_a_key_are_in_its_item(columns, limits):
     lost = {name for name, value in columns.items() if (name == "max_budget" and not limits) or value == "many"}
     assert {loss.what.split()[0] for loss in result.losses} == lost
     from_mapping(yaml.safe_load(file_text(result)))
+
+
+DAY_AND_MONTH = [
+    {"budget_duration": "1d", "max_budget": 10.0, "reset_at": "2026-01-02T00:00:00+00:00"},
+    {"budget_duration": "30d", "max_budget": 100.0, "reset_at": "2026-02-01T00:00:00+00:00"},
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "budgets"),
+    [
+        ({"budget_limits": DAY_AND_MONTH}, ["10 usd/day", "100 usd/30d"]),
+        ({"budget_limits": json.dumps(DAY_AND_MONTH)}, ["10 usd/day", "100 usd/30d"]),
+        ({"budget_limits": DAY_AND_MONTH, "max_budget": 50, "budget_duration": "7d"},
+         ["50 usd/7d", "10 usd/day", "100 usd/30d"]),
+        ({"budget_limits": DAY_AND_MONTH, "max_budget": 5, "budget_duration": "24h"}, ["5 usd/day", "100 usd/30d"]),
+        ({"budget_limits": '[{"budget_duration": "1d", "max_budget": Infinity}]'}, None),
+        ({"budget_limits": []}, None),
+    ],
+)  # fmt: skip
+def test_budgets_with_their_own_periods_are_in_the_item_of_a_key(columns, budgets):
+    result = exported(**columns)
+    assert result.client_keys[0].get("budgets") == budgets
+    lost = {"the spend so far in `budget_limits` of team"} if budgets else set()
+    assert {loss.what for loss in result.losses} == lost
+    from_mapping(yaml.safe_load(file_text(result)))
+
+
+@pytest.mark.parametrize("limits", [[*DAY_AND_MONTH, {"budget_duration": "2mo", "max_budget": 1.0}], ["x"], "[", 5])
+def test_a_budget_without_a_counterpart_is_reported_with_the_others(limits):
+    result = exported(budget_limits=limits)
+    assert result.client_keys[0].get("budgets") == (["10 usd/day", "100 usd/30d"] if "2mo" in str(limits) else None)
+    assert "budget_limits of team" in {loss.what for loss in result.losses}
+
+
+def test_a_spend_counts_in_no_budget_for_another_period():
+    """`opening_spend` counts in all budgets of a client."""
+    later = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    row = {"max_budget": 9, "budget_duration": "30d", "spend": 4, "budget_reset_at": later}
+    assert exported(**row).opening_spend
+    result = exported(**row, budget_limits=DAY_AND_MONTH)
+    assert not result.opening_spend
+    assert "the spend so far of team: 4.00 usd" in {loss.what for loss in result.losses}
+
+
+def test_a_key_whose_budget_for_a_period_is_0_is_not_imported():
+    result = exported(budget_limits=[{"budget_duration": "1d", "max_budget": 0.0}])
+    assert not result.client_keys
+    assert "its budget_limits is 0" in str(result)
 
 
 def test_a_key_without_own_models_is_reported():
