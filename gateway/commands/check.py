@@ -138,7 +138,8 @@ def check(
         say(sentence(f"{kind}: {text}"))
     for remark in () if no_env else _certificate_remarks(config):
         say(sentence(f"warning: {remark}"))
-    models = len({*config.aliases, *config.routes, *(name for one in config.entries for name in listed_names(one))})
+    listed = {name for one in config.entries for name in listed_names(one)} - {*config.model_names.refused}
+    models = len({*config.aliases, *config.routes, *listed})
     click.echo(
         f"{config.path}: valid ({_count_text(len(config.entries), 'provider')}, {_count_text(models, 'model name')})"
     )

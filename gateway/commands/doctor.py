@@ -162,7 +162,8 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
         for one in targets.skipped:
             click.echo(_skipped_line(one), err=True)
         return 2
-    config = attrs.evolve(config, aliases={}, routes={})
+    names = attrs.evolve(config.model_names, refused=())  # also entries that only aliases reach
+    config = attrs.evolve(config, aliases={}, routes={}, model_names=names)
     checks = _model_checks(config, targets.tried, apis)
     if sys.stderr.isatty():
         click.echo(f"testing {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)

@@ -25,7 +25,8 @@ class ModelNames:
     )
     refused: tuple[str, ...] = setting(
         "Names that get 404 even if a wildcard matches them, such as `[dall-e-2, 'legacy/*']`. `*` matches any "
-        "text. A name of an entry or alias, and a longer pattern of a wildcard, take precedence over a pattern here.",
+        "text. A name of an entry or alias, and a longer pattern of a wildcard, take precedence over a pattern here. "
+        "The whole name of an entry hides it: only aliases reach it, and lists of models lack it.",
         (),
         shown="none",
     )

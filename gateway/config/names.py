@@ -190,8 +190,10 @@ class Names:
 
     def _is_refused(self, name: str) -> bool:
         """Return whether an item of ``refused`` matches ``name`` more closely than the configuration's own names."""
-        if name in self.aliases or name in self.routes or name in self._by_name:
+        if name in self.aliases or name in self.routes:
             return False
+        if name in self._by_name:
+            return name in self._rules.refused
         length = self._rules.refused_length(name)
         prefix, slash, _ = name.partition("/")
         return length > (len(prefix) + len("/*") if slash and prefix in self._wild else 0)

@@ -173,7 +173,15 @@ class Result:
 
     @property
     def refused_names(self) -> list[str]:
-        """The names that LiteLLM served by models without an entry, which a wildcard of the new file might serve."""
+        """The names that clients could not request, and that the new file would serve.
+
+        They are those of models without an entry, if there is a wildcard, and the new names of entries in groups."""
+        kept = {*self.deployments, *self.aliases}
+        of_groups = (one.name for deployments in self.deployments.values() for one in deployments)
+        hidden = [name for name in dict.fromkeys(of_groups) if name not in kept and "*" not in name]
+        return [*hidden, *self._missing_names()]
+
+    def _missing_names(self) -> list[str]:
         if not any("*" in name for name in self.names):
             return []
         kept = {*self.names, *self.deployments, *self.aliases}

@@ -99,7 +99,9 @@ def test_a_star_that_is_no_pattern_has_a_warning(entry, expected):
         ("groq/x", ["*"], "d x"),  # the wildcard's pattern is longer
         ("groq/llama-3", ["groq/llama-*"], "model_not_found"),
         ("groq/other", ["groq/llama-*"], "d other"),
-        ("mine", ["mine", "*"], "c gpt-4o"),  # an entry has the name
+        ("mine", ["min*", "*"], "c gpt-4o"),  # an entry has the name
+        ("mine", ["mine"], "model_not_found"),
+        ("legacy-mine", ["mine"], "c gpt-4o"),
         ("legacy-mine", ["legacy-*"], "c gpt-4o"),
         ("short", ["team/*"], "b gpt-4o"),  # targets of aliases are not requested names
     ],
@@ -115,6 +117,14 @@ def test_the_error_states_the_key_and_lists_lack_refused_names():
         router.plan("groq/llama-3", "chat")
     listed = [one.id for one in router.models({"groq/*": ("llama-3", "other")})]
     assert listed == ["groq/other"]
+
+
+def test_lists_lack_an_entry_that_only_aliases_reach():
+    aliases = {"ours": {"target": "mine"}, "route": {"targets": ["mine", "groq/x"]}}
+    content = {"version": "v0.4.0", "model_providers": ENTRIES[2:], "model_aliases": aliases}
+    router = Router(from_mapping({**content, "model_names": {"exact": True, "refused": ["mine"]}}))
+    assert [one.id for one in router.models({"groq/*": ("x",)})] == ["groq/x", "ours", "route"]
+    assert [one.target.entry.name for one in router.plan("route", "chat").candidates] == ["mine", "groq/*"]
 
 
 @given(st.text("a*/.", max_size=40), st.text("a/.\n", max_size=40))

@@ -21,6 +21,7 @@ from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import FILE, price_row
+from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 
@@ -962,3 +963,19 @@ def test_long_chains_of_fallbacks_are_converted():
     models = [item(name, "openai/m", api_key="k") for name in (names[0], names[-1])]
     _, _, content = convert_file(*models, router_settings={"fallbacks": fallbacks})
     assert [one["name"] for one in content["model_providers"]] == [names[0], names[-1]]
+
+
+def test_clients_see_a_name_with_several_models_once():
+    """As in LiteLLM's `/v1/models`: the names of the single entries are the import's own."""
+    config, _, _ = convert_file(
+        item("gpt", "openai/gpt-4o"), item("gpt", "groq/gpt-4o"), item("first", "openai/gpt-4.1"),
+        item("plain", "openai/o3"),
+        router_settings={"fallbacks": [{"first": ["plain"]}]},
+    )  # fmt: skip
+    router = Router(config)
+    assert [one.id for one in router.models()] == ["plain", "gpt", "first"]
+    assert [one.target.entry.provider.id for one in router.plan("gpt", "chat").candidates] == ["openai", "groq"]
+    for name in config.model_names.refused:
+        with pytest.raises(GatewayError, match=r"`model_names[.]refused`"):
+            router.plan(name, "chat")
+    assert len(config.model_names.refused) == 3
