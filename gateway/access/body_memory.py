@@ -107,13 +107,13 @@ class HeldPieces:
 class HeldBody:
     """The memory of one request's body, freed when ``scope`` releases the request's text."""
 
-    __slots__ = ("_budget", "_holder", "_registered", "_scope", "_size")
+    __slots__ = ("_budget", "_holder", "_is_registered", "_scope", "_size")
 
     def __init__(self, budget: BodyBudget, holder: str, scope: RequestScope) -> None:
         self._budget = budget
         self._holder = holder
         self._scope = scope
-        self._registered = False
+        self._is_registered = False
         self._size = 0
 
     def hold(self, size: int) -> None:
@@ -121,8 +121,8 @@ class HeldBody:
         more = size - self._size
         if more > 0:
             self._budget.check(self._holder, self._size, more)
-        if not self._registered:
-            self._registered = True
+        if not self._is_registered:
+            self._is_registered = True
             self._scope.hold_text(self._release)
         self._budget.memory.change(self._holder, more)
         self._size = size

@@ -22,14 +22,14 @@ class Peers:
         words = frozenset(trusted)
         self._unix = UNIX in words
         self._networks = tuple(ipaddress.ip_network(word) for word in words if word != UNIX)
-        self._any = bool(words)
+        self._has_proxies = bool(words)
         self._trusts: Callable[[str], bool] = lru_cache(_KNOWN)(self._is_trusted)
 
     def address_of(self, asgi: Mapping[str, Any]) -> str:
         """Return the client's address for the request or handshake of an ASGI scope; ``unix`` on a Unix socket."""
         client = asgi.get("client")
         peer = client[0] if client and client[0] else UNIX
-        if not self._any or not self._trusts(peer):
+        if not self._has_proxies or not self._trusts(peer):
             return str(peer)
         return self._forwarded_address(
             peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for")

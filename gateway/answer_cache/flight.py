@@ -74,9 +74,9 @@ class Flight:
         self._pieces: deque[bytes] = deque()
         self._first = 0  # the number of the first piece in memory
         self._held = 0
-        self._ended = False  # the response is complete
+        self._is_complete = False
         self._has_led = False  # the leader reads, or has read
-        self._finished = False  # the response and the cache add and need no piece
+        self._needs_no_pieces = False  # the response and the cache add and need no piece
         self._at = 0.0
         self._readers: set[FlightReader] = set()
         self._leader: FlightReader | None = None
@@ -152,7 +152,7 @@ class Flight:
         for at, piece in pieces:
             if piece:
                 self._add(piece, at)
-        self._ended = whole
+        self._is_complete = whole
         if self._has_no_content:
             self.stage = FlightStage.STREAMING
             self._changed.unpark_all()
@@ -165,18 +165,18 @@ class Flight:
                     self._add(piece, trio.current_time())
                     while not self._make_room():
                         await self._full.park()
-                self._ended = True
+                self._is_complete = True
                 self._changed.unpark_all()
             except GatewayError as error:
                 self.fail(error.info)
             finally:
-                if not self._ended:  # wake all waiting readers whatever the cause
+                if not self._is_complete:  # wake all waiting readers whatever the cause
                     self.abandon()
                 await response.aclose()
 
     def fail(self, error: ErrorInfo | None) -> None:
         """Mark the response as failed, unless it is complete. ``None`` is a failure of the leader's own."""
-        if self._ended and not self._has_no_content:
+        if self._is_complete and not self._has_no_content:
             return
         if self.stage is not FlightStage.FAILED:
             self.stage, self.error = FlightStage.FAILED, error
@@ -188,14 +188,14 @@ class Flight:
 
     def finish(self) -> None:
         """Free the memory when the last reader has ended: no piece will be added, and the cache needs none."""
-        self._finished = True
+        self._needs_no_pieces = True
         self._count_memory()
 
     async def wait_for_body(self) -> bytes | None:
         """Wait for the end of the response, and return its body.
 
         Return ``None`` if the response failed or exceeded the memory limit."""
-        while self._has_no_content or (self.stage is FlightStage.STREAMING and not self._ended):
+        while self._has_no_content or (self.stage is FlightStage.STREAMING and not self._is_complete):
             await self._changed.park()
         return b"".join(self._pieces) if self.may_be_joined else None
 
@@ -247,7 +247,7 @@ class Flight:
         self._count_memory()
 
     def _count_memory(self) -> None:
-        used = 0 if self._finished and not self._readers else self._held + PIECE * len(self._pieces)
+        used = 0 if self._needs_no_pieces and not self._readers else self._held + PIECE * len(self._pieces)
         self._memory.resize(used if used > UNCOUNTED else 0)
 
     def _reader(self, holder: str) -> "FlightReader":
@@ -261,7 +261,7 @@ class Flight:
             raise GatewayError.of(TOO_SLOW)
         if number < self._first + len(self._pieces):
             return self._pieces[number - self._first]
-        if self._ended:
+        if self._is_complete:
             return b""
         if self.stage is FlightStage.FAILED:
             raise GatewayError.of(self.error or ABANDONED)

@@ -32,15 +32,15 @@ class Findings:
         places = (*(fault.path for fault in faults), *unknown)
         self.faulty = frozenset(place[:length] for place in places for length in range(1, len(place) + 1))
         self._unknown = tuple(fault.path for fault in faults if fault.wrong.found == UNKNOWN_KEY)
-        self._given = given
+        self._attributes_in_file = given
         self.ineffective: list[Mistake] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def given_attributes(self, path: Path) -> frozenset[str]:
         """Return the attributes that the mapping at ``path`` has in the file."""
-        return self._given.get(path, frozenset())
+        return self._attributes_in_file.get(path, frozenset())
 
     def laid_over(self, base: T, value: T, path: Path) -> T:
         """Return ``base`` with the attributes of ``value`` that the file has at ``path``."""
@@ -68,8 +68,8 @@ class Findings:
 
     def first(self, what: str) -> bool:
         """Return whether ``what`` was not reported before: some findings concern several entries."""
-        new = what not in self._said
-        self._said.add(what)
+        new = what not in self._reported
+        self._reported.add(what)
         return new
 
     def mistake(self, path: Path, found: str, expected: str) -> Mistake:

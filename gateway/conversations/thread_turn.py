@@ -44,8 +44,8 @@ class ThreadTurn(TurnRecorder):
         self._own_members = own_members
         self._issuer = issuer
         self._fold = Fold()
-        self._committed = False  # content has gone to the client
-        self._persisted = False
+        self._is_committed = False  # content has gone to the client
+        self._is_persisted = False
 
     def reply(self, reply: Reply) -> Reply:
         return attrs.evolve(reply, id=self._node.id)
@@ -59,17 +59,17 @@ class ThreadTurn(TurnRecorder):
             self._fold = writer.fold
 
     def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
-        if progress.end is None or self._persisted:
-            self._committed = progress.committed
+        if progress.end is None or self._is_persisted:
+            self._is_committed = progress.committed
             return True
         return False
 
     async def persist(self, data: bytes, progress: StreamProgress) -> bytes:
-        self._persisted = True
+        self._is_persisted = True
         try:
             await self._write(self._fold.blocks())
         except GatewayError as error:
-            progress.end, progress.error, progress.committed = None, error.info, self._committed
+            progress.end, progress.error, progress.committed = None, error.info, self._is_committed
             return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, progress.start, 0)
         return data
 

@@ -58,19 +58,19 @@ class Replaced:
     An event requested later reports the next configuration."""
 
     def __init__(self) -> None:
-        self._all = False
+        self._is_for_all = False
         # People are many, and an event is needed only while a websocket waits for it.
         self._events: WeakValueDictionary[str | None, trio.Event] = WeakValueDictionary()
 
     def of(self, client: str | None) -> trio.Event:
         """Return the event of ``client``; ``None`` for a client without a name."""
         event = self._events.setdefault(client, trio.Event())
-        if self._all:
+        if self._is_for_all:
             event.set()
         return event
 
     def set(self) -> None:
-        self._all = True
+        self._is_for_all = True
         self.set_for(tuple(self._events))
 
     def set_for(self, clients: Iterable[str | None]) -> None:

@@ -180,10 +180,10 @@ class PassedAnswer(PassedBytes):
 
     def __init__(self, reading: ResponseReader, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
-        self._hidden = False  # whether the last event was hidden
+        self._is_hidden = False  # whether the last event was hidden
         self._reading = reading
         self._splitter = SSE.splitter(event_limit)
-        self._streamed = False
+        self._is_streamed = False
         self._parts: list[bytes] | None = None  # of JSON that is read once it is complete
         self._size = 0
 
@@ -193,8 +193,8 @@ class PassedAnswer(PassedBytes):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
-        self._streamed = SSE.matches_type(kind)
-        if self._streamed:
+        self._is_streamed = SSE.matches_type(kind)
+        if self._is_streamed:
             self.ping = SSE.comment
             return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED_HEADERS)
         if "json" in kind and "jsonl" not in kind:
@@ -202,7 +202,7 @@ class PassedAnswer(PassedBytes):
         return super().head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
-        if self._streamed:
+        if self._is_streamed:
             return b"".join(map(self._pass_event, self._splitter.feed(piece)))
         if self._parts is not None:
             self._parts.append(piece)
@@ -212,7 +212,7 @@ class PassedAnswer(PassedBytes):
         return piece
 
     def close(self) -> bytes:
-        if not self._streamed:
+        if not self._is_streamed:
             if self._parts is not None and (value := decode_json(b"".join(self._parts))) is not None:
                 self._reading.read_whole(value)
             self._reading.close(streamed=False)
@@ -224,10 +224,10 @@ class PassedAnswer(PassedBytes):
 
     def _pass_event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is None:
-            return b"" if self._hidden and raw == b"\n" else raw
+            return b"" if self._is_hidden and raw == b"\n" else raw
         self._reading.read_event(*parsed)
-        self._hidden = self._hides is not None and self._hides(parsed[1])
-        return b"" if self._hidden else raw
+        self._is_hidden = self._hides is not None and self._hides(parsed[1])
+        return b"" if self._is_hidden else raw
 
 
 class HeldAnswer(PassedBytes):
@@ -307,7 +307,7 @@ class RewrittenEvents(PassedBytes):
         self._rewrite = rewrite_whole
         self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
         self._splitter = SSE.splitter(event_limit)
-        self._streamed = False
+        self._is_streamed = False
 
     @property
     def usage(self) -> Usage | None:
@@ -319,19 +319,19 @@ class RewrittenEvents(PassedBytes):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "")
-        self._streamed = SSE.matches_type(kind)
-        if not self._streamed:
+        self._is_streamed = SSE.matches_type(kind)
+        if not self._is_streamed:
             return self._whole.head(status, headers)
         self.hold_limit, self.ping = 0, SSE.comment
         return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
 
     def take(self, piece: bytes) -> bytes:
-        if not self._streamed:
+        if not self._is_streamed:
             return self._whole.take(piece)
         return b"".join(map(self._rewrite_event, self._splitter.feed(piece)))
 
     def close(self) -> bytes:
-        if not self._streamed:
+        if not self._is_streamed:
             return self._whole.close()
         rest = SSE.complete(self._splitter.close())
         out = self._rewrite_event(rest) if rest else b""

@@ -89,7 +89,7 @@ class ConnectionPool(Generic[C]):
         self._limit = limit
         self._limiter = trio.CapacityLimiter(most)
         self._idle: list[C] = []
-        self._closed = False
+        self._is_closed = False
 
     async def run(self, work: Callable[[C], T], limit: float | None = None) -> T:
         """Return the result of ``work`` in a thread, within ``limit`` seconds instead of the pool's limit.
@@ -106,7 +106,7 @@ class ConnectionPool(Generic[C]):
 
     async def aclose(self) -> None:
         """Close idle connections now, and others when they are returned."""
-        self._closed = True
+        self._is_closed = True
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._close_idle)
 
@@ -126,7 +126,7 @@ class ConnectionPool(Generic[C]):
         return result
 
     def _get_connection(self, use: _Use[C]) -> C:
-        if self._closed:
+        if self._is_closed:
             raise Unavailable("the state storage is closed")
         while (connection := self._pop_idle()) is not None:
             if connection.is_good():
@@ -150,7 +150,7 @@ class ConnectionPool(Generic[C]):
             connection.close()
             return
         self._idle.append(connection)
-        if self._closed:
+        if self._is_closed:
             self._close_idle()
 
     def _close_idle(self) -> None:

@@ -47,8 +47,8 @@ class Passthrough:
         self._reader: Reader = codec.reader(content_limit=0)
         self._events = 0
         self._plain = True  # a comment is still harmless
-        self._ended = False
-        self._hidden = False  # the last event was hidden
+        self._has_ended = False
+        self._hid_last_event = False
         self._text_of: Callable[[bytes], TextDelta | None] | None = None
 
     def use_reader(self, reader: Reader, text_of: Callable[[bytes], TextDelta | None]) -> None:
@@ -60,7 +60,7 @@ class Passthrough:
     def feed(self, data: bytes) -> bytes:
         if self._text_of is not None and len(data) <= _LARGE and (event := self._text_of(data)) is not None:
             self._events += 1
-            self._hidden = False
+            self._hid_last_event = False
             self.progress.add(event)
             return data
         return b"".join(map(self._forward, self._splitter.feed(data)))
@@ -74,7 +74,7 @@ class Passthrough:
                 passed = event
             else:
                 self.progress.add(event)
-        self._ended = True
+        self._has_ended = True
         error = error or passed
         if error is None or self.progress.over:
             return out
@@ -98,11 +98,11 @@ class Passthrough:
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider, and return the client's bytes for it."""
         parsed = self._parse(raw)
-        if self._ended or self.progress.error is not None:
+        if self._has_ended or self.progress.error is not None:
             return self._after_error(raw, parsed)
         if parsed is None:
             self._plain = self._plain and self._is_plain(raw, "", b"")
-            return b"" if self._reframe_event is not None or (self._hidden and raw == b"\n") else raw
+            return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
         name, data = parsed
         self._plain = self._plain and self._is_plain(raw, name, data)
         if self._reframe_event is not None:
@@ -113,8 +113,8 @@ class Passthrough:
                 return self._forward_error(event, raw, name, data)
             self.progress.add(event)
         if self._hides_usage:
-            self._hidden = self._codec.is_usage_alone(data)
-            return b"" if self._hidden else raw
+            self._hid_last_event = self._codec.is_usage_alone(data)
+            return b"" if self._hid_last_event else raw
         return raw
 
     def _forward_error(self, error: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
@@ -130,7 +130,7 @@ class Passthrough:
 
     def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
         """Return the client's bytes for an event after the error."""
-        if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
+        if self._has_ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
         raw = raw if self._reframe_event is None else self._reframe_event(*parsed)
         return self._framing.change_payload(raw, self._redact)

@@ -18,7 +18,7 @@ class Reframed:
         self._splitter = lane_framing.splitter(2**62)  # the inner lane enforces its own limits
         self._writer = writer
         self._comment = comment
-        self._closed = False
+        self._is_closed = False
 
     def feed(self, data: bytes) -> bytes:
         return self._reframe(self._lane.feed(data))
@@ -36,7 +36,7 @@ class Reframed:
         return self._comment or self._reframe(self._lane.ping())
 
     def _reframe(self, out: bytes) -> bytes:
-        if self._closed:
+        if self._is_closed:
             return b""
         parsed = map(self._parse, self._splitter.feed(out))
         again = b"".join([self._writer.event(*event) for event in parsed if event is not None])
@@ -44,9 +44,9 @@ class Reframed:
 
     def _close(self) -> bytes:
         """Return the end of the stream, the first time."""
-        if self._closed:
+        if self._is_closed:
             return b""
-        self._closed = True
+        self._is_closed = True
         return self._writer.close()
 
 

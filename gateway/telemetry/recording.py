@@ -79,7 +79,7 @@ class Recording(ExchangeRecording):
     def __init__(self, recorder: "Recorder", record: Record) -> None:
         self._recorder = recorder
         self._record = record
-        self._has_begun = self._done = False
+        self._has_begun = self._is_done = False
         self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
         self._sent: list[tuple[object, RecordedSide, str]] = []
@@ -103,12 +103,12 @@ class Recording(ExchangeRecording):
 
     def respond(self, status: int, headers: Headers, body: bytes | None) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
-        if self._done:  # a background turn responded to its client long ago
+        if self._is_done:  # a background turn responded to its client long ago
             return
         self.client.status, self.client.content_type = status, dict(headers).get("content-type")
         self.client.response_headers = translated_headers(headers)
         if body is not None:
-            self._done = True
+            self._is_done = True
             self.client.response = RecordedBody()  # the start of a stream that was never sent
             self._add(self.client.response, body)
 
@@ -144,7 +144,7 @@ class Recording(ExchangeRecording):
 
     def observe(self, received_bytes: bytes, sent_bytes: bytes, note: str = "") -> None:
         self.note_body(received_bytes)
-        if not self._done:
+        if not self._is_done:
             self._add(self.client.response, sent_bytes)
 
     def follow(self, stream: HasLane) -> None:

@@ -20,26 +20,26 @@ _NO_MARKS = bytes(set(range(256)) - set(b'"{[]}'))
 class Nesting:
     """The nesting depth of a JSON object that arrives in pieces, without storing them."""
 
-    __slots__ = ("_depth", "_escaped", "_has_text", "_in_string")
+    __slots__ = ("_depth", "_has_text", "_in_string", "_is_escaped")
 
     def __init__(self) -> None:
         self._has_text = False
         self._depth = 0
         self._in_string = False
-        self._escaped = False  # the last piece ended with a backslash
+        self._is_escaped = False  # the last piece ended with a backslash
 
     def add(self, text: str) -> None:
         self._has_text = self._has_text or not text.isspace()
         at = 0
         while at < len(text):
-            at += self._escaped
+            at += self._is_escaped
             self._count_marks(text[at : at + PIECE])
             at += PIECE
 
     def _count_marks(self, piece: str) -> None:
         """Count the marks of a piece with a few calls into C: a provider may send megabytes of quotes and brackets."""
         bare = piece.replace("\\\\", "")
-        self._escaped = bare.endswith("\\")
+        self._is_escaped = bare.endswith("\\")
         marks = bare.replace('\\"', "").encode(errors="replace").translate(None, _NO_MARKS)
         parts = marks.replace(b'""', b"").split(b'"')  # an empty string has no marks
         open_marks = b"".join(parts[self._in_string :: 2])

@@ -37,7 +37,7 @@ class AudioReader:
     def __init__(self, default_usage: Callable[[], Usage | None]) -> None:
         self._reported: Usage | None = None
         self._default_usage = default_usage
-        self._done = False
+        self._is_done = False
 
     @property
     def usage(self) -> Usage | None:
@@ -54,14 +54,14 @@ class AudioReader:
     def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""
         if data == b"[DONE]":
-            self._done = True
+            self._is_done = True
             return
         if has_more_elements(data, MAX_ELEMENTS) or not (value := as_object(load(data))):
             return
         kind = value.get("type") or name
         if kind == "error" or (value.get("error") and "type" not in value):
             raise GatewayError.of(read_event_failure(value))
-        self._done = self._done or kind in FINISHED
+        self._is_done = self._is_done or kind in FINISHED
         self._read_value(value)
 
     def read_whole(self, value: object) -> None:
@@ -73,7 +73,7 @@ class AudioReader:
 
     def close(self, *, streamed: bool) -> None:
         """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
-        if streamed and not self._done:
+        if streamed and not self._is_done:
             raise GatewayError.of(EARLY)
 
     def _read_value(self, value: Json) -> None:

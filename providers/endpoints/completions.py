@@ -90,7 +90,7 @@ class CompletionReader:
         self._reported: Usage | None = None
         self._prompt_tokens = prompt_tokens
         self._text_length = 0
-        self._done = False
+        self._is_done = False
         self._expected = min(expected, MAX_CHOICES)
         self._started: set[int] = set()
         self._finished: set[int] = set()
@@ -107,7 +107,7 @@ class CompletionReader:
         if data.startswith(b"[DONE]"):
             if not self._started or (self._finished and self._started - self._finished):
                 raise GatewayError.of(EARLY)
-            self._done = True
+            self._is_done = True
             return
         try:
             chunk = _chunk(data)
@@ -130,7 +130,7 @@ class CompletionReader:
 
     def close(self, *, streamed: bool) -> None:
         """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
-        if streamed and not self._done and len(self._finished) < self._expected:
+        if streamed and not self._is_done and len(self._finished) < self._expected:
             raise GatewayError.of(EARLY)
 
     def _read_chunk(self, chunk: _Chunk) -> None:

@@ -113,7 +113,7 @@ class ArraySplitter:
         self._depth = 0
         self._base = 0  # the depth at which objects end: 1 inside an array
         self._in_string = False
-        self._escaped = False
+        self._is_escaped = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventTooComplex``."""
@@ -142,14 +142,14 @@ class ArraySplitter:
 
     def _skip_string(self, data: bytes, at: int) -> int:
         """Return the position after the string, or where scanning it continues."""
-        if self._escaped:
-            self._escaped = False
+        if self._is_escaped:
+            self._is_escaped = False
             return at + 1
         found = _IN_STRING.search(data, at)
         if found is None:
             return len(data)
-        self._escaped = found[0] == b"\\"
-        self._in_string = self._escaped
+        self._is_escaped = found[0] == b"\\"
+        self._in_string = self._is_escaped
         return found.end()
 
     def _handle_bracket(self, mark: bytes) -> bool:

@@ -62,12 +62,21 @@ def _token_object(one: Mapping[str, Any]) -> dict[str, Any]:
 class ChunkReader:
     """A reader of the chunks of one answer. It must not be used after it has returned an ``ErrorInfo``."""
 
-    __slots__ = ("_answer", "_blocked_end", "_counted", "_counts", "_failed", "_is_continued", "_reason", "_started")
+    __slots__ = (
+        "_answer",
+        "_blocked_end",
+        "_counted",
+        "_counts",
+        "_failed",
+        "_has_started",
+        "_is_continued",
+        "_reason",
+    )
 
     def __init__(self, content_limit: int) -> None:
         self._answer = UnfinishedAnswer(content_limit)
         self._counts = Counts()
-        self._started = False
+        self._has_started = False
         self._counted = False
         self._failed: ErrorInfo | None = None  # the failure that a `finishReason` means
         self._reason: str | None = None  # the last `finishReason`
@@ -112,13 +121,13 @@ class ChunkReader:
 
     def failure_events(self, error: ErrorInfo) -> list[Event]:
         """Return the failure of the answer, preceded by its usage."""
-        return [*(self._usage_events() if self._started else ()), error]
+        return [*(self._usage_events() if self._has_started else ()), error]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events for the start of the answer and the first count of its prompt."""
         events: list[Event] = []
-        if not self._started:
-            self._started = True
+        if not self._has_started:
+            self._has_started = True
             events.append(AnswerStart(as_string(chunk.get("responseId")), as_string(chunk.get("modelVersion"))))
         if not self._counted and self._counts.has_prompt:
             self._counted = True
@@ -217,19 +226,19 @@ class GeminiReader:
 
     def __init__(self, content_limit: int = ANSWER) -> None:
         self._chunks = ChunkReader(content_limit)
-        self._ended = False
+        self._has_ended = False
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
-        if self._ended:
+        if self._has_ended:
             return ()
         events = self._read_chunk(data)
-        self._ended = bool(events) and isinstance(events[-1], ErrorInfo)
+        self._has_ended = bool(events) and isinstance(events[-1], ErrorInfo)
         return events
 
     def close(self) -> Sequence[Event]:
-        if self._ended:
+        if self._has_ended:
             return ()
-        self._ended = True
+        self._has_ended = True
         return self._chunks.end_events()
 
     def _read_chunk(self, data: bytes) -> Sequence[Event]:

@@ -206,7 +206,7 @@ class Frames:
         self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the lanes limit the size of events
         self._stream_id = stream_id
         self._error: bytes | None = None
-        self._over = False
+        self._is_over = False
         self._tail = "" if stream_id is None else f',"stream_id":{msgspec.json.encode(stream_id).decode()}'
         own = {name: value for name, value in headers if name.startswith("x-trigate-") or name == "x-request-id"}
         self._extra = f',"headers":{msgspec.json.encode(own).decode()}'
@@ -217,7 +217,7 @@ class Frames:
         A provider's invalid UTF-8 becomes U+FFFD: a text frame may not have it."""
         for raw in self._splitter.feed(data):
             parsed = sse.parse(raw)
-            if parsed is None or self._over:
+            if parsed is None or self._is_over:
                 continue
             if (frame := self._event(*_as_utf8(parsed[1].strip()))) is not None:
                 yield frame
@@ -230,7 +230,7 @@ class Frames:
         if not isinstance(kind, str) or kind == "error":
             self._error = data  # OpenAI's stream repeats it in the terminal event
             return None
-        self._over = kind in TERMINAL
+        self._is_over = kind in TERMINAL
         extra, self._extra = self._extra, ""
         return f"{text[:-1]}{self._tail}{extra}}}"
 
@@ -239,7 +239,7 @@ class Frames:
         ``None``.
 
         Raises ``GatewayError`` if the stream has no end."""
-        if self._over:
+        if self._is_over:
             return None
         if self._error is None:
             raise GatewayError("internal", "the stream ended without a final event")
