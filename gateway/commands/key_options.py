@@ -20,7 +20,7 @@ CONFIG: Final = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The configuration; default: as for serve.",
+    help="The configuration file; by default, the one that trigate serve finds.",
 )
 
 

@@ -182,7 +182,7 @@ class _ItemReader:
         return packed
 
     def store(self, index: int, item: msgspec.Raw, packed: PackedBlocks) -> None:
-        """Remember the blocks of an item, also as it will be without its mark."""
+        """Remember the blocks of an item, also in the form without its mark that the next request will have."""
         if self.memo is None:
             return
         raw, name = bytes(item), f"{self.name}:{index}"

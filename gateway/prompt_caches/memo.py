@@ -60,7 +60,7 @@ class BlockMemo:
         return None
 
     def store(self, name: Hashable, raw: bytes, value: object, size: int) -> None:
-        """Store the ``value`` of all of ``raw``, which has ``size`` bytes of digests."""
+        """Store ``value``, computed from the whole of ``raw``; it occupies ``size`` bytes."""
         key = (name, len(raw), _hash(raw))
         self.size += size - self._values.pop(key, (None, 0))[1]
         self._values[key] = value, size

@@ -138,7 +138,7 @@ class PromptTracker:
         )  # fmt: skip
 
     def _scope_of(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
-        """Return what separates caches for the request."""
+        """Return the facts that select the provider's cache for the request, such as its account and cache key."""
         row, own = read.row, read.client_members
         key = _cache_key_name(row)
         separate = (

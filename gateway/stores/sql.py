@@ -82,7 +82,7 @@ class AddedTables:
     is_optional: bool = False
 
     def is_complete(self, version: int) -> bool:
-        """Return whether a database with ``version`` needs no script of these."""
+        """Return whether a database with ``version`` already has these tables, so that no script has to run."""
         return version == len(self.scripts) or (self.is_optional and version > len(self.scripts))
 
     def statements_after(self, version: int, notation: SqlNotation) -> tuple[str, ...]:
