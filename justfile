@@ -27,7 +27,7 @@ lint:
 # run mixed clients, faulty providers, a thousand paced streams, signals and kills for a long time, e.g. `just soak --seconds 600`
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
-    .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/test_bench.py tests/test_outage.py
+    .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py tests/test_outage.py
 
 # attack a real gateway and measure the delay of a stream meanwhile, e.g. `just attacks --only unfolding`
 attacks *ARGS:

@@ -20,6 +20,7 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.examples import DEFAULT
 from tests.support.harness import Listening
 from tests.support.repository import ROOT
+from tests.support.samples import outside_samples
 from tests.support.upstreams import Upstream, fake_upstream
 
 # Slow example generation depends on the machine, not on the code. Only the nightly run, and others on request, search
@@ -95,7 +96,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = {item for item in items if (item.get_closest_marker("soak") is None) is config.getoption("soak")}
+    soaked = outside_samples(items) | {item for item in items if item.get_closest_marker("soak")}
+    left_out = {item for item in items if (item in soaked) is not config.getoption("soak")}
     if config.getoption("fast"):
         left_out |= {item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))}
     if report := config.getoption("not_again"):

@@ -1,4 +1,5 @@
-"""Checks that ``pytest --fast`` omits tests by their marks, and that a test needs a mark to start a process."""
+"""Checks that ``pytest --fast`` omits tests by their marks, and that a test needs a mark to start a process,
+and that a sample has each value of its parameters."""
 
 import re
 import subprocess
@@ -26,6 +27,11 @@ def test_server(): subprocess.run(["cp", "--version"])
 def test_server_and_another(): subprocess.run(["true"])
 @pytest.mark.slow
 def test_slow(): pass
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("client", ["a", "b", "c"])
+@pytest.mark.parametrize(("row", "text"), [(1, "x"), (2, "y"), (3, "z")])
+def test_sampled(client, stream, row, text): pass
 """
 
 
@@ -40,16 +46,36 @@ def outcomes(folder: Path, *options: str) -> tuple[dict[str, str], str]:
     return {name: outcome for outcome, name in found}, said
 
 
+CASES = 18
+
+
+def passed_cases(said: str) -> set[str]:
+    """Return the cases of the test with a sample that passed."""
+    return {*re.findall(r"^PASSED \S*::test_sampled\[(.*)\]", said, re.M)}
+
+
 def test_marked_tests_are_skipped_and_unmarked_processes_fail(tmp_path):
     found, said = outcomes(tmp_path, "--fast")
+    del found["sampled"]
     assert found == {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
     assert said.count("NotMarked: subprocess.Popen: a test that starts a process is marked with") >= 2
-    assert "4 deselected" in said
+    assert f"{4 + CASES - len(passed_cases(said))} deselected" in said
 
 
 def test_the_mark_server_is_for_programs_of_servers(tmp_path):
     found, _ = outcomes(tmp_path)
+    del found["sampled"]
     marked = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
     assert found == {
         "subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED", **marked,
     }  # fmt: skip
+
+
+def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(tmp_path):
+    _, said = outcomes(tmp_path, "-k", "sampled")
+    sample = passed_cases(said)
+    assert CASES // 4 <= len(sample) <= CASES // 2
+    assert {part for name in sample for part in name.split("-")} == {*"123xyzabc", "True", "False"}
+    _, said = outcomes(tmp_path, "-k", "sampled", "--soak", "-p", "randomly")
+    assert len(passed_cases(said)) == CASES - len(sample)
+    assert not passed_cases(said) & sample

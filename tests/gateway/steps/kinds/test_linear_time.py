@@ -132,6 +132,7 @@ def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
     return seconds[1] / max(seconds[0], 1e-4)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("repeated", "kind"), by_turns(REPEATED, [*STEPS], ids=[list(map(ascii, REPEATED)), [*STEPS]]))
 def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
     text = (repeated * (TIMES * SIZE // len(repeated) + 1))[: TIMES * SIZE]

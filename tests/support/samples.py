@@ -1,0 +1,42 @@
+"""The gate's sample of a test's cases. The soak has the others."""
+
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+MARK = "sample"
+
+
+def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return the cases of tests with ``@pytest.mark.sample(N)`` that only the soak runs.
+
+    The gate has about one case in ``N``, by a checksum of its name, so that tests with the same parameters have
+    different ones. Each value that several cases of a test share is in at least one of them.
+    """
+    tests = defaultdict[tuple[object, str], list[pytest.Function]](list)
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker(MARK) and not item.get_closest_marker("soak"):
+            tests[item.parent, item.originalname].append(item)
+    return {item for cases in tests.values() for item in _left_out(cases)}
+
+
+def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
+    (number,) = next(cases[0].iter_markers(MARK)).args
+    shared = Counter(value for case in cases for value in _values(case))
+    seen: set[object] = set()
+    for case in sorted(cases, key=lambda case: (_remainder(case, number), case.name)):
+        values = {value for value in _values(case) if shared[value] > 1}
+        if _remainder(case, number) and values <= seen:
+            yield case
+        seen |= values
+
+
+def _remainder(case: pytest.Function, number: int) -> int:
+    return zlib.crc32(case.name.encode()) % number
+
+
+def _values(case: pytest.Function) -> Iterator[object]:
+    for name, value in case.callspec.params.items():
+        yield name, value if isinstance(value, str | int | None) else id(value)
