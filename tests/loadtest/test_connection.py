@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
+from tests.support.examples import examples
 from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_peer
 
 REQUEST = OutgoingRequest("/v1", (("x-one", "1"),), b"{}")
@@ -51,7 +52,7 @@ def cut_at(wire: bytes, *places: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("wire", "content"), [(SIZED, b"hello"), (IN_CHUNKS, b"hi he"), (EARLY + SIZED, b"hello")])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(0, 200), max_size=6))
 def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
     connection, answer = fed(*cut_at(wire, *places))
@@ -155,7 +156,7 @@ def test_without_a_length_the_close_is_the_end():
     assert not connection.is_reusable
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(body=st.lists(st.binary(min_size=1, max_size=40), max_size=5), places=st.lists(st.integers(0, 400), max_size=5))
 def test_a_body_in_chunks_is_what_h11_reads_too(body, places):
     wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

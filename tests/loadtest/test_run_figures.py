@@ -17,6 +17,7 @@ from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports.text import summary
 from loadtest.run.overhead import Overhead
+from tests.support.examples import examples
 
 
 def record(rng: random.Random) -> ExchangeRecord:
@@ -74,7 +75,7 @@ def through(figures: RunFigures) -> RunFigures:
     return pickle.loads(pickle.dumps(figures))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 10**9), st.integers(1, 4))
 def test_shares_put_together_equal_all_at_once_bucket_by_bucket(seed, processes):
     """Percentiles cannot be averaged: scylladb/scylla-cluster-tests#3133, grafana/k6-operator#812."""

@@ -18,6 +18,7 @@ from gateway.kept_ledger.folding import day_bounds
 from gateway.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable
 from gateway.stores.sqlite import MIGRATIONS, SqliteDatabase
 from streams.events import Usage
+from tests.support.examples import examples
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = (0, 2**62)
@@ -163,7 +164,7 @@ ZONES = (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu"), timezone(ti
 
 @given(st.lists(st.tuples(st.integers(0, 40 * DAY), st.integers(0, 10**12)), min_size=1, max_size=40),
        st.integers(1, 20), st.sampled_from(ZONES))  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_days_of_every_zone_keep_their_money(tmp_path_factory, drawn, most, zone):
     lines = [line(attempt(nanos), began=AT + after) for after, nanos in drawn]
     file = tmp_path_factory.mktemp("ledger") / "state.sqlite"

@@ -13,6 +13,7 @@ from gateway.prompt_caches.packing import pack
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, read, request_of, user_item
+from tests.support.examples import examples
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
@@ -41,7 +42,7 @@ def test_stored_turns_are_read_as_without_a_memo():
         assert _facts(read("responses", body, memo=memo, earlier=turns)) == _facts(read("responses", body))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(APIS), st.lists(st.tuples(_EDITS, _TEXTS, st.integers(0, 30)), max_size=12))
 def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, str, int]]):
     memo, items, indent = BlockMemo(most=3), [user_item(api, "start")], None

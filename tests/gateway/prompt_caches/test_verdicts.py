@@ -15,6 +15,7 @@ from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import APIS, Usage
 from tests.support.cache_turns import CacheTurns, as_parent
 from tests.support.cached_prompts import HISTORY, SYSTEM, read, request_of, row_of, user_item
+from tests.support.examples import examples
 
 
 def _with_clock(api: str, rounds: int, minute: int) -> dict[str, Any]:
@@ -177,7 +178,7 @@ _FACTS = st.fixed_dictionaries(
 _SCOPES = st.sampled_from([CacheScope(b"a", "one"), CacheScope(b"b", "two"), CacheScope(b"a", "one", model=b"m")])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.sampled_from(APIS), st.integers(0, 40), st.integers(0, 6), st.integers(0, 3), st.integers(0, 12_000),
     st.sampled_from([1, 10, 301, 3601]), _SCOPES, _FACTS, st.sampled_from([None, 1.0, 50.0]), st.booleans(),
@@ -203,7 +204,7 @@ def test_causes_add_up_to_the_miss(
     assert len(verdict.header or "") <= 300
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(APIS), st.integers(0, 3), st.booleans())
 def test_no_text_of_a_prompt_is_in_a_verdict(api: str, place: int, hub: bool):
     marker = "zanzibar7731marker"

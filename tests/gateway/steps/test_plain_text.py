@@ -21,6 +21,7 @@ from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from tests.support.counted_calls import calls
+from tests.support.examples import examples
 from tests.support.released_streams import KEY, release
 from tests.support.step_files import step_config
 
@@ -100,7 +101,7 @@ sizes = st.lists(st.integers(1, 4), max_size=6)
 
 
 @pytest.mark.parametrize("api", APIS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(pieces=pieces, cuts=cuts, sizes=sizes)
 def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, sizes):
     text = "".join(pieces)
@@ -114,7 +115,7 @@ def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, 
 
 
 @pytest.mark.parametrize("api", APIS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(pieces=pieces, cuts=cuts)
 def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces, cuts):
     text = "".join(pieces)
@@ -142,7 +143,7 @@ def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
 
 
 @pytest.mark.parametrize("api", APIS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(pieces=plain_pieces)
 def test_text_without_findings_passes_word_by_word(steps, api, pieces):
     """The client has each word when the next one begins, except at most one more."""
@@ -154,7 +155,7 @@ def test_text_without_findings_passes_word_by_word(steps, api, pieces):
 
 
 @pytest.mark.parametrize("api", APIS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8))
 @given(pieces=pieces, repeats=st.integers(1, 60))
 def test_steps_that_only_report_see_every_word(steps, api, pieces, repeats):
     text = "".join(pieces) + ", and some plain words" * repeats + " of ann@corp.example"
@@ -165,7 +166,7 @@ def test_steps_that_only_report_see_every_word(steps, api, pieces, repeats):
 
 
 @pytest.mark.parametrize("api", APIS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(pieces=pieces, cuts=cuts)
 def test_values_return_to_the_client_however_their_placeholders_arrive(api, pieces, cuts):
     placeholder = Placeholders(KEY, "c").text_for(Span(0, 16, "email"), "bob@corp.example")

@@ -24,6 +24,7 @@ from streams.errors import GatewayError
 from streams.events import ReasoningDelta, TextDelta, ToolCallDelta
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
+from tests.support.examples import examples
 from tests.support.step_files import step_config
 from tests.support.upstreams import Script, ToolCall, render
 from tests.support.upstreams import data as sse_event
@@ -131,7 +132,7 @@ def rendered(api: str, script: Script) -> bytes:
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["whole", "window", "wide"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(text=texts.filter(bool), seed=st.integers(0, 10**6))
 def test_masks_do_not_depend_on_the_splits(steps, api, name, text, seed):
     step = steps[name]
@@ -204,7 +205,7 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(text=texts.filter(lambda text: text and "falcon" not in text), seed=st.integers(0, 10**6))
 def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
     data = rendered(api, Script(thinking="hm", text=text, calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"))
@@ -213,7 +214,7 @@ def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(seed=st.integers(0, 10**6))
 def test_a_gate_releases_no_part_of_a_refused_value(steps, api, name, seed):
     data = rendered(api, Script(text="a text that begins well, and then there is falcon-12 in it"))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from configfile.wording import Wrong
 from gateway.steps.kinds.pii import ALL, PiiSettings, PiiStep
+from tests.support.examples import examples
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 STEP: Final = PiiStep(PiiSettings())
@@ -118,7 +119,7 @@ pieces = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(text, cuts):
     whole = find(STEP, text)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
+from tests.support.examples import examples
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 PATTERNS: Final = (
@@ -34,7 +35,7 @@ def test_matches_are_those_of_python(pattern, text):
     assert found == [one[0] for one in re.finditer(pattern, text)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     pattern=st.sampled_from(("a+b", "(a|b)+c", "ab?c", "a{2,3}", r"\ba", "a|b|ca", "[^a]b", "c(ab)*")),
     text=st.text(alphabet="abc ", max_size=12),
@@ -83,7 +84,7 @@ LONG_PATTERNS: Final = ("a+b", "(a|b)+c", "ab?c", "a{2,3}", r"\ba\b", "a|b|ca", 
 
 
 @pytest.mark.parametrize("pattern", LONG_PATTERNS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 200), alphabet=st.sampled_from(("abc ", "abc", "ab", "abcé中")))
 def test_reading_words_of_classes_finds_what_reading_characters_finds(pattern, seed, size, alphabet):
     """Python's matches are the longest ones for these patterns."""
@@ -115,7 +116,7 @@ pieces = st.lists(
 
 
 @pytest.mark.parametrize("patterns", PATTERNS, ids=str)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(patterns, text, cuts):
     step = RegexStep(RegexSettings(patterns))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.steps.kinds.secret_formats import ROWS
 from gateway.steps.kinds.secrets import LABELS, SecretsSettings, SecretsStep
+from tests.support.examples import examples
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 MIXED: Final = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4
@@ -139,7 +140,7 @@ pieces = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(text, cuts):
     whole = find(STEP, text)
