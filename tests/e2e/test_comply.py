@@ -58,6 +58,7 @@ def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[st
     return {result.pop("id"): result for result in json.loads(out.getvalue())["results"]}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_demo_complies(served, model, format):

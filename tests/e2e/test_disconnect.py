@@ -93,6 +93,7 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
 # Before the answer
 
 
+@pytest.mark.sample(2)
 @shows("disconnects before the provider's first byte")
 @leave
 @retried_when_late
@@ -101,6 +102,7 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cel
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
+@pytest.mark.sample(2)
 @shows("disconnects before the first content")
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
@@ -111,6 +113,7 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
+@pytest.mark.sample(2)
 @shows("disconnects while the gateway resends its request after a dead pooled connection")
 @leave
 @retried_when_late
@@ -265,6 +268,7 @@ def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
         assert line(gateway, stays.id)["ended"] == "complete"
 
 
+@pytest.mark.sample(2)
 @shows("closes its HTTP/2 connection with all its calls")
 @leave
 @retried_when_late

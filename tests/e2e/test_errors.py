@@ -69,6 +69,7 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("sent", list(BROKEN.values()), ids=list(BROKEN))
 def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
     upstream.script()
@@ -76,6 +77,7 @@ def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
     assert upstream.seen == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", ["good-chat", "good-messages", "good-responses"])
 @pytest.mark.parametrize(
     ("change", "param"),
@@ -130,6 +132,7 @@ def test_an_unknown_model_is_a_404_with_near_names(gateway, upstream, api):
     assert upstream.seen == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "model", ["x" * 5000, "a\r\nx-evil: 1", "ünï", "\x00", "../../etc", "good-chat ", "/", "a/b/c"]
 )
@@ -200,6 +203,7 @@ def test_upstream_statuses(gateway, upstream, api, status, kind, stream):
     assert "<h1>" not in error["message"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_a_refused_provider_credential_is_not_the_clients_fault(gateway, upstream, api, status, model):
@@ -269,6 +273,7 @@ NO_ANSWERS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("raw", list(NO_ANSWERS.values()), ids=list(NO_ANSWERS))
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
@@ -299,6 +304,7 @@ def test_a_translated_member_of_a_wrong_type_is_a_502(gateway, upstream, api, up
         assert "is malformed" in complaint(api, reply, 502)["message"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
@@ -353,6 +359,7 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
             assert last["response"]["error"]["message"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("end", ["cut", "close", "reset"])
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):

@@ -83,6 +83,7 @@ def called(gateway) -> Call:
     return Call(gateway)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_good_end(called, upstream, api, model_api, stream):
@@ -243,6 +244,7 @@ EVENTS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("begun", [True, False], ids=["after_content", "at_once"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):

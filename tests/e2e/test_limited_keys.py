@@ -39,6 +39,7 @@ WAYS = (
 )  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: json.dumps(way)[:30])
 def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
@@ -65,6 +66,7 @@ def test_a_key_without_limits_may_name_models_in_any_member(gateway, upstream, w
     assert way.items() <= upstream.seen[0].json.items()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("key", [LIMITED, FREE])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["model", "Model", "mod\\u0065l", "MODEL"])

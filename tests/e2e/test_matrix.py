@@ -288,6 +288,7 @@ def test_text_and_the_system_prompt(cell):
     assert cell.heard() == [("system", "Answer shortly."), ("user", "What colour is the sky?")]
 
 
+@pytest.mark.sample(2)
 def test_several_instructions_keep_their_order(cell):
     cell.script(Script(text="ok"))
     cell.client.system("First rule.")
@@ -301,6 +302,7 @@ def test_several_instructions_keep_their_order(cell):
     assert 0 <= instructions.index("First rule.") < instructions.index("Second rule.")
 
 
+@pytest.mark.sample(2)
 def test_the_token_limit_goes_under_the_providers_own_name(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Go.")
@@ -386,6 +388,7 @@ def test_two_parallel_tool_calls(cell):
         assert roles == ["user", "assistant", "tool", "tool", "user"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("with_call", [True, False], ids=["and_a_call", "and_text"])
 def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     """Whatever API the client speaks, on the next turn the provider gets its own reasoning back, byte for byte."""
@@ -409,6 +412,7 @@ def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     assert kinds == ["user", "thinking", *(["call", "result"] if with_call else ["text", "user"])]
 
 
+@pytest.mark.sample(2)
 def test_the_wish_to_think_is_translated(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Think.")
@@ -424,6 +428,7 @@ def test_the_wish_to_think_is_translated(cell):
             assert sent["reasoning"]["effort"] == "low"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("stop", ["stop", "length", "tool_calls", "content_filter"])
 def test_stop_reasons(cell, stop):
     calls = (WEATHER,) if stop == "tool_calls" else ()
@@ -434,6 +439,7 @@ def test_stop_reasons(cell, stop):
     assert got.text == "So"
 
 
+@pytest.mark.sample(2)
 def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     cell.script(
         Script(text="ok", tokens=Tokens(prompt=1220, cache_read=1000, cache_write=117, output=30, reasoning=12))
@@ -442,6 +448,7 @@ def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     assert cell.client.ask().usage == (1220, 1000, 117, 30, 12)
 
 
+@pytest.mark.sample(2)
 def test_an_answer_without_any_content_is_still_an_answer(cell):
     cell.script(Script())
     cell.client.user("Say nothing.")
@@ -450,6 +457,7 @@ def test_an_answer_without_any_content_is_still_an_answer(cell):
     assert got.stop == STOP_WORDS[cell.client_api]["stop"]
 
 
+@pytest.mark.sample(2)
 def test_the_clients_key_stays_here_and_the_providers_key_goes_out(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Hi.")

@@ -48,6 +48,7 @@ def test_a_name_of_any_characters_is_requested_as_configured(gateway, upstream, 
     assert upstream.seen[0].json["model"] == id
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
 @pytest.mark.parametrize("safe", ["", "/", "/:@"], ids=["escaped", "slashes", "bare"])
 @pytest.mark.parametrize("name", ODD)

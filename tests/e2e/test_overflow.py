@@ -61,6 +61,7 @@ def is_told(api: str, reply) -> None:
         assert (error["message"], error["code"]) == (WORDS, CODE)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("status", [400, 413, 500])
 @pytest.mark.parametrize("model", OLDER)

@@ -75,6 +75,7 @@ def guard_gateway(upstream, guard) -> Iterator[Gateway]:
         yield served
 
 
+@pytest.mark.sample(2)
 @cells
 @pytest.mark.parametrize("client", ["guard", "window"])
 def test_litellms_contract_masks_requests_and_responses(guard_gateway, upstream, client, api, stream):
@@ -110,6 +111,7 @@ def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream)
     assert b"falcon" not in upstream.seen[0].body
 
 
+@pytest.mark.sample(3)
 @cells
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guard_gateway, upstream, fault, api, stream):

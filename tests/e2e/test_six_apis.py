@@ -70,6 +70,7 @@ def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: boo
     return reply.body
 
 
+@pytest.mark.sample(2)
 @both_forms
 @every_provider
 @pytest.mark.parametrize("client", ALL, ids=[f"{api}_client" for api in ALL])

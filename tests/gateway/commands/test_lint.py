@@ -127,6 +127,7 @@ def test_a_dash_is_standard_input(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("standard input: a chat stream")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", [None, "chat", "messages", "responses"])
 @pytest.mark.parametrize(
     "body",

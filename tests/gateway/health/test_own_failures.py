@@ -287,6 +287,7 @@ KEY_WORDS: Final = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("name", KEY_WORDS)
 async def test_a_revoked_key_leaves_all_routes_with_its_first_request(api, name):

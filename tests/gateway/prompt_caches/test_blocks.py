@@ -178,6 +178,7 @@ def test_short_blocks_are_no_anchor():
     assert [anchor.position for anchor in anchors(read("chat", body), KEY)] == [1]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("value", [None, 7, "text", {}, [], [1, None, "x"], [{}], [{"role": 3, "content": 4}]])
 def test_odd_requests_are_read_or_refused_without_an_error(api: str, value: Any):

@@ -143,6 +143,7 @@ def with_instructions(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
             return {**body, "systemInstruction": {"parts": [{"text": "BE BRIEF"}]}}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("to", ALL)
 @pytest.mark.parametrize("api", ALL)
@@ -281,6 +282,7 @@ COUNTED = {
 COUNTS = {"input_tokens": 41, "totalTokens": 41, "inputTokens": 41}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("to", ALL)
 @pytest.mark.parametrize("api", COUNTED)
 def test_a_count_of_tokens_has_the_same_instructions_and_no_settings_of_answers(gateway, upstream, api, to):

@@ -410,6 +410,7 @@ def unescaped(text: str) -> str:
     return plain.encode("utf-8", "replace").decode()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("client", STEPS)
 @pytest.mark.parametrize(("api", "stream", "raw"), ROWS)
 def test_no_response_brings_the_value_to_the_client(gateway, upstream, client, api, stream, raw):

@@ -168,6 +168,7 @@ RESPONSES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_streamed", [False, True])

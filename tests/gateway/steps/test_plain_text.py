@@ -129,6 +129,7 @@ def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces,
     assert found.refused is not None or passed == b"".join(events)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("value", VALUES)
 def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
@@ -179,6 +180,7 @@ BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "co
 """Calls for an event that arrives alone, by API, without those of the client's lane."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):

@@ -107,6 +107,7 @@ def test_arguments_of_a_call_reach_the_guard_and_the_client_as_it_returns_them(
     assert json.loads(seen["function"]["arguments"]) == {"path": "/etc/passwd"}
 
 
+@pytest.mark.sample(3)
 @cells
 @pytest.mark.parametrize("client", ["guard", "during", "refusing"])
 def test_a_blocked_request_is_a_400_without_the_reason(gateway, upstream, guard, client, api, target, stream):
@@ -120,6 +121,7 @@ def test_a_blocked_request_is_a_400_without_the_reason(gateway, upstream, guard,
     assert "falcon" not in "\n".join(gateway.log)
 
 
+@pytest.mark.sample(2)
 @cells
 @pytest.mark.parametrize("client", ["guard", "refusing"])
 def test_a_blocked_response_is_a_400_without_the_text(gateway, upstream, guard, client, api, target, stream):
@@ -131,6 +133,7 @@ def test_a_blocked_response_is_a_400_without_the_text(gateway, upstream, guard, 
     assert b"falcon" not in body
 
 
+@pytest.mark.sample(2)
 @cells
 @pytest.mark.parametrize("client", ["refusing", "during"])
 def test_a_mask_where_none_is_possible_is_a_refusal(gateway, upstream, guard, client, api, target, stream):

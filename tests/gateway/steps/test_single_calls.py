@@ -85,6 +85,7 @@ def calls_in(folder: Path) -> list[tuple[str, str]]:
     return [(at, text) for at, texts in map(json.loads, lines) for text in texts]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("client", ["refuse", "mask", "report", "both", "entries"])

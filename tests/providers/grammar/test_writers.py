@@ -101,6 +101,7 @@ def test_our_streams_and_whole_answers_keep_every_rule(api, shown):
                 assert (verdict.broken, verdict.outcome) == (None, "complete")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", CODECS)
 @pytest.mark.parametrize("kind", ["invalid_request", "billing", "overloaded", "upstream", "timeout", "internal"])
 def test_our_error_bodies_keep_every_rule(api, kind):

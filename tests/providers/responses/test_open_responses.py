@@ -115,6 +115,7 @@ def test_an_answer_is_valid_streamed_and_whole():
                 assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
 @pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
 def test_a_failed_answer_is_valid(request_, answer):
@@ -123,6 +124,7 @@ def test_a_failed_answer_is_valid(request_, answer):
     assert events[-1]["type"] == "response.failed"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_an_interrupted_response_is_valid_at_every_event(answer, status):

@@ -100,6 +100,7 @@ def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, 
     assert b"falcon-12" not in upstream.seen[0].body
 
 
+@pytest.mark.sample(3)
 @cells
 @pytest.mark.parametrize(
     ("name", "arguments", "refused"),
