@@ -236,7 +236,7 @@ class Case:
     warm: bool = False
     keep_alive: float = 15.0
     read_time: float = 0.0
-    stride: int = 5  # the gate tries only every ``stride``-th step
+    stride: int = 9  # the gate tries only every ``stride``-th step
     finish: bool = False  # the provider's answer is read to its end whatever the client does
     good: bool = True  # left alone it ends well
     refusals: tuple[int, ...] = ()  # what the client may be told besides
@@ -260,9 +260,9 @@ CASES = {
     "streamed_whole": Case(PATHS["chat"], "on-chat", (whole(answer("chat")),)),
     "refused": Case(PATHS["chat"], "on-chat", (whole(b'{"error":{"message":"no"}}', b"429 No"),), good=False),
     "cut": Case(PATHS["messages"], "on-chat", (stream("chat", keep=2, end=HANG_UP),), good=False),
-    "slow_client": Case(PATHS["chat"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=11),
+    "slow_client": Case(PATHS["chat"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=17),
     "slow_client_hub_lane": Case(
-        PATHS["messages"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=11
+        PATHS["messages"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=17
     ),
     "finished": Case(PATHS["chat"], "on-chat", (stream("chat"),), finish=True),
     "finished_whole": Case(PATHS["messages"], "on-chat", (whole(answer("chat")),), stream=False, finish=True),
@@ -272,24 +272,24 @@ CASES = {
         PATHS["messages"], "two", (stream("chat", keep=1, end=HANG_UP), stream("chat")), refusals=(502,)
     ),
     "fallback_finished": Case(PATHS["chat"], "two", (DOWN, stream("chat")), finish=True),
-    "again": Case(PATHS["chat"], "again", (DOWN, stream("chat")), stride=10),
+    "again": Case(PATHS["chat"], "again", (DOWN, stream("chat")), stride=17),
     "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *stream("chat")), stream("chat"))),
     "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *stream("chat")), stream("chat")), finish=True),
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
     "tried": Case(PATHS["chat"], "trial", (stream("chat"),), tries=True),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
-    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (stream("gemini"),), stride=8),
-    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (stream("chat"),), stride=10),
-    "gemini_array": Case(GEMINI.format("on-gemini"), "", (stream("gemini"),), stride=8),
+    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (stream("gemini"),), stride=13),
+    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (stream("chat"),), stride=17),
+    "gemini_array": Case(GEMINI.format("on-gemini"), "", (stream("gemini"),), stride=13),
     "gemini_array_cut": Case(
-        GEMINI.format("on-chat"), "", (stream("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=10
+        GEMINI.format("on-chat"), "", (stream("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=17
     ),
-    "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=8),
-    "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=10),
-    "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=10),
-    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=14),
-    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=10),
-    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=22),
+    "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=13),
+    "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=17),
+    "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=17),
+    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=22),
+    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=17),
+    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=31),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 

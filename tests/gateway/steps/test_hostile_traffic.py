@@ -73,6 +73,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_no_request_blocks_the_loop(gateway, kind):
@@ -136,6 +137,7 @@ STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", STREAMS)
@@ -184,6 +186,7 @@ GROWING: Final = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "kind"), [(api, kind) for api, kinds in GROWING.items() for kind in kinds])
 @pytest.mark.parametrize("model", MODELS)
