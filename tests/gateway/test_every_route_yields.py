@@ -36,23 +36,23 @@ ROUTES_WITH_BODIES: Final = {
 }
 OFTEN_ANSWERED: Final = ("chat", "messages", "responses", "gemini", "batches.read_content",
                          "batches.read_message_batch", "embeddings.read_openai", "images.read_generation")  # fmt: skip
-"""The rows whose answers each run attacks, with a quarter of the attacks; the nightly run makes all attacks on all
+"""The rows whose answers each run attacks, with an eighth of the attacks; the nightly run makes all attacks on all
 rows."""
-QUARTERS: Final = 4
+PARTS: Final = 8
 
 
-def with_quarters(values: Iterable[Any], often: Container[Any]) -> list[Any]:
-    """Return ``values`` with each quarter of the attacks as parameters.
+def with_parts(values: Iterable[Any], often: Container[Any]) -> list[Any]:
+    """Return ``values`` with each part of the attacks as parameters.
 
-    Each run makes the first quarter on one value in ``often``, the second quarter on the next, and so on. The nightly
+    Each run makes the first part on one value in ``often``, the second part on the next, and so on. The nightly
     run makes the others.
     """
     found, turn = list[Any](), 0
     for one in values:
         turn += one in often
-        for each in range(QUARTERS):
-            marks = () if one in often and each == turn % QUARTERS else pytest.mark.soak
-            found.append(pytest.param(one, each, id=f"{one}-quarter {each + 1}", marks=marks))
+        for each in range(PARTS):
+            marks = () if one in often and each == turn % PARTS else pytest.mark.soak
+            found.append(pytest.param(one, each, id=f"{one}-part {each + 1}", marks=marks))
     return found
 
 
@@ -83,11 +83,11 @@ def send_unless_broken(port, route, body):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "quarter"), with_quarters(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
+    ("name", "part"), with_parts(ROUTES_WITH_BODIES, {f"{one.method} {one.path}" for one in ONE_OF_EACH.values()})
 )
-def test_no_request_of_a_client_blocks_the_loop(gateway, name, quarter):
+def test_no_request_of_a_client_blocks_the_loop(gateway, name, part):
     SetAnswer.answer, route = HostileAnswer(b"{}"), ROUTES_WITH_BODIES[name]
-    for kind, body in itertools.islice(route.row.requests(), quarter, None, QUARTERS):
+    for kind, body in itertools.islice(route.row.requests(), part, None, PARTS):
         with case(kind):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, body))
 
@@ -96,9 +96,9 @@ ANSWERS: Final = answers()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row_key", "quarter"), with_quarters(ONE_OF_EACH, OFTEN_ANSWERED))
-def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, quarter):
+@pytest.mark.parametrize(("row_key", "part"), with_parts(ONE_OF_EACH, OFTEN_ANSWERED))
+def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, part):
     route = ONE_OF_EACH[row_key]
-    for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), quarter, None, QUARTERS):
+    for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), part, None, PARTS):
         with case(kind):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, ordinary_request(route)))

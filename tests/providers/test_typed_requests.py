@@ -17,17 +17,20 @@ PROVIDER = Recipient("m", Issuer("openai", "a"))
 
 
 @pytest.mark.filterwarnings("ignore:warning. .. DEPRECATED")  # types of members that Google will remove
+@pytest.mark.parametrize("step", [3, pytest.param(1, id="each", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("api", CODECS)
-def test_a_translated_request_has_the_types_of_its_provider(api):
+def test_a_translated_request_has_the_types_of_its_provider(api, step):
+    """The gate translates each field for a third of the providers, by turns."""
+    others = [one for one in CODECS if one != api]
     mistakes, count = [], 0
-    for sample in samples(api):
+    for place, sample in enumerate(samples(api)):
         if mistake_in(api, sample.with_field) is not None:
             continue
         try:
             request = CODECS[api].read_request(sample.with_field)
         except GatewayError:
             continue
-        for provider in (one for one in CODECS if one != api):
+        for provider in others[place % step :: step]:
             try:
                 body = CODECS[provider].write_request(request, PROVIDER).body
             except GatewayError:
@@ -36,4 +39,4 @@ def test_a_translated_request_has_the_types_of_its_provider(api):
             if (mistake := mistake_in(provider, msgspec.json.decode(body))) is not None:
                 mistakes.append((sample.name, provider, mistake))
     assert mistakes == []
-    assert count > 500
+    assert count > 500 // step

@@ -1,6 +1,7 @@
 """Members of wrong types in answers and requests: no reader raises for them, and no writer does afterwards.
 
-Each member is replaced by some of the values, one at a time. Errors with a status are ``GatewayError``."""
+Each member is replaced by some of the values, one at a time, and in the soak by all of them. Errors with a status are
+``GatewayError``."""
 
 import contextlib
 import itertools
@@ -29,6 +30,8 @@ VALUES: Final[tuple[Any, ...]] = (
 Place: TypeAlias = tuple[str | int, ...]
 RECIPIENT: Final = Recipient("m", Issuer("openai", "account"))
 
+each_step = pytest.mark.parametrize("step", [11, pytest.param(1, id="each", marks=pytest.mark.soak)])
+
 
 def with_value(whole: Any, at: Place, new: Any) -> Any:
     """Return a copy of ``whole`` with ``new`` at a place."""
@@ -39,7 +42,7 @@ def with_value(whole: Any, at: Place, new: Any) -> Any:
     return copy
 
 
-def changed(whole: Any, places_of: Iterable[Place], step: int = 3) -> Iterator[tuple[str, Any, str]]:
+def changed(whole: Any, places_of: Iterable[Place], step: int) -> Iterator[tuple[str, Any, str]]:
     """Yield changes of ``whole`` with a name for each, and the API of the other side: one after the other.
 
     Every ``step``-th value is at each place, and others at the next place."""
@@ -59,8 +62,9 @@ def error_of(work: Callable[[], object]) -> Exception | None:
     return None
 
 
+@each_step
 @pytest.mark.parametrize("api", full_answers())
-def test_a_whole_answer_may_have_any_members(api):
+def test_a_whole_answer_may_have_any_members(api, step):
     answer, codec = full_answers()[api], CODECS[api]
 
     def translate(body: bytes, client: str) -> None:
@@ -70,14 +74,15 @@ def test_a_whole_answer_may_have_any_members(api):
 
     faults = {
         name: error
-        for name, value, client in changed(answer, [(), *places(answer)])
+        for name, value, client in changed(answer, [(), *places(answer)], step)
         if (error := error_of(lambda value=value, client=client: translate(json.dumps(value).encode(), client)))
     }
     assert faults == {}
 
 
+@each_step
 @pytest.mark.parametrize("api", STREAMED)
-def test_an_event_may_have_any_members(api):
+def test_an_event_may_have_any_members(api, step):
     events = full_stream(api)
 
     def translate(data: bytes, client: str) -> None:
@@ -88,14 +93,15 @@ def test_an_event_may_have_any_members(api):
 
     faults = {
         name: error
-        for name, value, client in changed(events, places(events))
+        for name, value, client in changed(events, places(events), step)
         if (error := error_of(lambda value=value, client=client: translate(stream_bytes(api, value), client)))
     }
     assert faults == {}
 
 
+@each_step
 @pytest.mark.parametrize("api", CODECS)
-def test_a_request_may_have_any_members(api):
+def test_a_request_may_have_any_members(api, step):
     """Values that are no objects are rejected earlier, as are halves of surrogate pairs."""
     codec, seen = CODECS[api], set[tuple[str, ...]]()
 
@@ -112,7 +118,7 @@ def test_a_request_may_have_any_members(api):
         patterns = {at: pattern_of(sample.with_field, at) for at in places(sample.with_field)}
         new = [at for at, pattern in patterns.items() if pattern not in seen]
         seen.update(patterns.values())
-        for name, value, provider in changed(sample.with_field, new, 7):
+        for name, value, provider in changed(sample.with_field, new, step):
             body = json.dumps(value).replace(r"\ud800", "x").encode()
             if error := error_of(lambda body=body, provider=provider: translate(body, provider)):
                 faults[name] = error

@@ -275,6 +275,7 @@ def _places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str
             yield from _places(inner, (*place, key))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("read", "content", "place"),
     [(read, content, place) for read, content in READERS for place in _places(content)],

@@ -941,7 +941,7 @@ LISTS = st.lists(st.dictionaries(NAMES | st.just("*"), st.lists(NAMES, max_size=
     st.lists(st.tuples(NAMES, MODELS, MODES), max_size=5), LISTS, LISTS, st.lists(NAMES, max_size=2),
     st.dictionaries(st.sampled_from(["old", "older"]), NAMES),
 )  # fmt: skip
-@settings(deadline=None, max_examples=examples(150))
+@settings(max_examples=examples(50))
 def test_models_of_any_kind_with_any_fallbacks_are_a_good_configuration(found, fallbacks, long, default, aliases):
     models = [
         item(name, model, api_base="http://h/v1") | {"model_info": {} if mode is None else {"mode": mode}}
