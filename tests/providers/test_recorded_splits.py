@@ -37,6 +37,10 @@ SMALL = 2_000
 
 LONG = 50_000
 
+PARTS = 4
+"""The parts of the streams, one of which the gate reads byte by byte."""
+each_part = pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] * (n > 0)) for n in range(PARTS)])
+
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)
 
 
@@ -73,8 +77,9 @@ def split_bytes(body: bytes) -> list[bytes]:
     return cut(body, 1 if len(body) <= LONG else 13)
 
 
-def test_the_smallest_pieces_give_the_same_events() -> None:
-    for stream in STREAMS:
+@each_part
+def test_the_smallest_pieces_give_the_same_events(part: int) -> None:
+    for stream in STREAMS[part::PARTS]:
         with case((stream.key, stream.api)):
             assert read_stream(stream, split_bytes(stream.body)) == read_whole(stream)
             check_order(read_whole(stream))
@@ -101,9 +106,10 @@ def test_cuts_at_random_give_the_same_events_and_bytes(stream: Stream, cuts: lis
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
-def test_the_byte_lane_forwards_every_byte_in_any_framing() -> None:
+@each_part
+def test_the_byte_lane_forwards_every_byte_in_any_framing(part: int) -> None:
     """An event that lacks its blank line at the end gets it."""
-    for stream in (one for one in STREAMS if one.api in OLDER):
+    for stream in [one for one in STREAMS if one.api in OLDER][part::PARTS]:
         with case((stream.key, stream.api)):
             body = stream.body
             broken = any(isinstance(event, ErrorInfo) for event in read_stream(stream, [body]))

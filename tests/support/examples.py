@@ -10,7 +10,7 @@ T = TypeVar("T")
 USUAL = 100
 """The number that ``examples`` takes as the default and scales."""
 
-DEFAULT = 40
+DEFAULT = 25
 """The number of examples of a property without ``--fast``."""
 
 STRIDE = 13
@@ -25,7 +25,7 @@ def examples(count: int) -> int:
     return max(1, count * settings().max_examples // USUAL)
 
 
-def places(every: Sequence[T], by_default: int = 3) -> Sequence[T]:
+def places(every: Sequence[T], by_default: int = 7) -> Sequence[T]:
     """Return the positions at which to cut a stream: all in the profile ``explore``, and a part in others.
 
     The part is the last one, and every ``STRIDE``-th with ``--fast``, otherwise every ``by_default``-th.
