@@ -37,7 +37,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 
 @contextlib.asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[InProcess]:
-    """A gateway before a provider that answers each request with ``status`` as soon as its head has come."""
+    """Run a gateway before a provider that answers each request with ``status`` as soon as its head has come."""
 
     async def refuse(stream: trio.SocketStream) -> None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

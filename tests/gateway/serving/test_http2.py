@@ -211,7 +211,7 @@ async def test_a_client_cannot_enlarge_the_table_of_response_headers(sizes):
             await peer.client.send(SettingsFrame(0, {SettingsFrame.HEADER_TABLE_SIZE: size}).serialize())
         for _ in range(2):
             await answers(peer)
-        assert peer.connection.decoder.header_table_size <= 4096  # as the server says in its headers
+        assert peer.connection.decoder.header_table_size <= 4096  # the size in the server's headers
 
 
 async def test_headers_that_cannot_be_decoded_end_the_connection():
