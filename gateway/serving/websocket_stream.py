@@ -108,7 +108,11 @@ class WebSocketStream:
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Start the app for a handshake, or reject an invalid one."""
         server, headers = self._connection.server, list(headers)
-        self._handshake = Handshake(headers, version)
+        try:
+            self._handshake = Handshake(headers, version)
+        except UnicodeDecodeError:  # it would end the connection, over HTTP/2 with all streams
+            await self.refuse()
+            return
         scheme = "wss" if self._connection.is_secure else "ws"
         asgi, offered = {"spec_version": "2.3", "version": "3.0"}, self._handshake.subprotocols or []
         self.scope = self._connection.scope(

@@ -7,12 +7,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
+import h2.events
 import pytest
 import trio
 import trio.testing
 from quart import websocket
 from quart_trio import QuartTrio
-from wsproto.events import CloseConnection
+from wsproto.events import CloseConnection, Ping, Pong
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -39,6 +40,7 @@ from tests.support.harness import PATIENCE, Wire
 from tests.support.live_objects import live_objects
 from tests.support.loop_steps import check_own_steps
 from tests.support.websocket_client import Client, handshake
+from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
 
 CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
 
@@ -190,6 +192,28 @@ async def test_the_limit_of_a_message_counts_bytes(parts):
         lifecycle.largest_message = 1000
         assert await trio.to_thread.run_sync(send, port, 500) == 1000
         assert await trio.to_thread.run_sync(send, port, 502) == 1009
+
+
+@pytest.mark.parametrize("name", ["connection", "sec-websocket-protocol", "sec-websocket-extensions"])
+async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog):
+    """The connection broke without a response, and an HTTP/2 connection with all its streams."""
+
+    def connect(port: int) -> bytes:
+        with Wire.connect(port) as wire:
+            wire.send(handshake(headers={name: "upgrade, \xe9"}))
+            return wire.read_until(b"\r\n\r\n")
+
+    async with serving(listening) as (port, _):
+        assert (await trio.to_thread.run_sync(connect, port)).startswith(b"HTTP/1.1 400 ")
+        if name == "connection":  # which HTTP/2 does not have
+            return
+        async with http2_client(f"http://127.0.0.1:{port}") as peer:
+            websocket = await Http2WebSocket.open(peer, "/v1/responses")
+            stream = await peer.open_websocket("/v1/responses", ((name, "\xe9"),))
+            head = await peer.until(h2.events.ResponseReceived, stream)
+            assert dict(head.headers)[":status"] == "400"
+            await websocket.send(Ping(payload=b"x"))
+            assert isinstance(await websocket.receive(), Pong)
 
 
 async def test_compression_is_not_taken_up():
