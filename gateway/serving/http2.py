@@ -522,10 +522,11 @@ def _id(event: RequestReceived | DataReceived) -> int:
 
 
 def _is_readable(event: RequestReceived) -> bool:
-    """Return whether the request has what Hypercorn needs, and no more than ``MAX_LINES`` headers. A CONNECT to another
-    host (RFC 9113, section 8.5) has no path."""
+    """Return whether the request has what Hypercorn needs, and no more than ``MAX_LINES`` headers. A CONNECT is a
+    websocket's: one to another host (RFC 9113, section 8.5) has no path, others have another protocol (RFC 8441)."""
     headers = event.headers or ()
     if headers[MAX_LINES:]:
         return False
-    line = {name: value for name, value in headers if name in (b":method", b":path")}
-    return len(line) == 2 and all(value.isascii() for value in line.values())
+    line = {name: value for name, value in headers if name in (b":method", b":path", b":protocol")}
+    is_known = line.get(b":method") != b"CONNECT" or line.get(b":protocol") == b"websocket"
+    return is_known and {b":method", b":path"} <= line.keys() and all(value.isascii() for value in line.values())

@@ -38,11 +38,13 @@ class Http2Client:
         await self.flush()
         return stream
 
-    async def open_websocket(self, path: str, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> int:
+    async def open_websocket(
+        self, path: str, headers: Iterable[tuple[str, str]] = (), *, end: bool = False, protocol: str = "websocket"
+    ) -> int:
         """Request a websocket (RFC 8441), and return its stream."""
         self.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         self.connection.remote_settings.acknowledge()
-        own = ((":protocol", "websocket"), ("sec-websocket-version", "13"))
+        own = ((":protocol", protocol), ("sec-websocket-version", "13"))
         return await self.ask(path, "CONNECT", end=end, headers=(*own, *headers))
 
     async def send_data(self, stream: int, data: bytes) -> None:

@@ -321,6 +321,14 @@ async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
         await answers(peer)
 
 
+async def test_a_connect_for_another_protocol_than_a_websocket_is_refused():
+    """RFC 8441, section 4: it was a websocket."""
+    async with connected() as (_, peer):
+        stream = await peer.open_websocket("/", protocol="connect-udp")
+        await peer.until(h2.events.StreamReset, stream)
+        await answers(peer)
+
+
 async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
     """RFC 9113, section 8.5: it has no path. Proxies send the streams of many users over one connection."""
     async with connected() as (_, peer):
