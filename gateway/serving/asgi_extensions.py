@@ -34,7 +34,8 @@ class MessageTaker(Protocol):
         ...
 
     def note_close(self, code: int, reason: str) -> None:
-        """Note that the client closed the websocket with this ``code`` (1005 for none)."""
+        """Note that the client closed the websocket with this ``code`` (1005 for none), or sent an invalid frame
+        (1006)."""
         ...
 
 

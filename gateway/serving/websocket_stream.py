@@ -180,10 +180,12 @@ class WebSocketStream:
                 await self._receive(frame)
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
-            elif isinstance(frame, CloseConnection):  # the client's, or the close for an invalid frame
+            elif isinstance(frame, CloseConnection):
                 close = self._codes.original_of(frame)
+                is_own = self._frames.state is ConnectionState.OPEN  # the library's, for an invalid frame
                 if self._taker is not None:
-                    self._taker.note_close(int(close.code), close.reason or "")
+                    code, reason = (CloseReason.ABNORMAL_CLOSURE, "") if is_own else (close.code, close.reason or "")
+                    self._taker.note_close(int(code), reason)
                 await self._send_frame(close.response())
                 await self._end_stream()
 

@@ -309,6 +309,16 @@ async def test_an_invalid_frame_of_the_provider_is_its_failure(frame, caplog):
     assert "invalid" in session["message"]
 
 
+async def test_an_invalid_frame_of_the_client_is_no_close_that_the_provider_gets():
+    """The provider got 1002, as if the gateway's frames were invalid."""
+    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        await caller.stream.send_all(b"\xf1\x80" + bytes(4))
+        await caller.rest()
+        assert caller.code == 1002
+        await server.peers[0].gone.wait()
+        assert server.peers[0].closed == (1001, "the client's connection was lost")
+
+
 async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(caplog):
     """Each was logged and counted as a client that disconnected."""
     caplog.set_level(logging.INFO, "trigate")
