@@ -18,8 +18,9 @@ from gateway.people.token_format import LONGEST, is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey
 from gateway.people.verdicts import VerdictCache
 
-SILENT_SECONDS: Final = 0.25
-"""Seconds without a response to an introspection after which the next issuer is queried too."""
+SILENT_SECONDS: Final = 0.5
+"""Seconds without a response to an introspection after which the next issuer is queried too; fewer if there are many
+issuers, so that the last one has half of the time for its response."""
 
 
 class IssuerDirectory(trio.abc.AsyncResource):
@@ -74,6 +75,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
         if self._accepted_claims(token, now) is not None:
             return
         deadline = trio.current_time() + QUERY_SECONDS
+        silence = min(SILENT_SECONDS, QUERY_SECONDS / 2 / len(self._introspectors))
         async with trio.open_nursery() as nursery:
 
             async def query(one: Introspector, done: trio.Event) -> None:
@@ -87,7 +89,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
             for one in self._introspectors.values():
                 done = trio.Event()
                 nursery.start_soon(query, one, done)
-                with trio.move_on_after(SILENT_SECONDS):
+                with trio.move_on_after(silence):
                     await done.wait()
 
     def _accepted_claims(self, token: str, now: float) -> Claims | None:
