@@ -3,6 +3,8 @@
 A request counts in the period in which it began. A new period has a new counter. Unlike rates, budgets do not refill
 (agentgateway/website#962, envoyproxy/ai-gateway#2469)."""
 
+import itertools
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -120,19 +122,26 @@ class BudgetAllowance:
             case calendar:
                 return self._calendar_counter(calendar, at)
 
-    def next_available_at(self, counter: SumCounter) -> float | None:
-        """Return the Unix time from which more than the rest of ``counter`` is available, ``None`` if never."""
+    def next_available_at(
+        self, counter: SumCounter, earlier: Sequence[int] | None = None, missing: int = 1
+    ) -> float | None:
+        """Return the Unix time from which ``missing`` more than the rest of ``counter`` is available, ``None`` if
+        never.
+
+        ``earlier`` are the used amounts of a rolling period's earlier slices. Without them, it is the time at which the
+        oldest slice leaves the period."""
         match self.budget.period:
             case "run":
                 return None
             case Rolling(seconds):
-                return counter.until - seconds - _LATE
+                end = counter.until - seconds - _LATE
+                return end if earlier is None else end + _seconds_until_left(earlier, missing, seconds)
             case _:
                 return counter.until - _LATE
 
     def local_time(self, at: float) -> str:
-        """Format a Unix time as local time in the budget's time zone."""
-        return datetime.fromtimestamp(at, self.zone).isoformat(timespec="minutes")
+        """Format a Unix time as local time in the budget's time zone, rounded up to a minute."""
+        return datetime.fromtimestamp(math.ceil(at / 60) * 60, self.zone).isoformat(timespec="minutes")
 
     def _calendar_counter(self, calendar: Calendar, at: float) -> SumCounter:
         if self._current is None or self._period is None or at not in self._period:
@@ -182,6 +191,13 @@ class BudgetAllowance:
 
     def _name(self, period: str) -> str:
         return f"{self.holder.counter_name}.budgets {self.budget.currency}/{period}"
+
+
+def _seconds_until_left(earlier: Sequence[int], missing: int, seconds: float) -> float:
+    """Return the seconds from the end of the current slice until ``missing`` of the used amounts have left a rolling
+    period; ``earlier`` has the newest of its earlier slices first."""
+    left = itertools.accumulate(reversed(earlier))
+    return next((number * seconds / SLICES for number, amount in enumerate(left) if amount >= missing), seconds)
 
 
 def budget_allowances(

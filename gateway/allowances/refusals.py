@@ -25,9 +25,11 @@ QUOTA_CODE: Final = "insufficient_quota"
 class LimitError(ErrorInfo):
     """The error of a request that exceeds an allowance, with its ``exhausted`` budgets.
 
+    ``available_at`` is the Unix time of each at which the request would pass, or at which any of it refills.
     ``is_store_away`` means that no limit was reached, but their store cannot be."""
 
     exhausted: tuple[BudgetAllowance, ...] = ()
+    available_at: tuple[float | None, ...] = ()
     is_store_away: bool = False
 
 
@@ -47,6 +49,7 @@ def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | 
         details={"code": QUOTA_CODE, "limits": limits},
         reason="quota" if any(one.holder.kind == "model_providers" for one, _ in found) else None,
         exhausted=tuple(one for one, _ in found),
+        available_at=tuple(_next_available_at(one, shortage) for one, shortage in found),
     )
 
 
@@ -61,12 +64,18 @@ def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
         if aside := budget.set_aside:
             used += f", {spelled_amount(aside, currency)} reserved for running batches"
         state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
-    return f"{state} {_next_available(budget, shortage.debit.counter)}"
+    return f"{state} {_next_available(budget, shortage)}"
 
 
-def _next_available(budget: BudgetAllowance, counter: object) -> str:
+def _next_available_at(budget: BudgetAllowance, shortage: Shortage) -> float | None:
+    counter, need = shortage.debit.counter, shortage.debit.amount
     assert isinstance(counter, SumCounter)  # budgets have no other counters
-    more = budget.next_available_at(counter)
+    missing = shortage.used + need - counter.most if need <= counter.most else 1  # otherwise it never fits
+    return budget.next_available_at(counter, shortage.earlier, missing)
+
+
+def _next_available(budget: BudgetAllowance, shortage: Shortage) -> str:
+    more = _next_available_at(budget, shortage)
     if more is None:
         return "A run ends 24 hours after its last request; a new run has its own budget."
     at = budget.local_time(more)

@@ -230,7 +230,7 @@ class Reservation:
         if (
             queues and claim_pair is not None and self._allowances.queues.waiting(target)
         ):  # it would overtake waiting requests
-            return await self._queue_up(target, expected) or self._counted_refusal_error(
+            return await self._queue_up(target, expected) or await self._counted_refusal_error(
                 _with_allowances(claim_pair, self._current_shortages(claim_pair))
             )
         until, full = trio.current_time() + LONGEST_WAIT, None
@@ -254,12 +254,12 @@ class Reservation:
                 return None if claim_pair is None else self._grant(claim_pair)
             if client is None or not (client_shortages := _shortages_of(client, short)):
                 queued = await self._queue_up(target, expected) if queues else None
-                return queued or self._counted_refusal_error(_with_allowances(claim_pair, short))
+                return queued or await self._counted_refusal_error(_with_allowances(claim_pair, short))
             full = client_shortages[0].debit.counter
             if not _may_pass_soon(client_shortages) or not await self._allowances.room.wait(
                 full, self._client_name, until
             ):
-                raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, client_shortages)))
+                raise GatewayError.of(await self._counted_refusal_error(_with_allowances(client, client_shortages)))
 
     def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:
         """Return whether the end of a batch may have freed the missing room; other processes may already know."""
@@ -300,7 +300,9 @@ class Reservation:
 
         short = await self._allowances.queues.wait(target, self._client_name, take, until)
         (claim_pair,) = last
-        return self._counted_refusal_error(_with_allowances(claim_pair, short)) if short else self._grant(claim_pair)
+        if short:
+            return await self._counted_refusal_error(_with_allowances(claim_pair, short))
+        return self._grant(claim_pair)
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` if money is limited and ``target`` has no known price."""
@@ -314,9 +316,16 @@ class Reservation:
         found = [short for one in debits if (short := counters.shortage_for(one)) is not None]
         return found or [Shortage(debits[0], None, 0, 0)]
 
-    def _counted_refusal_error(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
+    async def _counted_refusal_error(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         count_refusal(self._allowances.refusals, short)
-        return refusal_error(short)
+        return refusal_error([(one, await self._with_earlier_sums(shortage)) for one, shortage in short])
+
+    async def _with_earlier_sums(self, shortage: Shortage) -> Shortage:
+        """Return ``shortage``; of an exhausted rolling budget with the amounts by which it refills."""
+        counter = shortage.debit.counter
+        if not shortage.is_lasting or not isinstance(counter, SumCounter) or not counter.earlier:
+            return shortage
+        return attrs.evolve(shortage, earlier=await self._allowances.counters.earlier_sums(counter))
 
     def _grant(self, claim_pair: _ClaimPair) -> Grant:
         grant = Grant(self, claim_pair)

@@ -113,13 +113,15 @@ class Shortage:
 
     ``wait`` is the number of seconds until it fits if no request ends: ``None`` for slots, sums full of reservations,
     and exhausted sums. ``used`` and ``held`` are the amounts that counted. ``cause`` is ``store_away`` if requests are
-    refused because the store is unavailable, and ``no_row`` if the counter is new and none can be added."""
+    refused because the store is unavailable, and ``no_row`` if the counter is new and none can be added. ``earlier``
+    are the used amounts of a rolling period's earlier slices, if they were read."""
 
     debit: Debit
     wait: float | None
     used: int
     held: int
     cause: Literal["no_room", "store_away", "no_row"] = "no_room"
+    earlier: Sequence[int] | None = None
 
     @property
     def is_lasting(self) -> bool:
@@ -161,6 +163,12 @@ class Counters(Protocol):
 
     async def refresh(self, counters: "Sequence[Counter]") -> None:
         """Refresh the levels of ``counters`` from the store, if it replies in time. Never raises."""
+        ...
+
+    async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
+        """Return the used amounts of the ``earlier`` slices of ``counter``, ``None`` if they are unknown.
+
+        Never raises."""
         ...
 
     def shortage_for(self, debit: Debit) -> Shortage | None:

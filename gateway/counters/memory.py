@@ -94,6 +94,9 @@ class LocalCounters:
     async def refresh(self, counters: Sequence[Counter]) -> None:
         return
 
+    async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
+        return [0 if (state := self._states.get(key)) is None else state.used for key in counter.earlier]
+
     def shortage_for(self, debit: Debit) -> Shortage | None:
         return self._shortage_of(debit, self._clock())
 

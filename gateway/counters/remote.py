@@ -149,6 +149,7 @@ class RemoteCounters:
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
         self._known: OrderedDict[bytes, KnownState] = OrderedDict()
         self._refreshes = PendingRefreshes()
+        self._earlier_sums: OrderedDict[bytes, tuple[float, Sequence[int]]] = OrderedDict()
         self._chosen = ChosenInStore(most_chosen)
         self._alive = 1
         self._clock_offset = 0.0  # seconds by which the store's clock is ahead
@@ -234,6 +235,33 @@ class RemoteCounters:
         self._wake.set()
         with trio.move_on_after(self._limit):
             await refreshed.wait()
+
+    async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
+        if (found := self._fresh_earlier_sums(counter)) is not None:
+            return found
+        known = [self._known[key].counter for key in counter.earlier if key in self._known]
+        new = [attrs.evolve(counter, key=key, earlier=()) for key in counter.earlier if key not in self._known]
+        self._refreshes.add((*known, *new))
+        refreshed = self._refreshes.event()
+        self._wake.set()
+        with trio.move_on_after(self._limit):
+            await refreshed.wait()
+        if not refreshed.is_set() or self.is_away:
+            return None
+        if (found := self._fresh_earlier_sums(counter)) is None:  # unless another request has read them meanwhile
+            states = [self._known.get(key) for key in counter.earlier]
+            found = [0 if state is None else int(state.state[0]) for state in states]
+            for unused in new:  # they need no regular refreshes
+                if (state := self._known.get(unused.key)) is not None and state.counter is unused:
+                    del self._known[unused.key]
+            self._earlier_sums[counter.key] = self._clock(), found
+            if len(self._earlier_sums) > _MOST_KNOWN:
+                self._earlier_sums.popitem(last=False)
+        return found
+
+    def _fresh_earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
+        received_at, found = self._earlier_sums.get(counter.key, (0.0, None))
+        return found if self._clock() - received_at < _FRESH else None
 
     def _unconfirmed_amount(self, counter: Counter) -> int:
         """Return the amount used of ``counter`` that the store has not confirmed."""

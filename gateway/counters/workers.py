@@ -91,6 +91,10 @@ class WorkerCounters:
     async def refresh(self, counters: Sequence[Counter]) -> None:
         return
 
+    async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
+        table, words = _table_of(self._amounts, counter), self._amounts.words
+        return [0 if (row := table.find(key)) is None else words[row + TOTAL] for key in counter.earlier]
+
     def shortage_for(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
         if isinstance(counter, RateCounter):

@@ -70,11 +70,11 @@ class SessionSpendForms:
             return error
         if error.is_store_away:
             return _unknown_spend(error)
-        spent = [one for one in error.exhausted if one.measure == "usd"]
+        spent = [(one, at) for one, at in zip(error.exhausted, error.available_at, strict=True) if one.measure == "usd"]
         if error.kind != "billing" or not spent:
             return error
         now = self._allowances.now()
-        return _spent_error(error, _latest([self._state(one, now) for one in spent]), now, self._limit_message)
+        return _spent_error(error, _latest([self._state(one, now, at) for one, at in spent]), now, self._limit_message)
 
     def _states(self) -> Iterator[BudgetState]:
         """Yield the states of the client's budgets that Claude Code can show."""
@@ -83,10 +83,12 @@ class SessionSpendForms:
             if isinstance(one, BudgetAllowance) and one.measure == "usd" and str(one.budget.period) in PERIODS:
                 yield self._state(one, now)
 
-    def _state(self, budget: BudgetAllowance, now: float) -> BudgetState:
+    def _state(self, budget: BudgetAllowance, now: float, available_at: float | None = None) -> BudgetState:
         level = allowance_level(budget, self._allowances.counters, now)
         counter = budget.counter(now, None)
-        reset = now + RUN if counter is None else budget.next_available_at(counter)
+        reset = available_at
+        if reset is None:
+            reset = now + RUN if counter is None else budget.next_available_at(counter)
         return BudgetState(budget, 0.0 if level is None else level.share, reset)
 
 

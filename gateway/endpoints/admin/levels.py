@@ -22,11 +22,11 @@ async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict
     await refresh_levels(shown, allowances.counters, now)
     rows: dict[str, Any] = {"limits": [], "budgets": []}
     for one in shown:
-        rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(_row(one, allowances, now))
+        rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(await _row(one, allowances, now))
     return rows
 
 
-def _row(allowance: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
+async def _row(allowance: Allowance, allowances: Allowances, now: float) -> dict[str, Any]:
     level = allowance_level(allowance, allowances.counters, now)
     holder = {"holder": _HOLDERS.get(allowance.holder.kind, allowance.holder.kind), "text": allowance.text}
     kind: dict[str, Any] = {"limit": allowance.measure}
@@ -36,17 +36,20 @@ def _row(allowance: Allowance, allowances: Allowances, now: float) -> dict[str, 
         return {**holder, **kind, "amount": None, "used": None, "reserved": None, "reset": None}
     amounts = {"amount": level.most, "used": level.used, "reserved": level.held}
     written = {name: _amount(value, allowance.measure) for name, value in amounts.items()}
-    return {**holder, **kind, **written, "reset": _reset(allowance, now)}
+    return {**holder, **kind, **written, "reset": await _reset(allowance, allowances, now)}
 
 
 def _amount(value: int, measure: Measure) -> int | str:
     return dollar_text(value) if measure == "usd" else value
 
 
-def _reset(allowance: Allowance, now: float) -> str | None:
+async def _reset(allowance: Allowance, allowances: Allowances, now: float) -> str | None:
     """Return the time from which more of a budget is available, ``None`` for rates, which refill evenly."""
     if not isinstance(allowance, BudgetAllowance):
         return None
     counter = allowance.counter(now, None)
-    until = None if counter is None else allowance.next_available_at(counter)
+    if counter is None:
+        return None
+    earlier = await allowances.counters.earlier_sums(counter) if counter.earlier else None
+    until = allowance.next_available_at(counter, earlier)
     return None if until is None else spell_time(datetime.fromtimestamp(round(until), UTC))

@@ -1,5 +1,6 @@
 """Budgets as allowances: their counters by period and run, and the refusal once one is used up."""
 
+import random
 from datetime import datetime
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 from gateway.allowances.allowance import Holder
 from gateway.allowances.budgets import BatchReserves, BudgetAllowance, budget_allowances
 from gateway.allowances.levels import allowance_level
-from gateway.allowances.refusals import exhausted_error, refusal_error
+from gateway.allowances.refusals import LimitError, exhausted_error, refusal_error
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.counters.memory import LocalCounters
@@ -22,6 +23,7 @@ def at(text: str) -> float:
 
 
 NOON = at("2026-11-21T12:00+01:00")
+DAY = 86_400.0
 
 
 def budget(text: str, holder: Holder = ALICE, zone: str = "Europe/Berlin") -> BudgetAllowance:
@@ -130,6 +132,47 @@ async def test_usage_leaves_a_rolling_period_when_it_is_old_enough():
     assert await ask(31.1, 6 * USD, "e")
     assert not await ask(31.1, 1, "f")
     assert await ask(42, 4 * USD, "g")
+
+
+async def test_a_rolling_budget_promises_the_first_moment_at_which_the_request_passes():
+    """It promised the end of the current slice, at which often nothing leaves the period."""
+    draw = random.Random(7)
+    for number in range(60):
+        counters, one = LocalCounters(), budget("100 usd/30d")
+        now = NOON + 100 * DAY
+        for i in range(draw.randrange(1, 6)):
+            found = one.counter(now - draw.uniform(0, 30) * DAY, None)
+            assert found is not None
+            await spend(counters, found, draw.randrange(1, 60) * USD, f"{number}-{i}")
+        current = one.counter(now, None)
+        assert current is not None
+        need = draw.choice((1, USD, 30 * USD, 100 * USD))
+        short = counters.shortage_for(Debit(current, need))
+        if short is None:
+            continue
+        error = exhausted_error([(one, attrs.evolve(short, earlier=await counters.earlier_sums(current)))])
+        assert isinstance(error, LimitError)
+        (at,) = error.available_at
+        assert at is not None
+        before, then = one.counter(at - 1, None), one.counter(at, None)
+        assert before is not None
+        assert then is not None
+        assert counters.shortage_for(Debit(before, need)) is not None
+        assert counters.shortage_for(Debit(then, need)) is None
+        assert error.message.endswith(f"from {one.local_time(at)} on.")
+
+
+async def test_a_rolling_budget_that_a_request_exceeds_promises_its_next_refill():
+    counters, one = LocalCounters(), budget("100 usd/30d")
+    old, now = one.counter(NOON - 9.5 * DAY, None), one.counter(NOON, None)
+    assert old is not None
+    assert now is not None
+    await spend(counters, old, USD, "a")
+    short = counters.shortage_for(Debit(now, 101 * USD))
+    assert short is not None
+    found = exhausted_error([(one, attrs.evolve(short, earlier=await counters.earlier_sums(now)))])
+    assert isinstance(found, LimitError)
+    assert found.available_at == (old.until - 3600,)
 
 
 async def test_a_run_name_can_be_used_again_after_its_run_ended():

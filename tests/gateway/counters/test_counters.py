@@ -142,6 +142,19 @@ async def test_a_debit_larger_than_the_burst_passes_when_it_is_full(counters):
     assert short.wait == pytest.approx(401, abs=2)
 
 
+async def test_the_sums_of_earlier_slices_are_known_one_by_one(counters):
+    """A budget reports by them when it refills."""
+    current = budget("slice 4", 100, "slice 3", "slice 2", "slice 1")
+    for counter, amount in ((budget("slice 3", 100), 30), (budget("slice 1", 100), 10), (current, 5)):
+        wanted = claim((counter, amount))
+        assert not await counters.reserve([wanted])
+        counters.settle(wanted, [amount])
+    for _ in range(2):
+        assert [*await counters.earlier_sums(current)] == [30, 0, 10]
+        await counters.refresh([current])
+        assert counters.level(current) == Level(45, 0)
+
+
 async def test_earlier_slices_of_a_rolling_budget_count(counters):
     earlier = budget("slice 1", 100)
     first, second = claim((earlier, 30)), claim((earlier, 30))
