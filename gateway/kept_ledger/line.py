@@ -110,7 +110,13 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.run,
         record.requested_model and record.requested_model[:_MAX_TEXT_IN_MEMORY],
         record.route,
-        tuple([_attempt(one, charged.get(id(one)), record) for one in record.bill.attempt_records]),
+        tuple(
+            [
+                _attempt(one, charged.get(id(one)), record)
+                for one in record.bill.attempt_records
+                if not (one.committed and record.bill.from_cache)  # no provider received a request
+            ]
+        ),
         fields["ended"],
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),

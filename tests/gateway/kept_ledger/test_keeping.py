@@ -94,13 +94,14 @@ async def end(kept: TableLedgerWriter, how: str) -> None:
 each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
 
 
+COMMITTED = (AttemptRecord("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
+
+
 def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
     record = ledger.open("req", "chat")
     record.requested_model, record.client = "best", "alice"
     record.bill.is_complete, record.bill.usage = True, Usage(7, 3, output=output)
-    record.bill.attempt_records = (
-        AttemptRecord("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),
-    )
+    record.bill.attempt_records = COMMITTED
     for name, value in given.items():
         setattr(record.bill if hasattr(record.bill, name) else record, name, value)
     ledger.settle(record, disconnected=False)
@@ -135,6 +136,20 @@ async def test_a_line_has_the_client_and_the_provider(tmp_path):
     assert sorted(one.by for one in found) == [
         ("alice", "search", "openai/gpt-5", "gpt", "a-run"), ("ben", None, "openai/gpt-5", "gpt", None),
     ]  # fmt: skip
+    await kept.finish()
+
+
+async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_path):
+    """By target and in comparisons with invoices, it counted as a request that the provider did not receive."""
+    kept, ledger = keeping_in(table := table_in(tmp_path))
+    settle(ledger)
+    failed = AttemptRecord("other", "openai", "chat", "byte", reason="server_error", model="openai/gpt-4o", price=PRICE)
+    for before in ((), (failed,)):
+        settle(ledger, attempt_records=(*before, *COMMITTED), from_cache=True, cache="hit")
+    await kept.flush()
+    (by_key,), (by_target,) = [await table.sums((name,), EVER) for name in ("key", "target")]
+    assert [(one.by, one.requests) for one in by_key] == [(("alice",), 3)]
+    assert sorted((one.by, one.requests) for one in by_target) == [(("gpt",), 1), (("other",), 1)]
     await kept.finish()
 
 
