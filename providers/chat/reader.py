@@ -118,6 +118,8 @@ class ChatReader(StagedReader):
             chunk = decode(data)
         except NOT_JSON:
             return self._read_malformed(event, data)
+        if chunk.usage and isinstance(chunk.usage, dict):
+            self._read_usage(chunk)
         if event == "error" or chunk.error or (chunk.choices is None and chunk.is_failure):
             return self._fail(read_event_failure(any_json(data)))
         self._answer.arriving = data
@@ -135,13 +137,13 @@ class ChatReader(StagedReader):
         """Return all events of an answer that arrived as one chunk."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
+        if chunk.usage and isinstance(chunk.usage, dict):
+            self._read_usage(chunk)
         out = self._read(chunk)
         return out if self._stage is ENDED else [*out, *self._end()]
 
     def _read(self, chunk: Chunk) -> Sequence[Event]:
         out: list[Event] = []
-        if chunk.usage and isinstance(chunk.usage, dict):
-            self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier) or self._usage
         if chunk.moderation is not None:
             self._moderation = chunk.moderation
         choices = chunk.choices or ()
@@ -159,6 +161,12 @@ class ChatReader(StagedReader):
         if self._finish and (error := read_failure(self._finish)) is not None:
             return [*out, *self._fail(error)]
         return out
+
+    def _read_usage(self, chunk: Chunk) -> None:
+        """Read the usage of ``chunk``, unless it counts nothing after another one has."""
+        found = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
+        if self._usage is None or (found is not None and (found.prompt or found.output)):
+            self._usage = found
 
     def _begin(self, chunk: Chunk, out: list[Event]) -> None:
         """Add the ``AnswerStart`` of the first chunk with a choice; Azure's preamble has neither id nor model."""

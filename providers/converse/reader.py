@@ -48,6 +48,9 @@ class ConverseReader(StagedReader):
         except GatewayError as error:  # a limit was exceeded, or a piece has no start
             return self.fail(error.info)
 
+    def unsent_usage(self) -> Usage | None:
+        return self._usage
+
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
@@ -87,7 +90,9 @@ class ConverseReader(StagedReader):
     def _end_events(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
         counted = () if self._usage is None else (self._usage,)
         if isinstance(end, ErrorInfo):
-            return [*self.start_with(counted), *self.fail(end)]
+            failed = [*self.start_with(counted), end]
+            self._stage = ENDED
+            return failed
         events = self.start_with([*self._content.finish_all(), *counted, end])
         self._stage = ENDED
         return events

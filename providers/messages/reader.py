@@ -22,7 +22,7 @@ from providers.messages.usage import Counts
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.values import as_string
-from streams.events import AnswerStart, Event
+from streams.events import AnswerStart, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
 
 _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]]] = {
@@ -42,6 +42,7 @@ class MessagesReader(StagedReader):
         self._reason: str | None = None
         self._stop_sequence: str | None = None
         self._details: Any = None
+        self._has_unsent_usage = False
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -115,6 +116,7 @@ class MessagesReader(StagedReader):
 
     def _read_message_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._counts.add(value.get("usage"))
+        self._has_unsent_usage = True
         delta = value.get("delta")
         if isinstance(delta, dict):
             self._reason = as_string(delta.get("stop_reason")) or self._reason
@@ -130,6 +132,9 @@ class MessagesReader(StagedReader):
         events = self.start_with([*finish_all(self._answer), *self._usage_events(), end])
         self._stage = ENDED
         return events
+
+    def unsent_usage(self) -> Usage | None:
+        return self._counts.usage() if self._has_unsent_usage else None
 
     def _usage_events(self) -> Sequence[Event]:
         usage = self._counts.usage()

@@ -135,8 +135,14 @@ class StagedReader:
         return (AnswerStart(), *events)
 
     def fail(self, error: ErrorInfo) -> Sequence[Event]:
+        """Return the failure of an answer, after the usage that the provider bills nevertheless."""
+        usage = self.unsent_usage() if self._stage is ANSWERING else None
         self._stage = ENDED
-        return (error,)
+        return (error,) if usage is None else (usage, error)
+
+    def unsent_usage(self) -> Usage | None:
+        """Return the usage so far if no event has it."""
+        return None
 
 
 class Writer(Protocol):

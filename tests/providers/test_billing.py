@@ -17,7 +17,8 @@ from providers.neutral.billing import MOST_TOKENS
 from providers.neutral.token_usage import NEWER, read_tokens
 from providers.neutral.token_usage import OLDER as OLDER_WORDS
 from streams.errors import GatewayError
-from streams.events import Api, Event, Usage, UsageStep
+from streams.event_stream import EXCEPTION
+from streams.events import Api, ErrorInfo, Event, Usage, UsageStep
 from streams.fold import fold
 from tests.support.apis import OLDER
 from tests.support.lanes import reply_for
@@ -408,3 +409,49 @@ def test_a_later_count_without_cached_tokens_does_not_report_them() -> None:
     found = counts.usage()
     assert found is not None
     assert (found.input, found.reports_cache_read) == (7, False)
+
+
+FAILING: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "chat": [
+        ("", {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}),
+        ("", {"error": {"message": "overloaded"}, "usage": {"prompt_tokens": 5, "completion_tokens": 7}}),
+    ],
+    "messages": [
+        ("message_start", {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}}),
+        ("message_delta", {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 7}}),
+        ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "overloaded"}}),
+    ],
+    "responses": [
+        ("response.created", {"type": "response.created", "response": {"status": "in_progress"}}),
+        ("response.failed", {"type": "response.failed", "response": {
+            "status": "failed", "error": {"message": "overloaded"}, "usage": {"input_tokens": 5, "output_tokens": 7},
+        }}),
+    ],
+    "gemini": [
+        ("", {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}],
+              "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7}}),
+        ("", {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}),
+    ],
+    "converse": [
+        ("messageStart", {"role": "assistant"}),
+        ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}}),
+        ("metadata", {"usage": {"inputTokens": 5, "outputTokens": 7}}),
+        (EXCEPTION, {"modelStreamErrorException": {"message": "overloaded"}}),
+    ],
+    "interactions": [
+        ("interaction.created", {"event_type": "interaction.created", "interaction": {"id": "v1_a"}}),
+        ("step.stop", {"event_type": "step.stop", "index": 0,
+                       "usage": {"total_input_tokens": 5, "total_output_tokens": 7}}),
+        ("error", {"event_type": "error", "error": {"message": "overloaded"}}),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("api", FAILING)
+def test_usage_before_the_failure_of_a_stream_is_billed(api: str) -> None:
+    """It was lost in Messages, Converse and errors of Chat; the ledger then had an estimate of what had arrived."""
+    reader = CODECS[api].reader()
+    events = [event for name, value in FAILING[api] for event in reader.read_event(name, json.dumps(value).encode())]
+    assert isinstance(events[-1], ErrorInfo)
+    assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
+    assert [*reader.close()] == []

@@ -118,7 +118,7 @@ def test_usage_is_reported_even_if_the_stream_fails():
             Usage(input=35, output=74),
         ),
         ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 4}, Usage(input=6, cache_read=4)),
-        ({"prompt_tokens": 0, "completion_tokens": True, "prompt_tokens_details": 3}, Usage()),
+        ({"prompt_tokens": 0, "completion_tokens": True, "prompt_tokens_details": 3}, Usage(input=1, output=1)),
         ({"prompt_tokens": "many", "completion_tokens": None}, Usage(input=1, output=1)),  # of the chunk before
     ],
 )
