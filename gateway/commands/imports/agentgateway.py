@@ -1,7 +1,7 @@
 """Reads agentgateway's files (https://agentgateway.dev/docs): the section ``llm``, and the AI backends of ``binds``."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -68,7 +68,7 @@ def read_agentgateway(content: Any) -> ForeignModels | None:
     if not (isinstance(llm, dict) and isinstance(llm.get("models"), list)) and not isinstance(binds, list):
         return None
     section = llm if isinstance(llm, dict) else {}
-    port = section.get("port")
+    port = section.get("port") if isinstance(llm, dict) else next((one.get("port") for one in items_of(binds)), None)
     found = ForeignModels("agentgateway", port if type(port) is int and 0 < port < 2**16 else PORT)
     providers = {str(one.get("name")): one for one in items_of(section.get("providers"))}
     for model in items_of(section.get("models")):
@@ -215,6 +215,7 @@ def _number(value: Any, default: float) -> float:
 def _add_policies(given: Any, where: str, found: ForeignModels) -> None:
     for name, value in _mapping(given).items():
         if name == "apiKey" and isinstance(value, dict):
+            _check_mode(value, found)
             _add_keys(value, found)
         else:
             reason = _POLICIES.get(name, (Group.PROTECTION, "trigate import does not convert this policy"))
@@ -223,7 +224,7 @@ def _add_policies(given: Any, where: str, found: ForeignModels) -> None:
 
 def _add_keys(policy: Mapping[str, Any], found: ForeignModels) -> None:
     """Add the keys of clients; a key whose models cannot be limited is lost, because it might open more."""
-    for number, one in enumerate(items_of(policy.get("keys")), 1):
+    for number, one in enumerate(items_of(policy.get("keys")), len(found.client_keys) + 1):
         metadata = _mapping(one.get("metadata"))
         name = next((str(metadata[key]) for key in ("name", "user", "id") if metadata.get(key)), f"key-{number}")
         models, digest = one.get("allowedModels"), str(one.get("keyHash") or "")
@@ -241,39 +242,82 @@ def _add_keys(policy: Mapping[str, Any], found: ForeignModels) -> None:
             found.lose(Group.MONEY, f"budgets of the key {name}", "set `budgets: [20 usd/day]` for the key")
 
 
+def _check_mode(policy: Mapping[str, Any], found: ForeignModels) -> None:
+    """Report that clients now need a key. Without ``mode: strict``, agentgateway accepts requests without one
+    (``crates/agentgateway/src/http/apikey.rs``)."""
+    mode = policy.get("mode", "optional")
+    if mode != "strict" and policy.get("keys"):
+        why = f"{mode} permits clients without a key: now all need one, or none if you remove `client_keys`"
+        found.lose(Group.NAMES, "mode of apiKey", why)
+
+
 # Routes by path
 
 
 def _add_binds(binds: Any, found: ForeignModels) -> None:
     """Add the AI backends of routes: here a name selects the model, and no path."""
-    backends = [*_backends(binds)]
-    for backend, policies in backends:
-        ai = _mapping(backend.get("ai"))
-        if not ai:
-            kind = next((key for key in ("mcp", "host", "dynamic", "service") if key in backend), "backend")
-            found.lose(Group.NAMES, f"a route to {kind}", "only AI backends are converted")
-            continue
-        providers = [*items_of([ai])] if "provider" in ai else _list_providers(ai)
-        if len(providers) > 1:
-            what = f"the order of the providers of {ai.get('name') or 'a backend'}"
-            found.lose(Group.PROTECTION, what, "write an alias with `targets`")
-        for one in providers:
-            _add_backend(one, {**policies, **_mapping(ai.get("policies")), **_mapping(one.get("policies"))}, found)
-    if backends:
+    keys_of_routes: list[tuple[Mapping[str, Any] | None, list[str]]] = []
+    has_backends = False
+    for policies, backends in _routes(binds):
+        earlier = len(found.items)
+        for backend in backends:
+            has_backends = True
+            _add_ai(backend, {**policies, **_mapping(backend.get("policies"))}, found)
+        if names := [str(one["model_name"]) for one in found.items[earlier:]]:
+            given = policies.get("apiKey")
+            keys_of_routes.append((given if isinstance(given, dict) else None, names))
+    _add_keys_of_routes(keys_of_routes, found)
+    if has_backends:
         found.lose(Group.NAMES, "the paths of binds", "clients use /v1/…, and the model's name selects the target")
+
+
+def _add_ai(backend: Mapping[str, Any], policies: Mapping[str, Any], found: ForeignModels) -> None:
+    ai = _mapping(backend.get("ai"))
+    if not ai:
+        kind = next((key for key in ("mcp", "host", "dynamic", "service") if key in backend), "backend")
+        found.lose(Group.NAMES, f"a route to {kind}", "only AI backends are converted")
+        return
+    providers = [*items_of([ai])] if "provider" in ai else _list_providers(ai)
+    if len(providers) > 1:
+        what = f"the order of the providers of {ai.get('name') or 'a backend'}"
+        found.lose(Group.PROTECTION, what, "write an alias with `targets`")
+    for one in providers:
+        _add_backend(one, {**policies, **_mapping(ai.get("policies")), **_mapping(one.get("policies"))}, found)
+
+
+def _add_keys_of_routes(routes: Sequence[tuple[Mapping[str, Any] | None, Sequence[str]]], found: ForeignModels) -> None:
+    """Add the keys of routes, each for the models of the routes that accept it."""
+    every = {str(one["model_name"]) for one in found.items} | {*found.routes}
+    models: dict[str, list[str]] = {}
+    keys: dict[str, Mapping[str, Any]] = {}
+    for policy, names in routes:
+        for one in () if policy is None else items_of(policy.get("keys")):
+            identity = repr(one.get("keyHash") or one.get("key"))
+            keys.setdefault(identity, one)
+            models.setdefault(identity, []).extend(names)
+    for identity, one in keys.items():
+        names = [*dict.fromkeys(models[identity])]
+        _add_keys({"keys": [{**one, "allowedModels": None if {*names} == every else names}]}, found)
+    if not keys:
+        return
+    for policy in {repr(policy): policy for policy, _ in routes if policy is not None}.values():
+        _check_mode(policy, found)
+    if is_open := [name for policy, names in routes if policy is None for name in names]:
+        why = "every client needs a key now: add these models to the `models` of some keys"
+        found.lose(Group.NAMES, f"routes without apiKey, to {', '.join(dict.fromkeys(is_open))}", why)
 
 
 def _list_providers(ai: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for group in items_of(ai.get("groups")) for one in items_of(group.get("providers"))]
 
 
-def _backends(binds: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _routes(binds: Any) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+    """Yield the policies of each route, also those of its listener, and its backends."""
     for bind in items_of(binds):
         for listener in items_of(bind.get("listeners")):
             for route in items_of(listener.get("routes")):
-                policies = _mapping(route.get("policies"))
-                for backend in items_of(route.get("backends")):
-                    yield backend, {**policies, **_mapping(backend.get("policies"))}
+                policies = {**_mapping(listener.get("policies")), **_mapping(route.get("policies"))}
+                yield policies, [*items_of(route.get("backends"))]
 
 
 def _add_backend(one: Mapping[str, Any], policies: Mapping[str, Any], found: ForeignModels) -> None:
@@ -303,7 +347,7 @@ def _add_backend(one: Mapping[str, Any], policies: Mapping[str, Any], found: For
         {**more, "api_key": from_dollar(auth.get("key")), "aws_role_name": plain_text(role.get("roleArn"))},
     )
     for name in policies:
-        if name not in ("backendAuth", "backendTLS"):
+        if name not in ("backendAuth", "backendTLS", "apiKey"):
             reason = _POLICIES.get(name, (Group.PROTECTION, "trigate import does not convert this policy"))
             found.lose(reason[0], f"{name} of {title}", reason[1])
     if role and set(role) - {"roleArn"}:

@@ -87,6 +87,7 @@ def convert_models(foreign: ForeignModels) -> Result:
         found = "; ".join(str(loss) for _, loss in foreign.missing)
         raise ConfigError((Mistake("", "", f"no model can be converted; {found}", ""),))
     result = convert_litellm({"model_list": foreign.items}, secrets=foreign.secrets, gateway=foreign.gateway)
+    result.entries = [([*filter(None, map(_own_words, notes))], entry) for notes, entry in result.entries]
     result.models += len(foreign.missing)
     result.remarks += [result.lose_model(name, loss) for name, loss in foreign.missing]
     if foreign.sets_members:
@@ -121,6 +122,14 @@ def convert_models(foreign: ForeignModels) -> Result:
     result.client_groups += [group for group in foreign.client_groups if group["name"] in used]
     allow_unpriced(result)
     return result
+
+
+def _own_words(note: str) -> str:
+    """Return ``note`` without what it says of LiteLLM, empty if it only applies to LiteLLM's variables."""
+    return "" if " was set for LiteLLM" in note else _OF_LITELLM.sub("", note)
+
+
+_OF_LITELLM: Final = re.compile(r"(?:;|, and|, as for)[^;]*\bLiteLLM\b.*")
 
 
 def _set_members(result: Result) -> None:

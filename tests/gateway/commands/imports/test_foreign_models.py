@@ -165,8 +165,8 @@ def test_agentgateways_models_keep_their_names_providers_and_keys():
         {"name": "dev", "key": "$DEV_KEY", "models": ["small", "pool"]}, {"name": "key-2", "sha256": DIGEST},
     ]  # fmt: skip
     assert lost == [
-        "the model anthropic/eng", "visibility of anthropic/*", "budgets of the key key-2", "the key odd",
-        "llm.policies.localRateLimit", "mcp", "frontendPolicies",
+        "the model anthropic/eng", "visibility of anthropic/*", "mode of apiKey", "budgets of the key key-2",
+        "the key odd", "llm.policies.localRateLimit", "mcp", "frontendPolicies",
     ]  # fmt: skip
 
 
@@ -186,6 +186,53 @@ def test_agentgateways_ai_backends_become_entries_without_their_paths():
          "region": "us-east-1", "sign_in": {"type": "aws", "role_arn": "arn:aws:iam::1:role/r"}},
     ]  # fmt: skip
     assert lost == ["jwtAuth of all", "jwtAuth of b", "a route to mcp", "the paths of binds"]
+
+
+def ai(name: str, kind: str, **settings: str) -> dict[str, Any]:
+    return {"ai": {"name": name, "provider": {kind: settings}, "policies": {"backendAuth": {"key": "$K"}}}}
+
+
+HASHED: Final = {"keyHash": f"sha256:{DIGEST}", "metadata": {"name": "sales"}}
+
+
+def test_agentgateways_keys_of_routes_become_clients_with_the_models_of_these_routes():
+    """A key without models could use those of other routes."""
+    strict = {"mode": "strict", "keys": [HASHED, {"key": "$OTHER"}]}
+    routes = [
+        {"backends": [ai("one", "openAI", model="gpt-4o")], "policies": {"apiKey": strict}},
+        {"backends": [ai("two", "anthropic")], "policies": {"apiKey": {**strict, "keys": [{"key": "$OTHER"}]}}},
+        {"backends": [ai("three", "groq", model="m")]},
+    ]
+    content, lost = convert(read_agentgateway({"binds": [{"port": 3000, "listeners": [{"routes": routes}]}]}))
+    assert content["client_keys"] == [
+        {"name": "sales", "sha256": DIGEST, "models": ["gpt-4o"]},
+        {"name": "key-2", "key": "$OTHER", "models": ["gpt-4o", "anthropic/*"]},
+    ]
+    assert content["listeners"][0]["port"] == 3000
+    assert lost == ["routes without apiKey, to m", "the paths of binds"]
+
+
+@pytest.mark.parametrize("place", ["route", "listener"])
+def test_agentgateways_keys_of_every_route_have_no_list_of_models(place):
+    """By default, agentgateway accepts requests without a key; the gateway does not."""
+    policies = {"policies": {"apiKey": {"keys": [HASHED]}}}
+    routes = [
+        {"backends": [ai(kind, kind)], **(policies if place == "route" else {})} for kind in ("openAI", "anthropic")
+    ]
+    listener = {"routes": routes, **(policies if place == "listener" else {})}
+    content, lost = convert(read_agentgateway({"binds": [{"listeners": [listener]}]}))
+    assert content["client_keys"] == [{"name": "sales", "sha256": DIGEST}]
+    assert lost == ["mode of apiKey", "the paths of binds"]
+
+
+def test_comments_of_another_gateways_file_say_nothing_of_litellm():
+    keys = {"keys": [{"name": "k", "value": "", "models": ["m"], "weight": 1}]}
+    providers = dict.fromkeys(("vllm", "ollama", "vertex", "bedrock", "azure", "cohere", "openai"), keys)
+    for one in ("vllm", "ollama"):
+        providers[one] = {**keys, "network_config": {"base_url": "http://127.0.0.1:8000"}}
+    files = read_bifrost({"providers": providers}), read_agentgateway(AGENTGATEWAY)
+    for text in (file_text(convert_models(one)) for one in files if one is not None):
+        assert "LiteLLM" not in text
 
 
 def test_bifrosts_keys_become_entries_and_virtual_keys_become_clients():
@@ -322,7 +369,8 @@ def test_a_server_of_ones_own_with_chat_becomes_an_entry():
 def test_a_key_of_agentgateway_without_a_sha256_digest_is_lost(digest):
     models = [{"name": "a", "provider": "groq", "params": {"model": "m", "apiKey": "$K"}}]
     keys = [{"keyHash": digest, "metadata": {"user": "dev"}}]
-    result = convert_models(read_agentgateway({"llm": {"models": models, "policies": {"apiKey": {"keys": keys}}}}))
+    policies = {"apiKey": {"mode": "strict", "keys": keys}}
+    result = convert_models(read_agentgateway({"llm": {"models": models, "policies": policies}}))
     assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "the key dev")]
 
 
