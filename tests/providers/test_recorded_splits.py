@@ -16,6 +16,7 @@ from tests.support.cases import case
 from tests.support.examples import examples, places
 from tests.support.provider_streams import check_order, cut, read_pieces
 from tests.support.recordings import ABSENT, answers, files
+from tests.support.samples import parts
 
 
 @attrs.frozen
@@ -38,8 +39,7 @@ SMALL = 2_000
 LONG = 50_000
 
 PARTS = 4
-"""The parts of the streams, one of which the gate reads byte by byte."""
-each_part = pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] * (n > 0)) for n in range(PARTS)])
+"""The gate reads a part of the streams byte by byte."""
 
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)
 
@@ -77,7 +77,7 @@ def split_bytes(body: bytes) -> list[bytes]:
     return cut(body, 1 if len(body) <= LONG else 13)
 
 
-@each_part
+@parts(PARTS)
 def test_the_smallest_pieces_give_the_same_events(part: int) -> None:
     for stream in STREAMS[part::PARTS]:
         with case((stream.key, stream.api)):
@@ -106,7 +106,7 @@ def test_cuts_at_random_give_the_same_events_and_bytes(stream: Stream, cuts: lis
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
-@each_part
+@parts(PARTS)
 def test_the_byte_lane_forwards_every_byte_in_any_framing(part: int) -> None:
     """An event that lacks its blank line at the end gets it."""
     for stream in [one for one in STREAMS if one.api in OLDER][part::PARTS]:

@@ -1,4 +1,4 @@
-"""The gate's sample of a test's cases. The soak has the others."""
+"""The gate's sample of a test's cases, and its part of a long list. The soak has the others."""
 
 import zlib
 from collections import Counter, defaultdict
@@ -7,6 +7,11 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 MARK = "sample"
+
+
+def parts(count: int) -> pytest.MarkDecorator:
+    """Return a parameter ``part``: the gate tries the first of ``count`` parts of a list, ``list[part::count]``."""
+    return pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] * (n > 0)) for n in range(count)])
 
 
 def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:

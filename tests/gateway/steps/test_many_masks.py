@@ -72,6 +72,7 @@ def events_of(texts: list[str]) -> list[Event]:
     return [*(TextDelta(0, text) for text in texts), BlockEnd(0), AnswerEnd("stop")]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", [*STEPS, "restored"])
 @pytest.mark.parametrize("together", [False, True])
 def test_many_masks_take_linear_work(tmp_path, kind, together):

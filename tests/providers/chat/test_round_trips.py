@@ -40,6 +40,7 @@ from tests.support.cases import case
 from tests.support.chat_wire import OWN, answers, chunks, content, read, reply, write
 from tests.support.provider_streams import check_order, read_stream, without_places
 from tests.support.recordings import files
+from tests.support.samples import parts
 
 # Requests
 
@@ -241,8 +242,9 @@ RECORDED = [path for folder in FOLDERS for path in files(folder, "*.response.*")
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
-def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole():
-    for path in RECORDED:
+@parts(3)
+def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole(part):
+    for path in RECORDED[part::3]:
         with case(path.name):
             codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
             told = list(codec.read_answer(body)) if path.suffix == ".json" else read_stream(codec, body)

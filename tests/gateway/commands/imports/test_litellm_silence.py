@@ -17,6 +17,7 @@ from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
+from tests.support.samples import parts
 
 SILENT = {
     ("model_list", 1, "model_info", "mode"),  # the default of the model's name
@@ -28,7 +29,7 @@ SILENT = {
 
 
 PARTS = 4
-"""The parts of the settings, one of which the gate tries."""
+"""The gate tries a part of the settings."""
 REFUSED_WHOLE = ("credential_info", "environment_variables", "cache_params", "cache_control_injection_points")
 
 
@@ -70,7 +71,7 @@ def silent_settings(content: Any, part: int = 0, parts: int = 1) -> set[tuple[An
     }
 
 
-@pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] * (n > 0)) for n in range(PARTS)])
+@parts(PARTS)
 def test_no_setting_of_a_company_is_silent(part):
     content = yaml.safe_load((ROOT / "tests/data/litellm/config.yaml").read_text())
     assert silent_settings(content, part, PARTS) - SILENT == set()

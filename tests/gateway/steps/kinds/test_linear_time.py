@@ -139,11 +139,13 @@ def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
     check_growth(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "kind"), by_turns([*MIXED], ["pii", "secrets", "regex"]))
 def test_work_on_random_text_grows_with_its_length(kind, name):
     check_growth(STEPS[kind], MIXED[name])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("value", "kind"), by_turns(VALUES, ["pii", "secrets", "regex"]))
 def test_work_on_many_values_grows_with_their_number(kind, value):
     check_growth(STEPS[kind], value * (TIMES * SIZE // len(value)))
