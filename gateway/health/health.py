@@ -16,6 +16,7 @@ import trio
 
 from configfile.stored_secrets import UnreadText
 from gateway.config.attempts import CircuitSettings, Retries
+from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.health.circuit import (
     STEP,
@@ -41,7 +42,7 @@ from gateway.health.circuit import (
 from gateway.health.probes import Prober, probes_of
 from gateway.health.reported_limits import ReportedLimits
 from gateway.health.retry_budget import RetryBudget
-from gateway.health.states import MOST_UNLISTED, LocalStates, States
+from gateway.health.states import LONGEST_NAME, MOST_UNLISTED, LocalStates, States
 from gateway.health.transitions import TransitionLog, utc
 from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
 from gateway.routing.identity import Identity
@@ -114,9 +115,9 @@ class OpenAttempt:
     ``reports``. ``is_overtaken`` means that another request became the trial first."""
 
     def __init__(
-        self, health: "Health", target: Target, place: UsedPlace, sent: float, client: str | None, reports: bool
+        self, health: "Health", entry: ModelEntry, place: UsedPlace, sent: float, client: str | None, reports: bool
     ) -> None:
-        self.target = target
+        self.entry = entry  # a place remembers its latest attempt, and a target's name may have megabytes
         self.place = place
         self.sent = sent
         self.client = client
@@ -140,7 +141,7 @@ class OpenAttempt:
         reason = error.reason
         if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
             return
-        if reason == "credential" and self.target.entry.passthrough_auth:
+        if reason == "credential" and self.entry.passthrough_auth:
             return
         self._health._mark_failed(self, reason, error, body)
         self.phase = _Phase.FAILED
@@ -313,7 +314,7 @@ class Health:
             place.budget.count_additional(now, client)
         else:
             place.budget.count_client_request(now, client)
-        attempt = OpenAttempt(self, target, place, now, client, reports)
+        attempt = OpenAttempt(self, target.entry, place, now, client, reports)
         if reports:
             if client in self._own and self._claim_own_trial(attempt, self._own[client], now):
                 return attempt
@@ -397,7 +398,7 @@ class Health:
 
     def _fail(self, attempt: OpenAttempt, table: Table, key: bytes, failure: Failure) -> None:
         """Apply a failure to the circuit of ``key``."""
-        settings = attempt.target.entry.circuit or self._circuit
+        settings = attempt.entry.circuit or self._circuit
         before = attempt.before if table is self._states else attempt.own_before
         if attempt.place.latest is not attempt or key != attempt.place.key:
             before = None
@@ -436,7 +437,7 @@ class Health:
 
     def _add_place(self, target: Target, identity: Identity) -> UsedPlace:
         probe, budget = self._probes.get(identity.endpoint), self._budget(identity.endpoint)
-        place = UsedPlace(target.entry.name, target.place, identity, probe, budget)
+        place = UsedPlace(target.entry.name, target.place[:LONGEST_NAME], identity, probe, budget)
         self._places[identity.place] = place
         if len(self._places) > MOST_UNLISTED:
             del self._places[next(iter(self._places))]

@@ -7,6 +7,9 @@ from typing import Final, Protocol, TypeAlias
 from gateway.health.circuit import CLOSED, LASTING_COOLDOWN, LONGEST_WAIT, Circuit
 from gateway.shared.rows import Rows
 
+LONGEST_NAME: Final = 200
+"""Characters of the name of a place. A client chooses that of a wildcard's model, which may have megabytes."""
+
 MOST_UNLISTED: Final = 10_000
 """Rows of places that the configuration does not list: models of wildcard entries, and clients' own credentials."""
 

@@ -37,7 +37,6 @@ PARTS: Final = 3
 ANCHOR_BYTES: Final = 8
 """The bytes of an anchor with which a conversation notes the ends of its exchanges."""
 
-_MAX_NAME: Final = 100
 _REFRESH: Final = 300.0
 """Seconds after which unchanged parts of a conversation are written again, because their rows are replaced separately:
 in a full table, those of a conversation in use must not be the oldest."""
@@ -70,7 +69,7 @@ class ScopeNote(msgspec.Struct, array_like=True, gc=False):
 
     @classmethod
     def of(cls, scope: CacheScope) -> "ScopeNote":
-        return cls(scope.digest, scope.target[:_MAX_NAME], scope.model, scope.key, scope.tier)
+        return cls(scope.digest, scope.target, scope.model, scope.key, scope.tier)
 
     def scope(self) -> CacheScope:
         return CacheScope(self.digest, self.target, self.model, self.key, self.tier)

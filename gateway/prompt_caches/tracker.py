@@ -52,6 +52,7 @@ _REFRESH: Final = 3_600.0
 
 _MOST_TARGETS: Final = 10_000
 _MOST_SCOPES: Final = 256
+_LONGEST_TARGET: Final = 100  # characters; the model of a wildcard comes from a client
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
@@ -155,7 +156,7 @@ class PromptTracker:
                 self._scopes.clear()
             digest = self.memory.digest
             known = self._scopes[name] = CacheScope(
-                digest(*facts[:4]), sent.target, digest(facts[5]), digest(facts[6]), digest(facts[7])
+                digest(*facts[:4]), sent.target[:_LONGEST_TARGET], digest(facts[5]), digest(facts[6]), digest(facts[7])
             )
         return known
 

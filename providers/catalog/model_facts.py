@@ -16,7 +16,7 @@ from typing import Any, Final, cast, get_args
 
 import attrs
 
-from providers.catalog.models import plain_name
+from providers.catalog.models import MAX_NAME, plain_name
 from providers.catalog.providers import find, maker
 from providers.neutral.quirks import Ability, Quirks, Skill
 
@@ -29,7 +29,6 @@ LISTED_AS: Final = {
 }  # fmt: skip
 """The list's names of providers that differ from the catalogue's."""
 
-MAX_NAME: Final = 300  # characters of a model's name; a client may send megabytes
 
 USUAL_ANSWER: Final = 64_000
 """The most tokens that the gateway requests if a limit is required and the client set none.
@@ -72,8 +71,6 @@ def find_facts(provider: str, model: str) -> ModelFacts:
     If the list only has the model at its maker, returns its window and abilities: the answer's limit and lacking
     abilities depend on the host.
     """
-    if len(model) > MAX_NAME:
-        return NOTHING
     name = model.lower()
     row = find(provider)
     id = provider if row is None else row.id
@@ -87,9 +84,13 @@ def find_facts(provider: str, model: str) -> ModelFacts:
     return maker_facts if maker_row.id == id else attrs.evolve(maker_facts, max_output=None, cannot=())
 
 
-@lru_cache(maxsize=1024)
 def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
     """Return ``quirks``, with gaps filled by the list's facts about ``model``."""
+    return _with_facts(quirks, provider, model) if len(model) <= MAX_NAME else quirks
+
+
+@lru_cache(maxsize=1024)
+def _with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
     facts = find_facts(provider, model)
     if facts is NOTHING:
         return quirks

@@ -12,7 +12,7 @@ adaptively and those after 4.6 accept no sampling parameters, so an unknown Clau
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -141,9 +141,18 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+MAX_NAME: Final = 300
+"""Characters of the longest name of a model. Longer ones are in no row, and are not remembered: a client may send
+megabytes."""
+
+
 def quirks_of(quirks: Quirks, model: str) -> Quirks:
     """Return the provider's ``quirks`` with the changes of all rows for ``model``."""
+    return _quirks_of(quirks, model) if len(model) <= MAX_NAME else quirks
+
+
+@lru_cache(maxsize=1024)
+def _quirks_of(quirks: Quirks, model: str) -> Quirks:
     name = plain_name(model)
     changes: dict[str, Any] = {}
     for pattern, row in ROWS:

@@ -59,10 +59,13 @@ ENDPOINTS_OF: Final[Mapping[ModelType, tuple[EndpointName, ...]]] = MappingProxy
 """The endpoints that serve models of a type, if their provider has them; ``chat`` also has conversations."""
 
 
-@lru_cache(maxsize=1024)
 def model_type(model: str) -> ModelType:
     """Return the type of ``model``, a provider's id, according to its name."""
-    name = bare_name(model)
+    return _type_of(bare_name(model))
+
+
+@lru_cache(maxsize=1024)
+def _type_of(name: str) -> ModelType:
     return next((kind for pattern, kind in ROWS if fits(name, pattern)), "chat")
 
 

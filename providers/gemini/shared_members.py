@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from providers.gemini.spellings import camel, snake
+from providers.gemini.spellings import camel, to_snake
 from providers.neutral.fields import Drops, join_path
 
 INTERACTIONS_TOOLS: Final[Mapping[str, str]] = {
@@ -45,7 +45,7 @@ def interactions_safety(settings: Any) -> Any:
     """Return the safety settings of Gemini for Interactions."""
 
     def change(name: str, value: Any) -> tuple[str, Any]:
-        name = snake(name)
+        name = to_snake(name)
         return "type" if name == "category" else name, _in_words(name, value, _small_letters)
 
     return _each_object(settings, change)
@@ -76,7 +76,7 @@ def interactions_tool(name: str, settings: Any) -> dict[str, Any]:
     """Return the tool ``name`` of Gemini for Interactions."""
     found: dict[str, Any] = {"type": INTERACTIONS_TOOLS[name]}
     for member, value in settings.items() if isinstance(settings, dict) else ():
-        member, value = snake(member), _in_snake_case(value)
+        member, value = to_snake(member), _in_snake_case(value)
         is_types = member == "search_types" and isinstance(value, dict)
         found[member] = list(value) if is_types else _in_words(member, value, _small_letters)
     return found
@@ -113,4 +113,4 @@ def _each_word(value: Any, change: Callable[[str], str]) -> Any:
 def _in_snake_case(value: Any) -> Any:
     if isinstance(value, list):
         return [_in_snake_case(one) for one in value]
-    return {snake(name): _in_snake_case(one) for name, one in value.items()} if isinstance(value, dict) else value
+    return {to_snake(name): _in_snake_case(one) for name, one in value.items()} if isinstance(value, dict) else value

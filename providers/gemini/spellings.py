@@ -14,9 +14,15 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _UNDERSCORE = re.compile(r"_([a-z])")
 
 
+def to_snake(name: str) -> str:
+    """Return any name, such as a client's, in snake case."""
+    return _CAPITAL.sub("_", name).lower()
+
+
 @lru_cache(maxsize=512)
 def snake(name: str) -> str:
-    return _CAPITAL.sub("_", name).lower()
+    """Return a name of the API's reference in snake case. It is remembered, and a client's may have megabytes."""
+    return to_snake(name)
 
 
 def camel(name: str) -> str:

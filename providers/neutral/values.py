@@ -47,7 +47,7 @@ def as_string(value: Any) -> str:
 
 
 def arguments_text(value: Any) -> str:
-    """Return the arguments of a call: a string as it is, the JSON of another value, ``""`` for an empty one.
+    """Return the arguments of a call: a string unchanged, the JSON of another value, ``""`` for an empty one.
 
     Some local servers send the object itself. Without the value, programs would run the tool without arguments."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode() if value else ""

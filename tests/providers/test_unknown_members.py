@@ -1,11 +1,8 @@
 """Members that no API has, in every object of a request: a translation passes them on, reports or refuses them.
 
-They stand for the members that providers add after a release of the gateway."""
+Providers add such members after a release of the gateway."""
 
-import copy
-import json
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pytest
@@ -15,6 +12,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from tests.support.sdk_fields import samples
+from tests.support.unknown_members import with_members
 
 RECIPIENT: Final = Recipient("m", Issuer("openai", "account"))
 NAME: Final = "unheard"
@@ -45,32 +43,6 @@ SILENT: Final[dict[str, frozenset[str]]] = {
 """Objects whose unknown members are not reported, some with their type: nothing in them can change the answer."""
 
 
-def objects(value: Any, at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object in ``value``, with its path."""
-    if isinstance(value, dict):
-        yield at, value
-        for name, one in value.items():
-            yield from objects(one, f"{at}.{name}" if at else name)
-    elif isinstance(value, list):
-        for one in value:
-            yield from objects(one, at + "[]")
-
-
-def requests_with_unknown_members(api: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a request for each path of an object that any sample has, with an unknown member there."""
-    seen: set[tuple[str, str]] = set()
-    for sample in samples(api):
-        base = json.loads(json.dumps(sample.with_field, default=str))
-        for at, found in objects(base):
-            if (key := (at, str(found.get("type")))) in seen:
-                continue
-            seen.add(key)
-            found[NAME] = "some value"
-            if not {at, " ".join(key)} & SILENT.get(api, frozenset()):
-                yield at, copy.deepcopy(base)
-            del found[NAME]
-
-
 def is_reported(at: str, dropped: tuple[str, ...]) -> bool:
     """Return whether the member's path, or one around it, is in ``dropped``; some paths omit a step."""
     at = at.replace(".custom.", ".").replace(".function.", ".")
@@ -81,7 +53,7 @@ def is_reported(at: str, dropped: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize("api", CODECS)
 def test_an_unknown_member_is_never_lost_silently(api):
     lost, count = [], 0
-    for at, body in requests_with_unknown_members(api):
+    for at, body in with_members(samples(api), NAME, SILENT.get(api, ())):
         try:
             request = CODECS[api].read_request(body)
         except GatewayError:

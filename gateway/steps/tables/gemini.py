@@ -5,7 +5,6 @@ Source: the reference of the Gemini API (https://ai.google.dev/api/generate-cont
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Final
 
 from gateway.steps.shapes import (
@@ -36,10 +35,9 @@ from trigate.steps import Part
 _UNDERSCORE: Final = re.compile(r"_([a-z])")
 
 
-@lru_cache(maxsize=512)
 def camel_case(name: str) -> str:
     """Return the name of a member in camel case. Protocol Buffers' JSON has both spellings."""
-    return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), name) if "_" in name else name
 
 
 _BLOB: Final = record(
