@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from types import NoneType
@@ -521,6 +522,10 @@ def _id(event: RequestReceived | DataReceived) -> int:
     return event.stream_id
 
 
+_VISIBLE: Final = re.compile(rb"[!-~]+")
+"""The characters of a path (RFC 3986, section 2). h11 accepts no others either."""
+
+
 def _is_readable(event: RequestReceived) -> bool:
     """Return whether the request has what Hypercorn needs, and no more than ``MAX_LINES`` headers. A CONNECT is a
     websocket's: one to another host (RFC 9113, section 8.5) has no path, others have another protocol (RFC 8441)."""
@@ -529,4 +534,4 @@ def _is_readable(event: RequestReceived) -> bool:
         return False
     line = {name: value for name, value in headers if name in (b":method", b":path", b":protocol")}
     is_known = line.get(b":method") != b"CONNECT" or line.get(b":protocol") == b"websocket"
-    return is_known and {b":method", b":path"} <= line.keys() and all(value.isascii() for value in line.values())
+    return is_known and {b":method", b":path"} <= line.keys() and all(map(_VISIBLE.fullmatch, line.values()))

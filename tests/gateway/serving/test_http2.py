@@ -321,6 +321,17 @@ async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
         await answers(peer)
 
 
+async def test_an_http2_path_with_a_control_character_costs_only_its_own_stream():
+    """HTTP/1.1 does not accept it either. On a pass-through path it was a 500: no provider's URL may have it."""
+    async with connected() as (server, peer):
+        peer.connection.config.validate_outbound_headers = peer.connection.config.normalize_outbound_headers = False
+        for character in (*map(chr, range(33)), "\x7f"):
+            for path in (f"/whole{character}", f"/whole{character}x", f"/whole?x={character}y"):
+                await peer.until(h2.events.StreamReset, await peer.ask(path))
+        await answers(peer)
+        assert len(server.witness.scopes) == 1
+
+
 async def test_a_connect_for_another_protocol_than_a_websocket_is_refused():
     """RFC 8441, section 4: it was a websocket."""
     async with connected() as (_, peer):
