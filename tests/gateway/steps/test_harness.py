@@ -28,9 +28,15 @@ def _fewer_splits(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tested", [pytest.param(find_words, marks=pytest.mark.soak), find_words_in_window])
-def test_a_step_is_run_in_every_api_and_at_every_split(tested):
-    found = run(tested, REQUEST, "it is falcon-77 today", seeds=3)
+@pytest.mark.parametrize(
+    ("tested", "seeds"),
+    [
+        (find_words_in_window, 1),
+        *(pytest.param(each, 3, marks=pytest.mark.soak) for each in (find_words, find_words_in_window)),
+    ],
+)
+def test_a_step_is_run_in_every_api_and_at_every_split(tested, seeds):
+    found = run(tested, REQUEST, "it is falcon-77 today", seeds=seeds)
     assert [one.text for one in found.request] == ["falcon-12"]
     assert [(one.label, one.part, one.text) for one in found.response] == [("word", "assistant", "falcon-77")]
     assert found.sent is not None
