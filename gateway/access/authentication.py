@@ -200,12 +200,14 @@ class Authenticator:
             raise _key_refusal(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
         return holder.key.name
 
-    def seconds_left(self, headers: Headers) -> float:
-        """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
+    def seconds_left(self, headers: Headers, *, until_judged: bool = False) -> float:
+        """Return the seconds until the valid key in ``headers`` expires, infinity for most.
+
+        With ``until_judged``, a token also ends when its issuer has to judge it again: its rights may change then."""
         keys = _keys(headers)
         found = [self._find(key) for key in keys]
         if self._people is not None and not any(found):
-            return self._people.seconds_left(headers, keys)
+            return self._people.seconds_left(headers, keys, until_judged=until_judged)
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 

@@ -24,8 +24,10 @@ class People(Protocol):
         Raises ``GatewayError`` (401, 403, 503)."""
         ...
 
-    def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
-        """Return the seconds until the valid token in a request expires, infinity without one."""
+    def seconds_left(self, headers: Headers, keys: Collection[str], *, until_judged: bool = False) -> float:
+        """Return the seconds until the valid token in a request expires, infinity without one.
+
+        With ``until_judged``, a token also ends when its issuer has to judge it again."""
         ...
 
     def sends_own_key(self, name: str) -> bool:

@@ -18,6 +18,7 @@ from gateway.config.settings import Config
 from gateway.http.headers import Headers
 from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.people.followed import PersonKey
+from gateway.people.introspection import CACHED_SECONDS
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import CLOCK_SKEW
 from gateway.people.rules import RuleBook, issue_time
@@ -243,13 +244,20 @@ class PeopleGate:
             del self._known[next(iter(self._known))]
         return sender
 
-    def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
-        """Return the seconds until the valid token in a request expires, infinity without one."""
+    def seconds_left(self, headers: Headers, keys: Collection[str], *, until_judged: bool = False) -> float:
+        """Return the seconds until the valid token in a request expires, infinity without one.
+
+        With ``until_judged``, an opaque token ends at its next introspection."""
         try:
             sender = self.sender(headers, keys)
         except GatewayError:
             return 0.0
-        return math.inf if sender is None else sender.expiry - self._now()
+        if sender is None:
+            return math.inf
+        end = sender.expiry
+        if until_judged and isinstance(sender.source, float):
+            end = min(end, sender.source + CACHED_SECONDS)
+        return end - self._now()
 
     def sends_own_key(self, name: str) -> bool:
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""

@@ -4,6 +4,7 @@ This is the only check of a credential that needs the network. Each token is sen
 same time, so that strangers with invented tokens cannot flood the issuer."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
@@ -155,7 +156,7 @@ class Introspector:
 
     def _expiry_of(self, claims: Mapping[str, Any], now: float) -> float:
         if "exp" not in claims:
-            return now + CACHED_SECONDS
+            return math.inf  # the next introspection decides
         expiry = check_times(claims, now, self._client.issuer.clock_skew)
         if now >= expiry:
             raise TokenRefused("expired", "the token has expired: request a new one from its issuer")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.people import introspection
+from gateway.people import gate, introspection
 from gateway.people.key_sets import UNKNOWN_WAIT
 from gateway.people.signing_keys import VerificationKey
 from tests.support.certificates import LOOPBACK, Authority
@@ -323,6 +323,23 @@ def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any
         status_becomes(403, OTHER_MODEL, groups=[])
         status_becomes(200, groups=["ml"])
         status_becomes(401, active=False)
+
+
+@pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
+def test_a_live_view_ends_when_its_opaque_token_has_to_be_judged_again(
+    end: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """The end of the token itself is later, and that of a realtime session too."""
+    for module in (introspection, gate):
+        monkeypatch.setattr(module, "CACHED_SECONDS", 1.0)
+    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
+        identity.active["opaque-of-ada"] = {"active": True, "aud": "trigate", "sub": "00u1", "groups": ["ml"], **end}
+        headers = bearer("opaque-of-ada")
+        ends = setup.gateway.request("GET", "/me", headers=headers).json["ends"]
+        assert ends == ("2286-11-20T17:46:39Z" if end else None)
+        began = time.monotonic()
+        assert setup.gateway.request("GET", "/ui/events", headers=headers).body.startswith(b"event: all")
+        assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize("silent", [["/introspect"], ["/jwks"], ["/introspect", "/jwks"]], ids="+".join)

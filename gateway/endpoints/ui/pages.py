@@ -62,7 +62,8 @@ def _identify_viewer(
     if has_client_keys:
         try:
             name = authenticator.authenticate(shown)
-            return visitor_of(name, authenticator.role_of(name), "client key", authenticator.seconds_left(shown))
+            seconds = authenticator.seconds_left(shown, until_judged=True)
+            return visitor_of(name, authenticator.role_of(name), "client key", seconds)
         except KeyRefused as error:
             if error.info.kind == "permission":
                 raise

@@ -1,6 +1,7 @@
 """Opaque tokens: their issuer judges them, and no flood of invented ones reaches it."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -132,7 +133,10 @@ async def test_the_issuer_in_the_response_may_be_stated(provider: OidcProvider):
     del provider.active[TOKEN]["exp"]
     async with judge_of(provider) as judge:
         now = time.time()
-        assert (await judge.check(now=now)).expiry == now + 60
+        assert (await judge.check(now=now)).expiry == math.inf
+        assert judge.introspector.remembered_claims(TOKEN, now) is not None
+        judge.clock.now += 60
+        assert judge.introspector.remembered_claims(TOKEN, now) is None
 
 
 FAULTS = {
