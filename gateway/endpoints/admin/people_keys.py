@@ -1,5 +1,6 @@
 """The keys that people have made for themselves, in the list of all keys. Each has the name ``PERSON/KEY``."""
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -86,12 +87,12 @@ async def read_people_keys(call: AdminCall) -> PeopleKeys:
     followed = _followed_people(call)
     if followed is None:
         return PeopleKeys(call, {}, {})
-    await apply_people(call)
+    records: tuple[OwnKey, ...] = ()
+    if call.service.stored_keys is not None and not call.service.stored_keys.stale:
+        await apply_people(call)
+        with contextlib.suppress(Unavailable):
+            records = await (await call.people()).list_own_keys()
     keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
-    try:
-        records = await (await call.people()).list_own_keys() if keys else ()
-    except Unavailable:
-        records = ()
     return PeopleKeys(call, keys, {record.digest: record for record in records})
 
 
