@@ -18,6 +18,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _QUOTED = re.compile(r"'(?!<)[^']{4,}'")
+MAX_BYTES = 2**24  # reading this takes half a minute
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
 
 
@@ -131,9 +132,11 @@ def read_file(path: pathlib.Path) -> Document:
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-    """Return the content of the file ``path``. Raises ``ConfigError`` for an unreadable file."""
+    """Return the content of the file ``path``, at most a byte more than ``MAX_BYTES``. Raises ``ConfigError`` for an
+    unreadable file."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ConfigError((Mistake(str(path), "", f"cannot be read: {reason}", "give a readable file"),)) from None
@@ -151,6 +154,8 @@ def read(data: bytes, file: str, last_wins: bool = False) -> Document:
 
 def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
     """Return the one document in ``data`` with its ``mistakes``. Raises ``ConfigError`` for invalid YAML."""
+    if len(data) > MAX_BYTES:
+        raise _create_error(file, f"the file has more than {MAX_BYTES >> 20} MiB", "give a configuration")
     loader = None
     try:
         text = _replace_tabs(data.decode("utf-8-sig"))

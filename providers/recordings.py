@@ -75,7 +75,8 @@ def read_recording(file: Path) -> RecordedExchange:
     parts = {suffix: _read_bytes(Path(f"{stem}{suffix}")) for suffix in SUFFIXES}
     if not any(parts.values()):
         names = ", ".join(f"{stem.name}{suffix}" for suffix in SUFFIXES[:-1]) + f" and {stem.name}{SUFFIXES[-1]}"
-        raise UnreadableRecording(f"{file}: no recording found: {names} do not exist")
+        advice = "give a file that `trigate serve --record` wrote"
+        raise UnreadableRecording(f"{file}: no recording found: {names} do not exist: {advice}")
     meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
     suffix = next((suffix for suffix in FRAMINGS if parts[suffix] is not None), WHOLE)
     whole = suffix == WHOLE

@@ -24,9 +24,12 @@ def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
     try:
         body = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
     except OSError as error:
-        click.echo(f"cannot read {path}: {error.strerror or error}", err=True)
+        click.echo(f"cannot read {path}: {(error.strerror or 'unreadable').lower()}", err=True)
         return 2
     name = "standard input" if path == _STDIN else path
+    if not body.strip():
+        click.echo(f"{name}: empty: give a captured stream or response", err=True)
+        return 2
     api = api or detect(body)
     if api is None:
         click.echo(f"{name}: cannot detect the API; set it with --api: {', '.join(CODECS)}", err=True)

@@ -82,7 +82,9 @@ def read_captured(file: Path, api: Api | None) -> Captured:
     try:
         body = file.read_bytes()
     except OSError as error:
-        raise UnreadableRecording(f"cannot read {file}: {error.strerror or error}") from None
+        raise UnreadableRecording(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}") from None
+    if not body.strip():
+        raise UnreadableRecording(f"{file}: empty: give a request, a response or a recording")
     members = _members(body)
     model = members.get("model")
     named = model if isinstance(model, str) else ""

@@ -82,7 +82,7 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
     named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
     if named is not None:
         path = cwd / named
-        if path.exists():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
+        if path.exists() or path.is_symlink():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
             return path
         source = "the command line" if explicit else f"${FILE_VARIABLE}"
         raise ConfigError((Mistake(str(named), "", f"no such file (path from {source})", "give the path of a file"),))

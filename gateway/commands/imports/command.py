@@ -105,10 +105,10 @@ def read_with_includes(file: Path) -> tuple[Any, list[str]]:
     ``ConfigError`` and ``OSError``."""
     merged: Any = None
     places: list[str] = []
-    waiting, seen = [file], {file.resolve()}
+    waiting, seen = [file], {os.path.realpath(file)}
     while waiting:
         path = waiting.pop(0)
-        read = document.read(path.read_bytes(), str(path), last_wins=True)
+        read = document.read(document.read_bytes(path), str(path), last_wins=True)
         places += read.duplicates
         if not isinstance(read.content, dict):
             merged = read.content if merged is None else merged
@@ -117,8 +117,8 @@ def read_with_includes(file: Path) -> tuple[Any, list[str]]:
         merged = _merge(merged or {}, {name: value for name, value in read.content.items() if name != "include"})
         for name in listed if isinstance(listed, list) else ():
             found = path.parent / str(name)
-            if found.resolve() not in seen:
-                seen.add(found.resolve())
+            if (place := os.path.realpath(found)) not in seen:
+                seen.add(place)
                 waiting.append(found)
     return merged, places
 

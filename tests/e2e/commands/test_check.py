@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+from configfile.document import MAX_BYTES
 from tests.support.command_line import COMMAND, environment, invoke, running_command
 from tests.support.harness import START_SECONDS, eventually
 
@@ -213,3 +214,23 @@ def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path):
     for more in ("listeners: [{address: $HOST}]\n", "listeners: [{address: 0.0.0.0}]\nopen: $OPEN\n"):
         (tmp_path / "trigate.yaml").write_text(base + more)
         assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0, more
+
+
+@pytest.mark.parametrize("words", [("check",), ("explain", "x", "--config"), ("import",), ("load",)], ids=" ".join)
+def test_an_odd_file_is_described(tmp_path, words):
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "gone.yaml").symlink_to("absent.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    reasons = {
+        "loop.yaml": "cannot be read: too many levels of symbolic links; give a readable file.",
+        "gone.yaml": "cannot be read: no such file or directory; give a readable file.",
+        "folder.yaml": "cannot be read: is a directory; give a readable file.",
+        "large.yaml": "the file has more than 16 MiB; give a configuration.",
+        "/dev/zero": "the file has more than 16 MiB; give a configuration.",
+    }
+    for name, reason in reasons.items():
+        found = invoke(*words, name, cwd=tmp_path)
+        assert (found.stdout, found.stderr) == ("", f"{name}: {reason}\n")
+        assert found.returncode in (1, 2)
