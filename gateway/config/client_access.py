@@ -49,7 +49,7 @@ class AccessNames:
 
     @cached_property
     def _other_names(self) -> frozenset[str]:
-        return self.aliases | {entry.name for entry in self.entries.listed if entry.wildcard}
+        return self.aliases | {entry.name for entry in self.entries.all_entries if entry.wildcard}
 
     def is_model(self, name: str) -> bool:
         """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
@@ -142,7 +142,7 @@ def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, fi
         return
     if any(isinstance(pattern, Unresolved) for patterns in walls for pattern in patterns):
         return
-    if not any(all(matches_one(entry.name, patterns) for patterns in walls) for entry in entries.listed):
+    if not any(all(matches_one(entry.name, patterns) for patterns in walls) for entry in entries.all_entries):
         found = "none of these entries is also allowed by its group"
         findings.wrong((*path, "only"), found, "both lists apply: change one of them")
 
@@ -150,7 +150,7 @@ def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, fi
 def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entries, findings: Findings) -> None:
     if patterns == ():
         findings.wrong(path, "the list is empty", "list at least one entry, or remove it to allow all")
-    names = [entry.name for entry in entries.listed]
+    names = [entry.name for entry in entries.all_entries]
     for i, pattern in enumerate(patterns or ()):
         if isinstance(pattern, Unresolved) or not entries.complete:
             continue

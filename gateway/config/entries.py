@@ -52,7 +52,7 @@ _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trai
 class Entries:
     """The valid entries by name, and the ``paths`` of all.
 
-    ``names`` and ``listed`` also have the invalid ones, so that other parts of the file may name them. If not
+    ``names`` and ``all_entries`` also have the invalid ones, so that other parts of the file may name them. If not
     ``complete``, a name is a variable without a value, and an unknown name may be its value."""
 
     made: tuple[ModelEntry, ...]
@@ -62,12 +62,12 @@ class Entries:
     invalid: tuple[ModelEntry, ...] = ()
 
     @property
-    def listed(self) -> tuple[ModelEntry, ...]:
+    def all_entries(self) -> tuple[ModelEntry, ...]:
         return (*self.made, *self.invalid)
 
     def nearest(self, name: str, others: Iterable[str] = ()) -> str | None:
         """Return the entry's name, its model or the one of ``others`` that ``name`` probably means."""
-        return nearest(name, (*others, *(word for entry in self.listed for word in (entry.name, entry.model))))
+        return nearest(name, (*others, *(word for entry in self.all_entries for word in (entry.name, entry.model))))
 
 
 TAKEN_STEPS: Final = frozenset(

@@ -110,7 +110,7 @@ def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -
 
 @attrs.frozen(eq=False, repr=False)
 class Examined:
-    """A configuration as far as it is valid, all mistakes in its file, and the file with expanded variables."""
+    """The valid parts of a configuration, all mistakes in its file, and the file with expanded variables."""
 
     config: Config
     mistakes: tuple[Mistake, ...]

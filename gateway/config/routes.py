@@ -259,7 +259,7 @@ class _Targets:
     def _unknown(self, name: str) -> tuple[str, str, str | None]:
         """Return why ``name`` is no target, what to write instead, and the name that was probably meant."""
         found, advice = f"{describe(name)} is not a configured model", "use the name of one of model_providers"
-        if any(entry.name == name for entry in self.entries.listed):
+        if any(entry.name == name for entry in self.entries.all_entries):
             return (
                 f"{describe(name)} is not a single model",
                 f"choose one of its models: {name.removesuffix('*')}MODEL",

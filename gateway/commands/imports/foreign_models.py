@@ -125,7 +125,7 @@ def convert_models(foreign: ForeignModels) -> Result:
 
 
 def _own_words(note: str) -> str:
-    """Return ``note`` without what it says of LiteLLM, empty if it only applies to LiteLLM's variables."""
+    """Return ``note`` without its part about LiteLLM, empty if it only applies to LiteLLM's variables."""
     return "" if " was set for LiteLLM" in note else _OF_LITELLM.sub("", note)
 
 

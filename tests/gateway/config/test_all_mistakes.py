@@ -34,7 +34,7 @@ LOCAL = {"base_url": "http://127.0.0.1:8003/v1", "price": "free"}
 
 
 def text(place: str, value: Any) -> Change:
-    """A change that adds ``value`` to a list."""
+    """Return a change that adds ``value`` to a list."""
     return lambda content: content.setdefault(place, []).append(value)
 
 
