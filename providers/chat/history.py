@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from providers.neutral.fields import Drops, Fields, join_path
-from providers.neutral.media import file_type
+from providers.neutral.media import file_type, video_type
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -206,6 +206,14 @@ def _read_audio(part: Fields, drops: Drops) -> AudioPart:
     return AudioPart(data, sort, part.at, read_marks(part))
 
 
+def _read_video(part: Fields, drops: Drops) -> FilePart:
+    """Return a video, a part that vLLM and OpenRouter have, and that the Vercel AI SDK sends."""
+    inner = Fields.of(part.need("video_url", dict), part.path("video_url"))
+    source = _url_source(inner.need("url", str), inner.path("url"))
+    drops.add_unread(inner)
+    return FilePart(attrs.evolve(source, media_type=video_type(source)), None, part.at, read_marks(part))
+
+
 def _read_file(part: Fields, drops: Drops) -> FilePart:
     inner = Fields.of(part.need("file", dict), part.path("file"))
     name, data, id = inner.string("filename"), inner.string("file_data"), inner.string("file_id")
@@ -221,7 +229,7 @@ def _read_file(part: Fields, drops: Drops) -> FilePart:
 
 _PartReaders: TypeAlias = Mapping[str, Callable[[Fields, Drops], Part]]
 _RESULT_PARTS: _PartReaders = {"text": _read_text, "image_url": _read_image, "file": _read_file}
-_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _read_audio}
+_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _read_audio, "video_url": _read_video}
 _ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, "thinking": _read_thinking}
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)

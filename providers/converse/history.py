@@ -11,10 +11,11 @@ from typing import Any, Final, assert_never
 
 from providers.converse.cache_points import Block, CachePoints
 from providers.converse.families import Family, Place
-from providers.converse.media import DocumentNames, document_block, image_block, sound_block
+from providers.converse.media import DocumentNames, document_block, image_block, sound_block, video_block
 from providers.converse.wording import tool_use_id
 from providers.neutral.arguments import call_input
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.media import is_video, parse_data_url
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -185,6 +186,9 @@ class History:
             if part.detail not in (None, "auto"):
                 self._drops.add(join_path(part.at, "detail"))
             return image_block(part)
+        source = parse_data_url(part.source, part.at)
+        if is_video(source):
+            return video_block(source, part.at)
         block = document_block(part, self._names)
         if isinstance(context := part.marks.get("context"), str) and context:
             block["document"]["context"] = context

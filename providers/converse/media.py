@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.neutral.media import file_type, image_beginning, parse_data_url
+from providers.neutral.media import file_type, image_beginning, parse_data_url, video_type
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import GatewayError, invalid
 
@@ -26,6 +26,12 @@ DOCUMENT_FORMATS: Final[Mapping[str, str]] = {
     "text/plain": "txt",
     "text/markdown": "md",
 }
+
+_VIDEO_FORMATS: Final[Mapping[str, str]] = {
+    "video/mp4": "mp4", "video/webm": "webm", "video/mpeg": "mpeg", "video/mpg": "mpg", "video/quicktime": "mov",
+    "video/mov": "mov", "video/x-matroska": "mkv", "video/mkv": "mkv", "video/x-flv": "flv", "video/flv": "flv",
+    "video/x-ms-wmv": "wmv", "video/wmv": "wmv", "video/3gpp": "three_gp",
+}  # fmt: skip
 
 _ACCEPTED: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
 
@@ -58,6 +64,15 @@ def sound_block(part: AudioPart) -> Block:
             f"{part.at} is {part.format}, which this model's provider does not support: send WAV or MP3", part.at
         )
     return {"audio": {"format": part.format, "source": {"bytes": part.data}}}
+
+
+def video_block(source: MediaSource, at: str) -> Block:
+    """Return a video block. Raises a 400 if Bedrock cannot receive it."""
+    type = video_type(source)
+    format = _VIDEO_FORMATS.get(type)
+    if format is None:
+        raise invalid(f"{at} is {type}, which this model's provider does not support: send MP4 or WebM", at)
+    return {"video": {"format": format, "source": _source(source, at)}}
 
 
 class DocumentNames:

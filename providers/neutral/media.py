@@ -2,6 +2,7 @@
 
 import mimetypes
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -28,6 +29,18 @@ def file_type(filename: str | None, label: str | None = None, data: str = "") ->
         return kind
     named = _ENDINGS.get((filename or "").rpartition(".")[2].lower()) or mimetypes.guess_type(filename or "")[0]
     return named or (DOCUMENT if not kind or data.startswith(_PDF) else kind)
+
+
+def is_video(source: MediaSource) -> bool:
+    return (source.media_type or "").startswith("video/")
+
+
+def video_type(source: MediaSource) -> str:
+    """Return the media type of a video: its label, else the type of its URL's path, else MP4."""
+    if is_video(source):
+        return str(source.media_type)
+    named = mimetypes.guess_type(urlsplit(source.value).path)[0] if source.kind == "url" else None
+    return named if named is not None and named.startswith("video/") else "video/mp4"
 
 
 _IMAGE_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}

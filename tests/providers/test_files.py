@@ -65,3 +65,66 @@ def test_an_unsupported_converse_file_is_refused_with_the_supported_types(client
     assert "application/octet-stream" in message
     for word in ("PDF", "Word", "Excel", "CSV", "HTML", "Markdown", "plain text", "file name"):
         assert word in message
+
+
+MP4 = base64.b64encode(b"ftypmp42").decode()
+YOUTUBE = "https://www.youtube.com/watch?v=1"
+
+
+def video_of(provider: str, url: str) -> Any:
+    """Return the video that a provider of an API gets of a Chat client, as the Vercel AI SDK sends it."""
+    part = {"type": "video_url", "video_url": {"url": url}}
+    request = CODECS["chat"].read_request({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    assert request.drops == ()
+    body = json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    turns = {"chat": "messages", "converse": "messages", "gemini": "contents", "interactions": "input"}
+    turn = body[turns[provider]][0]
+    return (turn.get("content") or turn["parts"])[0]
+
+
+@pytest.mark.parametrize("label", ["video/mp4", "VIDEO/MP4", "application/octet-stream"])
+def test_a_video_of_a_chat_client_reaches_every_provider_that_has_videos(label: str):
+    url = f"data:{label};base64,{MP4}"
+    written = {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{MP4}"}}
+    assert video_of("chat", url) == written
+    assert video_of("converse", url) == {"video": {"format": "mp4", "source": {"bytes": MP4}}}
+    assert video_of("gemini", url) == {"inlineData": {"mimeType": "video/mp4", "data": MP4}}
+    assert video_of("interactions", url) == {"type": "video", "data": MP4, "mime_type": "video/mp4"}
+
+
+def test_the_link_of_a_video_reaches_providers_that_fetch_it():
+    link = "https://example.com/a.webm?b=1"
+    assert video_of("chat", link) == {"type": "video_url", "video_url": {"url": link}}
+    assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": "video/webm"}
+    assert video_of("gemini", YOUTUBE) == {"fileData": {"mimeType": "video/mp4", "fileUri": YOUTUBE}}
+    assert video_of("converse", "s3://b/a.mov") == {
+        "video": {"format": "mov", "source": {"s3Location": {"uri": "s3://b/a.mov"}}}
+    }
+    for provider in ("gemini", "converse"):
+        with pytest.raises(GatewayError, match=r"send (?:the|its) content"):
+            video_of(provider, link)
+
+
+@pytest.mark.parametrize(
+    ("client", "turns"),
+    [
+        ("gemini", {"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "video/mov", "data": MP4}}]}]}),
+        (
+            "converse",
+            {"messages": [{"role": "user", "content": [{"video": {"format": "mov", "source": {"bytes": MP4}}}]}]},
+        ),
+        ("interactions", {"input": [{"type": "video", "mime_type": "video/mov", "data": MP4}]}),
+    ],
+)
+def test_videos_of_other_clients_are_video_parts_for_chat_providers(client: str, turns: Any):
+    request = CODECS[client].read_request({"model": "m", **turns})
+    body = json.loads(CODECS["chat"].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    url = f"data:video/mov;base64,{MP4}"
+    assert body["messages"][0]["content"] == [{"type": "video_url", "video_url": {"url": url}}]
+    body = json.loads(CODECS["converse"].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    assert body["messages"][0]["content"] == [{"video": {"format": "mov", "source": {"bytes": MP4}}}]
+
+
+def test_a_video_that_bedrock_does_not_know_is_refused():
+    with pytest.raises(GatewayError, match="video/ogg, which this model's provider does not support: send MP4"):
+        video_of("converse", f"data:video/ogg;base64,{MP4}")

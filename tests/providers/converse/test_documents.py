@@ -115,7 +115,7 @@ def test_media_go_as_bytes_or_from_s3(part, written):
         (ImagePart(MediaSource("file_id", "file-1"), at="messages[0].content[0]"), "send its content"),
         (ImagePart(MediaSource("base64", "AAAA", "image/bmp"), at="messages[0].content[0]"), "image/bmp"),
         (ImagePart(MediaSource("url", "data:image/png,x"), at="messages[0].content[0]"), "base64"),
-        (FilePart(MediaSource("base64", "AAAA", "video/mp4"), at="messages[0].content[0]"), "video/mp4"),
+        (FilePart(MediaSource("base64", "AAAA", "video/ogg"), at="messages[0].content[0]"), "video/ogg"),
         (FilePart(MediaSource("text", ""), at="messages[0].content[0]"), "empty"),
         (AudioPart("AAAA", "midi", at="messages[0].content[0]"), "midi"),
     ],
