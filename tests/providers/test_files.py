@@ -75,7 +75,7 @@ def video_of(provider: str, url: str) -> Any:
     """Return the video that a provider of an API gets of a Chat client, as the Vercel AI SDK sends it."""
     part = {"type": "video_url", "video_url": {"url": url}}
     request = CODECS["chat"].read_request({"model": "m", "messages": [{"role": "user", "content": [part]}]})
-    assert request.drops == ()
+    assert request.dropped == ()
     body = json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
     turns = {"chat": "messages", "converse": "messages", "gemini": "contents", "interactions": "input"}
     turn = body[turns[provider]][0]
