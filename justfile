@@ -112,4 +112,4 @@ lock:
     uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements.txt pyproject.toml -o requirements-extras.txt
     uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.txt
     uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group build -o requirements-build.txt
-    for name in python aider; do uv pip compile -q --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate tests/clients/$name.in -o tests/clients/$name.txt; done
+    for name in python aider rag; do uv pip compile -q --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate tests/clients/$name.in -o tests/clients/$name.txt; done
