@@ -9,7 +9,7 @@ from providers.catalog.sampling import accepts_sampling
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.parameters import BY_NAME
+from providers.neutral.parameters import BY_NAME, refuse_prewarm
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Parameter, Reasoning, Request
 from streams.errors import invalid
@@ -136,9 +136,7 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
     """Write ``prompt_cache_options`` without members and values that only Responses has."""
     if options is None:
         return
-    if options.value.get("prewarm"):
-        at = join_path(options.at, "prewarm")
-        raise invalid(f"{at}: this model's provider cannot warm a cache without a response; remove it", at)
+    refuse_prewarm(options)
     kept = {name: value for name, value in options.value.items() if name not in (*_RESPONSES_CACHE_OPTIONS, "prewarm")}
     if kept.get("ttl") == "12h":
         del kept["ttl"]

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.fields import Drops, Fields, expect
+from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.request import Parameter, Request
 from streams.errors import invalid
 from streams.events import Api
+
+CACHE_OPTIONS: Final = "prompt_cache_options"
 
 _COLUMNS: Final = frozenset(("chat", "messages", "responses", "gemini", "converse", "interactions"))
 
@@ -67,7 +69,7 @@ ROWS: tuple[Row, ...] = (
     Row("metadata", dict, "metadata", "", "metadata"),
     Row("moderation", dict, "moderation", "", "moderation"),
     Row("prompt_cache_key", str, "prompt_cache_key", "", "prompt_cache_key"),
-    Row("prompt_cache_options", dict, "prompt_cache_options", "", "prompt_cache_options"),
+    Row(CACHE_OPTIONS, dict, "prompt_cache_options", "", "prompt_cache_options"),
     Row("prompt_cache_retention", str, "prompt_cache_retention", "", "prompt_cache_retention"),
     Row("safety_identifier", str, "safety_identifier", "", "safety_identifier"),
     Row("service_tier", str, "service_tier", "service_tier", "service_tier", default="auto"),
@@ -127,10 +129,20 @@ def write_parameters(
         elif name == MODERATION:
             refuse_lost_block(control.value, control.at)
             drops.add(control.at)
+        elif name == CACHE_OPTIONS:
+            refuse_prewarm(control)
+            drops.add(control.at)
         elif row.must:
             raise invalid(f"{control.at} is not supported by this model's provider: remove it", control.at)
         else:
             drops.add(control.at)
+
+
+def refuse_prewarm(options: Parameter) -> None:
+    """Raise a 400 if a cache is to be warmed without an answer, because a paid answer is no substitute."""
+    if options.value.get("prewarm"):
+        at = join_path(options.at, "prewarm")
+        raise invalid(f"{at}: this model's provider cannot warm a cache without a response; remove it", at)
 
 
 def refuse_lost_block(value: Any, at: str = MODERATION) -> None:

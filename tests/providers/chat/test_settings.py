@@ -260,14 +260,6 @@ def test_members_of_responses_alone_are_dropped_and_reported():
     }  # fmt: skip
 
 
-def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
-    """decolua/9router#560, anomalyco/opencode#37964."""
-    body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True}}
-    with pytest.raises(GatewayError) as caught:
-        encode_request(RESPONSES.read_request(body))
-    assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")
-
-
 def test_the_limit_of_the_newer_name_wins():
     """decolua/9router#560, maximhq/bifrost#6457."""
     assert (

@@ -2,9 +2,12 @@
 
 import pytest
 
+from providers.apis import CODECS
+from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.parameters import BY_NAME, ROWS, read_parameters, write_parameters
 from providers.neutral.request import Parameter, Request
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS
 from tests.support.cases import case
@@ -96,3 +99,12 @@ def test_chat_takes_one_stop_string_or_several(stop):
     out, dropped = translate("chat", {"stop": stop}, "messages")
     assert out == {"stop_sequences": [stop] if isinstance(stop, str) else stop}
     assert dropped == ()
+
+
+@pytest.mark.parametrize("provider", ["chat", "gemini", "converse", "interactions"])
+def test_a_paid_answer_is_no_substitute_for_a_warmed_cache(provider):
+    """decolua/9router#560, anomalyco/opencode#37964."""
+    body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True, "ttl": "30m"}}
+    with pytest.raises(GatewayError, match="cannot warm a cache without a response") as caught:
+        CODECS[provider].write_request(CODECS["responses"].read_request(body), Recipient("m", Issuer("p", "")))
+    assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")
