@@ -12,15 +12,12 @@ from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.keys import Field, Given, fixed_length, is_literal, is_optional, keys_of, kind_of, present
 from configfile.kinds import PLAIN, plain_value
-from configfile.wording import Wrong, describe, nearest, one_of
+from configfile.wording import UNKNOWN_KEY, Wrong, describe, nearest, one_of
 
 T = TypeVar("T")
 
 NO_VALUE: Final = "it has no value, so it counts as absent"
 """Why such a key has no effect. A list whose items are all in comments leaves one, and with it no restriction."""
-
-UNKNOWN_KEY: Final = "unknown key"
-"""The fault of a key that its mapping does not have."""
 
 AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""

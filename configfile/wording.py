@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from configfile.expanded import Expanded
 
+UNKNOWN_KEY: Final = "unknown key"
+"""The fault of a key that its mapping does not have."""
+
 
 class Wrong(ValueError):
     """The error for a value that is wrong in its place."""

@@ -1,13 +1,16 @@
 """Findings about a configuration: errors, and warnings about valid settings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from configfile.document import Document, Mistake, Path, spell
-from configfile.reading import UNKNOWN_KEY, ReadingFault
+from configfile.wording import UNKNOWN_KEY
 from providers.neutral.fields import generic_path
+
+if TYPE_CHECKING:
+    from configfile.reading import ReadingFault
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -23,7 +26,7 @@ class Findings:
         self,
         read: Document,
         mistakes: list[Mistake],
-        faults: Sequence[ReadingFault],
+        faults: "Sequence[ReadingFault]",
         given: Mapping[Path, frozenset[str]],
         unknown: Sequence[Path] = (),
     ) -> None:

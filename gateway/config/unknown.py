@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-from configfile.reading import UNKNOWN_KEY, unknown_key
-from configfile.wording import Wrong
+from configfile.reading import unknown_key
+from configfile.wording import UNKNOWN_KEY, Wrong
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.allowances import QueueSettings, RateLimits
 from gateway.config.attempts import CircuitSettings, Retries
