@@ -72,7 +72,7 @@ ARROWS: Final = {
     "gateway.secret_stores": "config providers.auth sign_in upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.prompt_caches": "config http providers.catalog shared",
-    "gateway.ledger": "http logs prompt_caches providers.catalog",
+    "gateway.ledger": "http logs prompt_caches providers.catalog providers.neutral",
     "gateway.kept_ledger": "config ledger logs prompt_caches providers.catalog stores",
     "gateway.invoices": "config kept_ledger logs providers.catalog",
     "gateway.request": """
