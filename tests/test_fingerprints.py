@@ -60,12 +60,15 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
         ("extended", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
         ("used", "h2.connection:H2Connection._receive_goaway_frame", "e904c43ad3f9"),
+        ("used", "h2.connection:H2Connection._receive_settings_frame", "744d0132c2c7"),
+        ("used", "h2.connection:_decode_headers", "c94c54e12ca3"),
     ],
     "gateway/serving/request_reader.py": [
         ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),
         ("extended", "h11._connection:Connection.next_event", "375dc8b1c175"),
         ("extended", "h11._connection:Connection._get_io_object", "13ac09b84ca6"),
         ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
+        ("used", "h11._headers:Headers", "8a7eb33f4ce5"),
     ],
     "gateway/http/close_codes.py": [
         ("replaced", "wsproto.extensions:Extension.enabled", "c15519771cd0"),
@@ -75,6 +78,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     "gateway/serving/websocket_stream.py": [
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
+        ("extended", "hypercorn.protocol.ws_stream:WebsocketBuffer.extend", "62e8318c9db7"),
     ],
     "gateway/serving/app_tasks.py": [
         ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
