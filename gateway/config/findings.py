@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from configfile.document import Document, Mistake, Path, spell
-from configfile.wording import UNKNOWN_KEY
+from configfile.wording import UNKNOWN_KEY, nearest
 from providers.neutral.fields import generic_path
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ class Findings:
 
     def is_faulty(self, path: Path, keys: Iterable[str]) -> bool:
         """Return whether one of ``keys`` at ``path`` was probably meant: its value was reported and dropped, or an
-        unknown key is reported there."""
-        return any((*path, key) in self.faulty for key in keys) or any(place[:-1] == path for place in self._unknown)
+        unknown key is reported there. The root has many keys, so there the unknown key must be similar."""
+        keys = tuple(keys)
+        unknown = (str(place[-1]) for place in self._unknown if place[:-1] == path)
+        return any((*path, key) in self.faulty for key in keys) or any(path or nearest(one, keys) for one in unknown)
 
     def names_in(self, key: str) -> frozenset[str]:
         """Return the file's names in the mapping ``key`` of the root, also those whose values were dropped."""

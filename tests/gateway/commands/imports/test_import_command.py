@@ -78,7 +78,8 @@ def test_the_command_refuses_names_that_yaml_cannot_hold_as_keys(file):
 
 
 def test_the_command_names_a_file_that_is_not_there(tmp_path):
-    assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
+    message = "nothing.yaml: cannot be read: no such file or directory; give a readable file.\n"
+    assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == message
 
 
 @pytest.mark.parametrize(

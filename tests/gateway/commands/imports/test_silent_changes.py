@@ -174,7 +174,7 @@ def test_included_files_are_a_part_of_the_configuration(tmp_path):
     (tmp_path / "more" / "models.yaml").unlink()
     missing = invoke("import", "litellm.yaml", cwd=tmp_path)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr.endswith("models.yaml: no such file or directory\n")
+    assert missing.stderr.endswith("models.yaml: cannot be read: no such file or directory; give a readable file.\n")
 
 
 @pytest.mark.parametrize("mode", [None, "embedding", "rerank", "image_generation"])
