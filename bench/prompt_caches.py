@@ -2,6 +2,7 @@
 
     python bench/prompt_caches.py                          # four sizes, two lanes; about two minutes
     python bench/prompt_caches.py --sizes 400 --rounds 20
+    python bench/prompt_caches.py --sizes 400 --events 100  # answers of an agent: each event arrives alone
 
 Two gateways run simultaneously, one with ``prompt_cache: false``, and receive the same conversations in turns. Each
 request repeats a history of Messages and adds a turn, as agents do. In the byte lane the provider speaks Messages, in
@@ -26,6 +27,7 @@ from typing import Any, Final, NamedTuple
 from servers import cpu, free_port, on_core, running, wait_for
 
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+COUNT: Final = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 CONFIG: Final = """
 version: v0.3.0
 listeners: [{{type: model, name: m, port: {port}}}]
@@ -40,6 +42,8 @@ TURNS: Final = 8
 """The requests of a conversation in one round, after the first one."""
 PAUSE: Final = 0.02
 """Seconds in which a gateway settles its last exchange."""
+GAP: Final = 0.005
+"""Seconds between two events of a stream."""
 WORDS: Final = [
     "the",
     "file",
@@ -90,8 +94,10 @@ def words(source: random.Random, count: int) -> str:
     return " ".join(source.choices(WORDS, k=count)) + ".\n"
 
 
-def conversation(model: str, size: int, turns: int) -> list[bytes]:
-    """Return the requests of ``turns`` turns, the first with a history of ``size`` kB."""
+def conversation(model: str, size: int, turns: int, events: int) -> list[bytes]:
+    """Return the requests of ``turns`` turns, the first with a history of ``size`` kB.
+
+    Their answers have ``events`` events; 0 requests complete answers."""
     source = random.Random()
     tools = [
         {
@@ -111,7 +117,8 @@ def conversation(model: str, size: int, turns: int) -> list[bytes]:
     while len(found) < turns:
         if length >= size * 1000:
             marked = [*messages[:-1], user([{**messages[-1]["content"][0], "cache_control": {"type": "ephemeral"}}])]
-            body = {"model": model, "max_tokens": 1000, "system": system, "tools": tools, "messages": marked}
+            body = {"model": model, "max_tokens": events or 1000, "system": system, "tools": tools, "messages": marked}
+            body |= {"stream": True} if events else {}
             found.append(json.dumps(body, separators=(",", ":")).encode())
         turn = next_turn(source, len(messages))
         messages += turn
@@ -149,7 +156,14 @@ def serve(connection: socket.socket) -> None:
             read = before if before < tokens else 0
             before = tokens
             time.sleep(len(request) / 2e7 + 0.005)  # a model takes longer, and a prompt is read meanwhile
-            connection.sendall(answer_to(request, tokens, read))
+            if b'"stream":true' not in request:
+                connection.sendall(answer_to(request, tokens, read))
+                continue
+            head, *events = stream_to(request, tokens, read)
+            connection.sendall(head)
+            for event in events:
+                time.sleep(GAP)
+                connection.sendall(event)
 
 
 def answer_to(request: bytes, tokens: int, read: int) -> bytes:
@@ -172,6 +186,41 @@ def answer_to(request: bytes, tokens: int, read: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
 
 
+def stream_to(request: bytes, tokens: int, read: int) -> Iterator[bytes]:
+    """Yield the head of a streamed answer, then its events."""
+    count = int(COUNT.search(request)[1])  # type: ignore[index]  # every request has it
+    yield b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    for value in (messages_events if b"/v1/messages" in request[:200] else chat_events)(count, tokens, read):
+        name = f"event: {value['type']}\n" if "type" in value else ""
+        yield chunk(f"{name}data: {json.dumps(value)}\n\n".encode())
+    yield (b"" if b"/v1/messages" in request[:200] else chunk(b"data: [DONE]\n\n")) + b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def messages_events(count: int, tokens: int, read: int) -> Iterator[dict[str, Any]]:
+    usage = {"input_tokens": 1, "cache_read_input_tokens": read, "cache_creation_input_tokens": tokens - read}
+    message: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
+    yield {"type": "message_start", "message": {**message, "usage": {**usage, "output_tokens": 1}}}
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    for _ in range(count):
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
+    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": count}}
+    yield {"type": "message_stop"}
+
+
+def chat_events(count: int, tokens: int, read: int) -> Iterator[dict[str, Any]]:
+    base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    for text in ("", *["word "] * count):
+        yield {**base, "choices": [{"index": 0, "delta": {"role": "assistant", "content": text}}]}
+    yield {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    usage = {"prompt_tokens": tokens, "completion_tokens": count, "total_tokens": tokens + count}
+    yield {**base, "choices": [], "usage": {**usage, "prompt_tokens_details": {"cached_tokens": read}}}
+
+
 def read_message(connection: socket.socket) -> bytes | None:
     """Return the next request or response, ``None`` at the end of the connection."""
     data = bytearray()
@@ -179,6 +228,8 @@ def read_message(connection: socket.socket) -> bytes | None:
         end = data.find(b"\r\n\r\n")
         length = LENGTH.search(data, 0, max(end, 0))
         if length and len(data) >= end + 4 + int(length[1]):
+            return bytes(data)
+        if end >= 0 and not length and data.endswith(b"\r\n0\r\n\r\n"):
             return bytes(data)
         if not (chunk := connection.recv(2**20)):
             return None
@@ -219,10 +270,10 @@ def gateway(provider: int, *, is_on: bool) -> Iterator[Server]:
                 yield Server(process.pid, client)
 
 
-def measure(case: Case, on: Server, off: Server, rounds: int) -> Figure:
+def measure(case: Case, on: Server, off: Server, rounds: int, events: int) -> Figure:
     times: dict[Server, list[float]] = {on: [], off: []}
     for round in range(rounds + 1):
-        bodies = conversation(LANES[case.lane], case.size, TURNS + 1)
+        bodies = conversation(LANES[case.lane], case.size, TURNS + 1, events)
         for server in (on, off) if round % 2 else (off, on):
             send(server.client, bodies[0])
             time.sleep(PAUSE)
@@ -241,6 +292,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10,100,400,4000", help="kB of history, with commas between them")
     parser.add_argument("--lanes", default=",".join(LANES), help="byte, hub or both")
+    parser.add_argument("--events", type=int, default=0, help="of streamed answers; 0 requests complete ones")
     parser.add_argument("--rounds", type=int, default=12, help="conversations for each row")
     given = parser.parse_args()
     if sys.platform != "linux":
@@ -252,7 +304,7 @@ def main() -> None:
         on, off = (stack.enter_context(gateway(port, is_on=is_on)) for is_on in (True, False))
         for lane in given.lanes.split(","):
             for size in map(int, given.sizes.split(",")):
-                figure = measure(Case(lane, size), on, off, given.rounds)
+                figure = measure(Case(lane, size), on, off, given.rounds, given.events)
                 print("| " + " | ".join(figure.row()) + " |", flush=True)
 
 
