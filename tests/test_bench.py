@@ -35,8 +35,9 @@ def rows(printed: str) -> list[list[str]]:
 
 
 @pytest.mark.process
-def test_the_cost_of_prompt_caches_is_measured_in_both_lanes():
-    options = ("--sizes", "4", "--rounds", "2")
+@pytest.mark.parametrize("events", ["0", "2"])
+def test_the_cost_of_prompt_caches_is_measured_in_both_lanes(events):
+    options = ("--sizes", "4", "--rounds", "2", "--events", events)
     command = [sys.executable, "bench/prompt_caches.py", *options]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert not said.returncode, said.stderr
