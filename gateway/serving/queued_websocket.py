@@ -59,7 +59,10 @@ class QueuedWebSocket:
         self._changed.set()
 
     async def _run(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        await self._websocket.begin("2", target, headers)
+        if self._has_ended and not self._is_closed:
+            await self._websocket.refuse()
+        elif not self._is_closed:  # the client may have reset the stream before this task ran
+            await self._websocket.begin("2", target, headers)
         while not self._is_closed:
             if self._waiting:
                 data, self._waiting = bytes(self._waiting), bytearray()

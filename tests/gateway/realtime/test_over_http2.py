@@ -7,6 +7,7 @@ from typing import Any
 
 import h2.events
 import trio
+from h2.settings import SettingCodes
 from wsproto.events import BytesMessage, CloseConnection, Ping
 
 from tests.support.asgi_app import eventually
@@ -121,3 +122,19 @@ async def test_a_handshake_that_ends_its_stream_is_refused():
         head = await peer.until(h2.events.ResponseReceived, stream)
         assert dict(head.headers)[":status"] == "400"
         await answers(peer)
+
+
+async def test_a_handshake_that_is_reset_immediately_opens_no_session():
+    """The task of the websocket began after the reset half of the time, and its session stayed open."""
+    async with serve_sessions(echo) as (running, _, peer):
+        for _ in range(20):
+            peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+            peer.connection.remote_settings.acknowledge()
+            line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", PATH), (":scheme", "http")]
+            stream = peer.connection.get_next_available_stream_id()
+            head = [*line, (":authority", "x"), ("sec-websocket-version", "13"), *BEARER]
+            peer.connection.send_headers(stream, head)
+            peer.connection.reset_stream(stream)
+            await peer.flush()
+            await answers(peer)
+        await eventually(lambda: running.service.upstream.stats().active == 0)
