@@ -68,6 +68,7 @@ class ClientInbox:
         """The close sent to the client before the session started, if any."""
         self._on_end: OnClientEnd = _ignore
         self._on_refusal: OnRefused = self._note_closing
+        self._waiting: Piece | None = None  # passed again after each cancelled wait; its size takes long to count
 
     def set_callbacks(self, on_end: OnClientEnd, on_refusal: OnRefused) -> None:
         """Set the callbacks for the client's close and for rejected messages."""
@@ -78,10 +79,12 @@ class ClientInbox:
 
     async def take(self, message: Piece) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            if size_of(message) > self._max_message:
+            if message is not self._waiting and size_of(message) > self._max_message:
                 self._refuse_large_message()
-            else:
-                await self._sender.send(message)
+                return
+            self._waiting = message
+            await self._sender.send(message)
+            self._waiting = None
 
     def note_close(self, code: int, reason: str) -> None:
         self._on_end(code, reason)
