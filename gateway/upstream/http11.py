@@ -112,10 +112,14 @@ class WireBody:
                     return piece
                 data = b""
             else:
-                framing.close()
-                if not framing.over:
-                    raise failure("cut") from EOFError("the connection ended before the end of the body")
+                self.check_end()
         return b""
+
+    def check_end(self) -> None:
+        """End the body here. Raises ``UpstreamError`` if that cuts it."""
+        self._framing.close()
+        if not self._framing.over:
+            raise failure("cut") from EOFError("the connection ended before the end of the body")
 
     async def aclose(self) -> None:
         """Return the connection, closed unless the body was complete and nothing followed it. Cannot be cancelled."""
@@ -126,15 +130,21 @@ class WireBody:
 
 
 class BodyReadAhead:
-    """A body whose first ``pieces`` were already read."""
+    """A body whose first ``pieces`` were already read. With ``is_silent``, nothing more is expected."""
 
-    def __init__(self, pieces: deque[bytes], rest: WireBody) -> None:
+    def __init__(self, pieces: deque[bytes], rest: WireBody, *, is_silent: bool) -> None:
         self._pieces = pieces
         self._rest = rest
+        self._is_silent = is_silent
 
     async def read(self) -> bytes:
         """Return the next piece, ``b""`` at the end. Raises ``UpstreamError``."""
-        return self._pieces.popleft() if self._pieces else await self._rest.read()
+        if self._pieces:
+            return self._pieces.popleft()
+        if self._is_silent:
+            self._rest.check_end()
+            return b""
+        return await self._rest.read()
 
     async def aclose(self) -> None:
         """Return the connection. Cannot be cancelled."""
@@ -144,13 +154,14 @@ class BodyReadAhead:
 async def read_ahead(body: WireBody) -> BodyReadAhead:
     """Return ``body`` with its first ``EARLY_BYTES`` read: after a cancelled write, nothing more can be read over TLS.
 
-    Waits up to ``EARLY_SECONDS``. The next ``read`` reports a failure."""
+    Waits up to ``EARLY_SECONDS``: a provider may send nothing more before the rest of the request, which it does not
+    get. The next ``read`` reports a failure."""
     pieces, size = deque[bytes](), 0
-    with trio.move_on_after(EARLY_SECONDS), contextlib.suppress(UpstreamError):
+    with trio.move_on_after(EARLY_SECONDS) as wait, contextlib.suppress(UpstreamError):
         while size < EARLY_BYTES and (piece := await body.read()):
             pieces.append(piece)
             size += len(piece)
-    return BodyReadAhead(pieces, body)
+    return BodyReadAhead(pieces, body, is_silent=wait.cancelled_caught)
 
 
 class Connection:
@@ -192,6 +203,7 @@ class Connection:
         A provider that rejects the request early receives no more of it: many do not read the rest either. A provider
         that starts a successful response early receives the rest. Raises ``UpstreamError`` and the errors of an
         upload."""
+        await self.stream.write(first)  # until then, the end of a pooled connection is that of a stale one
         found: list[tuple[Head, BodySource]] = []
         failed: list[Exception] = []
         sent = False
@@ -199,7 +211,6 @@ class Connection:
         async def send() -> None:
             nonlocal sent
             try:
-                await self.stream.write(first)
                 await (self._write_pieces(request, rest) if request.upload is None else self._upload(request.upload))
                 sent = True
             except Exception as error:

@@ -450,8 +450,9 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 
 
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
-async def test_few_responses_before_admission_wait_for_the_window(path):
+async def test_few_responses_before_admission_wait_for_the_window(path, monkeypatch):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
+    monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", PATIENCE)
     async with connected(window=0) as (server, peer):
         waiting = [await peer.ask(path) for _ in range(MAX_UNREAD)]
         for stream in [await peer.ask(path) for _ in range(90)]:

@@ -16,6 +16,7 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.upstream import http11
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.framing import READ
@@ -285,6 +286,7 @@ class Blocks:
 EARLY_BODIES = {
     "sized": (b"content-length: 7\r\n\r\n", b"refused"),
     "chunked": (b"transfer-encoding: chunked\r\n\r\n7\r\n", b"refused\r\n0\r\n\r\n"),
+    "until closed": (b"\r\n", b"refused"),
 }
 
 
@@ -292,10 +294,12 @@ EARLY_BODIES = {
 @pytest.mark.parametrize("way", ["plain", "tls"])
 @pytest.mark.parametrize("sent", ["whole", "upload", "chunked upload"])
 async def test_an_early_rejection_is_returned_by_a_provider_that_reads_no_more(
-    serve, tls, certificate, way, sent, form
+    serve, tls, certificate, way, sent, form, monkeypatch
 ):
     """A large request was written to its end first, until the timeout of ten minutes."""
     head, body = EARLY_BODIES[form]
+    if form == "until closed":  # the provider waits for the rest of the request before it closes the connection
+        monkeypatch.setattr(http11, "EARLY_SECONDS", 1)
 
     async def refuse(peer: Peer) -> None:
         stream = peer.stream.transport_stream if way == "tls" else peer.stream
