@@ -180,13 +180,13 @@ class PeopleGate:
         if self._now() >= found.until:
             end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
             raise KeyRefused(_KEY_ENDED.format(end), "expired", found.person, headers=_HEADERS)
-        if self.directory.seen is not None:
-            self.directory.seen.note_key_use(digest)
         sender = self._recall(digest)
-        if sender is not None and sender.source is found:
-            return sender
-        self._check_same_person(found.issuer, found.claims, found.person)
-        return self._remember(digest, found.issuer, found.claims, 0.0, found.until, "own key", found.name, found)
+        if sender is None or sender.source is not found:
+            self.check_same_person(found.issuer, found.claims, found.person)
+            sender = self._remember(digest, found.issuer, found.claims, 0.0, found.until, "own key", found.name, found)
+        if self.directory.seen is not None and rights is not None and not rights.is_blocked(found.person):
+            self.directory.seen.note_key_use(digest)
+        return sender
 
     def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
         digest, now = digest_of(token), self._now()
@@ -196,7 +196,7 @@ class PeopleGate:
         sender = self._recall(digest)
         if sender is None or now >= sender.expiry:
             found = sessions.read(token, now)
-            self._check_same_person(found.issuer, found.claims, found.person)
+            self.check_same_person(found.issuer, found.claims, found.person)
             sender = self._remember(
                 digest, found.issuer, found.claims, found.confirmed, found.expiry, "session", found.session
             )
@@ -212,7 +212,7 @@ class PeopleGate:
             message = f"the gateway accepts tokens of the issuer {claims.issuer} only in the header {expected}"
             raise KeyRefused(message, "wrong place", headers=_HEADERS)
 
-    def _check_same_person(self, issuer: str, claims: Mapping[str, Any], name: str) -> None:
+    def check_same_person(self, issuer: str, claims: Mapping[str, Any], name: str) -> None:
         """Raise ``KeyRefused`` if the claims of a session or key now give another name than ``name``, because the file
         selects another claim for names."""
         if self.rules.name_in(issuer, claims) not in (name, None):
@@ -257,7 +257,7 @@ class PeopleGate:
         end = sender.expiry
         if until_judged and isinstance(sender.source, float):
             end = min(end, sender.source + CACHED_SECONDS)
-        return end - self._now()
+        return max(0.0, end - self._now())  # a token counts until its next introspection has ended
 
     def sends_own_key(self, name: str) -> bool:
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""

@@ -54,7 +54,6 @@ class SeenPeople:
     async def flush(self) -> None:
         """Store the people and the uses of own keys that were noted. Raises ``Unavailable``, and keeps them for the
         next time."""
-        await self._flush_key_uses()
         while self._pending:
             batch = dict(list(self._pending.items())[:_AT_ONCE])
             await self._store.note_people(tuple(batch.values()))
@@ -65,14 +64,19 @@ class SeenPeople:
                 self._stored[name] = seen.seen, _digest_of(seen.claims), seen.claims_at
             while len(self._stored) > _MOST_KNOWN:
                 del self._stored[next(iter(self._stored))]
+        await self._flush_key_uses()
 
     async def _flush_key_uses(self) -> None:
-        due = {key: at for key, at in self._key_uses.items() if at >= self._stored_uses.get(key, 0.0) + KEY_SECONDS}
-        if due:
-            await self._store.note_key_uses(due)
-            self._stored_uses = due if len(self._stored_uses) > _MOST_KNOWN else self._stored_uses | due
+        uses, stored = self._key_uses, self._stored_uses
+        due = sorted(key for key, at in uses.items() if at >= stored.get(key, 0.0) + KEY_SECONDS)
+        for start in range(0, len(due), _AT_ONCE):  # in one order in all processes: they lock the rows
+            batch = {key: uses[key] for key in due[start : start + _AT_ONCE]}
+            await self._store.note_key_uses(batch)
+            stored.update(batch)
         recent = self._now() - KEY_SECONDS
-        self._key_uses = {key: at for key, at in self._key_uses.items() if at > max(due.get(key, 0.0), recent)}
+        self._key_uses = {key: at for key, at in uses.items() if at > max(stored.get(key, 0.0), recent)}
+        while len(stored) > _MOST_KNOWN:
+            del stored[next(iter(stored))]
 
 
 def _digest_of(claims: Mapping[str, Any]) -> bytes:

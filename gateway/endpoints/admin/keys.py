@@ -63,7 +63,7 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     name = call.names["name"]
     if is_people_key(call, name):
         own = await read_people_keys(call)
-        row = own.row(name) if name in own.names(None) else None
+        row = own.row(name) if own.sees(name) else None
     else:
         row = await in_thread(partial(_visible_row, call, name))
     if row is None:

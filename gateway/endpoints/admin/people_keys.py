@@ -46,6 +46,11 @@ class PeopleKeys:
             if sees_group(self.call.caller, own) and (group is None or own == group)
         ]
 
+    def sees(self, name: str) -> bool:
+        """Return whether there is a key ``name`` that the caller sees."""
+        caller = self.call.caller
+        return name in self.keys and (sees_all(caller) or sees_group(caller, self._rights(name)[0].group_name))
+
     def row(self, name: str) -> dict[str, Any]:
         """Return the data of one key, with the rights that its person has now."""
         key, (client, refusal) = self.keys[name], self._rights(name)
@@ -74,6 +79,10 @@ class PeopleKeys:
         except KeyRefused as error:
             return ClientKey(name, models=(), only=(), source="rule"), error.info.message
         assert client is not None, "rules of a read configuration have one"
+        try:
+            people.check_same_person(key.issuer, key.claims, key.person)
+        except KeyRefused as error:
+            return client, error.info.message
         return client, _BLOCKED if followed.is_blocked(key.person) else None
 
 
@@ -106,7 +115,7 @@ async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
     """Revoke one key that a person has made. Raises ``GatewayError`` (403, 404)."""
     person, _, key = name.rpartition("/")
     if call.caller.role != "admin":
-        if name in (await read_people_keys(call)).names(None):
+        if (await read_people_keys(call)).sees(name):
             raise not_permitted(_ADMINS_ONLY, "own_key")
         raise unknown_key(name)
     store = await call.people()

@@ -224,6 +224,19 @@ async def test_an_older_token_does_not_bring_its_rights_back(process, flushes_be
     assert (found.claims["groups"], found.seen) == (["ml"], process.now)
 
 
+async def test_the_last_uses_of_many_keys_are_stored(process):
+    process.see()
+    digest = bytes.fromhex((await process.own_keys().put(NAME, "laptop")).key.digest)
+    for now, used in ((1000.0, 1000.0), (1030.0, 1000.0), (1060.0, 1060.0)):
+        process.now = now
+        for number in range(450):
+            process.seen.note_key_use(number.to_bytes(32))
+        process.seen.note_key_use(digest)
+        await process.seen.flush()
+        (key,) = await process.store.own_keys(NAME)
+        assert key.used == used, "a use within a minute of the last one is not stored"
+
+
 async def test_people_seen_during_an_outage_are_stored_after_it(tmp_path):
     store = PeopleStore(SqliteDatabase(tmp_path / "folder" / "state.sqlite", PEOPLE_TABLES))
     seen = SeenPeople(store, lambda: 1000.0)
