@@ -11,6 +11,7 @@ import attrs
 import click
 
 from configfile.document import Mistake, sentence
+from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
@@ -210,17 +211,24 @@ _UNLOADABLE: Final = re.compile(r"(steps\[\d+\])\.(?:use|with|action|at|hold|res
 
 def _exposures(found: Examined) -> Iterator[Mistake]:
     """Yield a mistake for each listener that other machines can use without a key."""
-    content = found.document.content
-    if isinstance(content.get("open"), Unresolved) or any(
-        one.path.split("[")[0] in _ADMITTING for one in found.mistakes
-    ):
+    mistaken = {one.path.split("[")[0] for one in found.mistakes}
+    if any(key in mistaken or _is_in_doubt(found, (key,)) for key in _ADMITTING):
         return  # it may be protected
     for one in found.config.exposed_listeners:
-        yield found.document.mistake((*one.path, "address"), exposure(one), EXPOSURE_ADVICE)
+        if not any(_is_in_doubt(found, (*one.path, key)) for key in _PROTECTING):
+            yield found.document.mistake((*one.path, "address"), exposure(one), EXPOSURE_ADVICE)
+
+
+def _is_in_doubt(found: Examined, path: KeyPath) -> bool:
+    """Return whether the configuration may lack the value at ``path``: part of it is faulty, or a variable gives it."""
+    return path in found.faulty or isinstance(found.document.at(path), Unresolved)
 
 
 _ADMITTING: Final = frozenset(("client_keys", "stored_keys", "issuers", "open"))
 """The keys that decide whether clients need a key."""
+
+_PROTECTING: Final = ("tls", "serves")
+"""The keys of a listener that decide whether it accepts requests without a certificate."""
 
 
 def _certificate_mistakes(found: Examined) -> Sequence[Mistake]:

@@ -12,6 +12,7 @@ import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
+from configfile.document import Path as KeyPath
 from configfile.expanded import without_marks
 from configfile.keys import keys_of
 from configfile.reading import Reading, read
@@ -110,11 +111,14 @@ def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -
 
 @attrs.frozen(eq=False, repr=False)
 class Examined:
-    """The valid parts of a configuration, all mistakes in its file, and the file with expanded variables."""
+    """The valid parts of a configuration, all mistakes in its file, and the file with expanded variables.
+
+    ``faulty`` has the places in the file that could not be read, as in ``Findings``."""
 
     config: Config
     mistakes: tuple[Mistake, ...]
     document: Document
+    faulty: frozenset[KeyPath]
 
     def valid(self) -> Config:
         """Return the configuration. Raises ``ConfigError`` if it has mistakes."""
@@ -220,14 +224,13 @@ def _examine(
         if (*place, "price") not in findings.faulty:
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes or written.mistakes:
-        return Examined(
-            config, in_order((*written.mistakes, *_without_reported(findings.mistakes, expanded))), expanded
-        )
+        mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
+        return Examined(config, in_order(mistakes), expanded, findings.faulty)
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
     doubts += _command_warnings(config)
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
-    return Examined(without_marks(config), (), expanded)
+    return Examined(without_marks(config), (), expanded, findings.faulty)
 
 
 def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:

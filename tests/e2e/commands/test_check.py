@@ -209,11 +209,44 @@ def test_strict_reports_settings_without_effect_besides_mistakes(folder):
     assert lines[2] == "2 settings without effect:"
 
 
-def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path):
-    base = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-4o, access_key: k}]\n"
-    for more in ("listeners: [{address: $HOST}]\n", "listeners: [{address: 0.0.0.0}]\nopen: $OPEN\n"):
-        (tmp_path / "trigate.yaml").write_text(base + more)
-        assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0, more
+SMALL = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-4o, access_key: k}]\n"
+OPEN = "listeners: [{port: 12001}, {address: 0.0.0.0"
+ISSUER = "{name: corp, issuer: $ISSUER, audience: [trigate], admit: [{when: {}}]}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "listeners: [{address: $HOST}]",
+        f"{OPEN}}}]\nopen: $OPEN",
+        f"{OPEN}}}]\nstate_storage: {{type: sqlite, path: s.db}}\nstored_keys: $KEYS",
+        f"{OPEN}}}]\nissuers: [{ISSUER}]",
+        f"{OPEN}, serves: $SERVES}}]",
+        f"{OPEN}, tls: {{certificate: $PEM, client_ca: $CA}}}}]",
+    ],
+)
+def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path, more):
+    (tmp_path / "trigate.yaml").write_text(f"{SMALL}{more}\n")
+    found = invoke("check", "--no-env", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("listener", "mistake"),
+    [
+        ("tls: {client_ca: ca.pem}", "tls.certificate: missing"),
+        ("tls: {certificate: a.pem, client_ca: 5}", "tls.client_ca: 5"),
+        ("serves: helth", "serves: 'helth'"),
+    ],
+)
+def test_a_listener_whose_protection_is_mistaken_is_not_reported_as_exposed(tmp_path, listener, mistake):
+    listeners = f"listeners:\n- {{address: 0.0.0.0, {listener}}}\n- {{address: 0.0.0.0, port: 12001}}\n"
+    (tmp_path / "trigate.yaml").write_text(SMALL + listeners)
+    found = invoke("check", "--no-env", cwd=tmp_path)
+    title, mistaken, exposed = found.stderr.splitlines()
+    assert (found.returncode, title) == (1, "2 mistakes in the configuration:")
+    assert f"listeners[0].{mistake}" in mistaken
+    assert "listeners[1].address: client_keys is not set" in exposed
 
 
 @pytest.mark.parametrize("words", [("check",), ("explain", "x", "--config"), ("import",), ("load",)], ids=" ".join)
