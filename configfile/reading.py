@@ -3,14 +3,14 @@
 import functools
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 
 from configfile.document import Path
-from configfile.expanded import Unresolved
-from configfile.keys import Field, Given, fixed_length, is_literal, is_optional, keys_of, kind_of, present
+from configfile.expanded import Expanded, Unresolved
+from configfile.keys import Field, Given, Kind, fixed_length, is_literal, is_optional, keys_of, kind_of, present
 from configfile.kinds import PLAIN, plain_value
 from configfile.wording import UNKNOWN_KEY, Wrong, describe, nearest, one_of
 
@@ -104,7 +104,8 @@ class _Reader:
     def _read_kind(self, value: Any, of: Any) -> Any:
         kind = kind_of(of) or PLAIN[of]
         if kind.pick is not None and not kind.takes_text and (plain := plain_value(value)) in (0, 1):
-            value = plain  # true, false or 0; messages may repeat it
+            # True, false, 0 or 1; messages may repeat it. A variable can give true and false as 1 and 0.
+            value = bool(plain) if isinstance(value, Expanded) and _has_booleans(kind) else plain
         if kind.pick is not None and (picked := kind.pick(value)) is not None:
             value = _converter().structure(value, picked)
         return value if kind.read is None or value is _UNUSABLE else kind.read(value)
@@ -237,6 +238,10 @@ def _may_be_read_from_text(of: Any) -> bool:
     if kind is None:
         return is_literal(of)
     return not kind.takes_text and (kind.shape is not None or any(map(_may_be_read_from_text, kind.parts)))
+
+
+def _has_booleans(kind: Kind) -> bool:
+    return any(part in (bool, Literal[False]) for part in kind.parts)
 
 
 def _describe(value: Any, of: Any) -> str:

@@ -4,17 +4,20 @@ import base64
 import contextlib
 import gc
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
+import attrs
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from configfile.document import Document
 from configfile.expanded import Expanded
+from configfile.keys import KEY, Given, Key, keys_of, kind_of
+from configfile.reading import read
 from configfile.secret_files import SecretFiles, UnreadFiles
 from gateway.commands.listening import options_of
 from gateway.commands.schema import schema
@@ -132,6 +135,32 @@ WORDS = {"true": True, "False": False, "1": True, "0": False, "on": True, "NO": 
 def test_a_variable_gives_true_or_false_in_the_usual_words(text, meaning):
     content = {**SMALL, "websocket": "$TEXT"}
     assert configure(Document("", content), {"TEXT": text}, UnreadFiles()).websocket is meaning
+
+
+def boolean_types(of: Any, seen: set[Any]) -> Iterator[Any]:
+    """Yield the types of keys below the type ``of`` that are booleans, or that may be written as one."""
+    if of in seen:
+        return
+    seen.add(of)
+    kind = kind_of(of)
+    parts = () if kind is None else kind.parts
+    if of is bool or bool in parts or Literal[False] in parts:
+        yield of
+    of = of.cls if isinstance(of, Given) else of
+    is_mapping = isinstance(of, type) and attrs.has(of)
+    for part in [field.type for field in keys_of(of).values()] if is_mapping else (*parts, *get_args(of)):
+        yield from boolean_types(part, seen)
+
+
+@pytest.mark.parametrize(("text", "meaning"), WORDS.items())
+def test_every_key_with_a_boolean_takes_these_words(text, meaning):
+    found = list(boolean_types(Config, set()))
+    assert len(found) > 5
+    for of in found:
+        file = attrs.make_class("File", {"key": attrs.field(type=of, metadata={KEY: Key()})})
+        given, written = (read({"key": value}, file) for value in (Expanded(text), meaning))
+        assert given.value == written.value, of
+        assert [one.wrong.words for one in given.faults] == [one.wrong.words for one in written.faults], of
 
 
 @pytest.mark.parametrize("text", ["maybe", "", "2"])
