@@ -4,6 +4,7 @@ and that a sample has each value of its parameters."""
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,15 @@ def test_sampled(client, stream, row, text): pass
 """
 
 
-def outcomes(folder: Path, *options: str) -> tuple[dict[str, str], str]:
-    """Return the outcome of each test of ``PROGRAM`` that runs with ``options``, and pytest's output."""
+def outcomes(folder: Path, *options: str, cases: Sequence[str] = ()) -> tuple[dict[str, str], str]:
+    """Return the outcome of each test of ``PROGRAM`` that runs with ``options``, and pytest's output.
+
+    With ``cases``, only these of the test with a sample run."""
     file = folder / "test_it.py"
     file.write_text(PROGRAM)
     fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA")
-    command = [sys.executable, "-m", "pytest", *fixed, *options, file]
+    wanted = [f"{file}::test_sampled[{case}]" for case in cases] or [file]
+    command = [sys.executable, "-m", "pytest", *fixed, *options, *wanted]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
     found = re.findall(r"^(PASSED|FAILED) \S*::test_(\w+)", said, re.M)
     return {name: outcome for outcome, name in found}, said
@@ -79,3 +83,7 @@ def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(tmp_path):
     _, said = outcomes(tmp_path, "-k", "sampled", "--soak", "-p", "randomly")
     assert len(passed_cases(said)) == CASES - len(sample)
     assert not passed_cases(said) & sample
+    other = sorted(passed_cases(said))[0]
+    for options in ((), ("--soak",)):
+        _, said = outcomes(tmp_path, *options, cases=[other])
+        assert passed_cases(said) == {other}, options
