@@ -5,17 +5,16 @@ list"; google/adk-js#347, decolua/9router#3318).
 """
 
 import binascii
-import mimetypes
 import re
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from providers.neutral.arguments import MANY
-from providers.neutral.media import actual_type
+from providers.neutral.media import actual_type, type_of_url
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource, TextPart, ToolResultPart
 from streams.errors import invalid
@@ -81,7 +80,7 @@ def _inline_part(media_type: str, data: str, name: str | None = None) -> GeminiP
 
 
 def _file_part(source: MediaSource, name: str | None) -> GeminiPart:
-    guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
+    guess = source.media_type or type_of_url(source.value)
     return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value} | _display_name(name)}
 
 

@@ -3,14 +3,12 @@
 Source: ``ImageContent``, ``AudioContent``, ``DocumentContent`` and ``VideoContent`` of the google-genai package.
 """
 
-import mimetypes
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, parse_data_url
+from providers.neutral.media import actual_type, parse_data_url, type_of_url
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 
@@ -61,7 +59,7 @@ def write_media(part: Media, native: bool) -> dict[str, Any]:
     if source.kind == "file_id" and not native:
         message = f"{part.at} is a file id of another provider: send the file's content instead"
         raise invalid(message, part.at)
-    guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
+    guess = source.media_type or type_of_url(source.value)
     found = {"type": _kind(image, guess or ""), "uri": source.value}
     return found | ({"mime_type": guess} if guess else {})
 

@@ -2,7 +2,6 @@
 
 import mimetypes
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -31,6 +30,12 @@ def file_type(filename: str | None, label: str | None = None, data: str = "") ->
     return named or (DOCUMENT if not kind or data.startswith(_PDF) else kind)
 
 
+def type_of_url(url: str) -> str | None:
+    """Return the media type that the end of the path of ``url`` names. The URL may be invalid."""
+    # ``urlsplit`` raises for some URLs, such as ``https://[x/a.mp4``
+    return mimetypes.guess_type(url.partition("#")[0].partition("?")[0])[0]
+
+
 def is_video(source: MediaSource) -> bool:
     return (source.media_type or "").startswith("video/")
 
@@ -39,7 +44,7 @@ def video_type(source: MediaSource) -> str:
     """Return the media type of a video: its label, else the type of its URL's path, else MP4."""
     if is_video(source):
         return str(source.media_type)
-    named = mimetypes.guess_type(urlsplit(source.value).path)[0] if source.kind == "url" else None
+    named = type_of_url(source.value) if source.kind == "url" else None
     return named if named is not None and named.startswith("video/") else "video/mp4"
 
 

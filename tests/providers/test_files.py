@@ -105,6 +105,30 @@ def test_the_link_of_a_video_reaches_providers_that_fetch_it():
             video_of(provider, link)
 
 
+@pytest.mark.parametrize("provider", ["gemini", "interactions"])
+def test_the_type_of_a_file_needs_no_valid_link(provider: str):
+    link = "https://[x/a.pdf"
+    content = {"role": "user", "parts": [{"fileData": {"fileUri": link}}]}
+    request = CODECS["gemini"].read_request({"model": "m", "contents": [content]})
+    body = json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
+    assert f'"{link}"' in json.dumps(body)
+    assert '"application/pdf"' in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("https://[x/a.mp4", "video/mp4"),
+        ("http://a]b/c.webm", "video/webm"),
+        ("https://[x/a.webm?b=c.mp4#d.mov", "video/webm"),
+        ("https://[x/a.webm#b?c.mp4", "video/webm"),
+        ("http://a]b", "video/mp4"),
+    ],
+)
+def test_the_type_of_a_video_needs_no_valid_link(link: str, expected: str):
+    assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": expected}
+
+
 @pytest.mark.parametrize(
     ("client", "turns"),
     [
