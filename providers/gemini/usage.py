@@ -14,7 +14,7 @@ _COUNTS: Final = (
 )  # fmt: skip
 
 _ONLY_A_TOTAL: Final = {"totalTokenCount"}
-"""Usage with these counts alone: perhaps all tokens are output."""
+"""Usage with these counts alone: perhaps all tokens are output. A total of 0 is no count."""
 
 _LIVE_OUTPUT: Final = "responseTokenCount"
 """Gemini Live's name of ``candidatesTokenCount`` (https://ai.google.dev/api/live#UsageMetadata)."""
@@ -68,14 +68,15 @@ class Counts:
         cached = (
             min(seen("cachedContentTokenCount", 0), prompt) if self.has_prompt else seen("cachedContentTokenCount", 0)
         )
+        output = _candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0)
         return Usage(
             input=max(prompt - cached, 0),
             cache_read=cached,
-            output=_candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0),
+            output=output,
             reasoning=thoughts,
             tier=self._tier,
             calls=(("web_search", self._searches),) if self._searches else (),
-            estimated=self._seen.keys() == _ONLY_A_TOTAL,
+            estimated=self._seen.keys() == _ONLY_A_TOTAL and output > 0,
             reports_cache_read="cachedContentTokenCount" in self._seen,
         )
 

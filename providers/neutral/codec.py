@@ -294,7 +294,7 @@ def complete_usage(usage: Usage | None, input: int, characters: int) -> Usage:
     Clients require integers (cline/cline#4346). ``input`` are estimated tokens, ``characters`` the number that the
     model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631).
     """
-    if usage is not None and ((usage.prompt and usage.output) or usage.estimated):
+    if usage is not None and usage.output and (usage.prompt or usage.estimated):
         return usage
     known = Usage() if usage is None else usage
     output = known.output or -(-characters // _CHARACTERS_PER_TOKEN)

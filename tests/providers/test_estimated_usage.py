@@ -1,10 +1,23 @@
 """Usage that the provider did not report is estimated alike in every API, streamed and whole."""
 
+import json
+
 import attrs
 import pytest
 
 from providers.apis import CODECS
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from providers.neutral.codec import complete_usage
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from streams.events import ToolCallStart as CallStart
 from streams.fold import fold
 from tests.support.lanes import reply_for
@@ -37,3 +50,32 @@ def test_the_output_of_an_answer_without_usage_is_estimated(client: str) -> None
     for name, events in (("streamed", streamed), ("whole", whole)):
         usage = [event for event in events if isinstance(event, Usage)][-1]
         assert (usage.prompt, usage.output) == (reply.input_estimate, -(-CHARACTERS // 4)), name
+
+
+ZERO_TOTALS = {
+    "chat": ("usage", "total_tokens"),
+    "messages": ("usage", "total_tokens"),
+    "responses": ("usage", "total_tokens"),
+    "gemini": ("usageMetadata", "totalTokenCount"),
+    "converse": ("usage", "totalTokens"),
+    "interactions": ("usage", "total_tokens"),
+}
+
+
+@pytest.mark.parametrize("provider", CODECS)
+def test_a_total_of_zero_is_no_usage_of_an_answer_with_text(provider: str) -> None:
+    codec, (member, total) = CODECS[provider], ZERO_TOTALS[provider]
+    answer = json.loads(codec.write_answer(fold(ANSWER), reply_for(provider)))
+    events = codec.read_answer(json.dumps({**answer, member: {total: 0}}).encode())
+    assert not [event for event in events if isinstance(event, ErrorInfo)]
+    usage = fold(events).usage
+    assert usage is None or not usage.estimated
+    completed = complete_usage(usage, 7, CHARACTERS)
+    assert (completed.prompt, completed.output, completed.estimated) == (7, -(-CHARACTERS // 4), True)
+
+
+def test_an_estimated_usage_without_output_is_completed() -> None:
+    usage = complete_usage(Usage(estimated=True), 7, CHARACTERS)
+    assert (usage.prompt, usage.output) == (7, -(-CHARACTERS // 4))
+    only_a_total = Usage(output=30, estimated=True)
+    assert complete_usage(only_a_total, 7, CHARACTERS) is only_a_total
