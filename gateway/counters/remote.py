@@ -55,6 +55,8 @@ _FRESH: Final = 1.0
 """Seconds for which a known level proves that a counter is full."""
 _REFRESH: Final = 5.0
 """Seconds between refreshes of a counter in use."""
+_DELAYED_PER_STEP: Final = 200
+"""Claims of delayed amounts that end in one step, because a store performs nothing else meanwhile."""
 
 SendStep: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
 """Send a step and return the reply; the float limits the wait in seconds."""
@@ -95,6 +97,58 @@ class _OpenClaim:
 
     claim: Claim
     name: str
+
+
+class _DelayedAmounts:
+    """Used amounts that the store reserves before they are added, in ``claims`` by name."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Claim] = {}
+        self._amounts: dict[bytes, int] = {}
+        self._unseen: dict[bytes, tuple[Counter, int]] = {}  # amounts that no known state of their counter includes
+
+    def __bool__(self) -> bool:
+        return bool(self.claims)
+
+    def add(self, claim: Claim) -> None:
+        self.claims[claim.id] = claim
+        for debit in claim.debits:
+            key = debit.counter.key
+            self._amounts[key] = self.amount(key) + debit.amount
+            self._unseen[key] = debit.counter, self.unseen_amount(key) + debit.amount
+
+    def end(self, claim: Claim) -> Sequence[Debit]:
+        """Remove ``claim``, and return the amounts that the known states of their counters include as reserved."""
+        del self.claims[claim.id]
+        seen: list[Debit] = []
+        for debit in claim.debits:
+            key = debit.counter.key
+            if rest := self.amount(key) - debit.amount:
+                self._amounts[key] = rest
+            else:
+                del self._amounts[key]
+            unseen = min(self.unseen_amount(key), debit.amount)
+            if unseen:
+                self._unseen[key] = debit.counter, self.unseen_amount(key) - unseen
+            seen.append(Debit(debit.counter, debit.amount - unseen))
+        return seen
+
+    def see(self, key: bytes) -> None:
+        """Record that the known state of a counter includes its amounts, as it does after each reply about it."""
+        self._unseen.pop(key, None)
+
+    def amount(self, key: bytes) -> int:
+        """Return the delayed amount of a counter."""
+        return self._amounts.get(key, 0)
+
+    def unseen_amount(self, key: bytes) -> int:
+        """Return the part of ``amount`` that the known state of the counter does not include."""
+        found = self._unseen.get(key)
+        return 0 if found is None else found[1]
+
+    @property
+    def unseen(self) -> Mapping[bytes, tuple[Counter, int]]:
+        return self._unseen
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -143,7 +197,7 @@ class RemoteCounters:
         self._unknown: dict[str, Claim] = {}  # claims held here and unknown to the store, by name
         self._ended: dict[str, bool] = {}  # names of claims no longer held; true: not even their rates were used
         self._added: dict[bytes, tuple[Counter, int]] = {}
-        self._delayed: dict[str, Claim] = {}  # used amounts that the store reserves before they are added, by name
+        self._delayed = _DelayedAmounts()
         self._delays_until = 0.0
         self._in_transit: dict[bytes, tuple[Counter, int]] = {}  # amounts added and in transit
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
@@ -239,6 +293,8 @@ class RemoteCounters:
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         if (found := self._fresh_earlier_sums(counter)) is not None:
             return found
+        if self.is_away:
+            return None
         known = [self._known[key].counter for key in counter.earlier if key in self._known]
         new = [attrs.evolve(counter, key=key, earlier=()) for key in counter.earlier if key not in self._known]
         self._refreshes.add((*known, *new))
@@ -265,7 +321,8 @@ class RemoteCounters:
 
     def _unconfirmed_amount(self, counter: Counter) -> int:
         """Return the amount used of ``counter`` that the store has not confirmed."""
-        return sum(found[counter.key][1] for found in (self._added, self._in_transit) if counter.key in found)
+        found = (amounts.get(counter.key) for amounts in (self._added, self._in_transit, self._delayed.unseen))
+        return sum(one[1] for one in found if one is not None)
 
     def shortage_for(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
@@ -278,8 +335,9 @@ class RemoteCounters:
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         _, before = self._raised.get(counter.key, (counter, 0))
-        _, added = self._added.get(counter.key, (counter, 0))  # a step raises before it adds
-        self._raised[counter.key] = counter, max(before, min(used, MOST_TOTAL) - added)
+        _, added = self._added.get(counter.key, (counter, 0))
+        later = added + self._delayed.amount(counter.key)  # a step raises before it adds
+        self._raised[counter.key] = counter, max(before, min(used, MOST_TOTAL) - later)
         self._wake.set()
 
     def on_settled(self, callback: OnSettled) -> None:
@@ -291,9 +349,8 @@ class RemoteCounters:
         if self._share is not None:
             return
         open = [one.claim for one in self._open.values()]
-        unconfirmed = {
-            key: self._unconfirmed_amount(counter) for key, (counter, _) in {**self._in_transit, **self._added}.items()
-        }
+        used = {**self._in_transit, **self._added, **self._delayed.unseen}
+        unconfirmed = {key: self._unconfirmed_amount(counter) for key, (counter, _) in used.items()}
         self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()
         instead = (
@@ -434,7 +491,7 @@ class RemoteCounters:
         self._delay_amounts()
         joins = self._joining
         if joins:
-            holds = {held.name: held.claim for held in self._open.values()} | self._delayed
+            holds = {held.name: held.claim for held in self._open.values()} | self._delayed.claims
             self._ended.clear()  # an abandoned name releases everything it held
         else:
             holds = self._unknown
@@ -443,7 +500,7 @@ class RemoteCounters:
             raised += [(known.counter, known.state[0]) for known in self._known.values()]
         self._refreshes.add(self._stale_counters())
         refreshes = self._refreshes.take()
-        leaves = self._leaving and not self._waiting  # open claims are released with the name
+        leaves = self._leaving and not self._waiting and not self._delayed  # open claims are released with the name
         step = CountingStep(
             name=self._name, number=self._step + 1, lease=self._lease, joins=joins, leaves=leaves,
             former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=self._ended,
@@ -460,16 +517,19 @@ class RemoteCounters:
 
         Afterwards, add them and release what they have reserved."""
         if self._clock() >= self._delays_until or self._leaving:
-            for name, claim in self._delayed.items():
-                self._ended[name] = False
+            for claim in list(itertools.islice(self._delayed.claims.values(), _DELAYED_PER_STEP)):
+                for seen in self._delayed.end(claim):
+                    if (known := self._known.get(seen.counter.key)) is not None:
+                        self._known[seen.counter.key] = known.without(seen.amount)
                 for debit in claim.debits:
                     self._add(debit.counter, debit.amount)
-            self._delayed.clear()
+                self._ended[claim.id] = False
             return
         used = [(counter, amount) for counter, amount in self._added.values() if isinstance(counter, SumCounter)]
         if used:
             name = str(next(self._numbers))
-            self._delayed[name] = self._unknown[name] = Claim(name, tuple(Debit(*one) for one in used))
+            self._unknown[name] = claim = Claim(name, tuple(Debit(*one) for one in used))
+            self._delayed.add(claim)
             for counter, _ in used:
                 del self._added[counter.key]
 
@@ -522,6 +582,7 @@ class RemoteCounters:
         waiting.done.set()
 
     def _update_known(self, counter: Counter, state: State) -> None:
+        self._delayed.see(counter.key)
         unused = state[0] <= (self._now() if isinstance(counter, RateCounter) else 0)
         if unused and not any(state[1:]):
             self._known.pop(counter.key, None)
@@ -539,7 +600,9 @@ class RemoteCounters:
             "the store of the shared counters (%s) lost data; the gateway sends its own counts again", self._store.title
         )
         if self._alive > 1 or self._clock() < self._delays_until:
-            self._delays_until = self._clock() + self._lease / 3  # all processes send a step within a quarter of it
+            # Connected processes send a step within a quarter of the lease; a process that reconnects later than this
+            # may still swallow charges.
+            self._delays_until = self._clock() + self._lease / 3
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
         self._in_transit = {}

@@ -203,8 +203,8 @@ def _stamped_lane(
 class FoldedAnswer:
     """A complete response as the fold of its events.
 
-    ``characters`` is the number of its characters if the provider reported less usage, otherwise 0. ``lane`` is its
-    lane. ``events`` are the events if they are kept."""
+    ``characters`` is the number of its characters if the provider did not report both input and output, otherwise 0.
+    ``lane`` is its lane. ``events`` are the events if they are kept."""
 
     fold: Fold
     characters: int

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import trio
+
 from configfile.wording import spell_time
 from gateway.allowances.allowance import Allowance, Measure
 from gateway.allowances.allowances import Allowances
@@ -21,8 +23,16 @@ async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict
     now = allowances.now()
     await refresh_levels(shown, allowances.counters, now)
     rows: dict[str, Any] = {"limits": [], "budgets": []}
-    for one in shown:
-        rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(await _row(one, allowances, now))
+    found: dict[int, dict[str, Any]] = {}
+
+    async def read(index: int) -> None:
+        found[index] = await _row(shown[index], allowances, now)
+
+    async with trio.open_nursery() as nursery:  # one step of a shared store reads the earlier sums of all budgets
+        for index in range(len(shown)):
+            nursery.start_soon(read, index)
+    for index, one in enumerate(shown):
+        rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(found[index])
     return rows
 
 
