@@ -259,7 +259,11 @@ RUNS = (
     Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",), slow=True),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",), slow=True),
-    Row("just bench-prompt-caches", "cd $ROOT && python bench/prompt_caches.py --help", ("--sizes",)),
+    Row(
+        "just bench-prompt-caches( --sizes 400 --events 100)?",
+        "cd $ROOT && python bench/prompt_caches.py --help",
+        ("--sizes", "--events"),
+    ),
     Row("just bench-steps( --texts| --events)?", "cd $ROOT && python bench/steps.py --help", ("--texts", "--events")),
     Row(r"just bench-before (?:v0\.2\.0|REVISION)", "cd $ROOT && python bench/before.py --help", ("another revision",)),
     Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",), slow=True),
