@@ -246,8 +246,7 @@ async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tm
     assert len(load.answered) == REQUESTS
     for asked, answer in load.answered.items():
         assert len(set(answer.values())) == 1, f"request {asked} saw {answer}"
-    # Requests that are allowed after a reload may get the configuration before it, from a worker that is late, or the one
-    # after it.
+    # Requests after a reload may get the configuration before it, from a worker that is late, or the one after it.
     assert len({answer["model"] for answer in load.answered.values()}) > RELOADS // 3
     lines = {line["request_id"]: line for line in exchanges(gateway.log)}
     assert len(lines) == REQUESTS
