@@ -154,7 +154,7 @@ class Bill:
                 usage, estimated = usage or self._usage_with_estimated_input(), True
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
-            usage = complete_usage(tried.usage, self.estimated_input(), 0)
+            usage = complete_usage(tried.usage, self.estimated_input(), 0, trusts_zeros=False)
             estimated = not (usage.output or usage.units)
         elif tried.unknown_usage is not None and tried.status is not None:
             usage, estimated = tried.unknown_usage, True
@@ -201,7 +201,7 @@ class Bill:
         if not has_output or (self.is_complete and usage is not None and usage.prompt and usage.output):
             return usage, usage is not None and usage.estimated
         characters = self.characters * self.answers
-        found = complete_usage(usage, self.estimated_input(), characters)
+        found = complete_usage(usage, self.estimated_input(), characters, trusts_zeros=False)
         if not self.is_complete and found.output < (written := -(-characters // CHARACTERS_PER_TOKEN)):
             found = attrs.evolve(found, output=written, estimated=True)
         return found, found.estimated

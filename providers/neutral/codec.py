@@ -288,13 +288,16 @@ def derived_call_id(at: str) -> str:
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
-def complete_usage(usage: Usage | None, input: int, characters: int) -> Usage:
+def complete_usage(usage: Usage | None, input: int, characters: int, *, trusts_zeros: bool = True) -> Usage:
     """Return ``usage`` with estimates of the counts that its provider did not report.
 
     Clients require integers (cline/cline#4346). ``input`` are estimated tokens, ``characters`` the number that the
-    model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631).
+    model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631). With
+    ``trusts_zeros``, a provider's report of 0 for both counts stays.
     """
     if usage is not None and usage.output and (usage.prompt or usage.estimated):
+        return usage
+    if usage is not None and trusts_zeros and not (usage.prompt or usage.output or usage.estimated):
         return usage
     known = Usage() if usage is None else usage
     output = known.output or -(-characters // _CHARACTERS_PER_TOKEN)

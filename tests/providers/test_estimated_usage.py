@@ -70,8 +70,13 @@ def test_a_total_of_zero_is_no_usage_of_an_answer_with_text(provider: str) -> No
     assert not [event for event in events if isinstance(event, ErrorInfo)]
     usage = fold(events).usage
     assert usage is None or not usage.estimated
-    completed = complete_usage(usage, 7, CHARACTERS)
+    completed = complete_usage(usage, 7, CHARACTERS, trusts_zeros=False)
     assert (completed.prompt, completed.output, completed.estimated) == (7, -(-CHARACTERS // 4), True)
+
+
+def test_clients_get_a_providers_report_of_no_tokens() -> None:
+    reported = Usage(input=0, output=0)
+    assert complete_usage(reported, 7, CHARACTERS) is reported
 
 
 def test_an_estimated_usage_without_output_is_completed() -> None:
