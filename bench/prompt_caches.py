@@ -24,9 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from peer import chunk, is_whole
 from servers import cpu, free_port, on_core, running, wait_for
 
-LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 COUNT: Final = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 CONFIG: Final = """
 version: v0.3.0
@@ -196,10 +196,6 @@ def stream_to(request: bytes, tokens: int, read: int) -> Iterator[bytes]:
     yield (b"" if b"/v1/messages" in request[:200] else chunk(b"data: [DONE]\n\n")) + b"0\r\n\r\n"
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 def messages_events(count: int, tokens: int, read: int) -> Iterator[dict[str, Any]]:
     usage = {"input_tokens": 1, "cache_read_input_tokens": read, "cache_creation_input_tokens": tokens - read}
     message: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": []}
@@ -225,11 +221,7 @@ def read_message(connection: socket.socket) -> bytes | None:
     """Return the next request or response, ``None`` at the end of the connection."""
     data = bytearray()
     while True:
-        end = data.find(b"\r\n\r\n")
-        length = LENGTH.search(data, 0, max(end, 0))
-        if length and len(data) >= end + 4 + int(length[1]):
-            return bytes(data)
-        if end >= 0 and not length and data.endswith(b"\r\n0\r\n\r\n"):
+        if is_whole(data):
             return bytes(data)
         if not (chunk := connection.recv(2**20)):
             return None

@@ -154,7 +154,7 @@ class Bill:
                 usage, estimated = usage or self._usage_with_estimated_input(), True
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
-            usage = complete_usage(tried.usage, self.estimated_input(), 0, trusts_zeros=False)
+            usage = complete_usage(tried.usage, self.estimated_input(), 0)
             estimated = not (usage.output or usage.units)
         elif tried.unknown_usage is not None and tried.status is not None:
             usage, estimated = tried.unknown_usage, True

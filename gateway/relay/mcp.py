@@ -146,7 +146,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     incoming = inbound.record_request(Incoming("chat", body, {}, None, False))
     passed = _PASSED_WITH_SESSIONS if server.sessions else _PASSED
     headers = _without_keys(inbound.headers, upstream_headers(inbound.headers, passed))
-    kind = without_charset(inbound.header("content-type") or "") or None
+    kind = without_charset(inbound.header("content-type"))
     # An upload uses a new connection: a dead one from the pool could cause a second call.
     upload = UploadedBody(_one_piece(body), len(body)) if method == "POST" else None
     planned = PlannedRequest(

@@ -194,7 +194,7 @@ def _media_type(inbound: InboundRequest) -> str:
 def _sent_type(inbound: InboundRequest, incoming: Incoming) -> str | None:
     """Return the content type for the provider, which must read a body as the gateway has read it."""
     kind = inbound.header("content-type")
-    return without_charset(kind) or None if kind and incoming.body else kind
+    return without_charset(kind) if kind and incoming.body else kind
 
 
 async def _read_form(

@@ -246,11 +246,11 @@ def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepa
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
-def without_charset(content_type: str) -> str:
-    """Return ``content_type`` without its charset: the gateway reads JSON as UTF-8, and the server must read the same.
+def without_charset(content_type: str | None) -> str | None:
+    """Return ``content_type`` without its charset, ``None`` if nothing is left.
 
-    Express, which many MCP servers use, also reads UTF-7: https://github.com/expressjs/body-parser."""
-    return ";".join(part for part in content_type.split(";") if "charset" not in part.lower())
+    The gateway reads JSON as UTF-8, and the server must read the same. Express, which many MCP servers use, also reads UTF-7: https://github.com/expressjs/body-parser."""
+    return ";".join(part for part in (content_type or "").split(";") if "charset" not in part.lower()) or None
 
 
 def strip_credentials(query: str) -> str:
