@@ -249,7 +249,8 @@ def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepa
 def without_charset(content_type: str | None) -> str | None:
     """Return ``content_type`` without its charset, ``None`` if nothing is left.
 
-    The gateway reads JSON as UTF-8, and the server must read the same. Express, which many MCP servers use, also reads UTF-7: https://github.com/expressjs/body-parser."""
+    The gateway reads JSON as UTF-8, and the server must read the same. Express, which many MCP servers use, also reads
+    UTF-7: https://github.com/expressjs/body-parser."""
     return ";".join(part for part in (content_type or "").split(";") if "charset" not in part.lower()) or None
 
 
