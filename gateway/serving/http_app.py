@@ -232,7 +232,7 @@ class HttpConnection:
         last = b""
         if isinstance(body, bytes):
             last = body
-            if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
+            if response.status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
                 headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):

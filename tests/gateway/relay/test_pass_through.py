@@ -248,6 +248,7 @@ async def test_ranges_and_conditions_pass():
         assert part.headers["cache-control"] == "max-age=5"
         kept = await served.send("GET", "/mine/big", headers={"if-none-match": '"a"'})
         assert (kept.status_code, kept.content, kept.headers["cache-control"]) == (304, b"", "no-store")
+        assert "content-length" not in kept.headers  # it would be the length of the whole resource (RFC 9110, 8.6)
 
 
 async def test_bodies_of_any_type_pass_unchanged():
