@@ -123,6 +123,15 @@ class Introspector:
             if share.borrowed_tokens == 0 and share.statistics().tasks_waiting == 0:
                 self._shares.pop(customer, None)
 
+    def note_silence(self, seconds: float) -> None:
+        """Log that a query had no response for ``seconds``, and that another issuer then accepted the token."""
+        if not self._error:
+            log.warning(
+                "%s: the introspection endpoint does not respond, so each token of the issuers after it waits %.1f s",
+                self._client.issuer.name, seconds,
+            )  # fmt: skip
+        self._error = "it does not respond"
+
     def _note_failure(self, error: str) -> None:
         if not self._error:
             log.warning("%s: cannot introspect tokens, which get 503: %s", self._client.issuer.name, error)

@@ -360,6 +360,9 @@ def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer(silent: li
                 before = first.count("/introspect")
                 assert [setup.ask("chat", "opaque-0").status for _ in range(3)] == [200] * 3
                 assert first.count("/introspect") == before, "an accepted token goes to no other issuer"
+                for name in ("a", "b"):
+                    warnings = [line for line in setup.gateway.log if f"{name}: the introspection endpoint" in line]
+                    assert len(warnings) == ("/introspect" in silent)
             finally:
                 held.set()
 
