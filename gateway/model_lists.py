@@ -19,7 +19,7 @@ import trio
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.http.offload import offload
-from gateway.routing.identity import Identity
+from gateway.routing.target import Identity
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource, UpstreamRequest
 from providers.apis import CODECS

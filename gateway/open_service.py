@@ -14,10 +14,9 @@ from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
-from gateway.answer_cache.cache import AnswerCache
+from gateway.answer_cache.cache import AnswerCache, CacheUses
 from gateway.answer_cache.opening import open_answers
 from gateway.answer_cache.store import AnswerStore
-from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.redaction import secrets_in

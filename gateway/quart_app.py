@@ -30,8 +30,7 @@ from gateway.realtime.routes import add_realtime
 from gateway.relay.routes import PATHS, RelayedPaths
 from gateway.serving.fast_route import OpenRoute
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_requests import QuartRequest
-from gateway.serving.quart_views import MatchedRule, add_view, has_route
+from gateway.serving.quart_views import MatchedRule, QuartRequest, add_view, has_route
 from providers.interactions import INTERACTIONS
 
 

@@ -27,7 +27,7 @@ from gateway.config.loading import Config, load
 from gateway.config.state_storage import StateStorage
 from gateway.endpoints.health import ALIVE, READY
 from gateway.kept_objects.inventory import MAX_BYTES
-from gateway.relay.spool_space import LARGEST
+from gateway.relay.spool import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
 from tests.support.command_line import environment

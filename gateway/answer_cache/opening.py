@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from gateway.answer_cache.memory import MemoryAnswers
-from gateway.answer_cache.store import AnswerStore
+from gateway.answer_cache.store import AnswerStore, MemoryAnswers
 from gateway.config.cached_answers import AnswerCacheSettings
 
 

@@ -23,8 +23,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.members import check_members
-from gateway.serving.quart_requests import read_body
-from gateway.serving.quart_views import View, add_view, current_scope
+from gateway.serving.quart_views import View, add_view, current_scope, read_body
 from gateway.stores.store import Store, Unavailable
 from providers.neutral.fields import Fields, too_deep_error
 from providers.responses.ids import is_own_id

@@ -15,10 +15,9 @@ from gateway.http.imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
-from gateway.request.prepare import prepare
+from gateway.request.prepare import prepare, translate
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.request.translate import translate
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target

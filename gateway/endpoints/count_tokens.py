@@ -8,10 +8,9 @@ from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
-from gateway.request.prepare import prepare
+from gateway.request.prepare import prepare, translate_count
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.request.translate import translate_count
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target

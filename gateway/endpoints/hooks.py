@@ -13,8 +13,7 @@ from gateway.endpoints.ui.paths import PREFIX
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
-from gateway.serving.quart_requests import QuartRequest
-from gateway.serving.quart_views import through_quart
+from gateway.serving.quart_views import QuartRequest, through_quart
 from streams.errors import GatewayError
 
 IMMEDIATE_ROUTES: Final = ("models", "model")

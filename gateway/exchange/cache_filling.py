@@ -8,8 +8,7 @@ from typing import Self
 import trio
 
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.replay import local_response
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import C, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup

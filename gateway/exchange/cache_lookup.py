@@ -8,12 +8,18 @@ from typing import Any, Final, Protocol
 import attrs
 import trio
 
-from gateway.answer_cache.eligible import is_cacheable, is_eligible, sets_length
+from gateway.answer_cache.cache import read_cache_control
+from gateway.answer_cache.eligible import (
+    EXCLUDED,
+    FORM_MEMBERS,
+    answer_key,
+    canonical,
+    is_cacheable,
+    is_eligible,
+    sets_length,
+)
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.key import EXCLUDED, FORM_MEMBERS, answer_key, canonical
-from gateway.answer_cache.replay import local_response, replay_response
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
-from gateway.answer_cache.uses import read_cache_control
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_response
 from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begin_answer

@@ -1,5 +1,7 @@
-"""The call sites of steps in an exchange: its request, an attempt at one of its targets, and its response. Imported
-only where steps are configured."""
+"""The call sites of steps in an exchange: its request, an attempt at one of its targets, and its response.
+
+At the end is the gate of other endpoints, which refuses requests that steps must check but cannot read. Imported only
+where steps are configured."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,21 +19,25 @@ from gateway.exchange.noted_prompts import note_original
 from gateway.exchange.planned import PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import Planning, PlanningStep, recall_turns
 from gateway.exchange.reserving import reservation_for, size_of
+from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
+from gateway.request.client_request import ClientRequest
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.routing_options import NO_OPTIONS, Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
+from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.steps.json_texts import NotJson
+from gateway.steps.loaded import StepSet
 from gateway.steps.masks import Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
 from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import PassageEdit, StepSession
-from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords
+from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecked_content, unchecked_endpoint
 from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
@@ -364,3 +370,37 @@ async def _reserve_first(planning: Planning) -> None:
     prepared = await offload(incoming.size, request.prepare, plan.first, known)
     size = await offload(prepared.size, size_of, prepared, plan.first.api)
     await reservation.reserve_client(plan.first, size)
+
+
+def refuse_kept_by_provider(service: Service, client_request: ClientRequest, endpoint: str) -> None:
+    """Raise ``GatewayError`` (403) if the client's steps must check the objects that a provider stores for
+    ``endpoint``, and (400) if the client may not request a step that it requests."""
+    if service.steps is None:
+        return
+    facts = _available_facts(service.steps, service, client_request, endpoint)
+    for step in service.steps.steps_for(facts):
+        if not step.is_observer and not step.only_reports and step.unchecked == "refuse":
+            raise unchecked_content(step.name, "id")
+
+
+def _available_facts(steps: StepSet, service: Service, client_request: ClientRequest, endpoint: str) -> ClientFacts:
+    """Return the facts of a request. Raises ``GatewayError`` (400) if its client may not request one of its steps."""
+    client, places = client_request.client, {name: path for path, name in read_headers(client_request).steps}
+    facts = ClientFacts(client, service.authenticator.group_of(client), (), endpoint, frozenset(places))
+    if unknown := steps.unavailable_names(facts):
+        raise unknown_step_error(places[unknown[0]], unknown[0])
+    return facts
+
+
+def check_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
+    """Raise ``GatewayError`` (403) if the client's steps must check a request to ``endpoint`` but cannot read it, and
+    (400) if the client may not request a step that it requests. ``route`` is the request's method and path."""
+    service, client_request = context.service, context.client_request
+    if service.steps is None:
+        return
+    facts = _available_facts(service.steps, service, client_request, endpoint)
+    context.record.requested_steps = facts.requested
+    if route in CHECKED_ROUTES:
+        return
+    if (step := closing_step(service.steps, facts)) is not None:
+        raise unchecked_endpoint(step.name, endpoint)

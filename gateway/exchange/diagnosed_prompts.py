@@ -10,11 +10,13 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import NotedExchange
 from gateway.exchange.sent_prompts import possible_request
 from gateway.http.offload import offload
-from gateway.prompt_acts.diagnoses import with_diagnosis
+from gateway.prompt_acts.cache_names import is_refused, with_edit
 from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
+from providers.catalog.prompt_caching import CachingRow
+from providers.neutral.draft import Draft
 
 
 async def request_diagnosis(
@@ -45,3 +47,18 @@ async def _find_response(
     if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:
         return None
     return parent.conversation.response_id or None
+
+
+def with_diagnosis(prepared: Prepared, target: Target, row: CachingRow, response_id: str | None) -> Prepared:
+    """Return ``prepared`` with a request for a diagnosis, which compares it with the response ``response_id``.
+
+    Some providers require such a request from the first turn on, which has no earlier response (``None``).
+    ``prepared`` stays unchanged if the client requests a diagnosis itself, or the provider offers or accepts none."""
+    if row.diagnosis_member is None or (response_id is None and not row.diagnoses_from_start):
+        return prepared
+    member, _, inner = row.diagnosis_member.partition(".")
+    draft = Draft.of(prepared.outgoing.body)
+    if draft.raw(member) is not None or is_refused(prepared, target, member):
+        return prepared
+    draft.put(member, {inner: response_id})
+    return with_edit(prepared, member, body=draft.encode())

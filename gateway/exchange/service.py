@@ -10,13 +10,13 @@ import trio
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
-from gateway.answer_cache.cache import AnswerCache
-from gateway.answer_cache.memory import MemoryAnswers
-from gateway.answer_cache.uses import CacheUses
+from gateway.answer_cache.cache import AnswerCache, CacheUses
+from gateway.answer_cache.store import MemoryAnswers
 from gateway.balancing.balancer import Balancer
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
+from gateway.exchange.hedged import HedgeShares
 from gateway.health.health import Health
 from gateway.kept_ledger.ledger_keeping import LedgerWriter
 from gateway.kept_objects.inventory import Inventory
@@ -25,7 +25,6 @@ from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
 from gateway.request.rejections import RejectionCache
-from gateway.routing.hedging import HedgeShares
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store

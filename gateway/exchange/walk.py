@@ -23,7 +23,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
-from gateway.request.refusal import learned_paths, rejected_parts
+from gateway.request.rejections import learned_paths, rejected_parts
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.fallback import has_untried_target
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, needs_retry_budget, requests_sent

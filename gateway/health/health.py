@@ -45,9 +45,8 @@ from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import LONGEST_NAME, MOST_UNLISTED, LocalStates, States
 from gateway.health.transitions import TransitionLog, utc
 from gateway.health.witnesses import CircuitsByClient, ClientCircuits, Sighting, Witnesses, shorten_wait
-from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
-from gateway.routing.target import Target
+from gateway.routing.target import Identity, Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
 Table: TypeAlias = States | ClientCircuits

@@ -17,7 +17,7 @@ from gateway.config.settings import Config
 from gateway.health.circuit import Circuit, after_probe, claim_probe
 from gateway.health.states import States
 from gateway.health.transitions import TransitionLog
-from gateway.routing.identity import Identity, digest
+from gateway.routing.target import Identity, digest
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest

@@ -10,7 +10,7 @@ import attrs
 
 from gateway.config.model_entry import ModelEntry
 from gateway.kept_objects.ids import AccountMark, short_digest
-from gateway.routing.identity import Identity
+from gateway.routing.target import Identity
 from providers.catalog.providers import find
 from providers.neutral.seal import signing_secret
 

@@ -16,7 +16,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.mock.cache_rules import Report
 from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
 from gateway.mock.prompt_cache import CachedPrompt, PromptCaches
-from gateway.serving.quart_requests import read_body
+from gateway.serving.quart_views import read_body
 from streams.errors import GatewayError, invalid
 from streams.events import AnswerStart, Event, Usage
 from streams.surrogates import NOT_JSON

@@ -12,8 +12,7 @@ from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, AnswerCall
 from gateway.mock.kept import AnswerLine, MockObjects
 from gateway.mock.realtime import PATH, MockSession
-from gateway.serving.quart_requests import read_body
-from gateway.serving.quart_views import View, add_view
+from gateway.serving.quart_views import View, add_view, read_body
 
 ANTHROPIC_PATHS: Final = "/v1/messages/"
 """The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""

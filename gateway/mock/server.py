@@ -23,8 +23,7 @@ from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.prompt_cache import PromptCaches
 from gateway.mock.script import script
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_requests import read_body
-from gateway.serving.quart_views import add_view, current_scope
+from gateway.serving.quart_views import add_view, current_scope, read_body
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply

@@ -3,8 +3,8 @@
 - ``routes``: the paths; ``serving``: their handlers; ``opening``: the handshake that they share.
 - ``models`` selects the target, ``dialing`` opens its websocket, a ``session`` passes messages in both directions,
   and a ``meter`` bills them.
-- ``calls``: sessions whose audio bypasses the gateway; ``live``: OpenAI's Live sessions;
-  ``session_ids``: the ids of both.
-- ``subprotocols``, ``closing``: differences between the two sides. Pure.
-- ``shapes``: the APIs; ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from
-  JSON ``objects``. Pure."""
+- ``calls``: sessions whose audio bypasses the gateway; ``live``: OpenAI's Live sessions.
+- ``closing``: close codes that differ between the two sides. Pure.
+- ``shapes``: the APIs, and the ids of their sessions.
+- ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from JSON
+  ``objects``. Pure."""

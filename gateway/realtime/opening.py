@@ -1,8 +1,12 @@
-"""Admission and handshake of realtime websockets, and the run of their sessions."""
+"""Admission and handshake of realtime websockets, and the run of their sessions.
+
+Browsers send the key in a subprotocol, because they cannot set headers. OpenAI's browser client offers ``realtime,
+openai-insecure-api-key.KEY, openai-beta.realtime-v1``. The key is the gateway's and is not passed on, and the chosen
+protocol is ``realtime`` (BerriAI/litellm#36151, api7/aisix#721)."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import trio
@@ -19,6 +23,7 @@ from gateway.ledger.record import Record
 from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT
+from gateway.realtime.notices import FrameReader, ModelRule
 from gateway.realtime.session import (
     LOSSES,
     MAX_MESSAGE,
@@ -27,7 +32,6 @@ from gateway.realtime.session import (
     ResumableSessions,
     SessionLimits,
 )
-from gateway.realtime.subprotocols import OfferedProtocols, with_offered_keys
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.routing_options import refuse_requested_steps
@@ -36,13 +40,61 @@ from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
 from gateway.upstream.websocket import Piece
 from providers.apis import CODECS
+from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError
 from streams.events import Api
 
 if TYPE_CHECKING:
     from gateway.serving.asgi_extensions import OnArriving, TakeMessages
-from gateway.realtime.notices import FrameReader, ModelRule
-from providers.endpoints.endpoint import EndpointName
+
+HEADER: Final = "sec-websocket-protocol"
+CHOSEN: Final = "realtime"
+BETA: Final = "openai-beta.realtime-v1"
+"""The subprotocol of the beta API, which other providers reject (langwatch/langwatch#7066)."""
+
+_KEY_PREFIX: Final = "openai-insecure-api-key."
+_ACCOUNT_PREFIXES: Final = ("openai-organization.", "openai-project.")
+"""Prefixes of subprotocols with the OpenAI account, which the entry determines instead."""
+
+
+@attrs.frozen
+class OfferedProtocols:
+    """The subprotocols that a client offers: ``names`` without credentials, and the ``keys``."""
+
+    names: tuple[str, ...] = ()
+    keys: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+    @classmethod
+    def in_headers(cls, headers: Headers) -> "OfferedProtocols":
+        values = (value for name, value in headers if name == HEADER)
+        words = [word.strip() for value in values for word in value.split(",")]
+        keys = tuple(word.removeprefix(_KEY_PREFIX) for word in words if word.startswith(_KEY_PREFIX))
+        names = tuple(word for word in words if word and not word.startswith((_KEY_PREFIX, *_ACCOUNT_PREFIXES)))
+        return cls(names, keys)
+
+    @property
+    def chosen_protocol(self) -> str | None:
+        """The subprotocol to accept, ``None`` if the client offers no known one."""
+        return CHOSEN if CHOSEN in self.names else None
+
+
+def with_offered_keys(headers: Headers, offered: OfferedProtocols) -> Headers:
+    """Return ``headers`` with the offered keys as ``authorization`` instead of as subprotocols."""
+    rest = tuple(pair for pair in headers if pair[0] != HEADER)
+    names = ((HEADER, ", ".join(offered.names)),) if offered.names else ()
+    return (*rest, *names, *(("authorization", f"Bearer {key}") for key in offered.keys))
+
+
+def upstream_protocols(offered: OfferedProtocols, *, beta: bool) -> tuple[str, ...]:
+    """Return the subprotocols to offer to the provider, the beta API's only if ``beta`` is true."""
+    return tuple(_provider_protocols(offered.names, beta))
+
+
+def _provider_protocols(names: Iterable[str], beta: bool) -> Iterable[str]:
+    for name in names:
+        if name == CHOSEN or (name == BETA and beta):
+            yield name
+
 
 log = logging.getLogger("trigate")
 
@@ -99,7 +151,7 @@ async def open_websocket(
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
         if service.steps is not None:
-            (await load_module("gateway.exchange.endpoint_gate")).check_endpoint(context, endpoint)
+            (await load_module("gateway.exchange.checking")).check_endpoint(context, endpoint)
         else:
             refuse_requested_steps(asked)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)

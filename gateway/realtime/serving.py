@@ -18,12 +18,10 @@ from gateway.realtime.live import LiveFrames, read_start
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT, MISSING_MODEL, SessionModels, only_target, session_target
 from gateway.realtime.notices import FrameReader
-from gateway.realtime.opening import Opening, open_websocket, run_session
+from gateway.realtime.opening import Opening, open_websocket, run_session, upstream_protocols
 from gateway.realtime.routes import LIVE, TRANSLATIONS
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
-from gateway.realtime.session_ids import SessionIds
-from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
-from gateway.realtime.subprotocols import upstream_protocols
+from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape, SessionIds
 from gateway.routing.target import Target
 from gateway.upstream.websocket import Piece
 from providers.endpoints.endpoint import EndpointName

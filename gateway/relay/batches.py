@@ -24,9 +24,8 @@ from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
 from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.batch_costs import ResultLines, ended_batch
-from gateway.relay.batch_models import BatchModels, BatchSummary, read_summary
 from gateway.relay.kept import KeptRequest, member_of, reader_for
-from gateway.relay.new_batches import NewBatch
+from gateway.relay.new_batches import BatchModels, BatchSummary, NewBatch, read_summary
 from gateway.relay.relaying import RelayedRequest
 from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members

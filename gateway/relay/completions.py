@@ -12,8 +12,8 @@ from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
 from gateway.relay.relaying import InboundRequest, RelayedRequest
-from gateway.request.edit import omit_rejected
 from gateway.request.parse import Incoming
+from gateway.request.prepare import omit_rejected
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Omissions, Target
 from providers.apis import CODECS

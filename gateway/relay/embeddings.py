@@ -11,8 +11,8 @@ from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import PassedBytes
 from gateway.relay.relaying import InboundRequest, RelayedRequest
-from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming, PathParameters
+from gateway.request.prepare import omit_paths
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target

@@ -93,8 +93,8 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     RelayRoute("image_generations", "POST", "/v1/images/generations", "images.read_generation"),
     RelayRoute("image_edits", "POST", "/v1/images/edits", "images.read_edit"),
     RelayRoute("image_variations", "POST", "/v1/images/variations", "images.read_edit"),
-    RelayRoute("search", "POST", "/v1/alpha/search", "openai_own.read_search"),
-    RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "openai_own.read_check"),
+    RelayRoute("search", "POST", "/v1/alpha/search", "plain_json.read_search"),
+    RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "plain_json.read_check"),
     RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "realtime.read_client_secret"),
     RelayRoute(
         "realtime_translations", "POST", "/v1/realtime/translations/client_secrets", "realtime.read_client_secret"
@@ -218,7 +218,7 @@ def _imported_function(name: str) -> Any:
 
 _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
-_GATE: Final = "gateway.exchange.endpoint_gate"
+_GATE: Final = "gateway.exchange.checking"
 _STEP_MODULES: Final = (_GATE, "gateway.relay.checks", "gateway.relay.checked_relay", "gateway.relay.line_checks")
 """The modules to import with the first request if steps are configured."""
 

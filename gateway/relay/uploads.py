@@ -180,7 +180,7 @@ async def read_upload(
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
     arriving, length = _arriving_pieces(inbound)
     if inbound.context.service.steps is not None:
-        checks = await load_module("gateway.relay.form_checks")
+        checks = await load_module("gateway.relay.checks")
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, _spool(inbound))
     spool, size = _spool(inbound), 0
     rest: Spool | None = None

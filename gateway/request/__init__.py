@@ -7,8 +7,8 @@
 - ``suitability``: the candidates that can serve it
 - ``routing_options`` and ``router_bodies``: routing by the client; ``narrowing`` applies it
 - ``repeatable``: whether two providers may work on it at the same time
-- ``prepare``: its form for a provider (``prepared``), by ``edit`` (the byte lane) or ``translate`` (the hub lane)
+- ``prepare``: its form for a provider (``prepared``), edited in the byte lane or translated in the hub lane
 - ``wire``: the HTTP request to the provider
-- ``refusal`` and ``rejections``: the parts that a provider rejected
+- ``rejections``: the parts that a provider rejected
 - ``tools_in_chat``: requests with tools that need another API
 - ``public_errors``: a provider's errors for clients"""

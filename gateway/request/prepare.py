@@ -1,19 +1,152 @@
-"""Prepares a client's request for a provider, edited or translated, without what the provider rejected."""
+"""Prepares a client's request for a provider, without what the provider rejected.
 
+In the byte lane, these are the client's bytes with the necessary edits; in the hub lane, the request is written in the
+provider's API."""
+
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 import msgspec
 
-from gateway.request.edit import edit
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
-from gateway.request.translate import translate
 from gateway.routing.target import NOTHING, Omissions, Target
-from providers.neutral.edits import losses_of
+from providers.apis import CODECS
+from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_path, use_other_form
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Why, losses_of
 from providers.neutral.hints import losses
+from providers.neutral.parameters import MODERATION, refuse_lost_block
+from providers.neutral.request import Parameter, ReasoningPart, Request
+from providers.neutral.seal import MARKS
+from providers.neutral.tool_names import shorten_names
 from streams.errors import invalid
+
+
+def translate(request: Request, target: Target, omissions: Omissions = NOTHING) -> Prepared:
+    """Write ``request`` in the API of the provider. Raises as ``prepare`` does."""
+    changed, names = _adapt(request, target, omissions)
+    recipient = target.recipient
+    if omissions.paths:
+        recipient = attrs.evolve(recipient, quirks=use_other_form(recipient.quirks, omissions.paths))
+    outgoing = CODECS[target.api].write_request(changed, recipient)
+    return Prepared(_leave_out_rejected(outgoing, target, omissions), names, omissions)
+
+
+def translate_count(request: Request, target: Target) -> Prepared | None:
+    """Write ``request`` for the provider's token counting, or return ``None`` if it has none. Raises as ``prepare``
+    does."""
+    changed, names = _adapt(request, target, NOTHING)
+    outgoing = CODECS[target.api].write_count(changed, target.recipient)
+    return None if outgoing is None else Prepared(_leave_out_rejected(outgoing, target, NOTHING), names)
+
+
+def _adapt(request: Request, target: Target, omissions: Omissions) -> tuple[Request, Mapping[str, str]]:
+    """Return ``request`` in a form that its provider accepts, and the client's names of shortened tool names."""
+    changed = _without_reasoning(request) if omissions.reasoning else request
+    if request.api == target.api and CODECS[target.api].wire.stores_unasked and "store" not in request.parameters:
+        changed = _with_storage_off(changed)
+    if changed.deferred and target.recipient.quirks.deferred_tools == "all":
+        changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
+    return shorten_names(changed, CODECS[target.api].wire.tool_naming)
+
+
+def _with_storage_off(request: Request) -> Request:
+    """Set ``store`` to false in ``request``.
+
+    The gateway stores the turns of requests that it translates into their own API, and only such providers would store
+    them, too."""
+    parameters = {**request.parameters, "store": Parameter(False, "store")}
+    return attrs.evolve(request, parameters=parameters, source={**request.source, "store": False})
+
+
+def _leave_out_rejected(outgoing: Outgoing, target: Target, omissions: Omissions) -> Outgoing:
+    """Return ``outgoing`` without rejected parts. The codecs already omit whole members that the provider's row
+    lists."""
+    known = [path for path in map(parse_path, target.recipient.quirks.refused_fields) if len(path) > 1]
+    if not (known or omissions.paths):
+        return outgoing
+    draft = Draft.of(outgoing.body)
+    omit_paths(draft, known, "provider")
+    omit_paths(draft, omissions.paths, "rejected")
+    return attrs.evolve(outgoing, body=draft.encode(), edits=(*outgoing.edits, *draft.edits))
+
+
+def _without_reasoning(request: Request) -> Request:
+    thoughts = [part for message in request.messages for part in message.parts if isinstance(part, ReasoningPart)]
+    places = (place for part in thoughts for place in part.places)
+    turns = tuple(
+        attrs.evolve(message, parts=tuple(part for part in message.parts if not isinstance(part, ReasoningPart)))
+        for message in request.messages
+    )
+    return attrs.evolve(request, messages=turns, dropped=(*request.dropped, *places))
+
+
+_USAGE = "stream_options"  # requests the usage of a Chat stream
+
+
+def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
+    """Return the request with the target's ``model``, resolved seals, and without what the provider or model rejects.
+
+    All other members keep their order and bytes, because prompt caches match prefixes. Each member is decoded and
+    encoded at most once. Raises ``GatewayError`` (400) for invalid JSON text."""
+    codec, recipient = CODECS[target.api], target.recipient
+    draft = Draft(incoming.json)
+    if codec.wire.model_member is None:
+        _remove_model(draft)
+    elif incoming.model != target.model:
+        agent = codec.wire.agent_member if incoming.names_agent else None
+        draft.put(agent or codec.wire.model_member, target.model)
+    if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
+        draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
+    if omissions.reasoning:
+        draft.replace(*codec.without_reasoning(draft.values()), "rejected")
+    known = tuple(map(parse_path, recipient.quirks.refused_fields))
+    omit_paths(draft, known, "provider")
+    omit_paths(draft, omissions.paths, "rejected")
+    if any(path[0] == _USAGE for path in (*known, *omissions.paths)):
+        recipient = attrs.evolve(recipient, counts_usage=False)
+    codec.adapt(draft, recipient)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), omissions=omissions)
+
+
+def _remove_model(draft: Draft) -> None:
+    """Remove the model from the body if the path contains it.
+
+    A server that reads the body could serve a model that the client may not use, and the provider does not know
+    aliases."""
+    if "model" in draft:
+        draft.put("model", None)
+
+
+def omit_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
+    """Remove what the provider is known to reject or has rejected."""
+    omit_paths(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, omissions.paths, "rejected")
+
+
+def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
+    """Remove the members that match ``paths``; all others keep their bytes.
+
+    Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
+    for path in paths:
+        if path[0] == ANYWHERE:
+            names = tuple(draft.values())
+        elif path[0] == BETA or path[0] not in draft:
+            continue
+        else:
+            names = path[:1]
+        if path[0] == MODERATION:
+            refuse_lost_block(draft.value(MODERATION))
+        held = {name: draft.value(name) if len(path) > 1 else None for name in names}
+        changed, lost = remove_path(held, path)
+        if lost:
+            touched = {name: changed.get(name) for name in names if name not in changed or changed[name] != held[name]}
+            draft.replace(touched, sorted(lost), why)
+
 
 STORAGE: Final = frozenset({("store",)})
 """Members that prevent storage: without them, a provider may store a conversation against the client's request."""

@@ -1,3 +1,3 @@
 """Applies the key ``request`` of a configuration to requests; imported only for a configuration with that key.
 
-``levels`` are the members of a configuration by alias, client and entry, ``edits`` are those of one request."""
+``edits``: the members of a configuration by alias, client and entry, and those of one request."""

@@ -10,11 +10,13 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from gateway.config.clients import ClientKey
+from gateway.config.names import remove_marks
+from gateway.config.request_members import RequestMembers
 from gateway.config.settings import Config
-from gateway.request.edit import omit_paths
 from gateway.request.parse import Incoming
+from gateway.request.prepare import omit_paths
 from gateway.request.prepared import Prepared
-from gateway.request_members.levels import ConfiguredLevels
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
@@ -27,7 +29,7 @@ from providers.members.editing import (
     without_overridden,
 )
 from providers.members.instructions import add_instructions
-from providers.members.level import MemberLevel
+from providers.members.level import NO_MEMBERS, MemberLevel, combine
 from providers.members.refused import drop_refused, drop_unsent, remove_placed
 from providers.members.wrapped import edit_contents
 from providers.neutral.draft import Body, Draft
@@ -41,37 +43,63 @@ _INSTRUCTIONS: Final = Edit("system", lost=False, form="+", why="operator")
 
 
 class ConfiguredMembers:
-    """The request members of one configuration."""
+    """The request members of one configuration, by alias, client and entry."""
 
     def __init__(self, config: Config) -> None:
-        self._levels = ConfiguredLevels.of(config)
+        names = {name: route.request.level for name, route in config.routes.items() if route.request is not None}
+        self._names = {name: level for name, level in names.items() if level is not None}
+        self._clients = config.by_client(_level_of_client)
 
     def edits_of(self, client: str | None, plan: Plan, wire: str) -> "RequestEdits":
         """Return the edits of a request of ``client`` with ``plan``.
 
         ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
-        return RequestEdits(self._levels, client, plan, wire)
+        return RequestEdits(self, client, plan, wire)
+
+    def of_client(self, client: str | None) -> MemberLevel:
+        """Return the members of a client's key and group."""
+        return NO_MEMBERS if client is None else self._clients.get(client, NO_MEMBERS)
+
+    def of_name(self, target: Target) -> MemberLevel:
+        """Return the members of the alias under which ``target`` was requested."""
+        asked = target.requested_name
+        return self._names.get(asked) or self._names.get(remove_marks(asked)) or NO_MEMBERS
+
+    @staticmethod
+    def of_entry(target: Target) -> MemberLevel:
+        """Return the members of the target's entry."""
+        return _compiled_level(target.entry.request) or NO_MEMBERS
+
+
+def _level_of_client(key: ClientKey) -> MemberLevel | None:
+    """Return the members of a client and its group, ``None`` without any."""
+    level = combine((_compiled_level(key.request), _compiled_level(None if key.group is None else key.group.request)))
+    return None if level is NO_MEMBERS else level
+
+
+def _compiled_level(members: RequestMembers | None) -> MemberLevel | None:
+    return None if members is None else members.level
 
 
 class RequestEdits:
     """The edits of one request. ``apply`` is called once, before the others."""
 
-    def __init__(self, levels: ConfiguredLevels, client: str | None, plan: Plan, wire: str) -> None:
-        self._levels = levels
+    def __init__(self, configured: ConfiguredMembers, client: str | None, plan: Plan, wire: str) -> None:
+        self._configured = configured
         self._wire = wire
         self._applied = AppliedChanges()
         self._targets = plan.targets
         self._sent: frozenset[object] = frozenset()  # members that no default of an entry may replace
-        aliases = {levels.of_name(target) for target in plan.targets}
+        aliases = {configured.of_name(target) for target in plan.targets}
         self._is_joined = len(aliases) > 1  # the request lists several names, so the alias depends on the target
-        own = levels.of_client(client)
+        own = configured.of_client(client)
         self._level = own if self._is_joined else own.within(aliases.pop())
 
     def apply(self, incoming: Incoming) -> Incoming:
         """Return ``incoming`` with the members of key, group and alias. Raises ``GatewayError`` (400) for invalid JSON
         text."""
         incoming, self._applied = _edit_incoming(incoming, self._level.without_instructions(), self._wire)
-        entries = (self._levels.of_entry(target) for target in self._targets)
+        entries = (self._configured.of_entry(target) for target in self._targets)
         if wanted := {one.member for entry in entries for one in entry.defaults}:
             self._sent = present_members(Draft(incoming.json), self._wire, wanted)
         return incoming
@@ -143,8 +171,8 @@ class RequestEdits:
 
     def _all_members_of(self, target: Target) -> MemberLevel:
         """Return the members of all levels for ``target``."""
-        level = self._level.within(self._levels.of_name(target)) if self._is_joined else self._level
-        return level.within(self._levels.of_entry(target))
+        level = self._level.within(self._configured.of_name(target)) if self._is_joined else self._level
+        return level.within(self._configured.of_entry(target))
 
     def _prepare_conversation(
         self,
@@ -159,7 +187,7 @@ class RequestEdits:
         ``made`` has the client's request by level."""
         level = self._all_members_of(target).instructions()
         if self._is_joined:
-            level = self._levels.of_name(target).with_instructions_of(level)
+            level = self._configured.of_name(target).with_instructions_of(level)
         if level not in made:
             made[level] = _edit_incoming(incoming, level, self._wire)
         own, later = made[level]
@@ -188,7 +216,7 @@ class RequestEdits:
         return attrs.evolve(prepared, outgoing=attrs.evolve(outgoing, body=body, edits=edits))
 
     def _apply_entry_members(self, level: MemberLevel, target: Target, draft: Draft, wire: str) -> AppliedChanges:
-        entry = self._levels.of_entry(target)
+        entry = self._configured.of_entry(target)
         if self._sent:
             defaults = (one for one in entry.defaults if one.member not in self._sent or isinstance(one.value, dict))
             entry = attrs.evolve(entry, defaults=tuple(defaults))

@@ -1,12 +1,10 @@
 """Finds the targets of a model's name and plans the attempts at them.
 
 - ``router``: from a name to a plan
-- ``target`` and its ``identity``: one model of one provider, and what an attempt at it omits
+- ``target``: one model of one provider, and what an attempt at it omits
 - ``plan``: the candidates and the policy of one request
 - ``walls``: the entries that each client may use
 - ``described``: what the gateway knows of a name
 - ``endpoint_defaults``: the model of a request that names none
-- ``once``, ``fallback``, ``retry_without`` and ``in_order``: the policies and rules of
-  attempts
-- ``most_useful``: the failure that the client receives after several
-- ``hedging``: concurrent attempts"""
+- ``once`` and ``fallback``: the policies and rules of attempts
+- ``most_useful``: the failure that the client receives after several"""

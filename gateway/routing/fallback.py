@@ -1,4 +1,6 @@
-"""The policy of all plans: tries the targets in order, once each, then again from the first after a wait."""
+"""The policy of all plans: tries the targets in order, once each, then again from the first after a wait.
+
+A plan's policy may begin with rules, such as a repetition without the part that a provider rejected."""
 
 import math
 from collections import Counter
@@ -6,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Literal, TypeAlias
+
+import attrs
 
 from gateway.routing.most_useful import all_unavailable_error, most_useful
 from gateway.routing.plan import (
@@ -15,6 +19,8 @@ from gateway.routing.plan import (
     Outage,
     Outcome,
     Plan,
+    Policy,
+    PolicyRule,
     Send,
     Stage,
     Step,
@@ -214,3 +220,39 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
 def _backoff(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> float:
     places = len({id(outcome.target) for outcome in outcomes})
     return conditions.jitter() * min(LONGEST_BACKOFF, BACKOFF * math.ldexp(1.0, min(10, len(outcomes) - places)))
+
+
+@attrs.frozen(repr=False)
+class InOrder:
+    """Uses the step of the first of ``rules`` that returns one, otherwise the step of ``otherwise``."""
+
+    rules: tuple[PolicyRule, ...]
+    otherwise: Policy
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+        for rule in self.rules:
+            if (step := rule.next(plan, outcomes, conditions)) is not None:
+                return step
+        return self.otherwise.next(plan, outcomes, conditions)
+
+
+MOST = 5
+"""Additional attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
+
+
+class RetryWithout:
+    """Sends the request again without the part that the last provider ``refused``.
+
+    Reasoning comes first, because a provider's message that rejects reasoning may look like one that names a member."""
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
+        if not outcomes:
+            return None
+        last = outcomes[-1]
+        tried = [outcome for outcome in outcomes if outcome.target is last.target]
+        if last.stage is Stage.PREPARING or not last.refused or len(tried) > MOST:
+            return None
+        if plan.retries.attempts > 1 and requests_sent(outcomes) >= plan.retries.attempts:
+            return None
+        refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
+        return Send(last.target, last.omissions.union(refused))

@@ -16,10 +16,8 @@ from gateway.config.urls import MASK, mask_url
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
-from gateway.routing.fallback import FALLBACK
-from gateway.routing.in_order import InOrder
+from gateway.routing.fallback import FALLBACK, InOrder, RetryWithout
 from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Policy
-from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import LaneName, Target
 from gateway.routing.walls import Wall, candidates_inside
 from providers.apis import CODECS

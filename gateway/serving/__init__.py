@@ -17,5 +17,5 @@ On the wire:
 In the app:
 
 - ``http_app``: the app; ``fast_route``: its routes without Quart
-- ``quart_connections``, ``quart_requests`` and ``quart_views``: everything with Quart
+- ``quart_connections`` and ``quart_views``: everything with Quart
 - ``asgi_extensions``: extensions that connect the app with the server"""

@@ -12,7 +12,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestE
 
 from gateway.http.headers import as_text
 from gateway.http.imports import import_all
-from gateway.http.pieces import add_piece, join_pieces
+from gateway.http.offload import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import (

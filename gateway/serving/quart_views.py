@@ -1,9 +1,10 @@
-"""Conversion between this project's responses and Quart's."""
+"""Conversion between this project's requests and responses and Quart's."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import quart
+import trio
 from quart import Quart
 from quart import Response as QuartResponse
 from quart.routing import QuartRule
@@ -11,10 +12,17 @@ from quart.typing import ResponseTypes
 from quart.wrappers.response import DataBody
 from quart.wrappers.response import ResponseBody as QuartBody
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from gateway.http.headers import as_text
+from gateway.http.offload import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.serving.asgi_extensions import SCOPE
+from gateway.serving.fast_route import CountArrived, ignore_arrived, too_large, too_slow
+
+if TYPE_CHECKING:
+    from hypercorn.typing import HTTPScope
 
 
 def current_scope() -> RequestScope:
@@ -86,3 +94,38 @@ class _WrappedBody(QuartBody):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         raise NotImplementedError
+
+
+async def read_body(count_arrived: CountArrived = ignore_arrived) -> bytes:
+    """Return the whole body of Quart's current request. Raises as ``IncomingRequest.read`` does."""
+    request, parts, size = quart.request, list[bytes | bytearray](), 0
+    try:
+        with trio.fail_after(request.body_timeout or float("inf")):
+            async for part in request.body:
+                size += len(part)
+                if size > (request.max_content_length or size):
+                    raise RequestEntityTooLarge
+                count_arrived(size)
+                add_piece(parts, part)
+        return await join_pieces(parts, size)
+    except RequestEntityTooLarge:
+        raise too_large(request.max_content_length) from None
+    except trio.TooSlowError:
+        raise too_slow() from None
+
+
+class QuartRequest:
+    """Quart's current request as an ``IncomingRequest``."""
+
+    def __init__(self) -> None:
+        self.scope = current_scope()
+        self.asgi = cast("HTTPScope", quart.request.scope)
+        self.headers = as_text(self.asgi["headers"])
+        self.query = quart.request.query_string.decode("latin-1")
+
+    async def read(self, count_arrived: CountArrived) -> bytes:
+        return await read_body(count_arrived)
+
+    def take_arrived(self, max_bytes: int) -> bytes:
+        """Return nothing, because Quart's bodies can only be awaited."""
+        return b""

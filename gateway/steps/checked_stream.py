@@ -19,8 +19,7 @@ from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
 from gateway.steps.stages import EVENTS_OF_TURN
 from gateway.steps.verdicts import RefusedByStep
-from gateway.streaming.lane import too_large
-from gateway.streaming.whole import read_whole
+from gateway.streaming.lane import read_whole, too_large
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
 from providers.neutral.codec import Codec, Reader
 from streams.errors import GatewayError

@@ -4,5 +4,4 @@
 - ``lane``: their common interface
 - ``progress``: the state of a stream
 - ``doubt``: complete responses that may be failures
-- ``whole``: responses that are not streams
 - ``reframed``: streams in another framing than their API's own"""

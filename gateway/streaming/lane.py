@@ -4,12 +4,15 @@ The byte lane (``passthrough``) forwards the provider's events unchanged and rea
 reads them and writes the client's events. Both return whole events only, so pings and error events always fall on an
 event boundary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from gateway.streaming.progress import StreamProgress
-from streams.events import ErrorInfo
+from providers.neutral.codec import Codec
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Event
 from streams.framing import Framing
+from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, UNSCANNED_BYTES, has_more_elements
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""
@@ -49,3 +52,11 @@ class Lane(Protocol):
     def ping(self) -> bytes:
         """Return a keep-alive, or nothing where a keep-alive would cause an error."""
         ...
+
+
+def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+    """Return ``Codec.read_answer`` of a body that has no more elements than an event may have. Raises the same
+    errors."""
+    if len(body) > UNSCANNED_BYTES and has_more_elements(body, MAX_ELEMENTS):
+        raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
+    return codec.read_answer(body, texts, checked)

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
-from gateway.streaming.whole import read_whole
+from gateway.streaming.lane import read_whole
 from gateway.telemetry.stream_text import framing_of
 from gateway.telemetry.tap import HasLane, listen
 from providers.apis import CODECS

@@ -26,8 +26,7 @@ from gateway.http.offload import offload_always
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Explanation, Router
 from gateway.routing.walls import Wall
-from gateway.serving.quart_requests import QuartRequest
-from gateway.serving.quart_views import View, current_scope
+from gateway.serving.quart_views import QuartRequest, View, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS

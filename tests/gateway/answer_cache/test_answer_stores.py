@@ -11,9 +11,8 @@ import trio
 
 from gateway.answer_cache.cache import AnswerCache
 from gateway.answer_cache.encrypted import EncryptedAnswers
-from gateway.answer_cache.memory import MemoryAnswers
 from gateway.answer_cache.opening import open_answers
-from gateway.answer_cache.store import AnswerStore, AnswerStoreUnavailable
+from gateway.answer_cache.store import AnswerStore, AnswerStoreUnavailable, MemoryAnswers
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.config.cached_answers import AnswerCacheSettings
 from tests.support import redis

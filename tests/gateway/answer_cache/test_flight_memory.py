@@ -9,7 +9,7 @@ import trio.testing
 
 from gateway.access.held_bytes import HeldBytes
 from gateway.answer_cache.flight import PIECE, UNCOUNTED, Flight, FlightReader
-from gateway.answer_cache.replay import local_response
+from gateway.answer_cache.stored_answer import local_response
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from tests.support.flights import Body, begin_flight, new_budget, new_flight

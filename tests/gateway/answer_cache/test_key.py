@@ -7,8 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway.answer_cache.eligible import is_cacheable
-from gateway.answer_cache.key import EXCLUDED, FORM_MEMBERS, answer_key, canonical
+from gateway.answer_cache.eligible import EXCLUDED, FORM_MEMBERS, answer_key, canonical, is_cacheable
 from providers.apis import CODECS
 from tests.support.sdk_fields import PARAMS, samples
 from tests.support.upstreams import Script, ToolCall, render

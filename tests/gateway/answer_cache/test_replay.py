@@ -2,8 +2,16 @@
 
 import trio
 
-from gateway.answer_cache.replay import PIECE, local_response, replay_response
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, decode_response, encode_response, use_ids
+from gateway.answer_cache.stored_answer import (
+    PIECE,
+    AnswerStamp,
+    StoredAnswer,
+    decode_response,
+    encode_response,
+    local_response,
+    replay_response,
+    use_ids,
+)
 from providers.neutral.codec import new_id
 from tests.support.flights import Body, new_flight
 

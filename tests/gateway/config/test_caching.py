@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.answer_cache.uses import CacheUses
+from gateway.answer_cache.cache import CacheUses
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping

@@ -12,8 +12,8 @@ from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
-from gateway.routing.identity import Identity
 from gateway.routing.router import Router
+from gateway.routing.target import Identity
 from providers.auth.credential import AwsKeys
 
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"

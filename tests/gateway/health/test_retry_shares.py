@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.config.attempts import Hedge
+from gateway.exchange.hedged import BURST, HedgeShares
 from gateway.health.retry_budget import MOST_IDLE, RetryBudget
-from gateway.routing.hedging import BURST, HedgeShares
 from gateway.routing.plan import Outcome, Stage, needs_retry_budget
 from streams.events import ErrorInfo
 from tests.support.bare_provider import listening, read_request, response

@@ -2,7 +2,7 @@
 
 from wsproto.events import BytesMessage, Event, Ping, Pong, TextMessage
 
-from gateway.http.frame_rate import MOST, SECONDS, SMALL, TURN, FrameRate
+from gateway.http.websocket_frames import MOST, SECONDS, SMALL, TURN, FrameRate
 
 
 def exceeds(frame: Event, count: int, *moments: float) -> list[bool]:

@@ -1,7 +1,6 @@
 """The state for added cache marks: beginnings of prompts, and accounts of what marks cost and save."""
 
-from gateway.prompt_acts.acting import SEEN_SECONDS, SeenPrompts
-from gateway.prompt_acts.mark_guard import PAUSE, PERIOD, MarkGuard, saved_by_cache
+from gateway.prompt_acts.acting import PAUSE, PERIOD, SEEN_SECONDS, MarkGuard, SeenPrompts, saved_by_cache
 from providers.catalog.prices import Price
 from streams.events import Usage
 from tests.support.set_clock import SetClock

@@ -15,7 +15,7 @@ from gateway.realtime.closing import (
 )
 from gateway.realtime.events import OpenAiFrames, error_event
 from gateway.realtime.notices import FrameRejected, OutputPiece, ResponseEnded, ResponseStarted, TranscriptBilled
-from gateway.realtime.subprotocols import BETA, OfferedProtocols, upstream_protocols, with_offered_keys
+from gateway.realtime.opening import BETA, OfferedProtocols, upstream_protocols, with_offered_keys
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 

@@ -8,8 +8,7 @@ import pytest
 
 from gateway.access.held_bytes import ByteShares, HeldBytes
 from gateway.config.loading import from_mapping
-from gateway.relay.spool import SpoolAccount
-from gateway.relay.spool_space import LARGEST, memory_limit, spool_size
+from gateway.relay.spool import LARGEST, SpoolAccount, memory_limit, spool_size
 from streams.errors import GatewayError
 
 MIB = 2**20

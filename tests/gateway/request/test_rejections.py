@@ -13,8 +13,15 @@ from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
-from gateway.request.refusal import learned_paths
-from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
+from gateway.request.rejections import (
+    DIGEST,
+    LIFETIME,
+    MOST_KEYS,
+    MOST_PATHS,
+    RejectionCache,
+    RejectionKey,
+    learned_paths,
+)
 from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
 from gateway.routing.target import Omissions, Target

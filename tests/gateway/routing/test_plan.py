@@ -4,10 +4,9 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.routing.in_order import InOrder
+from gateway.routing.fallback import MOST, InOrder, RetryWithout
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, PolicyRule, Send, Stage
-from gateway.routing.retry_without import MOST, RetryWithout
 from gateway.routing.router import POLICY, Router
 from gateway.routing.target import NOTHING, Omissions
 from streams.events import ErrorInfo

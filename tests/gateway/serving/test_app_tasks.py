@@ -4,7 +4,7 @@ import random
 
 import trio
 
-from gateway.http.pieces import SMALL
+from gateway.http.offload import SMALL
 from gateway.serving.app_tasks import AppInbox
 
 END = {"type": "http.request", "body": b"", "more_body": False}

@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.streaming.lane import Lane
+from gateway.streaming.lane import Lane, read_whole
 from gateway.streaming.translation import Translation
-from gateway.streaming.whole import read_whole
 from providers.apis import CODECS
 from providers.neutral.bounds import BLOCKS, PARTS
 from streams.errors import GatewayError
