@@ -3,7 +3,7 @@
 - ``exchange``: the whole process; its table ``BEFORE_SENDING`` applies to every request
 - ``planning``: reads the request and makes its plan, in the steps of its table ``STEPS``; ``planned`` is the result
 - ``target_request``: the request for one target
-- ``origin``: the source of a response: the ``walk`` of the plan, or the cache (``cache_lookup``, ``cache_filling``)
+- the source of a response: the ``walk`` of the plan, or the cache around it (``cache_lookup``, ``cache_filling``)
 - ``attempt``: one request to one target; ``hedged`` runs two; ``conditions`` is the policy's input
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request
 - ``noted_prompts``: explains an attempt's misses of the provider's prompt cache, from the parts in ``sent_prompts``;

@@ -16,7 +16,7 @@ from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Usage
+from streams.events import Usage
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
@@ -87,18 +87,6 @@ class CacheableAnswer(AttemptAnswer, Protocol):
 
 A = TypeVar("A", bound=AttemptAnswer)
 C = TypeVar("C", bound=CacheableAnswer)
-
-
-class OtherAttempts(Protocol):
-    """The attempts that may follow one."""
-
-    def may_be_followed(self, attempt: AnswerSource) -> bool:
-        """Return whether another attempt might follow ``attempt``."""
-        ...
-
-    def would_be_followed(self, attempt: AnswerSource, error: ErrorInfo) -> bool:
-        """Return whether another attempt would follow if ``attempt`` failed with ``error``."""
-        ...
 
 
 async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Self
+from typing import Self, TypeAlias
 
 import trio
 
@@ -11,8 +11,7 @@ from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import C, Verdict
-from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup
-from gateway.exchange.origin import Make
+from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.exchange.walk import Walk
@@ -22,7 +21,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 
-def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "Walk | CachedOrigin":
+def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "AnswerOrigin":
     """Return ``walk`` with the response cache around it, or ``walk`` itself if neither its client nor its route caches
     responses."""
     context = walk.context
@@ -39,7 +38,7 @@ def with_cache(walk: Walk, kind: AnswerKind, nursery: trio.Nursery) -> "Walk | C
 
 
 class CachedOrigin:
-    """The ``AnswerOrigin`` of an exchange with cached responses.
+    """The origin of an exchange's response, with the same methods as its ``walk``, if responses may be cached.
 
     The ``walk`` sends a request only if no response for its target is cached or arriving. A cached response uses no
     allowance. A task of ``nursery`` reads each new response until its last reader has ended: a slow client delays no
@@ -70,6 +69,7 @@ class CachedOrigin:
 
     @property
     def followers(self) -> Self:
+        """The requests that may share the response."""
         return self
 
     def note_disconnect(self) -> None:
@@ -210,6 +210,10 @@ class CachedOrigin:
                 flight.finish()
                 if self._cache.flights.get(key) is flight:
                     del self._cache.flights[key]
+
+
+AnswerOrigin: TypeAlias = Walk | CachedOrigin
+"""The source of an exchange's response: the walk of its plan, or the cache around it."""
 
 
 def _make_shared(flight: Flight, make: Make[C], attempt: Attempt) -> C:

@@ -3,7 +3,7 @@ identical requests share its response while it arrives."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -24,8 +24,7 @@ from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begin_answer
 from gateway.exchange.context import ExchangeContext, attempt_record
-from gateway.exchange.origin import Make
-from gateway.exchange.target_request import TargetRequest
+from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord
@@ -67,6 +66,10 @@ _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-en
 
 _KEY_HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Client headers that are part of the key even if they are not forwarded."""
+
+
+Make: TypeAlias = Callable[[AnswerSource], C]
+"""A function that returns the reader of a source's response."""
 
 
 class AnswerKind(Protocol):
@@ -136,14 +139,6 @@ class CacheHit:
 
     def release(self) -> None:
         self.target_request = self.target_request.without_text()
-
-    def may_be_followed(self, attempt: object) -> bool:
-        """Return false: no attempt follows a cached response."""
-        return False
-
-    def would_be_followed(self, attempt: object, error: ErrorInfo) -> bool:
-        """Return false: no attempt follows a cached response."""
-        return False
 
     async def run(self, make: Make[C]) -> C:
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""

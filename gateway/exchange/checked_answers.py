@@ -14,8 +14,8 @@ from gateway.exchange.answering import (
     write_client_answer,
 )
 from gateway.exchange.attempt_answer import UnchangedAnswer, count_answer
+from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.checking import with_members
-from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import StoppedAnswer
 from gateway.exchange.stream import StartedStream, StreamedAnswer
 from gateway.exchange.target_request import AnswerSource
@@ -221,8 +221,7 @@ class CheckedStreamedAnswer(StreamedAnswer):
     def make_answer(self, source: AnswerSource) -> StartedStream:
         if source.target_request.checks is None:
             return super().make_answer(source)
-        request, lane = self.origin.request, self.delivery.lane
-        return CheckedStartedStream(source, request, self.origin, self.first_lane, lane, self.scope)
+        return CheckedStartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         _keep_events(answer.source)

@@ -14,14 +14,13 @@ import attrs
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
-from gateway.conversations.recorder import DetachableTurn, TurnRecorder
+from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
-from gateway.exchange.cache_filling import with_cache
+from gateway.exchange.cache_filling import AnswerOrigin, CachedOrigin, with_cache
 from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for
@@ -209,7 +208,11 @@ class Exchange:
         return make_response(self.record, body, status, headers, self._context.recording)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        kind = StreamedAnswer if self._context.checks is None else _checked_stream_class()
+        kind = StreamedAnswer
+        if self._context.checks is not None:
+            from gateway.exchange.checked_answers import CheckedStreamedAnswer
+
+            kind = CheckedStreamedAnswer
         streamed = kind(self._context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
         headers = stream_headers(self._context.client_request.framing(self._context.codec.wire))
@@ -219,26 +222,28 @@ class Exchange:
 
     async def _whole_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         target, followers = origin.target_request.target, origin.followers
-        if followers is None and not audience.survives(target):
+        if audience.survives(target):
+            followers = None  # it continues in any case
+        elif followers is None:
             return await self._read_whole(origin, scope)
-        followers = followers_to_serve(followers, audience, target)
         deserted = None if followers is None else followers.desertion
         with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, followers), deserted):
             return await self._read_whole(origin, scope)
 
-    def _note_disconnect(self, followers: Followers | None) -> None:
+    def _note_disconnect(self, followers: CachedOrigin | None) -> None:
         self.record.abandoned = True
         if followers is not None:
             followers.note_disconnect()
 
     async def _read_whole(self, origin: AnswerOrigin, scope: RequestScope) -> Response:
         """Return the complete response after its turn was stored."""
-        turn = origin.request.turn
         with origin:
             try:
-                answer = await origin.run(partial(_make_whole_answer, turn, origin, scope))
+                answer = await origin.run(partial(_make_whole_answer, origin, scope))
             except StoppedAnswer as stopped:
-                raise await _store_stopped_answer(origin, stopped) from None
+                from gateway.exchange.checked_answers import store_stopped_answer
+
+                raise await store_stopped_answer(origin, stopped) from None
             answer.report(self.record)
             # An answer that its provider continues in the background is no failure of the attempt.
             if answer.error is not None and not (answer.error.native and answer.error.reason is None):
@@ -283,31 +288,12 @@ def _with_checks(steps: tuple[PlanningStep, ...]) -> tuple[PlanningStep, ...]:
     return with_checks(steps)
 
 
-@cache
-def _checked_stream_class() -> type[StreamedAnswer]:
-    from gateway.exchange.checked_answers import CheckedStreamedAnswer
-
-    return CheckedStreamedAnswer
-
-
-async def _store_stopped_answer(origin: AnswerOrigin, stopped: StoppedAnswer) -> StoppedAnswer:
-    from gateway.exchange.checked_answers import store_stopped_answer
-
-    return await store_stopped_answer(origin, stopped)
-
-
-@cache
-def _checked_whole_class() -> type[WholeAnswer]:
+def _make_whole_answer(origin: AnswerOrigin, scope: RequestScope, source: AnswerSource) -> WholeAnswer:
+    if source.target_request.checks is None:
+        return WholeAnswer(source, origin, scope)
     from gateway.exchange.checked_answers import CheckedWholeAnswer
 
-    return CheckedWholeAnswer
-
-
-def _make_whole_answer(
-    turn: TurnRecorder, origin: AnswerOrigin, scope: RequestScope, source: AnswerSource
-) -> WholeAnswer:
-    kind = WholeAnswer if source.target_request.checks is None else _checked_whole_class()
-    return kind(source, turn, origin, scope)
+    return CheckedWholeAnswer(source, origin, scope)
 
 
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (

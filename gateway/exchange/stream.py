@@ -13,13 +13,13 @@ from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import correct_content_type, is_stream, make_stream_lane, make_whole_answer_lane
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces, Verdict, count_answer
+from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
+from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.origin import AnswerOrigin, followers_to_serve
-from gateway.exchange.planned import Form, PlannedRequest
+from gateway.exchange.planned import Form
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -107,8 +107,7 @@ class StartedStream:
     def __init__(
         self,
         source: AnswerSource,
-        request: PlannedRequest,
-        other_attempts: OtherAttempts,
+        origin: AnswerOrigin,
         first_lane: FirstLane,
         observed_lane: Lane,
         scope: RequestScope,
@@ -120,8 +119,8 @@ class StartedStream:
         self.first = b""
         self.read_pieces = []
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
-        self._form, self._turn = request.form, request.turn
-        self._other_attempts = other_attempts
+        self._form, self._turn = origin.request.form, origin.request.turn
+        self._origin = origin
         self.first_lane = first_lane
         self._observed_lane = observed_lane
         self.scope = scope
@@ -166,7 +165,7 @@ class StartedStream:
         source, target_request = self.source, self.source.target_request
         if is_stream(target_request, response.header("content-type")):
             # If another attempt may follow, the first lane keeps the connection alive until that begins.
-            first = None if self._other_attempts.may_be_followed(source) else self.first_lane.take(source)
+            first = None if self._origin.may_be_followed(source) else self.first_lane.take(source)
             lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
             return lane
         if self._form is Form.REJECTED:
@@ -210,7 +209,7 @@ class StartedStream:
             first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
         self.usage = lane.progress.usage
         error = lane.progress.error or stream_doubt(lane.progress)
-        if error is not None and (not lane.progress.committed or self._other_attempts.would_be_followed(source, error)):
+        if error is not None and (not lane.progress.committed or self._origin.would_be_followed(source, error)):
             raise GatewayError.of(
                 source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
             )
@@ -238,16 +237,14 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         clock = trio.current_time
         delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
         survival, target = None, origin.target_request.target
-        if audience.survives(target) or origin.followers is not None:
-            followers = followers_to_serve(origin.followers, audience, target)
-            deserted = None if followers is None else followers.desertion
+        if (survives := audience.survives(target)) or origin.followers is not None:
+            deserted = None if survives or origin.followers is None else origin.followers.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
         self._connect_observers()
 
     def make_answer(self, source: AnswerSource) -> StartedStream:
-        request, lane = self.origin.request, self.delivery.lane
-        return StartedStream(source, request, self.origin, self.first_lane, lane, self.scope)
+        return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
         self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)

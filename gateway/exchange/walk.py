@@ -43,8 +43,7 @@ class Walk:
     """Runner of a plan's attempts, until one commits or the policy gives up.
 
     ``start`` prepares an attempt, ``run`` returns the response for the client, ``fail`` reports a failure after the
-    commit, and the walk is a context manager, which closes its accounts. It is an ``AnswerOrigin`` for one task at a
-    time."""
+    commit, and the walk is a context manager, which closes its accounts. It is for one task at a time."""
 
     followers = None
 
@@ -134,8 +133,12 @@ class Walk:
 
         Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
         ``GatewayError``."""
+        kind = UnchangedAnswer
+        if self.context.checks is not None:
+            from gateway.exchange.checked_answers import CheckedUnchangedAnswer
+
+            kind = CheckedUnchangedAnswer
         with self:
-            kind = UnchangedAnswer if self.context.checks is None else _checked_answer_class()
             return await self.run(partial(kind, self._scope))
 
     def fail(self, error: ErrorInfo) -> None:
@@ -451,9 +454,3 @@ class Walk:
         """Remember what the provider of ``target`` rejects in this client's requests."""
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
             self.context.service.rejections.remember(target, self.context.client_request, paths)
-
-
-def _checked_answer_class() -> type[UnchangedAnswer]:
-    from gateway.exchange.checked_answers import CheckedUnchangedAnswer
-
-    return CheckedUnchangedAnswer

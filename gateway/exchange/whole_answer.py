@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import (
     FoldedAnswer,
     correct_content_type,
@@ -10,7 +9,8 @@ from gateway.exchange.answering import (
     read_other_choices,
     write_client_answer,
 )
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces, Verdict, read_body
+from gateway.exchange.attempt_answer import Pieces, Verdict, read_body
+from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -46,16 +46,14 @@ class WholeAnswer:
     _folded: FoldedAnswer
     _other_choices: list[Answer]
 
-    def __init__(
-        self, source: AnswerSource, turn: TurnRecorder, other_attempts: OtherAttempts, scope: RequestScope
-    ) -> None:
+    def __init__(self, source: AnswerSource, origin: AnswerOrigin, scope: RequestScope) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.usage = self.error = None
         self.body = b""
         self.read_pieces = []
-        self._turn = turn
-        self._other_attempts = other_attempts
+        self._turn = origin.request.turn
+        self._origin = origin
         self._scope = scope
         self._other_choices = []
 
@@ -81,13 +79,13 @@ class WholeAnswer:
         error = folded.fold.error
         if error is not None:
             is_answer = folded.lane == "byte" and error.native  # for a client of its API
-            if not is_answer or self._other_attempts.would_be_followed(source, error):
+            if not is_answer or self._origin.would_be_followed(source, error):
                 raise GatewayError.of(
                     source.target_request.disclosure.error_with_headers(error, response.headers, self.lane_name)
                 )
-        elif self._other_attempts.may_be_followed(source):
+        elif self._origin.may_be_followed(source):
             doubt = answer_doubt(folded.fold.answer(), len(body))
-            if doubt is not None and self._other_attempts.would_be_followed(source, doubt):
+            if doubt is not None and self._origin.would_be_followed(source, doubt):
                 raise GatewayError.of(doubt)
         if folded.lane == "hub" and source.target_request.choices > 1:
             self._other_choices = await offload(size, read_other_choices, source.target_request, body)

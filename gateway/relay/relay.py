@@ -12,12 +12,12 @@ import attrs
 import trio
 
 from gateway.config.cached_answers import CacheUse
+from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer, Survival
 from gateway.exchange.delivery import Delivery, DeliveryState
 from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers
 from gateway.http.request_scope import RequestScope
