@@ -30,7 +30,6 @@ from tests.support.syntax import statements
 
 OURS = {"gateway", "loadtest", "providers", "streams", "trigate"}
 
-
 How = Literal["replaced", "extended", "used"]
 
 

@@ -18,7 +18,7 @@ from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from providers.responses.ids import own_id
 from streams.errors import GatewayError

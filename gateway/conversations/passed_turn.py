@@ -11,7 +11,7 @@ from gateway.conversations.bodies import turn_body
 from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
 from gateway.stores.store import Node, Store
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply
 from providers.responses.ids import own_id
 from streams import sse

@@ -12,7 +12,7 @@ from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Writer
 from streams import sse
 from streams.errors import GatewayError

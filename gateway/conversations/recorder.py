@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.routing.target import Target
 from gateway.stores.store import Node
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.fold import Answer
 

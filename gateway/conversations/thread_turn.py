@@ -11,7 +11,7 @@ from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.messages import MESSAGES
 from providers.messages.answer import write_content
 from providers.messages.writer import MESSAGE_STOP

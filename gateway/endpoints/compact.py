@@ -11,14 +11,13 @@ from gateway.exchange.answering import fold_answer
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.imports import load_module
-from gateway.http.offload import offload
+from gateway.http.offload import load_module, offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from providers.responses import compaction_request, compaction_response, find_compaction
@@ -56,7 +55,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
     walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation_of_prompt(prepare)))
     try:
-        answer = await walk.read_all()
+        answer = await exchange.read_unchanged(walk)
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1 and error.info.reason in UNAVAILABLE
         if (several or error.info.status in NO_SUCH_PATH) and not _needs_stored_turns(planned.incoming):
@@ -85,7 +84,7 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Return a model's summary as a compaction. Raises ``GatewayError``: 502 if the summary is incomplete."""
     plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
     walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=planned.preparation(_write_summary)))
-    whole = await walk.read_all()
+    whole = await exchange.read_unchanged(walk)
     folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:

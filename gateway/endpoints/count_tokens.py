@@ -11,7 +11,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate_count
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
@@ -69,7 +69,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), prepare=preparation, suffix=suffix)
     walk = await exchange.start_walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
-        answer = await walk.read_all()
+        answer = await exchange.read_unchanged(walk)
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1
         if error.info.status in NO_SUCH_PATH or (several and error.info.reason in UNAVAILABLE):

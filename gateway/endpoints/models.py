@@ -22,8 +22,8 @@ from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
 from gateway.routing.described import Description
+from gateway.routing.plan import candidates_inside
 from gateway.routing.router import Model, Router
-from gateway.routing.walls import candidates_inside
 from gateway.serving.quart_views import add_view, current_scope
 from providers.apis import CODECS
 from providers.endpoints.model_types import MODEL_TYPES, ModelType

@@ -19,15 +19,14 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.imports import load_module
+from gateway.http.offload import load_module
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.once import ONCE
-from gateway.routing.plan import Plan
+from gateway.routing.fallback import ONCE
+from gateway.routing.plan import Plan, is_inside
 from gateway.routing.target import Target
-from gateway.routing.walls import is_inside
 from gateway.serving.quart_views import current_scope
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing
@@ -135,7 +134,7 @@ async def _send(exchange: Exchange, planned: PlannedRequest) -> Response:
     walk = await exchange.start_walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
-    answer = await walk.read_all()
+    answer = await exchange.read_unchanged(walk)
     exchange.record.bill.is_complete = True
     headers = (*JSON_HEADERS, *PRIVATE, *answer.client_headers)
     return exchange.respond(await answer.public_body(), answer.response.status, headers)

@@ -13,10 +13,8 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
-from gateway.streaming.lane import Lane, read_whole
+from gateway.streaming.lane import Lane, count_characters, read_whole, reframe_for_client
 from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.progress import count_characters
-from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS

@@ -22,7 +22,6 @@ from streams.pipe import SHUTTING_DOWN, Watch
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
 
-
 Verdict: TypeAlias = Callable[[], Awaitable[bool]]
 
 

@@ -67,7 +67,6 @@ _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-en
 _KEY_HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Client headers that are part of the key even if they are not forwarded."""
 
-
 Make: TypeAlias = Callable[[AnswerSource], C]
 """A function that returns the reader of a source's response."""
 

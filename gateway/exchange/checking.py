@@ -38,7 +38,7 @@ from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
 from gateway.steps.session import PassageEdit, StepSession
 from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecked_content, unchecked_endpoint
-from gateway.streaming.reframed import reframe_for_client
+from gateway.streaming.lane import reframe_for_client
 from gateway.streaming.translation import Translation
 from providers.neutral.codec import Reply
 from streams.events import AnswerStart, BlockEnd, Event, TextDelta, Usage

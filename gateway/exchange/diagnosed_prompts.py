@@ -10,7 +10,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import NotedExchange
 from gateway.exchange.sent_prompts import possible_request
 from gateway.http.offload import offload
-from gateway.prompt_acts.cache_names import is_refused, with_edit
+from gateway.prompt_acts.acting import is_refused, with_edit
 from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared

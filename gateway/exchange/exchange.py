@@ -16,6 +16,7 @@ from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
+from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.cache_filling import AnswerOrigin, CachedOrigin, with_cache
 from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
@@ -142,6 +143,19 @@ class Exchange:
         walk = await self._make_walk(request)
         await walk.start()
         return walk
+
+    async def read_unchanged(self, walk: Walk) -> UnchangedAnswer:
+        """Return the first successful response of ``walk`` with its whole body, whose texts no step has checked.
+
+        Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
+        ``GatewayError``."""
+        kind = UnchangedAnswer
+        if self._context.checks is not None:
+            from gateway.exchange.checked_answers import CheckedUnchangedAnswer
+
+            kind = CheckedUnchangedAnswer
+        with walk:
+            return await walk.run(partial(kind, self._scope))
 
     async def start_origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
         """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each

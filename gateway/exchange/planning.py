@@ -21,8 +21,7 @@ from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
 from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
-from gateway.http.imports import load_module
-from gateway.http.offload import offload
+from gateway.http.offload import load_module, offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_labels import read_labels
 from gateway.request.client_request import ClientRequest
@@ -42,9 +41,8 @@ from gateway.request.routing_options import (
 from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
-from gateway.routing.plan import Candidate, Plan
+from gateway.routing.plan import Candidate, Plan, candidates_inside
 from gateway.routing.target import Target
-from gateway.routing.walls import candidates_inside
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from streams.errors import GatewayError, invalid

@@ -25,7 +25,7 @@ from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, ProviderRun,
 from gateway.ledger.bill import Bill, Booking
 from gateway.ledger.record import Record
 from gateway.routing.target import Target
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.auth.signer import UnsignedRequest

@@ -12,7 +12,7 @@ from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_account import AttemptAccount
-from gateway.exchange.attempt_answer import A, UnchangedAnswer, begin_answer
+from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.hedged import Contender, run_hedged
@@ -127,19 +127,6 @@ class Walk:
     def note_failure(self, error: ErrorInfo) -> None:
         """Note that an identical request to the next target failed, so that this one tries another target."""
         self._add_outcome(Outcome(self.target_request.step.target, error, omissions=self.target_request.step.omissions))
-
-    async def read_all(self) -> "UnchangedAnswer":
-        """Return the first successful response with its whole body, whose texts the steps have not checked.
-
-        Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
-        ``GatewayError``."""
-        kind = UnchangedAnswer
-        if self.context.checks is not None:
-            from gateway.exchange.checked_answers import CheckedUnchangedAnswer
-
-            kind = CheckedUnchangedAnswer
-        with self:
-            return await self.run(partial(kind, self._scope))
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""

@@ -55,7 +55,6 @@ Table: TypeAlias = States | ClientCircuits
 ACCOUNT_REASONS: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
 """Reasons that concern all models of a credential (openclaw/openclaw#30030)."""
 
-
 OF_REQUEST_REASONS: Final[frozenset[FailureReason]] = frozenset(("credential", "gone"))
 """Reasons that even a single client confirms with another request only: a provider's 403 or 404 often concerns an
 object in the request."""

@@ -8,9 +8,11 @@ next. One thread is kept free of clients whose work exceeded its slice within th
 do not occupy all threads."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, MutableSequence
+from collections.abc import AsyncIterator, Callable, Iterable, MutableSequence, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from importlib import import_module
+from types import ModuleType
 from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -196,3 +198,26 @@ def _join(pieces: list[bytes | bytearray]) -> bytes:
         if isinstance(piece, bytearray):
             pieces[at] = bytes(piece)
     return b"".join(pieces)
+
+
+# Imports of modules while the gateway serves requests, without delaying any stream
+
+_imported: Final[set[str]] = set()
+
+
+async def load_module(name: str) -> ModuleType:
+    """Return the module ``name``."""
+    await import_all((name,))
+    return sys.modules[name]
+
+
+async def import_all(names: Iterable[str]) -> None:
+    """Import the modules ``names``. Other tasks continue meanwhile; it returns immediately if all were imported."""
+    if missing := [name for name in names if name not in _imported]:
+        await trio.to_thread.run_sync(_import_each, missing)
+        _imported.update(missing)
+
+
+def _import_each(names: Sequence[str]) -> None:
+    for name in names:
+        import_module(name)

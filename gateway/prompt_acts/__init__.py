@@ -1,4 +1,3 @@
 """Changes of requests for providers' prompt caches, where the key ``prompt_cache`` of an entry requests them.
 
-- ``acting``: adds cache marks that pay for their client
-- ``cache_names``: adds keys and salts of caches"""
+- ``acting``: adds cache marks that pay for their client, and keys and salts of caches"""

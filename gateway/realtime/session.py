@@ -164,7 +164,6 @@ RELOAD_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 1.0
 """Seconds for both closes together."""
 
-
 LOSSES: Final[Mapping["SessionEnd", ErrorInfo]] = {
     "upstream_lost": ErrorInfo("upstream", UPSTREAM_LOST.reason),
     "upstream_invalid": ErrorInfo("upstream", "the provider sent invalid, too large or too many WebSocket frames"),

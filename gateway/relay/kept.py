@@ -32,7 +32,7 @@ from gateway.request.members import TEXT, decode_member
 from gateway.request.parse import Incoming, decode_members
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable

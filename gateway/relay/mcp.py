@@ -31,7 +31,7 @@ from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
 from gateway.serving.fast_route import IncomingRequest

@@ -30,7 +30,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.public_errors import redact_text, secrets_of
 from gateway.request.wire import MediaTypes
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
@@ -179,7 +179,6 @@ def _select_headers(headers: Headers, names: tuple[str, ...], credential: str | 
 
 FoundModels = tuple[tuple[str, str], ...]
 """Models in a request, each as its position and its name."""
-
 
 _FORM: Final = "multipart/form-data"
 _FILE_ENDPOINTS: Final[tuple[EndpointName, ...]] = ("files", "uploads", "containers")

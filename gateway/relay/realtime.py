@@ -29,7 +29,7 @@ from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from providers.neutral.codec import Outgoing

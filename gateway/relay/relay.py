@@ -28,8 +28,7 @@ from gateway.relay.relaying import LastEvent, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.wire import MediaTypes, upstream_request
 from gateway.routing.target import Target
-from gateway.streaming.lane import Lane, MapError
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import Lane, MapError, StreamProgress
 from gateway.upstream.request import UpstreamRequest
 from providers.endpoints.endpoint import EndpointName
 from providers.neutral.draft import Draft

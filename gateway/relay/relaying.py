@@ -13,8 +13,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import Headers
-from gateway.http.imports import load_module
-from gateway.http.offload import offload
+from gateway.http.offload import load_module, offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
@@ -23,7 +22,7 @@ from gateway.relay.spool import SpoolAccount
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from gateway.serving.fast_route import PiecesRequest, ignore_arrived, too_large
@@ -261,7 +260,6 @@ def strip_credentials(query: str) -> str:
 
 WITHHELD_PARAMETERS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 """Query parameters that may contain a key or are for the gateway."""
-
 
 LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
 """A function that returns the event that ends a failed stream, in the client's API."""

@@ -15,7 +15,7 @@ from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_pa
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
-from gateway.http.imports import import_all
+from gateway.http.offload import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.request.parse import NO_PARAMETERS, PathParameters
@@ -142,7 +142,6 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
 
 PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in route.path))
 """The paths that the error for an unknown path may suggest."""
-
 
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
 _VARIABLE_PATTERNS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+", "deployment": ".+"}

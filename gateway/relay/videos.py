@@ -16,7 +16,7 @@ from gateway.relay.relay import relay
 from gateway.relay.relaying import replace_model
 from gateway.relay.uploads import read_priced_upload
 from gateway.request.prepared import NO_OUTPUT, RequestedOutput
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.neutral.draft import Draft

@@ -2,9 +2,8 @@
 
 - ``router``: from a name to a plan
 - ``target``: one model of one provider, and what an attempt at it omits
-- ``plan``: the candidates and the policy of one request
-- ``walls``: the entries that each client may use
+- ``plan``: the candidates and the policy of one request, inside the client's wall
 - ``described``: what the gateway knows of a name
+- ``fallback``: the policies and rules of attempts
 - ``endpoint_defaults``: the model of a request that names none
-- ``once`` and ``fallback``: the policies and rules of attempts
 - ``most_useful``: the failure that the client receives after several"""

@@ -41,7 +41,6 @@ target would have to process the whole conversation (openclaw/openclaw#126843)."
 _OF_THE_REQUEST: Final[frozenset[FailureReason]] = frozenset(("context_too_long", "content_filter"))
 """Failures that every target would repeat, unless the configuration lists the failure for it."""
 
-
 _Cause: TypeAlias = FailureReason | Literal["unprepared"] | None
 _GROUP: Final = attrgetter("group")
 
@@ -256,3 +255,16 @@ class RetryWithout:
             return None
         refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
         return Send(last.target, last.omissions.union(refused))
+
+
+class Once:
+    """Sends the request once, and gives up with the failure of the provider's last response."""
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+        if not outcomes:
+            return Send(plan.first)
+        sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
+        return GiveUp((sent or outcomes[:1])[-1].error)
+
+
+ONCE = Once()

@@ -17,9 +17,8 @@ from gateway.http.headers import Headers
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import FALLBACK, InOrder, RetryWithout
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Policy
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Policy, Wall, candidates_inside
 from gateway.routing.target import LaneName, Target
-from gateway.routing.walls import Wall, candidates_inside
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.provider import ORDER, endpoint_url, url_for

@@ -3,7 +3,7 @@
 The process:
 
 - ``worker``: the app's lifespan, the accept loop and the drain
-- ``listeners``: listening sockets; ``lifecycle``: signals and shutdown
+- ``listeners``: listening sockets, and settings; ``lifecycle``: signals and shutdown
 - ``supervisor``: several processes; ``shared_directory``: their files
 
 On the wire:
@@ -12,7 +12,7 @@ On the wire:
 - ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits
 - ``http1`` (with its ``request_reader``) and ``http2`` (with ``frame_limits``): one connection each
 - ``http_stream`` and ``websocket_stream``: one request, one websocket
-- ``heads`` and ``refusals``: responses; ``idle``: timeouts; ``server_config``: settings
+- ``heads`` and ``refusals``: responses; ``idle``: timeouts
 
 In the app:
 

@@ -23,11 +23,10 @@ from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.app_tasks import AppTasks
 from gateway.serving.idle import IdleTimer
-from gateway.serving.listeners import ListenerOptions
+from gateway.serving.listeners import ListenerOptions, ServerConfig
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
 from gateway.serving.refusals import NOT_TLS, TOO_MANY_OF_ONE, HealthChecks
 from gateway.serving.registry import ConnectionRegistry
-from gateway.serving.server_config import ServerConfig
 from gateway.serving.transports import BROKEN, PIECE, TlsTransport, Transport, plain_transport
 
 log = logging.getLogger("trigate.connections")

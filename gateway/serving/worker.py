@@ -17,8 +17,7 @@ from gateway.serving.connections import PLAIN, ClientConnection, ConnectionConte
 from gateway.serving.http1 import Http1
 from gateway.serving.http2 import speak_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
-from gateway.serving.listeners import ListenerOptions
-from gateway.serving.server_config import HEAD_TIMEOUT, WRITE_TIMEOUT, ServerConfig
+from gateway.serving.listeners import HEAD_TIMEOUT, WRITE_TIMEOUT, ListenerOptions, ServerConfig
 from streams.garbage import collect_when_idle
 
 log = logging.getLogger("trigate.connections")

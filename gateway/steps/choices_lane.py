@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from gateway.steps.released import RELEASED, events_by_choice
-from gateway.streaming.lane import MapError, too_large
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import MapError, StreamProgress, too_large
 from providers.neutral.choices import MEMBERS, set_choice
 from providers.neutral.codec import Writer, complete_usage
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, Usage

@@ -6,7 +6,7 @@ purpose."""
 
 from typing import Final
 
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock
 

@@ -7,12 +7,68 @@ event boundary."""
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Codec
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event
-from streams.framing import Framing
+from streams.events import (
+    CONTENT,
+    AnswerEnd,
+    AnswerStart,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from streams.framing import EventWriter, Framing
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, UNSCANNED_BYTES, has_more_elements
+
+_TEXT_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
+"""The most frequent events; each is content or follows content."""
+
+
+def count_characters(event: Event) -> int:
+    """Return the number of characters of text, reasoning and arguments in ``event``."""
+    return len(event.text) if isinstance(event, _TEXT_EVENTS) else 0
+
+
+class StreamProgress:
+    """The progress of a stream's response, for both lanes."""
+
+    __slots__ = ("characters", "committed", "empty", "end", "error", "over", "plain", "start", "usage")
+
+    def __init__(self) -> None:
+        self.start = AnswerStart()
+        self.committed = False
+        self.characters = 0  # characters of text, reasoning and arguments
+        self.usage: Usage | None = None
+        self.end: AnswerEnd | None = None
+        self.empty = False  # it ended well without content
+        self.error: ErrorInfo | None = None
+        self.over = False  # it ended, well or not
+        self.plain = False  # not an event stream: it has a content length, and a failure cuts it
+
+    def add(self, event: Event) -> None:
+        """Update the progress with an event that goes to the client."""
+        if isinstance(event, _TEXT_EVENTS):
+            self.characters += len(event.text)
+            self.committed = True
+        elif isinstance(event, CONTENT):
+            if isinstance(event, AnswerEnd):
+                self.end, self.over, self.empty = event, True, not self.committed
+            self.committed = True
+        elif isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, AnswerStart):
+            self.start = event
+        elif isinstance(event, ErrorInfo):
+            self.error, self.over = event, True
+
+    def mark_failed(self, error: ErrorInfo) -> None:
+        """Mark a complete response as failed because the client cannot receive its end."""
+        self.end, self.error = None, error
+
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""
@@ -60,3 +116,58 @@ def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = Tr
     if len(body) > UNSCANNED_BYTES and has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
     return codec.read_answer(body, texts, checked)
+
+
+# Other framings than an API's own, such as Gemini's JSON array
+
+
+class Reframed:
+    """A lane that writes the stream of another ``lane`` in the framing of ``writer``.
+
+    ``lane_framing`` is the framing of that lane's API. ``comment`` is the keep-alive, if the framing has one."""
+
+    def __init__(self, lane: Lane, lane_framing: Framing, writer: EventWriter, comment: bytes) -> None:
+        self.progress = lane.progress
+        self.source = lane.source
+        self._lane = lane
+        self._parse = lane_framing.parse
+        self._splitter = lane_framing.splitter(2**62)  # the inner lane enforces its own limits
+        self._writer = writer
+        self._comment = comment
+        self._is_closed = False
+
+    def feed(self, data: bytes) -> bytes:
+        return self._reframe(self._lane.feed(data))
+
+    def end(self, error: ErrorInfo | None = None) -> bytes:
+        return self._reframe(self._lane.end(error)) + self._close()
+
+    def trailing_bytes(self) -> bytes:
+        return b""
+
+    def ping(self) -> bytes:
+        """Return the API's keep-alive as another event, otherwise the framing's comment."""
+        if self.progress.over:
+            return b""
+        return self._comment or self._reframe(self._lane.ping())
+
+    def _reframe(self, out: bytes) -> bytes:
+        if self._is_closed:
+            return b""
+        parsed = map(self._parse, self._splitter.feed(out))
+        again = b"".join([self._writer.event(*event) for event in parsed if event is not None])
+        return again + self._close() if self.progress.over else again
+
+    def _close(self) -> bytes:
+        """Return the end of the stream, the first time."""
+        if self._is_closed:
+            return b""
+        self._is_closed = True
+        return self._writer.close()
+
+
+def reframe_for_client(lane: Lane, lane_framing: Framing, client: Framing) -> Lane:
+    """Return ``lane``, reframed if the client's framing differs from ``lane_framing``."""
+    if client is lane_framing or client.writer is None:
+        return lane
+    return Reframed(lane, lane_framing, client.writer(), client.comment)

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from gateway.streaming.lane import MapError
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import MapError, StreamProgress
 from providers.neutral.codec import Codec, Reader
 from streams.events import ErrorInfo, TextDelta
 from streams.framing import Framing

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from gateway.streaming.lane import MapError, read_whole, too_large
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import MapError, StreamProgress, read_whole, too_large
 from providers.neutral.bounds import ANSWER, BLOCKS, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name

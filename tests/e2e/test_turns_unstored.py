@@ -15,7 +15,7 @@ from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.state_options import StateOptions
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.loading import from_mapping
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Candidate, Plan
 from gateway.routing.router import Router
 

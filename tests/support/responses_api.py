@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.conversations.recorder import TurnRecorder
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
 from tests.support.apis import OLDER

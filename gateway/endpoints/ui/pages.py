@@ -24,8 +24,8 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
 from gateway.http.response import ChannelBody, Response
+from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
-from gateway.routing.walls import Wall
 from gateway.serving.quart_views import QuartRequest, View, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError

@@ -117,7 +117,6 @@ TOO_MANY: Final = (1008, "too many requests are waiting for the current response
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
-
 MakeMemory: TypeAlias = Callable[[str, bool], StateScope]
 """A function that returns a connection's memory, for the name of its owner and whether that is a named client."""
 

@@ -15,8 +15,8 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
+from gateway.streaming.lane import StreamProgress
 from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.progress import StreamProgress
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

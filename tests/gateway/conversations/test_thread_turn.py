@@ -23,7 +23,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node, Store, Unavailable
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from providers.apis import CODECS
 from providers.grammar import Judge

@@ -24,8 +24,7 @@ from gateway.exchange.delivery import (
     Trigger,
 )
 from gateway.ledger.record import Record
-from gateway.streaming.lane import Lane
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import Lane, StreamProgress
 from streams.events import ErrorInfo
 from streams.sse import COMMENT_PING
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane

@@ -27,8 +27,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
-from gateway.routing.fallback import InOrder
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import ONCE, InOrder
 from gateway.routing.plan import Candidate, Conditions, Outcome, Plan, Send
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle

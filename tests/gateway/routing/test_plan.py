@@ -4,8 +4,7 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.routing.fallback import MOST, InOrder, RetryWithout
-from gateway.routing.once import ONCE
+from gateway.routing.fallback import MOST, ONCE, InOrder, RetryWithout
 from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, PolicyRule, Send, Stage
 from gateway.routing.router import POLICY, Router
 from gateway.routing.target import NOTHING, Omissions
@@ -27,7 +26,6 @@ USER, SEED = ("user",), ("seed",)
 WITHOUT_USER = Omissions(paths=(USER,))
 WITHOUT_BOTH = Omissions(paths=(USER, SEED))
 REASONING = Omissions(reasoning=True)
-
 
 CONDITIONS = Moment()
 

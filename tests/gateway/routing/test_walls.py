@@ -5,9 +5,8 @@ import pytest
 
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
-from gateway.routing.plan import Candidate
+from gateway.routing.plan import Candidate, candidates_inside, is_inside
 from gateway.routing.router import Router
-from gateway.routing.walls import candidates_inside, is_inside
 from streams.errors import GatewayError
 
 NAMES = ("eu-1", "eu-2", "us")

@@ -27,10 +27,9 @@ from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
+from gateway.serving.listeners import ServerConfig, bind
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import websocket_scope
-from gateway.serving.server_config import ServerConfig
 from gateway.serving.websocket_stream import MessageBuffer
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore

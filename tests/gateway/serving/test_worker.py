@@ -16,8 +16,7 @@ from gateway.commands.listening import LOCAL
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.http2 import ALL_STREAMS
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.server_config import WRITE_TIMEOUT
+from gateway.serving.listeners import WRITE_TIMEOUT, bind
 from gateway.serving.worker import AcceptLoop, serve
 from loadtest.wire.http2 import OpenUntilClosed
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving

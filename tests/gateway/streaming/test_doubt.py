@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.streaming.doubt import answer_doubt, stream_doubt
-from gateway.streaming.progress import StreamProgress
+from gateway.streaming.lane import StreamProgress
 from providers.apis import CODECS
 from streams.events import (
     APIS,

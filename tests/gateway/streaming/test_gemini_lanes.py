@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.streaming.lane import Lane
-from gateway.streaming.reframed import reframe_for_client
+from gateway.streaming.lane import Lane, reframe_for_client
 from providers.gemini.framing import ARRAY, CRLF_SSE
 from providers.grammar import judge
 from streams.events import ErrorInfo

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from gateway.streaming.lane import reframe_for_client
 from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.reframed import reframe_for_client
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 from streams.framing import EventSplitter
