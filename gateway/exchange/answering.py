@@ -210,11 +210,8 @@ class FoldedAnswer:
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""
-        record.answer_start, record.bill.usage, record.bill.characters = (
-            self.fold.start,
-            self.fold.usage,
-            self.characters,
-        )
+        record.answer_start = self.fold.start
+        record.bill.usage, record.bill.characters = self.fold.usage, self.characters
 
 
 def fold_answer(

@@ -265,12 +265,8 @@ class CacheLookup:
 
     def _key_parts(self, target_request: TargetRequest) -> Iterator[bytes]:
         """Yield the parts of the cache key: everything that the response depends on, as sent and as requested."""
-        target, client_request, strict, incoming = (
-            target_request.target,
-            self._context.client_request,
-            self._use.strict,
-            target_request.request.incoming,
-        )
+        target, incoming = target_request.target, target_request.request.incoming
+        client_request = self._context.client_request
         out = self.kind.request(target_request)
         identity = target.identity
         if target.entry.passthrough_auth:
@@ -286,7 +282,7 @@ class CacheLookup:
         yield canonical(incoming.body, excluded)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
-        if strict or not self.kind.can_change_form:
+        if self._use.strict or not self.kind.can_change_form:
             yield b"stream" if incoming.stream else b"whole"
 
 

@@ -303,11 +303,8 @@ class Delivery:
 
     def _update_record(self) -> None:
         progress, record = self.lane.progress, self._record
-        record.answer_start, record.bill.usage, record.bill.characters = (
-            progress.start,
-            progress.usage,
-            progress.characters,
-        )
+        record.answer_start = progress.start
+        record.bill.usage, record.bill.characters = progress.usage, progress.characters
         if progress.error is not None and not self._has_failed and self.on_failure is not None:
             self._has_failed = True
             self.on_failure(progress.error)

@@ -50,7 +50,8 @@ class Exchange:
     """One client's request, from its body to the response.
 
     ``answer`` is called once, in a task of the request's nursery. ``memory`` is the scope of the turns that it may
-    refer to, by default the service's store under the client's name. ``trace`` observes its calls to providers."""
+    refer to, by default the service's store under the client's name. ``trace`` observes its calls to providers.
+    ``context`` is the state that its attempts share, ``scope`` the life of the request."""
 
     _reservation: Reservation | None
     """The reserved allowances of the client and its targets."""
@@ -68,28 +69,18 @@ class Exchange:
         content = None if service.contents is None else service.contents.begin(record)
         recording = service.recorder.open(record)
         observer = trace if recording is NO_RECORDING else CallObservers((trace, recording))
-        self._context = ExchangeContext(
+        self.context = ExchangeContext(
             service, CODECS[api], client_request, record, observer, recording, content=content
         )
-        self._scope = scope
+        self.scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
         self._memory = memory or StateScope(owner, service.store, is_named_client=client_request.client is not None)
         self.record = record
         self._reservation = None
 
-    @property
-    def context(self) -> ExchangeContext:
-        """The state that the attempts share."""
-        return self._context
-
-    @property
-    def scope(self) -> RequestScope:
-        """The life of the request."""
-        return self._scope
-
     def use_checks(self, checks: ExchangeChecks, reservation: Reservation | None) -> None:
         """Check the request and its response with ``checks``. ``reservation`` is what the client has reserved."""
-        self._context = attrs.evolve(self._context, checks=checks)
+        self.context = attrs.evolve(self.context, checks=checks)
         self._reservation = reservation
 
     async def answer(self, body: bytes) -> Response:
@@ -97,7 +88,7 @@ class Exchange:
 
         The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
         propagates."""
-        self._context.recording.request(self._context.client_request, body)
+        self.context.recording.request(self.context.client_request, body)
         try:
             request = await self.read(body)
             origin = await self.start_origin(request, ConversationAnswers())
@@ -111,29 +102,29 @@ class Exchange:
 
     def add_betas(self, betas: Collection[str]) -> None:
         """Add betas that the client sent in another place than the header."""
-        request = with_betas(self._context.client_request, betas)
-        self._context = attrs.evolve(self._context, client_request=request)
+        request = with_betas(self.context.client_request, betas)
+        self.context = attrs.evolve(self.context, client_request=request)
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
-        service = self._context.service
+        service = self.context.service
         steps = STEPS if service.request_members is None else STEPS_WITH_MEMBERS
         if service.steps is None:
             service.live_view.store_prompt(self.record, body)
         else:
             steps = _with_checks(steps)
-        planning = Planning(self._context, self._memory, self._scope, steps)
+        planning = Planning(self.context, self._memory, self.scope, steps)
         request = await planning.read(body)
-        self._context = planning.context
-        if self._context.content is not None:
-            self._context.content.keep_request(request.incoming)
+        self.context = planning.context
+        if self.context.content is not None:
+            self.context.content.keep_request(request.incoming)
         return request
 
     def first_available(self, plan: Plan) -> Target | None:
         """Return the first available target of ``plan``; a single target always counts as available."""
         if len(plan.candidates) == 1:
             return plan.first
-        conditions = TargetConditions(self._context, plan)
+        conditions = TargetConditions(self.context, plan)
         return next((one for one in plan.targets if conditions.outage(one, alone=False) is None), None)
 
     async def start_walk(self, request: PlannedRequest) -> Walk:
@@ -150,12 +141,12 @@ class Exchange:
         Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
         ``GatewayError``."""
         kind = UnchangedAnswer
-        if self._context.checks is not None:
+        if self.context.checks is not None:
             from gateway.exchange.checked_answers import CheckedUnchangedAnswer
 
             kind = CheckedUnchangedAnswer
         with walk:
-            return await walk.run(partial(kind, self._scope))
+            return await walk.run(partial(kind, self.scope))
 
     async def start_origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
         """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each
@@ -163,10 +154,10 @@ class Exchange:
 
         Raises ``GatewayError`` as ``start_walk`` does."""
         walk = await self._make_walk(request)
-        if self._context.service.cache_uses is None:
+        if self.context.service.cache_uses is None:
             await walk.start()
             return walk
-        origin = with_cache(walk, kind, self._scope.nursery)
+        origin = with_cache(walk, kind, self.scope.nursery)
         await origin.start()
         if origin is walk:
             self.record.cache = "off"
@@ -175,13 +166,13 @@ class Exchange:
     async def _make_walk(self, request: PlannedRequest) -> Walk:
         for step in BEFORE_SENDING:
             request = await step(self, request)
-        return Walk(self._context, request, self._scope)
+        return Walk(self.context, request, self.scope)
 
     async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
         """Return the request with a mark on each target that the client's subscription pays for."""
-        if not self._context.service.router.passes_credentials:
+        if not self.context.service.router.passes_credentials:
             return request
-        return attrs.evolve(request, plan=request.plan.with_each_target(self._context.with_subscription_mark))
+        return attrs.evolve(request, plan=request.plan.with_each_target(self.context.with_subscription_mark))
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""
@@ -190,22 +181,22 @@ class Exchange:
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
         """Return the request with the exchange's reservation, which all its attempts share."""
-        service = self._context.service
+        service = self.context.service
         limited, run = service.allowances.has_limits or request.budgets, None
         if limited or service.kept_ledger.keeps_lines:  # with steps, these have recorded it
-            run = self.record.run = run_of(self._context.client_request, request.incoming)
+            run = self.record.run = run_of(self.context.client_request, request.incoming)
         if not limited:
             return request
         if self._reservation is None:
-            self._reservation = request.reservation or reservation_for(self._context, request, run)
+            self._reservation = request.reservation or reservation_for(self.context, request, run)
             self.record.reservation = self._reservation
             if self._reservation is not None:
-                self._scope.on_last_bytes(self._reservation.release_places)
+                self.scope.on_last_bytes(self._reservation.release_places)
         return attrs.evolve(request, reservation=self._reservation)
 
     async def answer_to(self, origin: AnswerOrigin) -> Response:
         """Return the response to the request of ``origin``. Raises ``GatewayError``."""
-        return await self._respond_to(origin, self._scope, Audience.CLIENT)
+        return await self._respond_to(origin, self.scope, Audience.CLIENT)
 
     async def _respond_to(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         answer = self._stream_response if origin.request.incoming.stream else self._whole_response
@@ -213,23 +204,23 @@ class Exchange:
 
     def refuse(self, error: ErrorInfo) -> Response:
         """Return the response for ``error`` in the client's API, with the provider's own body if it fits."""
-        return error_response(self.record, error, self._context.recording)
+        return error_response(self.record, error, self.context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
-        if self._context.content is not None and isinstance(body, bytes):
-            self._context.content.keep_response(body)
-        return make_response(self.record, body, status, headers, self._context.recording)
+        if self.context.content is not None and isinstance(body, bytes):
+            self.context.content.keep_response(body)
+        return make_response(self.record, body, status, headers, self.context.recording)
 
     async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         kind = StreamedAnswer
-        if self._context.checks is not None:
+        if self.context.checks is not None:
             from gateway.exchange.checked_answers import CheckedStreamedAnswer
 
             kind = CheckedStreamedAnswer
-        streamed = kind(self._context, origin, scope, audience, await make_first_lane(origin))
+        streamed = kind(self.context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
-        headers = stream_headers(self._context.client_request.framing(self._context.codec.wire))
+        headers = stream_headers(self.context.client_request.framing(self.context.codec.wire))
         return self.respond(body, 200, (*headers, *streamed.client_headers, *origin.request.headers))
 
     # Complete responses
@@ -271,8 +262,8 @@ class Exchange:
         """Start a turn that continues in the background in its own scope, and return its response so far."""
 
         async def answer_in(scope: RequestScope) -> Response:
-            if self._context.checks is not None:
-                self._context.checks.move_to(scope)
+            if self.context.checks is not None:
+                self.context.checks.move_to(scope)
             try:
                 return await self._respond_to(origin, scope, Audience.STORE)
             except StoppedAnswer as stopped:
@@ -280,17 +271,17 @@ class Exchange:
             except GatewayError as error:
                 return self.refuse(error.info)
 
-        background = self._context.service.background
+        background = self.context.service.background
         owner = self._memory.owner
         request = origin.request
         outline = await offload(
             request.incoming.size, lambda: turn.api.outline(origin.target_request.reply(request.turn))
         )
-        begun = await background.start(BackgroundTurn(owner, self._scope, turn, outline, self.record, answer_in))
+        begun = await background.start(BackgroundTurn(owner, self.scope, turn, outline, self.record, answer_in))
         if not request.incoming.stream:
             headers = (*JSON_HEADERS, *request.headers)
-            return make_response(self.record, begun, 200, headers, self._context.recording)
-        body = background.follow(owner, turn.id, Resumption(), self._context.service.keep_alive)
+            return make_response(self.record, begun, 200, headers, self.context.recording)
+        body = background.follow(owner, turn.id, Resumption(), self.context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
 

@@ -288,8 +288,8 @@ class ObjectAnswer(HeldAnswer):
         return self.body
 
 
-class RewrittenEvents(PassedBytes):
-    """A filter that converts each event's data with the function ``event``, or a whole response with ``whole``.
+class RewrittenEvents(PassedAnswer):
+    """A filter that converts each event's data with ``rewrite_event``, or a whole response with ``rewrite_whole``.
 
     ``reading`` reads the provider's bytes."""
 
@@ -301,42 +301,27 @@ class RewrittenEvents(PassedBytes):
         event_limit: int,
         answer_limit: int,
     ) -> None:
-        self.hold_limit = answer_limit
-        self._reading = reading
-        self._event = rewrite_event
+        super().__init__(reading, event_limit)
+        self._rewrite_event = rewrite_event
         self._rewrite = rewrite_whole
         self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
-        self._splitter = SSE.splitter(event_limit)
-        self._is_streamed = False
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._reading.usage
 
     @property
     def buffered_bytes(self) -> int:
         return self._whole.buffered_bytes
 
     def head(self, status: int, headers: Headers) -> Headers:
-        kind = next((value for name, value in headers if name == "content-type"), "")
-        self._is_streamed = SSE.matches_type(kind)
-        if not self._is_streamed:
-            return self._whole.head(status, headers)
-        self.hold_limit, self.ping = 0, SSE.comment
-        return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
+        super().head(status, headers)
+        if self._is_streamed:
+            return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
+        self.hold_limit = self._whole.hold_limit
+        return self._whole.head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
-        if not self._is_streamed:
-            return self._whole.take(piece)
-        return b"".join(map(self._rewrite_event, self._splitter.feed(piece)))
+        return super().take(piece) if self._is_streamed else self._whole.take(piece)
 
     def close(self) -> bytes:
-        if not self._is_streamed:
-            return self._whole.close()
-        rest = SSE.complete(self._splitter.close())
-        out = self._rewrite_event(rest) if rest else b""
-        self._reading.close(streamed=True)
-        return out
+        return super().close() if self._is_streamed else self._whole.close()
 
     def _rewrite_whole(self, body: bytes) -> tuple[bytes, Usage | None]:
         if (value := decode_json(body)) is None:
@@ -345,11 +330,11 @@ class RewrittenEvents(PassedBytes):
         self._reading.close(streamed=False)
         return self._rewrite(body), self._reading.usage
 
-    def _rewrite_event(self, raw: bytes) -> bytes:
+    def _pass_event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is None:
             return b""
         self._reading.read_event(*parsed)
-        return self._event(parsed[1])
+        return self._rewrite_event(parsed[1])
 
 
 def decode_json(body: bytes) -> object:

@@ -83,9 +83,9 @@ class FileRequest(KeptRequest):
         if self._checks is not None and not is_read:
             self._checks.refuse_file()
         if is_read:
-            usable_accounts = self.usable_accounts()
-            named = self._select_account(()) if self.chosen_provider is not None or len(usable_accounts) < 2 else None
-            self._models = BatchModels(self, named, usable_accounts)
+            is_chosen = self.chosen_provider is not None or len(self.usable_accounts()) < 2
+            named = self._select_account(()) if is_chosen else None
+            self._models = BatchModels(self, named)
             may_lack_model = named is not None and self._may_lack_models(named)
             self._upload = await read_file_upload(
                 self.inbound,
@@ -205,7 +205,7 @@ class BatchRequest(KeptRequest):
             return body
         named = found.account is not None or self.chosen_provider is not None
         account = self._select_account(tuple(one for _, one in found.found)) if named else None
-        models = BatchModels(self, account, self.usable_accounts())
+        models = BatchModels(self, account)
         body = await offload(len(body), batch.with_checked_models, models)
         summary = models.summary
         for file in batch.files:
@@ -412,10 +412,7 @@ class MessageBatchRequest(BatchRequest):
     """An Anthropic batch: its requests are a list in the body, its results have their own URL."""
 
     async def _checked_batch(self, body: bytes) -> bytes:
-        usable_accounts = self.usable_accounts()
-        models = BatchModels(
-            self, self._select_account(()) if self.chosen_provider is not None else None, usable_accounts
-        )
+        models = BatchModels(self, self._select_account(()) if self.chosen_provider is not None else None)
         body = await offload(len(body), rewrite_requests, body, models)
         self._own_account, self._summary = models.account, models.summary
         return body
@@ -482,12 +479,7 @@ def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
         model = _TEXT.decode(fields.get("model", b"null"))
     except NOT_JSON:
         raise invalid(f"{at}.params.model must be a string", f"{at}.params.model") from None
-    try:
-        rewritten = models.rewrite(model, "/v1/messages", params)
-    except GatewayError as error:
-        info = error.info
-        message = f"{at}: {info.message}"
-        raise GatewayError.of(attrs.evolve(info, message=message, param=f"{at}.params.model")) from None
+    rewritten = models.rewrite_at(f"{at}.params", model, "/v1/messages", params)
     return None if rewritten == params else msgspec.json.encode({**members, "params": msgspec.Raw(rewritten)})
 
 

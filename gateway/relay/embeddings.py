@@ -102,16 +102,13 @@ def _check_model_names(incoming: Incoming) -> None:
 
 def _with_single_text_method(plan: Plan) -> Plan:
     """Return ``plan`` with Gemini's method for a single text instead of a batch, in the byte lane."""
-    return plan.with_candidates(
-        tuple(
-            attrs.evolve(
-                one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH_METHOD, _SINGLE_METHOD))
-            )
-            if one.target.lane == "byte"
-            else one
-            for one in plan.candidates
-        )
-    )
+
+    def with_method(target: Target) -> Target:
+        if target.lane != "byte":
+            return target
+        return attrs.evolve(target, url=target.url.replace(_BATCH_METHOD, _SINGLE_METHOD))
+
+    return plan.with_each_target(with_method)
 
 
 def _prepare(
@@ -129,10 +126,8 @@ def _prepare(
     omit_paths(draft, [path for path in omissions.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
     calls.add(target, made)
-    outgoing, output = (
-        Outgoing(made.bodies[0], edits=made.edits),
-        RequestedOutput(max_tokens=0, input=made.answer.tokens),
-    )
+    outgoing = Outgoing(made.bodies[0], edits=made.edits)
+    output = RequestedOutput(max_tokens=0, input=made.answer.tokens)
     return Prepared(outgoing, omissions=omissions, output=output, later_bodies=made.bodies[1:])
 
 

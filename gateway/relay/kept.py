@@ -295,31 +295,19 @@ class KeptRequest:
         there = {name for name, _ in inbound.headers}
         passed = tuple((name, inbound.header(name) or "") for name in self._passed_headers if name in there)
         kind = inbound.header("content-type")
-        if self.method == "POST" and body is None:
-            incoming = Incoming(inbound.context.codec.api, b"", {}, None, False)
-            planned = inbound.plan_upload(
-                incoming, target, self._upload_body(target), kind or "application/octet-stream"
-            )
-            planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed), output=NO_OUTPUT)))
+        prepare = as_prepared(Prepared(Outgoing(body or b"", passed), output=NO_OUTPUT))
+        if self.method != "POST":
+            incoming, counted_as = await inbound.bodiless_request(), CountedAs.LATER
         else:
-            if body is None or not body:
-                incoming = await inbound.bodiless_request() if self.method != "POST" else self._empty_request()
-            else:
-                incoming = Incoming(inbound.context.codec.api, body, {}, None, False)
+            incoming = Incoming(inbound.context.codec.api, body or b"", {}, None, False)
+            counted_as = CountedAs.BEGINNING
+        if self.method == "POST" and body is None:
+            upload = self._upload_body(target)
+            planned = inbound.plan_upload(incoming, target, upload, kind or "application/octet-stream")
+        else:
             media = MediaTypes(JSON if body else None, accept)
-            plan, prepare = (
-                Plan.for_target(target, ONCE),
-                as_prepared(Prepared(Outgoing(body or b"", passed), output=NO_OUTPUT)),
-            )
-            planned = PlannedRequest(incoming, plan, prepare, suffix="", media=media)
-        return attrs.evolve(
-            planned,
-            method=self.method,
-            counted_as=CountedAs.BEGINNING if self.method == "POST" else CountedAs.LATER,
-        )
-
-    def _empty_request(self) -> Incoming:
-        return Incoming(self.inbound.context.codec.api, b"", {}, None, False)
+            planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix="", media=media)
+        return attrs.evolve(planned, prepare=prepare, method=self.method, counted_as=counted_as)
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:

@@ -52,9 +52,8 @@ class UploadRequest(KeptRequest):
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         target = super()._target(account, found)
         parts = urlsplit(target.url)
-        path, _, query = (f"/upload{parts.path}", "", parts.query)
-        if self.token is not None:
-            path, _, query = self.token.path.partition("?")
+        own = f"/upload{parts.path}?{parts.query}" if self.token is None else self.token.path
+        path, _, query = own.partition("?")
         return attrs.evolve(target, url=urlunsplit((parts.scheme, parts.netloc, path, query, "")))
 
     def steps_after_root(self) -> list[str]:
@@ -72,12 +71,10 @@ class UploadRequest(KeptRequest):
         await super().store_object(member_of(body, "file"))
 
     def _extra_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
-        told = tuple((name, headers[name]) for name in _PASSED_HEADERS if name in headers)
-        return (
-            told
-            if _URL_HEADER not in headers
-            else (*told, (_URL_HEADER, self._gateway_url(account, headers[_URL_HEADER])))
-        )
+        passed = tuple((name, headers[name]) for name in _PASSED_HEADERS if name in headers)
+        if _URL_HEADER not in headers:
+            return passed
+        return (*passed, (_URL_HEADER, self._gateway_url(account, headers[_URL_HEADER])))
 
     def _gateway_url(self, account: Account, url: str) -> str:
         """Return the gateway's URL for an upload to the provider's ``url``.

@@ -20,13 +20,13 @@ from gateway.config.patterns import matches_one
 from gateway.endpoints.border import admit_by_key
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.headers import PLAIN_KEYS, Headers, upstream_headers
+from gateway.http.headers import Headers, upstream_headers
 from gateway.http.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_body, with_body
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
 from gateway.ledger.bill import Bill
 from gateway.relay.answers import NullReader, PassedAnswer
-from gateway.relay.relaying import InboundRequest, RelayedRequest, without_charset
+from gateway.relay.relaying import InboundRequest, RelayedRequest, client_credentials, without_charset
 from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
@@ -280,9 +280,7 @@ def decode_value(value: str) -> str | None:
 
 def _without_keys(received: Headers, passed: Headers) -> Headers:
     """Return the headers of ``passed`` without those that contain a key from the client's headers ``received``."""
-    names = ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS)
-    words = (value.rpartition(" ")[2].strip() for name, value in received if name in names)
-    keys = tuple(word for word in words if len(word) >= _SHORTEST_KEY)
+    keys = [word for word in client_credentials(received) if len(word) >= _SHORTEST_KEY]
     return tuple((name, value) for name, value in passed if not any(key in value for key in keys))
 
 

@@ -74,14 +74,12 @@ class BatchModels:
 
     The account is ``named``, else that of the first model. ``summary`` describes the requests so far."""
 
-    def __init__(
-        self, request: KeptRequest, chosen_account: Account | None, usable_accounts: tuple[Account, ...]
-    ) -> None:
+    def __init__(self, request: KeptRequest, chosen_account: Account | None) -> None:
         self.account = chosen_account
         self._named: dict[tuple[str, str], None] = {}
         self._tokens = self._usd = 0
         self._request = request
-        self._usable = usable_accounts
+        self._usable = request.usable_accounts()
 
     @property
     def summary(self) -> BatchSummary:
@@ -100,6 +98,14 @@ class BatchModels:
         if target.model == model or "model" not in incoming.members:
             return incoming.body
         return with_model(incoming.body, incoming.members, target.model)
+
+    def rewrite_at(self, path: str, model: str, url: str, body: bytes) -> bytes:
+        """Return the body of a request as ``rewrite`` does. A ``GatewayError`` names ``path``, which is the body's."""
+        try:
+            return self.rewrite(model, url, body)
+        except GatewayError as error:
+            message = f"{path.rpartition('.')[0]}: {error.info.message}"
+            raise GatewayError.of(attrs.evolve(error.info, message=message, param=f"{path}.model")) from None
 
     def _with_members(self, incoming: Incoming, plan: Plan, target: Target, url: str) -> Incoming:
         wire = ROUTES.get(url) or _ENDPOINTS.get(url)
@@ -216,7 +222,6 @@ MEMBERS: Final[Mapping[str, MemberKind]] = {
 
 _REQUEST_MEMBERS: Final = frozenset(("custom_id", "body"))
 
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXTS: Final = msgspec.json.Decoder(str | list[str])
 
@@ -238,7 +243,7 @@ class NewBatch:
     @classmethod
     def of(cls, body: bytes) -> "NewBatch":
         """Read ``body``, a JSON object. Raises ``GatewayError`` (400) for an unknown member, or one of another type."""
-        members = {name: raw for name, raw in _OBJECT.decode(body).items() if bytes(raw) != b"null"}
+        members = {name: raw for name, raw in _MEMBERS.decode(body).items() if bytes(raw) != b"null"}
         for name in members:
             if name not in MEMBERS:
                 raise invalid(f"the gateway does not know the member {name[:100]!r} of a batch: remove it", name[:100])
@@ -300,10 +305,10 @@ class NewBatch:
         """Return a request of the batch with the provider's model name, if it names a model. Raises ``GatewayError``
         with the position ``at``."""
         try:
-            members = _OBJECT.decode(one)
+            members = _MEMBERS.decode(one)
             check_members(one, members)
             body = bytes(members.get("body", b"null"))
-            fields = _OBJECT.decode(body)
+            fields = _MEMBERS.decode(body)
             named = TEXT.decode(fields["model"]) if "model" in fields else None
         except NOT_JSON:
             raise invalid(f"{at} must be an object with custom_id and body, and its model a string", at) from None
@@ -316,11 +321,7 @@ class NewBatch:
             return one
         if named is not None and self.model is not None and named != self.model:
             raise invalid(f"{at} has another model than the batch: remove one", f"{at}.body.model")
-        try:
-            rewritten = models.rewrite(model, self._url, body)
-        except GatewayError as error:
-            info = attrs.evolve(error.info, message=f"{at}: {error.info.message}", param=f"{at}.body.model")
-            raise GatewayError.of(info) from None
+        rewritten = models.rewrite_at(f"{at}.body", model, self._url, body)
         return one if rewritten == body else msgspec.json.encode({**members, "body": msgspec.Raw(rewritten)})
 
 

@@ -16,13 +16,21 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
-from gateway.http.headers import PLAIN_KEYS, Headers, sent_credential
+from gateway.http.headers import Headers, sent_credential
 from gateway.http.offload import offload
+from gateway.http.passing import HeaderNames
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
 from gateway.relay.outputs import FORM_ENDPOINTS, endpoint_of_path, form_output, no_output, read_safely, reader_of_path
-from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest, strip_credentials, without_charset
+from gateway.relay.relaying import (
+    JSON,
+    InboundRequest,
+    RelayedRequest,
+    client_credentials,
+    strip_credentials,
+    without_charset,
+)
 from gateway.relay.uploads import ChainedPieces, read_priced_upload, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import STRING, check_members, decode_member
@@ -46,13 +54,15 @@ from streams.surrogates import NOT_JSON
 UNBILLED_METHODS: Final = ("GET", "DELETE")
 """Methods that run no model: usage in their responses was billed before, so it is not billed again."""
 
-PASSED_REQUEST_HEADERS: Final = (
+PASSED_REQUEST_HEADERS: Final = HeaderNames.of((
     "range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since", "accept-language",
     "x-goog-upload-*", "prefer",
-)  # fmt: skip
+))  # fmt: skip
 """Additional request headers to pass on: they concern the requested resource."""
 
-PASSED_RESPONSE_HEADERS: Final = ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
+PASSED_RESPONSE_HEADERS: Final = HeaderNames.of(
+    ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
+)
 """Additional response headers to pass on."""
 
 PASSED_STATUSES: Final = frozenset((301, 302, 303, 304, 307, 308))
@@ -153,28 +163,17 @@ def _base_url_of(entry: ModelEntry) -> SplitResult:
 
 def query_without_credentials(query: str, headers: Headers) -> str:
     """Return the client's query without credentials, found by their parameters or by values in ``headers``."""
-    shown = _credentials(headers)
+    shown = client_credentials(headers)
     pairs = strip_credentials(query).split("&")
     return "&".join(
         pair for pair in pairs if not any(word in unquote_to_bytes(pair).decode("latin-1") for word in shown)
     )
 
 
-def _credentials(headers: Headers) -> tuple[str, ...]:
-    found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
-    return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
-
-
-def _select_headers(headers: Headers, names: tuple[str, ...], credential: str | None) -> Headers:
-    """Return those of ``headers`` that ``names`` list (a final ``*`` matches anything), except those with a
-    credential."""
-    shown = (*_credentials(headers), *((credential,) if credential else ()))
-    return tuple(
-        (name, value)
-        for name, value in headers
-        if any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in names)
-        and not any(word in value for word in shown)
-    )
+def _select_headers(headers: Headers, names: HeaderNames, credential: str | None) -> Headers:
+    """Return those of ``headers`` in ``names``, except those with a credential."""
+    shown = (*client_credentials(headers), *((credential,) if credential else ()))
+    return tuple(pair for pair in headers if pair[0] in names and not any(word in pair[1] for word in shown))
 
 
 FoundModels = tuple[tuple[str, str], ...]

@@ -12,7 +12,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
-from gateway.http.headers import Headers
+from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.http.offload import load_module, offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -256,6 +256,12 @@ def without_charset(content_type: str | None) -> str | None:
 def strip_credentials(query: str) -> str:
     """Return a client's ``query`` without the parameters in ``WITHHELD_PARAMETERS``."""
     return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in WITHHELD_PARAMETERS)
+
+
+def client_credentials(headers: Headers) -> tuple[str, ...]:
+    """Return the credentials in a client's ``headers``, without words such as ``Bearer``."""
+    found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
+    return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
 
 
 WITHHELD_PARAMETERS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
