@@ -7,7 +7,7 @@ configuration without them pays nothing.
 - LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the headers of its responses in ``_SENT_AS``. Roo Code and Cline read ``/v1/model/info``, and
+- Programs read the headers of its responses. Roo Code and Cline read ``/v1/model/info``, and
   plugins of OpenCode ``/model_group/info``."""
 
 import re
@@ -97,7 +97,10 @@ def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, 
     return kept
 
 
-# Headers of LiteLLM's responses
+# The response headers of LiteLLM that programs read, computed from the gateway's own: they add up
+# ``x-litellm-response-cost`` and log ``x-litellm-call-id``. Many compare ``x-litellm-model-group`` with the requested
+# model, or read ``x-litellm-attempted-fallbacks``, to notice that a fallback answered
+# (https://docs.litellm.ai/docs/proxy/response_headers).
 
 _SENT_AS: Final = (
     (b"x-request-id", b"x-litellm-call-id"),

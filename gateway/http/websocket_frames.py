@@ -53,7 +53,7 @@ class RegisteredCodes(Extension):
         return CloseConnection(BAD_GATEWAY, frame.reason) if self._is_bad_gateway else frame
 
 
-# Large messages
+# Large frames are made in a thread: to mask 16 MB takes 0.2 s
 
 
 def size_of(message: str | bytes | bytearray) -> int:
@@ -68,7 +68,9 @@ async def make_large_frame(message: str | bytes, *, masked: bool) -> bytes:
     return await offload(len(message), lambda: bytes(FrameProtocol(masked, []).send_data(message)))
 
 
-# Small frames
+# Limits on the frames that cost the sender nearly nothing (RFC 6455, section 5.2). A read of 64 KiB may contain ten
+# thousand frames of a client and thirty thousand of a provider, each a fragment of a message, a ping or a pong.
+# Fragments without content never reach the limit of a message.
 
 SMALL: Final = 64
 """Bytes of content below which a frame counts, as do pings and pongs. Audio and events have more."""

@@ -61,7 +61,8 @@ class _Account:
 
 
 class MarkGuard:
-    """Accounts of what marks cost and saved, by client and entry. ``clock`` is monotonic."""
+    """Accounts of what marks cost and saved, by client and entry: writing the cache costs money, which only later reads
+    save again. ``clock`` is monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
