@@ -121,11 +121,6 @@ class FollowedKeys:
         return self._texts
 
     @property
-    def refusal_reasons(self) -> Mapping[str, str]:
-        """The reasons why stored clients are excluded, by name."""
-        return self._logged
-
-    @property
     def stale(self) -> float:
         """The seconds since the storage became unreadable; 0 while it is readable."""
         return 0.0 if self._since is None else self._clock() - self._since

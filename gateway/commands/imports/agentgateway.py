@@ -13,7 +13,7 @@ from gateway.commands.imports.foreign_models import (
     from_dollar,
     plain_text,
 )
-from gateway.commands.imports.guard_drafts import items_of
+from gateway.commands.imports.imported_values import items_of, mapping_of
 from gateway.commands.imports.losses import Group
 
 PORT: Final = 4000
@@ -79,9 +79,7 @@ def read_agentgateway(content: Any) -> ForeignModels | None:
     if section.get("guardrails"):
         found.lose(Group.PROTECTION, "llm.guardrails", _LOST["guardrails"][1])
     _add_binds(binds, found)
-    for name, reason in _ROOT.items():
-        if content.get(name):
-            found.lose(reason[0], name, reason[1])
+    found.lose_members(content, _ROOT)
     lose_unknown(content, AGENTGATEWAY, found)
     return found
 
@@ -91,19 +89,19 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
     given = model.get("provider")
     if isinstance(given, dict) and isinstance(given.get("reference"), str):
         base = providers.get(given["reference"], {})
-        params = {**_mapping(base.get("params")), **_mapping(model.get("params"))}
+        params = {**mapping_of(base.get("params")), **mapping_of(model.get("params"))}
         given = base.get("provider")
     else:
-        params = _mapping(model.get("params"))
-    provider = given.lower() if isinstance(given, str) else next(iter(_mapping(given)), "").lower()
-    if provider == "custom" and not (_has_chat(_mapping(given).get("custom")) and params.get("baseUrl")):
+        params = mapping_of(model.get("params"))
+    provider = given.lower() if isinstance(given, str) else next(iter(mapping_of(given)), "").lower()
+    if provider == "custom" and not (_has_chat(mapping_of(given).get("custom")) and params.get("baseUrl")):
         why = "it has no Chat at the usual path of its `baseUrl`: write an entry with a provider of your own"
         found.lose_model(name, f"the model {name} (custom)", why)
         return
     if model.get("matches"):
         found.lose_model(name, f"the model {name}", "it applies only to some headers: a client key can have `models`")
         return
-    transformation = _mapping(model.get("transformation"))
+    transformation = dict(mapping_of(model.get("transformation")))
     target = plain_text(params.get("model")) or _target_model(name, transformation.pop("model", None))
     prefix, more = _place(provider, params)
     if prefix is None:
@@ -112,7 +110,7 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
     if target is None:
         found.lose_model(name, f"the model {name}", "its model is computed from the request")
         return
-    health = _mapping(_mapping(model.get("health")).get("eviction"))
+    health = mapping_of(mapping_of(model.get("health")).get("eviction"))
     found.add_model(
         name,
         f"{prefix}/{target}",
@@ -120,7 +118,7 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
             **more,
             "api_key": from_dollar(params.get("apiKey")),
             "cooldown_time": as_seconds(health.get("duration")),
-            **_mapping(model.get("defaults")),
+            **mapping_of(model.get("defaults")),
         },
     )
     for key in model:
@@ -135,12 +133,8 @@ def _add_model(model: Mapping[str, Any], providers: Mapping[str, Mapping[str, An
 
 def _has_chat(custom: Any) -> bool:
     """Return whether a provider of the user's own has Chat at the usual path below its address."""
-    formats = [*items_of(_mapping(custom).get("formats"))]
+    formats = [*items_of(mapping_of(custom).get("formats"))]
     return any(one.get("type") == "completions" and not one.get("path") for one in formats)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
 
 
 def _target_model(name: str, expression: Any) -> str | None:
@@ -188,9 +182,9 @@ def _azure_place(params: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]
 
 
 def _add_virtual(virtual: Mapping[str, Any], found: ForeignModels) -> None:
-    name, routing = str(virtual.get("name") or ""), _mapping(virtual.get("routing"))
-    weighted = [*items_of(_mapping(routing.get("weighted")).get("targets"))]
-    failover = [*items_of(_mapping(routing.get("failover")).get("targets"))]
+    name, routing = str(virtual.get("name") or ""), mapping_of(virtual.get("routing"))
+    weighted = [*items_of(mapping_of(routing.get("weighted")).get("targets"))]
+    failover = [*items_of(mapping_of(routing.get("failover")).get("targets"))]
     if weighted:
         group = [(str(one.get("model")), _number(one.get("weight"), 1)) for one in weighted]
         found.routes[name] = ForeignRoute([group], "weighted")
@@ -213,33 +207,33 @@ def _number(value: Any, default: float) -> float:
 
 
 def _add_policies(given: Any, where: str, found: ForeignModels) -> None:
-    for name, value in _mapping(given).items():
+    for name, value in mapping_of(given).items():
         if name == "apiKey" and isinstance(value, dict):
             _check_mode(value, found)
-            _add_keys(value, found)
+            for number, one in enumerate(items_of(value.get("keys")), len(found.client_keys) + 1):
+                _add_key(one, number, found)
         else:
             reason = _POLICIES.get(name, (Group.PROTECTION, "trigate import does not convert this policy"))
             found.lose(reason[0], f"{where}.{name}", reason[1])
 
 
-def _add_keys(policy: Mapping[str, Any], found: ForeignModels) -> None:
-    """Add the keys of clients; a key whose models cannot be limited is lost, because it might open more."""
-    for number, one in enumerate(items_of(policy.get("keys")), len(found.client_keys) + 1):
-        metadata = _mapping(one.get("metadata"))
-        name = next((str(metadata[key]) for key in ("name", "user", "id") if metadata.get(key)), f"key-{number}")
-        models, digest = one.get("allowedModels"), str(one.get("keyHash") or "")
-        if models and not (isinstance(models, list) and all(isinstance(each, str) for each in models)):
-            found.lose(Group.PROTECTION, f"the key {name}", "its `allowedModels` are not a list of names")
-            continue
-        if digest and not _DIGEST.fullmatch(digest):
-            found.lose(Group.PROTECTION, f"the key {name}", "its `keyHash` is no SHA-256 digest")
-            continue
-        item: dict[str, Any] = {"models": list(models)} if models else {}
-        if digest:
-            item = {"sha256": digest.removeprefix("sha256:").lower(), **item}
-        found.add_client(name, from_dollar(one.get("key")), item)
-        if one.get("budgets"):
-            found.lose(Group.MONEY, f"budgets of the key {name}", "set `budgets: [20 usd/day]` for the key")
+def _add_key(one: Mapping[str, Any], number: int, found: ForeignModels) -> None:
+    """Add the key of a client. It is lost if its models cannot be limited, because it might open more."""
+    metadata = mapping_of(one.get("metadata"))
+    name = next((str(metadata[key]) for key in ("name", "user", "id") if metadata.get(key)), f"key-{number}")
+    models, digest = one.get("allowedModels"), str(one.get("keyHash") or "")
+    if models and not (isinstance(models, list) and all(isinstance(each, str) for each in models)):
+        found.lose(Group.PROTECTION, f"the key {name}", "its `allowedModels` are not a list of names")
+        return
+    if digest and not _DIGEST.fullmatch(digest):
+        found.lose(Group.PROTECTION, f"the key {name}", "its `keyHash` is no SHA-256 digest")
+        return
+    item: dict[str, Any] = {"models": list(models)} if models else {}
+    if digest:
+        item = {"sha256": digest.removeprefix("sha256:").lower(), **item}
+    found.add_client(name, from_dollar(one.get("key")), item)
+    if one.get("budgets"):
+        found.lose(Group.MONEY, f"budgets of the key {name}", "set `budgets: [20 usd/day]` for the key")
 
 
 def _check_mode(policy: Mapping[str, Any], found: ForeignModels) -> None:
@@ -262,7 +256,7 @@ def _add_binds(binds: Any, found: ForeignModels) -> None:
         earlier = len(found.items)
         for backend in backends:
             has_backends = True
-            _add_ai(backend, {**policies, **_mapping(backend.get("policies"))}, found)
+            _add_ai(backend, {**policies, **mapping_of(backend.get("policies"))}, found)
         if names := [str(one["model_name"]) for one in found.items[earlier:]]:
             given = policies.get("apiKey")
             keys_of_routes.append((given if isinstance(given, dict) else None, names))
@@ -272,7 +266,7 @@ def _add_binds(binds: Any, found: ForeignModels) -> None:
 
 
 def _add_ai(backend: Mapping[str, Any], policies: Mapping[str, Any], found: ForeignModels) -> None:
-    ai = _mapping(backend.get("ai"))
+    ai = mapping_of(backend.get("ai"))
     if not ai:
         kind = next((key for key in ("mcp", "host", "dynamic", "service") if key in backend), "backend")
         found.lose(Group.NAMES, f"a route to {kind}", "only AI backends are converted")
@@ -282,7 +276,7 @@ def _add_ai(backend: Mapping[str, Any], policies: Mapping[str, Any], found: Fore
         what = f"the order of the providers of {ai.get('name') or 'a backend'}"
         found.lose(Group.PROTECTION, what, "write an alias with `targets`")
     for one in providers:
-        _add_backend(one, {**policies, **_mapping(ai.get("policies")), **_mapping(one.get("policies"))}, found)
+        _add_backend(one, {**policies, **mapping_of(ai.get("policies")), **mapping_of(one.get("policies"))}, found)
 
 
 def _add_keys_of_routes(routes: Sequence[tuple[Mapping[str, Any] | None, Sequence[str]]], found: ForeignModels) -> None:
@@ -297,7 +291,8 @@ def _add_keys_of_routes(routes: Sequence[tuple[Mapping[str, Any] | None, Sequenc
             models.setdefault(identity, []).extend(names)
     for identity, one in keys.items():
         names = [*dict.fromkeys(models[identity])]
-        _add_keys({"keys": [{**one, "allowedModels": None if {*names} == every else names}]}, found)
+        allowed = None if {*names} == every else names
+        _add_key({**one, "allowedModels": allowed}, len(found.client_keys) + 1, found)
     if not keys:
         return
     for policy in {repr(policy): policy for policy, _ in routes if policy is not None}.values():
@@ -316,16 +311,16 @@ def _routes(binds: Any) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[st
     for bind in items_of(binds):
         for listener in items_of(bind.get("listeners")):
             for route in items_of(listener.get("routes")):
-                policies = {**_mapping(listener.get("policies")), **_mapping(route.get("policies"))}
+                policies = {**mapping_of(listener.get("policies")), **mapping_of(route.get("policies"))}
                 yield policies, [*items_of(route.get("backends"))]
 
 
 def _add_backend(one: Mapping[str, Any], policies: Mapping[str, Any], found: ForeignModels) -> None:
-    given = _mapping(one.get("provider"))
+    given = mapping_of(one.get("provider"))
     provider, settings = next(iter(given.items()), ("", {}))
-    settings = _mapping(settings)
-    auth = _mapping(policies.get("backendAuth"))
-    role = _mapping(_mapping(auth.get("aws")).get("assumeRole"))
+    settings = mapping_of(settings)
+    auth = mapping_of(policies.get("backendAuth"))
+    role = mapping_of(mapping_of(auth.get("aws")).get("assumeRole"))
     params = {
         "model": settings.get("model"),
         "awsRegion": settings.get("region") if provider == "bedrock" else None,

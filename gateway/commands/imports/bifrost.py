@@ -5,8 +5,7 @@ from typing import Any, Final
 
 from gateway.commands.imports.foreign_keys import BIFROST, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
-from gateway.commands.imports.guard_drafts import items_of
-from gateway.commands.imports.imported_values import ENVIRONMENT, number_of
+from gateway.commands.imports.imported_values import ENVIRONMENT, items_of, mapping_of, number_of
 from gateway.commands.imports.losses import Group
 
 PORT: Final = 8080
@@ -32,10 +31,11 @@ _SELF_HOSTED: Final = ("vllm", "ollama", "sgl")
 _PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "1w": "week", "1M": "month", "1m": "1m"}
 _RATES: Final[Mapping[str, str]] = {"1m": "/m", "1h": "/h", "1d": "/d"}
 
+_CUSTOM: Final = "custom_provider_config"
 _UNREAD: Final[Mapping[str, tuple[Group, str]]] = {
     "proxy_config": (Group.NAMES, "set the variable HTTPS_PROXY for the gateway"),
     "concurrency_and_buffer_size": (Group.TRIFLES, "set `ratelimits: {concurrent: N}` in the entry"),
-    "custom_provider_config": (Group.TRIFLES, "the entry is one of the provider: set `speaks` or `base_url`"),
+    _CUSTOM: (Group.TRIFLES, "the entry is one of the provider: set `speaks` or `base_url`"),
 }
 """Members of a provider that have no counterpart, with the reason."""
 
@@ -58,24 +58,18 @@ def is_bifrost(content: Mapping[str, Any]) -> bool:
 def read_bifrost(content: Mapping[str, Any]) -> ForeignModels:
     """Return the parts of a file of Bifrost."""
     found = ForeignModels("Bifrost", PORT)
-    providers = _mapping(content.get("providers"))
+    providers = mapping_of(content.get("providers"))
     for provider, settings in providers.items():
         if (kind := _kind_of(provider, settings)) not in _PREFIXES:
             found.lose_model(f"{provider}/*", f"the provider {provider}", "write an entry with its name and base_url")
         elif isinstance(settings, dict):
             _add_provider(provider, kind, settings, found)
-    _add_governance(_mapping(content.get("governance")), {*providers}, found)
-    for name, reason in _ROOT.items():
-        if content.get(name):
-            found.lose(reason[0], name, reason[1])
-    if _mapping(content.get("governance")).get("routing_rules"):
+    _add_governance(mapping_of(content.get("governance")), {*providers}, found)
+    found.lose_members(content, _ROOT)
+    if mapping_of(content.get("governance")).get("routing_rules"):
         found.lose(Group.NAMES, "governance.routing_rules", "the model's name selects the target")
     lose_unknown(content, BIFROST, found)
     return found
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
 
 
 def _value(given: Any) -> str | None:
@@ -89,13 +83,13 @@ def _value(given: Any) -> str | None:
 
 def _kind_of(provider: str, settings: Any) -> str:
     """Return the provider, or the one whose API a provider with another name has."""
-    custom = _mapping(_mapping(settings).get("custom_provider_config"))
+    custom = mapping_of(mapping_of(settings).get(_CUSTOM))
     return provider if provider in _PREFIXES else str(custom.get("base_provider_type"))
 
 
 def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: ForeignModels) -> None:
     """Add an entry for each model of each key, and a route for models with several keys."""
-    network = _mapping(settings.get("network_config"))
+    network = mapping_of(settings.get("network_config"))
     served: dict[str, list[tuple[str, float]]] = {}
     listed = [*items_of(settings.get("keys"))]
     keys = [one for one in listed if one.get("enabled") is not False]
@@ -124,21 +118,18 @@ def _add_provider(provider: str, kind: str, settings: Mapping[str, Any], found: 
     for name, targets in served.items():
         if len(targets) > 1:
             found.routes[name] = ForeignRoute([targets], "weighted")
-    for member in _UNREAD if kind == provider else [one for one in _UNREAD if one != "custom_provider_config"]:
-        if settings.get(member):
-            group, why = _UNREAD[member]
-            found.lose(group, f"{member} of {provider}", why)
+    found.lose_members(settings if kind == provider else {**settings, _CUSTOM: None}, _UNREAD, f" of {provider}")
 
 
 def _models_of(key: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the names that a key serves, each with the provider's model: an empty list means all."""
     aliases: dict[str, str] = {}
-    for holder in (key, *(_mapping(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))):
+    for holder in (key, *(mapping_of(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))):
         for member in ("aliases", "deployments"):
-            aliases |= {str(name): str(model) for name, model in _mapping(holder.get(member)).items()}
+            aliases |= {str(name): str(model) for name, model in mapping_of(holder.get(member)).items()}
     given = key.get("models")
     models = [*dict.fromkeys(map(str, given))] if given and isinstance(given, list) else ["*"]
-    if models == ["*"] and (only := plain_text(_mapping(key.get("vllm_key_config")).get("model_name"))):
+    if models == ["*"] and (only := plain_text(mapping_of(key.get("vllm_key_config")).get("model_name"))):
         models = [only]
     for model in models:
         yield model, aliases.get(model, model)
@@ -157,15 +148,15 @@ def _network(kind: str, network: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "api_base": _address(kind, network.get("base_url")),
         "timeout": network.get("default_request_timeout_in_seconds"),
-        "extra_headers": _mapping(network.get("extra_headers")),
+        "extra_headers": mapping_of(network.get("extra_headers")),
         **({"num_retries": retries} if isinstance(retries, int) else {}),
     }
 
 
 def _credentials(kind: str, key: Mapping[str, Any]) -> dict[str, Any]:
-    azure, vertex, bedrock = (_mapping(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))
+    azure, vertex, bedrock = (mapping_of(key.get(f"{cloud}_key_config")) for cloud in ("azure", "vertex", "bedrock"))
     found: dict[str, Any] = {"api_key": _value(key.get("value"))}
-    if kind in _SELF_HOSTED and (own := _address(kind, _mapping(key.get(f"{kind}_key_config")).get("url"))):
+    if kind in _SELF_HOSTED and (own := _address(kind, mapping_of(key.get(f"{kind}_key_config")).get("url"))):
         found["api_base"] = own
     match kind:
         case "azure":

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.commands.imports.guard_drafts import free_name, items_of
-from gateway.commands.imports.imported_values import escape_dollars
+from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of, mapping_of
 from gateway.commands.imports.litellm_filter import fault_of
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import VERSION, as_yaml, one_line, summarize_losses
@@ -48,7 +47,7 @@ class ForeignGuards:
         """Add a step with a name that no other has."""
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:48] or use
         taken = [one["name"] for one in self.steps]
-        self.steps.append({"use": use, "name": free_name(plain, taken, "-"), **step})
+        self.steps.append({"use": use, "name": free_name(plain, taken), **step})
 
     def add_patterns(self, title: str, patterns: Mapping[str, str], step: Mapping[str, Any]) -> None:
         """Add a ``regex`` step with those of ``patterns`` that it can search for."""
@@ -126,7 +125,7 @@ def _hook(hook: Mapping[str, Any], title: str, moment: str, found: ForeignGuards
     denied: dict[str, str] = {}
     masked: dict[str, str] = {}
     for id, parameters in checks:
-        settings = parameters if isinstance(parameters, dict) else {}
+        settings = mapping_of(parameters)
         rule, words = settings.get("rule"), settings.get("words")
         label = f"{id.rpartition('.')[2]}_{len(denied) + len(masked) + 1}"
         if id == "default.regexMatch" and isinstance(rule, str):
@@ -173,8 +172,7 @@ def _bifrost(content: Mapping[str, Any]) -> ForeignGuards:
 def _provider(provider: Mapping[str, Any], title: str, at: list[str], found: ForeignGuards) -> None:
     if provider.get("enabled") is False:
         return
-    kind, given = provider.get("provider_name"), provider.get("config")
-    settings = given if isinstance(given, dict) else {}
+    kind, settings = provider.get("provider_name"), mapping_of(provider.get("config"))
     name = str(provider.get("policy_name") or title)
     action = "mask" if settings.get("mode") in ("redact", "mask") else "refuse"
     match kind:

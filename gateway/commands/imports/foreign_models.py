@@ -10,9 +10,8 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.commands.imports.guard_drafts import free_name
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
-from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, number_of, text_of
+from gateway.commands.imports.imported_values import ENVIRONMENT, escape_dollars, free_name, number_of, text_of
 from gateway.commands.imports.litellm import allow_unpriced, convert_litellm
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result
@@ -52,6 +51,14 @@ class ForeignModels:
         """Record a loss."""
         self.losses.append(Loss(group, what, why))
 
+    def lose_members(
+        self, given: Mapping[str, Any], reasons: Mapping[str, tuple[Group, str]], whose: str = ""
+    ) -> None:
+        """Record the members of ``given`` that ``reasons`` lists and that have a value; ``whose`` ends their names."""
+        for name, (group, why) in reasons.items():
+            if given.get(name):
+                self.lose(group, f"{name}{whose}", why)
+
     def lose_model(self, name: str | None, what: str, why: str) -> None:
         """Record a model that cannot be converted; requests for its ``name`` then fail."""
         self.missing.append((name, Loss(Group.NAMES, what, why)))
@@ -63,11 +70,10 @@ class ForeignModels:
 
     def add_client(self, name: str, key: Any, item: Mapping[str, Any]) -> None:
         """Add a client with its ``key`` as a variable, or with ``sha256`` in ``item``."""
-        called = free_name(escape_dollars(name), [one["name"] for one in self.client_keys], "-")
+        called = free_name(escape_dollars(name), [one["name"] for one in self.client_keys])
         found: dict[str, Any] = {"name": called}
         if "sha256" not in item:
-            notes, text = SecretOwner(f"{name} client", self.secrets).read_client_key(key)
-            self.notes += notes
+            text = SecretOwner(f"{name} client", self.secrets, self.notes).read_client_key(key)
             if text is None:
                 self.lose(Group.NAMES, f"the key {name}", "its value is not in the file")
                 return

@@ -1,7 +1,7 @@
 """Secrets in the files of other gateways: the new file gets a variable for each."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain, count
 from typing import Any, Final
 
@@ -48,12 +48,13 @@ class SecretNames:
 
 @attrs.frozen
 class SecretOwner:
-    """A model or client by its ``name``, whose secrets become variables. Methods also return remarks."""
+    """A model or client by its ``name``, whose secrets become variables. Methods add remarks to ``notes``."""
 
     name: str
     names: SecretNames
+    notes: list[str] = attrs.field(factory=list)
 
-    def read_client_key(self, key: Any) -> tuple[list[str], str | None]:
+    def read_client_key(self, key: Any) -> str | None:
         """Return the variable with the ``key`` of a client.
 
         A placeholder is a key, too: without it, the new file would require none."""
@@ -61,40 +62,44 @@ class SecretOwner:
             return self._replace("API key", key, "the key is in the old file")
         return self.read_key(key, None)
 
-    def read_key(self, key: Any, default: str | None) -> tuple[list[str], str | None]:
+    def read_key(self, key: Any, default: str | None) -> str | None:
         """Return the variable with ``key``, or ``default`` without one."""
         if is_file(key):
             variable = self.names.variable(f"{self.name} API key", key["file"])
-            return [f"set the variable {variable}_FILE to {key['file']}"], f"${variable}"
+            self.notes.append(f"set the variable {variable}_FILE to {key['file']}")
+            return f"${variable}"
         if isinstance(key, str) and key.startswith(ENVIRONMENT):
-            return [], text_of(key)
+            return text_of(key)
         if isinstance(key, str) and key.lower() in NO_KEYS:
-            return [_PLACEHOLDER.format(key)], None
+            self.notes.append(_PLACEHOLDER.format(key))
+            return None
         if not key:
-            return [], None if default is None else f"${default}"
+            return None if default is None else f"${default}"
         return self._replace("API key", key, "the key is in the old file")
 
-    def read_secret(self, what: str, value: Any) -> tuple[list[str], str | None]:
+    def read_secret(self, what: str, value: Any) -> str | None:
         """Return the variable with the secret ``what``, ``None`` without a value."""
         text = text_of(value)
         if text is None or _is_variable(text):
-            return [], text
+            return text
         return self._replace(what, value, f"{what} is in the old file")
 
-    def read_headers(self, given: Mapping[Any, Any]) -> tuple[list[str], dict[str, str]]:
+    def read_headers(self, given: Mapping[Any, Any]) -> dict[str, str]:
         """Return the headers; credentials become variables."""
-        notes: list[str] = []
         found: dict[str, str] = {}
-        for header, value in _texts(given):
-            found[header] = value
-            if not _is_variable(value) and (_CREDENTIAL.search(header) or _SECRET.fullmatch(value)):
-                more, found[header] = self._replace(header, value, f"the header {header} is in the old file")
-                notes += more
-        return notes, found
+        for name, given_value in given.items():
+            if (value := text_of(given_value)) is None:
+                continue
+            header = str(name)
+            is_secret = not _is_variable(value) and (_CREDENTIAL.search(header) or _SECRET.fullmatch(value))
+            why = f"the header {header} is in the old file"
+            found[header] = self._replace(header, value, why) if is_secret else value
+        return found
 
-    def _replace(self, what: str, value: Any, why: str) -> tuple[list[str], str]:
+    def _replace(self, what: str, value: Any, why: str) -> str:
         variable = self.names.variable(f"{self.name} {what}", str(value))
-        return [f"{why}: set the variable {variable} to it"], f"${variable}"
+        self.notes.append(f"{why}: set the variable {variable} to it")
+        return f"${variable}"
 
 
 def is_file(key: Any) -> bool:
@@ -104,9 +109,3 @@ def is_file(key: Any) -> bool:
 
 def _is_variable(text: str) -> bool:
     return text.startswith("$") and not text.startswith("$$")
-
-
-def _texts(given: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
-    for header, value in given.items():
-        if (text := text_of(value)) is not None:
-            yield str(header), text

@@ -1,8 +1,9 @@
 """Values in the files of other gateways."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import date
+from itertools import chain, count
 from typing import Any, Final
 
 ENVIRONMENT: Final = "os.environ/"
@@ -52,7 +53,27 @@ def escape_dollars(text: str) -> str:
     return text.replace("$", "$$")
 
 
+def mapping_of(value: Any) -> dict[str, Any]:
+    """Return ``value`` if it is a mapping, otherwise an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def section_of(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a section of a configuration, empty if it is missing or no mapping."""
-    settings = content.get(name)
-    return settings if isinstance(settings, dict) else {}
+    return mapping_of(content.get(name))
+
+
+def items_of(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the mappings in a list."""
+    yield from (one for one in (value if isinstance(value, list) else ()) if isinstance(one, dict))
+
+
+def free_name(name: str, taken: Container[str], joint: str = "-") -> str:
+    """Return ``name``, with a number after ``joint`` if it is in ``taken``."""
+    names = chain([name], (f"{name}{joint}{number}" for number in count(2)))
+    return next(one for one in names if one not in taken)
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words in ``text``."""
+    return frozenset(text.split())

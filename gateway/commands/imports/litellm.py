@@ -197,9 +197,9 @@ ALIASES: Final = (("router_settings", "model_group_alias"), ("litellm_settings",
 
 def _defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of ``litellm_params`` that all models share."""
-    given = section_of(content, "router_settings").get("default_litellm_params")
+    given = section_of(section_of(content, "router_settings"), "default_litellm_params")
     refreshes = section_of(content, "litellm_settings").get(ENTRA) is True
-    shared = {name: value for name, value in given.items() if name != "model"} if isinstance(given, dict) else {}
+    shared = {name: value for name, value in given.items() if name != "model"}
     return {**shared, **({ENTRA: True} if refreshes else {})}
 
 
@@ -261,10 +261,10 @@ def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
     if not master and section_of(content, "environment_variables").get(MASTER_KEY):
         master = f"{ENVIRONMENT}{MASTER_KEY}"
     if master:
-        notes, key = SecretOwner("litellm_master", result.secrets).read_client_key(master)
-        if key is not None:
+        owner = SecretOwner("litellm_master", result.secrets)
+        if (key := owner.read_client_key(master)) is not None:
             result.client_keys.append({"name": "master", "key": key})
-        result.remarks += [note.replace("the key", "the master_key") for note in notes]
+        result.remarks += [note.replace("the key", "the master_key") for note in owner.notes]
 
 
 def _add_clients(clients: Clients | None, result: Result) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.commands.imports.imported_secrets import SecretOwner
-from gateway.commands.imports.imported_values import positive, text_of
+from gateway.commands.imports.imported_values import positive, section_of, text_of
 from gateway.commands.imports.result import Result
 
 SETTINGS: Final = frozenset(("litellm_settings.cache", "litellm_settings.cache_params"))
@@ -28,8 +28,7 @@ def add_cache(settings: Mapping[str, Any], result: Result) -> bool:
 
     All clients share its answers, as in LiteLLM. Caches by similarity, and those that clients request, are not
     converted; neither is one without client keys."""
-    given = settings.get("cache_params")
-    params: Mapping[str, Any] = given if isinstance(given, dict) else {}
+    params = section_of(settings, "cache_params")
     store = str(params.get("type") or "redis")
     calls = params.get("supported_call_types")
     is_for_answers = not calls or (isinstance(calls, list) and {"acompletion", "completion"} & {*map(str, calls)})
@@ -50,13 +49,10 @@ def add_cache(settings: Mapping[str, Any], result: Result) -> bool:
 
 def _address(params: Mapping[str, Any], result: Result) -> str:
     """Return the URL of the Redis server; LiteLLM reads missing parts from the environment."""
-    owner = SecretOwner("litellm cache", result.secrets)
+    owner = SecretOwner("litellm cache", result.secrets, result.remarks)
     if params.get("url"):
-        notes, url = owner.read_secret("url", params["url"])
-        result.remarks += notes
-        return url or "$REDIS_URL"
-    notes, password = owner.read_secret("password", params.get("password"))
-    result.remarks += notes
+        return owner.read_secret("url", params["url"]) or "$REDIS_URL"
+    password = owner.read_secret("password", params.get("password"))
     host, port = (text_of(params.get(name)) or default for name, default in (("host", "$REDIS_HOST"), ("port", "6379")))
     name = f":{_variable_in_text(password)}@" if password else ""
     return f"redis{'s' if params.get('ssl') is True else ''}://{name}{_variable_in_text(host)}:{_variable_in_text(port)}/{_database(params)}"

@@ -6,6 +6,7 @@ is lost, too. The names are those of LiteLLM's ``schema.prisma``; exports of its
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from gateway.commands.imports.imported_values import word_set
 from gateway.commands.imports.litellm_rows import is_set, read_mapping
 from gateway.commands.imports.losses import Group
 
@@ -35,10 +36,6 @@ _EXPIRY: Final = (Group.PROTECTION, "trigate does not limit how long the provide
 _TAGS: Final = (Group.LOGS, "the log has the client and its group, but no tags")
 _OWN: Final = (Group.TRIFLES, "the log has the name of the client and its group, but no metadata")
 _UNKNOWN: Final = (Group.UNKNOWN, "check in LiteLLM's documentation whether you need this column")
-
-
-def _word_set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 _OF_METADATA: Final[Mapping[str, Reason]] = {
@@ -86,7 +83,7 @@ _OF_METADATA: Final[Mapping[str, Reason]] = {
 }  # fmt: skip
 """The members of ``metadata`` that LiteLLM reads, with the reasons for their loss; others are the operator's own."""
 
-_READ_METADATA: Final = _word_set("guardrails scim_active service_account_id")
+_READ_METADATA: Final = word_set("guardrails scim_active service_account_id")
 """Members that are converted, or that describe a key."""
 
 
@@ -155,10 +152,10 @@ BUDGET_REASONS: Final[Mapping[str, Reason]] = {
     **dict.fromkeys(("temp_budget_increase", "temp_budget_expiry"), _INCREASED),
 }
 
-_RECORDS: Final = _word_set("created_at created_by updated_at updated_by spend total_spend model_spend budget_reset_at")
+_RECORDS: Final = word_set("created_at created_by updated_at updated_by spend total_spend model_spend budget_reset_at")
 """Columns with times, authors and amounts, which are no settings."""
 
-KEY_COLUMNS: Final = _RECORDS | _word_set(
+KEY_COLUMNS: Final = _RECORDS | word_set(
     "token key_name key_alias expires models team_id blocked budget_duration key_type soft_budget_cooldown "
     "settings_updated_at last_active rotation_count rotation_interval last_rotation_at key_rotation_at "
     # members of the API's responses
@@ -170,18 +167,18 @@ KEY_COLUMNS: Final = _RECORDS | _word_set(
 )
 """The columns of a key that are read elsewhere or have no configuration."""
 
-TEAM_COLUMNS: Final = _RECORDS | _word_set(
+TEAM_COLUMNS: Final = _RECORDS | word_set(
     "team_id team_alias models blocked budget_duration admins members members_with_roles "
     # members of the API's responses
     "keys keys_count members_count team_memberships litellm_model_table object_permission last_refreshed_at "
     "litellm_organization_table"
 )
-USER_COLUMNS: Final = _RECORDS | _word_set(
+USER_COLUMNS: Final = _RECORDS | word_set(
     "user_id user_alias user_email models budget_duration rpm_limit tpm_limit max_budget max_parallel_requests team_id "
     "sso_user_id teams user_role password password_reset_required last_breach_check_at"
 )
-END_USER_COLUMNS: Final = _RECORDS | _word_set("user_id alias blocked budget_id allowed_model_region")
-BUDGET_COLUMNS: Final = _RECORDS | _word_set(
+END_USER_COLUMNS: Final = _RECORDS | word_set("user_id alias blocked budget_id allowed_model_region")
+BUDGET_COLUMNS: Final = _RECORDS | word_set(
     "budget_id max_budget soft_budget budget_duration tpm_limit rpm_limit tpd_limit max_parallel_requests "
     "model_max_budget"
 )

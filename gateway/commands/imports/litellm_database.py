@@ -149,8 +149,6 @@ def _read_server(url: str, name: str) -> Tables:
         raise _mistake(name, f"it cannot be read ({reason})", advice) from None
 
 
-_ALL_ROWS: Final = "SELECT row_to_json(t)::text FROM {} AS t"
-_ONE_ROW: Final = "SELECT '{{}}' FROM {} LIMIT 1"
 _LISTED: Final = """SELECT relname, has_table_privilege(oid, 'SELECT') FROM pg_class
     WHERE relkind IN ('r', 'p', 'f') AND relname LIKE 'LiteLLM\\_%' AND pg_table_is_visible(oid) ORDER BY relname"""
 UNREADABLE: Final = "tables that were not read"

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost, free_name, items_of
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
-from gateway.commands.imports.imported_values import number_of, text_of
-from gateway.commands.imports.litellm_filter import read_content_filter
+from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of, text_of
+from gateway.commands.imports.litellm_filter import ACTIONS, GuardDraft, GuardLost, read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.litellm_rows import read_mapping
 from gateway.commands.imports.losses import Group
@@ -49,19 +48,17 @@ def read_guardrails(
     content: Mapping[str, Any], clients: Mapping[str, Sequence[str]], secrets: SecretNames
 ) -> ImportedSteps:
     """Return the steps for the guardrails in ``content``; ``clients`` are the names of those that list a guardrail."""
-    settings = content.get("litellm_settings")
-    general = settings if isinstance(settings, dict) else {}
+    general = mapping_of(content.get("litellm_settings"))
     steps: list[dict[str, Any]] = []
     losses: dict[str, tuple[Group, str]] = {}
     notes: list[str] = []
     for item in (*items_of(content.get("guardrails")), *items_of(general.get("guardrails"))):
-        given = item.get("litellm_params")
-        params: Mapping[str, Any] = given if isinstance(given, dict) else {}
+        params = mapping_of(item.get("litellm_params"))
         guard, title = str(params.get("guardrail") or ""), str(item.get("guardrail_name") or "")
         what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
         try:
-            owner, moments = SecretOwner(title or guard, secrets), _moments(params.get("mode"), what, losses)
-            draft = GuardDraft(title or guard, owner, {**_skips(general), **params}, moments)
+            moments = _moments(params.get("mode"), what, losses)
+            draft = GuardDraft(SecretOwner(title or guard, secrets), {**_skips(general), **params}, moments)
             made = _convert(guard, draft)
         except GuardLost as lost:
             losses[what] = Group.PROTECTION, str(lost)
@@ -73,7 +70,7 @@ def read_guardrails(
             if name not in draft.read and draft.params[name] not in (None, False, "", [], {}):
                 draft.losses[name] = Group.PROTECTION, "check in docs/steps.md whether the step needs it"
         losses.update({f"{name} of {what}": reason for name, reason in draft.losses.items()})
-        notes += (f"{what}: {note}" for note in draft.notes)
+        notes += (f"{what}: {note}" for note in draft.owner.notes)
     return ImportedSteps(tuple(steps), losses, tuple(notes))
 
 
@@ -107,8 +104,7 @@ def _scope(title: str, params: Mapping[str, Any], clients: Mapping[str, Sequence
 def _unique_name(title: str, use: str, taken: Sequence[str]) -> str:
     """Return a name for a step that no other step has."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._")[:48] or "guardrail"
-    name = f"{plain}-{use}" if use else plain
-    return free_name(name, taken, "-")
+    return free_name(f"{plain}-{use}" if use else plain, taken)
 
 
 def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
@@ -120,7 +116,9 @@ def _convert(guard: str, draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     params = draft.params
     if params.get("unreachable_fallback") == "fail_open" or params.get("fail_on_error") is False:
         own["unchecked"] = "pass"
-        draft.notes.append("`unchecked: pass` lets all content through that the step could not check, for any reason")
+        draft.owner.notes.append(
+            "`unchecked: pass` lets all content through that the step could not check, for any reason"
+        )
     hidden = {"system"} if params.get("skip_system_message_in_guardrail") is True else set()
     hidden |= {"tool_results"} if params.get("skip_tool_message_in_guardrail") is True else set()
     if hidden and guard != "tool_permission":
@@ -134,12 +132,12 @@ def _remove_contradictions(step: dict[str, Any], draft: GuardDraft) -> dict[str,
     actions = set(action.values()) if isinstance(action, dict) else {action}
     if "mask" in actions and "during" in draft.at:
         draft.at = [moment for moment in MOMENTS.values() if moment in {*draft.at, "request"} - {"during"}]
-        draft.notes.append("it masks, so it runs before the request and not during the provider's work")
+        draft.owner.notes.append("it masks, so it runs before the request and not during the provider's work")
     if draft.at == ["finished"] and "refuse" in actions:
         step["action"] = dict.fromkeys(action, "mask") if isinstance(action, dict) else "mask"
-        draft.notes.append("it masks records, which cannot be refused")
+        draft.owner.notes.append("it masks records, which cannot be refused")
     if draft.at == ["finished"]:
-        draft.notes.append("it masks records only for observers after it: steps of your own `at: [finished]`")
+        draft.owner.notes.append("it masks records only for observers after it: steps of your own `at: [finished]`")
     if step.get("restore") and ("request" not in draft.at or "mask" not in actions):
         del step["restore"]
     return step
@@ -150,14 +148,11 @@ def _remove_contradictions(step: dict[str, Any], draft: GuardDraft) -> dict[str,
 
 def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     settings: dict[str, Any] = {"url": text_of(draft.take("api_base")) or GUARD}
-    notes, key = draft.owner.read_key(draft.take("api_key"), None)
-    draft.notes += notes
-    if key is not None:
+    if (key := draft.owner.read_key(draft.take("api_key"), None)) is not None:
         settings["key"] = key
     headers = draft.take("headers")
     if isinstance(headers, dict) and headers:
-        notes, settings["headers"] = draft.owner.read_headers(headers)
-        draft.notes += notes
+        settings["headers"] = draft.owner.read_headers(headers)
     params = draft.take("additional_provider_specific_params")
     if isinstance(params, dict) and params:
         settings["params"] = _escape(params)
@@ -220,7 +215,7 @@ def _tools(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
     if names["deny"]:
         settings["deny"] = names["deny"]
         if names["allow"]:
-            draft.notes.append("`deny` applies before `allow`, in any order of the rules")
+            draft.owner.notes.append("`deny` applies before `allow`, in any order of the rules")
     if arguments:
         settings["arguments"] = arguments
     if draft.take("violation_message_template"):

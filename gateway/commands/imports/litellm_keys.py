@@ -5,12 +5,12 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
-from itertools import chain, count
 from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
+from gateway.commands.imports.imported_values import free_name
 from gateway.commands.imports.litellm_budgets import (
     closed_column,
     converted_limits,
@@ -130,7 +130,7 @@ def convert_teams(
     called: set[str] = set()
     for id in dict.fromkeys(ids):
         team = rows.get(id)
-        name = unique_name(read_text(id) if team is None else team.name, called)
+        name = free_name(read_text(id) if team is None else team.name, called)
         called.add(name)
         if team is None:
             found[id] = ConvertedTeam(name, {"name": name})
@@ -182,11 +182,6 @@ def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
 def _without_hidden(models: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
     """Return ``models`` without those, and without patterns, that serve one of the ``hidden`` names."""
     return tuple(one for one in models if not any(one == name or fnmatch.fnmatchcase(name, one) for name in hidden))
-
-
-def unique_name(name: str, taken: Set[str]) -> str:
-    """Return ``name``, with a number if ``taken`` has it."""
-    return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
 
 
 # Limits
@@ -279,7 +274,7 @@ def convert_keys(
     called = set(taken)
     carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups, now)
     for key in keys:
-        name = unique_name(key.name, called)
+        name = free_name(key.name, called)
         team = carried.get(key.team)
         if (reason := _rejection_reason(key, team, now)) is not None:
             no_longer_good.append(f"{name} ({reason})")

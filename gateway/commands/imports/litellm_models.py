@@ -9,8 +9,11 @@ from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
     escape_dollars,
     is_switched_off,
+    items_of,
+    mapping_of,
     number_of,
     positive,
+    section_of,
     text_of,
     timeouts_of,
 )
@@ -88,7 +91,7 @@ def add_models(items: Sequence[Any], credentials: Any, defaults: Mapping[str, An
     Return the remarks on items after the last entry, for the end of the file."""
     remarks: list[str] = []  # on omitted models, for the comment above the next entry
     known = _read_credentials(credentials, result)
-    used = {params.get("litellm_credential_name") for item in items if isinstance(params := _params_of(item), dict)}
+    used = {section_of(item, "litellm_params").get("litellm_credential_name") for item in items_of(items)}
     for credential in known:
         if credential not in used:
             reason = (Group.TRIFLES, "no model uses it")
@@ -101,15 +104,11 @@ def add_models(items: Sequence[Any], credentials: Any, defaults: Mapping[str, An
     return remarks
 
 
-def _params_of(item: Any) -> Any:
-    return item.get("litellm_params") if isinstance(item, dict) else None
-
-
 def _read_item(
     number: int, item: Any, result: Result, remarks: list[str]
 ) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]] | None:
     """Return the name, ``litellm_params``, ``model_info`` and rates of an item, ``None`` if it has no model."""
-    members = item if isinstance(item, dict) else {}
+    members = mapping_of(item)
     name, params, info = (members.get(member) for member in _MEMBERS)
     where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
     beside = [str(member) for member in members if member not in _MEMBERS]
@@ -124,7 +123,7 @@ def _read_item(
         remarks.append(result.leave_out(f"{member} outside litellm_params of {name}", (group, _MISPLACED)))
     if info and not isinstance(info, dict):
         remarks.append(result.leave_out(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping")))
-    info = info if isinstance(info, dict) else {}
+    info = mapping_of(info)
     rates = {rate: where[rate] for where in (info, params, members) for rate in _RATES_BESIDE if rate in where}
     return name, params, {key: value for key, value in info.items() if key not in _RATES_BESIDE}, rates
 
@@ -231,13 +230,12 @@ def _convert_entry(
         del entry["name"]
     if place.provider == AT_ROOT:
         result.providers[AT_ROOT] = AT_ROOT_SETTINGS
-    hidden, headers = _headers(owner, params)
     entry |= place.members
-    if headers:
+    if headers := _headers(owner, params):
         entry["headers"] = {**entry.get("headers", {}), **headers}
     if place.type != model_type(place.model):
         entry["type"] = place.type
-    more = [*place.notes, *hidden, *_lost_requests(name, prefix, kind, place, result)]
+    more = [*owner.notes, *_lost_requests(name, prefix, kind, place, result)]
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
     more += _add_circuit(name, params.get("cooldown_time", info.get("cooldown_time")), entry, result)
@@ -520,11 +518,11 @@ def _convert_info(name: str, entry: dict[str, Any], info: dict[str, Any], result
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
 
 
-def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """Return remarks and the headers of a model; ``extra_headers`` have precedence."""
+def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of a model; ``extra_headers`` have precedence."""
     given: dict[Any, Any] = {}
     if organization := params.get("organization"):
         given["openai-organization"] = organization
     for headers in (params.get("headers"), params.get("extra_headers")):
-        given |= headers if isinstance(headers, dict) else {}
+        given |= mapping_of(headers)
     return owner.read_headers(given)

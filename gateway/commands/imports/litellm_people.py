@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.commands.imports.imported_values import escape_dollars, is_switched_off, text_of
+from gateway.commands.imports.imported_values import escape_dollars, free_name, is_switched_off, mapping_of, text_of
 from gateway.commands.imports.litellm_keys import Team
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
@@ -31,7 +31,7 @@ _NO_TEAMS: Final = (
 
 def add_issuers(general: Any, teams: Sequence[Team], result: Result) -> bool:
     """Add the issuers in ``general_settings``, and return whether the settings were read."""
-    settings = general if isinstance(general, dict) else {}
+    settings = mapping_of(general)
     given = settings.get("litellm_jwtauth")
     if settings.get("enable_jwt_auth") is not True or not isinstance(given or {}, dict):
         return False
@@ -107,6 +107,5 @@ def _unused_name(issuer: str, taken: set[str]) -> str:
     except ValueError:  # the check of the new file reports the address
         host = "jwt"
     plain = re.sub(r"[^a-z0-9-]+", "-", host.lower()).strip("-") or "jwt"
-    name = next(one for one in (plain, *(f"{plain}-{i}" for i in range(2, len(taken) + 3))) if one not in taken)
-    taken.add(name)
+    taken.add(name := free_name(plain, taken))
     return name

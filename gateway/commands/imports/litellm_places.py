@@ -29,7 +29,6 @@ class ModelPlace:
     model: str
     type: ModelType = "chat"
     members: dict[str, Any] = attrs.field(factory=dict)
-    notes: list[str] = attrs.field(factory=list)
     used: frozenset[str] = frozenset()
     gains_version: bool = False
     """True if the gateway adds ``/v1`` to the address, and LiteLLM does not."""
@@ -73,9 +72,9 @@ def _place_at_provider(
     if origin.provider == "openai" and base is not None and not _OPENAIS.match(base):
         place.provider = COMPATIBLE
     if prefix in _VERBATIM and base is not None and place.provider != "openai":
-        _keep_address(place, base, type)
+        _keep_address(place, owner, base, type)
     if prefix == "gemini" and base is not None and place.type == "chat":
-        _keep_googles_address(place, base)
+        _keep_googles_address(place, owner, base)
     if base := base or origin.base_url:
         place.members["base_url"] = base
     _add_key(place, owner, params.get("api_key"), origin)
@@ -83,32 +82,30 @@ def _place_at_provider(
     return place
 
 
-def _keep_address(place: ModelPlace, base: str, type: ModelType) -> None:
+def _keep_address(place: ModelPlace, owner: SecretOwner, base: str, type: ModelType) -> None:
     """Keep an address without a path unchanged for conversations: the gateway adds ``/v1``, and LiteLLM does not."""
     if base.startswith("$"):
-        place.notes.append(f"if {base} has no path, the gateway adds /v1, and LiteLLM does not")
+        owner.notes.append(f"if {base} has no path, the gateway adds /v1, and LiteLLM does not")
     elif urlsplit(base).path in ("", "/"):
         place.gains_version = type != "chat"
         place.provider = place.provider if place.gains_version else AT_ROOT
 
 
-def _keep_googles_address(place: ModelPlace, base: str) -> None:
+def _keep_googles_address(place: ModelPlace, owner: SecretOwner, base: str) -> None:
     """Request Google's own API at the address: LiteLLM adds ``/models/NAME:generateContent``."""
     place.members["speaks"] = ["gemini"]
     if base.startswith("$"):
-        place.notes.append(f"if {base} has no path, the gateway adds /v1beta, and LiteLLM does not")
+        owner.notes.append(f"if {base} has no path, the gateway adds /v1beta, and LiteLLM does not")
     elif urlsplit(base).path in ("", "/"):
-        place.notes.append("the gateway adds /v1beta to the address, and LiteLLM does not")
+        owner.notes.append("the gateway adds /v1beta to the address, and LiteLLM does not")
 
 
 def _add_key(place: ModelPlace, owner: SecretOwner, value: Any, origin: LiteLLMProvider) -> None:
     if value or origin.key_required or origin.key_env is None:
-        notes, key = owner.read_key(value, origin.key_env)
-        place.notes += notes
-        if key is not None:
+        if (key := owner.read_key(value, origin.key_env)) is not None:
             place.members["access_key"] = key
     else:
-        place.notes.append(f"if {origin.key_env} was set for LiteLLM, add access_key: ${origin.key_env}")
+        owner.notes.append(f"if {origin.key_env} was set for LiteLLM, add access_key: ${origin.key_env}")
 
 
 def _base_url(prefix: str, params: Mapping[str, Any]) -> str | None:
@@ -147,7 +144,7 @@ def _azure(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Model
     base, version = _base_url("azure", params), text_of(params.get("api_version"))
     if base is None:
         base = "$AZURE_API_BASE"
-        place.notes.append("the address is in the variable AZURE_API_BASE, as for LiteLLM")
+        owner.notes.append("the address is in the variable AZURE_API_BASE, as for LiteLLM")
     if version in _V1 and "/openai/v1" not in base:
         base = base.partition("?")[0].rstrip("/") + "/openai/v1"
     elif version and version not in _V1 and "api-version=" not in base:
@@ -159,23 +156,21 @@ def _azure(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Model
 
 def _sign_in_at_azure(place: ModelPlace, owner: SecretOwner, params: Mapping[str, Any]) -> None:
     """Add the key, the Entra application, or the token; LiteLLM has the same precedence."""
-    settings = _sign_in(place, owner, params, _AZURE, ("client_secret",))
+    settings = _sign_in(owner, params, _AZURE, ("client_secret",))
     place.used = frozenset((*_AZURE, "azure_ad_token", ENTRA))
     token = params.get("azure_ad_token")
     if not (params.get("api_key") or settings or token) and params.get(ENTRA):
         place.members["sign_in"] = "azure"
     elif params.get("api_key") or not (settings or token):
-        notes, key = owner.read_key(params.get("api_key"), "AZURE_API_KEY")
-        place.notes += notes
-        if key is not None:
+        if (key := owner.read_key(params.get("api_key"), "AZURE_API_KEY")) is not None:
             place.members["access_key"] = key
     elif settings:
         place.members["sign_in"] = {"type": "azure", **settings}
     elif isinstance(token, str) and token.startswith("oidc/"):
         raise Inconvertible("trigate cannot exchange its `azure_ad_token`: write an entry with `sign_in: azure`")
     else:
-        notes, text = owner.read_secret("azure_ad_token", token)
-        place.notes += [*notes, "an Entra token expires within hours: `sign_in: azure` renews it"]
+        text = owner.read_secret("azure_ad_token", token)
+        owner.notes.append("an Entra token expires within hours: `sign_in: azure` renews it")
         place.members |= {"sign_in": "none", "headers": {"authorization": f"Bearer {text}"}}
 
 
@@ -185,9 +180,9 @@ def _azure_ai(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mo
     place = ModelPlace("foundry", rest)
     if base is None:
         base = "$AZURE_AI_API_BASE"
-        place.notes.append("the address is in the variable AZURE_AI_API_BASE: it must end after the host")
+        owner.notes.append("the address is in the variable AZURE_AI_API_BASE: it must end after the host")
     elif base.startswith("$"):
-        place.notes.append(f"the address in {base} must end after the host")
+        owner.notes.append(f"the address in {base} must end after the host")
     elif (host := urlsplit(base).hostname or "").endswith((".services.ai.azure.com", ".cognitiveservices.azure.com")):
         base = f"{urlsplit(base).scheme}://{urlsplit(base).netloc}"
     elif host.endswith(".models.ai.azure.com") or host == "models.inference.ai.azure.com":
@@ -231,14 +226,13 @@ def _bedrock(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mod
     region = region_of(model) or text_of(params.get("aws_region_name")) or region
     if region is None:
         region = "$AWS_REGION"
-        place.notes.append("set AWS_REGION; LiteLLM also reads AWS_REGION_NAME, and uses us-west-2 without both")
+        owner.notes.append("set AWS_REGION; LiteLLM also reads AWS_REGION_NAME, and uses us-west-2 without both")
     place.members |= {"base_url": endpoint} if endpoint is not None else {}
     place.members["region"] = region
     place.used = frozenset((*_AWS, "aws_region_name", "aws_bedrock_runtime_endpoint"))
     if params.get("api_key"):
-        notes, place.members["access_key"] = owner.read_secret("API key", params["api_key"])
-        place.notes += notes
-    elif (sign_in := _sign_in_at_aws(place, owner, params)) or endpoint is not None:
+        place.members["access_key"] = owner.read_secret("API key", params["api_key"])
+    elif (sign_in := _sign_in_at_aws(owner, params)) or endpoint is not None:
         place.members["sign_in"] = {"type": "aws", **sign_in} if sign_in else "aws"
     return place
 
@@ -292,27 +286,22 @@ def _split_bedrock(rest: str) -> tuple[str, set[str], str | None]:
     return rest, hints, region
 
 
-def _sign_in_at_aws(place: ModelPlace, owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:
+def _sign_in_at_aws(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:
     """Return the members of ``sign_in``, without those that LiteLLM ignores."""
-    settings = _sign_in(place, owner, params, _AWS, _AWS_SECRETS)
+    settings = _sign_in(owner, params, _AWS, _AWS_SECRETS)
     ignored = set() if "role_arn" in settings else {"session_name", "external_id"}
     ignored |= {"profile"} if "access_key_id" in settings else set()
     return {member: value for member, value in settings.items() if member not in ignored}
 
 
 def _sign_in(
-    place: ModelPlace,
-    owner: SecretOwner,
-    params: Mapping[str, Any],
-    members: Mapping[str, str],
-    secrets: tuple[str, ...],
+    owner: SecretOwner, params: Mapping[str, Any], members: Mapping[str, str], secrets: tuple[str, ...]
 ) -> dict[str, str]:
     """Return the members of ``sign_in`` in ``params``; secrets become variables."""
     found: dict[str, str] = {}
     for param, member in members.items():
         value = params.get(param)
-        notes, text = owner.read_secret(param, value) if param in secrets else ([], text_of(value))
-        place.notes += notes
+        text = owner.read_secret(param, value) if param in secrets else text_of(value)
         if text is not None:
             found[member] = text
     return found
@@ -336,18 +325,18 @@ def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mode
         value = text_of(params.get(f"vertex_{member}")) or text_of(params.get(f"vertex_ai_{member}"))
         place.members[member] = value or default
         if value is None and member == "project":
-            place.notes.append("set VERTEXAI_PROJECT; LiteLLM also uses the project of its credentials")
+            owner.notes.append("set VERTEXAI_PROJECT; LiteLLM also uses the project of its credentials")
         elif value is None:
-            place.notes.append("set VERTEXAI_LOCATION; without it, LiteLLM uses us-central1")
+            owner.notes.append("set VERTEXAI_LOCATION; without it, LiteLLM uses us-central1")
     credentials = params.get("vertex_credentials") or params.get("vertex_ai_credentials")
     if isinstance(credentials, str) and not credentials.lstrip().startswith("{"):
         place.members["sign_in"] = {"type": "google", "credentials_file": text_of(credentials)}
         if credentials.startswith(ENVIRONMENT):
-            place.notes.append(f"{text_of(credentials)} must be the path of a file, not its content")
+            owner.notes.append(f"{text_of(credentials)} must be the path of a file, not its content")
     elif credentials:
         variable = owner.names.variable(f"{owner.name} credentials file", str(credentials))
         place.members["sign_in"] = {"type": "google", "credentials_file": f"${variable}"}
-        place.notes.append(f"vertex_credentials are in the old file: write them to a file, and its path to {variable}")
+        owner.notes.append(f"vertex_credentials are in the old file: write them to a file, and its path to {variable}")
     else:
         place.members["sign_in"] = "google"
     kinds = ("project", "location", "credentials")

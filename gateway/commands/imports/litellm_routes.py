@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.commands.imports.imported_values import escape_dollars, number_of
+from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of, number_of
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result
 from gateway.config.names import Found
@@ -287,20 +287,12 @@ def rename_entries(deployments: Sequence[tuple[str, Deployment]], result: Result
     taken = {*result.names, *result.deployments}
     for name, one in deployments:
         provider = one.entry["model"].partition("/")[0]
-        called = _unused_name(f"{name}-{provider}", taken.__contains__)
+        called = free_name(f"{name}-{provider}", taken)
         taken.add(called)
         model, *rest = one.entry.items()
         entry = {**dict([model]), "name": called, **{key: value for key, value in rest if key != "name"}}
         one.entry.clear()
         one.entry.update(entry)
-
-
-def _unused_name(name: str, taken: Callable[[str], bool]) -> str:
-    number, free = 1, name
-    while taken(free):
-        number += 1
-        free = f"{name}-{number}"
-    return free
 
 
 # Attempts
@@ -375,9 +367,8 @@ def enforced_rates(settings: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 def routing_strategies(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the routing strategy of each model in a group of ``router_settings``; ``*`` is that of all others."""
     found = {"*": str(settings.get("routing_strategy", _WEIGHTED))}
-    groups = settings.get("routing_groups")
-    for group in groups if isinstance(groups, list) else ():
-        if isinstance(group, dict) and isinstance(models := group.get("models"), list):
+    for group in items_of(settings.get("routing_groups")):
+        if isinstance(models := group.get("models"), list):
             found |= {str(model): str(group.get("routing_strategy", _WEIGHTED)) for model in models}
     return found
 

@@ -9,13 +9,9 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.commands.imports.imported_values import word_set
 from gateway.commands.imports.losses import Group
 from providers.endpoints.model_types import ModelType
-
-
-def _word_set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
 
 # Providers
 
@@ -106,13 +102,13 @@ NOT_KNOWN: Final = (
 
 # Settings
 
-CARRIED: Final = _word_set(
+CARRIED: Final = word_set(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
     "weight order num_retries max_retries cooldown_time"
 )
 """The members of ``litellm_params`` that are converted."""
 
-NO_MATTER: Final = _word_set(
+NO_MATTER: Final = word_set(
     "drop_params modify_params set_verbose debug json_logs telemetry "
     "turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions disable_spend_logs "
     "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
@@ -297,7 +293,7 @@ CALLBACKS: Final[Mapping[str, str]] = {
 }
 """Callbacks with a replacement of their own."""
 
-GUARDS: Final = _word_set(
+GUARDS: Final = word_set(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "
     "llmguard_moderations google_text_moderation openai_moderations detect_prompt_injection banned_keywords "
     "blocked_user_check aporia aporia_prompt_injection guardrails_ai dynamic_rate_limiter dynamic_rate_limiter_v3 "

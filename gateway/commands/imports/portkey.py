@@ -5,8 +5,7 @@ from typing import Any, Final
 
 from gateway.commands.imports.foreign_keys import PORTKEY, lose_unknown
 from gateway.commands.imports.foreign_models import ForeignModels, ForeignRoute, plain_text
-from gateway.commands.imports.guard_drafts import free_name, items_of
-from gateway.commands.imports.imported_values import number_of
+from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of
 from gateway.commands.imports.losses import Group
 from gateway.config.unknown import snake_case
 
@@ -84,10 +83,9 @@ def _groups(
 ) -> Iterator[list[tuple[str, float | None]]]:
     """Yield the groups of targets in order; ``above`` are the settings of the surrounding config."""
     own = {**above, **{name: value for name, value in config.items() if name not in ("strategy", "targets")}}
-    strategy = config.get("strategy") if isinstance(config.get("strategy"), dict) else {}
-    mode = str((strategy or {}).get("mode") or "single")
-    if (strategy or {}).get("on_status_codes"):
-        found.lose(_LOST["on_status_codes"][0], "on_status_codes", _LOST["on_status_codes"][1])
+    strategy = mapping_of(config.get("strategy"))
+    mode = str(strategy.get("mode") or "single")
+    found.lose_members(strategy, {"on_status_codes": _LOST["on_status_codes"]})
     targets = [*items_of(config.get("targets"))]
     if not targets:
         name = _add_target(own, found)
@@ -109,8 +107,7 @@ def _groups(
 def _add_target(target: Mapping[str, Any], found: ForeignModels) -> str | None:
     """Add a target, and return the name of its entry; ``None`` if it is lost."""
     provider = str(target.get("provider") or "").removeprefix("@")
-    overridden = target.get("override_params")
-    override = dict(overridden) if isinstance(overridden, dict) else {}
+    override = dict(mapping_of(target.get("override_params")))
     model = plain_text(override.pop("model", None))
     if model is not None and model.startswith("@") and "/" in model:
         provider, _, model = model[1:].partition("/")
@@ -134,12 +131,10 @@ def _add_target(target: Mapping[str, Any], found: ForeignModels) -> str | None:
     retry = target.get("retry")
     if isinstance(retry, dict) and isinstance(retry.get("attempts"), int):
         params["num_retries"] = retry["attempts"]
-    for name, (group, why) in _LOST.items():
-        if target.get(name):
-            found.lose(group, f"{name} of a target ({provider})", why)
+    found.lose_members(target, _LOST, f" of a target ({provider})")
     taken = [one["model_name"] for one in found.items]
     base = f"{provider}/{model or '*'}"
-    name = base if model is None else free_name(base, taken, "-")
+    name = base if model is None else free_name(base, taken)
     if name not in taken:
         found.add_model(name, f"{_PREFIXES[provider]}/{model or '*'}", {**params, **override})
     return name

@@ -131,10 +131,6 @@ class Result:
     """Comments at the end of the file about omitted settings."""
 
     @property
-    def loss_count(self) -> int:
-        return len(self.losses)
-
-    @property
     def no_keys_warning(self) -> str:
         """The warning for a file without client keys."""
         return NO_KEYS_WARNING if self.gateway == "LiteLLM" else NO_CLIENTS_WARNING
