@@ -124,20 +124,13 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="List the changes since OLD.")
 @click.option("--endpoints", is_flag=True, help="List the endpoints of each entry besides conversations.")
 @click.option("--no-steps", is_flag=True, help="Do not import the code of steps.")
-@click.option("--secrets", is_flag=True, help="Read each secret from its store, and print its length and age.")
+@click.option(
+    "--secrets", "reads_secrets", is_flag=True, help="Read each secret from its store, and print its length and age."
+)
 @click.option(
     "--open", "is_open", is_flag=True, help="Accept clients from other machines without client_keys, as serve."
 )
-def check(
-    config: Path | None,
-    no_env: bool,
-    strict: bool,
-    old: Path | None,
-    endpoints: bool,
-    no_steps: bool,
-    secrets: bool,
-    is_open: bool,
-) -> None:
+def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, no_steps: bool, **options: Any) -> None:
     """List every mistake in a config, with its line and the nearest valid name.
 
     The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
@@ -151,14 +144,13 @@ def check(
     from gateway.commands.check import check as run
     from gateway.commands.check import check_difference
 
-    if secrets and (no_env or old is not None):
+    if options["reads_secrets"] and (no_env or old is not None):
         raise click.UsageError("--secrets reads the secrets of one file: leave out --no-env and --diff")
     if strict and old is not None:
         raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     if old is not None:
         sys.exit(check_difference(old, config, no_env))
-    options = {"endpoints": endpoints, "imports_steps": not no_steps, "reads_secrets": secrets, "is_open": is_open}
-    sys.exit(run(config, no_env, strict, **options))
+    sys.exit(run(config, no_env, strict, imports_steps=not no_steps, **options))
 
 
 main.add_command(costs)
@@ -176,15 +168,7 @@ main.add_command(reconcile)
               help="Assume that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
 @click.option("--key", metavar="NAME", help="Show the limits of this client key, stored client or person, too.")
 @click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
-def explain(
-    model: str,
-    api: Any,
-    config: Path | None,
-    no_env: bool,
-    supposed: tuple[str, ...],
-    key: str | None,
-    url: str | None,
-) -> None:
+def explain(model: str, api: Any, config: Path | None, no_env: bool, **options: Any) -> None:
     """Show where requests for MODEL go, without sending one.
 
     The output lists the targets in order, whether requests are translated, the URL and headers of the provider's
@@ -198,7 +182,7 @@ def explain(
     """
     from gateway.commands.explaining import explain as run
 
-    sys.exit(run(model, api, config, no_env, supposed, url, key))
+    sys.exit(run(model, api, config, no_env, **options))
 
 
 @main.group(hidden=True)

@@ -3,9 +3,8 @@
 - ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
 - ``serve``: ``serve`` and ``mock``; ``serve_messages`` has its banner, ``demo`` the demo's configuration, ``listening``
   opens the sockets, ``served_config`` reloads the configuration.
-- ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_people`` the rights of a
-  person, ``explaining_caches`` the rules of prompt caches, ``explaining_keys`` reads stored clients, ``rehearsal``
-  simulates the attempts of a request.
+- ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
+  ``explaining_caches`` the rules of prompt caches, ``rehearsal`` simulates the attempts of a request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
   ``people``. ``key_options`` has the options of both, ``changed_settings`` describes the changes in their histories.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.

@@ -4,7 +4,7 @@ It only reads, and gateways may write at the same time."""
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final, cast
 
@@ -20,6 +20,7 @@ from gateway.commands.costs import (
     UNREADABLE,
     CostOptions,
     Format,
+    heading,
     open_ledger,
     query_of,
 )
@@ -82,15 +83,12 @@ def run(path: Path | None, options: CacheOptions) -> int:
 
 
 async def _read(config: Config, query: UsageQuery, by: tuple[str, ...]) -> tuple[CacheReport, tuple[str, ...]]:
-    table = open_ledger(config)
-    try:
+    async with aclosing(open_ledger(config)) as table:
         found = await read_prompt_caches(table, query, by)
         (clients,) = await table.causes(("key",), [query.period], only=query.only)
         expiries = () if query.only else await table.expiries(query.period)
         unkeyed = () if query.only else await table.requests_without_key(query.period)
         return found, tuple(advise(clients, expiries, unkeyed, config))
-    finally:
-        await table.aclose()
 
 
 # How it looks
@@ -107,9 +105,7 @@ _LISTED: Final = 4
 
 def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
     """Return the report as a table, with ``advice`` below it."""
-    query = found.usage.query
-    since, until = (_time_text(at) for at in (query.since, query.until))
-    lines = [f"{since} to {until} ({query.timezone})", ""]
+    lines = [heading(found.usage), ""]
     lines += _rows(found) if found.rows else [_NO_CAUSE if found.is_by_cause else _NOTHING]
     grades = {grade_at(row.sum.grade) for row in found.rows if row.sum.grade is not None}
     unread = [] if found.is_by_cause else _unread_writes(found)
@@ -126,10 +122,6 @@ def _unread_writes(found: CacheReport) -> list[str]:
     rows.sort(key=lambda row: -row.sum.unread_nanos)
     texts = [f"{' '.join(_names(found, row))} {row.sum.unread_nanos / NANOS:,.2f} usd" for row in rows]
     return [*texts[:_MOST_UNREAD], *([f"+{len(texts) - _MOST_UNREAD}"] if len(texts) > _MOST_UNREAD else [])]
-
-
-def _time_text(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def _rows(found: CacheReport) -> list[str]:

@@ -24,7 +24,7 @@ from gateway.commands.keys import (
     write_change,
     write_changes,
 )
-from gateway.commands.terminal import say
+from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import ChangeRejected, check_name, check_unshared, checked_client, now_text
 from gateway.config.stored_keys import parse_stored, read_item
 
@@ -117,16 +117,15 @@ def _check_row(
     opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str], place: str | None
 ) -> None:
     """Check that a client can be stored. Raises as ``_check`` does, with the ``place`` of a row."""
-    if place is None:
-        _check(opened, name, item, holders)
-        return
     try:
         _check(opened, name, item, holders)
-    except ConfigError as error:
+    except (ConfigError, CommandFailed, ChangeRejected) as error:
+        if place is None:
+            raise
+        if not isinstance(error, ConfigError):
+            raise CommandFailed(f"{place}: {error}") from None
         wrong = "; ".join(f"`{one.path}`: {one.found}; {one.expected}" for one in error.mistakes)
         raise CommandFailed(f"{place}: {wrong}") from None
-    except (CommandFailed, ChangeRejected) as error:
-        raise CommandFailed(f"{place}: {error}") from None
 
 
 def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes, str]) -> None:
@@ -140,7 +139,7 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
 
 
 def _import_report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], remarks: Sequence[str]) -> str:
-    sentences = [f"Stored {len(new)} client{'' if len(new) == 1 else 's'}; the keys stay the same."]
+    sentences = [f"Stored {count_text(len(new), 'client')}; the keys stay the same."]
     if stored:
         sentences.append(f"Skipped, because they are stored already: {_first_names(stored)}.")
     sentences += remarks

@@ -13,7 +13,7 @@ import click
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
-from gateway.commands.terminal import say
+from gateway.commands.terminal import count_text, say
 from gateway.config.changes import changes
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import (
@@ -142,7 +142,7 @@ def check(
     listed = {name for one in config.entries for name in listed_names(one)} - {*config.model_names.refused}
     models = len({*config.aliases, *config.routes, *listed})
     click.echo(
-        f"{config.path}: valid ({_count_text(len(config.entries), 'provider')}, {_count_text(models, 'model name')})"
+        f"{config.path}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})"
     )
     for line in _endpoint_lines(config) if endpoints else ():
         click.echo(line)
@@ -167,8 +167,8 @@ def _print_secrets(config: Config) -> int:
             say(f"  {secret}: cannot be read: {found.reasons[secret]}")
             continue
         days = None if version.created is None else int((time.time() - version.created) // 86400)
-        age = "" if days is None else f", {_count_text(days, 'day')} old"
-        click.echo(f"  {secret}: {_count_text(len(version.text), 'character')}{age}")
+        age = "" if days is None else f", {count_text(days, 'day')} old"
+        click.echo(f"  {secret}: {count_text(len(version.text), 'character')}{age}")
     return 1 if found.reasons else 0
 
 
@@ -271,7 +271,7 @@ def ineffective_settings_text(config: Config) -> str | None:
     names = tuple(dict.fromkeys(generic_path(setting.path) for setting in config.ineffective))
     if not names:
         return None
-    which = f"{_count_text(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
+    which = f"{count_text(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
     hint = "trigate check shows the reasons; with --strict it reports them as mistakes"
     return f"{which}: {', '.join(names)} ({hint})."
 
@@ -285,7 +285,3 @@ def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
     for change in found:
         click.echo(str(change))
     return 1 if found else 0
-
-
-def _count_text(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

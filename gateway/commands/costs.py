@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -138,11 +139,8 @@ def _filters(texts: Sequence[str]) -> Filters:
 
 
 async def _read(config: Config, query: UsageQuery) -> UsageReport:
-    table = open_ledger(config)
-    try:
+    async with aclosing(open_ledger(config)) as table:
         return await read_usage(table, query)
-    finally:
-        await table.aclose()
 
 
 def retention(config: Config) -> timedelta:

@@ -25,6 +25,7 @@ from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.interrupts import run_or_exit
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
+from gateway.commands.terminal import count_text
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
@@ -120,15 +121,6 @@ class _StderrHandler(logging.Handler):
 _STDERR = _StderrHandler()
 
 
-def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
-    """Run ``trigate doctor`` and return its exit status.
-
-    It is 0 if every model answers and streams, 1 if one does not or the config is invalid, 2 for an unknown model.
-    ``limit`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
-    with _quiet_log():
-        return _run(models, path, apis, limit, jobs, as_json)
-
-
 @contextlib.contextmanager
 def _quiet_log() -> Iterator[None]:
     """Silence the log except for failed sign-ins: the table shows all other failures."""
@@ -145,7 +137,12 @@ def _quiet_log() -> Iterator[None]:
         sign_in.removeHandler(_STDERR)
 
 
-def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
+@_quiet_log()
+def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
+    """Run ``trigate doctor`` and return its exit status.
+
+    It is 0 if every model answers and streams, 1 if one does not or the config is invalid, 2 for an unknown model.
+    ``limit`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
     if file := next((one for one in models if one.endswith((".yaml", ".yml")) and Path(one).is_file()), None):
         click.echo(f"{file} is a file, not a model: trigate doctor --config {file}", err=True)
         return 2
@@ -166,7 +163,7 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
     config = attrs.evolve(config, aliases={}, routes={}, model_names=names)
     checks = _model_checks(config, targets.tried, apis)
     if sys.stderr.isatty():
-        click.echo(f"testing {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
+        click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, limit, jobs)
     shown = _json_report(found, targets) if as_json else _text_report(found, targets)
     click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
@@ -244,7 +241,8 @@ def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     names = max(len(one.title) for one in found)
     fits = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
-    lines = [(" " * names + _GAP if fits else _GAP) + click.style(_table_row(head, widths), dim=True)]
+    titles = _GAP.join(f"{cell:{width}}" for cell, width in zip(head, widths, strict=True))
+    lines = [(" " * names + _GAP if fits else _GAP) + click.style(titles, dim=True)]
     for one, row in zip(found, rows, strict=True):
         states = [None, *(one.outcomes[name].state for name in FEATURES), None]
         cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
@@ -256,10 +254,6 @@ def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
 
 def _skipped_line(target: SkippedTarget) -> str:
     return sentence(f"skipped {target.name}: {target.why}")
-
-
-def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _outcome_word(outcome: CheckOutcome, feature: str) -> str:

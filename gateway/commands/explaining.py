@@ -56,35 +56,6 @@ Levels: TypeAlias = Mapping[tuple[str, str, str], RunningLimit]
 """The usage of limits, by holder, measure and text."""
 
 
-def usage_by_limit(limits: Iterable[RunningLimit]) -> Levels:
-    return {(one.holder, one.measure, one.text): one for one in limits}
-
-
-def with_client(config: Config, key: str | None) -> Config:
-    """Return ``config`` with the client ``key``: a client key of it or of its state storage, or a person of an issuer.
-
-    Raises ``click.UsageError``."""
-    names = [one.name for one in config.client_keys]
-    if key is not None and key not in names:
-        if config.issuers:
-            from gateway.commands.explaining_people import client_of_person  # imported only where it is needed
-
-            if (person := client_of_person(config, key)) is not None:
-                return attrs.evolve(config, client_keys=(*config.client_keys, person))
-        if config.stored_keys != "off":
-            from gateway.commands.explaining_keys import read_stored_clients  # imported only where it is needed
-
-            stored = read_stored_clients(config)
-            if key in stored.refused:
-                raise click.UsageError(f"--key: gateways refuse the stored client {key}: {stored.refused[key]}")
-            names += [one.name for one in stored.clients]
-            if key in names:
-                return stored.beside(config)
-        meant = " or ".join(difflib.get_close_matches(key, names, n=1)) or ", ".join(names) or "none"
-        raise click.UsageError(f"--key: {config.path} has no client key {key!r}; it has {meant}")
-    return config
-
-
 def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | None) -> list[str]:
     """Return the limits and budgets for requests of the client ``key``, with their usage if it is known."""
     allowances = Allowances(config)
@@ -201,6 +172,10 @@ class ReadyReport(msgspec.Struct):
     limits: list[RunningLimit] = []
 
     @property
+    def levels(self) -> Levels:
+        return {(one.holder, one.measure, one.text): one for one in self.limits}
+
+    @property
     def states(self) -> Mapping[str, RunningTarget]:
         return {one.target: one for one in self.targets}
 
@@ -225,7 +200,10 @@ def explain(
     try:
         found = Router(config).explain(model, api)
         failures = parse_assumptions(supposed, found.plan)
-        config = with_client(config, key)
+        if key is not None:
+            from gateway.commands.explaining_clients import with_client  # imported only where it is needed
+
+            config = with_client(config, key)
         found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
@@ -342,7 +320,7 @@ def _output_rows(
     yield from _labelled_rows("model", _model_facts(found.target.recipient.quirks))
     yield from _labelled_rows("price", price_texts(plan))
     yield from _labelled_rows("cache", cache_texts(plan))
-    levels = None if ready is None else usage_by_limit(ready.limits)
+    levels = None if ready is None else ready.levels
     yield from _labelled_rows("limits", limit_texts(config, plan, key, levels))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
     out |= dict.fromkeys(targets_over_budget(config, plan, levels or {}), Outage("quota", math.inf))

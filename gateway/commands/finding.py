@@ -27,6 +27,7 @@ from gateway.commands.choosing import (
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
+from gateway.commands.terminal import count_text
 from gateway.config.listening import Listener
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.urls import is_loopback
@@ -80,7 +81,7 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     config = _find_config(options.config)
     known = ConfiguredOffer(config) if config is not None else None
     root, offer, reason = _query_gateway(options, config, known, key)
-    source = f"The gateway on {root} serves {_count_text(len(offer.names))}." if offer is not None else ""
+    source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
     if offer is not None and not _may_describe(config, root, options):
         config = known = None
     if offer is not None and known is not None and config is not None and not config.asks_for_key:
@@ -125,16 +126,12 @@ def _find_by_session(
     except KeyRequired:
         raise ConnectFailed(f"the gateway on {root} rejects the session: run trigate login {root}", 2) from None
     address = GatewayAddress(root, _model_values(options, chooses, offer, None), token, arguments)
-    return Destination(address, f"The gateway on {root} serves {_count_text(len(offer.names))}.")
+    return Destination(address, f"The gateway on {root} serves {count_text(len(offer.names), 'model')}.")
 
 
 def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:
     """Return the destination if the command line gives both address and model."""
     return Destination(GatewayAddress(_root_url(url), values_of_models(model, small, None), key))
-
-
-def _count_text(models: int) -> str:
-    return f"{models} model{'' if models == 1 else 's'}"
 
 
 def _query_gateway(

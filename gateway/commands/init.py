@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from gateway.commands.fetching import FetchError, fetch
+from gateway.commands.terminal import count_text
 from gateway.config.loading import ConfigError, load
 from providers.catalog.providers import CATALOG, Provider
 from streams.surrogates import NOT_JSON
@@ -210,11 +211,7 @@ def start_of(row: Provider) -> Start | None:
 
 def _confirm_ollama(here: Local) -> bool:
     which = "it" if len(here.models) == 1 else "them"
-    return click.confirm(f"Ollama runs here with {_model_count(here)}. Use {which}?", default=True)
-
-
-def _model_count(here: Local) -> str:
-    return f"{len(here.models)} model{'' if len(here.models) == 1 else 's'}"
+    return click.confirm(f"Ollama runs here with {count_text(len(here.models), 'model')}. Use {which}?", default=True)
 
 
 def _ask_choices(
@@ -233,7 +230,7 @@ def _ask_choices(
 
 
 def _print_summary(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
-    ollama = "Ollama on this machine" + (f" ({_model_count(here)})" if here is not None else "")
+    ollama = "Ollama on this machine" + (f" ({count_text(len(here.models), 'model')})" if here is not None else "")
     names = [row.display_name for row in usable] + ([ollama] if here is not None else [])
     says = ", ".join(names) if usable else f"{ollama}; the environment has no key of a provider"
     click.echo(f"wrote {path} with {says}")

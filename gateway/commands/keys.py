@@ -24,7 +24,7 @@ from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.changed_settings import describe_difference
 from gateway.commands.check import load_or_explain
-from gateway.commands.terminal import say
+from gateway.commands.terminal import say, table_lines
 from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
 from gateway.config.key_changes import (
@@ -287,10 +287,8 @@ async def _with_store(work: Callable[[OpenedKeys], Awaitable[None]], config: Con
     store = open_key_store(config, with_audit=True)
     if store is None:
         raise CommandFailed(_NO_STORAGE.format(config.path))
-    try:
+    async with contextlib.aclosing(store):
         await work(OpenedKeys(config, store, await store.read()))
-    finally:
-        await store.aclose()
 
 
 async def write_change(
@@ -425,8 +423,5 @@ def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def print_table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Print rows in columns of the necessary width."""
-    lines = [head, *(tuple(escape(str(cell)) for cell in row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        click.echo(click.style(text, bold=True) if line is head else text)
+    first, *others = table_lines([head, *(tuple(escape(str(cell)) for cell in row) for row in rows)])
+    click.echo("\n".join((click.style(first, bold=True), *others)))

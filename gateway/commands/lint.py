@@ -8,6 +8,7 @@ import attrs
 import click
 import msgspec
 
+from gateway.commands.terminal import count_text
 from providers.apis import CODECS
 from providers.grammar import Verdict, detect, judge
 from streams.events import Api
@@ -52,10 +53,6 @@ def _json_report(name: str, body: bytes, verdict: Verdict) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _event_count(events: int) -> str:
-    return "1 event" if events == 1 else f"{events} events"
-
-
 _ENDED = {
     "complete": "it is complete",
     "failed": "it ends with an error",
@@ -64,8 +61,8 @@ _ENDED = {
 
 
 def _text_report(name: str, body: bytes, verdict: Verdict) -> str:
-    what = (
-        f"a {verdict.api} stream of {_event_count(verdict.events)}" if verdict.streamed else f"a {verdict.api} response"
+    what = f"a {verdict.api} " + (
+        f"stream of {count_text(verdict.events, 'event')}" if verdict.streamed else "response"
     )
     broken = verdict.broken
     if broken is None:

@@ -5,19 +5,17 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import click
 import trio
 
 from configfile.document import ConfigError, sentence
-from gateway.commands.load_outputs import LoadOutputs, OutputOptions, write_files
+from gateway.commands.load_outputs import LoadOutputs, OutputOptions, input_error, write_files
 from gateway.commands.load_plan import (
     LoadOptions,
     check_conditions,
     check_excluded_options,
-    input_error,
     plan_scenario,
     wait_before,
 )
@@ -60,8 +58,10 @@ def run(options: LoadOptions) -> int:
         if options.compare is not None:
             check_conditions(options)
             conditions = tuple(map(parse_condition, options.fail_if))
-            with report.reject_misread(*options.compare):
-                return finish(_load_both(*options.compare), options.outputs, conditions, compares=True)
+            before, after = options.compare
+            with report.reject_misread(before, after):
+                both = report.side_by_side(report.load(before), report.load(after), (before.stem, after.stem))
+                return finish(both, options.outputs, conditions, compares=True)
         if options.self_test:
             with frozen_startup_objects():
                 click.echo(_overhead_text(trio.run(self_test)))
@@ -179,7 +179,8 @@ async def _load(
                 if await wait_until_ready(plan, target, wait or 0.0, run_unwatched) is not None:
                     return ()
             except NotReady as error:
-                raise NotReady(_with_advice(error, keys[target], plan), error.kind) from None
+                advice = f"\n{sentence(key_advice(keys[target], plan))}" if error.kind == REFUSED else ""
+                raise NotReady(f"{error}{advice}", error.kind) from None
         await check_exact(plan, run_unwatched)
         for target in plan.targets:
             found += await make_runs(plan, target, once, partial(rule_of, plan), SearchLines(sys.stderr))
@@ -209,10 +210,6 @@ async def _stop_on_signal(running: LoadUnderWay, *, task_status: trio.TaskStatus
 
 
 # Results
-
-
-def _load_both(before: Path, after: Path) -> tuple[RunResult, ...]:
-    return report.side_by_side(report.load(before), report.load(after), (before.stem, after.stem))
 
 
 def finish(
@@ -271,10 +268,6 @@ def _is_unreached(tally: Tally) -> bool:
     """Return whether no request of a run got a connection."""
     unconnected = sum(row.count for row in tally.failures if row.phase == "connect")
     return 0 < unconnected == tally.counts["started"]
-
-
-def _with_advice(error: NotReady, key: Credential, plan: Scenario) -> str:
-    return f"{error}\n{sentence(key_advice(key, plan))}" if error.kind == REFUSED else str(error)
 
 
 def _print_key_advice(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:

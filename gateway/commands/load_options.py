@@ -45,6 +45,18 @@ OF_OUTPUTS: Final = (
     "json", "form", "html", "csv", "junit", "log", "log_events", "log_bodies", "otlp",
 )  # fmt: skip
 
+_FAIL_IF: Final = _option("--fail-if", multiple=True, metavar="CONDITION",
+                          help="Exit with 1 if the condition is true, such as ttft.p95>500ms.")  # fmt: skip
+_REPORTS: Final = (
+    _option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it."),
+    _option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page."),
+    _option("--junit", type=_FILE, metavar="FILE", help="Write the results of the conditions as JUnit XML."),
+    _option("--csv", type=_FILE, metavar="FILE", help="Write the report as CSV."),
+    _option("--as", "form", type=click.Choice(("vllm",)), metavar="FORM",
+            help="Use the keys of another tool in --json: vllm."),
+)  # fmt: skip
+"""The options for the files of a report."""
+
 SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
     "Requests": (
         _option("--model", metavar="MODEL", help="The model of all requests."),
@@ -132,8 +144,7 @@ SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
                      help="Find the highest number of clients, by the same criteria."),
         _option("--max-concurrency", metavar="N", type=int, help="The highest number of clients to try."),
         _option("--repeat", metavar="N", type=int, help="Repeat the run N times, and report the variation."),
-        _option("--fail-if", multiple=True, metavar="CONDITION",
-                     help="Exit with 1 if the condition is true, such as ttft.p95>500ms."),
+        _FAIL_IF,
         _option("--until", multiple=True, metavar="CONDITION",
                      help="Stop with exit status 1 if the condition is true for the last 10 s, such as errors>5%."),
         _option("--check", is_flag=True,
@@ -147,12 +158,7 @@ SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
                      help="Measure the overhead of the load tester itself, and exit."),
     ),
     "Output": (
-        _option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it."),
-        _option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page."),
-        _option("--junit", type=_FILE, metavar="FILE", help="Write the results of the conditions as JUnit XML."),
-        _option("--csv", type=_FILE, metavar="FILE", help="Write the report as CSV."),
-        _option("--as", "form", type=click.Choice(("vllm",)), metavar="FORM",
-                     help="Use the keys of another tool in --json: vllm."),
+        *_REPORTS,
         _option("--percentiles", metavar="LIST", help="The percentiles to show; default: 50,95,99."),
         _option("--log", type=_FILE, metavar="FILE",
                      help="Write one line of JSON per finished request; - prints it."),
@@ -175,21 +181,14 @@ SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
 """The sections of the help, with their options."""
 
 
-@click.command(short_help="Combine the reports of the parts of a load.")
-@click.argument("reports", nargs=-1, required=True, type=_FILE, metavar="REPORT...")
-@click.option(
-    "--fail-if",
-    multiple=True,
-    metavar="CONDITION",
-    help="Exit with 1 if the condition is true, such as ttft.p95>500ms.",
-)
-@click.option("--percentiles", metavar="LIST", help="The percentiles to show; default: those of the parts.")
-@click.option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it.")
-@click.option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="Write the results of the conditions as JUnit XML.")
-@click.option("--csv", type=_FILE, metavar="FILE", help="Write the report as CSV.")
-@click.option(
-    "--as", "form", type=click.Choice(("vllm",)), metavar="FORM", help="Use the keys of another tool in --json: vllm."
+@click.command(
+    short_help="Combine the reports of the parts of a load.",
+    params=[
+        click.Argument(["reports"], nargs=-1, required=True, type=_FILE, metavar="REPORT..."),
+        _FAIL_IF,
+        _option("--percentiles", metavar="LIST", help="The percentiles to show; default: those of the parts."),
+        *_REPORTS,
+    ],
 )
 def merge(reports: tuple[Path, ...], fail_if: tuple[str, ...], percentiles: str | None, **files: Any) -> None:
     """Combine the reports of the parts that machines ran with --part.

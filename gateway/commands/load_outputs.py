@@ -49,24 +49,24 @@ class OutputOptions:
     def check(self, has_conditions: bool) -> None:
         """Check the options before the load. Raises ``ConfigError``."""
         if self.junit is not None and not has_conditions:
-            raise _option_error(
+            raise input_error(
                 "--junit", "there are no conditions to report", "add one, such as --fail-if 'ttft.p95>500ms'"
             )
         paths = [path for path in (self.json, self.html, self.csv, self.junit, self.log) if path is not None]
         for path in paths:
             if not _writable(path):
-                raise _option_error(
+                raise input_error(
                     str(path), "the file cannot be written", "give a file in an existing, writable directory"
                 )
             if paths.count(path) > 1:
-                raise _option_error(str(path), "two outputs use the same file", "give each its own file")
+                raise input_error(str(path), "two outputs use the same file", "give each its own file")
         for option, given, needed, other in (
             ("--as", self.form, "--json FILE", self.json),
             ("--log-events", self.log_events, "--log FILE", self.log),
             ("--log-bodies", self.log_bodies, "--log FILE", self.log),
         ):
             if given and other is None:
-                raise _option_error(option, f"it has no effect without {needed}", f"add {needed}")
+                raise input_error(option, f"it has no effect without {needed}", f"add {needed}")
 
 
 def _writable(path: Path) -> bool:
@@ -76,7 +76,8 @@ def _writable(path: Path) -> bool:
     return itself and (beside or (path.exists() and not path.is_file()))
 
 
-def _option_error(place: str, found: str, expected: str) -> ConfigError:
+def input_error(place: str, found: str, expected: str) -> ConfigError:
+    """Return the error for a mistake in an option or argument."""
     return ConfigError((Mistake(place, "", found, expected),))
 
 
@@ -100,7 +101,7 @@ class LoadOutputs:
         try:
             receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
         except MissingSdk:
-            raise _option_error("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
+            raise input_error("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
             yield cls(options, receivers, stack)
 
@@ -167,7 +168,7 @@ def _receiver_url(option: str, url: str) -> str:
         good = False
     if not good:
         what = "the URL is not valid"  # not repeated: it may have a password
-        raise _option_error(option, what, "give one that starts with http:// or https://")
+        raise input_error(option, what, "give one that starts with http:// or https://")
     return url
 
 

@@ -17,7 +17,7 @@ from configfile.document import ConfigError, Document, Mistake, sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.load_outputs import OutputOptions
+from gateway.commands.load_outputs import OutputOptions, input_error
 from gateway.commands.terminal import say
 from loadtest.crew.opening import concurrency_mistake
 from loadtest.exchange.masking import SecretWords
@@ -69,10 +69,6 @@ class LoadOptions:
     processes: str | None = None
     part: str | None = None
     start_at: str | None = None
-
-
-def input_error(place: str, found: str, expected: str) -> ConfigError:
-    return ConfigError((Mistake(place, "", found, expected),))
 
 
 QUESTIONS: Final = ("fail_if", "until", "slo")
@@ -296,16 +292,19 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     try:
         status, body = fetch(place, _headers(api, key), TIMEOUT)
     except FetchError as error:
-        raise _mistake(f"missing, and {mask_url(place)} did not return a list of models: {error}", EXPECTED) from error
+        why = f"missing, and {mask_url(place)} did not return a list of models: {error}"
+        raise input_error("--model", why, EXPECTED) from error
     names = _listed_models(body) if status == 200 else []
     if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
         return names[0]
     if not names:
-        raise _mistake(f"missing, and {mask_url(place)} returned status {status} and no list of models", EXPECTED)
+        why = f"missing, and {mask_url(place)} returned status {status} and no list of models"
+        raise input_error("--model", why, EXPECTED)
     words = SecretWords.from_values((key or "", *url_secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
-    raise _mistake(f"missing; models at {mask_url(url)}: {len(names)} ({listed})", "choose one with --model MODEL")
+    why = f"missing; models at {mask_url(url)}: {len(names)} ({listed})"
+    raise input_error("--model", why, "choose one with --model MODEL")
 
 
 def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
@@ -317,7 +316,3 @@ def _listed_models(body: bytes) -> Sequence[str]:
     data = value.get("data") if isinstance(value, dict) else None
     found = [one.get("id") for one in data if isinstance(one, dict)] if isinstance(data, list) else []
     return [name for name in found if isinstance(name, str) and name]
-
-
-def _mistake(found: str, expected: str) -> ConfigError:
-    return ConfigError((Mistake("--model", "", found, expected),))

@@ -5,6 +5,7 @@ The people themselves are at the issuers; the state storage has what the gateway
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ import click
 from configfile.wording import nearest
 from gateway.commands.changed_settings import describe_difference
 from gateway.commands.keys import CommandFailed, command_entry, made_by, print_table, run_on_storage
-from gateway.commands.terminal import say
+from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config
 from gateway.open_store import open_people_store
@@ -139,7 +140,7 @@ def sign_out(path: Path | None, name: str, by: str | None) -> int:
     async def end_sessions(opened: OpenedPeople) -> None:
         opened.check_name(name)
         ended = await opened.store.end_sessions(name, time.time(), _entry(f"people sign-out {name}", by))
-        say(f"Ended {ended} session{'' if ended == 1 else 's'} of {name}. The person may sign in again.")
+        say(f"Ended {count_text(ended, 'session')} of {name}. The person may sign in again.")
 
     return _run(path, end_sessions)
 
@@ -202,7 +203,5 @@ async def _with_store(work: Callable[[OpenedPeople], Awaitable[None]], config: C
     store = open_people_store(config)
     if store is None:
         raise CommandFailed(_NO_STORAGE.format(config.path))
-    try:
+    async with aclosing(store):
         await work(OpenedPeople(config, store))
-    finally:
-        await store.aclose()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -128,9 +128,6 @@ def _lists_requests(files: Sequence[Path]) -> bool:
 
 
 async def _read_ledger(config: Config, since: date, until: date, single: bool) -> OwnSide:
-    table = open_ledger(config)
-    try:
-        kept_from = datetime.now(UTC) - retention(config)
+    kept_from = datetime.now(UTC) - retention(config)
+    async with aclosing(open_ledger(config)) as table:
         return await read_own_side(table, since, until, config.entries, kept_from, single=single)
-    finally:
-        await table.aclose()

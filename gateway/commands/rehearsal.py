@@ -112,14 +112,6 @@ class SupposedConditions:
         return 1.0
 
 
-def rehearse(
-    plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
-) -> Rehearsal:
-    """Simulate a request with ``plan``, where targets are ``out`` or fail as ``supposed``, and all others succeed."""
-    with _silence_log():
-        return _simulate_attempts(plan, supposed, config, out or {})
-
-
 @contextlib.contextmanager
 def _silence_log() -> Iterator[None]:
     """Disable the log of target states, because the failures are simulated."""
@@ -131,11 +123,13 @@ def _silence_log() -> Iterator[None]:
         log.disabled = disabled
 
 
-def _simulate_attempts(
-    plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage]
+@_silence_log()
+def rehearse(
+    plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
 ) -> Rehearsal:
+    """Simulate a request with ``plan``, where targets are ``out`` or fail as ``supposed``, and all others succeed."""
     clock = Clock()
-    conditions = SupposedConditions(clock, Health(lambda: clock.now), out)
+    conditions = SupposedConditions(clock, Health(lambda: clock.now), out or {})
     conditions.health.apply_config(config)
     plan = attrs.evolve(plan, deadline=plan.retries.deadline)
     attempts: list[RehearsedAttempt] = []

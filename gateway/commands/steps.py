@@ -1,9 +1,10 @@
 """``trigate steps``: lists the kinds of steps, and tries a configuration's steps on a captured request."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import click
 
+from gateway.commands.terminal import table_lines
 from gateway.steps.exemptions import exemptions
 from gateway.steps.kinds import KINDS
 from gateway.steps.loading import installed_steps
@@ -12,7 +13,7 @@ from gateway.steps.loading import installed_steps
 def list_kinds() -> int:
     """Print the built-in kinds and the installed entry points, and return the exit status."""
     kinds = [(row.name, ", ".join(row.at), row.action or "the service's", row.meaning) for row in KINDS.values()]
-    _print_table(("KIND", "AT", "ACTION", "FINDS"), kinds)
+    click.echo("\n".join(table_lines([("KIND", "AT", "ACTION", "FINDS"), *kinds])))
     found = installed_steps()
     click.echo()
     if not found:
@@ -23,7 +24,7 @@ def list_kinds() -> int:
         for name, points in sorted(found.items())
         for one in points
     ]
-    _print_table(("ENTRY POINT", "CODE", "PACKAGE"), rows)
+    click.echo("\n".join(table_lines([("ENTRY POINT", "CODE", "PACKAGE"), *rows])))
     return 0
 
 
@@ -33,9 +34,3 @@ def list_exempt(apis: Collection[str]) -> int:
         if not apis or api in apis:
             click.echo(f"{api:10} {path}")
     return 0
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

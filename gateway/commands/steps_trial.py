@@ -12,8 +12,8 @@ import trio
 
 from gateway.commands.cache_files import is_interaction
 from gateway.commands.check import load_or_explain
-from gateway.commands.explaining import with_client
-from gateway.commands.terminal import say
+from gateway.commands.explaining_clients import with_client
+from gateway.commands.terminal import count_text, say, table_lines
 from gateway.config.loading import Config, ConfigError
 from gateway.steps.advice import steps_of_request
 from gateway.steps.json_texts import NotJson
@@ -182,11 +182,9 @@ def _unread_texts_event(unread: UnreadTexts, api: Api, data: bytes, choices: Seq
 
 
 def _trial_lines(name: str, trial: StepsTrial, *, with_texts: bool) -> Iterator[str]:
-    yield f"{name}: {trial.texts} text{'' if trial.texts == 1 else 's'}"
+    yield f"{name}: {count_text(trial.texts, 'text')}"
     rows = [_finding_row(one, with_text=with_texts) for one in trial.findings]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from (f"  {line}" for line in table_lines(rows))
     for failure in trial.failures:
         yield f"  {failure.step}  failed: {failure.reason}"
     if not rows and not trial.failures:

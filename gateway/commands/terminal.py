@@ -1,8 +1,9 @@
-"""Output for terminals, where long lines are wrapped; files and pipes get whole lines."""
+"""Output for terminals, where long lines are wrapped; files and pipes get whole lines. Texts that commands share."""
 
 import os
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TextIO
 
 import click
@@ -32,6 +33,18 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
     return textwrap.fill(
         line, width, subsequent_indent=indent + hanging, break_long_words=False, break_on_hyphens=False
     )
+
+
+def count_text(number: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun, which has the ending ``plural`` unless the number is 1."""
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table, whose columns have the necessary width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def columns(stream: TextIO) -> int | None:

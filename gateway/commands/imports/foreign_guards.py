@@ -14,6 +14,7 @@ from gateway.commands.imports.imported_values import escape_dollars, free_name, 
 from gateway.commands.imports.litellm_filter import fault_of
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import VERSION, as_yaml, one_line, summarize_losses
+from gateway.commands.terminal import count_text
 from gateway.config.loading import from_mapping
 
 HOOKS: Final[Mapping[str, str]] = {
@@ -69,7 +70,7 @@ class ForeignGuards:
 
     def summary(self) -> Iterator[str]:
         """Yield the lines of the summary."""
-        yield f"Converted: {len(self.steps)} step{'' if len(self.steps) == 1 else 's'}, and nothing else."
+        yield f"Converted: {count_text(len(self.steps), 'step')}, and nothing else."
         yield from summarize_losses(self.losses)
 
     def check(self) -> None:

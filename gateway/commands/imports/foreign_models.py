@@ -51,9 +51,7 @@ class ForeignModels:
         """Record a loss."""
         self.losses.append(Loss(group, what, why))
 
-    def lose_members(
-        self, given: Mapping[str, Any], reasons: Mapping[str, tuple[Group, str]], whose: str = ""
-    ) -> None:
+    def lose_members(self, given: Mapping[str, Any], reasons: Mapping[str, tuple[Group, str]], whose: str = "") -> None:
         """Record the members of ``given`` that ``reasons`` lists and that have a value; ``whose`` ends their names."""
         for name, (group, why) in reasons.items():
             if given.get(name):

@@ -47,6 +47,7 @@ from gateway.commands.imports.litellm_schema import (
 from gateway.commands.imports.litellm_usage import COLUMNS, LATEST, RequestCounts
 from gateway.commands.imports.litellm_usage import TABLE as LOG
 from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.terminal import count_text
 
 Row: TypeAlias = dict[str, Any]
 Tables: TypeAlias = Mapping[str, Sequence[Row]]
@@ -354,12 +355,13 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
     limited = [row for row in people if str(row.get("budget_id")) in budgets]
     if limited:
         why = "a program's end users have no budgets of their own: set `budgets` for the program's key"
-        yield Loss(Group.MONEY, f"the budgets of {_count(limited, 'end user')}", why)
+        yield Loss(Group.MONEY, f"the budgets of {count_text(len(limited), 'end user')}", why)
     if blocked := [row for row in people if read_boolean(row.get("blocked"))[0]]:
-        yield Loss(Group.PROTECTION, f"the blocks of {_count(blocked, 'end user')}", "block them in the program")
+        why = "block them in the program"
+        yield Loss(Group.PROTECTION, f"the blocks of {count_text(len(blocked), 'end user')}", why)
     if regional := [row for row in people if has_value(row.get("allowed_model_region"))]:
         why = "set `models` for the program's key"
-        yield Loss(Group.RESIDENCY, f"the regions of {_count(regional, 'end user')}", why)
+        yield Loss(Group.RESIDENCY, f"the regions of {count_text(len(regional), 'end user')}", why)
     if stored := [read_text(row.get("model_name")) for row in tables.get(MODELS, ())]:
         names = ", ".join(dict.fromkeys(stored[:5])) + (", …" if len(stored) > 5 else "")
         why = "their credentials are encrypted: write them into the file"
@@ -367,7 +369,7 @@ def _losses(tables: Tables, budgets: Mapping[str, Row]) -> Iterator[Loss]:
     yield from (Loss(Group.UNKNOWN, f"the table {row['table']}", row["why"]) for row in tables.get(UNREADABLE, ()))
     if rotated := tables.get(ROTATED, ()):
         why = "they end soon: let clients use the new keys before the move"
-        yield Loss(Group.NAMES, f"{_count(rotated, 'rotated key')} that LiteLLM still accepts", why)
+        yield Loss(Group.NAMES, f"{count_text(len(rotated), 'rotated key')} that LiteLLM still accepts", why)
 
 
 def _column_losses(tables: Tables) -> Iterator[Loss]:
@@ -394,7 +396,3 @@ def _lost_of(
             owners.setdefault(lost, []).append(read_text(row.get(name)))
     for (column, (group, why)), names in owners.items():
         yield Loss(group, f"{column} of {noun}: {name_list(names, noun)}", why)
-
-
-def _count(rows: Sequence[Row], noun: str) -> str:
-    return f"{len(rows)} {noun}{'s' * (len(rows) != 1)}"

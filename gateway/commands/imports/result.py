@@ -11,6 +11,7 @@ import yaml
 from gateway.commands.imports.imported_secrets import SecretNames
 from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.terminal import count_text
 from gateway.config.loading import from_mapping
 from gateway.config.model_names import ModelNames
 from gateway.config.names import Found, Names
@@ -317,15 +318,15 @@ def _alias_lines(alias: str, target: dict[str, Any]) -> Iterator[str]:
 
 def summary(result: Result) -> Iterator[str]:
     """Yield the lines of the summary: the converted sections, and the lost settings by group."""
-    counts = [_count_text(result.models, "model")]
+    counts = [count_text(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
     routes = sum("targets" in target for target in result.aliases.values())
     aliases = len(result.aliases) - routes
-    counts += [_count_text(aliases, "alias", "es")] if aliases else []
-    counts += [f"{_count_text(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
-    counts += [_count_text(len(result.client_groups), "group")] if result.client_groups else []
-    counts += [_count_text(len(result.client_keys), "client key")] if result.client_keys else []
-    counts += [_count_text(len(result.steps), "step")] if result.steps else []
+    counts += [count_text(aliases, "alias", "es")] if aliases else []
+    counts += [f"{count_text(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
+    counts += [count_text(len(result.client_groups), "group")] if result.client_groups else []
+    counts += [count_text(len(result.client_keys), "client key")] if result.client_keys else []
+    counts += [count_text(len(result.steps), "step")] if result.steps else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys and not result.issuers:
@@ -346,10 +347,6 @@ def summarize_losses(losses: Sequence[Loss]) -> Iterator[str]:
         shown = [one_line(loss.what) for loss in some[:_SHOWN]]
         more = [f"{len(some) - _SHOWN} more"] if len(some) > _SHOWN else []
         yield f"  {group.value} ({len(some)}): {', '.join((*shown, *more))}."
-
-
-def _count_text(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
