@@ -5,6 +5,7 @@ Each is a type of the program, annotated with its form in a file. Readers of tex
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -94,10 +95,6 @@ def _read_secret(value: Any, *, may_be_unread: bool = False) -> str:
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise Wrong("it has characters that headers cannot contain", "expected one line of printable ASCII")
     return StoredText.of(text, value.secret) if isinstance(value, StoredText) else text
-
-
-def _read_late_secret(value: Any) -> str:
-    return _read_secret(value, may_be_unread=True)
 
 
 # Numbers
@@ -313,7 +310,9 @@ _SECRET_SHAPE: Final[Shape] = {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VA
 Secret: TypeAlias = Annotated[str, Kind("text or file", _read_secret, _SECRET_SHAPE, takes_text=True)]
 """Text that no message repeats."""
 
-LateSecret: TypeAlias = Annotated[str, Kind("text or file", _read_late_secret, _SECRET_SHAPE, takes_text=True)]
+LateSecret: TypeAlias = Annotated[
+    str, Kind("text or file", partial(_read_secret, may_be_unread=True), _SECRET_SHAPE, takes_text=True)
+]
 """A ``Secret`` without which the program can start: ``UnreadText`` while its store does not give it."""
 
 Url: TypeAlias = Annotated[

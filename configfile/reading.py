@@ -186,11 +186,15 @@ def _converter() -> cattrs.Converter:
     """Return the converter of all readers: a type's hook is expensive to find, and found only once."""
     converter = cattrs.Converter(detailed_validation=False)
     for takes, hook in (
-        (attrs.has, _bind_hook(_Reader._read_instance)), (is_literal, _read_literal),
-        (_is_mapping, _bind_hook(_Reader._read_pairs)), (_is_list, _bind_hook(_Reader._read_items)),
-        (_is_given, _bind_hook(_Reader._read_given)), (is_optional, _bind_hook(_Reader._read_optional)),
-        (_is_any, _return_unchanged), (_has_kind, _bind_hook(_Reader._read_kind)),
-    ):  # fmt: skip
+        (attrs.has, _bind_hook(_Reader._read_instance)),
+        (is_literal, _read_literal),
+        (_is_mapping, _bind_hook(_Reader._read_pairs)),
+        (_is_list, _bind_hook(_Reader._read_items)),
+        (lambda of: isinstance(of, Given), _bind_hook(_Reader._read_given)),
+        (is_optional, _bind_hook(_Reader._read_optional)),
+        (lambda of: of is Any, lambda value, _: value),
+        (lambda of: kind_of(of) is not None, _bind_hook(_Reader._read_kind)),
+    ):
         converter.register_structure_hook_func(takes, hook)
     for plain in PLAIN:
         converter.register_structure_hook(plain, _bind_hook(_Reader._read_kind))
@@ -202,28 +206,12 @@ def _bind_hook(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda value, of: hook(_READER.get(), value, of)
 
 
-def _is_given(of: Any) -> bool:
-    return isinstance(of, Given)
-
-
 def _is_mapping(of: Any) -> bool:
     return get_origin(of) in (dict, Mapping)
 
 
 def _is_list(of: Any) -> bool:
     return get_origin(of) is tuple
-
-
-def _is_any(of: Any) -> bool:
-    return of is Any
-
-
-def _has_kind(of: Any) -> bool:
-    return kind_of(of) is not None
-
-
-def _return_unchanged(value: Any, of: Any) -> Any:
-    return value
 
 
 def _is_absent(member: Any, field: Field) -> bool:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import attrs
 import click
@@ -19,7 +19,6 @@ from gateway.commands.costs import (
     GOOD,
     UNREADABLE,
     CostOptions,
-    Format,
     heading,
     open_ledger,
     query_of,
@@ -37,7 +36,7 @@ from gateway.commands.text_tables import (
 from gateway.config.loading import Config
 from gateway.kept_ledger.prompt_cache_usage import CAUSE, CacheReport, CacheRow, as_csv, as_json, read_prompt_caches
 from gateway.kept_ledger.table import CauseSum
-from gateway.kept_ledger.usage import By, UsageQuery
+from gateway.kept_ledger.usage import UsageQuery
 from gateway.logs.masking import escape
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import NANOS, grade_at
@@ -46,27 +45,16 @@ SINCE: Final = "7d"
 """The default period."""
 
 
-@attrs.frozen
-class CacheOptions:
-    """The options of ``trigate cache``: a period, columns, and the wanted values as texts ``NAME=VALUE``."""
-
-    by: Sequence[str] = ()
-    since: str | None = None
-    until: str | None = None
-    only: Sequence[str] = ()
-    form: Format = "table"
-
-
-def run(path: Path | None, options: CacheOptions) -> int:
+def run(path: Path | None, options: CostOptions) -> int:
     """Run ``trigate cache`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
 
     Raises ``click.UsageError``."""
     config = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
     if config is None:
         return BAD_CONFIG
-    known = cast("tuple[By, ...]", tuple(dict.fromkeys(name for name in options.by if name != CAUSE)))
-    query = query_of(CostOptions(known, options.since or SINCE, options.until, only=options.only), config)
-    query = attrs.evolve(query, by=known if options.by else query.by)
+    known = [name for name in options.by if name != CAUSE]
+    query = query_of(attrs.evolve(options, by=known, since=options.since or SINCE), config)
+    query = attrs.evolve(query, by=query.by if known or not options.by else ())
     try:
         found, advice = trio.run(_read, config, query, tuple(dict.fromkeys(options.by)) or query.by)
     except Unavailable as error:

@@ -14,6 +14,21 @@ def _env_file(values: Mapping[str, str]) -> SettingsFile:
     return SettingsFile(".", ".env", "env", tuple(Setting((name,), value) for name, value in values.items()))
 
 
+_RUN = {"python": "(set -a; . ./.env; python app.py)", "js": "node --env-file=.env app.mjs"}
+"""The command that runs a program with the variables of ``.env``, by the language."""
+
+
+def _sdk(
+    name: str, title: str, speaks: str, variables: Mapping[str, str], install: str, snippet: str,
+    language: str = "python", without: tuple[str, ...] = (),
+) -> Client:  # fmt: skip
+    """Return an SDK that reads its settings from ``variables``."""
+    return Client(
+        name, title, speaks, file=_env_file(variables), environment=variables, install=install, language=language,
+        snippet=snippet, then=(_RUN[language],), without=without,
+    )  # fmt: skip
+
+
 _OPENAI = {"OPENAI_BASE_URL": "{base}", "OPENAI_API_KEY": "{key}"}
 _ANTHROPIC = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_API_KEY": "{key}"}
 _GOOGLE = {"GOOGLE_GEMINI_BASE_URL": "{root}", "GEMINI_API_KEY": "{key}"}
@@ -22,24 +37,17 @@ _UNSIGNED = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 
 SDKS = (
-    Client(
-        "openai-python", "OpenAI SDK for Python", "Chat and Responses",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai",
-        language="python",
-        snippet="""\
+    _sdk(
+        "openai-python", "OpenAI SDK for Python", "Chat and Responses", _OPENAI, "pip install openai", """\
 {import_os}from openai import OpenAI
 
 client = OpenAI(base_url="{base}", api_key={python_key})
 answer = client.chat.completions.create(model="{model}", messages=[{"role": "user", "content": "Hello"}])
 print(answer.choices[0].message.content)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
     ),
-    Client(
-        "openai-node", "OpenAI SDK for Node.js", "Chat and Responses",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="npm install openai",
-        language="js",
-        snippet="""\
+    _sdk(
+        "openai-node", "OpenAI SDK for Node.js", "Chat and Responses", _OPENAI, "npm install openai", """\
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: "{base}", apiKey: {node_key} });
@@ -47,26 +55,20 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.chat.completions.create({ model: "{model}", messages });
 console.log(answer.choices[0].message.content);
 """,
-        then=("node --env-file=.env app.mjs",),
+        language="js",
     ),
-    Client(
-        "anthropic-python", "Anthropic SDK for Python", "Messages",
-        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
-        install="pip install anthropic", language="python",
-        snippet="""\
+    _sdk(
+        "anthropic-python", "Anthropic SDK for Python", "Messages", _ANTHROPIC, "pip install anthropic", """\
 {import_os}from anthropic import Anthropic
 
 client = Anthropic(base_url="{root}", api_key={python_key})
 answer = client.messages.create(model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
 print(answer.content[0].text)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
+        without=("ANTHROPIC_AUTH_TOKEN",),
     ),
-    Client(
-        "anthropic-node", "Anthropic SDK for Node.js", "Messages",
-        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
-        install="npm install @anthropic-ai/sdk", language="js",
-        snippet="""\
+    _sdk(
+        "anthropic-node", "Anthropic SDK for Node.js", "Messages", _ANTHROPIC, "npm install @anthropic-ai/sdk", """\
 import Anthropic from "@anthropic-ai/sdk";
 
 const client = new Anthropic({ baseURL: "{root}", apiKey: {node_key} });
@@ -74,25 +76,20 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.messages.create({ model: "{model}", max_tokens: 1000, messages });
 console.log(answer.content[0].text);
 """,
-        then=("node --env-file=.env app.mjs",),
+        without=("ANTHROPIC_AUTH_TOKEN",),
+        language="js",
     ),
-    Client(
-        "google-genai", "Google Gen AI SDK for Python", "Gemini",
-        file=_env_file(_GOOGLE), environment=_GOOGLE, without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
-        install="pip install google-genai", language="python",
-        snippet="""\
+    _sdk(
+        "google-genai", "Google Gen AI SDK for Python", "Gemini", _GOOGLE, "pip install google-genai", """\
 {import_os}from google import genai
 
 client = genai.Client(api_key={python_key}, http_options={"base_url": "{root}"})
 print(client.models.generate_content(model="{model}", contents="Hello").text)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
+        without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
     ),
-    Client(
-        "openai-agents", "OpenAI Agents SDK", "Responses and Chat",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai-agents",
-        language="python",
-        snippet="""\
+    _sdk(
+        "openai-agents", "OpenAI Agents SDK", "Responses and Chat", _OPENAI, "pip install openai-agents", """\
 {import_os}from agents import Agent, OpenAIResponsesModel, Runner, set_tracing_disabled
 from openai import AsyncOpenAI
 
@@ -101,13 +98,10 @@ client = AsyncOpenAI(base_url="{base}", api_key={python_key})
 agent = Agent(name="Assistant", model=OpenAIResponsesModel(model="{model}", openai_client=client))
 print(Runner.run_sync(agent, "Hello").final_output)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
     ),
-    Client(
-        "langchain", "LangChain", "Chat, Responses and Messages",
-        file=_env_file(_BOTH), environment=_BOTH, install="pip install langchain-openai langchain-anthropic",
-        language="python",
-        snippet="""\
+    _sdk(
+        "langchain", "LangChain", "Chat, Responses and Messages", _BOTH,
+        "pip install langchain-openai langchain-anthropic", """\
 {import_os}from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 
@@ -115,13 +109,10 @@ key = {python_key}
 print(ChatOpenAI(model="{model}", base_url="{base}", api_key=key).invoke("Hello").text)
 print(ChatAnthropic(model="{model}", base_url="{root}", api_key=key).invoke("Hello").text)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
     ),
-    Client(
-        "pydantic-ai", "PydanticAI", "Chat, Responses and Messages",
-        file=_env_file(_BOTH), environment=_BOTH, install="pip install pydantic-ai-slim[openai,anthropic]",
-        language="python",
-        snippet="""\
+    _sdk(
+        "pydantic-ai", "PydanticAI", "Chat, Responses and Messages", _BOTH,
+        "pip install pydantic-ai-slim[openai,anthropic]", """\
 {import_os}from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -129,7 +120,6 @@ from pydantic_ai.providers.openai import OpenAIProvider
 provider = OpenAIProvider(base_url="{base}", api_key={python_key})
 print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").output)
 """,
-        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
@@ -145,12 +135,9 @@ console.log(text);
 """,
         then=("node app.mjs",),
     ),
-    Client(
-        "llama-index", "LlamaIndex", "Chat and embeddings",
-        file=_env_file(_OPENAI), environment=_OPENAI,
-        install="pip install llama-index-llms-openai-like llama-index-embeddings-openai-like",
-        language="python",
-        snippet="""\
+    _sdk(
+        "llama-index", "LlamaIndex", "Chat and embeddings", _OPENAI,
+        "pip install llama-index-llms-openai-like llama-index-embeddings-openai-like", """\
 {import_os}from llama_index.llms.openai_like import OpenAILike
 
 llm = OpenAILike(
@@ -163,7 +150,6 @@ llm = OpenAILike(
 )
 print(llm.complete("Hello"))
 """,
-        then=("(set -a; . ./.env; python app.py)",),
     ),
     Client(
         "boto3", "boto3, Amazon's SDK for Python", "Bedrock Converse",
@@ -203,6 +189,15 @@ _CLAUDE = {
     "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "{claude_window}",
 }
 
+CODEX_PROVIDER = (
+    Setting(("model_provider",), "trigate"),
+    Setting(("model_providers", "trigate", "name"), "trigate"),
+    Setting(("model_providers", "trigate", "base_url"), "{base}"),
+    Setting(("model_providers", "trigate", "wire_api"), "responses"),
+    Setting(("model_providers", "trigate", "supports_websockets"), True),
+)
+"""Codex's settings for the gateway, with any credential."""
+
 _ROWS = (
     Client(
         "claude", "Claude Code", "Messages",
@@ -225,11 +220,7 @@ _ROWS = (
             (
                 Setting(("model",), "{model}"),
                 Setting(("model_context_window",), "{window}"),
-                Setting(("model_provider",), "trigate"),
-                Setting(("model_providers", "trigate", "name"), "trigate"),
-                Setting(("model_providers", "trigate", "base_url"), "{base}"),
-                Setting(("model_providers", "trigate", "wire_api"), "responses"),
-                Setting(("model_providers", "trigate", "supports_websockets"), True),
+                *CODEX_PROVIDER,
                 Setting(("model_providers", "trigate", "env_key"), KEY_VARIABLE, "keyed"),
                 Setting(("model_providers", "trigate", "auth", "command"), "trigate", "session"),
                 Setting(("model_providers", "trigate", "auth", "args"), "{token_arguments}", "session"),

@@ -114,9 +114,10 @@ def cache(files: tuple[Path, ...], config: Path | None, model: str | None, **opt
         from gateway.commands.cache_files import run_files
 
         sys.exit(run_files(files, model))
-    from gateway.commands.cache_report import CacheOptions, run
+    from gateway.commands.cache_report import run
+    from gateway.commands.costs import CostOptions
 
-    sys.exit(run(config, CacheOptions(**options)))
+    sys.exit(run(config, CostOptions(**options)))
 
 
 @click.command(short_help="Compare providers' invoices with the costs in the ledger.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import attrs
 import click
@@ -48,9 +48,10 @@ LONGEST_KEEP: Final = 36525 * 86400.0
 
 @attrs.frozen
 class CostOptions:
-    """The options of ``trigate costs``: a period, columns, and the wanted values as texts ``NAME=VALUE``."""
+    """The options of ``trigate costs`` and ``cache``: a period, columns, and the wanted values as texts
+    ``NAME=VALUE``."""
 
-    by: Sequence[By] = ()
+    by: Sequence[str] = ()
     since: str | None = None
     until: str | None = None
     month: str | None = None
@@ -91,7 +92,7 @@ def query_of(options: CostOptions, config: Config) -> UsageQuery:
     zone = zone_of(config.timezone)
     now = datetime.now(zone)
     since, until = _period(options, now, zone)
-    by = tuple(dict.fromkeys(options.by)) or (("key",) if config.client_keys else ("model",))
+    by = cast("tuple[By, ...]", tuple(dict.fromkeys(options.by))) or (("key",) if config.client_keys else ("model",))
     return UsageQuery(
         since=since,
         until=until,

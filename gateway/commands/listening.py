@@ -146,8 +146,8 @@ def reload_certificates(listeners: Sequence[OpenListener]) -> bool:
 def certificate_remarks(config: Config) -> tuple[str, ...]:
     """Return remarks on expired or expiring certificates, and on private keys that other users can read.
 
-    Raises ``CertificateFailed`` for unusable files."""
-    used = dict.fromkeys(tls.files for one in config.listeners if (tls := options_of(one).tls) is not None)
+    The files are usable."""
+    used = dict.fromkeys(_files_of(one.tls) for one in config.listeners if one.tls is not None)
     return tuple(
         text for files in used for text in (expiry_warning(files), key_mode_warning(files)) if text is not None
     )

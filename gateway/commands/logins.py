@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from gateway.commands.client import KEY_VARIABLE, Client, Setting
+from gateway.commands.clients import CODEX_PROVIDER
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 
@@ -67,11 +68,7 @@ LOGINS: Mapping[str, Login] = MappingProxyType(
         "codex": Login(
             (
                 Setting(("model",), "{model}"),
-                Setting(("model_provider",), "trigate"),
-                Setting(("model_providers", "trigate", "name"), "trigate"),
-                Setting(("model_providers", "trigate", "base_url"), "{base}"),
-                Setting(("model_providers", "trigate", "wire_api"), "responses"),
-                Setting(("model_providers", "trigate", "supports_websockets"), True),
+                *CODEX_PROVIDER,
                 Setting(("model_providers", "trigate", "requires_openai_auth"), True),
                 Setting(("model_providers", "trigate", "env_http_headers", OWN_KEY), KEY_VARIABLE, "keyed"),
             ),

@@ -108,10 +108,7 @@ def run(
         try:
             announce = None if ready is None else partial(report_ready, ready)
             _run(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
-        except CertificateFailed as error:  # it was valid when the supervisor started
-            print_or_log(log, "warning", str(error))
-            return 1
-        except ConfigError as error:  # a secret that only workers read
+        except (CertificateFailed, ConfigError) as error:  # it was valid when the supervisor started
             print_or_log(log, "warning", str(error))
             return 1
         return 0
@@ -124,8 +121,6 @@ def run(
     for kind, text in config.remarks:
         print_or_log(log, kind, text)
     try:
-        for remark in certificate_remarks(config):
-            warn_loudly(log, remark)
         listeners = open_listeners(config, host, port)
     except BindFailed as error:
         return _bind_failed(error)
@@ -134,6 +129,8 @@ def run(
         return 1
     with unlink_sockets_on_exit(listeners):
         try:
+            for remark in certificate_remarks(config):
+                warn_loudly(log, remark)
             judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
             warn_of_settings(config, log)

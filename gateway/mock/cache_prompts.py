@@ -142,8 +142,14 @@ def _read_messages(body: Mapping[str, Any]) -> Iterator[MockBlock]:
         yield from _message(message, _parts(message.get("content")), _kind_in_messages, is_end)
 
 
-def _kind_in_chat(part: Any) -> BlockKind:
-    return "call" if isinstance(part, dict) and "function" in part else "other"
+def _kind_by_member(**kinds: BlockKind) -> Callable[[Any], BlockKind]:
+    """Return a function that returns the kind of a part by the first of its members in ``kinds``."""
+    return lambda part: next((kinds[name] for name in kinds if isinstance(part, dict) and name in part), "other")
+
+
+_kind_in_chat: Final = _kind_by_member(function="call")
+_kind_in_converse: Final = _kind_by_member(toolUse="call", toolResult="result", reasoningContent="reasoning")
+_kind_in_gemini: Final = _kind_by_member(functionCall="call", functionResponse="result")
 
 
 def _read_chat(body: Mapping[str, Any]) -> Iterator[MockBlock]:
@@ -179,13 +185,6 @@ def _read_responses(body: Mapping[str, Any]) -> Iterator[MockBlock]:
         yield _block("messages", "item", item, role="assistant", kind=kind, is_end=kind == "result")
 
 
-def _kind_in_converse(part: Any) -> BlockKind:
-    names: tuple[tuple[str, BlockKind], ...] = (
-        ("toolUse", "call"), ("toolResult", "result"), ("reasoningContent", "reasoning"),
-    )  # fmt: skip
-    return next((kind for name, kind in names if isinstance(part, dict) and name in part), "other")
-
-
 def _points_as_marks(blocks: Sequence[Any]) -> list[Any]:
     """Return the blocks of Converse, in which each cache point is replaced by a mark on the block before it."""
     found: list[Any] = []
@@ -206,11 +205,6 @@ def _read_converse(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     for message in _objects(body.get("messages")):
         is_end = message.get("role") == "user"
         yield from _message(message, _points_as_marks(_parts(message.get("content"))), _kind_in_converse, is_end)
-
-
-def _kind_in_gemini(part: Any) -> BlockKind:
-    names: tuple[tuple[str, BlockKind], ...] = (("functionCall", "call"), ("functionResponse", "result"))
-    return next((kind for name, kind in names if isinstance(part, dict) and name in part), "other")
 
 
 def _read_gemini(body: Mapping[str, Any]) -> Iterator[MockBlock]:

@@ -12,18 +12,13 @@ from typing import Final
 
 import attrs
 
-from gateway.mock.faults import FAULTS, Fault, cut_before_content
-from providers.apis import CODECS
+from gateway.mock.faults import FAULTS, Fault, cut_before_content, in_all_apis
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
 
 _NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
 _BLOCKED = "Output blocked by content filtering policy"
 _UNIFIED = "anthropic-ratelimit-unified-status"
-
-
-def _for_all_apis(error: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
-    return {api: other.get(api, error) for api in CODECS}
 
 
 def _overload_error(code: str) -> ErrorInfo:
@@ -38,37 +33,37 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     "rate_limited": ("429 with retry-after: 2", FAULTS["429"].refusals),
     "quota": (
         "429 insufficient_quota; Messages: 400 for an account without credit",
-        _for_all_apis(
+        in_all_apis(
             ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
             messages=_request_error(_NO_CREDIT),
         ),
     ),
     "overloaded": (
         "503; Messages: 529",
-        _for_all_apis(
+        in_all_apis(
             _overload_error("overloaded"),
             messages=FAULTS["529"].refusals["messages"],
             responses=_overload_error("server_is_overloaded"),
         ),
     ),
     "server_error": ("500", FAULTS["500"].refusals),
-    "timeout": ("504", _for_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
-    "credential": ("401", _for_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
-    "gone": ("404 model_not_found", _for_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
+    "timeout": ("504", in_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
+    "credential": ("401", in_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
+    "gone": ("404 model_not_found", in_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
     "context_too_long": (
         "400 with the provider's message for a prompt that is too long",
         FAULTS["context-overflow"].refusals,
     ),
     "content_filter": (
         "400 content_policy_violation; Messages: 400 with a message only",
-        _for_all_apis(
+        in_all_apis(
             _request_error("The request was rejected by the content filter", "content_policy_violation"),
             messages=_request_error(_BLOCKED),
         ),
     ),
     "invalid": (
         "400 for an invalid request",
-        _for_all_apis(_request_error("The stand-in treats this request as invalid")),
+        in_all_apis(_request_error("The stand-in treats this request as invalid")),
     ),
 }
 """The status and messages by reason."""
@@ -110,7 +105,7 @@ FAILURES: Final[Mapping[str, Fault]] = {
     "quota-window": Fault(
         "status 429: the limit of a plan, which resets after 5 seconds",
         0,
-        refusals=_for_all_apis(_WINDOW),
+        refusals=in_all_apis(_WINDOW),
         is_counted=True,
     ),
     "connection": Fault(

@@ -141,10 +141,6 @@ def _index_after_words(answer: ScriptedAnswer) -> int:
     return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
 
 
-def _stall(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return _end_with("silence")(answer, DEFAULT_WORDS)
-
-
 def _cut_within_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     at = _index_after_words(answer)
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], _first_half(answer.pieces[at])))
@@ -182,25 +178,12 @@ def _drop_end(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=pieces)
 
 
-def _delay(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
-    return attrs.evolve(answer, wait=seconds)
+def _with(**changes: Any) -> Change:
+    """Return a change that sets attributes of a response."""
+    return lambda answer, _: attrs.evolve(answer, **changes)
 
 
-def _never_respond(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return attrs.evolve(answer, wait=math.inf)
-
-
-def _replace_by_html(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
-    return attrs.evolve(answer, framing=None, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
-
-
-def _drop_pieces(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return attrs.evolve(answer, pieces=())
-
-
-def _label_as_text(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return attrs.evolve(answer, headers=(("content-type", "text/plain; charset=utf-8"),))
+_PAGE: Final = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
 
 
 def _compress(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
@@ -233,10 +216,6 @@ def _use_crlf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def _drop_all_usage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return change_events(answer, _drop_usage)
-
-
 def _drop_usage(data: bytes) -> bytes:
     """Remove the usage from the JSON of an event."""
     return edit_usage(data, lambda _: None)
@@ -259,11 +238,12 @@ def edit_usage(data: bytes, edit: Callable[[dict[str, Any]], dict[str, Any] | No
 # Rejections
 
 
-def _in_all_apis(error: ErrorInfo) -> dict[Api, ErrorInfo]:
-    return dict.fromkeys(CODECS, error)
+def in_all_apis(error: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
+    """Return ``error`` for all APIs except those in ``other``."""
+    return {api: other.get(api, error) for api in CODECS}
 
 
-_OVERLOADED = _in_all_apis(ErrorInfo("overloaded", "Overloaded", status=529))
+_OVERLOADED = in_all_apis(ErrorInfo("overloaded", "Overloaded", status=529))
 _TOO_LONG = ErrorInfo(
     "invalid_request",
     "This model's maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens.",
@@ -276,13 +256,26 @@ FAULTS: Final[Mapping[str, Fault]] = {
     ),
     "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=_end_with("reset")),
     "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_cut_within_event),
-    "stall": Fault("silence after 3 words, until you disconnect", answer=_stall),
-    "slow-first-byte": Fault("N seconds of silence, then a normal answer", 20, answer=_delay),
-    "silent": Fault("no response, until you disconnect", answer=_never_respond),
+    "stall": Fault(
+        "silence after 3 words, until you disconnect",
+        answer=lambda answer, _: _end_with("silence")(answer, DEFAULT_WORDS),
+    ),
+    "slow-first-byte": Fault(
+        "N seconds of silence, then a normal answer",
+        20,
+        answer=lambda answer, seconds: attrs.evolve(answer, wait=seconds),
+    ),
+    "silent": Fault("no response, until you disconnect", answer=_with(wait=math.inf)),
     "garbage": Fault("after 3 words, an event that is not JSON; then the rest", answer=_break_event),
-    "html": Fault("status 200 and an HTML page", answer=_replace_by_html),
-    "empty-stream": Fault("status 200 and an empty body", answer=_drop_pieces),
-    "wrong-content-type": Fault("a normal answer with the content-type text/plain", answer=_label_as_text),
+    "html": Fault(
+        "status 200 and an HTML page",
+        answer=_with(framing=None, pieces=(Piece(_PAGE),), headers=(("content-type", "text/html"),)),
+    ),
+    "empty-stream": Fault("status 200 and an empty body", answer=_with(pieces=())),
+    "wrong-content-type": Fault(
+        "a normal answer with the content-type text/plain",
+        answer=_with(headers=(("content-type", "text/plain; charset=utf-8"),)),
+    ),
     "error-event": Fault(
         "an error event after 3 words; without streaming, status 200 with an error",
         events=lambda e, _: _fail_after(e, 3),
@@ -294,23 +287,26 @@ FAULTS: Final[Mapping[str, Fault]] = {
     ),
     "429": Fault(
         "status 429 with retry-after: 2",
-        refusals=_in_all_apis(ErrorInfo("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
+        refusals=in_all_apis(ErrorInfo("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
     ),
-    "500": Fault("status 500", refusals=_in_all_apis(ErrorInfo("upstream", "Internal server error", status=500))),
-    "503": Fault("status 503", refusals=_in_all_apis(ErrorInfo("overloaded", "Service unavailable"))),
+    "500": Fault("status 500", refusals=in_all_apis(ErrorInfo("upstream", "Internal server error", status=500))),
+    "503": Fault("status 503", refusals=in_all_apis(ErrorInfo("overloaded", "Service unavailable"))),
     "529": Fault("status 529", refusals=_OVERLOADED),
     "529-then-ok": Fault(
         "status 529 for every first of two requests, then a normal answer", refusals=_OVERLOADED, fails_once=True
     ),
-    "401": Fault("status 401", refusals=_in_all_apis(ErrorInfo("authentication", "Invalid API key"))),
+    "401": Fault("status 401", refusals=in_all_apis(ErrorInfo("authentication", "Invalid API key"))),
     "context-overflow": Fault(
         "status 400 with the provider's message for a prompt that is too long",
-        refusals=_in_all_apis(_TOO_LONG)
-        | {"messages": ErrorInfo("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
+        refusals=in_all_apis(
+            _TOO_LONG, messages=ErrorInfo("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")
+        ),
     ),
     "gzip": Fault("a normal answer, compressed although the request does not accept that", answer=_compress),
     "big-event": Fault("a normal answer with one event of N MiB", 8, events=_with_large_event),
     "crlf": Fault("a normal stream whose lines end in CR LF", answer=_for_each_piece(_use_crlf)),
     "comments": Fault("a normal stream with a comment before each event", answer=_for_each_piece(_add_comment)),
-    "no-usage": Fault("a normal answer without token counts", answer=_drop_all_usage),
+    "no-usage": Fault(
+        "a normal answer without token counts", answer=lambda answer, _: change_events(answer, _drop_usage)
+    ),
 }

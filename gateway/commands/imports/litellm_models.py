@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
+import attrs
+
 from gateway.commands.imports.imported_secrets import SecretOwner, is_file
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
@@ -21,7 +23,7 @@ from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_environment import lost_address, with_defaults
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
-from gateway.commands.imports.litellm_prices import base_price, read_price
+from gateway.commands.imports.litellm_prices import ListedPrice, base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.litellm_tables import (
     BARE,
@@ -169,7 +171,8 @@ def _add_model(
     before = len(result.losses)
     try:
         params, notes = _apply_credential(name, params, credentials, result)
-        more, entry = _convert_entry(name, {**params, **rates}, info, result)
+        draft = _convert_entry(name, {**params, **rates}, info, result)
+        entry = draft.entry
         from_mapping({"version": VERSION, "providers": result.providers, "model_providers": [entry]})
     except Inconvertible as reason_why:
         del result.losses[before:]  # the losses of an omitted model do not matter
@@ -182,7 +185,7 @@ def _add_model(
             remarks.append(f"{entry['model']} above serves {name}, too")
             return
         taken[name] = entry["model"]
-        result.entries.append(([*remarks, *notes, *more], entry))
+        result.entries.append(([*remarks, *notes, *draft.notes], entry))
         if "*" not in name:
             result.deployments.setdefault(escape_dollars(name), []).append(_build_deployment(entry, params))
         remarks.clear()
@@ -211,91 +214,111 @@ def _plain_number(number: float) -> float:
     return int(number) if number == int(number) else number
 
 
-def _convert_entry(
-    name: str, params: dict[str, Any], info: dict[str, Any], result: Result
-) -> tuple[list[str], dict[str, Any]]:
-    """Convert one model; return remarks and the entry. Raises ``Inconvertible``."""
+@attrs.define(repr=False)
+class EntryDraft:
+    """The ``entry`` for a model while it is converted, with its remarks. ``params`` and ``info`` have the members of
+    the old file that are not converted yet."""
+
+    name: str
+    prefix: str
+    params: dict[str, Any]
+    info: dict[str, Any]
+    entry: dict[str, Any]
+    notes: list[str]
+    result: Result
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The provider and its model."""
+        provider, _, model = self.entry["model"].partition("/")
+        return provider, model
+
+    def lose(self, what: str, reason: tuple[Group, str], joint: str = "of") -> None:
+        """Record that the entry lacks a part of the model."""
+        self.notes.append(self.result.leave_out(f"{what} {joint} {self.name}", reason))
+
+    def add(self, key: str, members: Mapping[str, Any]) -> None:
+        """Add ``members`` to the mapping ``key`` of the entry."""
+        if members:
+            self.entry[key] = {**self.entry.get(key, {}), **members}
+
+
+def _convert_entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> EntryDraft:
+    """Convert one model. Raises ``Inconvertible``."""
     for mock in _MOCKS:
         if params.get(mock) is not None and (mock == "mock_response" or not is_switched_off(params[mock])):
             raise Inconvertible(f"LiteLLM answers with `{mock}` itself, and trigate would call a provider")
     prefix, rest = _split_model(params["model"], params.get("custom_llm_provider"))
     params = with_defaults(params, result.provider_defaults.get(prefix, {}))
-    variable = lost_address(result.variables, prefix, params)
     kind = _type_of(prefix, rest, info.get("mode"))
     owner = SecretOwner(name, result.secrets)
     place = place_model(owner, prefix, rest, params, kind)
     notes, model, called = _model_and_entry_name(name, place.model, place.provider, result)
-    entry: dict[str, Any] = {"model": f"{place.provider}/{model}", "name": called}
-    if entry["name"] == entry["model"]:
-        del entry["name"]
+    named = {} if called == f"{place.provider}/{model}" else {"name": called}
+    entry = {"model": f"{place.provider}/{model}", **named, **place.members}
+    draft = EntryDraft(name, prefix, params, info, entry, notes, result)
     if place.provider == AT_ROOT:
         result.providers[AT_ROOT] = AT_ROOT_SETTINGS
-    entry |= place.members
-    if headers := _headers(owner, params):
-        entry["headers"] = {**entry.get("headers", {}), **headers}
+    draft.add("headers", _headers(owner, params))
     if place.type != model_type(place.model):
         entry["type"] = place.type
-    more = [*owner.notes, *_lost_requests(name, prefix, kind, place, result)]
+    notes += owner.notes
+    _lose_requests(draft, kind, place)
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
-    more += _add_circuit(name, params.get("cooldown_time", info.get("cooldown_time")), entry, result)
-    params = {key: value for key, value in params.items() if key not in place.used}
-    info = {key: value for key, value in info.items() if key != "cooldown_time"}
-    params, info, priced = _add_price(name, params, info, entry, result)
-    info = _add_limits(info, entry)
-    notes += [*more, *priced]
-    if info.get("mode") == "batch" and prefix in ("bedrock", "bedrock_converse"):
-        notes.append(result.leave_out(f"mode: batch of {name}", (Group.NAMES, NO_BATCHES)))
+    _add_circuit(draft)
+    draft.params = {key: value for key, value in params.items() if key not in place.used}
+    _add_price(draft)
+    _add_limits(draft)
+    if draft.info.get("mode") == "batch" and prefix in ("bedrock", "bedrock_converse"):
+        draft.lose("mode: batch", (Group.NAMES, NO_BATCHES))
     if place.gains_version:
         why = "the gateway adds /v1 to its address, and LiteLLM does not: if the server lacks it, write an own provider"
-        notes.append(result.leave_out(f"the paths of {name}", (Group.NAMES, why)))
-    if variable is not None:
-        notes.append(result.leave_out(f"{variable} of {name}", _ADDRESS))
-    params, marked = _add_marks(name, params, entry, result)
-    notes += marked
-    notes += _convert_params(name, params, bool(timeouts), prefix, entry, result)
-    notes += _convert_info(name, entry, info, result)
-    return notes, entry
+        draft.lose("the paths", (Group.NAMES, why))
+    if (variable := lost_address(result.variables, prefix, params)) is not None:
+        draft.lose(variable, _ADDRESS)
+    _add_marks(draft)
+    _convert_params(draft)
+    _convert_info(draft)
+    return draft
 
 
-def _lost_requests(name: str, prefix: str, kind: ModelType, place: ModelPlace, result: Result) -> Iterator[str]:
-    """Yield a remark on requests to the model ``name`` that LiteLLM serves and trigate does not."""
+def _lose_requests(draft: EntryDraft, kind: ModelType, place: ModelPlace) -> None:
+    """Record the requests to a model that LiteLLM serves and trigate does not."""
     if place.type == "chat" != kind:
         why = "trigate sends only conversations to this model: their answers have its images or sound"
-        yield result.leave_out(f"{kind} requests to {name}", (Group.NAMES, why))
-    if prefix in ORIGINS and ORIGINS[prefix].type is not None:
+        draft.lose(f"{kind} requests", (Group.NAMES, why), "to")
+    if draft.prefix in ORIGINS and ORIGINS[draft.prefix].type is not None:
         why = "LiteLLM also serves it to Chat clients, trigate only at /v1/completions"
-        yield result.leave_out(f"Chat requests to {name}", (Group.NAMES, why))
+        draft.lose("Chat requests", (Group.NAMES, why), "to")
 
 
-def _add_marks(
-    name: str, params: dict[str, Any], entry: dict[str, Any], result: Result
-) -> tuple[dict[str, Any], list[str]]:
-    """Add cache marks to ``entry`` if LiteLLM marks some of its content. Return ``params`` without it, and remarks.
+def _add_marks(draft: EntryDraft) -> None:
+    """Add cache marks if LiteLLM marks some of the content.
 
     https://docs.litellm.ai/docs/tutorials/prompt_caching"""
-    points = params.get(_MARKS)
+    points = draft.params.get(_MARKS)
     if is_switched_off(points):
-        return params, []
-    rest = {key: value for key, value in params.items() if key != _MARKS}
-    provider, _, model = entry["model"].partition("/")
-    rows = (caching_row(provider, model, api) for api in _MARKED_APIS)
+        return
+    del draft.params[_MARKS]
+    rows = (caching_row(*draft.place, api) for api in _MARKED_APIS)
     if not isinstance(points, list) or not any(row is not None and row.needs_marks for row in rows):
-        return rest, [result.leave_out(f"{_MARKS} of {name}", REASONS[_MARKS])]
-    controls = [point.get("control") for point in points if isinstance(point, dict)]
-    is_long = any(isinstance(control, dict) and control.get("ttl") == "1h" for control in controls)
-    entry["prompt_cache"] = {"marks": "1h" if is_long else "5m"}
-    return rest, ["trigate chooses the marked positions: the ends of tools, system and the last user message"]
+        draft.lose(_MARKS, REASONS[_MARKS])
+        return
+    is_long = any(mapping_of(point.get("control")).get("ttl") == "1h" for point in items_of(points))
+    draft.entry["prompt_cache"] = {"marks": "1h" if is_long else "5m"}
+    draft.notes.append("trigate chooses the marked positions: the ends of tools, system and the last user message")
 
 
-def _add_circuit(name: str, cooldown: Any, entry: dict[str, Any], result: Result) -> Iterator[str]:
-    """Add the cooldown of a model to its entry, or yield a remark."""
+def _add_circuit(draft: EntryDraft) -> None:
+    """Add the cooldown of a model."""
+    cooldown = draft.params.get("cooldown_time", draft.info.pop("cooldown_time", None))
     if (seconds := positive(cooldown)) is not None:
         longest = {"longest": f"{seconds:g}s"} if seconds > LONGEST else {}
-        entry["circuit"] = {"cooldown": f"{seconds:g}s", **longest}
+        draft.entry["circuit"] = {"cooldown": f"{seconds:g}s", **longest}
     elif cooldown is not None:
         reason = (Group.TRIFLES, "set `circuit` in the entry: a target that fails always has a cooldown")
-        yield result.leave_out(f"cooldown_time of {name}", reason)
+        draft.lose("cooldown_time", reason)
 
 
 def _type_of(prefix: str, rest: str, mode: Any) -> ModelType:
@@ -356,97 +379,84 @@ def _model_and_entry_name(name: str, rest: str, provider: str, result: Result) -
     raise Inconvertible("the only supported patterns are provider/* and model families such as claude-*")
 
 
-def _add_price(
-    name: str, params: dict[str, Any], info: dict[str, Any], entry: dict[str, Any], result: Result
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Add the price to ``entry``. Return ``params`` and ``info`` without the used members, and remarks.
+def _add_price(draft: EntryDraft) -> None:
+    """Add the price.
 
     Without a price in the file, that of ``base_model`` applies (https://docs.litellm.ai/docs/proxy/custom_pricing),
     else that of the model itself, also at another address."""
-    price, read = read_price(params, info)
-    base, notes = params.get("base_model", info.get("base_model")), list[str]()
-    provider, _, model = entry["model"].partition("/")
+    price, read = read_price(draft.params, draft.info)
+    base = draft.params.get("base_model", draft.info.get("base_model"))
+    provider, model = draft.place
+    listed: ListedPrice | None = None
     if price is None and isinstance(base, str) and base:
-        listed = base_price(base, provider, model)
-        if listed is None:
+        if (listed := base_price(base, provider, model)) is None:
             why = f"the price list has no price for {base}: set `price` in the entry"
-            notes = [result.leave_out(f"base_model of {name}", (Group.MONEY, why))]
-        else:
-            price, notes = listed.price, list(listed.remarks)
-    elif (
-        price is None
-        and provider in (COMPATIBLE, AT_ROOT)
-        and (listed := base_price(f"openai/{model}", provider, model))
-    ):
-        price, notes = listed.price, list(listed.remarks)
+            draft.lose("base_model", (Group.MONEY, why))
+    elif price is None and provider in (COMPATIBLE, AT_ROOT):
+        listed = base_price(f"openai/{model}", provider, model)
+    if listed is not None:
+        price = listed.price
+        draft.notes += listed.remarks
     if price is not None:
-        entry["price"] = price
+        draft.entry["price"] = price
     without = {*read, "base_model"}
-    params, info = ({key: one for key, one in given.items() if key not in without} for given in (params, info))
-    return params, info, notes
+    draft.params, draft.info = (
+        {key: one for key, one in given.items() if key not in without} for given in (draft.params, draft.info)
+    )
 
 
-def _add_limits(info: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """Add the limits on a model's tokens to ``entry``, and return ``info`` without them.
-
-    LiteLLM's ``max_tokens`` is the older name of ``max_output_tokens``."""
-    if "*" in entry["model"]:
-        return info
+def _add_limits(draft: EntryDraft) -> None:
+    """Add the limits on a model's tokens. LiteLLM's ``max_tokens`` is the older name of ``max_output_tokens``."""
+    info = draft.info
+    if "*" in draft.entry["model"]:
+        return
     given = {
         "context_window": info.get("max_input_tokens"),
         "max_output": info.get("max_output_tokens", info.get("max_tokens")),
     }
-    if limits := {name: value for name, value in given.items() if type(value) is int and 0 < value < 10**9}:
-        entry["quirks"] = {**entry.get("quirks", {}), **limits}
+    limits = {name: value for name, value in given.items() if type(value) is int and 0 < value < 10**9}
+    draft.add("quirks", limits)
     read = {"max_input_tokens"} if "context_window" in limits else set[str]()
     read |= {"max_output_tokens", "max_tokens"} if "max_output" in limits else set()
-    return {name: value for name, value in info.items() if name not in read}
+    draft.info = {name: value for name, value in info.items() if name not in read}
 
 
-def _convert_params(
-    name: str,
-    params: dict[str, Any],
-    timed: bool,
-    prefix: str,
-    entry: dict[str, Any],
-    result: Result,
-) -> Iterator[str]:
-    """Convert the rest of ``litellm_params`` into ``entry``, and yield remarks on lost ones."""
-    carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if timed else set())
+def _convert_params(draft: EntryDraft) -> None:
+    """Convert the rest of ``litellm_params``, and record the lost ones."""
+    params, entry = draft.params, draft.entry
+    carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if "timeouts" in entry else set())
     budgets, changed = budgets_of(params)
     if budgets:
         entry["budgets"] = budgets
         carried |= {"max_budget", "budget_duration"}
     if changed is not None:
-        yield result.leave_out(f"{changed.what} of {name}", (changed.group, changed.why))
-    weighing = _only_weights(name, params, result)
+        draft.lose(changed.what, (changed.group, changed.why))
+    weighing = _only_weights(draft)
     carried |= weighing
     if limits := dict(_ratelimits(params, weighing)):
         entry["ratelimits"] = limits
         carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
     unreadable = dict(_unreadable_params(params, weighing))
-    default_limit = prefix == "anthropic" and "max_tokens" in params
-    members = read_members(
-        {name: value for name, value in params.items() if name != "max_tokens" or not default_limit}, prefix
-    )
+    default_limit = {"max_tokens"} & params.keys() if draft.prefix == "anthropic" else set[str]()
+    members = read_members({name: one for name, one in params.items() if name not in default_limit}, draft.prefix)
     if members.request:
         entry["request"] = dict(members.request)
-    yield from members.index_notes
+    draft.notes += members.index_notes
     for param, loss in members.losses.items():
-        yield result.leave_out(f"{param} of {name}", loss)
+        draft.lose(param, loss)
     unread = {name for name, kind in _SHAPES.items() if not isinstance(params.get(name), kind | None)}
-    carried |= READ - unread - ({"max_tokens"} if default_limit else set())
+    carried |= READ - unread - default_limit
     for param, value in params.items():
         if param in unreadable:
-            yield result.leave_out(f"{param} of {name}", unreadable[param])
+            draft.lose(param, unreadable[param])
         elif param == "ssl_verify" and value is False:
-            yield result.leave_out(f"{param} of {name}", UNVERIFIED)
-        elif param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
-            entry["quirks"] = {**entry.get("quirks", {}), "default_max_tokens": value}
+            draft.lose(param, UNVERIFIED)
+        elif param in default_limit and type(value) is int and value > 0:
+            draft.add("quirks", {"default_max_tokens": value})
         elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature
             continue
         else:
-            yield result.leave_out(f"{param} of {name}", _loss_reason(param, result.filters_tags))
+            draft.lose(param, _loss_reason(param, draft.result.filters_tags))
 
 
 def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
@@ -460,11 +470,12 @@ def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
     return REASONS.get(param, typo)
 
 
-def _only_weights(name: str, params: Mapping[str, Any], result: Result) -> frozenset[str]:
+def _only_weights(draft: EntryDraft) -> frozenset[str]:
     """Return the rates of a model that LiteLLM does not enforce, and note them."""
-    enforced = result.enforced_rates.get("*", frozenset()) | result.enforced_rates.get(name, frozenset())
+    rates, name, params = draft.result.enforced_rates, draft.name, draft.params
+    enforced = rates.get("*", frozenset()) | rates.get(name, frozenset())
     found = [param for param in _RATES_BESIDE if param not in enforced and number_of(params.get(param)) is not None]
-    result.needless += (f"{param} of {name}: {_NO_LIMIT}" for param in found if not is_switched_off(params[param]))
+    draft.result.needless += (f"{one} of {name}: {_NO_LIMIT}" for one in found if not is_switched_off(params[one]))
     return frozenset(found)
 
 
@@ -501,21 +512,23 @@ def _ratelimits(params: Mapping[str, Any], weighing: Set[str]) -> Iterator[tuple
             yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
 
 
-def _convert_info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
-    groups = info.get("access_groups")
+def _convert_info(draft: EntryDraft) -> None:
+    """Record the access groups in ``model_info``, and the loss of its other members."""
+    info, groups = draft.info, draft.info.get("access_groups")
     if groups and not isinstance(groups, list):
-        yield result.leave_out(f"access_groups of {name}", (Group.PROTECTION, "it is not a list"))
-    named = entry.get("name", entry["model"]).replace("$$", "$")
+        draft.lose("access_groups", (Group.PROTECTION, "it is not a list"))
+    named = draft.entry.get("name", draft.entry["model"]).replace("$$", "$")
     for group in groups if isinstance(groups, list) else ():
-        if named not in (names := result.access_groups.setdefault(str(group), [])):
+        if named not in (names := draft.result.access_groups.setdefault(str(group), [])):
             names.append(named)
     reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
     serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
     for param, reason in serious.items():
         if param != "access_groups" and not is_switched_off(info[param]):
-            yield result.leave_out(f"{param} of {name}", reason)
+            draft.lose(param, reason)
     if trifles := [param for param in reasons if param not in serious]:
-        yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
+        listed = ", ".join(map(str, trifles))
+        draft.notes.append(draft.result.leave_out(f"model_info of {draft.name} ({listed})", REASONS["model_info"]))
 
 
 def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:

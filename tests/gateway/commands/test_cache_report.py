@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.commands import cache_report
-from gateway.commands.cache_report import CacheOptions
+from gateway.commands.costs import CostOptions
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
 from streams.events import Usage
 from tests.support.command_line import invoke
@@ -35,7 +35,7 @@ def write_ledger(tmp_path) -> WriteLedger:
 
 
 def report(capsys, config: Path, *by: str, form: Any = "table", **more: Any) -> str:
-    options = CacheOptions(by=by, since=more.pop("since", EVER), form=form, **more)
+    options = CostOptions(by=by, since=more.pop("since", EVER), form=form, **more)
     assert cache_report.run(config, options) == cache_report.GOOD
     return capsys.readouterr().out
 
