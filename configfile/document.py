@@ -263,7 +263,8 @@ class _Conversion:
         try:
             return self._loader.construct_object(node)
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
-            self._add_mistake(node, path, f"this looks like {_tag(node)}, but is not valid", "put it in quotes")
+            what = "a date" if node.tag.endswith(":timestamp") else "a number"
+            self._add_mistake(node, path, f"this looks like {what}, but is not valid", "put it in quotes")
             return None
 
     def _convert_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -312,7 +313,3 @@ class _Conversion:
 
 def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
-
-
-def _tag(node: yaml.Node) -> str:
-    return {"timestamp": "a date", "int": "a number", "float": "a number"}.get(node.tag.rpartition(":")[2], "data")

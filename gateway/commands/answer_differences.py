@@ -125,11 +125,8 @@ def _compare_successes(old: ReadResponse, new: ReadResponse, exact: bool) -> Ite
         for rule in sorted(new.waived - old.waived):
             yield AnswerDifference("differs", "grammar of the API", "well formed", rule)
     if (old.error is None) != (new.error is None):
-        word = "the answer failed"
-        if new.error is not None:
-            yield AnswerDifference("breaks", "end", "complete", word)
-        else:
-            yield AnswerDifference("better", "end", word, "complete")
+        ends = ("complete" if one.error is None else "the answer failed" for one in (old, new))
+        yield AnswerDifference("better" if new.error is None else "breaks", "end", *ends)
     if old.answer is not None and new.answer is not None:
         for facet in _FACETS:
             yield from facet(old.answer, new.answer, exact)
@@ -148,7 +145,9 @@ _TEXTS: Final[Mapping[str, type[TextBlock | RefusalBlock | ReasoningBlock]]] = {
 def _compare_text(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
     """Yield differences in texts, refusals and thinking. Models seldom repeat a text, so only ``exact`` compares it."""
     for name, kind in _TEXTS.items():
-        before, after = (_join_text(answer, kind) for answer in (old, new))
+        before, after = (
+            "".join(block.text for block in answer.blocks if isinstance(block, kind)) for answer in (old, new)
+        )
         if before == after:
             continue
         lost, breaks = bool(before) and not after, kind is not ReasoningBlock
@@ -157,10 +156,6 @@ def _compare_text(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDiffe
         elif bool(before) != bool(after):
             effect: Effect = "breaks" if lost and breaks else "differs"
             yield AnswerDifference(effect, name, *(PRESENT if text else ABSENT for text in (before, after)))
-
-
-def _join_text(answer: Answer, kind: type[TextBlock | RefusalBlock | ReasoningBlock]) -> str:
-    return "".join(block.text for block in answer.blocks if isinstance(block, kind))
 
 
 def _around_difference(old: str, new: str) -> tuple[str, str]:
@@ -198,10 +193,9 @@ def _compare_finish(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDif
 def _compare_usage(old: Answer, new: Answer, exact: bool) -> Iterator[AnswerDifference]:
     """Yield differences in token counts. Missing ones break programs that add up usage."""
     if (before := old.usage) is None or (after := new.usage) is None:
-        if old.usage is not None:
-            yield AnswerDifference("breaks", "usage", PRESENT, ABSENT)
-        elif new.usage is not None:
-            yield AnswerDifference("better", "usage", ABSENT, PRESENT)
+        if old.usage is not new.usage:
+            found = (ABSENT if usage is None else PRESENT for usage in (old.usage, new.usage))
+            yield AnswerDifference("better" if old.usage is None else "breaks", "usage", *found)
         return
     if exact:
         total = (one.input + one.cache_read + one.cache_write for one in (before, after))

@@ -61,7 +61,9 @@ def _find_file(config: Path | None) -> tuple[Path, Trust]:
     found = discover(Path.cwd(), os.environ, config)
     if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
         say(f"This directory has no configuration; using {found}.")
-    return _relative_path(found), trust_in(found, os.environ, config)
+    # Messages begin with this path.
+    shown = found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found
+    return shown, trust_in(found, os.environ, config)
 
 
 def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None:
@@ -95,11 +97,6 @@ def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Colle
     for name, why in files.unreadable.items():
         raise ConfigError((Mistake(str(file), "", f"cannot read the secret {name}: {why}", "check the store"),))
     return attrs.evolve(loaded, stored_secrets=())
-
-
-def _relative_path(path: Path) -> Path:
-    """Return ``path`` relative to the current directory, if it is inside. Messages begin with this path."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def check(
@@ -231,20 +228,18 @@ _PROTECTING: Final = ("tls", "serves")
 """The keys of a listener that decide whether it accepts requests without a certificate."""
 
 
-def _certificate_mistakes(found: Examined) -> Sequence[Mistake]:
-    if all(one.tls is None for one in found.config.listeners):
-        return ()
-    from gateway.commands.listening import certificate_mistakes  # imports the server's library
+def _certificate_mistakes(found: Examined) -> Iterator[Mistake]:
+    if any(one.tls is not None for one in found.config.listeners):
+        from gateway.commands.listening import certificate_mistakes  # imports the server's library
 
-    return tuple(certificate_mistakes(found))
+        yield from certificate_mistakes(found)
 
 
-def _certificate_remarks(config: Config) -> Sequence[str]:
-    if all(one.tls is None for one in config.listeners):
-        return ()
-    from gateway.commands.listening import certificate_remarks  # imports the server's library
+def _certificate_remarks(config: Config) -> Iterator[str]:
+    if any(one.tls is not None for one in config.listeners):
+        from gateway.commands.listening import certificate_remarks  # imports the server's library
 
-    return certificate_remarks(config)
+        yield from certificate_remarks(config)
 
 
 def _endpoint_lines(config: Config) -> Iterator[str]:

@@ -8,8 +8,7 @@ gateway's default.
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import attrs
@@ -25,28 +24,6 @@ from providers.catalog.providers import find
 from streams.errors import GatewayError
 
 TIMEOUT = 3.0  # seconds for one response of a running gateway
-
-
-class Offer(Protocol):
-    """The models that a gateway serves.
-
-    ``names`` are those of ``GET /v1/models``, in order; ``default`` is the model for requests without one, if
-    known."""
-
-    names: Sequence[str]
-    default: str | None
-
-    def rejection_reason(self, name: str) -> str:
-        """Return the reason why the gateway would reject requests for ``name``, "" if it would accept them."""
-
-    def provider_model(self, name: str) -> str:
-        """Return the provider's id of the model ``name``, or ``name`` if that is unknown."""
-
-    def prompt_limit(self, name: str) -> int | None:
-        """Return the maximum number of prompt tokens for ``name``, ``None`` if unknown."""
-
-    def facts_of(self, name: str) -> "OfferedFacts":
-        """Return the known facts about ``name``, one of ``names``."""
 
 
 @attrs.frozen
@@ -68,7 +45,10 @@ class KeyRequired(Exception):
 
 
 class ConfiguredOffer:
-    """The models that a gateway with ``config`` would serve."""
+    """The models that a gateway with ``config`` would serve.
+
+    ``names`` are those of ``GET /v1/models``, in order; ``default`` is the model for requests without one, if
+    known."""
 
     def __init__(self, config: Config) -> None:
         self._router = Router(config)
@@ -76,6 +56,7 @@ class ConfiguredOffer:
         self.default = config.default
 
     def rejection_reason(self, name: str) -> str:
+        """Return the reason why the gateway would reject requests for ``name``, "" if it would accept them."""
         try:
             self._router.resolve(name, "chat")
         except GatewayError as error:
@@ -83,13 +64,16 @@ class ConfiguredOffer:
         return ""
 
     def provider_model(self, name: str) -> str:
+        """Return the provider's id of the model ``name``, or ``name`` if that is unknown."""
         return self._router.resolve(name, "chat").model
 
     def prompt_limit(self, name: str) -> int | None:
+        """Return the maximum number of prompt tokens for ``name``, ``None`` if unknown."""
         known = self._router.description(name)
         return None if known is None else known.prompt
 
     def facts_of(self, name: str) -> OfferedFacts:
+        """Return the known facts about ``name``, one of ``names``."""
         known = self._router.description(name)
         if known is None:
             return OfferedFacts()
@@ -166,16 +150,16 @@ class RunningGateway:
         return status, body if isinstance(body, dict) else {}
 
 
+Offer: TypeAlias = ConfiguredOffer | RunningGateway
+
 SMART, FAST = "smart", "fast"
 
-TIERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "fable": ("fable", "opus", "sonnet", "haiku"),
-        "opus": ("opus", "fable", "sonnet", "haiku"),
-        "sonnet": ("sonnet", "opus", "fable", "haiku"),
-        "haiku": ("haiku", "sonnet", "opus", "fable"),
-    }
-)
+TIERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "fable": ("fable", "opus", "sonnet", "haiku"),
+    "opus": ("opus", "fable", "sonnet", "haiku"),
+    "sonnet": ("sonnet", "opus", "fable", "haiku"),
+    "haiku": ("haiku", "sonnet", "opus", "fable"),
+}
 """Claude Code's model tiers, each with the Claude tiers that can replace it, best first."""
 
 CODEX_KNOWS = (
@@ -184,19 +168,17 @@ CODEX_KNOWS = (
 )  # fmt: skip
 """The models in the catalogue of Codex 0.169, in its order of preference."""
 
-WINDOWS: Mapping[str, int] = MappingProxyType(
-    {
-        "claude-*": 200_000,
-        "gpt-4.1*": 1_047_576,
-        "gpt-4*": 128_000,
-        "gpt-oss*": 131_072,
-        "gpt-*": 272_000,
-        "o[1-9]*": 200_000,
-        "gemini-*": 1_048_576,
-        "grok-*": 256_000,
-        "*": 128_000,
-    }
-)
+WINDOWS: Final[Mapping[str, int]] = {
+    "claude-*": 200_000,
+    "gpt-4.1*": 1_047_576,
+    "gpt-4*": 128_000,
+    "gpt-oss*": 131_072,
+    "gpt-*": 272_000,
+    "o[1-9]*": 200_000,
+    "gemini-*": 1_048_576,
+    "grok-*": 256_000,
+    "*": 128_000,
+}
 """Guessed context windows in tokens, by the first pattern that matches the model's id."""
 
 LONGEST_GUESSED = 32_000
@@ -331,8 +313,16 @@ def _opencode_model(facts: OfferedFacts, model: str) -> PlaceholderValues:
     return {"limit": limit, "cost": {word: price / NANOS for word, price in nanos.items() if price is not None}}
 
 
-EVERY_MODEL: Mapping[str, Callable[[Offer], PlaceholderValues]] = MappingProxyType({"opencode": models_for_opencode})
+EVERY_MODEL: Final[Mapping[str, Callable[[Offer], PlaceholderValues]]] = {"opencode": models_for_opencode}
 """Functions that list all models of an offer, for programs whose settings need such a list."""
+
+CHOICES: Final[Mapping[str, Callable[[Offer], PlaceholderValues]]] = {
+    "usual": default_models,
+    "claude": models_for_claude,
+    "codex": model_for_codex,
+    "opencode": default_models,
+    "own": lambda offer: {},
+}
 
 
 def choose(chooses: str, offer: Offer) -> PlaceholderValues:
@@ -343,14 +333,3 @@ def choose(chooses: str, offer: Offer) -> PlaceholderValues:
 def values_of_all_models(chooses: str, offer: Offer) -> PlaceholderValues:
     """Return the list of all models of ``offer``, if the program needs it."""
     return EVERY_MODEL[chooses](offer) if chooses in EVERY_MODEL else {}
-
-
-CHOICES: Mapping[str, Callable[[Offer], PlaceholderValues]] = MappingProxyType(
-    {
-        "usual": default_models,
-        "claude": models_for_claude,
-        "codex": model_for_codex,
-        "opencode": default_models,
-        "own": lambda offer: {},
-    }
-)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from typing import Final
 
 from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, Setting, SettingsFile
 
@@ -316,7 +316,7 @@ Model      {model}
     ),
 )  # fmt: skip
 
-CLIENTS: Mapping[str, Client] = MappingProxyType({row.name: row for row in _ROWS})
+CLIENTS: Final[Mapping[str, Client]] = {row.name: row for row in _ROWS}
 
 
 def client_list() -> str:

@@ -24,6 +24,7 @@ from gateway.commands.compared_requests import (
     sample_requests,
 )
 from gateway.commands.interrupts import run_or_exit
+from gateway.commands.terminal import echo_styled
 from gateway.logs.masking import Mask
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
@@ -75,7 +76,7 @@ def run(options: CompareOptions) -> int:
         return 2
     mask = Mask([server.key for server in servers if server.key])
     report = json_report(found) if options.as_json else text_report(found)
-    click.echo(mask(report), color=False if os.environ.get("NO_COLOR") else None)
+    echo_styled(mask(report))
     return 0 if found.good else 1
 
 

@@ -23,7 +23,7 @@ from gateway.commands.edits import merge, settings_text
 from gateway.commands.finding import LOCAL, ConnectFailed, ConnectOptions, find
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
-from gateway.commands.terminal import say
+from gateway.commands.terminal import echo_styled, say
 from gateway.commands.undoing import (
     WrittenFile,
     is_unchanged,
@@ -63,12 +63,8 @@ def run(name: str, options: ConnectOptions) -> int:
         say(sentence(str(error)))
         return error.status
     shown = address if address.key is None else attrs.evolve(address, key=SHOWN_KEY)
-    _print(describe(client, shown))
+    echo_styled(describe(client, shown), nl=False)
     return 0
-
-
-def _print(text: str) -> None:
-    click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _find_client(name: str) -> Client:
@@ -227,7 +223,7 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
     if after == before:
         click.echo(f"{shown} has these settings already")
         return False
-    _print(_diff(before or "", after, shown))
+    echo_styled(_diff(before or "", after, shown), nl=False)
     backup = _write_with_backup(path, shown, before is not None, after, secret)
     _save_note(path, note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
@@ -277,7 +273,7 @@ def _undo_file(file: SettingsFile) -> None:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
     if exact := is_unchanged(written, text):
         after = _original_text(written, path, after)
-    _print(_diff(text, after, shown))
+    echo_styled(_diff(text, after, shown), nl=False)
     _restore_file(path, shown, after, written)
     for copy in written.backups if exact else ():
         path.with_name(copy).unlink(missing_ok=True)
@@ -368,11 +364,8 @@ def _diff(before: str, after: str, name: str) -> str:
     """Return the changes as a diff; masks every value that may be secret, also the user's own."""
     old, new = (text.splitlines() for text in (before, after))
     lines = difflib.unified_diff(old, new, name, name, n=2, lineterm="")
-    return "".join(f"{_colour_diff_line(_SECRET.sub(_mask_secret, line))}\n" for line in lines)
-
-
-def _mask_secret(match: re.Match[str]) -> str:
-    return match[0] if match[2] in _NO_SECRETS else f"{match[1]}***"
+    masked = (_SECRET.sub(lambda one: one[0] if one[2] in _NO_SECRETS else f"{one[1]}***", line) for line in lines)
+    return "".join(f"{_colour_diff_line(line)}\n" for line in masked)
 
 
 def _colour_diff_line(line: str) -> str:

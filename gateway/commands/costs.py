@@ -171,9 +171,6 @@ def open_ledger(config: Config) -> LedgerTable:
 
 # How it looks
 
-SUBSCRIPTION_CELL: Final = "subscription"
-"""The cell instead of dollars if a subscription paid for the requests."""
-
 _LEFT_OUT: Final = ("cached", "written", "missed", "lost usd")
 """Columns to omit on a narrow terminal, in this order; CSV and JSON always have them."""
 
@@ -196,7 +193,10 @@ def as_table(found: UsageReport) -> str:
         *(("missed", "lost usd") if has_verdicts else ()),
         "usd",
     )
-    rows = [(*dimension_values(row), *_table_cells(row, units, has_verdicts)) for row in found.rows]
+    rows = [
+        (*("-" if value is None else escape(value) for value in row.by), *_table_cells(row, units, has_verdicts))
+        for row in found.rows
+    ]
     last = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
     names = [place for place, one in enumerate(found.by) if one not in ("day", "month")]
     width = columns(sys.stdout)
@@ -229,10 +229,6 @@ def heading(found: UsageReport) -> str:
     return f"{since} to {until} ({query.timezone})"
 
 
-def dimension_values(row: UsageRow) -> tuple[str, ...]:
-    return tuple("-" if value is None else escape(value) for value in row.by)
-
-
 def _table_cells(row: UsageRow, units: Sequence[str], has_verdicts: bool) -> tuple[str, ...]:
     """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens.
 
@@ -253,7 +249,7 @@ def _table_cells(row: UsageRow, units: Sequence[str], has_verdicts: bool) -> tup
         ),
         *billed,
         *((short_number(lost.missed), money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
-        SUBSCRIPTION_CELL if row.grade == "subscription" else SIGNS[row.grade] + dollar_text(row.sum.nanos),
+        "subscription" if row.grade == "subscription" else SIGNS[row.grade] + dollar_text(row.sum.nanos),
     )
 
 

@@ -6,7 +6,6 @@ of a client. It stores nothing and needs no client key. It tests each target of 
 
 import contextlib
 import logging
-import os
 import shutil
 import sys
 import textwrap
@@ -25,7 +24,7 @@ from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.interrupts import run_or_exit
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
-from gateway.commands.terminal import count_text
+from gateway.commands.terminal import count_text, echo_styled
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
@@ -166,7 +165,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: fl
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, limit, jobs)
     shown = _json_report(found, targets) if as_json else _text_report(found, targets)
-    click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
+    echo_styled(shown)
     return _exit_status(found)
 
 

@@ -93,15 +93,11 @@ def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, d
     start = found.opened + 1 if last is None else last
     content_end = start + len(text[start : found.closed].rstrip())
     between = text[start:content_end]
-    comma = "" if last is None or _has_comma(between) else ","
+    comma = "" if last is None or "," in _TOKENS.sub("", between) else ","
     tail = text[content_end : found.closed]
     tail = tail if "\n" in tail else "\n" + unit * depth
     added = f"\n{indent}" + member.replace("\n", f"\n{indent}")
     return text[:start] + comma + between + added + tail + text[found.closed :]
-
-
-def _has_comma(gap: str) -> bool:
-    return "," in _TOKENS.sub("", gap)
 
 
 def _remove_json(text: str, path: Path) -> str:

@@ -82,8 +82,8 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     known = ConfiguredOffer(config) if config is not None else None
     root, offer, reason = _query_gateway(options, config, known, key)
     source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
-    if offer is not None and not _may_describe(config, root, options):
-        config = known = None
+    if offer is not None and config is not None and options.url is not None and root not in _addresses_to_try(config):
+        config = known = None  # --url may be the address of another gateway
     if offer is not None and known is not None and config is not None and not config.asks_for_key:
         source += _difference_text(known, offer, config)
     if offer is None and known is None:
@@ -169,11 +169,6 @@ def _addresses_to_try(config: Config | None) -> Sequence[str]:
         return [USUAL]
     own = config.path is not None and config.path == users_file(os.environ)
     return list(dict.fromkeys([url_of(config), *([USUAL] if own else [])]))
-
-
-def _may_describe(config: Config | None, root: str, options: ConnectOptions) -> bool:
-    """Return whether the gateway on ``root`` may run with ``config``; with ``--url`` it may be another gateway."""
-    return config is None or options.url is None or root in _addresses_to_try(config)
 
 
 def _difference_text(known: ConfiguredOffer, offer: Offer, config: Config) -> str:

@@ -173,7 +173,9 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
         here = here if here is not None and _confirm_ollama(here) else None
         usable, default, keyed = _ask_choices(usable, models)
     others = [row for row in found if row not in usable]
-    clouds = [id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and _is_indicated(cloud, os.environ)]
+    clouds = [
+        id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and any(map(os.environ.get, cloud.variables))
+    ]
     state = path.absolute().with_suffix(".sqlite")
     text = configuration(usable, default, others, keyed, here, os.environ, clouds, state)
     try:
@@ -198,10 +200,6 @@ def _address_part(name: str, env: Mapping[str, str]) -> str:
     """Return the value in ``env`` for a part of an address, "" if there is no valid one."""
     value = next((env[variable] for variable in SETTINGS.get(name, ()) if env.get(variable)), "")
     return value if value.replace("-", "").isalnum() else ""
-
-
-def _is_indicated(cloud: Cloud, env: Mapping[str, str]) -> bool:
-    return any(env.get(variable) for variable in cloud.variables)
 
 
 def start_of(row: Provider) -> Start | None:

@@ -118,7 +118,8 @@ class LoadOutputs:
     def _open_log(self, path: Path) -> RequestLog:
         """Open the log on first use, so that a load that cannot start keeps the previous log."""
         if self._log is None:
-            file = _stdout() if path == STDOUT else self._until_closed.enter_context(path.open("wb", buffering=0))
+            unbuffered: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+            file = unbuffered if path == STDOUT else self._until_closed.enter_context(path.open("wb", buffering=0))
             form = LineForm(self._options.log_events, self._options.log_bodies or "none")
             self._log = RequestLog(file, form)
             self._until_closed.callback(self._log.close)
@@ -155,11 +156,6 @@ class LoadOutputs:
         return (*others, attrs.evolve(last, remarks=(*last.remarks, *remarks)))
 
 
-def _stdout() -> BinaryIO:
-    """Return standard output without its buffer, if it has one."""
-    return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-
-
 def _receiver_url(option: str, url: str) -> str:
     parts = urlsplit(url)
     try:
@@ -184,10 +180,13 @@ def write_files(
     """Write all requested files except the log. Raises ``OSError``.
 
     ``judged`` are the results of the conditions, ``part`` describes the part of a plan that the runs are."""
-    if options.json is not None:
+    if options.json is not None and options.form is None:
         log = options.log.name if options.log not in (None, STDOUT) else ""
-        own = report.dump(runs, log, judged, part, __version__) + b"\n" if options.form is None else _vllm_report(runs)
-        _write_file(options.json, own)
+        _write_file(options.json, report.dump(runs, log, judged, part, __version__) + b"\n")
+    elif options.json is not None:
+        from loadtest.reports.other_files import as_vllm
+
+        _write_file(options.json, as_vllm(runs) + b"\n")
     if options.csv is not None:
         from loadtest.reports.other_files import csv_of
 
@@ -202,12 +201,6 @@ def write_files(
         from loadtest.reports.other_files import junit
 
         _write_file(options.junit, junit(runs, judged))
-
-
-def _vllm_report(runs: Sequence[RunResult]) -> bytes:
-    from loadtest.reports.other_files import as_vllm
-
-    return as_vllm(runs) + b"\n"
 
 
 def _write_file(path: Path, data: bytes) -> None:

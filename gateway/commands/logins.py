@@ -5,7 +5,6 @@ Their requests pass through an entry with ``passthrough_auth``; a key of the gat
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -52,40 +51,38 @@ _CLAUDE_HEADER: Final = {"ANTHROPIC_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}
 _GEMINI_ADDRESS: Final = {"CODE_ASSIST_ENDPOINT": f"{{root}}/{CODE_ASSIST}", "GEMINI_MODEL": "{model}"}
 _GEMINI_HEADER: Final = {"GEMINI_CLI_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}
 
-LOGINS: Mapping[str, Login] = MappingProxyType(
-    {
-        "claude": Login(
-            (
-                *(Setting(("env", name), value) for name, value in _CLAUDE_ADDRESS.items()),
-                *(Setting(("env", name), "") for name in _CLAUDE_KEYS),
-                *(Setting(("env", name), value, "keyed") for name, value in _CLAUDE_HEADER.items()),
-            ),
-            {**_CLAUDE_ADDRESS, **_CLAUDE_HEADER},
-            "{model: anthropic/*, passthrough_auth: true}",
-            _forwards_login_of("anthropic"),
-            without=_CLAUDE_KEYS,
+LOGINS: Final[Mapping[str, Login]] = {
+    "claude": Login(
+        (
+            *(Setting(("env", name), value) for name, value in _CLAUDE_ADDRESS.items()),
+            *(Setting(("env", name), "") for name in _CLAUDE_KEYS),
+            *(Setting(("env", name), value, "keyed") for name, value in _CLAUDE_HEADER.items()),
         ),
-        "codex": Login(
-            (
-                Setting(("model",), "{model}"),
-                *CODEX_PROVIDER,
-                Setting(("model_providers", "trigate", "requires_openai_auth"), True),
-                Setting(("model_providers", "trigate", "env_http_headers", OWN_KEY), KEY_VARIABLE, "keyed"),
-            ),
-            {}, "{model: chatgpt/*, passthrough_auth: true}", _forwards_login_of("chatgpt", "openai"),
+        {**_CLAUDE_ADDRESS, **_CLAUDE_HEADER},
+        "{model: anthropic/*, passthrough_auth: true}",
+        _forwards_login_of("anthropic"),
+        without=_CLAUDE_KEYS,
+    ),
+    "codex": Login(
+        (
+            Setting(("model",), "{model}"),
+            *CODEX_PROVIDER,
+            Setting(("model_providers", "trigate", "requires_openai_auth"), True),
+            Setting(("model_providers", "trigate", "env_http_headers", OWN_KEY), KEY_VARIABLE, "keyed"),
         ),
-        "gemini-cli": Login(
-            (
-                *(Setting((name,), value) for name, value in _GEMINI_ADDRESS.items()),
-                *(Setting((name,), value, "keyed") for name, value in _GEMINI_HEADER.items()),
-            ),
-            {**_GEMINI_ADDRESS, **_GEMINI_HEADER},
-            f"{{model: openai/{CODE_ASSIST}, name: {CODE_ASSIST}, base_url: 'https://cloudcode-pa.googleapis.com', "
-            "passthrough: true, passthrough_auth: true, price: subscription}",
-            _passes_code_assist, without=("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        {}, "{model: chatgpt/*, passthrough_auth: true}", _forwards_login_of("chatgpt", "openai"),
+    ),
+    "gemini-cli": Login(
+        (
+            *(Setting((name,), value) for name, value in _GEMINI_ADDRESS.items()),
+            *(Setting((name,), value, "keyed") for name, value in _GEMINI_HEADER.items()),
         ),
-    }
-)  # fmt: skip
+        {**_GEMINI_ADDRESS, **_GEMINI_HEADER},
+        f"{{model: openai/{CODE_ASSIST}, name: {CODE_ASSIST}, base_url: 'https://cloudcode-pa.googleapis.com', "
+        "passthrough: true, passthrough_auth: true, price: subscription}",
+        _passes_code_assist, without=("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+}  # fmt: skip
 
 
 def with_login(client: Client, login: Login) -> Client:

@@ -76,11 +76,7 @@ _VARIABLE = re.compile(r"\s*(?P<export>export\s+)?(?P<name>\w+)\s*=(?P<value>.*)
 
 def _parse_env(text: str) -> dict[str, str]:
     found = (_VARIABLE.fullmatch(line) for line in text.splitlines())
-    return {one["name"]: _unquote(one["value"].strip()) for one in found if one}
-
-
-def _unquote(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    return {one["name"]: re.sub(r"^(['\"])(.*)\1$", r"\2", one["value"].strip()) for one in found if one}
 
 
 def _edit_env(text: str, settings: Settings) -> str:

@@ -13,7 +13,7 @@ import gateway
 from configfile.document import sentence
 from gateway.commands.check import ineffective_settings_text
 from gateway.commands.listening import OpenListener
-from gateway.commands.terminal import columns, fold, say
+from gateway.commands.terminal import columns, echo_styled, fold, say
 from gateway.config.loading import Config
 from gateway.config.settings import Remark
 from gateway.logs.setup import Log
@@ -71,7 +71,7 @@ def print_banner(
         *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
     ]
     try:
-        click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
+        echo_styled("\n".join(lines))
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail either
 

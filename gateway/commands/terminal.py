@@ -24,7 +24,12 @@ def say(text: str, **style: Any) -> None:
         text = escape_lines(text)
     width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
-    click.secho(shown, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
+    echo_styled(click.style(shown, **style) if style else shown, err=True)
+
+
+def echo_styled(text: str, **more: Any) -> None:
+    """Print ``text``, without colours if the environment has ``NO_COLOR``. ``more`` are options of ``click.echo``."""
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None, **more)
 
 
 def fold(line: str, width: int, hanging: str = _HANGING) -> str:

@@ -1,7 +1,7 @@
 """Reads agentgateway's files (https://agentgateway.dev/docs): the section ``llm``, and the AI backends of ``binds``."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -271,7 +271,8 @@ def _add_ai(backend: Mapping[str, Any], policies: Mapping[str, Any], found: Fore
         kind = next((key for key in ("mcp", "host", "dynamic", "service") if key in backend), "backend")
         found.lose(Group.NAMES, f"a route to {kind}", "only AI backends are converted")
         return
-    providers = [*items_of([ai])] if "provider" in ai else _list_providers(ai)
+    groups: Iterable[Mapping[str, Any]] = [{"providers": [ai]}] if "provider" in ai else items_of(ai.get("groups"))
+    providers = [one for group in groups for one in items_of(group.get("providers"))]
     if len(providers) > 1:
         what = f"the order of the providers of {ai.get('name') or 'a backend'}"
         found.lose(Group.PROTECTION, what, "write an alias with `targets`")
@@ -300,10 +301,6 @@ def _add_keys_of_routes(routes: Sequence[tuple[Mapping[str, Any] | None, Sequenc
     if is_open := [name for policy, names in routes if policy is None for name in names]:
         why = "every client needs a key now: add these models to the `models` of some keys"
         found.lose(Group.NAMES, f"routes without apiKey, to {', '.join(dict.fromkeys(is_open))}", why)
-
-
-def _list_providers(ai: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [one for group in items_of(ai.get("groups")) for one in items_of(group.get("providers"))]
 
 
 def _routes(binds: Any) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:

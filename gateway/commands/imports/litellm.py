@@ -233,7 +233,8 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             if name == model:
                 continue
             if model in result.hidden and name not in {*result.names, *result.aliases}:
-                result.aliases[name] = _route_to(result.hidden[model])
+                entries = result.hidden[model]
+                result.aliases[name] = {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
             elif name in {*result.names, *result.aliases} or not (model and known(model)):
                 taken = name in {*result.names, *result.aliases}
                 why = "another alias has the same name" if taken else "its model is not in this file"
@@ -249,10 +250,6 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             if isinstance(given, dict) and given.get("hidden") is True:
                 why = "GET /v1/models lists it; clients with `models` see only those"
                 result.note_loss(f"hidden of the alias {alias}", (Group.TRIFLES, why))
-
-
-def _route_to(entries: Sequence[str]) -> dict[str, Any]:
-    return {"target": entries[0]} if len(entries) == 1 else {"targets": [[*entries]]}
 
 
 def _add_master_key(content: Mapping[str, Any], result: Result) -> None:

@@ -193,13 +193,10 @@ def lost_columns(
             continue
         if column == METADATA:
             yield from _lost_metadata(value)
-        elif column not in silent and column not in converted and _matters(column, value):
-            yield column, reasons.get(column, _UNKNOWN)
-
-
-def _matters(column: str, value: Any) -> bool:
-    """Return whether a column has a value; a limit of 0 tokens each day refuses all batches."""
-    return is_set(value) or (column == "tpd_limit" and str(value) == "0" and value is not False)
+        elif column not in silent and column not in converted:
+            refuses_batches = column == "tpd_limit" and str(value) == "0" and value is not False
+            if is_set(value) or refuses_batches:
+                yield column, reasons.get(column, _UNKNOWN)
 
 
 def _lost_metadata(value: Any) -> Iterator[tuple[str, Reason]]:

@@ -4,7 +4,7 @@ The connection is read-only. Messages contain no content of rows and no part of 
 
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
+from gateway.commands.imports.imported_values import free_name
 from gateway.commands.imports.litellm import Clients
 from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text, name_list, opening_spend
 from gateway.commands.imports.litellm_columns import (
@@ -254,8 +255,9 @@ def clients_of_tables(tables: Tables) -> Clients:
         user = users.get(str(key.get("user_id")))
         if user is not None:
             key["user_id"] = None  # its limits are those of a group, or do not apply to a team's key
-            if not has_value(key.get("team_id")) and _limits_keys(user):
-                id = _group_id(str(user["user_id"]), teams)
+            is_limited = any(_is_given(user.get(name)) for name in _OF_BUDGETS) or read_list(user.get("models"))
+            if is_limited and not has_value(key.get("team_id")):
+                id = free_name(f"user {user['user_id']}", teams)
                 limits = {name: user.get(name) for name in ("models", "spend", *_OF_BUDGETS)}
                 key["team_id"], used[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
         rows.append(key)
@@ -334,16 +336,6 @@ def _with_budget(row: Row, budgets: Mapping[str, Row]) -> Row:
 def _is_given(value: Any) -> bool:
     """Return whether a column of limits has a value, which may be 0."""
     return has_value(value) or (value == 0 and value is not False)
-
-
-def _limits_keys(user: Row) -> bool:
-    """Return whether a user has a budget, limits or a list of models, which apply to keys without a team."""
-    return any(_is_given(user.get(name)) for name in _OF_BUDGETS) or bool(read_list(user.get("models")))
-
-
-def _group_id(user: str, taken: Iterable[str]) -> str:
-    """Return an id for a user's group, which no team has."""
-    return next(id for id in (f"user {user}", f"user-{user}", f"the user {user}") if id not in taken)
 
 
 def _user_name(user: Row) -> str:

@@ -49,6 +49,7 @@ def read_guardrails(
 ) -> ImportedSteps:
     """Return the steps for the guardrails in ``content``; ``clients`` are the names of those that list a guardrail."""
     general = mapping_of(content.get("litellm_settings"))
+    common = {name: general[name] for name in general if name.startswith("skip_") and name.endswith("_in_guardrail")}
     steps: list[dict[str, Any]] = []
     losses: dict[str, tuple[Group, str]] = {}
     notes: list[str] = []
@@ -58,7 +59,7 @@ def read_guardrails(
         what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
         try:
             moments = _moments(params.get("mode"), what, losses)
-            draft = GuardDraft(SecretOwner(title or guard, secrets), {**_skips(general), **params}, moments)
+            draft = GuardDraft(SecretOwner(title or guard, secrets), {**common, **params}, moments)
             made = _convert(guard, draft)
         except GuardLost as lost:
             losses[what] = Group.PROTECTION, str(lost)
@@ -72,11 +73,6 @@ def read_guardrails(
         losses.update({f"{name} of {what}": reason for name, reason in draft.losses.items()})
         notes += (f"{what}: {note}" for note in draft.owner.notes)
     return ImportedSteps(tuple(steps), losses, tuple(notes))
-
-
-def _skips(general: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all guardrails."""
-    return {name: general[name] for name in general if name.startswith("skip_") and name.endswith("_in_guardrail")}
 
 
 def _moments(mode: Any, what: str, losses: dict[str, tuple[Group, str]]) -> list[str]:

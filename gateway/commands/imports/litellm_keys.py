@@ -137,9 +137,8 @@ def convert_teams(
             continue
         allowed, unknown = allowed_models(team.models, known, groups)
         if unknown and allowed:
-            losses.append(
-                Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not in this file")
-            )
+            what = f"models of the team {name}: {', '.join(unknown)}"
+            losses.append(Loss(Group.NAMES, what, "they are not in this file"))
         item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **converted_limits(team.row)}
         losses += lifetime_losses(f"the team {name}", [team.row])
         limited = set(limited_columns(with_periods(team.row)))
@@ -177,11 +176,6 @@ def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the names that a key or team has for other models."""
     aliases = read_mapping(row.get("aliases")).items()
     return {alias: model for alias, model in aliases if isinstance(model, str) and model != alias}
-
-
-def _without_hidden(models: Sequence[str], hidden: Sequence[str]) -> tuple[str, ...]:
-    """Return ``models`` without those, and without patterns, that serve one of the ``hidden`` names."""
-    return tuple(one for one in models if not any(one == name or fnmatch.fnmatchcase(name, one) for name in hidden))
 
 
 # Limits
@@ -287,17 +281,21 @@ def convert_keys(
         own = [model for model in key.models if model != OF_THE_TEAM]
         allowed, unknown = allowed_models(own, known, groups)
         if allowed == ():
-            losses.append(Loss(Group.NAMES, f"the key {name}", _reason_without_models(unknown)))
+            why = f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
+            losses.append(Loss(Group.NAMES, f"the key {name}", why))
             continue
         if unknown:
-            losses.append(
-                Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not in this file")
-            )
+            what = f"models of the key {name}: {', '.join(unknown)}"
+            losses.append(Loss(Group.NAMES, what, "they are not in this file"))
         allowed = None if OF_THE_TEAM in key.models else allowed
         aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
         if hidden := [alias for alias, model in aliases.items() if known(alias) and common.get(alias) != model]:
             everything = served if team is None else team.item.get("models", served)
-            allowed = _without_hidden(everything if allowed is None else allowed, hidden)
+            allowed = tuple(
+                model
+                for model in (everything if allowed is None else allowed)
+                if not any(model == name or fnmatch.fnmatchcase(name, model) for name in hidden)
+            )
             if not allowed or common.keys() & hidden:
                 why = f"it has other models under these names: {', '.join(hidden)}"
                 losses.append(Loss(Group.NAMES, f"the key {name}", why))
@@ -363,7 +361,8 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
     """Return a loss for a key that could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
         return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
-    if not _may_call_models(read_list(key.row.get("allowed_routes"))):
+    routes = read_list(key.row.get("allowed_routes"))  # a key without any can call models
+    if routes and not any(one == "*" or one in _MODEL_ROUTES or _MODEL_PATH.search(one) for one in routes):
         return Loss(Group.PROTECTION, f"the key {name}", "its allowed_routes call no models, and a client key would")
     if team is not None and team.nothing:
         return Loss(Group.NAMES, f"the key {name}", f"this file has none of the models of its team {team.name}")
@@ -374,15 +373,6 @@ def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | No
         why = f"it may use its team's models, which are in another table: {_GIVE_TEAMS}"
         return Loss(Group.PROTECTION, f"the key {name}", why)
     return None
-
-
-def _may_call_models(routes: Sequence[str]) -> bool:
-    """Return whether a key with these ``allowed_routes`` can call models; a key without them can."""
-    return not routes or any(route == "*" or route in _MODEL_ROUTES or _MODEL_PATH.search(route) for route in routes)
-
-
-def _reason_without_models(unknown: Sequence[str]) -> str:
-    return f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
 
 
 def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:

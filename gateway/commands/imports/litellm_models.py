@@ -206,12 +206,9 @@ def _apply_credential(
 
 def _build_deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
     attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))
-    weights = tuple(_plain_number(positive(params.get(name)) or 0) for name in WEIGHTS)
+    found = (positive(params.get(name)) or 0 for name in WEIGHTS)
+    weights = tuple(int(weight) if weight == int(weight) else weight for weight in found)
     return Deployment(entry, positive(params.get("order")), weights, attempts)
-
-
-def _plain_number(number: float) -> float:
-    return int(number) if number == int(number) else number
 
 
 @attrs.define(repr=False)
@@ -226,12 +223,6 @@ class EntryDraft:
     entry: dict[str, Any]
     notes: list[str]
     result: Result
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """The provider and its model."""
-        provider, _, model = self.entry["model"].partition("/")
-        return provider, model
 
     def lose(self, what: str, reason: tuple[Group, str], joint: str = "of") -> None:
         """Record that the entry lacks a part of the model."""
@@ -301,7 +292,8 @@ def _add_marks(draft: EntryDraft) -> None:
     if is_switched_off(points):
         return
     del draft.params[_MARKS]
-    rows = (caching_row(*draft.place, api) for api in _MARKED_APIS)
+    provider, _, model = draft.entry["model"].partition("/")
+    rows = (caching_row(provider, model, api) for api in _MARKED_APIS)
     if not isinstance(points, list) or not any(row is not None and row.needs_marks for row in rows):
         draft.lose(_MARKS, REASONS[_MARKS])
         return
@@ -386,7 +378,7 @@ def _add_price(draft: EntryDraft) -> None:
     else that of the model itself, also at another address."""
     price, read = read_price(draft.params, draft.info)
     base = draft.params.get("base_model", draft.info.get("base_model"))
-    provider, model = draft.place
+    provider, _, model = draft.entry["model"].partition("/")
     listed: ListedPrice | None = None
     if price is None and isinstance(base, str) and base:
         if (listed := base_price(base, provider, model)) is None:
@@ -399,10 +391,9 @@ def _add_price(draft: EntryDraft) -> None:
         draft.notes += listed.remarks
     if price is not None:
         draft.entry["price"] = price
-    without = {*read, "base_model"}
-    draft.params, draft.info = (
-        {key: one for key, one in given.items() if key not in without} for given in (draft.params, draft.info)
-    )
+    for name in (*read, "base_model"):
+        draft.params.pop(name, None)
+        draft.info.pop(name, None)
 
 
 def _add_limits(draft: EntryDraft) -> None:

@@ -71,7 +71,8 @@ def _add_issuer(settings: Mapping[str, Any], own: Any, teams: Sequence[Team], ta
         return
     claims = {name: _pointer(str(settings[param])) for param, name in _CLAIMS.items() if settings.get(param)}
     claims |= {} if claim is None else {"groups": _pointer(claim)}
-    place = {"name": _unused_name(issuer, taken), "issuer": issuer, "audience": _audiences(audience)}
+    audiences = [*filter(None, map(text_of, audience if isinstance(audience, list) else [audience]))]
+    place = {"name": _unused_name(issuer, taken), "issuer": issuer, "audience": audiences}
     result.issuers.append({**place, **({"claims": claims} if claims else {}), "admit": rules})
     result.remarks.append(f"{what}: install trigate[identity]; `role: admin` in a rule of `admit` makes administrators")
 
@@ -95,10 +96,6 @@ def _rules(
 def _pointer(claim: str) -> str:
     """Return LiteLLM's path of a claim, with dots, as a JSON pointer."""
     return f"/{claim.replace('.', '/')}" if "." in claim and "/" not in claim else escape_dollars(claim)
-
-
-def _audiences(value: Any) -> list[str]:
-    return [text for one in (value if isinstance(value, list) else [value]) if (text := text_of(one)) is not None]
 
 
 def _unused_name(issuer: str, taken: set[str]) -> str:
