@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -43,10 +43,8 @@ FilesOf: TypeAlias = Callable[[Mapping[str, str]], SecretFiles]
 """Returns the secrets for loading a configuration, given the texts of files by their paths."""
 
 
-class LogAuditEvent(Protocol):
-    """Writes an event with its fields to the audit log."""
-
-    def __call__(self, event: str, **fields: Any) -> None: ...
+LogAuditEvent: TypeAlias = Callable[..., None]
+"""Writes an event, given with its fields as keywords, to the audit log."""
 
 
 class ReloadableApp:
@@ -152,8 +150,7 @@ class ReloadableApp:
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            log_changes(prepared.changes, config)
-            audit_changes(prepared.changes, prepared.keys, audit.log_event)
+            report_changes(prepared.changes, prepared.keys, config, audit.log_event)
         return True
 
 
@@ -191,17 +188,17 @@ def _change_clients(with_clients: Callable[[Config], Config], old: Config, servi
     return _ChangedClients(config, new, app_of(config, new), key_changes(old, config))
 
 
-def log_changes(found: tuple[Change, ...], config: Config) -> None:
-    """Log one line with all changes of a reload, and one for each warning of the new configuration."""
-    words = "; ".join(str(change) for change in found) or "no changes"
-    log.info("the configuration was reloaded: %s", words)
+def report_changes(
+    found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], config: Config, audit: LogAuditEvent
+) -> None:
+    """Write the changes of a reload to the log and to the audit log, and the warnings of the new configuration.
+
+    The changed ``keys`` are a second event of the audit log."""
+    changed = tuple(map(str, found))
+    log.info("the configuration was reloaded: %s", "; ".join(changed) or "no changes")
     for warning in config.warnings:
         log.warning("%s", warning)
-
-
-def audit_changes(found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], audit: LogAuditEvent) -> None:
-    """Write the changes of a reload to the audit log, and in a second event the changed ``keys``, if any."""
-    audit("reloaded", changes=tuple(str(change) for change in found))
+    audit("reloaded", changes=changed)
     if any(keys.values()):
         audit("keys_changed", **keys)
 
@@ -215,6 +212,33 @@ def report_failed_reload(error: ConfigError | OSError, audit: LogAuditEvent) -> 
 
 
 # Workers
+
+
+class ConfigSource(Protocol):
+    """The configuration of a serving process, which it reads more than once. Its methods raise ``ConfigError`` and
+    ``OSError``."""
+
+    def read_again(self, files: FilesOf | None) -> Config:
+        """Return the configuration after a SIGHUP."""
+        ...
+
+    def read_same(self, files: FilesOf | None) -> Config:
+        """Return the configuration in use, with the secrets of ``files``."""
+        ...
+
+    def accept(self) -> None:
+        """Note that the configuration of the last ``read_again`` is in use."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The file's content for the next ``read_again``. Raises ``OSError``."""
+        ...
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """The secrets in stores that another process has read."""
+        ...
 
 
 @attrs.frozen(eq=False)
@@ -239,13 +263,17 @@ class _CopiedSnapshots:
 
 
 @attrs.frozen(eq=False, repr=False)
-class ConfigCopies:
+class ConfigCopies(ConfigSource):
     """Copies of the configuration that workers read instead of the real files: the first one, and the last valid one.
+
+    ``path`` is the file's name for messages, ``env`` has the variables for it.
 
     When a worker is restarted, the real files may be invalid, or changed and not reloaded. The copies are in the
     unnamed file ``fd``, which workers inherit. No other process can open it, and it disappears with the last worker."""
 
     fd: int
+    path: Path
+    env: Mapping[str, str]
 
     @classmethod
     @contextlib.contextmanager
@@ -254,25 +282,27 @@ class ConfigCopies:
     ) -> Iterator["ConfigCopies"]:
         """Copy the configuration in ``path`` for the duration of the block. Raises ``ConfigError`` and ``OSError``."""
         with anonymous_file() as file:
-            copies = cls(file.fileno())
+            copies = cls(file.fileno(), path, env)
             copies.write(load_with_snapshot(path, env, trust, files)[1], first=True)
             yield copies
 
-    def read(self, path: Path, env: Mapping[str, str], files: FilesOf | None = None) -> Config:
-        """Return the current configuration: the last valid one, with the first one's settings that need a restart.
+    def read_again(self, files: FilesOf | None) -> Config:
+        """Return the last valid configuration, with the first one's settings that need a restart."""
+        copied, place = self._snapshots(), (self.path, self.env)
+        return without_restart_settings(copied.first.read(*place), copied.latest.read(*place, files))
 
-        ``path`` is its file's name for messages. Raises ``ConfigError``."""
-        copied = self._snapshots()
-        return without_restart_settings(copied.first.read(path, env), copied.latest.read(path, env, files))
+    def read_same(self, files: FilesOf | None) -> Config:
+        return self.read_again(files)
+
+    def accept(self) -> None:
+        pass
 
     @property
     def data(self) -> bytes:
-        """The content of the last valid file."""
         return self._snapshots().latest.data
 
     @property
     def stored(self) -> Mapping[str, str]:
-        """The secrets in stores, as the supervisor read them when it started."""
         return self._snapshots().latest.stored
 
     def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
@@ -307,33 +337,6 @@ def load_with_snapshot(
     return config, Snapshot(data, files.texts, files.stored)
 
 
-class ConfigSource(Protocol):
-    """The configuration of a serving process, which it reads more than once. Its methods raise ``ConfigError`` and
-    ``OSError``."""
-
-    def read_again(self, files: FilesOf | None) -> Config:
-        """Return the configuration after a SIGHUP."""
-        ...
-
-    def read_same(self, files: FilesOf | None) -> Config:
-        """Return the configuration in use, with the secrets of ``files``."""
-        ...
-
-    def accept(self) -> None:
-        """Note that the configuration of the last ``read_again`` is in use."""
-        ...
-
-    @property
-    def data(self) -> bytes:
-        """The file's content for the next ``read_again``. Raises ``OSError``."""
-        ...
-
-    @property
-    def stored(self) -> Mapping[str, str]:
-        """The secrets in stores that another process has read."""
-        ...
-
-
 class OwnFile(ConfigSource):
     """The file of a process without a supervisor."""
 
@@ -366,32 +369,6 @@ class OwnFile(ConfigSource):
         return {}
 
 
-@attrs.frozen(eq=False, repr=False)
-class WorkerFile(ConfigSource):
-    """The file of a worker: the supervisor's ``copies`` of ``path``."""
-
-    copies: ConfigCopies
-    path: Path
-    env: Mapping[str, str]
-
-    def read_again(self, files: FilesOf | None) -> Config:
-        return self.copies.read(self.path, self.env, files)
-
-    def read_same(self, files: FilesOf | None) -> Config:
-        return self.read_again(files)
-
-    def accept(self) -> None:
-        pass
-
-    @property
-    def data(self) -> bytes:
-        return self.copies.data
-
-    @property
-    def stored(self) -> Mapping[str, str]:
-        return self.copies.stored
-
-
 class ConfigFile:
     """The configuration file of a supervisor, which checks each new version before its workers read it.
 
@@ -401,9 +378,7 @@ class ConfigFile:
     def __init__(
         self,
         config: Config,
-        path: Path,
         copies: ConfigCopies,
-        env: Mapping[str, str],
         apply: Callable[[Config], object],
         audit: LogAuditEvent,
         check: Callable[[Config], object] = lambda _: None,
@@ -414,14 +389,12 @@ class ConfigFile:
         self._audit = audit
         self._apply = apply
         self._check = check
-        self._path = path
         self._copies = copies
-        self._env = env
 
     @property
     def place(self) -> tuple[Path, Mapping[str, str], Trust]:
         """The file, the variables for it, and the trust in it."""
-        return self._path, self._env, self._config.trust
+        return self._copies.path, self._copies.env, self._config.trust
 
     @property
     def secrets(self) -> SecretFiles:
@@ -442,7 +415,6 @@ class ConfigFile:
             report_failed_reload(error, self._audit)
             return False
         found = changes(self._config, config)
-        log_changes(found, config)
-        audit_changes(found, key_changes(self._config, config), self._audit)
+        report_changes(found, key_changes(self._config, config), config, self._audit)
         self._config = without_restart_settings(self._config, config)
         return True

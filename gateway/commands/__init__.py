@@ -6,7 +6,7 @@
 - ``explaining``: ``explain``; ``explaining_members`` has the request members, ``explaining_clients`` the clients,
   ``explaining_caches`` the rules of prompt caches, ``rehearsal`` simulates the attempts of a request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it. ``people``:
-  ``people``. ``key_options`` has the options of both, ``changed_settings`` describes the changes in their histories.
+  ``people``. ``key_options`` has the options of both.
 - ``steps`` and ``steps_trial``: ``steps``; ``step_options`` has the options.
 - ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
   describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
@@ -15,12 +15,12 @@
   in ``session_options``, those of ``costs``, ``cache`` and ``reconcile`` in
   ``cost_options``.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``; ``text_tables`` has the tables of reports.
-  ``cache_files`` is ``cache`` over requests on disk, with ``exact_differences``.
+  ``cache_files`` is ``cache`` over requests on disk.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
   ``addressing`` has the addresses and credentials of requests that are sent again.
-- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines,
-  ``interrupts`` ends commands at Ctrl-C.
+- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines, and ends commands
+  at Ctrl-C.
 """

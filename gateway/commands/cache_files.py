@@ -9,12 +9,13 @@ import attrs
 import click
 import msgspec
 
-from gateway.commands.exact_differences import exact_difference
 from gateway.commands.terminal import say
 from gateway.logs.masking import escape
 from gateway.prompt_caches.blocks import anchors, boundary_positions, lookup_positions, read_prompt
+from gateway.prompt_caches.compared_values import shared_end, shared_start, text_of, value_at
 from gateway.prompt_caches.comparisons import PromptComparison
-from gateway.prompt_caches.differences import first_difference
+from gateway.prompt_caches.differences import Difference, first_difference
+from gateway.prompt_caches.digests import class_at, compact_json
 from gateway.prompt_caches.loss import loss
 from gateway.prompt_caches.positions import lifetime_of, marks
 from gateway.prompt_caches.prompts import PromptDigest
@@ -252,11 +253,47 @@ def _difference_line(before: _Turn, after: _Turn) -> str:
     found = first_difference(before.prompt, after.prompt)
     if found is None:
         return "differs  nowhere: the second request begins with all of the first"
-    exact = exact_difference(before.body, after.body, found)
+    exact = _exact_difference(before.body, after.body, found)
     if exact is None:
         return f"differs  {found.at}"
     detail = "" if exact.detail is None else f" ({exact.detail})"
     return f"differs  {found.path}: {found.kind}{detail}, characters {exact.start}-{exact.end}"
+
+
+@attrs.frozen
+class _ExactDifference:
+    """The characters from ``start`` to ``end`` of the newer value at a path that differ, and a word about them."""
+
+    start: int
+    end: int
+    detail: str | None
+
+
+def _exact_difference(old: bytes, new: bytes, difference: Difference) -> _ExactDifference | None:
+    """Return the characters at which two requests differ, ``None`` if one of them has no value at the path."""
+    if not difference.path:
+        return None
+    try:
+        before, after = value_at(old, difference.path), value_at(new, difference.path)
+    except (*NOT_JSON, LookupError):
+        return None
+    texts = text_of(before), text_of(after)
+    if texts[0] is None or texts[1] is None or difference.kind == "respelled":
+        texts = compact_json(before).decode(errors="replace"), compact_json(after).decode(errors="replace")
+    one, other = texts[0] or "", texts[1] or ""
+    start = shared_start(one, other)
+    end = len(other) - min(shared_end(one, other), len(one) - start, len(other) - start)
+    detail = _spelling(before, after) if difference.kind == "respelled" else class_at(other, start, max(end, start + 1))
+    return _ExactDifference(start, end, detail)
+
+
+def _spelling(before: bytes, after: bytes) -> str:
+    """Return how two spellings of one JSON value differ."""
+    one, other = msgspec.json.decode(before), msgspec.json.decode(after)
+    if msgspec.json.encode(one) == msgspec.json.encode(other):
+        return "escapes"
+    ordered = msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")
+    return "member order" if ordered else "numbers"
 
 
 def _reason(compared: PromptComparison, verdict: CacheVerdict) -> str:

@@ -9,7 +9,6 @@ import attrs
 import yaml
 
 from configfile.document import ConfigError
-from gateway.commands.changed_settings import value_text
 from gateway.commands.key_tables import read_key_table
 from gateway.commands.keys import (
     ClientSettings,
@@ -21,6 +20,7 @@ from gateway.commands.keys import (
     made_by,
     run_with_keys,
     show_changed,
+    value_text,
     write_change,
     write_changes,
 )

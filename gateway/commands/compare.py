@@ -23,8 +23,7 @@ from gateway.commands.compared_requests import (
     read_sources,
     sample_requests,
 )
-from gateway.commands.interrupts import run_or_exit
-from gateway.commands.terminal import echo_styled
+from gateway.commands.terminal import echo_styled, run_or_exit
 from gateway.logs.masking import Mask
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest

@@ -22,9 +22,8 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
-from gateway.commands.interrupts import run_or_exit
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
-from gateway.commands.terminal import count_text, echo_styled
+from gateway.commands.terminal import count_text, echo_styled, run_or_exit
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config

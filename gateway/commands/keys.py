@@ -22,7 +22,6 @@ import trio
 from configfile.document import sentence
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
-from gateway.commands.changed_settings import describe_difference
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say, table_lines
 from gateway.config.client_rows import client_rows, expiry_text, row_of
@@ -406,6 +405,24 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
         click.echo(json.dumps(row_of(client, {}), indent=2, ensure_ascii=False))
     else:
         say(sentence)
+
+
+def describe_difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    """Return each setting that differs with its value before and after, such as ``budgets 5 usd/day → 9 usd/day``.
+
+    ``None`` is no record. A setting that is missing has the value ``-``."""
+    old, new = before or {}, after or {}
+    names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    return "; ".join(f"{name} {value_text(old.get(name))} → {value_text(new.get(name))}" for name in names)
+
+
+def value_text(value: Any) -> str:
+    """Return a setting's value on one line."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={value_text(amount)}" for name, amount in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(value_text, value))
+    return "-" if value in (None, "") else str(value)
 
 
 def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:

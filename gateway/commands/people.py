@@ -14,8 +14,14 @@ import attrs
 import click
 
 from configfile.wording import nearest
-from gateway.commands.changed_settings import describe_difference
-from gateway.commands.keys import CommandFailed, command_entry, made_by, print_table, run_on_storage
+from gateway.commands.keys import (
+    CommandFailed,
+    command_entry,
+    describe_difference,
+    made_by,
+    print_table,
+    run_on_storage,
+)
 from gateway.commands.terminal import count_text, say
 from gateway.config.key_changes import time_text
 from gateway.config.loading import Config

@@ -72,23 +72,12 @@ class Rehearsal:
 
 
 @attrs.define
-class Clock:
-    """A simulated clock."""
-
-    now: float = 0.0
-
-
-@attrs.define
 class SupposedConditions:
-    """The conditions of a simulated request, with its own ``clock`` and ``health``; other targets are ``out``."""
+    """The conditions of a simulated request, with its own clock ``now`` and ``health``; other targets are ``out``."""
 
-    clock: Clock
-    health: Health
     out: Mapping[str, Outage]
-
-    @property
-    def now(self) -> float:
-        return self.clock.now
+    now: float = 0.0
+    health: Health = attrs.field(default=attrs.Factory(lambda self: Health(lambda: self.now), takes_self=True))
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
         known = self.known_outage(target)
@@ -99,7 +88,7 @@ class SupposedConditions:
     def known_outage(self, target: Target) -> Outage | None:
         """Return the outage of ``target`` that has not ended yet."""
         known = self.out.get(target.place)
-        return known if known is not None and known.until > self.clock.now else None
+        return known if known is not None and known.until > self.now else None
 
     def may_add(self, target: Target) -> bool:
         return self.health.may_add(target)
@@ -128,8 +117,7 @@ def rehearse(
     plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
 ) -> Rehearsal:
     """Simulate a request with ``plan``, where targets are ``out`` or fail as ``supposed``, and all others succeed."""
-    clock = Clock()
-    conditions = SupposedConditions(clock, Health(lambda: clock.now), out or {})
+    conditions = SupposedConditions(out or {})
     conditions.health.apply_config(config)
     plan = attrs.evolve(plan, deadline=plan.retries.deadline)
     attempts: list[RehearsedAttempt] = []
@@ -137,19 +125,19 @@ def rehearse(
     for _ in range(MOST):
         step = plan.policy.next(plan, outcomes, conditions)
         if isinstance(step, GiveUp):
-            late = clock.now >= plan.deadline
+            late = conditions.now >= plan.deadline
             tried = {one.target.place for one in attempts}
             rest = (one for one in plan.candidates if one.target.place not in tried and one.when >= UNAVAILABLE)
             left = tuple(one.target for one in rest) if late else ()
             return Rehearsal(tuple(attempts), step.error, left, late)
-        clock.now += step.after
+        conditions.now += step.after
         answer = conditions.health.begin(step.target, None, added=bool(outcomes))
         reason = supposed.get(step.target.place)
         out_now = conditions.known_outage(step.target) is not None
         if reason is None:
             return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None, in_cooldown=out_now)), None)
-        took = _content_timeout(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
-        clock.now += took
+        took = _content_timeout(plan, outcomes, step.target, conditions.now) if reason == "timeout" else 0.0
+        conditions.now += took
         error = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason, concerns_all=True)
         answer.mark_failed(error)
         answer.close()

@@ -45,7 +45,7 @@ from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
-from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp, WorkerFile
+from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.registry import raise_limit
@@ -103,7 +103,7 @@ def run(
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
         from gateway.serving.supervisor import report_ready
 
-        source = WorkerFile(ConfigCopies(copies), path, os.environ)
+        source = ConfigCopies(copies, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
@@ -238,7 +238,7 @@ def _record_in_audit(config: Config, listeners: Sequence[OpenListener]) -> Itera
 
 
 async def _serve_as_worker(
-    source: WorkerFile,
+    source: ConfigCopies,
     adopt: Callable[[Config], Sequence[OpenListener]],
     options: Options,
     log: Log,
@@ -288,7 +288,7 @@ async def serve_config(
     judge: Callable[[Config], None] = lambda _: None,
     *,
     lifecycle: Lifecycle | None = None,
-    worker: WorkerFile | None = None,
+    worker: ConfigCopies | None = None,
     others: "OtherWorkers | None" = None,
     shared: "SharedTables | None" = None,
     signals: bool = True,
@@ -376,7 +376,7 @@ def _supervise(
         SharedTables.make(workers) as tables,
     ):
         if config.stored_secrets:
-            config = copies.read(path, os.environ)
+            config = copies.read_again(None)
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_check_store, config)
         _run(_check_steps, config, log)
@@ -395,7 +395,7 @@ def _supervise(
 
                 load_steps(config)  # a worker could not start with a copy whose code cannot be loaded
 
-        config_file = ConfigFile(config, path, copies, os.environ, log.apply_config, audit.log_event, check, secrets)
+        config_file = ConfigFile(config, copies, log.apply_config, audit.log_event, check, secrets)
 
         async def reload() -> bool:
             good = config_file.reload(await read_new_secrets(config_file))

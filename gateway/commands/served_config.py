@@ -14,7 +14,7 @@ from gateway.config.loading import Config, ConfigError
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.setup import Log
 from gateway.open_store import follow_people
-from gateway.reload import ConfigFile, ConfigSource, FilesOf, OwnFile, ReloadableApp, WorkerFile, load_with_snapshot
+from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, FilesOf, OwnFile, ReloadableApp, load_with_snapshot
 
 if TYPE_CHECKING:
     from gateway.secret_stores.keeping import SecretKeeper
@@ -25,7 +25,7 @@ class ServedConfig(trio.abc.AsyncResource):
 
     ``judge`` raises ``ConfigError`` to reject a new one."""
 
-    def __init__(self, config: Config, worker: WorkerFile | None, judge: Callable[[Config], None], log: Log) -> None:
+    def __init__(self, config: Config, worker: ConfigCopies | None, judge: Callable[[Config], None], log: Log) -> None:
         assert config.path is not None
         self._first = config
         self._source: ConfigSource = worker or OwnFile(config.path, os.environ, config.trust)

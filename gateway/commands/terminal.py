@@ -3,10 +3,12 @@
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, TextIO
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, TextIO, TypeVar
 
 import click
+
+T = TypeVar("T")
 
 WIDTH: Final = 80
 """The maximum number of columns: longer lines are harder to read."""
@@ -58,3 +60,18 @@ def columns(stream: TextIO) -> int | None:
         return min(WIDTH, os.get_terminal_size(stream.fileno()).columns) or WIDTH
     except (OSError, ValueError):  # a pipe, a file, or closed
         return None
+
+
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C, as of a shell."""
+
+
+def run_or_exit(task: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Run ``task`` in trio, and return its result. At Ctrl-C, print one line and raise ``SystemExit``."""
+    import trio  # slow to import, and only some commands need it
+
+    try:
+        return trio.run(task, *args)
+    except* KeyboardInterrupt:  # a nursery puts it into a group
+        click.echo("interrupted; no report", err=True)
+    raise SystemExit(INTERRUPTED)

@@ -28,7 +28,7 @@ from gateway.commands.imports.litellm_environment import (
     provider_defaults,
     read_variables,
 )
-from gateway.commands.imports.litellm_guards import NO_CODE, guarded_clients, read_guardrails
+from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients
 from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
 from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
@@ -313,12 +313,7 @@ def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Resu
     """Add a step for each guardrail that has a counterpart."""
     names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
     guarded = {} if clients is None else guarded_clients(clients.keys, clients.teams, names)
-    found = read_guardrails(content, guarded, result.secrets)
-    result.steps += found.steps
-    result.remarks += [result.leave_out(what, reason) for what, reason in found.losses.items()]
-    result.remarks += found.notes
-    if found.has_requested:
-        result.remarks.append("clients request steps with the header x-trigate-steps, or with `guardrails` in the body")
+    add_guardrails(content, guarded, result)
 
 
 def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:

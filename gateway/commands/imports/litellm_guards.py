@@ -4,14 +4,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import attrs
-
-from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
+from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of, text_of
 from gateway.commands.imports.litellm_filter import ACTIONS, GuardDraft, GuardLost, read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.litellm_rows import read_mapping
 from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import Result
 
 MOMENTS: Final[Mapping[str, str]] = {
     "pre_call": "request", "during_call": "during", "post_call": "response", "logging_only": "finished",
@@ -30,27 +29,10 @@ GUARD: Final = "$GENERIC_GUARDRAIL_API_BASE"
 _PARTS: Final = ("system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "input", "other")
 
 
-@attrs.frozen(repr=False)
-class ImportedSteps:
-    """The items of ``steps``, the losses by their names in the old file, and notes for the operator."""
-
-    steps: tuple[dict[str, Any], ...]
-    losses: Mapping[str, tuple[Group, str]]
-    notes: tuple[str, ...]
-
-    @property
-    def has_requested(self) -> bool:
-        """Whether clients request some of the steps."""
-        return any(step.get("for") == "on_request" for step in self.steps)
-
-
-def read_guardrails(
-    content: Mapping[str, Any], clients: Mapping[str, Sequence[str]], secrets: SecretNames
-) -> ImportedSteps:
-    """Return the steps for the guardrails in ``content``; ``clients`` are the names of those that list a guardrail."""
+def add_guardrails(content: Mapping[str, Any], clients: Mapping[str, Sequence[str]], result: Result) -> None:
+    """Add a step for each guardrail in ``content``; ``clients`` are the names of those that list a guardrail."""
     general = mapping_of(content.get("litellm_settings"))
     common = {name: general[name] for name in general if name.startswith("skip_") and name.endswith("_in_guardrail")}
-    steps: list[dict[str, Any]] = []
     losses: dict[str, tuple[Group, str]] = {}
     notes: list[str] = []
     for item in (*items_of(content.get("guardrails")), *items_of(general.get("guardrails"))):
@@ -59,20 +41,23 @@ def read_guardrails(
         what = f"the guardrail {title or guard or '…'}" + (f" ({guard})" if title and guard else "")
         try:
             moments = _moments(params.get("mode"), what, losses)
-            draft = GuardDraft(SecretOwner(title or guard, secrets), {**common, **params}, moments)
+            draft = GuardDraft(SecretOwner(title or guard, result.secrets), {**common, **params}, moments)
             made = _convert(guard, draft)
         except GuardLost as lost:
             losses[what] = Group.PROTECTION, str(lost)
             continue
         for use, own in made:
-            name = _unique_name(title or guard, use if len(made) > 1 else "", [step["name"] for step in steps])
-            steps.append({"use": use, "name": name, "at": draft.at, **_scope(title, params, clients), **own})
+            name = _unique_name(title or guard, use if len(made) > 1 else "", [step["name"] for step in result.steps])
+            result.steps.append({"use": use, "name": name, "at": draft.at, **_scope(title, params, clients), **own})
         for name in draft.params:
             if name not in draft.read and draft.params[name] not in (None, False, "", [], {}):
                 draft.losses[name] = Group.PROTECTION, "check in docs/steps.md whether the step needs it"
         losses.update({f"{name} of {what}": reason for name, reason in draft.losses.items()})
         notes += (f"{what}: {note}" for note in draft.owner.notes)
-    return ImportedSteps(tuple(steps), losses, tuple(notes))
+    result.remarks += [result.leave_out(what, reason) for what, reason in losses.items()] + notes
+    if any(step.get("for") == "on_request" for step in result.steps):
+        remark = "clients request steps with the header x-trigate-steps, or with `guardrails` in the body"
+        result.remarks.append(remark)
 
 
 def _moments(mode: Any, what: str, losses: dict[str, tuple[Group, str]]) -> list[str]:
