@@ -83,19 +83,19 @@ def described_settings(name: str, text: str | None) -> str:
     """Return the settings in the stored ``text`` of a client without its keys, for the record of a change.
 
     Unreadable text has none, so that such a client can still be revoked."""
-    return json.dumps(settings_of(stored_or_empty(name, text)["client"]), ensure_ascii=False)
+    return json.dumps(stored_settings(name, text), ensure_ascii=False)
 
 
 def audited_client(name: str, text: str | None) -> dict[str, Any] | None:
     """Return the record of a client, stored as ``text``, in the audit: its settings without its keys.
 
     ``None`` is no client."""
-    return None if text is None else {"name": name, **settings_of(stored_or_empty(name, text)["client"])}
+    return None if text is None else {"name": name, **stored_settings(name, text)}
 
 
-def settings_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an item's settings without its keys."""
-    return {key: value for key, value in item.items() if key != "keys"}
+def stored_settings(name: str, text: str | None) -> dict[str, Any]:
+    """Return the settings of a client, stored as ``text``, without its keys."""
+    return {key: value for key, value in stored_or_empty(name, text)["client"].items() if key != "keys"}
 
 
 def stored_or_empty(name: str, text: str | None) -> Mapping[str, Any]:

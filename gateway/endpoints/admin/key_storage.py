@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.config.key_changes import audited_client, described_settings, stored_or_empty
+from gateway.config.key_changes import audited_client, described_settings, stored_settings
 from gateway.config.settings import Config
 from gateway.endpoints.admin.calls import AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found, not_permitted
@@ -40,7 +40,7 @@ def stored_texts(call: AdminCall) -> Mapping[str, str]:
 
 
 def stored_group(name: str, text: str) -> str | None:
-    group = stored_or_empty(name, text)["client"].get("group")
+    group = stored_settings(name, text).get("group")
     return group if isinstance(group, str) else None
 
 
@@ -55,10 +55,13 @@ def writable_keys(call: AdminCall) -> tuple[FollowedKeys, KeyStore]:
     return keys, keys.store
 
 
-def check_changeable(call: AdminCall, name: str, text: str | None) -> None:
-    """Check that the caller may change the client ``name``, which is stored as ``text``.
+async def changeable_text(call: AdminCall, name: str) -> str | None:
+    """Return the stored text of the client ``name``, ``None`` if no client has that name.
 
-    Raises ``GatewayError``: 404 for a client that it does not see, 403 for one of the file."""
+    Raises ``GatewayError``: 404 for a client that the caller does not see, 403 for one of the file, and if the file
+    allows no stored keys."""
+    _, store = writable_keys(call)
+    text = await store.item(name)
     of_file = next((one for one in call.config.client_keys if one.name == name and one.source == "file"), None)
     if of_file is not None:
         if not sees_group(call.caller, of_file.group_name):
@@ -66,12 +69,14 @@ def check_changeable(call: AdminCall, name: str, text: str | None) -> None:
         raise not_permitted(f"{name} is in the configuration's file: change it there, and reload", "in_file")
     if text is not None and not sees_group(call.caller, stored_group(name, text)):
         raise unknown_key(name)
+    return text
 
 
-async def check_unused(call: AdminCall, name: str, store: KeyStore) -> None:
+async def check_unused(call: AdminCall, name: str) -> None:
     """Check that a lead takes no name of a revoked client of another group, whose conversations it would continue.
 
     Raises ``GatewayError`` (403)."""
+    _, store = writable_keys(call)
     text = None if sees_all(call.caller) else await store.last_settings(name)
     if text is not None and json.loads(text).get("group") != call.caller.group:
         message = f"{name} was a client outside your group, and a new one would continue its conversations"

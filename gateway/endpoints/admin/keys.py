@@ -17,8 +17,8 @@ from gateway.config.key_changes import (
     new_key,
     now_text,
     rotated_keys,
-    settings_of,
     stored_or_empty,
+    stored_settings,
 )
 from gateway.config.settings import Config
 from gateway.config.stored_keys import read_item
@@ -27,7 +27,7 @@ from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, in
 from gateway.endpoints.admin.errors import conflict, mistakes_error
 from gateway.endpoints.admin.key_items import NewItem, build_checked, check_lead_change, read_new_item
 from gateway.endpoints.admin.key_storage import (
-    check_changeable,
+    changeable_text,
     check_unused,
     current_config,
     refresh_keys,
@@ -36,7 +36,6 @@ from gateway.endpoints.admin.key_storage import (
     stored_texts,
     taken_key_error,
     unknown_key,
-    writable_keys,
     write_client,
 )
 from gateway.endpoints.admin.pages import page_of, page_value
@@ -69,12 +68,9 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     if row is None:
         raise unknown_key(name)
     text = stored_texts(call).get(name)
-    settings = (
-        {}
-        if text is None or row["from"] == "file"
-        else {"settings": settings_of(stored_or_empty(name, text)["client"])}
-    )
-    return AdminAnswer({**row, **settings}, headers=entity_tag(text))
+    if text is not None and row["from"] != "file":
+        row = {**row, "settings": stored_settings(name, text)}
+    return AdminAnswer(row, headers=entity_tag(text))
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:
@@ -100,13 +96,11 @@ class StoredClient:
 
 async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient:
     """Create the client ``name``, or replace its settings. Raises ``GatewayError``."""
-    keys, store = writable_keys(call)
-    text = await store.item(name)
-    check_changeable(call, name, text)
+    text = await changeable_text(call, name)
     check_match(call, text, "client")
-    config = keys.config or call.config
+    config = current_config(call)
     if text is None:
-        await check_unused(call, name, store)
+        await check_unused(call, name)
         return await _add_client(call, name, new, config)
     kept = stored_or_empty(name, text)
     accepted = stored_keys_of(name, kept)
@@ -133,13 +127,7 @@ async def delete_key(call: AdminCall) -> AdminAnswer:
     name = call.names["name"]
     if is_people_key(call, name):
         return await delete_people_key(call, name)
-    _, store = writable_keys(call)
-    text = await store.item(name)
-    check_changeable(call, name, text)
-    if text is None:
-        raise unknown_key(name)
-    check_match(call, text, "client")
-    await write_client(call, name, text, None, "revoked", 204)
+    await write_client(call, name, await _stored_text(call, name), None, "revoked", 204)
     return NO_CONTENT
 
 
@@ -149,17 +137,11 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     check_members(body, ("keep_old", "sha256"))
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
     given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
-    keys, store = writable_keys(call)
-    text = await store.item(name)
-    check_changeable(call, name, text)
-    if text is None:
-        raise unknown_key(name)
-    check_match(call, text, "client")
+    text = await _stored_text(call, name)
     key = new_key() if not given.keys else None
     accepted = accepted_item(key) if key is not None else given.keys[0]
     kept = stored_or_empty(name, text)
-    rotate = partial(_rotate, call, name, kept, accepted, keep_old, keys.config or call.config)
-    client, item = await in_thread(rotate)
+    client, item = await in_thread(partial(_rotate, call, name, kept, accepted, keep_old, current_config(call)))
     written = {**kept, "client": item}
     after = await write_client(call, name, text, written, "rotated", 200, (accepted["sha256"],))
     until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
@@ -167,6 +149,17 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     return AdminAnswer(
         {**row_of(client, written), "old_keys_until": expiry_text(until), **new}, headers=entity_tag(after)
     )
+
+
+async def _stored_text(call: AdminCall, name: str) -> str:
+    """Return the stored text of a client to change, which must be the version that the caller read.
+
+    Raises ``GatewayError`` (403, 404, 409)."""
+    text = await changeable_text(call, name)
+    if text is None:
+        raise unknown_key(name)
+    check_match(call, text, "client")
+    return text
 
 
 def _rotate(

@@ -6,18 +6,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import settings_of, stored_or_empty
+from gateway.config.key_changes import stored_or_empty, stored_settings
 from gateway.endpoints.admin.bodies import check_members, read_text
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall
 from gateway.endpoints.admin.errors import conflict, not_found
 from gateway.endpoints.admin.key_items import read_new_item
 from gateway.endpoints.admin.key_storage import (
-    check_changeable,
+    changeable_text,
     current_config,
     refresh_keys,
     revoke_clients,
     stored_texts,
-    writable_keys,
 )
 from gateway.endpoints.admin.keys import store_client
 from gateway.endpoints.admin.litellm_members import digest_in, key_info, read_members
@@ -34,10 +33,7 @@ async def generate_key(call: AdminCall) -> AdminAnswer:
     """Create a client, and return its key."""
     read = read_members(await call.body(), _now())
     name = f"key-{secrets.token_hex(4)}" if read.name is None else read.name
-    _, store = writable_keys(call)
-    text = await store.item(name)
-    check_changeable(call, name, text)
-    if text is not None:
+    if await changeable_text(call, name) is not None:
         raise conflict(f"the key_alias {name} exists already: use /key/update, or another name", "key_exists")
     stored = await store_client(call, name, read_new_item(name, read.settings))
     info = _info(stored.client, stored.written)
@@ -79,12 +75,10 @@ async def update_key(call: AdminCall) -> AdminAnswer:
     read = read_members({name: value for name, value in body.items() if name != "key"}, _now())
     if read.name not in (None, client.name):
         raise invalid("key_alias: a client cannot be renamed", "key_alias")
-    _, store = writable_keys(call)
-    text = await store.item(client.name)
-    check_changeable(call, client.name, text)
+    text = await changeable_text(call, client.name)
     if text is None:
         raise _unknown()
-    before = settings_of(stored_or_empty(client.name, text)["client"])
+    before = stored_settings(client.name, text)
     rates = {**before.get("ratelimits", {}), **read.settings.get("ratelimits", {})}
     settings = {**before, **read.settings, **({"ratelimits": rates} if rates else {})}
     if "models" in body and body["models"] is not None and "models" not in read.settings:
@@ -101,12 +95,9 @@ async def delete_keys(call: AdminCall) -> AdminAnswer:
     if not 1 <= len(wanted) <= MOST_AT_ONCE:
         raise invalid(f"keys must have 1 to {MOST_AT_ONCE} keys", "keys")
     await refresh_keys(call)
-    _, store = writable_keys(call)
-    names = list(dict.fromkeys(_find(call, one).name for one in wanted))
     texts: dict[str, str] = {}
-    for name in names:
-        text = await store.item(name)
-        check_changeable(call, name, text)
+    for name in dict.fromkeys(_find(call, one).name for one in wanted):
+        text = await changeable_text(call, name)
         if text is None:
             raise _unknown()
         texts[name] = text
