@@ -116,13 +116,15 @@ def _or_null(shape: Shape) -> Shape:
 
 
 def spell_default(field: Field) -> str:
-    """Return a key's default in Markdown: ``required``, a value in backticks, or words."""
+    """Return a key's default in Markdown: ``required``, a value in backticks, ``none`` if it is empty, or words."""
     if field.key.shown is not None:
         return field.key.shown
     if field.required:
         return "required"
     of = present(field.type)
     kind = kind_of(of) or PLAIN.get(of)
+    if field.default in (None, (), attrs.Factory(dict)):
+        return "none"
     if isinstance(field.default, str | bool | int | float):
         spelled = str(field.default) if kind is None or kind.spell is None else kind.spell(field.default)
         return f"`{spelled}`"

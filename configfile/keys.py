@@ -19,7 +19,7 @@ class Key:
     """The properties of a key besides its type and default.
 
     - ``meaning``: Markdown for the page of keys.
-    - ``shown``: the default on that page, if not the value in backticks.
+    - ``shown``: the default on that page, if not the value in backticks, or ``none`` for ``None`` and empty lists.
     - ``name``: the word in the file, if not the attribute's name.
     - ``ignored``: the reason why the key has no effect.
     - ``shape``: a narrower JSON Schema than the type's.

@@ -139,9 +139,7 @@ class Route:
         shown="never",
     )
     request: RequestMembers | None = setting(
-        "Members of every request for this name that the gateway sets. See [request](#request).",
-        None,
-        shown="none",
+        "Members of every request for this name that the gateway sets. See [request](#request).", None
     )
     name: str = ""
 

@@ -63,19 +63,11 @@ class ClientGroup:
     ratelimits: RateLimits = setting(
         "As a client's `ratelimits`, for all clients of the group together.", factory=RateLimits, shown="no limit"
     )
-    budgets: tuple[Budget, ...] = setting(
-        "As a client's `budgets`, for all clients of the group together.", (), shown="none"
-    )
-    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for the group's own `budgets`.", (), shown="none")
-    mcp: tuple[str, ...] = setting(
-        "As a client's `mcp`, for all clients of the group, in addition to their own.",
-        (),
-        shown="none",
-    )
+    budgets: tuple[Budget, ...] = setting("As a client's `budgets`, for all clients of the group together.", ())
+    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for the group's own `budgets`.", ())
+    mcp: tuple[str, ...] = setting("As a client's `mcp`, for all clients of the group, in addition to their own.", ())
     request: RequestMembers | None = setting(
-        "As a client's `request`, for all clients of the group. See [request](#request).",
-        None,
-        shown="none",
+        "As a client's `request`, for all clients of the group. See [request](#request).", None
     )
 
 
@@ -142,7 +134,6 @@ class ClientKey:
         "One of the [client_groups](#client_groups). The client may use what both the group and the client itself "
         "allow.",
         None,
-        shown="none",
         compared=False,
         name="group",
     )
@@ -167,7 +158,6 @@ class ClientKey:
         "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`. The budgets of its group apply too. See "
         "[budgets](#budgets).",
         (),
-        shown="none",
     )
     raise_to: tuple[Budget, ...] = setting(
         "The highest amounts to which a raise may lift its `budgets` for a time, such as `[60 usd/day]`. See "
@@ -181,14 +171,10 @@ class ClientKey:
         "user",
     )
     passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any characters.",
-        (),
-        shown="none",
+        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any characters.", ()
     )
     mcp: tuple[str, ...] = setting(
-        "The [mcp_servers](#mcp_servers) that it may use, by name; `*` matches any characters. See [MCP](mcp.md).",
-        (),
-        shown="none",
+        "The [mcp_servers](#mcp_servers) that it may use, by name; `*` matches any characters. See [MCP](mcp.md).", ()
     )
     realtime: RealtimeGrant = setting(
         "The direct realtime connections to a provider that it may open, such as `{client_secrets: true}`. See "
@@ -209,9 +195,7 @@ class ClientKey:
         shown="as the name sets it",
     )
     request: RequestMembers | None = setting(
-        "Members of all its requests that the gateway sets. See [request](#request).",
-        None,
-        shown="none",
+        "Members of all its requests that the gateway sets. See [request](#request).", None
     )
     group: ClientGroup | None = None
     source: KeySource = "file"

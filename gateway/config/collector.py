@@ -76,7 +76,6 @@ class TracingSettings:
         "The groups of clients whose prompts and answers are in spans, after all masks: names of `client_groups`, "
         'with `*` and `!`. `["*"]` includes clients without a group.',
         (),
-        shown="none",
     )
     opentracing_grpc_endpoint: Url | None = setting(
         "Plano's name for a collector. The gateway uses OTLP over HTTP: instead of port 4317 it uses 4318.",

@@ -20,20 +20,17 @@ class EntryPromptCache:
         "prompts (Anthropic's models). They follow the tools, the instructions and the user's last message. An "
         "earlier message that is far away gets one, too.",
         None,
-        shown="none",
     )
 
     key: RoutingKey | None = setting(
         "Add a key by which the provider routes requests to one cache, such as `prompt_cache_key`, if the client "
         "sends none. Each `conversation` has a key, or each `client`.",
         None,
-        shown="none",
     )
     isolate: Isolation | None = setting(
         "Separate the caches of client keys or of groups at the provider, so that no client learns from cached token "
         "counts what others send. For vLLM (`cache_salt`) and OpenAI's models from GPT-5.6 on (`prompt_cache_key`).",
         None,
-        shown="none",
     )
 
     diagnose: bool = setting(

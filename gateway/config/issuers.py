@@ -156,7 +156,6 @@ class IssuerLogin:
         "More parameters of the sign-in request, such as `{access_type: offline}`. The gateway sets `state`, `scope`, "
         "`redirect_uri` and other parameters of the protocol itself.",
         factory=dict,
-        shown="none",
     )
 
 
@@ -186,9 +185,7 @@ class IssuerFetch:
 
     ca: FilePath | None = setting("The root certificates for its server.", None, shown="as for providers")
     token: TokenFile | None = setting(
-        "`{file: PATH}` with a bearer token for its server, read again for each fetch, as Kubernetes requires.",
-        None,
-        shown="none",
+        "`{file: PATH}` with a bearer token for its server, read again for each fetch, as Kubernetes requires.", None
     )
 
 
@@ -223,9 +220,7 @@ class AdmitRule:
         "alternatives. `*` matches any characters. A list in the token matches by any item. `{}` admits everyone, and "
         "is permitted in the last rule only."
     )
-    group_name: str | None = setting(
-        "One of the [client_groups](#client_groups).", None, shown="none", compared=False, name="group"
-    )
+    group_name: str | None = setting("One of the [client_groups](#client_groups).", None, compared=False, name="group")
     models: tuple[str, ...] | None = setting(
         "As a client's `models`, for each person. `[]` allows none.", None, shown="all", absent="all"
     )
@@ -236,24 +231,21 @@ class AdmitRule:
         "As a client's `ratelimits`, for each person.", factory=RateLimits, shown="no limit"
     )
     budgets: tuple[Budget, ...] = setting(
-        "As a client's `budgets`, for each person, over all their tokens, sessions and keys.",
-        (),
-        shown="none",
+        "As a client's `budgets`, for each person, over all their tokens, sessions and keys.", ()
     )
     limits: ClientLimits = setting(
         "As a client's `limits`, for each person.", ClientLimits(), shown="`limits.per_client`"
     )
-    mcp: tuple[str, ...] = setting("As a client's `mcp`.", (), shown="none")
+    mcp: tuple[str, ...] = setting("As a client's `mcp`.", ())
     cache: CacheSwitch = setting("As a client's `cache`.", None, shown="as the name sets it")
-    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", (), shown="none")
+    raise_to: tuple[Budget, ...] = setting("As a client's `raise_to`, for each person.", ())
     role: Role = setting("As a client's `role`.", "user")
     own_keys: OwnKeyLimits | None = setting(
         "The keys that people may make for themselves, such as `{most: 3, longest: 30d}`. See [own_keys](#own_keys).",
         None,
-        shown="none",
     )
     claude_code: Mapping[str, Any] | None = setting(
-        "Claude Code's managed settings for these people, added to those of the root.", None, shown="none"
+        "Claude Code's managed settings for these people, added to those of the root.", None
     )
     client: ClientKey | None = None
 
@@ -293,7 +285,6 @@ class TrustedIssuer:
         "Sign-in with a browser or a device code. It needs `public_url`, `signing_key` and a `state_storage` of "
         "sqlite or postgres. See [login](#login).",
         None,
-        shown="none",
     )
     jwks: KeySetPlace | None = setting(
         "The URL of its key set, or `{file: PATH}`.", None, shown="from its discovery document", absent="by discovery"
@@ -308,9 +299,7 @@ class TrustedIssuer:
         "authorization",
     )
     introspection: Introspection | None = setting(
-        "An endpoint that checks opaque tokens, which are not JWTs. See [introspection](#introspection).",
-        None,
-        shown="none",
+        "An endpoint that checks opaque tokens, which are not JWTs. See [introspection](#introspection).", None
     )
 
 

@@ -34,7 +34,6 @@ class McpServer:
     access_key: LateSecret | None = setting(
         "The server's key, sent as `Authorization: Bearer`. The server never receives a client's key.",
         None,
-        shown="none",
         secret=True,
     )
     price_per_call: Dollars = setting("The price of each `tools/call` in dollars. Other requests are free.", 0.0)

@@ -71,7 +71,6 @@ class ModelEntry:
     key: LateSecret | None = setting(
         "The provider's key. Without a key, `passthrough_auth` or `sign_in`, requests carry no credential.",
         None,
-        shown="none",
         secret=True,
         name="access_key",
     )
@@ -131,7 +130,6 @@ class ModelEntry:
     headers: SetHeaders = setting(
         "Headers for every request to the provider. They replace any others of the same name.",
         (),
-        shown="none",
         shape={"propertyNames": {"pattern": f"^{HEADER}$"}},
         secret=True,
     )
@@ -139,7 +137,6 @@ class ModelEntry:
         "More headers to pass between client and provider in both directions. A `*` at the end matches any ending. "
         "See [passed headers](#passed-headers).",
         (),
-        shown="none",
     )
     speaks: Speaking = setting(
         "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, "
@@ -177,7 +174,6 @@ class ModelEntry:
     request: RequestMembers | None = setting(
         "Members of every request to this entry that the gateway sets, after a translation. See [request](#request).",
         None,
-        shown="none",
     )
     prompt_cache: EntryPromptCache | None = setting(
         "Changes of requests for the provider's prompt cache. See "
@@ -199,7 +195,6 @@ class ModelEntry:
         "Plano's older form of routes, a list of `{name: …}`. All entries with the same name become targets of one "
         "route, in file order. See [routing_preferences](#routing_preferences).",
         (),
-        shown="none",
         compared=False,
     )
     ratelimits: RateLimits = setting(
@@ -217,7 +212,6 @@ class ModelEntry:
         "A path of your own server, such as `/health`, that the gateway requests every 5 seconds. While it fails, "
         "the target gets no requests.",
         None,
-        shown="none",
     )
     own_endpoints: OwnEndpoints = setting(
         "The entry's endpoints besides conversations, if they differ from the [table](endpoints.md): `{embeddings: "
@@ -247,7 +241,6 @@ class ModelEntry:
         "The amounts that may be spent on this target, such as `[10 usd/day, 100 usd/month]`. When one is "
         "exhausted, requests go to the next target. See [budgets](#budgets).",
         (),
-        shown="none",
     )
     written_price: PriceOfModel | None = setting(
         "The price of tokens, in dollars per million. `free` is for your own server, `subscription` for a model "
@@ -261,7 +254,6 @@ class ModelEntry:
         "The project, workspace or key id under which the provider's invoice lists its requests. `trigate reconcile` "
         "compares by it ([invoices](invoices.md#matching)).",
         None,
-        shown="none",
     )
 
     provider: Provider = UNKNOWN_PROVIDER

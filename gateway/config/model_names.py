@@ -28,7 +28,6 @@ class ModelNames:
         "text. A name of an entry or alias, and a longer pattern of a wildcard, take precedence over a pattern here. "
         "The whole name of an entry hides it: only aliases reach it, and lists of models lack it.",
         (),
-        shown="none",
     )
 
     def refused_length(self, name: str) -> int:

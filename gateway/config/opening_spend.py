@@ -42,9 +42,8 @@ class OpeningSpend:
 
     spent: Spent = setting("The amount, such as `12.5 usd` or `500k tokens`.")
     until: Timestamp = setting("When the amount stops counting: the end of the period at the other gateway.")
-    client: str | None = setting("The `name` of a client.", None, shown="none")
+    client: str | None = setting("The `name` of a client.", None)
     group: str | None = setting(
         "The `name` of a group, instead of `client`. Without both, the amount counts in the `budgets` of the root.",
         None,
-        shown="none",
     )

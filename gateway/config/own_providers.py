@@ -69,14 +69,9 @@ class ProviderSettings:
         shown="the API's usual header",
     )
     written_sign_in: SigningIn | None = setting(
-        "As [on an entry](#sign_in), for entries with neither their own `sign_in` nor a key.",
-        None,
-        shown="none",
-        name="sign_in",
+        "As [on an entry](#sign_in), for entries with neither their own `sign_in` nor a key.", None, name="sign_in"
     )
-    headers: SetHeaders = setting(
-        "Headers for all of its entries. An entry's own headers take precedence.", (), shown="none"
-    )
+    headers: SetHeaders = setting("Headers for all of its entries. An entry's own headers take precedence.", ())
     quirks: QuirkChanges = setting(
         "Differences from its APIs. See [quirks](#quirks).", factory=dict, shown="the known provider's"
     )
@@ -87,10 +82,10 @@ class ProviderSettings:
         name="endpoints",
     )
     families: tuple[str, ...] | None = setting(
-        "Shell patterns of its model ids. A bare model id that matches goes to `NAME/*`.", None, shown="none"
+        "Shell patterns of its model ids. A bare model id that matches goes to `NAME/*`.", None
     )
     models: tuple[str, ...] | None = setting(
-        "Model ids that `GET /v1/models` lists for `NAME/*`, most capable first.", None, shown="none"
+        "Model ids that `GET /v1/models` lists for `NAME/*`, most capable first.", None
     )
     display_name: str | None = setting("Its name for people.", None, shown="its name")
 

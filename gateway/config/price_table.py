@@ -38,7 +38,7 @@ class TierPrice:
     cache_write: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
     cache_write_1h: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
     output: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
-    above: dict[PromptLength, TokenPrice] = setting("As in [price](#price).", factory=dict, shown="none")
+    above: dict[PromptLength, TokenPrice] = setting("As in [price](#price).", factory=dict)
 
 
 @attrs.frozen(repr=False)
@@ -65,23 +65,20 @@ class PriceTable:
         "prompt, cached tokens included, exceeds it, these prices apply to all tokens of the request. Missing "
         "prices are those of shorter prompts.",
         factory=dict,
-        shown="none",
     )
     tiers: dict[str, TierPrice] = setting(
         "Prices by the service tier that the provider reports (`priority`, `flex`), each with an optional `above`. "
         "Missing prices are those without a tier. `batch` is for [batches](files.md#batches), by default half the "
         "price.",
         factory=dict,
-        shown="none",
     )
     per: dict[UnitWord, Dollars] = setting(
         "Prices per unit other than tokens, in dollars: `{image: 0.04}`, `{second: 0.0001}`. `input` and `output` "
         "are then optional. See [units](costs.md#units).",
         factory=dict,
-        shown="none",
     )
     tools: dict[str, Dollars] = setting(
-        "Fees per call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict, shown="none"
+        "Fees per call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict
     )
 
 

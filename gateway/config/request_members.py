@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Instructions:
     """Constant texts around the client's instructions."""
 
-    before: str | None = setting("The text before the client's instructions.", None, shown="none")
-    after: str | None = setting("The text after the client's instructions.", None, shown="none")
+    before: str | None = setting("The text before the client's instructions.", None)
+    after: str | None = setting("The text after the client's instructions.", None)
 
 
 @attrs.frozen(repr=False)
@@ -38,20 +38,14 @@ class RequestMembers:
         "Members that the gateway adds if the client sends none, such as `{temperature: 0.2}`. An empty value of the "
         "client (`null`) counts as none. Objects are merged member by member.",
         factory=dict,
-        shown="none",
     )
-    set: Mapping[str, Any] = setting(
-        "Members that replace the client's, such as `{store: false}`.", factory=dict, shown="none"
-    )
+    set: Mapping[str, Any] = setting("Members that replace the client's, such as `{store: false}`.", factory=dict)
     max: Mapping[str, Any] = setting(
         "The highest values of numbers, and of `reasoning_effort`, such as `{max_tokens: 4096}`. The gateway lowers "
         "higher ones. It sends `max_tokens` if the client does not.",
         factory=dict,
-        shown="none",
     )
-    drop: tuple[str, ...] = setting(
-        'Members that the gateway removes, such as `[user, "tools[].strict"]`.', (), shown="none"
-    )
+    drop: tuple[str, ...] = setting('Members that the gateway removes, such as `[user, "tools[].strict"]`.', ())
     system: Instructions = setting("Instructions around the client's.", factory=Instructions, shown="none")
     level: "MemberLevel | None" = attrs.field(default=None, eq=False)
 

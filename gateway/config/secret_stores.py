@@ -31,15 +31,13 @@ class VaultSettings:
     """The mapping ``vault``: a server of Vault or OpenBao, with ``role`` or ``token``."""
 
     url: Url = setting("The address of Vault or OpenBao, such as `https://vault:8200`.", "", required=True)
-    role: str | None = setting(
-        "The role at `auth_path`, where the gateway signs in with its pod's token.", None, shown="none"
-    )
+    role: str | None = setting("The role at `auth_path`, where the gateway signs in with its pod's token.", None)
     token: Secret | None = setting(
-        "A token instead of a role; the gateway renews it if it is renewable.", None, shown="none", secret=True
+        "A token instead of a role; the gateway renews it if it is renewable.", None, secret=True
     )
     auth_path: str = setting("The path of the Kubernetes sign-in.", "kubernetes")
     pod_token: NeededPath = setting("The file with the pod's token.", POD_TOKEN, shown="the usual path in a pod")
-    namespace: str | None = setting("The namespace.", None, shown="none")
+    namespace: str | None = setting("The namespace.", None)
     ca: FilePath | None = setting("The certificates that verify the server.", None, shown="the system's")
 
 
@@ -47,7 +45,7 @@ class VaultSettings:
 class SecretStoreSettings:
     """The mapping ``secret_stores``. The stores of clouds need no settings: they use the machine's identity."""
 
-    vault: VaultSettings | None = setting("Vault or OpenBao. See [vault](#vault).", None, shown="none")
+    vault: VaultSettings | None = setting("Vault or OpenBao. See [vault](#vault).", None)
     refresh: Wait = setting("The time between two reads of the secrets, at least `1s`.", 300.0)
 
 

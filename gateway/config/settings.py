@@ -191,13 +191,11 @@ class Config:
     providers: dict[str, ProviderSettings] = setting(
         "Providers that trigate does not know, and changes to known ones. See [providers](#providers).",
         factory=dict,
-        shown="none",
         compared=False,
     )
     model_aliases: dict[Name, Route] = setting(
         "Your own names for models, and routes with several targets. See [model_aliases](#model_aliases).",
         factory=dict,
-        shown="none",
         compared=False,
     )
     model_names: ModelNames = setting(
@@ -206,7 +204,7 @@ class Config:
         shown="all names",
     )
     routing_preferences: tuple[RoutingPreference, ...] = setting(
-        "Routes in Plano's form. See [routing_preferences](#routing_preferences).", (), shown="none", compared=False
+        "Routes in Plano's form. See [routing_preferences](#routing_preferences).", (), compared=False
     )
     retries: Retries | None = setting(
         "The number of attempts for one request, and their deadline. See [retries](#retries).",
@@ -218,15 +216,12 @@ class Config:
         factory=CircuitSettings,
     )
     client_routing: tuple[ClientRouting, ...] = setting(
-        "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.",
-        (),
-        shown="none",
+        "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.", ()
     )
     compatibility: tuple[Compatibility, ...] = setting(
         "The servers whose paths and key headers clients may use: `azure` (Azure OpenAI), `litellm`. See [changes that "
         "clients notice](migrating.md#changes-that-clients-notice).",
         (),
-        shown="none",
     )
     unpriced: Unpriced = setting(
         "The treatment of a model without a price while a budget in money applies: `refuse` its requests, or "
@@ -252,7 +247,6 @@ class Config:
         "concurrent: 20}`. A list limits tokens by a header, as in Plano; see [limits by a "
         "header](#limits-by-a-header).",
         None,
-        shown="none",
         compared=False,
         name="ratelimits",
     )
@@ -260,22 +254,19 @@ class Config:
         "The amounts that all clients together may spend, with or without keys, such as `[5 usd/day]`. See "
         "[budgets](#budgets).",
         (),
-        shown="none",
     )
     opening_spend: tuple[OpeningSpend, ...] = setting(
         "The amounts that clients and groups had spent before they moved to this gateway. See "
         "[opening_spend](#opening_spend).",
         (),
-        shown="none",
     )
     client_groups: ClientGroups = setting(
-        "Settings that several clients share. See [client_groups](#client_groups).", (), shown="none", compared=False
+        "Settings that several clients share. See [client_groups](#client_groups).", (), compared=False
     )
     issuers: Issuers = setting(
         "The [issuers](people.md) whose tokens admit people: identity providers, clusters and CI services. Every "
         "request then needs a key or token. See [issuers](#issuers).",
         (),
-        shown="none",
         shape={"minItems": 1},
         compared=False,
     )
@@ -286,18 +277,15 @@ class Config:
         "Text after the message of an exhausted budget, such as the address of a form. Only sessions on Messages get "
         "it.",
         None,
-        shown="none",
     )
     claude_code: Mapping[str, Any] | None = setting(
         "The [managed settings](people-reference.md#claude-code) that Claude Code receives after `/login`. Rules add "
         "theirs.",
         None,
-        shown="none",
     )
     mcp_servers: McpServers = setting(
         "The MCP servers that clients reach through the gateway. See [mcp_servers](#mcp_servers).",
         (),
-        shown="none",
         shape={"minItems": 1},
         compared=False,
     )
@@ -305,7 +293,6 @@ class Config:
         "The [steps](steps.md) that check, mask, refuse or record requests and responses, in this order. See "
         "[steps](#steps).",
         (),
-        shown="none",
         compared=False,
     )
     open: bool = setting(
@@ -390,7 +377,6 @@ class Config:
         "The origins of web pages that may call the gateway from a browser, such as `https://app.example`; `*` "
         "allows all. See [browsers](#browsers).",
         (),
-        shown="none",
     )
     hosts: tuple[HostName, ...] = setting(
         "The host names under which clients may call the gateway, without a port. Any other `Host` gets 403, "
@@ -409,7 +395,6 @@ class Config:
         "peers on a Unix socket. The client's address, in the [log](log.md) and in counts by address, is the last "
         "one in that header that belongs to no trusted proxy.",
         (),
-        shown="none",
     )
     timeouts: Timeouts = setting("Limits on a provider's silence. See [timeouts](#timeouts).", factory=Timeouts)
     limits: Limits = setting("Limits on sizes and on simultaneous work. See [limits](#limits).", factory=Limits)
@@ -461,7 +446,6 @@ class Config:
         "The key that shows everything in the live view. With one of the `client_keys`, a client sees its own "
         "exchanges.",
         None,
-        shown="none",
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
@@ -469,7 +453,6 @@ class Config:
         "all clients. `ui_key` works there too. With neither of them, every client key without `models` works, and "
         "`trigate check` warns about it.",
         None,
-        shown="none",
         secret=True,
     )
     ui_keep: bool = setting(

@@ -58,18 +58,14 @@ class AwsSignIn:
     profile: str | None = setting(
         "The profile in AWS's shared files.", None, shown="`AWS_PROFILE`, else from AWS's credential chain"
     )
-    role_arn: str | None = setting("A role to assume with these credentials.", None, shown="none")
-    external_id: Secret | None = setting(
-        "The external id that a role in another account requires.", None, shown="none", secret=True
-    )
+    role_arn: str | None = setting("A role to assume with these credentials.", None)
+    external_id: Secret | None = setting("The external id that a role in another account requires.", None, secret=True)
     session_name: str | None = setting("The name of the role's sessions, as in AWS's logs.", None, shown="`trigate`")
     access_key_id: Secret | None = setting(
         "An access key, instead of AWS's credential chain.", None, shown="from AWS's credential chain", secret=True
     )
-    secret_access_key: Secret | None = setting("The secret of `access_key_id`.", None, shown="none", secret=True)
-    session_token: Secret | None = setting(
-        "The session token of a temporary `access_key_id`.", None, shown="none", secret=True
-    )
+    secret_access_key: Secret | None = setting("The secret of `access_key_id`.", None, secret=True)
+    session_token: Secret | None = setting("The session token of a temporary `access_key_id`.", None, secret=True)
 
     @property
     def keys(self) -> AwsKeys | None:
@@ -148,7 +144,7 @@ class AzureSignIn:
         shown="`AZURE_CLIENT_ID`, else the system-assigned identity",
     )
     client_secret: Secret | None = setting(
-        "An application's secret. It needs `tenant_id` and `client_id`.", None, shown="none", secret=True
+        "An application's secret. It needs `tenant_id` and `client_id`.", None, secret=True
     )
     scope: str = setting(
         "The scope of the tokens.",

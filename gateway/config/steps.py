@@ -196,11 +196,7 @@ class StepSettings:
         name="for",
     )
     settings: dict[str, Any] = setting(
-        "The settings of the [kind](#kinds-of-steps), or of your code.",
-        factory=dict,
-        shown="none",
-        secret=True,
-        name="with",
+        "The settings of the [kind](#kinds-of-steps), or of your code.", factory=dict, secret=True, name="with"
     )
     hold: Hold | None = setting(
         "The part of a response that waits for the check: `whole`, the last characters by their number, or `nothing`. "

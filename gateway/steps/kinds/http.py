@@ -44,12 +44,12 @@ class HttpSettings:
     """The settings of an ``http`` step."""
 
     url: Url = setting(f"The address of the service. The gateway adds `{PATH}`, unless the address ends with it.")
-    key: Secret | None = setting("The key of the service, sent as `x-api-key`.", None, shown="none", secret=True)
+    key: Secret | None = setting("The key of the service, sent as `x-api-key`.", None, secret=True)
     headers: dict[HeaderName, Secret] = setting(
-        "Other headers that every request to the service has.", factory=dict, shown="none", secret=True
+        "Other headers that every request to the service has.", factory=dict, secret=True
     )
     params: dict[str, Any] = setting(
-        "Settings of the service, sent as `additional_provider_specific_params`.", factory=dict, shown="none"
+        "Settings of the service, sent as `additional_provider_specific_params`.", factory=dict
     )
 
 

@@ -49,7 +49,7 @@ class PresidioSettings:
         shape={"minItems": 1},
     )
     headers: dict[HeaderName, Secret] = setting(
-        "Headers that every request to the analyzer has.", factory=dict, shown="none", secret=True
+        "Headers that every request to the analyzer has.", factory=dict, secret=True
     )
 
 

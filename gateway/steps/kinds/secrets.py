@@ -28,7 +28,6 @@ class SecretsSettings:
     allow: tuple[str, ...] = setting(
         "Values to ignore, such as keys in examples: the value, or `sha256:` and its digest in hexadecimal.",
         (),
-        shown="none",
         secret=True,
     )
 
