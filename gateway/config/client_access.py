@@ -74,13 +74,7 @@ def access_names(config: Config, entries: Entries, findings: Findings) -> Access
 def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dict[str, ClientGroup]:
     """Return the groups by name."""
     groups: dict[str, ClientGroup] = {}
-    items: Sequence[ClientGroup | None] = config.client_groups
-    for i, item in enumerate(items):
-        path = ("client_groups", i)
-        if item is None:
-            if path not in findings.faulty:
-                findings.wrong(path, "this item is empty", "add `name`")
-            continue
+    for path, item in findings.present_items(config.client_groups, ("client_groups",), "add `name`"):
         if item.name in groups or not item.name:
             found = f"another group has the name {item.name}" if item.name else "the name is empty"
             findings.wrong((*path, "name"), found, "give each group its own name")

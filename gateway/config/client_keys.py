@@ -27,12 +27,7 @@ def build_client_keys(
         )
     clients: dict[str, ClientKey] = {}
     holders: dict[bytes, str] = {}
-    for i, item in enumerate(items):
-        path = ("client_keys", i)
-        if item is None and path not in findings.faulty:
-            findings.wrong(path, "this item is empty", "add `name`, and `key` or `sha256`")
-        if item is None:
-            continue
+    for path, item in findings.present_items(items, ("client_keys",), "add `name`, and `key` or `sha256`"):
         client = build_client(item, path, names, holders, findings)
         if item.name in clients:
             found = f"another client has the name {item.name}"

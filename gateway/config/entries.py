@@ -102,13 +102,10 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
     paths: dict[str, Path] = {}
     invalid: list[ModelEntry] = []
     default_names: dict[str, str] = {}
-    for i, item in enumerate(items):
-        path = (key, i)
-        if item is None and path not in findings.faulty:
-            findings.wrong(path, "this item is empty", "add `model`")
-        entry = None if item is None else _build_entry(item, path, defaults, findings)
-        if item is None or entry is None:
-            invalid += () if item is None else (_stand_in(item.written, item.name),)
+    for path, item in findings.present_items(items, (key,), "add `model`"):
+        entry = _build_entry(item, path, defaults, findings)
+        if entry is None:
+            invalid.append(_stand_in(item.written, item.name))
             continue
         if entry.default and (first := default_names.setdefault(entry.type_of(entry.model), entry.name)) != entry.name:
             found = f"{first} is also the default"

@@ -12,6 +12,7 @@ from providers.neutral.fields import generic_path
 if TYPE_CHECKING:
     from configfile.reading import ReadingFault
 
+S = TypeVar("S")
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
@@ -48,6 +49,15 @@ class Findings:
     def laid_over(self, base: T, value: T, path: Path) -> T:
         """Return ``base`` with the attributes of ``value`` that the file has at ``path``."""
         return attrs.evolve(base, **{name: getattr(value, name) for name in self.given_attributes(path)})  # type: ignore[misc]
+
+    def present_items(self, items: Sequence[S | None], path: Path, advice: str) -> Iterator[tuple[Path, S]]:
+        """Yield the ``items`` of the list at ``path`` with their paths, and report empty ones with ``advice``."""
+        for i, item in enumerate(items):
+            place = (*path, i)
+            if item is not None:
+                yield place, item
+            elif place not in self.faulty:
+                self.wrong(place, "this item is empty", advice)
 
     def is_list(self, path: Path) -> bool:
         """Return whether the file has a list at ``path``."""

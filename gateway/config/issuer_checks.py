@@ -78,13 +78,8 @@ def build_issuers(
     if importlib.util.find_spec(_LIBRARY) is None:
         findings.wrong(("issuers",), "PyJWT is not installed", "run pip install 'trigate[identity]'")
     made: dict[str, TrustedIssuer] = {}
-    items: Sequence[TrustedIssuer | None] = config.issuers
-    for i, item in enumerate(items):
-        path = ("issuers", i)
-        if item is None:
-            if path not in findings.faulty:
-                findings.wrong(path, "this item is empty", "add `name`, `issuer`, `audience` and `admit`")
-            continue
+    advice = "add `name`, `issuer`, `audience` and `admit`"
+    for path, item in findings.present_items(config.issuers, ("issuers",), advice):
         check_issuer_name(item, path, made, clients, config.client_groups, findings)
         _check_tokens(item, path, config, findings)
         _check_passed_headers(item, names, findings)
@@ -201,16 +196,11 @@ def _check_login(item: TrustedIssuer, path: Path, config: Config, findings: Find
 
 def _build_rules(issuer: TrustedIssuer, path: Path, names: AccessNames, findings: Findings) -> Iterator[AdmitRule]:
     """Yield the rules of ``issuer`` with their clients, and report errors in them."""
-    items: Sequence[AdmitRule | None] = issuer.admit
-    if not items and (*path, "admit") not in findings.faulty:
-        findings.wrong((*path, "admit"), "the list is empty", "list at least one rule, or nobody is admitted")
-    for i, item in enumerate(items):
-        place = (*path, "admit", i)
-        if item is None:
-            if place not in findings.faulty:
-                findings.wrong(place, "this item is empty", "add `when`")
-            continue
-        _check_when(item, place, i == len(items) - 1, findings)
+    path = (*path, "admit")
+    if not issuer.admit and path not in findings.faulty:
+        findings.wrong(path, "the list is empty", "list at least one rule, or nobody is admitted")
+    for place, item in findings.present_items(issuer.admit, path, "add `when`"):
+        _check_when(item, place, place[-1] == len(issuer.admit) - 1, findings)
         _check_public(issuer, item, place, findings)
         yield attrs.evolve(item, client=_build_rule_client(issuer, item, place, names, findings))
 

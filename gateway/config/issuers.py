@@ -29,7 +29,7 @@ from gateway.config.allowances import RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.cached_answers import CacheSwitch
 from gateway.config.clients import ClientKey, Role
-from gateway.config.kinds import FilePath, NeededText, check_path
+from gateway.config.kinds import FilePath, NeededText, ShortName, check_path, list_of
 from gateway.config.limits import ClientLimits
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
@@ -37,11 +37,6 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES25
 
 LONGEST_SKEW: Final = 300.0
 
-_ISSUER_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-
-IssuerName: TypeAlias = Annotated[
-    str, text_matching(_ISSUER_NAME, "a name of at most 64 letters, digits, `.`, `_` and `-`")
-]
 IssuerId: TypeAlias = Annotated[
     str, text_matching(r"[!-~]{1,500}", "the `iss` of its tokens, such as https://example.okta.com/oauth2/default")
 ]
@@ -250,10 +245,7 @@ class AdmitRule:
     client: ClientKey | None = None
 
 
-AdmitRules: TypeAlias = Annotated[
-    tuple[AdmitRule, ...],
-    Kind("list", pick=lambda _: tuple[AdmitRule | None, ...], parts=(tuple[AdmitRule, ...],)),
-]
+AdmitRules: TypeAlias = Annotated[tuple[AdmitRule, ...], list_of(AdmitRule)]
 
 
 @attrs.frozen(repr=False)
@@ -263,7 +255,7 @@ class TrustedIssuer:
     ``audience`` and ``algorithms`` are all acceptable values. ``jwks`` is the place of its keys, ``None`` for the one
     in its discovery document."""
 
-    name: IssuerName = setting(
+    name: ShortName = setting(
         "The unique name. Its people are clients named `NAME:` and their claim; no other client or group may have such "
         "a name."
     )

@@ -36,6 +36,14 @@ from streams.events import APIS, UNAVAILABLE, Api, FailureReason
 UNIX: Final = "unix"
 """The word for peers on a Unix socket, which have no address."""
 
+
+def list_of(cls: type) -> Kind:
+    """Return the kind of a list of ``cls``. Until all errors are reported, ``None`` replaces invalid items, so that the
+    others keep their numbers."""
+    array: Any = tuple
+    return Kind("list", pick=lambda _: array[cls | None, ...], parts=(array[cls, ...],))
+
+
 # Credentials
 
 
@@ -211,6 +219,11 @@ Name: TypeAlias = Annotated[
     Kind("text", _read_name, any_of(text_shape(f"[^{CONTROL}]*")), takes_text=True),
 ]
 """A name that people read in one line."""
+
+ShortName: TypeAlias = Annotated[
+    str, text_matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of at most 64 letters, digits, `.`, `_` and `-`")
+]
+"""A name that a path and the name of a client may contain."""
 
 _NEEDED_SHAPE: Final[Shape] = {"type": "string", "minLength": 1}
 NeededText: TypeAlias = Annotated[str, Kind("text", _read_needed_text, _NEEDED_SHAPE, takes_text=True)]

@@ -1,14 +1,14 @@
 """The MCP servers to which the gateway passes requests at ``/mcp/NAME``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
 import attrs
 
-from configfile.keys import Kind, setting
-from configfile.kinds import LateSecret, Url, text_matching
+from configfile.keys import setting
+from configfile.kinds import LateSecret, Url
 from gateway.config.findings import Findings
-from gateway.config.kinds import Dollars
+from gateway.config.kinds import Dollars, ShortName, list_of
 from gateway.config.model_entry import ModelEntry
 from providers.catalog import providers as catalog
 from providers.catalog.prices import FREE, NANOS, Price
@@ -17,11 +17,6 @@ from streams.timeouts import Timeouts
 PROVIDER: Final = "mcp"
 """The provider of all MCP servers, in logs and metrics."""
 
-ServerName: TypeAlias = Annotated[
-    str,
-    text_matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of at most 64 letters, digits, `.`, `_` and `-`"),
-]
-
 
 @attrs.frozen(repr=False)
 class McpServer:
@@ -29,7 +24,7 @@ class McpServer:
 
     holds_secrets = True
 
-    name: ServerName = setting("The unique name. Clients send their requests to `/mcp/NAME`.")
+    name: ShortName = setting("The unique name. Clients send their requests to `/mcp/NAME`.")
     base_url: Url = setting("The whole address of the server, such as `https://mcp.internal/mcp`.")
     access_key: LateSecret | None = setting(
         "The server's key, sent as `Authorization: Bearer`. The server never receives a client's key.",
@@ -54,35 +49,21 @@ class McpServer:
     entry: ModelEntry | None = None
 
 
-McpServers: TypeAlias = Annotated[
-    tuple[McpServer, ...],
-    Kind("list", pick=lambda _: tuple[McpServer | None, ...], parts=(tuple[McpServer, ...],)),
-]
-"""A list in which ``None`` replaces invalid items until all errors are reported."""
+McpServers: TypeAlias = Annotated[tuple[McpServer, ...], list_of(McpServer)]
 
 
 def build_mcp_servers(
     items: Sequence[McpServer | None], timeouts: Timeouts, findings: Findings
 ) -> tuple[McpServer, ...]:
     """Return the MCP servers of a file, and report errors in them."""
-    return tuple(_built_servers(items, timeouts, findings))
-
-
-def _built_servers(items: Sequence[McpServer | None], timeouts: Timeouts, findings: Findings) -> Iterator[McpServer]:
-    names: set[str] = set()
-    for i, item in enumerate(items):
-        path = ("mcp_servers", i)
-        if item is None:
-            if path not in findings.faulty:
-                findings.wrong(path, "this item is empty", "add `name` and `base_url`")
-            continue
-        if item.name in names:
+    made: dict[str, McpServer] = {}
+    for path, item in findings.present_items(items, ("mcp_servers",), "add `name` and `base_url`"):
+        if item.name in made:
             findings.wrong((*path, "name"), f"another server has the name {item.name}", "give each its own name")
         if item.only == ():
             findings.wrong((*path, "only"), "the list is empty", "list at least one tool, or remove it to allow all")
-        if item.name not in names:
-            yield attrs.evolve(item, entry=_entry_of(item, timeouts))
-        names.add(item.name)
+        made.setdefault(item.name, attrs.evolve(item, entry=_entry_of(item, timeouts)))
+    return tuple(made.values())
 
 
 def _entry_of(item: McpServer, timeouts: Timeouts) -> ModelEntry:

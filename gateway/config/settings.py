@@ -36,6 +36,7 @@ from gateway.config.kinds import (
     SealingKeys,
     Version,
     ZoneName,
+    list_of,
 )
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
@@ -108,22 +109,10 @@ OperatorKey: TypeAlias = Annotated[
 """The digest of an operator's key."""
 
 
-ClientKeys: TypeAlias = Annotated[
-    tuple[ClientKey, ...], Kind("list", pick=lambda _: tuple[ClientKey | None, ...], parts=(tuple[ClientKey, ...],))
-]
-ClientGroups: TypeAlias = Annotated[
-    tuple[ClientGroup, ...],
-    Kind("list", pick=lambda _: tuple[ClientGroup | None, ...], parts=(tuple[ClientGroup, ...],)),
-]
-Issuers: TypeAlias = Annotated[
-    tuple[TrustedIssuer, ...],
-    Kind("list", pick=lambda _: tuple[TrustedIssuer | None, ...], parts=(tuple[TrustedIssuer, ...],)),
-]
-Steps: TypeAlias = Annotated[
-    tuple[StepSettings, ...],
-    Kind("list", pick=lambda _: tuple[StepSettings | None, ...], parts=(tuple[StepSettings, ...],)),
-]
-"""Lists in which ``None`` replaces invalid items until all errors are reported, so that others keep their numbers."""
+ClientKeys: TypeAlias = Annotated[tuple[ClientKey, ...], list_of(ClientKey)]
+ClientGroups: TypeAlias = Annotated[tuple[ClientGroup, ...], list_of(ClientGroup)]
+Issuers: TypeAlias = Annotated[tuple[TrustedIssuer, ...], list_of(TrustedIssuer)]
+Steps: TypeAlias = Annotated[tuple[StepSettings, ...], list_of(StepSettings)]
 
 
 @attrs.frozen

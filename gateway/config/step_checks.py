@@ -3,7 +3,7 @@
 The kinds of steps are in ``gateway.steps.kinds``, which depends on this package; so it is looked up by its name."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final, get_args
 
@@ -39,13 +39,7 @@ def kind_rows() -> Mapping[str, Any]:
 def build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
     """Return the steps of a file in order, with their names and settings."""
     made: dict[str, StepSettings] = {}
-    items: Sequence[StepSettings | None] = config.steps
-    for i, item in enumerate(items):
-        path = ("steps", i)
-        if item is None:
-            if path not in findings.faulty:
-                findings.wrong(path, "this item is empty", "add `use`")
-            continue
+    for path, item in findings.present_items(config.steps, ("steps",), "add `use`"):
         name = item.name or default_name(item.use)
         if name in made:
             advice = "give each step its own `name`"

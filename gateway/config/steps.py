@@ -9,6 +9,7 @@ from configfile.document import Mistake
 from configfile.keys import Kind, setting
 from configfile.kinds import Natural, Wait, any_of, text_matching
 from configfile.wording import Wrong, describe
+from gateway.config.kinds import ShortName
 
 StepMoment: TypeAlias = Literal["request", "during", "response", "finished"]
 StepAction: TypeAlias = Literal["mask", "refuse", "report"]
@@ -29,14 +30,6 @@ ON_REQUEST: Final = "on_request"
 
 KIND_NAMES: Final = ("secrets", "pii", "regex", "tools", "size", "http", "presidio")
 """The built-in kinds, as in ``gateway.steps.kinds``, which the start does not import."""
-
-StepName: TypeAlias = Annotated[
-    str,
-    text_matching(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-        "a name of at most 64 letters, digits, `.`, `_` and `-`",
-    ),
-]
 
 StepUse: TypeAlias = Annotated[
     str,
@@ -173,7 +166,7 @@ class StepSettings:
         "The step: a [kind](#kinds-of-steps), an entry point of the group `trigate.steps`, `package.module:name`, or "
         "`./file.py:name` relative to this file."
     )
-    name: StepName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`")
+    name: ShortName = setting("Its unique name in headers, log and metrics.", "", shown="from `use`")
     at: tuple[StepMoment, ...] | None = setting(
         "`request`: before the provider gets the request. `during`: while the provider works, before the client gets "
         "anything. `response`: on the response. `finished`: on records of finished requests.",
