@@ -15,6 +15,7 @@ from gateway.invoices.line import (
     check_currency,
     count,
     text_or_none,
+    texts_in,
 )
 from gateway.invoices.times import day_of
 
@@ -43,9 +44,7 @@ def read_page(page: dict[str, Any], where: str) -> Page:
             spot = f"{place}.results[{at}]"
             common = {
                 "provider": "anthropic", "day": day_of(since, until), "since": since.date(),
-                "accounts": tuple([
-                    one for name in ("workspace_id", "api_key_id") if (one := text_or_none(result.get(name)))
-                ]),
+                "accounts": texts_in(result, ("workspace_id", "api_key_id")),
                 "tier": _tier(result),
             }  # fmt: skip
             if "amount" in result:

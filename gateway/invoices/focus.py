@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, text_or_none
+from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, texts_in
 from gateway.invoices.times import day_of, time_of
 
 COLUMNS: Final = frozenset(("billedcost", "chargeperiodstart", "chargecategory"))
@@ -53,7 +53,7 @@ def read_row(row: Mapping[str, str], where: str) -> InvoiceLine | None:
     until = time_of(end, f"{where}, ChargePeriodEnd") if end else None
     category = (row.get("chargecategory") or "Usage").strip().lower()
     is_usage = category in ("usage", "purchase") and not (row.get("chargeclass") or "").strip()
-    meter = " ".join(text for name in _METERS if (text := text_or_none(row.get(name))))
+    meter = " ".join(texts_in(row, _METERS))
     tokens = _tokens(row, meter) if is_usage else None
     tier = _TIER.search(meter)
     return InvoiceLine(
@@ -62,7 +62,7 @@ def read_row(row: Mapping[str, str], where: str) -> InvoiceLine | None:
         since=since.date(),
         usd=usd,
         text=meter or None,
-        accounts=tuple([one for name in _ACCOUNTS if (one := text_or_none(row.get(name)))]),
+        accounts=texts_in(row, _ACCOUNTS),
         tokens=tokens,
         tier=None if tier is None else tier[1].lower(),
         kind="usage" if is_usage else "credit",

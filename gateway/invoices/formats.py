@@ -1,16 +1,12 @@
 """A comparison as a table, as CSV and as JSON. Amounts in CSV and JSON are exact."""
 
-import csv
-import io
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
-
 from gateway.invoices.causes import MEANINGS
 from gateway.invoices.comparison import InvoiceComparison, ModelDifference
-from gateway.kept_ledger.usage_formats import csv_cell
-from gateway.logs.masking import escape, escape_json
+from gateway.kept_ledger.usage_formats import csv_cell, csv_text, json_text
+from gateway.logs.masking import escape
 
 _INSEPARABLE: Final = (
     "* the invoice does not state these tokens, so price and quantity cannot be separated; the provider's usage report "
@@ -29,15 +25,13 @@ def exact_text(usd: Decimal) -> str:
 
 def as_csv(found: InvoiceComparison) -> str:
     """Return a row for each model, with a column for each cause."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_COLUMNS, *MEANINGS))
+    rows = []
     for row in found.rows:
         amounts = [exact_text(one) for one in (row.billed, row.own, row.difference)]
         causes = [exact_text(row.causes[cause]) if cause in row.causes else "" for cause in MEANINGS]
         names = [csv_cell(one) for one in (row.family, row.model, row.account)]
-        writer.writerow((*names, *amounts, "yes" if row.is_within else "no", *causes))
-    return text.getvalue()
+        rows.append((*names, *amounts, "yes" if row.is_within else "no", *causes))
+    return csv_text((*_COLUMNS, *MEANINGS), rows)
 
 
 def as_json(found: InvoiceComparison) -> str:
@@ -58,8 +52,7 @@ def as_json(found: InvoiceComparison) -> str:
         ],
         "total": _members(found.total), "notes": list(found.notes),
     }  # fmt: skip
-    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
-    return "\n".join(map(escape_json, lines)) + "\n"
+    return json_text(content)
 
 
 def _members(row: ModelDifference) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The ledger's side of a comparison: its usage by UTC day, model and account, and the days with lost
 lines."""
 
+import operator
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -42,16 +43,7 @@ class OwnUsage:
     doubled_tokens: Tokens = attrs.field(factory=Tokens)
 
     def __add__(self, other: "OwnUsage") -> "OwnUsage":
-        return OwnUsage(
-            self.usd + other.usd,
-            self.tokens + other.tokens,
-            self.requests + other.requests,
-            self.estimated + other.estimated,
-            self.unpriced + other.unpriced,
-            self.unpriced_requests + other.unpriced_requests,
-            self.doubled + other.doubled,
-            self.doubled_tokens + other.doubled_tokens,
-        )
+        return OwnUsage(*map(operator.add, attrs.astuple(self, recurse=False), attrs.astuple(other, recurse=False)))
 
 
 MOST_REQUESTS: Final = 500_000

@@ -1,6 +1,8 @@
 """A charge of an invoice, in the terms that all formats share."""
 
+import operator
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypeAlias
@@ -39,20 +41,10 @@ class Tokens:
     output: Decimal = ZERO
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            self.input + other.input,
-            self.cached + other.cached,
-            self.cache_write + other.cache_write,
-            self.output + other.output,
-        )
+        return Tokens(*map(operator.add, attrs.astuple(self), attrs.astuple(other)))
 
     def __sub__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            self.input - other.input,
-            self.cached - other.cached,
-            self.cache_write - other.cache_write,
-            self.output - other.output,
-        )
+        return Tokens(*map(operator.sub, attrs.astuple(self), attrs.astuple(other)))
 
     @property
     def prompt(self) -> Decimal:
@@ -60,7 +52,7 @@ class Tokens:
         return self.input + self.cached + self.cache_write
 
     def equals(self, other: "Tokens") -> bool:
-        return all(getattr(self, kind) == getattr(other, kind) for kind in TOKEN_KINDS)
+        return attrs.astuple(self) == attrs.astuple(other)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -143,6 +135,11 @@ def _is_number(value: object) -> bool:
 def text_or_none(value: object) -> str | None:
     """Return text without surrounding spaces, ``None`` for anything else and for empty text."""
     return value.strip()[:MOST_TEXT] or None if isinstance(value, str) else None
+
+
+def texts_in(row: Mapping[str, object], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of the members ``names`` that ``row`` has."""
+    return tuple([text for name in names if (text := text_or_none(row.get(name)))])
 
 
 MOST_TEXT: Final = 300

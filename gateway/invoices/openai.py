@@ -8,7 +8,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.invoices.json_pages import Page, bucket_times, items_of
-from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, check_currency, count, text_or_none
+from gateway.invoices.line import (
+    InvoiceLine,
+    Tokens,
+    UnreadableInvoice,
+    amount,
+    check_currency,
+    count,
+    text_or_none,
+    texts_in,
+)
 from gateway.invoices.times import day_of
 
 _TIMES: Final = ("start_time", "end_time")
@@ -50,7 +59,7 @@ def _lines(
 ) -> Iterator[InvoiceLine]:
     common = {
         "provider": "openai", "day": day_of(since, until), "since": since.date(),
-        "accounts": tuple([one for name in ("project_id", "api_key_id") if (one := text_or_none(result.get(name)))]),
+        "accounts": texts_in(result, ("project_id", "api_key_id")),
     }  # fmt: skip
     if isinstance(result.get("amount"), dict):
         yield _cost_line(result, common, where)

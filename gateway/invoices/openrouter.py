@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.invoices.json_pages import Page, items_of
-from gateway.invoices.line import InvoiceLine, Tokens, amount, count, text_or_none
+from gateway.invoices.line import InvoiceLine, Tokens, amount, count, text_or_none, texts_in
 from gateway.invoices.times import date_of, time_of
 
 ACTIVITY_COLUMNS: Final = frozenset(("date", "model", "usage", "requests"))
@@ -35,7 +35,7 @@ def read_activity(row: Mapping[str, Any], where: str) -> InvoiceLine:
         since=day,
         usd=amount(row.get("usage"), f"{where}.usage"),
         model=text_or_none(row.get("model_permaslug")) or text_or_none(row.get("model")),
-        accounts=tuple([one for name in ("workspace_id",) if (one := text_or_none(row.get(name)))]),
+        accounts=texts_in(row, ("workspace_id",)),
         tokens=Tokens(
             input=count(row.get("prompt_tokens"), f"{where}.prompt_tokens"),
             output=count(row.get("completion_tokens"), f"{where}.completion_tokens"),
@@ -56,7 +56,7 @@ def read_request(row: Mapping[str, Any], where: str) -> InvoiceLine:
         since=day,
         usd=amount(row.get("cost_total"), f"{where}.cost_total"),
         model=text_or_none(row.get("model_permaslug")),
-        accounts=tuple([one for name in ("api_key_name",) if (one := text_or_none(row.get(name)))]),
+        accounts=texts_in(row, ("api_key_name",)),
         requests=count(1, where),
         request_id=text_or_none(row.get("generation_id")),
     )

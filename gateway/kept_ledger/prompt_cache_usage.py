@@ -2,8 +2,6 @@
 
 They use the query of usage reports, so the tokens and dollars are those of the log."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,9 +9,8 @@ import attrs
 import msgspec
 
 from gateway.kept_ledger.table import NO_VERDICTS, CauseSum, LedgerTable, PromptCacheSum
-from gateway.kept_ledger.usage import UsageQuery, UsageReport, read_causes, read_usage
-from gateway.kept_ledger.usage_formats import csv_cell, dollar_text
-from gateway.logs.masking import escape_json
+from gateway.kept_ledger.usage import UsageQuery, UsageReport, label_in, named_values, read_causes, read_usage
+from gateway.kept_ledger.usage_formats import csv_cell, csv_text, dollar_text, json_text
 from providers.catalog.prices import grade_at
 
 CAUSE: Final = "cause"
@@ -60,10 +57,7 @@ class CacheReport:
 
     def label_of(self, row: CacheRow) -> str | None:
         """Return the label of the client in ``row``, ``None`` without one."""
-        for name, value in zip(self.by, row.by, strict=True):
-            if name in ("key", "client") and value is not None:
-                return self.usage.labels.get(value)
-        return None
+        return label_in(self.by, row.by, self.usage.labels)
 
 
 async def read_prompt_caches(table: LedgerTable, query: UsageQuery, by: Sequence[str]) -> CacheReport:
@@ -136,21 +130,19 @@ def figures_of(row: CacheRow) -> tuple[int, int, int, int]:
 
 def as_csv(found: CacheReport) -> str:
     """Return the report as CSV, without totals. ``because`` lists each cause with its tokens and dollars."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    columns: tuple[str, ...] = (*_FIGURES, "share", "lost_usd", "grade", "because", "unread_usd")
     if found.is_by_cause:
-        writer.writerow((*found.by, "missed", "lost_usd", "grade"))
-        for row in found.rows:
-            writer.writerow((*map(csv_cell, row.by), row.sum.missed, dollar_text(row.sum.nanos), row.grade))
-        return text.getvalue()
-    writer.writerow((*found.by, *_FIGURES, "share", "lost_usd", "grade", "because", "unread_usd"))
-    for row in found.rows:
-        share = "" if row.share is None else f"{row.share:.4f}"
-        because = ";".join(f"{one.cause}={one.tokens}={dollar_text(one.nanos)}" for one in row.causes)
-        lost, unread = dollar_text(row.sum.nanos), dollar_text(row.sum.unread_nanos)
-        cells = *figures_of(row), share, lost, row.grade, because, unread
-        writer.writerow((*map(csv_cell, row.by), *cells))
-    return text.getvalue()
+        columns = ("missed", "lost_usd", "grade")
+    return csv_text((*found.by, *columns), ((*map(csv_cell, row.by), *_cells(found, row)) for row in found.rows))
+
+
+def _cells(found: CacheReport, row: CacheRow) -> tuple[object, ...]:
+    lost = dollar_text(row.sum.nanos)
+    if found.is_by_cause:
+        return row.sum.missed, lost, row.grade
+    share = "" if row.share is None else f"{row.share:.4f}"
+    because = ";".join(f"{one.cause}={one.tokens}={dollar_text(one.nanos)}" for one in row.causes)
+    return *figures_of(row), share, lost, row.grade, because, dollar_text(row.sum.unread_nanos)
 
 
 def as_json(found: CacheReport, advice: Sequence[str] = ()) -> str:
@@ -159,20 +151,14 @@ def as_json(found: CacheReport, advice: Sequence[str] = ()) -> str:
     content: dict[str, Any] = {
         "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
         "by": found.by,
-        "rows": [{**_names(found, row), **_members(found, row)} for row in found.rows],
+        "rows": [{**named_values(found.by, row.by, found.usage.labels), **_members(found, row)} for row in found.rows],
         "total": {
             **_tokens(found.total), **_money(found.total), **_unread_cost(found.total), "causes": _causes(found.total),
         },
         **({"advice": advice} if advice else {}),
         **({"notes": found.usage.notes} if found.usage.notes else {}),
     }  # fmt: skip
-    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
-    return "\n".join(map(escape_json, lines)) + "\n"
-
-
-def _names(found: CacheReport, row: CacheRow) -> dict[str, str | None]:
-    label = found.label_of(row)
-    return {**dict(zip(found.by, row.by, strict=True)), **({"label": label} if label is not None else {})}
+    return json_text(content)
 
 
 def _members(found: CacheReport, row: CacheRow) -> Mapping[str, Any]:

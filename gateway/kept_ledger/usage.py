@@ -112,10 +112,19 @@ class UsageReport:
 
     def label_of(self, row: UsageRow) -> str | None:
         """Return the label of the client in ``row``, ``None`` if the report is not by client or knows no label."""
-        for name, value in zip(self.by, row.by, strict=True):
-            if name in ("key", "client") and value is not None:
-                return self.labels.get(value)
-        return None
+        return label_in(self.by, row.by, self.labels)
+
+
+def label_in(by: Sequence[str], values: Sequence[str | None], labels: Mapping[str, str]) -> str | None:
+    """Return the label of the client among the ``values`` of the columns ``by``, ``None`` without one."""
+    clients = [value for name, value in zip(by, values, strict=True) if name in ("key", "client") and value is not None]
+    return labels.get(clients[0]) if clients else None
+
+
+def named_values(by: Sequence[str], values: Sequence[str | None], labels: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the ``values`` of a row by their columns ``by``, with the label of its client if it has one."""
+    label = label_in(by, values, labels)
+    return {**dict(zip(by, values, strict=True)), **({} if label is None else {"label": label})}
 
 
 async def read_usage(table: LedgerTable, query: UsageQuery, labels: Mapping[str, str] | None = None) -> UsageReport:

@@ -3,12 +3,13 @@
 import csv
 import io
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from gateway.kept_ledger.usage import UsageReport, UsageRow
+from gateway.kept_ledger.usage import UsageReport, UsageRow, named_values
 from gateway.logs.masking import escape, escape_json
 
 CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
@@ -50,14 +51,28 @@ def csv_cell(value: str | None) -> str:
     return _FORMULA.sub("'", escape(value or ""))
 
 
-def as_csv(found: UsageReport) -> str:
-    """Return the report as CSV, without totals, which a spreadsheet would add again."""
+def csv_text(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """Return a CSV file with the columns ``head``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(content: Any) -> str:
+    """Return ``content`` as JSON for a terminal, which no text in it controls."""
+    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
+    return "\n".join(map(escape_json, lines)) + "\n"
+
+
+def as_csv(found: UsageReport) -> str:
+    """Return the report as CSV, without totals, which a spreadsheet would add again."""
     has_units = bool(found.total.sum.usage.units)
     counts_attempts = found.count_name not in CSV_COLUMNS
     old_columns = (*((found.count_name,) if counts_attempts else ()), *OLD_COLUMNS)
-    writer.writerow((*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS, *old_columns))
+    head = (*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS, *old_columns)
+    rows = []
     for row in found.rows:
         names = [csv_cell(value) for value in row.by]
         units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
@@ -67,27 +82,21 @@ def as_csv(found: UsageReport) -> str:
         missed = verdicts.missed, dollar_text(verdicts.nanos), dollar_text(verdicts.unread_nanos)
         cache = row.sum.usage.cache_write, share, *missed
         old = (*(figures[:1] if counts_attempts else ()), *figures[2:])
-        writer.writerow((*names, *figures, *units, *cache, *old))
-    return text.getvalue()
+        rows.append((*names, *figures, *units, *cache, *old))
+    return csv_text(head, rows)
 
 
 def as_json(found: UsageReport) -> str:
     """Return the report as a JSON object, with totals."""
     query = found.query
-    rows = [{**_names(found, row), **_row_members(found, row)} for row in found.rows]
+    rows = [{**named_values(found.by, row.by, found.labels), **_row_members(found, row)} for row in found.rows]
     content = {
         "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
         "by": found.by,
         "rows": rows, "total": _row_members(found, found.total),
         **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
-    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
-    return "\n".join(map(escape_json, lines)) + "\n"
-
-
-def _names(found: UsageReport, row: UsageRow) -> dict[str, str | None]:
-    label = found.label_of(row)
-    return {**dict(zip(found.by, row.by, strict=True)), **({"label": label} if label is not None else {})}
+    return json_text(content)
 
 
 def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gateway.endpoints.admin.errors import not_found, not_permitted
 from gateway.endpoints.admin.visibility import sees_group
 from gateway.kept_ledger.statements import Dimension, Filters
 from gateway.kept_ledger.table import TooManySums
-from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
+from gateway.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
 from gateway.kept_ledger.usage_formats import as_csv, dollar_text, figures_of
 from gateway.kept_ledger.usage_periods import month_bounds, parse_moment, parse_month
 from streams.errors import GatewayError, invalid
@@ -120,14 +120,10 @@ def _report_value(report: UsageReport) -> dict[str, Any]:
     query = report.query
     return {
         "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
-        "by": report.by, "data": [{**_names(report, row), **_row(row)} for row in report.rows],
+        "by": report.by,
+        "data": [{**named_values(report.by, row.by, report.labels), **_row(row)} for row in report.rows],
         "total": _row(report.total), "notes": report.notes, "next": None,
     }  # fmt: skip
-
-
-def _names(report: UsageReport, row: UsageRow) -> dict[str, str | None]:
-    label = report.label_of(row)
-    return {**dict(zip(report.by, row.by, strict=True)), **({} if label is None else {"label": label})}
 
 
 def _row(row: UsageRow) -> dict[str, Any]:
