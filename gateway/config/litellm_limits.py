@@ -55,7 +55,7 @@ def _budget_in(row: Mapping[str, Any]) -> tuple[float, str] | None:
 def budget_windows(row: Mapping[str, Any]) -> Sequence[Any]:
     """Return the items of ``budget_limits``, each with a budget and its period, which apply in addition.
 
-    Those without a finite amount limit nothing (``litellm/proxy/auth/auth_checks.py``)."""
+    An item without a finite amount limits nothing, so it is left out (``litellm/proxy/auth/auth_checks.py``)."""
     value = row.get("budget_limits")
     try:
         value = json.loads(value) if isinstance(value, str) and value.strip() else value
@@ -75,7 +75,9 @@ def _windows_of(row: Mapping[str, Any]) -> Iterator[tuple[float, str] | None]:
 
 
 def _budget_text(amount: float, period: str) -> str:
-    return f"{_decimal_text(amount)} usd/{period}"
+    """Return a budget without an exponent, to nine decimals."""
+    number = f"{amount:.9f}".rstrip("0").rstrip(".")
+    return f"{number} usd/{period}"
 
 
 def _period_of(duration: str) -> str | None:
@@ -103,11 +105,6 @@ def _is_budget(text: str) -> bool:
     except Wrong:
         return False
     return True
-
-
-def _decimal_text(number: float) -> str:
-    """Return ``number`` without an exponent, to nine decimals."""
-    return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def _positive_number(value: Any) -> float | None:

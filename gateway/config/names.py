@@ -226,7 +226,7 @@ class Names:
                 return attrs.evolve(found, why=f"alias {alias} → {target}", long_context=long)
         elif (found := self.direct(requested_name, may)) is not None:
             return found
-        raise self._unknown_model_error(requested_name, may)
+        raise _unconfigured_error(requested_name, self._advice(requested_name, may))
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
         """Return the entry of ``name`` without aliases. Raises ``GatewayError`` (400) if it is ambiguous."""
@@ -268,9 +268,6 @@ class Names:
     def _has_relative(self, entry: ModelEntry, name: str) -> bool:
         row = self._family_row(entry)
         return row is not None and row.has(name)
-
-    def _unknown_model_error(self, requested_name: str, may: May | None) -> GatewayError:
-        return _unconfigured_error(requested_name, self._advice(requested_name, may))
 
     def _advice(self, requested_name: str, may: May | None) -> str:
         """Return advice on what to request instead, or to add to the configuration."""

@@ -83,7 +83,7 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
                 return
             if lists and not lists[-1] and _is_member_name(body, end):
                 del path[stack[-1] :]
-                path.append(_member_name(body, at, end))
+                path.append(_decode_string(body, at, end, _MAX_NAME * 6).casefold())
             elif path and not free_depth and places.contain(path):
                 yield IdText(tuple(path[-_LONGEST_PATH:]), at - 1, end, _decode_string(body, at, end))
             at = end
@@ -141,10 +141,6 @@ def _is_member_name(body: bytes, at: int) -> bool:
     while body[at : at + 1] in (b" ", b"\t", b"\r", b"\n"):
         at += 1
     return body[at : at + 1] == b":"
-
-
-def _member_name(body: bytes, at: int, end: int) -> str:
-    return _decode_string(body, at, end, _MAX_NAME * 6).casefold()
 
 
 def _decode_string(body: bytes, at: int, end: int, most: int = _MAX_ID) -> str:

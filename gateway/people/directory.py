@@ -4,7 +4,7 @@ People are not in the file, so a table makes a person's value from the client of
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import attrs
@@ -65,12 +65,6 @@ def session_sender() -> Sender | None:
     return sender if sender is not None and sender.credential == "session" else None
 
 
-class FindPerson(Protocol):
-    """Returns the person with this name, ``None`` for names that no person can have."""
-
-    def __call__(self, name: str, /) -> KnownPerson | None: ...
-
-
 class PeopleDirectory:
     """The people that a process knows, at most ``most``, across configurations.
 
@@ -107,11 +101,17 @@ class PeopleDirectory:
 class PersonTable(dict[str, V], Generic[V]):
     """Values by client name: those of the file's clients, and a person's when it is read.
 
+    ``find`` returns the person with a name, ``None`` for names that no person can have.
     ``make`` returns the value for a client, ``None`` for none. With ``is_own``, each person has a value of its own;
     otherwise all people of a rule share one, because it does not depend on the name."""
 
     def __init__(
-        self, values: Mapping[str, V], find: FindPerson, make: Callable[[ClientKey], V | None], *, is_own: bool
+        self,
+        values: Mapping[str, V],
+        find: Callable[[str], KnownPerson | None],
+        make: Callable[[ClientKey], V | None],
+        *,
+        is_own: bool,
     ) -> None:
         super().__init__(values)
         self._find = find

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gateway.config.key_changes import PREFIX
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
 from gateway.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
-from gateway.people.followed import PersonKey
+from gateway.people.followed import FollowedPeople
 from gateway.people.introspection import CACHED_SECONDS
 from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import CLOCK_SKEW
@@ -47,19 +47,6 @@ _SESSION_ENDED: Final = "the session has ended: sign in again"
 _BLOCKED: Final = "the access of this person is blocked: ask the gateway's operator"
 
 
-class FollowedRights(Protocol):
-    """The blocks, ended sessions and own keys of people, as last read."""
-
-    @property
-    def is_read(self) -> bool: ...
-
-    def is_blocked(self, name: str) -> bool: ...
-
-    def is_ended(self, session: str) -> bool: ...
-
-    def own_key(self, digest: bytes) -> PersonKey | None: ...
-
-
 class PeopleGate:
     """The people of one configuration. ``directory`` and ``issuers`` outlive it.
 
@@ -70,7 +57,7 @@ class PeopleGate:
         config: Config,
         issuers: IssuerDirectory,
         directory: PeopleDirectory,
-        rights: Callable[[], FollowedRights | None] = lambda: None,
+        rights: Callable[[], FollowedPeople | None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rules = RuleBook(config.issuers)

@@ -8,7 +8,6 @@ from gateway.config.key_changes import time_text
 from gateway.people.records import AuditEntry, Block, OwnKey, Raise, SeenPerson
 from gateway.people.rows import PeopleTables, json_text
 from gateway.people.session_rows import end_sessions
-from gateway.stores.store import StoreFull
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""
@@ -53,8 +52,7 @@ def put_person(tables: PeopleTables, person: SeenPerson) -> None:
 
 def find_person(tables: PeopleTables, name: str) -> SeenPerson | None:
     """Return the person with this name."""
-    found = tables.first(f"{_PERSON} WHERE name = :name", name=name)
-    return None if found is None else _person(found)
+    return tables.one_of(_person, f"{_PERSON} WHERE name = :name", name=name)
 
 
 def list_people(
@@ -67,7 +65,7 @@ def list_people(
     conditions = "".join(f" AND {name} = :{name}" for name, value in wanted.items() if value is not None)
     values = {name: value for name, value in wanted.items() if value is not None}
     statement = f"{_PERSON} WHERE name > :after{conditions} ORDER BY name LIMIT :most"
-    return tuple(map(_person, tables.select(statement, after=after, most=most, **values)))
+    return tables.all_of(_person, statement, after=after, most=most, **values)
 
 
 def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None = None) -> bool:
@@ -82,14 +80,9 @@ def forget_person(tables: PeopleTables, name: str, audit: AuditEntry | None = No
     return True
 
 
-def _person(row: tuple[Any, ...]) -> SeenPerson:
-    name, issuer, label, claims, group, role, first, seen, claims_at = row
-    return SeenPerson(name, issuer, label, _mapping(claims), group, role, first, seen, claims_at)
-
-
-def _mapping(text: str) -> Mapping[str, Any]:
-    found = json.loads(text)
-    return found if isinstance(found, dict) else {}
+def _person(name: str, issuer: str, label: str, claims: str, *others: Any) -> SeenPerson:
+    found = json.loads(claims)
+    return SeenPerson(name, issuer, label, found if isinstance(found, dict) else {}, *others)
 
 
 # Blocks
@@ -99,8 +92,7 @@ def block_person(tables: PeopleTables, block: Block, audit: AuditEntry | None = 
     """Block a person and end its sessions. Return false if it is blocked already; the older block remains."""
     if find_block(tables, block.name) is not None:
         return False
-    if tables.count("SELECT count(*) FROM {people_blocks}") >= MOST_BLOCKS:
-        raise StoreFull(f"there are {MOST_BLOCKS} blocks, the maximum: remove some")
+    tables.check_room("people_blocks", MOST_BLOCKS, "blocks")
     tables.select(
         "INSERT INTO {people_blocks} VALUES (:name, :at, :made_by, :reason)",
         name=block.name, at=block.at, made_by=block.by, reason=block.reason,
@@ -124,13 +116,12 @@ def unblock_person(tables: PeopleTables, name: str, audit: AuditEntry | None = N
 
 def find_block(tables: PeopleTables, name: str) -> Block | None:
     """Return the block of a person."""
-    found = tables.first(f"{_BLOCK} WHERE name = :name", name=name)
-    return None if found is None else Block(*found)
+    return tables.one_of(Block, f"{_BLOCK} WHERE name = :name", name=name)
 
 
 def list_blocks(tables: PeopleTables) -> tuple[Block, ...]:
     """Return all blocks by name."""
-    return tuple(Block(*row) for row in tables.select(f"{_BLOCK} ORDER BY name"))
+    return tables.all_of(Block, f"{_BLOCK} ORDER BY name")
 
 
 # Raises
@@ -145,8 +136,8 @@ def put_raise(
     """Store a raise in place of the holder's present one, which is returned, unless ``check(present)`` raises."""
     before = find_raise(tables, new.holder)
     check(before)
-    if before is None and tables.count("SELECT count(*) FROM {raises}") >= MOST_RAISES:
-        raise StoreFull(f"there are {MOST_RAISES} raises, the maximum: remove some")
+    if before is None:
+        tables.check_room("raises", MOST_RAISES, "raises")
     tables.select(
         """
         INSERT INTO {raises} VALUES (:holder, :budgets, :until, :at, :made_by)
@@ -178,13 +169,12 @@ def remove_raise(
 
 def find_raise(tables: PeopleTables, holder: str) -> Raise | None:
     """Return the raise of a holder, which may have ended."""
-    found = tables.first(f"{_RAISE} WHERE holder = :holder", holder=holder)
-    return None if found is None else read_raise(found)
+    return tables.one_of(_read_raise, f"{_RAISE} WHERE holder = :holder", holder=holder)
 
 
 def list_raises(tables: PeopleTables) -> tuple[Raise, ...]:
     """Return all raises by holder; some may have ended."""
-    return tuple(map(read_raise, tables.select(f"{_RAISE} ORDER BY holder")))
+    return tables.all_of(_read_raise, f"{_RAISE} ORDER BY holder")
 
 
 def groups_of_raised_people(tables: PeopleTables) -> dict[str, str | None]:
@@ -192,9 +182,7 @@ def groups_of_raised_people(tables: PeopleTables) -> dict[str, str | None]:
     return dict(tables.select("SELECT p.name, p.client_group FROM {raises} r JOIN {people} p ON p.name = r.holder"))
 
 
-def read_raise(row: tuple[Any, ...]) -> Raise:
-    """Return the raise of a row."""
-    holder, budgets, until, at, by = row
+def _read_raise(holder: str, budgets: str, until: float, at: float, by: str) -> Raise:
     return Raise(holder, tuple(json.loads(budgets)), until, at, by)
 
 
@@ -225,8 +213,8 @@ def put_own_key(
     check(before)
     if len([one for one in keys if one.name != key.name]) >= most:
         return False
-    if before is None and tables.count("SELECT count(*) FROM {own_keys}") >= MOST_OWN_KEYS:
-        raise StoreFull(f"there are {MOST_OWN_KEYS} own keys, the maximum: remove some")
+    if before is None:
+        tables.check_room("own_keys", MOST_OWN_KEYS, "own keys")
     tables.select(
         """
         INSERT INTO {own_keys} (person, name, digest, until, made)
@@ -260,14 +248,12 @@ def remove_own_keys(tables: PeopleTables, person: str) -> None:
 
 def own_keys_of(tables: PeopleTables, person: str) -> tuple[OwnKey, ...]:
     """Return the own keys of a person by name; some may have expired."""
-    return tuple(
-        OwnKey(*row) for row in tables.select(f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person)
-    )
+    return tables.all_of(OwnKey, f"{_OWN_KEY} WHERE person = :person ORDER BY name", person=person)
 
 
 def list_own_keys(tables: PeopleTables) -> tuple[OwnKey, ...]:
     """Return the own keys of all people; some may have expired."""
-    return tuple(OwnKey(*row) for row in tables.select(_OWN_KEY))
+    return tables.all_of(OwnKey, _OWN_KEY)
 
 
 def note_key_uses(tables: PeopleTables, uses: Mapping[str, float]) -> None:
@@ -296,10 +282,9 @@ def list_audit(
 ) -> tuple[AuditEntry, ...]:
     """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
     statement = f"{_AUDIT} {_AUDIT_OF_TIME}"
-    return tuple(AuditEntry(*row) for row in tables.select(statement, after=after, since=since, until=until, most=most))
+    return tables.all_of(AuditEntry, statement, after=after, since=since, until=until, most=most)
 
 
 def last_audit(tables: PeopleTables, most: int) -> tuple[AuditEntry, ...]:
     """Return the last audit rows, the oldest first."""
-    found = tables.select(f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)
-    return tuple(AuditEntry(*row) for row in reversed(found))
+    return tables.all_of(AuditEntry, f"{_AUDIT} ORDER BY number DESC LIMIT :most", most=most)[::-1]

@@ -3,12 +3,15 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, LiteralString, TypeAlias, cast
+from typing import Any, Final, Literal, LiteralString, TypeAlias, TypeVar, cast
 
 import attrs
 
 from gateway.people.records import AuditEntry
 from gateway.stores.sql import Session, SqlNotation
+from gateway.stores.store import StoreFull
+
+T = TypeVar("T")
 
 ChangeKind: TypeAlias = Literal["block", "session", "raise", "own_key"]
 """The kind of a change that every process follows. The change's name is the person or the holder."""
@@ -56,6 +59,20 @@ class PeopleTables:
     def count(self, statement: LiteralString, **values: Any) -> int:
         """Return the number that the statement selects."""
         return cast("int", self.select(statement, **values)[0][0])
+
+    def one_of(self, cls: Callable[..., T], statement: LiteralString, **values: Any) -> T | None:
+        """Run the statement, and return its first row as a ``cls``, ``None`` without one."""
+        found = self.first(statement, **values)
+        return None if found is None else cls(*found)
+
+    def all_of(self, cls: Callable[..., T], statement: LiteralString, **values: Any) -> tuple[T, ...]:
+        """Run the statement, and return its rows, each as a ``cls``."""
+        return tuple(cls(*row) for row in self.select(statement, **values))
+
+    def check_room(self, table: LiteralString, most: int, rows: str) -> None:
+        """Raise ``StoreFull`` if ``table`` has ``most`` rows; ``rows`` is the word for them."""
+        if self.count(f"SELECT count(*) FROM {{{table}}}") >= most:
+            raise StoreFull(f"there are {most} {rows}, the maximum: remove some")
 
     def lock(self) -> None:
         """Block other writers of the people tables until the transaction ends."""

@@ -138,8 +138,8 @@ def add_session(tables: PeopleTables, new: PersonSession) -> None:
     if begun >= _MOST_BEGUN[new.kind]:
         raise _too_often_error(_TOO_MANY.format("exchanged tokens" if new.kind == "exchange" else "sign-ins"))
     kept = (MOST_EXCHANGES if new.kind == "exchange" else MOST_SESSIONS) - 1
-    for row in tables.select(_BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
-        end_session(tables, PersonSession(*row), new.began)
+    for old in tables.all_of(PersonSession, _BEYOND, person=new.person, kind=new.kind, now=new.began, kept=kept):
+        end_session(tables, old, new.began)
     tables.select(
         """
         INSERT INTO {person_sessions} VALUES (:id, :origin, :person, :kind, :program, :address, :began, :until,
@@ -151,7 +151,7 @@ def add_session(tables: PeopleTables, new: PersonSession) -> None:
 
 def find_session(tables: PeopleTables, id: str) -> PersonSession | None:
     """Return the session with this id."""
-    return _session(tables.first(f"{_SESSION} WHERE id = :id", id=id))
+    return tables.one_of(PersonSession, f"{_SESSION} WHERE id = :id", id=id)
 
 
 def find_session_by_cookie(tables: PeopleTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
@@ -174,11 +174,8 @@ def _with_issuer(row: tuple[Any, ...] | None) -> tuple[PersonSession, IssuerSess
 
 def open_sessions(tables: PeopleTables, person: str, now: float) -> tuple[PersonSession, ...]:
     """Return the open sessions of a person, the oldest first."""
-    found = tables.select(
-        f"{_SESSION} WHERE person = :person AND ended IS NULL AND until > :now ORDER BY began, id",
-        person=person, now=now,
-    )  # fmt: skip
-    return tuple(PersonSession(*row) for row in found)
+    statement = f"{_SESSION} WHERE person = :person AND ended IS NULL AND until > :now ORDER BY began, id"
+    return tables.all_of(PersonSession, statement, person=person, now=now)
 
 
 def check_refreshes(tables: PeopleTables, session: str, now: float) -> None:
@@ -244,12 +241,8 @@ def end_sessions(tables: PeopleTables, person: str, now: float, audit: AuditEntr
 
 def end_sessions_of_origin(tables: PeopleTables, origin: str, now: float) -> None:
     """End all sessions that follow from one sign-in at an issuer."""
-    for row in tables.select(f"{_SESSION} WHERE origin = :origin AND ended IS NULL", origin=origin):
-        end_session(tables, PersonSession(*row), now)
-
-
-def _session(row: tuple[Any, ...] | None) -> PersonSession | None:
-    return None if row is None else PersonSession(*row)
+    for session in tables.all_of(PersonSession, f"{_SESSION} WHERE origin = :origin AND ended IS NULL", origin=origin):
+        end_session(tables, session, now)
 
 
 # Device grants
@@ -262,7 +255,7 @@ def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
     tables.select("DELETE FROM {device_grants} WHERE until <= :now", now=grant.began - 600.0)
     if tables.count("SELECT count(*) FROM {device_grants}") >= MOST_GRANTS:
         tables.select(_REMOVE_OLDEST_GRANT)
-    if tables.first(f"{_GRANT} WHERE user_code = :code", code=grant.user_code) is not None:
+    if find_grant_by_user_code(tables, grant.user_code) is not None:
         return False
     tables.select(
         """
@@ -276,14 +269,12 @@ def add_grant(tables: PeopleTables, grant: DeviceGrant) -> bool:
 
 def find_grant_by_user_code(tables: PeopleTables, user_code: str) -> DeviceGrant | None:
     """Return the grant of the user code with this digest, also one that has expired or is decided."""
-    found = tables.first(f"{_GRANT} WHERE user_code = :code", code=user_code)
-    return None if found is None else DeviceGrant(*found)
+    return tables.one_of(DeviceGrant, f"{_GRANT} WHERE user_code = :code", code=user_code)
 
 
 def find_grant(tables: PeopleTables, device_code: str) -> DeviceGrant | None:
     """Return the grant of the device code with this digest."""
-    found = tables.first(f"{_GRANT} WHERE device_code = :code", code=device_code)
-    return None if found is None else DeviceGrant(*found)
+    return tables.one_of(DeviceGrant, f"{_GRANT} WHERE device_code = :code", code=device_code)
 
 
 def decide_grant(tables: PeopleTables, user_code: str, session: PersonSession | None, now: float) -> bool:

@@ -6,12 +6,13 @@ session, the gateway first asks the issuer whether the person still has access; 
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from gateway.config.settings import Config
 from gateway.people.confirming import ConfirmationRefused, IssuerConfirmation
+from gateway.people.followed import FollowedPeople
 from gateway.people.records import (
     CLOCK_SKEW,
     FoundRefresh,
@@ -96,17 +97,6 @@ class _CachedSession:
     read: float
 
 
-class FollowedRevocations(Protocol):
-    """Blocks and ended sessions, as last read."""
-
-    @property
-    def is_read(self) -> bool: ...
-
-    def is_blocked(self, name: str) -> bool: ...
-
-    def is_ended(self, session: str) -> bool: ...
-
-
 class Sessions:
     """The sessions at the gateway of ``config``.
 
@@ -119,7 +109,7 @@ class Sessions:
         store: PeopleStore,
         rules: RuleBook,
         confirmation: IssuerConfirmation,
-        revocations: FollowedRevocations,
+        revocations: FollowedPeople,
         now: Callable[[], float] = time.time,
     ) -> None:
         assert config.public_url is not None

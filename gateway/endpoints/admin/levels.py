@@ -7,7 +7,7 @@ from typing import Any, Final
 import trio
 
 from configfile.wording import spell_time
-from gateway.allowances.allowance import Allowance, Measure
+from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.levels import allowance_level, refresh_levels
@@ -45,12 +45,8 @@ async def _row(allowance: Allowance, allowances: Allowances, now: float) -> dict
     if level is None:  # of each run
         return {**holder, **kind, "amount": None, "used": None, "reserved": None, "reset": None}
     amounts = {"amount": level.most, "used": level.used, "reserved": level.held}
-    written = {name: _amount(value, allowance.measure) for name, value in amounts.items()}
+    written = {name: (dollar_text(value) if allowance.measure == "usd" else value) for name, value in amounts.items()}
     return {**holder, **kind, **written, "reset": await _reset(allowance, allowances, now)}
-
-
-def _amount(value: int, measure: Measure) -> int | str:
-    return dollar_text(value) if measure == "usd" else value
 
 
 async def _reset(allowance: Allowance, allowances: Allowances, now: float) -> str | None:

@@ -70,16 +70,13 @@ class Prewarms:
     def remember(self, id: str, members: Members) -> None:
         """Remember the prewarm ``id`` with ``members``. Raises ``GatewayError`` (400)."""
         self._prewarms[id] = _Prewarm.of(members)
-        while len(self._prewarms) > 1 and self._is_too_much():
+        while len(self._prewarms) > 1 and (len(self._prewarms) > MAX_PREWARMS or self.size > self._limit):
             del self._prewarms[next(iter(self._prewarms))]
 
     @property
     def size(self) -> int:
         """The size of all prewarms in bytes."""
         return sum(prewarm.size for prewarm in self._prewarms.values())
-
-    def _is_too_much(self) -> bool:
-        return len(self._prewarms) > MAX_PREWARMS or self.size > self._limit
 
 
 def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
