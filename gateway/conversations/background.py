@@ -18,7 +18,7 @@ import trio
 from gateway.conversations.bodies import head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import DetachableTurn
-from gateway.conversations.stored_api import Outline, StoredApi
+from gateway.conversations.stored_api import StoredApi
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
@@ -47,22 +47,19 @@ _LOST = ("server_error", "the gateway stopped before the response was complete")
 class BackgroundTurn:
     """A turn to run without its client, whose request has ``scope``.
 
-    ``answer`` starts its exchange in another scope; ``outline`` has the members of all its response objects."""
+    ``response`` returns its response object with a status and without output: not available yet, or never. ``answer``
+    starts its exchange in another scope."""
 
     owner: str
     scope: RequestScope
     turn: DetachableTurn
-    outline: Outline
+    response: Callable[[str], Mapping[str, Any]]
     record: Record
     answer: Callable[[RequestScope], Awaitable[Response]]
 
     @property
     def api(self) -> StoredApi:
         return self.turn.api
-
-    def response(self, status: str) -> Mapping[str, Any]:
-        """Return the response without output: not available yet, or never."""
-        return self.outline.response(status)
 
 
 class RunningTurn:

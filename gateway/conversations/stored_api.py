@@ -31,14 +31,6 @@ class RecordableWriter(Writer, Protocol):
         ...
 
 
-class Outline(Protocol):
-    """The members that all response objects of one turn share."""
-
-    def response(self, status: str) -> Mapping[str, Any]:
-        """Return the response object without output."""
-        ...
-
-
 @attrs.frozen(eq=False, repr=False)
 class StoredApi:
     """An API whose turns are stored, as nodes of a ``kind`` whose ids begin with ``id_prefix`` and the mark.
@@ -51,7 +43,8 @@ class StoredApi:
       are the ids of the calls that a client's ``input`` answers. ``has_item_ids``: a request can refer to one item.
     - Responses: ``output`` is the member with the answer's items. ``has_store_member``: they state whether the turn is
       stored. ``state`` returns the members for a turn with these
-      options that is stored or not, ``outline`` the members of all objects of one turn. ``with_error`` returns an
+      options that is stored or not, ``outline`` the function that returns its object with a status and without
+      output. ``with_error`` returns an
       object as failed, with a code and a message. ``unstored`` returns the object of a turn that could not be stored.
     - Streams: ``recordable`` returns the writer of a stream that is stored. ``is_end`` returns whether an event is the
       last one. ``replay`` returns the events of a stored object; it raises ``ValueError`` for an unfinished one.
@@ -74,7 +67,7 @@ class StoredApi:
     previous_items: Callable[[Iterable[bytes], frozenset[str]], Items]
     answered_ids: Callable[[Any], Iterable[str]]
     state: Callable[[StateOptions, bool], Mapping[str, Any]]
-    outline: Callable[[Reply], Outline]
+    outline: Callable[[Reply], Callable[[str], Mapping[str, Any]]]
     with_error: Callable[[Mapping[str, Any], str, str], Mapping[str, Any]]
     unstored: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     recordable: Callable[[Writer, Reply], RecordableWriter]

@@ -1,13 +1,12 @@
 """The stored turns of Google's Interactions API. It is imported with its first use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-import attrs
 import msgspec
 
 from gateway.conversations.state_options import StateOptions, decode_member
-from gateway.conversations.stored_api import Outline, StoredApi
+from gateway.conversations.stored_api import StoredApi
 from gateway.request.parse import Incoming
 from providers.interactions import INTERACTIONS
 from providers.interactions.answer import write_answer
@@ -49,18 +48,9 @@ def _state(options: StateOptions, is_stored: bool) -> Object:
     return {} if options.previous is None else {"previous_interaction_id": options.previous}
 
 
-@attrs.frozen
-class _Outline:
-    """The members that all objects of one interaction share."""
-
-    _members: Object
-
-    def response(self, status: str) -> Object:
-        return {**self._members, "status": status, "steps": []}
-
-
-def _outline(reply: Reply) -> Outline:
-    return _Outline(common_members(reply))
+def _outline(reply: Reply) -> Callable[[str], Object]:
+    members = common_members(reply)
+    return lambda status: {**members, "status": status, "steps": []}
 
 
 class FoldedWriter:

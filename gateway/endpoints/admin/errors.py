@@ -7,38 +7,26 @@ from configfile.document import ConfigError, Mistake
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-_TYPES: Final[Mapping[int, str]] = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    408: "invalid_request_error",
-    409: "conflict_error",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
-    429: "rate_limit_error",
-    503: "unavailable_error",
+_WORDS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("invalid_request_error", "invalid_request"),
+    401: ("authentication_error", "invalid_credential"),
+    403: ("permission_error", "not_permitted"),
+    404: ("not_found_error", "not_found"),
+    405: ("invalid_request_error", "method_not_allowed"),
+    408: ("invalid_request_error", "too_slow"),
+    409: ("conflict_error", "conflict"),
+    413: ("invalid_request_error", "too_large"),
+    415: ("invalid_request_error", "unsupported_encoding"),
+    429: ("rate_limit_error", "rate_limited"),
+    503: ("unavailable_error", "unavailable"),
 }
-_CODES: Final[Mapping[int, str]] = {
-    400: "invalid_request",
-    401: "invalid_credential",
-    403: "not_permitted",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "too_slow",
-    409: "conflict",
-    413: "too_large",
-    415: "unsupported_encoding",
-    429: "rate_limited",
-    503: "unavailable",
-}
+"""The type and the usual code of an error by its status."""
 
 
 def error_value(info: ErrorInfo, request_id: str) -> dict[str, Any]:
     """Return the body of an error."""
-    kind, code = _TYPES.get(info.status, "internal_error"), info.code or _CODES.get(info.status, "internal")
-    error = {"type": kind, "code": code, "message": info.message, "param": info.param}
+    kind, code = _WORDS.get(info.status, ("internal_error", "internal"))
+    error = {"type": kind, "code": info.code or code, "message": info.message, "param": info.param}
     return {"error": error, "request_id": request_id}
 
 

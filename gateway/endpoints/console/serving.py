@@ -18,7 +18,7 @@ from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
-from gateway.endpoints.ui.visitors import as_bearer
+from gateway.endpoints.ui.visitors import as_bearer, signed_in_callers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import Response
@@ -51,7 +51,7 @@ class ConsoleServer:
         self._config = config
         self._service = service
         self._place = "" if config.public_url is None else urlsplit(config.public_url).netloc
-        self._signed_in = _signed_in_callers(config, service)
+        self._signed_in = signed_in_callers(config, service)
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         """Return the response to a request, with its id. Never raises, except if it is cancelled."""
@@ -183,15 +183,6 @@ class ConsoleServer:
         stays = {"name": name} if action.is_of_one and action.verb == "PUT" else {}
         told = {"done": action.name, "of": name} if "{}" in action.done else {"done": action.name}
         return redirect(f"{page.path}?{urlencode({**stays, **told})}")
-
-
-def _signed_in_callers(config: Config, service: Service) -> "SignedInCallers | None":
-    """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
-        return None
-    from gateway.endpoints.oauth.signed_in import SignedInCallers  # imported only where it is needed
-
-    return SignedInCallers(config, service)
 
 
 async def _send(call: PageCall, action: FormAction, name: str, form: Form) -> AdminAnswer:

@@ -7,10 +7,7 @@ from urllib.parse import urlencode
 import attrs
 
 from gateway.endpoints.html import Html, html, join_html
-
-LOGIN: Final = "/oauth/login"
-LOGOUT: Final = "/oauth/logout"
-DEVICE: Final = "/device"
+from gateway.endpoints.oauth.paths import LOGIN
 
 
 @attrs.frozen(repr=False)

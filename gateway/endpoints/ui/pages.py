@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -19,7 +19,7 @@ from gateway.config.loading import Config
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
 from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
-from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
+from gateway.endpoints.ui.visitors import Visitor, as_bearer, signed_in_callers, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
@@ -30,9 +30,6 @@ from gateway.serving.quart_views import QuartRequest, View, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS
-
-if TYPE_CHECKING:
-    from gateway.endpoints.ui.signed_in import SignedInVisitors
 
 _CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
 _KEY_WANTED: Final = (
@@ -47,12 +44,6 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
     holders of client keys see what their role permits: by default their own exchanges."""
     if ui_key is None and not has_client_keys:
         return Visitor()
-    return _identify_viewer(headers, authenticator, ui_key, has_client_keys)
-
-
-def _identify_viewer(
-    headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool
-) -> Visitor:
     shown = tuple(as_bearer(name, value) for name, value in headers)
     keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in keys:
@@ -81,7 +72,7 @@ _NO_STREAM: Final = "there is no such stream among the running or the recent one
 def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
     """Return the views of the live view's pages by path."""
 
-    signed_in = _signed_in_visitors(config, service)
+    signed_in = signed_in_callers(config, service)
 
     def with_visitor(view: Callable[..., Awaitable[Response]]) -> View:
         async def answer(**variables: Any) -> Response:
@@ -103,15 +94,6 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
         MODELS: with_visitor(partial(_models, config, service)),
         STREAM: with_visitor(partial(_stream, service, live_view, make_event)),
     }
-
-
-def _signed_in_visitors(config: Config, service: Service) -> "SignedInVisitors | None":
-    """Return the viewers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
-        return None
-    from gateway.endpoints.ui.signed_in import SignedInVisitors  # imported only where it is needed
-
-    return SignedInVisitors(config, service)
 
 
 def _visitor(service: Service, config: Config) -> Visitor:
