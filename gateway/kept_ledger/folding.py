@@ -4,7 +4,7 @@ Lines become sums over quarters of an hour with their run, these become sums ove
 old to keep, its tokens and costs remain in a sum."""
 
 import os
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from gateway.kept_ledger.columns import (
@@ -26,6 +26,7 @@ from gateway.kept_ledger.columns import (
     QUARTER,
     QUARTER_SUM,
 )
+from gateway.kept_ledger.usage_periods import microseconds, midnight
 from gateway.stores.sql import Session, SqlNotation
 
 DELETED_PER_STEP: Final = 10_000
@@ -190,5 +191,4 @@ class LedgerFolding:
 def day_bounds(at: int, zone: tzinfo) -> tuple[int, int]:
     """Return the start of the day in ``zone`` that contains ``at``, and of the next day, in microseconds."""
     day = datetime.fromtimestamp(at / 1e6, zone).date()
-    since, until = (datetime.combine(one, time(), zone) for one in (day, day + timedelta(days=1)))
-    return round(since.timestamp() * 1e6), round(until.timestamp() * 1e6)
+    return microseconds(midnight(day, zone)), microseconds(midnight(day + timedelta(days=1), zone))

@@ -182,13 +182,7 @@ class LedgerTable:
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
         """Write numbered ``lines``, all or none. Writing a line again changes nothing."""
-        insert, insert_ids = self._insertion(lambda: _rows_of_lines(lines, mask)), self._id_insertion(lines, mask)
-
-        def work(session: Session) -> None:
-            insert(session)
-            insert_ids(session)
-
-        await self._database.write(work)
+        await self._database.write(self._line_insertion(lines, mask))
 
     def add_blocking(
         self,
@@ -198,12 +192,10 @@ class LedgerTable:
         mark: int = 0,
     ) -> None:
         """Write ``lines`` and ``rows``, and remove the ``mark``, in this thread because the process exits."""
-        write = self._insertion(lambda: [*_rows_of_lines(lines, mask), *rows])
-        write_ids = self._id_insertion(lines, mask)
+        write = self._line_insertion(lines, mask, rows)
 
         def work(session: Session) -> None:
             write(session)
-            write_ids(session)
             session.rows(self._sql.render(_UNMARK), line=mark)
 
         self._database.write_blocking(work)
@@ -213,9 +205,9 @@ class LedgerTable:
         await self._database.write(self._insertion(lambda: rows))
 
     def _insertion(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
-        rows_of = self._sql.json_rows(COLUMN_TYPES)
+        selection = self._sql.json_rows(COLUMN_TYPES)
         statement = self._sql.render(
-            f"INSERT INTO {{ledger}} ({', '.join(COLUMN_TYPES)}) {rows_of} ON CONFLICT DO NOTHING"
+            f"INSERT INTO {{ledger}} ({', '.join(COLUMN_TYPES)}) {selection} ON CONFLICT DO NOTHING"
         )
 
         def work(session: Session) -> None:
@@ -223,20 +215,27 @@ class LedgerTable:
 
         return work
 
-    def _id_insertion(
-        self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]
+    def _line_insertion(
+        self,
+        lines: Sequence[tuple[int, LedgerLine]],
+        mask: Callable[[str], str],
+        more: Sequence[Mapping[str, Any]] = (),
     ) -> Callable[[Session], None]:
-        """Return the insertion of the providers' request ids of ``lines``."""
-        rows_of = self._sql.json_rows(ID_COLUMN_TYPES)
-        statement = f"INSERT INTO {{ledger_ids}} ({', '.join(ID_COLUMN_TYPES)}) {rows_of} ON CONFLICT DO NOTHING"
+        """Return the insertion of ``lines`` with the providers' request ids, and of ``more`` rows."""
+        insert = self._insertion(
+            lambda: [*(row for number, line in lines for row in rows_of(line, number, mask)), *more]
+        )
+        id_rows = self._sql.json_rows(ID_COLUMN_TYPES)
+        statement = f"INSERT INTO {{ledger_ids}} ({', '.join(ID_COLUMN_TYPES)}) {id_rows} ON CONFLICT DO NOTHING"
 
         def work(session: Session) -> None:
-            rows = [row for number, line in lines for row in id_rows_of(line, number, mask)]
-            if not rows:
+            insert(session)
+            ids = [row for number, line in lines for row in id_rows_of(line, number, mask)]
+            if not ids:
                 return
             if not self._sql.has_table(session, IDS_TABLE):
                 session.rows(f"{self._sql.render(IDS_SCRIPT)} {self._sql.clustered}")
-            session.rows(self._sql.render(statement), rows=msgspec.json.encode(rows).decode())
+            session.rows(self._sql.render(statement), rows=msgspec.json.encode(ids).decode())
 
         return work
 
@@ -259,15 +258,12 @@ class LedgerTable:
         """Return the times in ``period`` at which gaps start: a process ended there without writing its last lines.
 
         A mark that was last updated before ``before`` belongs to such a process."""
-        statement = self._sql.render(
+        statement = (
             f"SELECT last FROM {{ledger}} WHERE level = {MARK} AND began < :until AND last >= :since AND last < :until "
             "AND last < :before ORDER BY last"
         )
         since, until = period
-        rows = await self._database.read(
-            lambda session: session.rows(statement, since=since, until=until, before=before), limited=False
-        )
-        return [last for (last,) in rows]
+        return [last for (last,) in await self._select(statement, since=since, until=until, before=before)]
 
     async def sums(
         self,
@@ -313,19 +309,11 @@ class LedgerTable:
 
     async def expiries(self, period: tuple[int, int]) -> list[ExpirySum]:
         """Return the expired entries of prompt caches in ``period``, without lines that became sums."""
-        statement = self._sql.render(EXPIRIES)
-        rows = await self._database.read(
-            lambda session: session.rows(statement, **period_values(period)), limited=False
-        )
-        return [ExpirySum(*row) for row in rows]
+        return [ExpirySum(*row) for row in await self._select(EXPIRIES, **period_values(period))]
 
     async def requests_without_key(self, period: tuple[int, int]) -> list[UnkeyedSum]:
         """Return the requests without an advised cache key in ``period``, without lines that became sums."""
-        statement = self._sql.render(UNKEYED)
-        rows = await self._database.read(
-            lambda session: session.rows(statement, **period_values(period)), limited=False
-        )
-        return [UnkeyedSum(*row) for row in rows]
+        return [UnkeyedSum(*row) for row in await self._select(UNKEYED, **period_values(period))]
 
     async def repeated_lines(self, periods: Sequence[tuple[int, int]]) -> list[list[LedgerSum]]:
         """Return the sums of the lines that repeat a request, by model and target, in each of ``periods``.
@@ -370,13 +358,8 @@ class LedgerTable:
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
         """Return the sum of each run in ``period``, grouped by ``by``, over requests that were sent to a provider."""
-        statement = self._sql.render(run_sums_statement(by, delivered_only))
-
-        def work(session: Session) -> list[RunSum]:
-            rows = session.rows(statement, **period_values(period))
-            return [RunSum(row[0], row[1], row[-2], row[-1], _read_sum(row[:-2], 2)) for row in rows]
-
-        return await self._database.read(work, limited=False)
+        rows = await self._select(run_sums_statement(by, delivered_only), **period_values(period))
+        return [RunSum(row[0], row[1], row[-2], row[-1], _read_sum(row[:-2], 2)) for row in rows]
 
     async def time_bounds(self) -> tuple[int, int] | None:
         """Return the times at which the first and the last exchange began, ``None`` without any."""
@@ -389,15 +372,12 @@ class LedgerTable:
 
     async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
         """Return the parts of ``period`` that have only sums, by level."""
-        statement = self._sql.render(
+        statement = (
             f"SELECT level, {EXCHANGE_SUMS.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
             f"WHERE level IS NOT NULL AND level <> {MARK} AND began >= :early AND began < :until AND {LAST} >= :since "
             "GROUP BY level ORDER BY level"
         )
-        rows = await self._database.read(
-            lambda session: session.rows(statement, **period_values(period)), limited=False
-        )
-        return [FoldedPart(*row) for row in rows]
+        return [FoldedPart(*row) for row in await self._select(statement, **period_values(period))]
 
     async def shrink(self, before: int, most: int, zone: tzinfo = UTC) -> ShrinkResult:
         """Delete rows from before ``before``, and replace the oldest of more than ``most`` lines by sums.
@@ -411,6 +391,11 @@ class LedgerTable:
         await self._repeat(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
         return ShrinkResult(removed, folded)
 
+    async def _select(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement, however long it takes."""
+        rendered = self._sql.render(statement)
+        return await self._database.read(lambda session: session.rows(rendered, **values), limited=False)
+
     async def _repeat(self, work: Callable[[Session], int]) -> int:
         """Repeat ``work`` in separate transactions until it returns 0, and return the total."""
         done = 0
@@ -420,10 +405,6 @@ class LedgerTable:
 
     async def aclose(self) -> None:
         await self._database.aclose()
-
-
-def _rows_of_lines(lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]) -> list[Mapping[str, Any]]:
-    return [row for number, line in lines for row in rows_of(line, number, mask)]
 
 
 def _read_repeated(row: tuple[Any, ...]) -> LedgerSum:

@@ -1,7 +1,7 @@
 """Periods of usage reports: their parser, and their days and months in a time zone."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, TypeAlias
 
@@ -61,21 +61,27 @@ def midnight(day: date, zone: tzinfo | None) -> datetime:
 
 def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
     """Yield each day of ``zone`` between ``since`` and ``until``, with its part of that period."""
-    begin, last, day = since.astimezone(UTC), until.astimezone(UTC), since.astimezone(zone).date()
-    while begin < last:
-        end = min(midnight(day + timedelta(days=1), zone).astimezone(UTC), last)
-        yield day.isoformat(), (microseconds(begin), microseconds(end))
-        begin, day = end, day + timedelta(days=1)
+    for day, period in _parts(since, until, zone, lambda day: midnight(day + timedelta(days=1), zone)):
+        yield day.isoformat(), period
 
 
 def months_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
     """Yield each month of ``zone`` between ``since`` and ``until``, such as ``2026-10``, with its part of that
     period."""
-    begin, last, month = since.astimezone(UTC), until.astimezone(UTC), since.astimezone(zone).date().replace(day=1)
+    for day, period in _parts(since, until, zone, lambda day: month_bounds(day, zone)[1]):
+        yield f"{day:%Y-%m}", period
+
+
+def _parts(
+    since: datetime, until: datetime, zone: tzinfo, end_of: Callable[[date], datetime]
+) -> Iterator[tuple[date, Period]]:
+    """Yield the parts of a period, each with its first day. ``end_of(day)`` is the end of the part with that day."""
+    begin, last, day = since.astimezone(UTC), until.astimezone(UTC), since.astimezone(zone).date()
     while begin < last:
-        end = min(month_bounds(month, zone)[1].astimezone(UTC), last)
-        yield f"{month:%Y-%m}", (microseconds(begin), microseconds(end))
-        begin, month = end, (month + timedelta(days=32)).replace(day=1)
+        following = end_of(day)
+        end = min(following.astimezone(UTC), last)
+        yield day, (microseconds(begin), microseconds(end))
+        begin, day = end, following.date()
 
 
 def microseconds(at: datetime) -> int:
