@@ -10,7 +10,8 @@ from gateway.config.aliases import Route
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
-from gateway.config.issuers import TrustedIssuer
+from gateway.config.issuers import AdmitRule, TrustedIssuer
+from gateway.config.state_storage import check_place
 from gateway.config.urls import crosses_in_clear
 
 _ON_DISK: Final = AnswerCacheSettings(max_bytes=2**30)
@@ -29,13 +30,7 @@ def build_answer_cache(
     findings: Findings,
 ) -> AnswerCacheSettings:
     """Return the settings with their type's defaults, and report errors in them and in their uses."""
-    given = findings.given_attributes(("cache",))
-    for kind, (key, such_as) in _NEEDS.items():
-        place: document.Path = ("cache", key)
-        if cache.type != kind and key in given:
-            findings.no_effect(place, f"type {cache.type} does not use it; ignored")
-        elif cache.type == kind and not getattr(cache, key) and place not in findings.faulty:
-            findings.wrong(place, f"{kind} needs a {key}", f"set it, such as {such_as}")
+    check_place(cache, _NEEDS, "cache", findings)
     if cache.type == "redis" and cache.url and not isinstance(cache.url, Unresolved):
         if not _is_redis_address(cache.url):
             findings.wrong(("cache", "url"), "not an address of Redis", f"write it like {_NEEDS['redis'][1]}")
@@ -44,7 +39,7 @@ def build_answer_cache(
                 "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
                 "it"
             )
-    uses = (*_cache_settings(aliases, clients), *_cache_settings_of_rules(issuers))
+    uses = tuple(_cache_settings(aliases, clients, issuers))
     for place, use in uses:
         if use.ttl > cache.max_ttl:
             advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
@@ -57,23 +52,18 @@ def build_answer_cache(
 
 
 def _cache_settings(
-    aliases: Mapping[str, Route], clients: Sequence[ClientKey | None]
+    aliases: Mapping[str, Route], clients: Sequence[ClientKey | None], issuers: Sequence[TrustedIssuer | None]
 ) -> Iterator[tuple[document.Path, CacheUse]]:
-    """Yield the cache settings in the file with their paths."""
-    for name, alias in aliases.items():
-        if alias.cache is not None:
-            yield ("model_aliases", name, "cache"), alias.cache
-    for number, client in enumerate(clients):
-        if client is not None and isinstance(client.cache, CacheUse):
-            yield ("client_keys", number, "cache"), client.cache
-
-
-def _cache_settings_of_rules(issuers: Sequence[TrustedIssuer | None]) -> Iterator[tuple[document.Path, CacheUse]]:
-    """Yield the cache settings in rules with their paths."""
-    for number, issuer in enumerate(issuers):
-        for i, rule in enumerate(() if issuer is None else issuer.admit):
-            if rule is not None and isinstance(rule.cache, CacheUse):
-                yield ("issuers", number, "admit", i, "cache"), rule.cache
+    """Yield the cache settings of aliases, clients and rules with their paths."""
+    holders: list[tuple[document.Path, Route | ClientKey | AdmitRule | None]] = [
+        *((("model_aliases", name), alias) for name, alias in aliases.items()),
+        *((("client_keys", i), client) for i, client in enumerate(clients)),
+        *((("issuers", i, "admit", j), rule)
+          for i, issuer in enumerate(issuers) for j, rule in enumerate(issuer.admit if issuer else ())),
+    ]  # fmt: skip
+    for path, holder in holders:
+        if holder is not None and isinstance(holder.cache, CacheUse):
+            yield (*path, "cache"), holder.cache
 
 
 def _is_redis_address(url: str) -> bool:

@@ -236,6 +236,13 @@ class Names:
         found = self._direct(plain, may)
         return None if found is None else attrs.evolve(found, long_context=found.long_context or _has_long_mark(name))
 
+    def has(self, name: str) -> bool:
+        """Return whether an entry has ``name``, perhaps several of them, without aliases."""
+        try:
+            return self.direct(name) is not None
+        except GatewayError:
+            return True
+
     def configured(self, requested_name: str) -> str:
         """Return ``requested_name`` without marks, unless the configuration has that name."""
         known = requested_name in self.aliases or requested_name in self.routes or self._is_exact(requested_name)

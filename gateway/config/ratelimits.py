@@ -10,7 +10,6 @@ from configfile.wording import describe
 from gateway.config.allowances import HeaderLimit, QueueSettings, Rate, RateLimits, RatesOrHeaderLimits, RootLimit
 from gateway.config.findings import Findings
 from gateway.config.names import Names
-from streams.errors import GatewayError
 
 _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tokens": 1000}
 """Rates below these numbers per minute are slower than ``50k/d`` suggests."""
@@ -52,18 +51,11 @@ def _build_root_limit(
     if not item.limit.tokens:
         findings.wrong((*path, "limit", "tokens"), "0", "this would reject every request: remove the item")
         return None
-    if item.model not in aliases and not _is_model(item.model, names):
+    if item.model not in aliases and not names.has(item.model):
         findings.warn(f"{spell(path)}: {describe(item.model)} is not a model of this file, so the limit has no effect")
     value = None if item.selector.value in (None, "", "*") else item.selector.value
     rate = Rate(item.limit.tokens, seconds, f"{item.limit.tokens}/{unit}")
     return RootLimit(item.model, item.selector.key, value, rate)
-
-
-def _is_model(name: str, names: Names) -> bool:
-    try:
-        return names.direct(name) is not None
-    except GatewayError:  # several entries have it
-        return True
 
 
 def _pace_text(rate: Rate, measure: str) -> str:

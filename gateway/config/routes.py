@@ -122,7 +122,7 @@ def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets")
     if not name:
         findings.wrong((*preference.path, "name"), *_NO_NAME)
         return
-    if name in targets.aliases or name in made.routes or targets.is_model(name):
+    if name in targets.aliases or name in made.routes or targets.entries.names.has(name):
         findings.no_effect((*preference.path, "name"), f"another entry or alias has the name {describe(name)}")
         return
     items = preference.targets
@@ -235,13 +235,6 @@ class _Targets:
         for place in (place for group in groups for place in group):
             if (found := self.entries.names.direct(place.target.target)) is not None:
                 yield place.path, found
-
-    def is_model(self, name: str) -> bool:
-        """Return whether clients can request ``name`` without aliases and routes."""
-        try:
-            return self.entries.names.direct(name) is not None
-        except GatewayError:  # several entries have it
-            return True
 
     def entry_and_model(self, path: Path, name: str) -> tuple[str, str] | None:
         """Return the entry and model of the target ``name``; report it if it is invalid."""

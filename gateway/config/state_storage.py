@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -86,11 +86,23 @@ STORAGE: Final[Mapping[StorageType, StateStorage]] = {
 KEEPING_KEYS: Final[tuple[StorageType, ...]] = ("sqlite", "postgres")
 """The types that can store client keys for all processes and the command line."""
 
-_PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
-_PLACES_SUCH_AS: Mapping[StorageType, str] = {
-    "sqlite": "/var/lib/trigate/state.sqlite",
-    "postgres": "postgresql://trigate:$PASSWORD@db.example:5432/trigate",
+_PLACES: Final[Mapping[str, tuple[str, str]]] = {
+    "sqlite": ("path", "/var/lib/trigate/state.sqlite"),
+    "postgres": ("connection_string", "postgresql://trigate:$PASSWORD@db.example:5432/trigate"),
 }
+"""The key with the place of each type, and an example."""
+
+
+def check_place(storage: Any, places: Mapping[str, tuple[str, str]], name: str, findings: Findings) -> None:
+    """Report a key of the mapping ``name`` with the place of ``storage`` that is missing, or that its type does not
+    use."""
+    given = findings.given_attributes((name,))
+    for kind, (key, such_as) in places.items():
+        if storage.type != kind and key in given:
+            findings.no_effect((name, key), f"type {storage.type} does not use it; ignored")
+        elif storage.type == kind and not getattr(storage, key) and (name, key) not in findings.faulty:
+            found = "empty" if key in given else f"{kind} needs a {key}"
+            findings.wrong((name, key), found, f"set it, such as {such_as}")
 
 
 def is_storage_in_doubt(storage: StateStorage | None, findings: Findings) -> bool:
@@ -102,17 +114,11 @@ def build_state_storage(storage: StateStorage | None, findings: Findings) -> Sta
     """Return the storage with its type's defaults."""
     if storage is None:
         return None
-    given = findings.given_attributes(("state_storage",))
-    for kind, key in _PLACES.items():
-        if storage.type == kind and not getattr(storage, key) and ("state_storage", key) not in findings.faulty:
-            found = "empty" if key in given else f"{storage.type} needs a {key}"
-            findings.wrong(("state_storage", key), found, f"set it, such as {_PLACES_SUCH_AS[kind]}")
-        elif storage.type != kind and key in given:
-            findings.no_effect(("state_storage", key), f"type {storage.type} does not use it; ignored")
+    check_place(storage, _PLACES, "state_storage", findings)
     text = storage.connection_string
     if storage.type == "postgres" and text and not isinstance(text, Unresolved):
         _check_connection_string(text, findings)
-    if "ledger" in given and storage.type not in _PLACES:
+    if "ledger" in findings.given_attributes(("state_storage",)) and storage.type not in _PLACES:
         found = f"type {storage.type} stores no ledger, only sqlite and postgres do; ignored"
         findings.no_effect(("state_storage", "ledger"), found)
     made = findings.laid_over(STORAGE[storage.type], storage, ("state_storage",))
