@@ -231,7 +231,7 @@ def _credentials_of(
     found = sources_of(config, before)
     if secrets is None:
         return found
-    from gateway.secret_stores.entry_keys import stored_keys_of
+    from gateway.secret_stores.keeping import stored_keys_of
 
     return {**found, **stored_keys_of(config, secrets)}
 

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from gateway.access.answer_memory import AnswerMemory
 from gateway.access.authentication import Authenticator, credential_pseudonym
-from gateway.access.body_memory import BodyBudget, HeldBody, HeldPieces
+from gateway.access.body_memory import AnswerMemory, BodyBudget, HeldBody, HeldPieces
 from gateway.access.held_bytes import ByteShares
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, Share, ShareLimits, Shares

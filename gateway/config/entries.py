@@ -13,12 +13,12 @@ from configfile.wording import describe, nearest, one_of
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.budgets import build_budgets
 from gateway.config.endpoints import build_endpoints
-from gateway.config.entry_prompt_cache import EntryPromptCache
 from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.price_table import build_price
+from gateway.config.prompt_caches import EntryPromptCache
 from gateway.config.ratelimits import build_ratelimits, check_queue
 from gateway.config.request_members import build_members
 from gateway.config.settings import Config

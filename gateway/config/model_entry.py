@@ -13,10 +13,10 @@ from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
 from gateway.config.amounts import Budget
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints, RealtimeLimits
-from gateway.config.entry_prompt_cache import EntryPromptCache
 from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
+from gateway.config.prompt_caches import EntryPromptCache
 from gateway.config.request_members import RequestMembers
 from gateway.config.sign_ins import SignIn, SigningIn
 from providers.catalog import providers as catalog

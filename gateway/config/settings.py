@@ -22,7 +22,6 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.collector import MetricsAccess, TracingSettings
 from gateway.config.counters import CounterSettings
-from gateway.config.entry_prompt_cache import PlanoPromptCaching
 from gateway.config.issuers import SessionSettings, TrustedIssuer
 from gateway.config.kinds import (
     BY_NAME,
@@ -45,7 +44,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.model_names import ALL_NAMES, ModelNames
 from gateway.config.opening_spend import OpeningSpend
 from gateway.config.own_providers import ProviderSettings
-from gateway.config.prompt_caches import PromptCacheSettings, PromptCacheSwitch
+from gateway.config.prompt_caches import PlanoPromptCaching, PromptCacheSettings, PromptCacheSwitch
 from gateway.config.secret_stores import SecretStoreSettings
 from gateway.config.state_storage import StateStorage
 from gateway.config.steps import StepSettings

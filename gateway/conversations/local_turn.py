@@ -12,8 +12,7 @@ from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import TurnRecorder
-from gateway.conversations.state_options import StateOptions
-from gateway.conversations.stored_api import RecordableWriter, StoredApi
+from gateway.conversations.stored_api import RecordableWriter, StateOptions, StoredApi
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.routing.target import Target

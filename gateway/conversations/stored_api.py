@@ -1,4 +1,5 @@
-"""The description of an API whose turns clients can request again by id, as data for the modules that store them."""
+"""The description of an API whose turns clients can request again by id, as data for the modules that store them; and
+the state options of its requests."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
@@ -6,9 +7,9 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn
-from gateway.conversations.state_options import StateOptions
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
+from providers.neutral.fields import parse_json
 from streams.events import Api, ErrorInfo
 
 Items: TypeAlias = list[dict[str, Any]]
@@ -29,6 +30,39 @@ class RecordableWriter(Writer, Protocol):
     def interrupted_response(self, status: Any, error: ErrorInfo | None = None) -> Mapping[str, Any]:
         """Return the response object as if the stream ended here, with ``status``. Changes nothing."""
         ...
+
+
+@attrs.frozen(eq=False, repr=False)
+class StateOptions:
+    """The state options of one request.
+
+    ``store`` is ``None`` if unset; the turn is then stored. ``refers``: it may refer to items of earlier turns.
+    ``compacts``: it may request a compaction, which only providers with state support."""
+
+    previous: str | None = None
+    conversation: str | None = None
+    store: bool | None = None
+    background: bool = False
+    refers: bool = False
+    compacts: bool = False
+
+    @property
+    def stores(self) -> bool:
+        """Whether the turn is to be stored."""
+        return self.store is not False
+
+    @property
+    def must_store(self) -> bool:
+        """Whether a failure to store the turn must fail it, because the client relies on it."""
+        if self.conversation is not None:  # a conversation continues even if the response is not stored
+            return True
+        return self.stores and (self.store is True or self.previous is not None or self.background)
+
+
+def decode_member(incoming: Incoming, name: str) -> Any:
+    """Return the decoded member ``name``, ``None`` if it is missing."""
+    raw = incoming.members.get(name)
+    return None if raw is None else parse_json(raw, Any)
 
 
 @attrs.frozen(eq=False, repr=False)

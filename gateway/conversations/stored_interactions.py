@@ -5,8 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gateway.conversations.state_options import StateOptions, decode_member
-from gateway.conversations.stored_api import StoredApi
+from gateway.conversations.stored_api import StateOptions, StoredApi, decode_member
 from gateway.request.parse import Incoming
 from providers.interactions import INTERACTIONS
 from providers.interactions.answer import write_answer

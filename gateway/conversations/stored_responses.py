@@ -5,8 +5,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
-from gateway.conversations.state_options import StateOptions, decode_member
-from gateway.conversations.stored_api import RecordableWriter, StoredApi
+from gateway.conversations.stored_api import RecordableWriter, StateOptions, StoredApi, decode_member
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
 from providers.responses import RESPONSES

@@ -21,8 +21,7 @@ from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.passed_turn import PassedTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane, refuse_foreign_turn
-from gateway.conversations.state_options import StateOptions, decode_member
-from gateway.conversations.stored_api import StoredApi
+from gateway.conversations.stored_api import StateOptions, StoredApi, decode_member
 from gateway.conversations.stored_apis import TURNS, stored_apis_of
 from gateway.http.offload import offload
 from gateway.request.parse import INPUT, EarlierItems, Incoming

@@ -2,7 +2,7 @@
 
 - ``inference``: requests for providers, ``hosted_claude`` those of clouds' clients; ``count_tokens``, ``compact``:
   token counts and compactions.
-- ``models`` (in the ``model_shapes`` of each API, or as ``litellm_models``), ``health``, ``metrics``: reports.
+- ``models`` (in the ``model_shapes`` of each API), ``health``, ``metrics``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.
 - ``border`` reads a request, and turns it into an exchange; ``request_guard`` rejects hostile requests; ``hooks``:

@@ -4,9 +4,14 @@ its telemetry, which is discarded. They exist only for a configuration with issu
 Source: the pages "Claude apps gateway" (code.claude.com) and ``GET /protocol`` of Claude Code 2.1.207.
 """
 
-from collections.abc import Awaitable, Callable
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+import attrs
 
 from gateway.config.managed_settings import merged_settings
 from gateway.config.settings import Config
@@ -16,7 +21,6 @@ from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.people.directory import SENDER, session_sender
-from gateway.people.managed_settings import managed_settings
 from gateway.serving.fast_route import HasExtensions, PiecesRequest, add_fast_route
 from streams.errors import GatewayError
 
@@ -71,3 +75,24 @@ async def _discard(service: Service, incoming: PiecesRequest) -> Response:
     is_json = any(name == "content-type" and "json" in value for name, value in incoming.headers)
     kind = JSON_HEADERS if is_json else (("content-type", "application/x-protobuf"),)
     return Response(200, (*kind, NOSNIFF, ("x-request-id", incoming.scope.id)), b"{}" if is_json else b"")
+
+
+_NAMESPACE: Final = uuid.UUID("9b0c1c5e-7a35-5b0e-9d1a-3f6a1f0f2f55")
+
+
+@attrs.frozen(repr=False)
+class ManagedSettings:
+    """The ``body`` of the response, and its ``etag``."""
+
+    body: bytes
+    etag: str
+
+
+def managed_settings(settings: Mapping[str, Any]) -> ManagedSettings:
+    """Return the response with ``settings``. Equal settings have equal responses, in every process.
+
+    Its form, with a checksum by which Claude Code recognises unchanged settings, is in BerriAI/litellm-docs#1563."""
+    written = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    checksum = f"sha256:{hashlib.sha256(written.encode()).hexdigest()}"
+    content = {"uuid": str(uuid.uuid5(_NAMESPACE, checksum)), "checksum": checksum, "settings": settings}
+    return ManagedSettings(json.dumps(content, ensure_ascii=False).encode(), f'"{checksum}"')

@@ -13,8 +13,14 @@ from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, id_headers, is_anthropic, json_answer
-from gateway.endpoints.litellm_models import litellm_group, litellm_model
-from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
+from gateway.endpoints.model_shapes import (
+    SERVED_METHODS,
+    anthropic_model,
+    gemini_model,
+    litellm_group,
+    litellm_model,
+    openai_model,
+)
 from gateway.exchange.service import Service
 from gateway.http.compatible import GROUP_INFO, MODEL_INFO
 from gateway.http.offload import offload_always

@@ -14,10 +14,10 @@ from gateway.invoices.line import (
     amount,
     check_currency,
     count,
+    day_of,
     text_or_none,
     texts_in,
 )
-from gateway.invoices.times import day_of
 
 if TYPE_CHECKING:
     from datetime import datetime

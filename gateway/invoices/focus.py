@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, texts_in
-from gateway.invoices.times import day_of, time_of
+from gateway.invoices.line import InvoiceLine, TokenKind, Tokens, amount, check_currency, day_of, texts_in, time_of
 
 COLUMNS: Final = frozenset(("billedcost", "chargeperiodstart", "chargecategory"))
 _PROVIDERS: Final = ("serviceprovidername", "providername", "publishername", "invoiceissuername")

@@ -9,8 +9,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 
 import attrs
 
-from gateway.invoices.line import InvoiceLine, UnreadableInvoice
-from gateway.invoices.times import time_of
+from gateway.invoices.line import InvoiceLine, UnreadableInvoice, time_of
 
 MOST_BYTES: Final = 64 * 2**20
 """The largest file in JSON. Providers return pages, and a page of a month has less than a megabyte."""

@@ -12,9 +12,8 @@ from typing import Final, TypeAlias
 import attrs
 
 from gateway.config.model_entry import ModelEntry
-from gateway.invoices.families import family_of
 from gateway.invoices.line import ZERO, TokenKind, Tokens
-from gateway.invoices.model_names import fold_model
+from gateway.invoices.model_names import family_of, fold_model
 from gateway.kept_ledger.columns import LOST_COUNT
 from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.table import LedgerSum, LedgerTable

@@ -5,7 +5,7 @@ Dates, regions, versions of a deployment, and providers' prefixes are removed:
 invoices of clouds, such as ``USE1-Claude4.5Sonnet-input-tokens``, are recognized by their words."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -53,3 +53,18 @@ def find_model(text: str, known: Iterable[str]) -> str | None:
     variants = words & _VARIANTS
     fitting = [name for name in known if (wanted := _words(name)) and wanted <= words and variants <= wanted]
     return max(fitting, key=lambda name: (len(_words(name)), name), default=None)
+
+
+FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "amazon": ("amazon_bedrock", "bedrock_invoke"),
+    "azure": ("azure_openai", "foundry"),
+    "google": ("vertex", "gemini"),
+}
+"""The providers in the invoice of each cloud. Any other provider is a family of its own."""
+
+_FAMILY_OF: Final = {provider: family for family, providers in FAMILIES.items() for provider in providers}
+
+
+def family_of(provider: str) -> str:
+    """Return the family of one of our providers."""
+    return _FAMILY_OF.get(provider, provider)

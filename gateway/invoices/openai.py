@@ -15,10 +15,10 @@ from gateway.invoices.line import (
     amount,
     check_currency,
     count,
+    day_of,
     text_or_none,
     texts_in,
 )
-from gateway.invoices.times import day_of
 
 _TIMES: Final = ("start_time", "end_time")
 _METER: Final = re.compile(

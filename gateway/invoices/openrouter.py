@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.invoices.json_pages import Page, items_of
-from gateway.invoices.line import InvoiceLine, Tokens, amount, count, text_or_none, texts_in
-from gateway.invoices.times import date_of, time_of
+from gateway.invoices.line import InvoiceLine, Tokens, amount, count, date_of, text_or_none, texts_in, time_of
 
 ACTIVITY_COLUMNS: Final = frozenset(("date", "model", "usage", "requests"))
 REQUEST_COLUMNS: Final = frozenset(("generation_id", "created_at", "cost_total", "model_permaslug"))

@@ -5,9 +5,17 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.invoices.families import family_of
-from gateway.invoices.line import InvoiceLine, Tokens, UnreadableInvoice, amount, check_currency, count, text_or_none
-from gateway.invoices.times import date_of
+from gateway.invoices.line import (
+    InvoiceLine,
+    Tokens,
+    UnreadableInvoice,
+    amount,
+    check_currency,
+    count,
+    date_of,
+    text_or_none,
+)
+from gateway.invoices.model_names import family_of
 
 COLUMNS: Final = frozenset(("day", "model", "usd"))
 KNOWN: Final = COLUMNS | {

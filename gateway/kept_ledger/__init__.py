@@ -3,7 +3,7 @@
 - ``line``: what an exchange leaves there; ``table``: the lines in a database and their sums; ``columns``: its
   columns; ``statements``: the SQL that selects sums.
 - ``folding`` replaces lines beyond the size limit by sums.
-- ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable.
+- ``keeping`` writes a process's lines in batches, and sums them while the database is unavailable.
   ``ledger_keeping`` is the base for a process without a database.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_periods`` parses its times,
   ``usage_formats`` writes it as CSV and JSON.

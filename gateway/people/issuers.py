@@ -15,8 +15,7 @@ from gateway.people.introspection import QUERY_SECONDS, Introspector
 from gateway.people.issuer_http import IssuerClient, IssuerConnections
 from gateway.people.key_sets import FollowedKeySets
 from gateway.people.token_format import LONGEST, is_signed_token
-from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey
-from gateway.people.verdicts import VerdictCache
+from gateway.people.tokens import CannotJudge, Claims, TokenChecker, TokenRefused, UnknownKey, VerdictCache
 
 SILENT_SECONDS: Final = 0.5
 """Seconds without a response to an introspection after which the next issuer is queried too; fewer if there are many

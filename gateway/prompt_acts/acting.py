@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gateway.balancing.affinity import AUTO, find_affinity
-from gateway.config.entry_prompt_cache import EntryPromptCache, RoutingKey
+from gateway.config.prompt_caches import EntryPromptCache, RoutingKey
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.client_request import ClientRequest

@@ -1,4 +1,4 @@
-"""The texts of the secrets that a process keeps, which it reads again while it runs.
+"""The texts of the secrets that a process keeps, which it reads again while it runs, and providers' keys from them.
 
 A new text changes the configuration as a reload does: running requests keep the old one. While a store does not answer,
 or after a secret was deleted, the last text stays in use.
@@ -13,10 +13,13 @@ from typing import Final
 import trio
 
 from configfile.secret_files import SecretFiles
-from configfile.stored_secrets import StoredSecret
+from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
 from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.secret_stores.stores import SecretReadings, SecretStores
+from gateway.upstream.request import CredentialSource
+from providers.auth.credential import Credential
+from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.secrets")
 
@@ -151,3 +154,32 @@ class SecretKeeper(trio.abc.AsyncResource):
             for name in [*table]:
                 if name not in used:
                     del table[name]
+
+
+UNREAD: Final = "the gateway could not read the provider's key from its secret store: see the gateway's log"
+
+
+class StoredKey(CredentialSource):
+    """The key of one entry, ``text``, which ``keeper`` reads once more if the provider rejects it."""
+
+    def __init__(self, text: StoredText | UnreadText, keeper: SecretKeeper) -> None:
+        self._text = text
+        self._keeper = keeper
+
+    async def credential(self) -> Credential | None:
+        if isinstance(self._text, UnreadText):
+            raise GatewayError("upstream", UNREAD, reason="credential", wait=RETRY_SECONDS, concerns_all=True)
+        return self._text
+
+    async def renew(self, refused: Credential) -> Credential | None:
+        found = await self._keeper.renew(self._text.secret, refused) if isinstance(refused, str) else None
+        return found if found is not None and found.isascii() and found.isprintable() else None
+
+
+def stored_keys_of(config: Config, keeper: SecretKeeper) -> Mapping[str, CredentialSource]:
+    """Return the sources of all keys from stores, by the names of their entries."""
+    return {
+        entry.name: StoredKey(entry.key, keeper)
+        for entry in config.all_entries
+        if entry.sign_in is None and isinstance(entry.key, StoredText | UnreadText)
+    }

@@ -13,7 +13,7 @@ import trio
 from gateway.conversations.bodies import read_turn
 from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.state_options import StateOptions
+from gateway.conversations.stored_api import StateOptions
 from gateway.stores.memory import MemoryStore
 from gateway.streaming.lane import StreamProgress
 from providers.apis import CODECS

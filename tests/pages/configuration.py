@@ -23,7 +23,6 @@ from gateway.config import (
     collector,
     counters,
     endpoints,
-    entry_prompt_cache,
     issuers,
     limits,
     listening,
@@ -69,7 +68,7 @@ CLASSES: Mapping[str, type] = {
     "embeddings": EmbeddingTraits,
     "images": endpoints.ImageSettings,
     "realtime": endpoints.RealtimeLimits,
-    "prompt_cache of an entry": entry_prompt_cache.EntryPromptCache,
+    "prompt_cache of an entry": prompt_caches.EntryPromptCache,
     "providers": own_providers.ProviderSettings,
     "aws": sign_ins.AwsSignIn,
     "google": sign_ins.GoogleSignIn,
@@ -115,7 +114,7 @@ CLASSES: Mapping[str, type] = {
     "cache": cached_answers.AnswerCacheSettings,
     "cache of a name or a client": cached_answers.CacheUse,
     "prompt_cache": prompt_caches.PromptCacheSettings,
-    "prompt_caching": entry_prompt_cache.PlanoPromptCaching,
+    "prompt_caching": prompt_caches.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
     "ledger": state_storage.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
@@ -137,7 +136,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "routing_preferences[].": aliases.RoutingPreference,
     "overrides.": settings.Overrides,
     "tracing.": collector.TracingSettings,
-    "prompt_caching.": entry_prompt_cache.PlanoPromptCaching,
+    "prompt_caching.": prompt_caches.PlanoPromptCaching,
 }
 
 

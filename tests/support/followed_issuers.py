@@ -11,8 +11,7 @@ import trio.testing
 from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.people.issuer_http import IssuerClient, IssuerConnections
 from gateway.people.key_sets import FollowedKeySets
-from gateway.people.tokens import TokenChecker
-from gateway.people.verdicts import VerdictCache
+from gateway.people.tokens import TokenChecker, VerdictCache
 from tests.support.oidc import AUDIENCE, OidcProvider
 from tests.support.set_clock import SetClock
 

@@ -19,7 +19,7 @@ from gateway.config.loading import from_mapping
 from gateway.conversations.background import Background, BackgroundTurn, NoBackground
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.state_options import StateOptions
+from gateway.conversations.stored_api import StateOptions
 from gateway.endpoints.answers import QueryProviders
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored

@@ -1,9 +1,9 @@
 """``/me`` and ``/admin/v1``: keys, people, raises, usage and audit over HTTP, and LiteLLM's key endpoints.
 
 - ``paths``: the paths, which import the rest with their first request. ``table``: path × verb × role.
-- ``serving``: a request from its caller to its response, and advice on LiteLLM's paths. ``callers``: who
-  calls; ``call_rates``: how often.
+- ``serving``: a request from its caller to its response, the rates of calls, and advice on LiteLLM's paths.
+  ``callers``: who calls.
 - ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
   ``visibility``: the objects that a caller sees; ``levels``: the levels of limits; ``errors``.
 - The handlers: ``own``, ``own_keys``, ``groups``, ``people``, ``usage``, ``audit_list``; ``keys`` with ``key_items``,
-  ``key_storage`` and ``people_keys``; ``raises`` with ``holders``; ``litellm`` with ``litellm_members``."""
+  ``key_storage`` and ``people_keys``; ``raises``; ``litellm``."""

@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from configfile.wording import nearest
+from gateway.allowances.allowance import counter_key
 from gateway.config.settings import Config
-from gateway.endpoints.admin.call_rates import count_call
+from gateway.counters.counter import Counters, Debit, RateCounter, new_claim
 from gateway.endpoints.admin.callers import identify_caller
 from gateway.endpoints.admin.calls import AdminAnswer, AdminCall, in_thread, is_person_name
 from gateway.endpoints.admin.errors import conflict, error_value, not_found, not_permitted
@@ -233,3 +234,27 @@ def advice_for(path: str) -> str | None:
     """Return the advice for a LiteLLM path, ``None`` for others."""
     prefix = f"/{path.strip('/').partition('/')[0]}"
     return None if prefix not in _ADVICE else f"trigate has no {path[:100]}: {_ADVICE[prefix]}"
+
+
+CHANGES: Final = 60
+READS: Final = 600
+"""Calls of one caller a minute."""
+
+_MINUTE: Final = 60.0
+
+
+async def count_call(counters: Counters, caller: str, *, changes: bool) -> None:
+    """Count a call of ``caller`` in all workers. Raises ``GatewayError`` (429) if it made too many in the last minute.
+
+    These counters are not those of ``ratelimits``, so calls of these paths never wait for the requests of models."""
+    kind, most = ("changes", CHANGES) if changes else ("reads", READS)
+    name = f"admin.{kind}"
+    key = counter_key(f"{name}\0{caller}")
+    claim = new_claim(Debit(RateCounter(key, name, most, _MINUTE, most, chosen_by=caller), 1))
+    short = await counters.reserve((claim,))
+    if not short:
+        counters.settle(claim, (1,))
+    elif short[0].cause == "no_room":
+        wait = max(1, round(short[0].wait or 1))
+        message = f"more than {most} {kind} a minute: try again in {wait} s"
+        raise GatewayError("rate_limited", message, headers=(("retry-after", str(wait)),))

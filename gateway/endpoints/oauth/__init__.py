@@ -1,7 +1,7 @@
 """Sign-in of people with a browser or a device code, and token exchange. Imported with its first request.
 
 - ``paths``: the paths, imported at start; ``serving``: from a path to its response; ``errors`` for programs and people.
-- ``browser``: sign-in and sign-out at an issuer (``issuer_sign_ins``); ``browser_sessions``: the caller of a cookie;
+- ``browser``: sign-in and sign-out at an issuer; ``browser_sessions``: the caller of a cookie;
   ``signed_in``: the callers of the pages.
 - ``devices``: the device flow and its codes; ``token_grants``: the token endpoint.
 - ``address_limits``: limits of strangers by address; ``context``: what all of them share.

@@ -17,9 +17,19 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.endpoints.answers import client_headers
-from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, PAGE_LINKS, STREAM, TEXT, has_pages
+from gateway.endpoints.ui.paths import (
+    EVENTS,
+    FILES,
+    GUARDED,
+    MODELS,
+    PAGE_LINKS,
+    STREAM,
+    TEXT,
+    has_pages,
+    signed_in_callers,
+)
 from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
-from gateway.endpoints.ui.visitors import Visitor, as_bearer, signed_in_callers, visitor_of
+from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always

@@ -1,18 +1,12 @@
-"""The viewers of the live view and of the pages: what each may see, and those who sign in at an issuer."""
+"""The viewers of the live view, and what each may see."""
 
 import base64
 import binascii
 import math
-from typing import TYPE_CHECKING
 
 import attrs
 
 from gateway.config.clients import Role
-from gateway.config.settings import Config
-from gateway.exchange.service import Service
-
-if TYPE_CHECKING:
-    from gateway.endpoints.oauth.signed_in import SignedInCallers
 
 
 @attrs.frozen
@@ -34,15 +28,6 @@ def visitor_of(name: str | None, role: Role, by: str, seconds_left: float) -> Vi
     requests."""
     client = None if role in ("admin", "auditor") else name
     return Visitor(client, by, seconds_left, sees_streams=role != "auditor", name=name)
-
-
-def signed_in_callers(config: Config, service: Service) -> "SignedInCallers | None":
-    """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
-        return None
-    from gateway.endpoints.oauth.signed_in import SignedInCallers  # imported only where it is needed
-
-    return SignedInCallers(config, service)
 
 
 def as_bearer(name: str, value: str) -> tuple[str, str]:

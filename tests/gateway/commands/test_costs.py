@@ -16,8 +16,8 @@ import yaml
 
 from gateway.commands import costs
 from gateway.commands.costs import FORMATS, CostOptions
+from gateway.kept_ledger.keeping import OverflowSums
 from gateway.kept_ledger.line import LedgerLine, LineCause, LinePromptCache
-from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
 from gateway.kept_ledger.usage_periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.bodies import head_id, read_head, read_turn
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.state_options import StateOptions
+from gateway.conversations.stored_api import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.http.offload import LARGE

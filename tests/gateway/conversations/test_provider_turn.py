@@ -8,7 +8,7 @@ from gateway.conversations.background import BackgroundTurn, NoBackground
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.recorder import UNRECORDED
-from gateway.conversations.state_options import StateOptions
+from gateway.conversations.stored_api import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.http.request_scope import RequestScope

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.kept_ledger import keeping, overflow
+from gateway.kept_ledger import keeping
 from gateway.kept_ledger.keeping import TableLedgerWriter
 from gateway.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
@@ -236,7 +236,7 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
 
 async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "MAX_WAITING", 0)
-    monkeypatch.setattr(overflow, "MAX_SUMS", 2)
+    monkeypatch.setattr(keeping, "MAX_SUMS", 2)
     kept, ledger = keeping_in(table := table_in(tmp_path))
     for place in range(8):
         name = f"groq/{place}"

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.kept_ledger import folding
 from gateway.kept_ledger.columns import COLUMN_TYPES
+from gateway.kept_ledger.keeping import OverflowSums
 from gateway.kept_ledger.line import (
     UNPRICED,
     LedgerLine,
@@ -21,7 +22,6 @@ from gateway.kept_ledger.line import (
     line_of,
     rows_of,
 )
-from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable, PromptCacheSum
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger

@@ -6,10 +6,9 @@ import time
 import pytest
 
 from gateway.config.issuers import AdmitRule, TrustedIssuer
-from gateway.people import verdicts
+from gateway.people import tokens
 from gateway.people.signing_keys import KeySet, VerificationKey, parse_key_set
-from gateway.people.tokens import TokenChecker, TokenRefused, UnknownKey, WrongSignature
-from gateway.people.verdicts import VerdictCache
+from gateway.people.tokens import TokenChecker, TokenRefused, UnknownKey, VerdictCache, WrongSignature
 from tests.support.counted_calls import calls
 from tests.support.forged_tokens import ATTACKER, AUDIENCE, CURVE, FIRST, ISSUER
 from tests.support.set_clock import SetClock
@@ -114,32 +113,32 @@ def test_a_wrong_signature_is_remembered_for_a_minute(watched_cache: Verdicts):
 def test_the_number_of_verdicts_is_bounded_and_the_last_used_remain(
     watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(verdicts, "MOST_VALID", 10)
-    tokens = [token(CURVE, sub=f"p{n}") for n in range(20)]
-    for one in tokens:
+    monkeypatch.setattr(tokens, "MOST_VALID", 10)
+    made = [token(CURVE, sub=f"p{n}") for n in range(20)]
+    for one in made:
         watched_cache.subject(one)
-        watched_cache.subject(tokens[0])  # used all the time
+        watched_cache.subject(made[0])  # used all the time
     assert watched_cache.checks == 20
-    assert watched_cache.subject(tokens[0]) == "p0"
-    assert watched_cache.subject(tokens[19]) == "p19"
+    assert watched_cache.subject(made[0]) == "p0"
+    assert watched_cache.subject(made[19]) == "p19"
     assert watched_cache.checks == 20
-    watched_cache.subject(tokens[1])
+    watched_cache.subject(made[1])
     assert watched_cache.checks == 21
 
 
 def test_the_size_of_all_verdicts_is_bounded(watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verdicts, "MOST_BYTES", 20_000)
-    tokens = [token(CURVE, sub=f"p{n}", pad="x" * 5000) for n in range(5)]
-    for one in tokens:
+    monkeypatch.setattr(tokens, "MOST_BYTES", 20_000)
+    made = [token(CURVE, sub=f"p{n}", pad="x" * 5000) for n in range(5)]
+    for one in made:
         watched_cache.subject(one)
-    watched_cache.subject(tokens[4])
+    watched_cache.subject(made[4])
     assert watched_cache.checks == 5
-    watched_cache.subject(tokens[0])
+    watched_cache.subject(made[0])
     assert watched_cache.checks == 6
 
 
 def test_the_number_of_remembered_forgeries_is_bounded(watched_cache: Verdicts, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verdicts, "MOST_REFUSED", 3)
+    monkeypatch.setattr(tokens, "MOST_REFUSED", 3)
     forged = [mint({"iss": ISSUER, "aud": AUDIENCE, "n": n}, ATTACKER, {"kid": "first"}) for n in range(5)]
     for one in (*forged, forged[4], forged[0]):
         with pytest.raises(WrongSignature):
