@@ -143,11 +143,9 @@ INSTEAD: Final = (
             (ROOT, ENTRY, CLIENT, Limits), words="budget spend"),
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
             (ROOT, ENTRY)),
-    Instead("not needed: the gateway drops fields that a provider is "
-            "known to refuse, and lists them in `x-trigate-dropped`; "
-            "`strict: true` refuses such requests instead; to drop "
-            "more fields, write `quirks: {refused_fields: [NAME]}` "
-            "in the entry", "drop_params modify_params", (ROOT, ENTRY)),
+    Instead("not needed: the gateway drops fields that a provider is known to refuse, and lists them in "
+            "`x-trigate-dropped`; `strict: true` refuses such requests instead; to drop more fields, write `quirks: "
+            "{refused_fields: [NAME]}` in the entry", "drop_params modify_params", (ROOT, ENTRY)),
     Instead("write `quirks: {refused_fields: [NAME]}`", "refused_fields", (ENTRY,)),
     Instead("write it under `request`, such as `request: {default: {temperature: 0.2}}`; `set` replaces the client's "
             "value, `max` limits it (docs/request-members.md)",
@@ -160,9 +158,8 @@ INSTEAD: Final = (
             "system system_prompt instructions", (ENTRY, ALIAS, CLIENT)),
     Instead("write `request: {drop: [NAME]}` (docs/request-members.md)",
             "additional_drop_params dropped_fields drop_fields dropped_params", (ENTRY, ALIAS, CLIENT)),
-    Instead("set variables in the environment of trigate, and use them "
-            "here as `$NAME`", "environment_variables env environment",
-            (ROOT, ENTRY)),
+    Instead("set variables in the environment of trigate, and use them here as `$NAME`", "environment_variables env "
+            "environment", (ROOT, ENTRY)),
     # The root
     Instead("embeddings, images, audio, rerank, files, batches and realtime need no key here: the entries of "
             "`model_providers` serve them, too (docs/endpoints.md)",
@@ -184,9 +181,8 @@ INSTEAD: Final = (
             (ROOT,)),
     Instead("write it as `timeouts: {first_byte: 60s}`; other limits are `connect`, `idle` and `total`",
             "timeout request_timeout stream_timeout read_timeout", (ROOT, ENTRY)),
-    Instead("set the number of processes with `trigate serve "
-            "--workers N`", "workers num_workers worker_processes processes",
-            (ROOT, LISTENER)),
+    Instead("set the number of processes with `trigate serve --workers N`", "workers num_workers worker_processes "
+            "processes", (ROOT, LISTENER)),
     Instead("`log_level` sets the level, and `trigate serve --log-format` the format",
             "log logs logger logging log_format log_file log_settings debug verbose set_verbose json_logs", (ROOT,)),
     Instead("prompts and answers are never logged; `trigate serve --record DIR` writes whole exchanges to files",
@@ -200,52 +196,34 @@ INSTEAD: Final = (
             "enable_tracing", (ROOT,)),
     Instead("list the origins in "
             "`cors`", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
-    Instead("set the variable `HTTPS_PROXY` in the environment "
-            "of trigate", "proxy http_proxy https_proxy proxies proxy_url",
-            (ROOT, ENTRY)),
-    Instead("set the CA "
-            "certificates for "
-            "providers in "
-            "`overrides.upstream_tls_ca_path`; "
-            "verification cannot "
-            "be turned off", "verify verify_ssl ssl_verify insecure insecure_skip_verify tls ssl ca ca_file "
-            "ca_cert ca_bundle ca_path", (ENTRY,)),
-    Instead("set the CA certificates for "
-            "providers in "
-            "`overrides.upstream_tls_ca_path`; "
-            "verification cannot be "
-            "turned off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
+    Instead("set the variable `HTTPS_PROXY` in the environment of trigate", "proxy http_proxy https_proxy proxies "
+            "proxy_url", (ROOT, ENTRY)),
+    Instead("set the CA certificates for providers in `overrides.upstream_tls_ca_path`; verification cannot be turned "
+            "off", "verify verify_ssl ssl_verify insecure insecure_skip_verify tls ssl ca ca_file ca_cert ca_bundle "
+            "ca_path", (ENTRY,)),
+    Instead("set the CA certificates for providers in `overrides.upstream_tls_ca_path`; verification cannot be turned "
+            "off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
     Instead("a configuration is one file: copy the contents "
             "into it", "include includes import imports extends", (ROOT,)),
-    Instead("the settings of the live view are `ui` "
-            "and `ui_key`", "dashboard admin admin_ui ui_username ui_password console",
-            (ROOT,)),
+    Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
+            "console", (ROOT,)),
     Instead("the gateway reloads this file on SIGHUP", "reload hot_reload watch auto_reload", (ROOT,)),
-    Instead("not needed: `GET /healthz` and `GET /readyz` are "
-            "always available", "health health_check health_checks healthcheck "
-            "background_health_checks", (ROOT, ENTRY, LISTENER)),
-    Instead("write it as `limits: "
-            "{request_body: 64MiB}`", "max_body_size max_request_size max_request_body body_limit "
+    Instead("not needed: `GET /healthz` and `GET /readyz` are always available", "health health_check health_checks "
+            "healthcheck background_health_checks", (ROOT, ENTRY, LISTENER)),
+    Instead("write it as `limits: {request_body: 64MiB}`", "max_body_size max_request_size max_request_body body_limit "
             "max_request_size_mb client_max_body_size", (ROOT, LISTENER)),
-    Instead("`limits.in_flight` "
-            "limits "
-            "simultaneous "
-            "requests, and "
-            "`limits.upstream_connections` "
-            "connections to "
+    Instead("`limits.in_flight` limits simultaneous requests, and `limits.upstream_connections` connections to "
             "providers", "max_parallel_requests global_max_parallel_requests concurrency max_concurrency "
             "max_concurrent_requests max_connections concurrency_and_buffer_size max_in_flight",
             (ROOT, ENTRY, CLIENT, LISTENER)),
-    Instead("write it as `drain`, the time for responses in "
-            "progress", "shutdown_timeout graceful_timeout grace_period "
+    Instead("write it as `drain`, the time for responses in progress", "shutdown_timeout graceful_timeout grace_period "
             "graceful_shutdown shutdown", (ROOT,)),
     # An entry of model_providers
     Instead("write it as `access_key`", "api_key key apikey token secret auth_token bearer api_token credential auth",
             (ENTRY,)),
     Instead("an entry has one `access_key`: for several keys, write one entry for each, with its own `name`",
             "keys api_keys access_keys", (ENTRY,)),
-    Instead("it belongs to Portkey: write the provider's own key as `access_key: "
-            "$NAME`", "virtual_key portkey_api_key",
+    Instead("it belongs to Portkey: write the provider's own key as `access_key: $NAME`", "virtual_key portkey_api_key",
             (ENTRY, ROOT)),
     Instead(_OVER_HTTP, "api_base url endpoint host base uri address server custom_host azure_endpoint network_config "
             "port scheme path prefix", (ENTRY,)),
@@ -269,14 +247,12 @@ INSTEAD: Final = (
             (ENTRY,)),
     Instead("write the deployment as the model: `model: azure_openai/DEPLOYMENT`",
             "deployment deployment_id deployment_name azure_deployment azure_key_config deployments", (ENTRY,)),
-    Instead("trigate knows the abilities of models; to correct them, "
-            "set `quirks`", "model_info context_window context_length "
-            "max_input_tokens max_context supports_vision supports_tools capabilities modalities description tags "
-            "metadata mode base_model", (ENTRY,)),
+    Instead("trigate knows the abilities of models; to correct them, set `quirks`", "model_info context_window "
+            "context_length max_input_tokens max_context supports_vision supports_tools capabilities modalities "
+            "description tags metadata mode base_model", (ENTRY,)),
     Instead("to disable the entry, remove it or comment it out", "enabled disabled active enable disable", (ENTRY,)),
-    Instead("set the models that a client may use in "
-            "`models` of its key", "allowed_clients allowed_users access_groups teams "
-            "client_keys", (ENTRY,)),
+    Instead("set the models that a client may use in `models` of its key", "allowed_clients allowed_users "
+            "access_groups teams client_keys", (ENTRY,)),
     Instead("write it as `on_disconnect: cancel` or `on_disconnect: finish`", "cancel_on_disconnect", (ENTRY,)),
     # An item of model_aliases
     Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS, RouteTarget)),
@@ -316,8 +292,7 @@ INSTEAD: Final = (
             "circuit allowed_fails cooldown cooldown_time circuit_breaker circuit_breakers", (ALIAS,)),
     Instead("write it as `attempts`, the first one included", "max_retries num_retries retries count max_attempts max",
             (Retries,)),
-    Instead("write it as `wait`, the longest wait between two "
-            "attempts", "backoff max_backoff max_wait delay max_delay",
+    Instead("write it as `wait`, the longest wait between two attempts", "backoff max_backoff max_wait delay max_delay",
             (Retries,)),
     Instead("write it as `deadline`", "timeout total", (Retries,)),
     Instead("write it as `failures`", "allowed_fails threshold failure_threshold consecutive_failures max_failures",
@@ -325,11 +300,9 @@ INSTEAD: Final = (
     Instead("write it as `cooldown`", "cooldown_time open_for timeout", (CircuitSettings,)),
     Instead("write it as `longest`", "max_cooldown max", (CircuitSettings,)),
     # Others
-    Instead("write `cache: {ttl: 1h}` for an "
-            "alias or a client key, and the "
-            "storage at the root: `cache: "
-            "{type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
-            "cache_ttl redis", (ROOT,), words="caching"),
+    Instead("write `cache: {ttl: 1h}` for an alias or a client key, and the storage at the root: `cache: {type: "
+            "sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache cache_ttl redis",
+            (ROOT,), words="caching"),
     Instead("write it as `cache: {ttl: 1h}`", "caching cache_params cache_config cache_settings response_cache "
             "cache_ttl ttl", (ALIAS, CLIENT), words="caching"),
     Instead("write it for an alias or a client key: `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
@@ -339,9 +312,8 @@ INSTEAD: Final = (
     Instead("write it as `name`", "id user user_id client alias key_alias key_name label", (CLIENT,)),
     Instead("write it as `group`, with the name of one of `client_groups`",
             "team team_id teams groups organization organization_id customer", (CLIENT,)),
-    Instead("list the entries that may serve the "
-            "client in `only`", "providers allowed_providers provider_configs regions region "
-            "allowed_targets allow", (CLIENT, ClientGroup)),
+    Instead("list the entries that may serve the client in `only`", "providers allowed_providers provider_configs "
+            "regions region allowed_targets allow", (CLIENT, ClientGroup)),
     Instead("write the keys under `client_keys`, each with the name of its `group`", "key keys sha256 members clients",
             (ClientGroup,)),
     Instead("list the allowed models in `models`", "model allowed_models model_access access_groups", (ClientGroup,)),
