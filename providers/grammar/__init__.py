@@ -69,7 +69,8 @@ class Judge:
     def __init__(self, api: Api, *, tolerant: bool = False, include_usage: bool | None = None) -> None:
         self._api = api
         self._grammar = GRAMMARS[api]
-        self._stream = self._grammar.stream(include_usage)
+        self._stream = self._grammar.STREAM()
+        self._stream.include_usage = include_usage
         self._tolerant = tolerant
         self._outcome: Outcome = "cut"
         self._events = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, order_violation, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "OpenAI, Chat Completions reference"
@@ -120,6 +120,7 @@ DETAILS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "prompt_tokens_details": ("prompt_tokens", ("cached_tokens", "cache_write_tokens")),
     "completion_tokens_details": ("completion_tokens", ("reasoning_tokens",)),
 }
+DETAIL_COUNTS: Shape = {f"{part}?": {f"{name}?": "int" for name in names} for part, (_, names) in DETAILS.items()}
 ERROR: Shape = {
     "error": {"message": "string", "type": "string", "param": "string|null", "code": "string|number|null"}
 }  # fmt: skip
@@ -148,14 +149,14 @@ class ChoiceState:
         self.calls: list[CallState] = []
 
 
-class ChatStream:
-    """A ``Stream`` of Chat. ``include_usage`` is whether the client requested usage, ``None`` if unknown."""
+class ChatStream(Stream):
+    """A ``Stream`` of Chat."""
 
-    def __init__(self, include_usage: bool | None) -> None:
-        self.position = "open"
+    states, misplaced, end_rule, position = STATES, MISPLACED, "chat.end", "open"
+
+    def __init__(self) -> None:
         self.head: Mapping[str, Any] | None = None
         self.choices: dict[int, ChoiceState] = {}
-        self._include_usage = include_usage
 
     def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         if name is not None:
@@ -168,20 +169,13 @@ class ChatStream:
             return
         match kind:
             case "done":
-                yield from self._check_done(state)
+                yield from self._check_unfinished()
+                if self.include_usage and state != "counted":
+                    yield "chat.usage.asked", "no usage chunk before [DONE]"
             case "error":
                 yield from error(value)
             case _:
                 yield from self._check_chunk(value, kind)
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position not in ("complete", "failed"):
-            yield "chat.end", f"the stream ends in state {self.position}"
-
-    def _check_done(self, state: str) -> Iterator[Finding]:
-        yield from self._check_unfinished()
-        if self._include_usage and state != "counted":
-            yield "chat.usage.asked", "no usage chunk before [DONE]"
 
     def _check_unfinished(self) -> Iterator[Finding]:
         if not self.choices:
@@ -199,7 +193,7 @@ class ChatStream:
             yield from _check_choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
         if kind == "usage":
             yield from self._check_unfinished()
-            if self._include_usage is False:
+            if self.include_usage is False:
                 yield "chat.usage.asked", "a usage chunk without a request for it"
         elif value.get("choices") == []:
             yield "chat.choice.none", "choices is empty and there is no usage"
@@ -306,7 +300,8 @@ def _check_finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding
 def _check_usage(usage: Any) -> Iterator[Finding]:
     if usage is None:
         return
-    if wrong := find_misfit(usage, USAGE, "usage") or _find_misfit_details(usage):
+    counted = {name: value for name, value in usage.items() if value is not None} if isinstance(usage, dict) else {}
+    if wrong := find_misfit(usage, USAGE, "usage") or find_misfit(counted, DETAIL_COUNTS, "usage"):
         yield "chat.usage.ints", wrong
         return
     if usage["total_tokens"] != usage["prompt_tokens"] + usage["completion_tokens"]:
@@ -315,11 +310,6 @@ def _check_usage(usage: Any) -> Iterator[Finding]:
         counted = sum(members(usage.get(part)).get(name, 0) for name in names)
         if counted > usage[whole]:
             yield "chat.usage.parts", f"{part} add up to {counted} of {usage[whole]}"
-
-
-def _find_misfit_details(usage: Mapping[str, Any]) -> str | None:
-    shape = {f"{part}?": {f"{name}?": "int" for name in names} for part, (_, names) in DETAILS.items()}
-    return find_misfit({name: value for name, value in usage.items() if value is not None}, shape, "usage")
 
 
 def error(value: Any, api: str = "chat") -> Iterator[Finding]:
@@ -332,9 +322,7 @@ def error(value: Any, api: str = "chat") -> Iterator[Finding]:
         yield f"{api}.error.code", f"code {show(code)}"
 
 
-def stream(include_usage: bool | None = None) -> ChatStream:
-    """Return a new stream."""
-    return ChatStream(include_usage)
+STREAM = ChatStream
 
 
 def outcome(value: Any) -> Outcome | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.event_frames import EVENT_FRAME_RULES, EVENT_FRAMES
-from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 MODEL = "Amazon's service model, ConverseStreamOutput"
@@ -177,10 +177,10 @@ _ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 Check: TypeAlias = "Callable[[ConverseStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
-class ConverseStream(OrderedStream):
+class ConverseStream(Stream):
     """A ``Stream`` of Converse. The value of an event is an object with one member, its name."""
 
-    states, misplaced = STATES, MISPLACED
+    states, misplaced, end_rule = STATES, MISPLACED, "converse.end"
 
     def __init__(self) -> None:
         self.blocks = 0
@@ -210,10 +210,6 @@ class ConverseStream(OrderedStream):
             yield from self._check_open(value[kind]["contentBlockIndex"])
         if kind in _CHECKS:
             yield from _CHECKS[kind](self, value[kind])
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position not in ("complete", "failed"):
-            yield "converse.end", f"the stream ends in state {show(self.position)}"
 
     def _check_open(self, index: int) -> Iterator[Finding]:
         if index != self.blocks:
@@ -325,10 +321,6 @@ def _check_reason(reason: str, calls_tools: bool) -> Iterator[Finding]:
         yield "converse.reason.calls", f"stopReason {reason}, with{'' if calls_tools else 'out'} calls"
 
 
-def _check_metadata(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _check_usage(value["usage"])
-
-
 def _check_usage(usage: Mapping[str, Any]) -> Iterator[Finding]:
     if wrong := find_misfit(usage, COUNTS, "usage"):
         yield "converse.usage.ints", wrong
@@ -344,13 +336,11 @@ _CHECKS: Mapping[str, Check] = {
     "contentBlockDelta": _check_block_delta,
     "contentBlockStop": _check_block_stop,
     "messageStop": _check_message_stop,
-    "metadata": _check_metadata,
+    "metadata": lambda stream, value: _check_usage(value["usage"]),
 }
 
 
-def stream(include_usage: bool | None = None) -> ConverseStream:
-    """Return a new stream; this API has no option for usage."""
-    return ConverseStream()
+STREAM = ConverseStream
 
 
 def outcome(value: Any) -> Outcome | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
 from providers.grammar.shapes import Shape, elements, find_misfit, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
@@ -81,10 +81,11 @@ ERROR: Shape = {"error": {"code": "int", "message": "string", "status": "text", 
 SAME = ("modelVersion", "responseId")
 
 
-class GeminiStream(OrderedStream):
+class GeminiStream(Stream):
     """A ``Stream`` of Gemini."""
 
     states, misplaced, position = STATES, MISPLACED, "open"
+    end_rule, ends = "gemini.finish.there", ("finished", "failed")
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
@@ -99,10 +100,6 @@ class GeminiStream(OrderedStream):
             yield from error(value)
         else:
             yield from self._check_chunk(members(value))
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position == "open":
-            yield "gemini.finish.there", "the stream ends without a finishReason"
 
     def _check_chunk(self, value: Mapping[str, Any]) -> Iterator[Finding]:
         for name in SAME:
@@ -191,9 +188,7 @@ def is_spoken(value: Mapping[str, Any]) -> bool:
     )
 
 
-def stream(include_usage: bool | None = None) -> GeminiStream:
-    """Return a new stream."""
-    return GeminiStream()
+STREAM = GeminiStream
 
 
 def outcome(value: Any) -> Outcome | None:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "Google, page Streaming interactions"
@@ -148,11 +148,12 @@ class _OpenStep:
     is_signed: bool = False
 
 
-class InteractionsStream:
+class InteractionsStream(Stream):
     """A ``Stream`` of Interactions."""
 
+    states, misplaced, end_rule, ends = STATES, MISPLACED, "interactions.end", ("done", "failed")
+
     def __init__(self) -> None:
-        self.position = "start"
         self._head: dict[str, Any] = {}
         self._event_ids: set[str] = set()
         self._call_ids: set[str] = set()
@@ -167,20 +168,13 @@ class InteractionsStream:
         if kind not in EVENTS and kind != DONE:
             yield "interactions.event.known", f"event_type {show(kind)}"
             return
-        if kind in STATES[self.position]:
-            before, self.position = self.position, STATES[self.position][kind]
-        else:
-            before = self.position
-            yield order_violation(MISPLACED, self.position, kind)
+        before = self.position
+        yield from self.check_order(kind)
         if kind == DONE:
             return
         yield from self._check_shape(kind, members(value))
         if before != "failed":
             yield from self._check_content(kind, members(value))
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position not in ("done", "failed"):
-            yield "interactions.end", f"the stream ends in state {self.position}"
 
     def _check_shape(self, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:
         if wrong := find_misfit(value, EVENTS[kind]):
@@ -242,7 +236,7 @@ class InteractionsStream:
 
     def _check_completed(self, interaction: Mapping[str, Any]) -> Iterator[Finding]:
         status = interaction.get("status")
-        yield from check_end(status, bool(self._call_ids), interaction.get("usage"))
+        yield from _check_end(status, bool(self._call_ids), interaction.get("usage"))
         if self._unparsed is not None and status not in CUT_SHORT:
             yield "interactions.arguments.json", f"arguments {show(self._unparsed)}"
 
@@ -271,7 +265,7 @@ def _check_signature(value: Any) -> Iterator[Finding]:
         yield "interactions.signature.base64", f"signature {show(value)}"
 
 
-def check_end(status: Any, has_calls: bool, usage: Any) -> Iterator[Finding]:
+def _check_end(status: Any, has_calls: bool, usage: Any) -> Iterator[Finding]:
     if status not in RUNNING | ENDED:
         yield "interactions.status.known", f"status {show(status)}"
     elif status in RUNNING:
@@ -294,9 +288,7 @@ def is_spoken(value: Mapping[str, Any]) -> bool:
     return isinstance(error.get("code"), str) and "type" not in error and "message" in error
 
 
-def stream(include_usage: bool | None = None) -> InteractionsStream:
-    """Return a new stream."""
-    return InteractionsStream()
+STREAM = InteractionsStream
 
 
 def outcome(value: Any) -> Outcome | None:
@@ -323,4 +315,4 @@ def whole(value: Any) -> Iterator[Finding]:
     for step in elements(found.get("steps")):
         yield from check_step(members(step), call_ids)
     if found.get("status") not in RUNNING:
-        yield from check_end(found.get("status"), bool(call_ids), found.get("usage"))
+        yield from _check_end(found.get("status"), bool(call_ids), found.get("usage"))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.frames import DONE, FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "Anthropic, streaming Messages"
@@ -205,10 +205,10 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Check: TypeAlias = "Callable[[MessagesStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
-class MessagesStream(OrderedStream):
+class MessagesStream(Stream):
     """A ``Stream`` of Messages."""
 
-    states, misplaced = STATES, MISPLACED
+    states, misplaced, end_rule = STATES, MISPLACED, "messages.end"
 
     def __init__(self) -> None:
         self.blocks = 0
@@ -236,10 +236,6 @@ class MessagesStream(OrderedStream):
             return
         if kind in _CHECKS:
             yield from _CHECKS[kind](self, value)
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position not in ("complete", "failed"):
-            yield "messages.end", f"the stream ends in state {show(self.position)}"
 
 
 def _check_message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
@@ -383,9 +379,7 @@ _CHECKS: Mapping[str, Check] = {
 }
 
 
-def stream(include_usage: bool | None = None) -> MessagesStream:
-    """Return a new stream; this API has no option for usage."""
-    return MessagesStream()
+STREAM = MessagesStream
 
 
 def outcome(value: Any) -> Outcome | None:

@@ -29,7 +29,7 @@ from providers.grammar.responses_fields import (
     WRITTEN,
     Text,
 )
-from providers.grammar.rules import Finding, OrderedStream, Outcome, Rule, States, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
 from providers.grammar.shapes import elements, find_misfit, is_object, members, show, string_or_empty
 
 SPEC = "OpenAI, Responses streaming reference"
@@ -151,10 +151,10 @@ class ItemState:
         self.texts: dict[tuple[str, int], TextState] = {}  # texts by event name and index
 
 
-class ResponsesStream(OrderedStream):
+class ResponsesStream(Stream):
     """A ``Stream`` of Responses."""
 
-    states, misplaced = STATES, MISPLACED
+    states, misplaced, end_rule, ends = STATES, MISPLACED, "responses.end", ("ended",)
 
     def __init__(self) -> None:
         self.number = 0
@@ -180,10 +180,6 @@ class ResponsesStream(OrderedStream):
             yield "responses.event.shape", f"{kind}: {wrong}"
         else:
             yield from _check_event(self, kind, value)
-
-    def check_end(self) -> Iterator[Finding]:
-        if self.position != "ended":
-            yield "responses.end", f"the stream ends in state {self.position}"
 
 
 def _check_event(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:
@@ -420,9 +416,7 @@ def _check_text(item: ItemState, text: Text, last: str, value: Mapping[str, Any]
         yield "responses.call.name", f"name {show(value.get('name'))}"
 
 
-def stream(include_usage: bool | None = None) -> ResponsesStream:
-    """Return a new stream; this API has no option for usage."""
-    return ResponsesStream()
+STREAM = ResponsesStream
 
 
 def outcome(value: Any) -> Outcome | None:

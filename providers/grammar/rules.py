@@ -1,5 +1,6 @@
 """Rules, streams and verdicts, which all grammars share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -67,23 +68,44 @@ class Verdict:
         return self.broken is None
 
 
-class Stream(Protocol):
-    """The state of one stream.
+States: TypeAlias = Mapping[str, Mapping[str, str]]
+"""A state machine: by state, the allowed events and the state that each leads to."""
+
+
+class Stream(ABC):
+    """The state of one stream, with its ``position`` in the state machine ``states`` of its API.
 
     It yields findings in order and advances only if the caller continues, so a caller can waive a rule and take the
-    next finding.
+    next finding. ``misplaced`` has the rules that an event breaks which its state does not list, ``end_rule`` is the
+    one of a stream that ends in another state than ``ends``. ``include_usage`` is whether a Chat client requested
+    usage, ``None`` if unknown; the other APIs have no option for it.
     """
 
-    @property
-    def position(self) -> str:
-        """The stream's state in its state table."""
-        ...
+    states: ClassVar[States]
+    misplaced: ClassVar[Mapping[tuple[str, str], str]]
+    end_rule: ClassVar[str]
+    ends: ClassVar[tuple[str, ...]] = ("complete", "failed")
+    position = "start"
+    include_usage: bool | None = None
 
+    @abstractmethod
     def check_event(self, name: str | None, value: Any) -> Iterator[Finding]:
         """Check one event: its ``event:`` line (or None) and its JSON, or the string ``[DONE]``."""
-        ...
 
-    def check_end(self) -> Iterator[Finding]: ...
+    def check_end(self) -> Iterator[Finding]:
+        if self.position not in self.ends:
+            yield self.end_rule, f"the stream ends in state {self.position}"
+
+    def check_order(self, kind: str) -> Iterator[Finding]:
+        if kind in self.states[self.position]:
+            self.position = self.states[self.position][kind]
+        else:
+            yield order_violation(self.misplaced, self.position, kind)
+
+
+def order_violation(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
+    """Return the rule that ``kind`` breaks in ``state``; the row ``*`` applies to all other kinds."""
+    return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"
 
 
 @attrs.frozen
@@ -115,12 +137,13 @@ class Grammar(Protocol):
     def RULES(self) -> Mapping[str, Rule]: ...
 
     @property
-    def STATES(self) -> Mapping[str, Mapping[str, str]]: ...
+    def STATES(self) -> States: ...
 
     @property
     def FRAMES(self) -> FrameFormat: ...
 
-    def stream(self, include_usage: bool | None) -> Stream: ...
+    @property
+    def STREAM(self) -> Callable[[], Stream]: ...
 
     def outcome(self, value: Any) -> Outcome | None:
         """Return the stream's outcome if ``value`` is an event that determines it, else ``None``.
@@ -132,28 +155,3 @@ class Grammar(Protocol):
     def whole(self, value: Any) -> Iterator[Finding]:
         """Check an answer that is not streamed, or an error body."""
         ...
-
-
-States: TypeAlias = Mapping[str, Mapping[str, str]]
-"""A state machine: by state, the allowed events and the state that each leads to."""
-
-
-class OrderedStream:
-    """The position of a stream in the state machine ``states`` of its API.
-
-    ``misplaced`` has the rules that an event breaks which its state does not list."""
-
-    states: ClassVar[States]
-    misplaced: ClassVar[Mapping[tuple[str, str], str]]
-    position = "start"
-
-    def check_order(self, kind: str) -> Iterator[Finding]:
-        if kind in self.states[self.position]:
-            self.position = self.states[self.position][kind]
-        else:
-            yield order_violation(self.misplaced, self.position, kind)
-
-
-def order_violation(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
-    """Return the rule that ``kind`` breaks in ``state``; the row ``*`` applies to all other kinds."""
-    return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"
