@@ -11,6 +11,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic_path
 from providers.neutral.seal import Issuer, is_sealed, unseal
+from providers.neutral.values import as_object, as_string
 
 _UNKNOWN_FAMILY = FAMILIES["other"]
 _POINT = "cachePoint"
@@ -66,11 +67,8 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 
 def _opaque_state(reasoning: Any) -> str:
     """Return the opaque state in a reasoning block, or ""."""
-    if not isinstance(reasoning, dict):
-        return ""
-    text = reasoning.get("reasoningText")
-    opaque = text.get("signature") if isinstance(text, dict) else reasoning.get("redactedContent")
-    return opaque if isinstance(opaque, str) else ""
+    text = as_object(reasoning).get("reasoningText")
+    return as_string(text.get("signature") if isinstance(text, dict) else as_object(reasoning).get("redactedContent"))
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:

@@ -14,9 +14,9 @@ import msgspec
 
 from providers.errors.failures import STEP_CODES, read_event_failure, read_failure
 from providers.errors.overflow import CODE, overflows
+from providers.neutral.values import load
 from streams import event_stream
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
-from streams.surrogates import NOT_JSON, any_json
 
 _KIND_OF_REASON: Final[Mapping[FailureReason | None, ErrorKind]] = {"quota": "rate_limited", "server_error": "upstream"}
 """The kinds of 4xx that are no error of the client: an exhausted quota is a 400, a model's failure a 424."""
@@ -31,10 +31,7 @@ def read_error(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -
 
 def read_stream_failure(data: bytes) -> ErrorInfo:
     """Return the failure in an exception or error frame, as parsed by ``streams.event_stream.parse``."""
-    try:
-        return read_event_failure(any_json(data))
-    except NOT_JSON:
-        return read_event_failure({})
+    return read_event_failure(load(data))
 
 
 TYPE_HEADER: Final = "x-amzn-errortype"

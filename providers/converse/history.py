@@ -239,7 +239,7 @@ def _order_content(message: dict[str, Any]) -> None:
     """
     content: list[Block] = message["content"]
     if message["role"] == "user":
-        content[:] = _move_last(content, _is_not_result)
+        content[:] = _move_last(content, lambda block: "toolResult" not in block)
         kinds = {kind for block in content for kind in block}
         if "document" in kinds and "text" not in kinds:
             content.append({"text": _DOCUMENT_TEXT})
@@ -259,10 +259,6 @@ def _move_last(content: list[Block], later: Callable[[Block], bool]) -> list[Blo
             groups.append([block])
     groups.sort(key=lambda group: later(group[0]))
     return [block for group in groups for block in group]
-
-
-def _is_not_result(block: Block) -> bool:
-    return "toolResult" not in block
 
 
 def _is_call(block: Block) -> bool:

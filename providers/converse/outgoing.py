@@ -16,8 +16,10 @@ from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import add_format_message
 from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice, cache_control
 
-_NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
-_CALLED_DESCRIPTION: Final = "A tool of the conversation so far, which cannot be called now."
+_CALLED_BEFORE: Final[Mapping[str, Any]] = {
+    "description": "A tool of the conversation so far, which cannot be called now.",
+    "inputSchema": {"json": {"type": "object", "properties": {}}},
+}
 
 
 def tool_config(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> Block | None:
@@ -26,14 +28,16 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
     A request without tools is rejected if its history has calls, as in every summary of a conversation
     (langgenius/dify#17545, vxcontrol/pentagi#160, patriceckhart/zot#18); it then declares the called tools.
     """
-    choice, called_tools = request.tool_choice, _called_tools(request)
+    choice = request.tool_choice
+    parts = (part for message in request.messages for part in message.parts)
+    called_tools = tuple(dict.fromkeys(part.name for part in parts if isinstance(part, ToolCallPart)))
     forbidden = choice is not None and choice.mode == "none"
     tools = [] if forbidden and not called_tools else _write_tools(request, family, to, points, drops)
     if forbidden and called_tools and choice is not None:
         drops.add(choice.at)  # the API cannot forbid calls
         choice = None
     if not any("cachePoint" not in tool for tool in tools):
-        tools = [_placeholder_tool(name) for name in called_tools]
+        tools = [{"toolSpec": {"name": name, **_CALLED_BEFORE}} for name in called_tools]
     if not tools:
         if choice is not None and choice.mode in ("required", "tool") and request.has_tools:
             drops.add(choice.at)  # the tools that it forces are not offered
@@ -44,16 +48,6 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
     if choice is not None and (written := _write_choice(choice, tools, family, to, drops)):
         config["toolChoice"] = written
     return config
-
-
-def _called_tools(request: Request) -> tuple[str, ...]:
-    """Return the names of the tools that the history has called, each once."""
-    parts = (part for message in request.messages for part in message.parts)
-    return tuple(dict.fromkeys(part.name for part in parts if isinstance(part, ToolCallPart)))
-
-
-def _placeholder_tool(name: str) -> Block:
-    return {"toolSpec": {"name": name, "description": _CALLED_DESCRIPTION, "inputSchema": {"json": _NO_PARAMETERS}}}
 
 
 def _write_tools(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> list[Block]:
@@ -149,13 +143,8 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
         body["toolConfig"] = tools
     write_settings(request, family, to.quirks, body, drops)
     write_format(format, family, to.quirks, body)
-    _merge_own(body, own)
-    drops.remove_members(body, to.quirks.refused_fields)
-    return body, drops
-
-
-def _merge_own(body: dict[str, Any], own: dict[str, Any]) -> None:
-    """Merge the client's own Bedrock members into ``body``; they override translated ones."""
-    for name, value in own.items():
+    for name, value in own.items():  # the client's own Bedrock members override translated ones
         written = body.get(name)
         body[name] = {**written, **value} if isinstance(written, dict) and isinstance(value, dict) else value
+    drops.remove_members(body, to.quirks.refused_fields)
+    return body, drops

@@ -17,7 +17,7 @@ from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answe
 from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import as_string, bounded_objects
+from providers.neutral.values import as_object, as_string, bounded_objects
 from streams.errors import GatewayError
 from streams.event_stream import ERROR, EXCEPTION
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
@@ -37,14 +37,16 @@ class ConverseReader(StagedReader):
             return ()
         if event in (EXCEPTION, ERROR):
             return self.fail(read_stream_failure(data))
-        if (step := _STEPS.get(event)) is None:
+        if event not in _CONTENT and event not in _STEPS:
             return ()
         value = decode_or(any_json, data, None)
         if not isinstance(value, dict):
             return self.fail(NO_JSON)
         self._content.shared.arriving = data
         try:
-            return step(self, value)
+            if (read_content := _CONTENT.get(event)) is not None:
+                return self.start_with(read_content(self._content, value))
+            return _STEPS[event](self, value)
         except GatewayError as error:  # a limit was exceeded, or a piece has no start
             return self.fail(error.info)
 
@@ -63,17 +65,6 @@ class ConverseReader(StagedReader):
             return ()
         self._stage = ANSWERING
         return (AnswerStart(),)
-
-    # The content
-
-    def _read_block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self.start_with(self._content.start(value))
-
-    def _read_block_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self.start_with(self._content.continue_block(value))
-
-    def _read_block_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self.start_with(self._content.stop(value))
 
     # The end
 
@@ -98,11 +89,13 @@ class ConverseReader(StagedReader):
         return events
 
 
+_CONTENT: Mapping[str, Callable[[ContentReading, Mapping[str, Any]], Sequence[Event]]] = {
+    "contentBlockStart": ContentReading.start,
+    "contentBlockDelta": ContentReading.continue_block,
+    "contentBlockStop": ContentReading.stop,
+}
 _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Event]]] = {
     "messageStart": ConverseReader._read_message_start,
-    "contentBlockStart": ConverseReader._read_block_start,
-    "contentBlockDelta": ConverseReader._read_block_delta,
-    "contentBlockStop": ConverseReader._read_block_stop,
     "messageStop": ConverseReader._read_message_stop,
     "metadata": ConverseReader._read_metadata,
 }
@@ -136,21 +129,11 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         return [error]
     if checked:
         check_answer(value, _SHAPE)
-    content = _content_blocks(value)
-    if content is None:
-        message = "the provider's response is not a Converse response"
-        raise GatewayError("upstream", message, reason="bad_answer")
-    return _answer_events(value, content)
-
-
-def _content_blocks(value: Any) -> list[Any] | None:
-    """Return the content blocks of an answer, possibly none, or ``None`` if it is not an answer."""
-    output = value.get("output") if isinstance(value, dict) else None
-    message = output.get("message") if isinstance(output, dict) else None
+    message = as_object(as_object(value).get("output")).get("message")
     if not isinstance(message, dict):
-        return None
+        raise GatewayError("upstream", "the provider's response is not a Converse response", reason="bad_answer")
     content = message.get("content")
-    return content if isinstance(content, list) else []
+    return _answer_events(value, content if isinstance(content, list) else [])
 
 
 def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
@@ -168,21 +151,16 @@ def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
 
 
 def _whole_block_events(reading: ContentReading, index: int, block: Mapping[str, Any]) -> Iterator[Event]:
-    start = _stream_start_of(block)
     at = {"contentBlockIndex": index}
-    if start:
+    if start := {name: value for name, value in block.items() if name not in _WITHOUT_START}:
         yield from reading.start({**at, "start": start})
     for delta in _stream_deltas_of(block):
         yield from reading.continue_block({**at, "delta": delta})
     yield from reading.stop(at)
 
 
-def _stream_start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the start that the block would have in a stream; empty for texts and reasoning."""
-    return {name: value for name, value in block.items() if name not in _WITHOUT_START}
-
-
 _WITHOUT_START = ("text", "reasoningContent", "citationsContent")
+"""The blocks that have no start in a stream."""
 
 
 def _stream_deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

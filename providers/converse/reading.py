@@ -24,7 +24,7 @@ from streams.events import (
     ToolCallDelta,
     ToolCallStart,
 )
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import any_json, decode_or
 
 SERVER_TOOL = "server_tool_use"
 """The ``type`` of a call that the provider has run itself."""
@@ -226,16 +226,10 @@ class NativeReading:
 
     def finish(self) -> list[Event]:
         if self._input:
-            self._item["input"] = _parse_input("".join(self._input))
+            text = "".join(self._input)
+            self._item["input"] = decode_or(lambda text: any_json(text.encode()), text, text)
         events = self._shared.pop_delayed_end()
         return [*events, NativeItem(self._shared.next_block(), "converse", self._kind, {self._kind: self._item})]
-
-
-def _parse_input(text: str) -> Any:
-    try:
-        return any_json(text.encode())
-    except NOT_JSON:
-        return text
 
 
 def parse_start(start: Any) -> tuple[str, Mapping[str, Any]] | None:

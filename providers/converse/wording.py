@@ -14,6 +14,7 @@ from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.tool_names import replacement_id
+from providers.neutral.values import as_object
 from streams.events import AnswerEnd, ErrorInfo, Reason, ReasoningState, Usage
 
 REASONS: Final[Mapping[str, Reason]] = {
@@ -80,7 +81,7 @@ def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
         lifetimes.get(_SHORT),
         lifetimes.get(_LONG),
         _read_count(counts, "outputTokens"),
-        tier=_read_tier(metadata.get("serviceTier")),
+        tier=tier_of(as_object(metadata.get("serviceTier")).get("type")),
         reports_cache_read="cacheReadInputTokens" in counts or "cacheReadInputTokenCount" in counts,
     )
 
@@ -97,10 +98,6 @@ def _tokens_by_lifetime(details: Any) -> Mapping[str, int]:
         for one in found
         if isinstance(one, dict) and isinstance(ttl := one.get("ttl"), str)
     }
-
-
-def _read_tier(tier: Any) -> str | None:
-    return tier_of(tier.get("type")) if isinstance(tier, dict) else None
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

@@ -6,7 +6,7 @@ failure is an exception frame, which ends the stream. Source: ``ConverseStreamOu
 Amazon's service model, and recorded streams.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import msgspec
@@ -41,19 +41,15 @@ from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBloc
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the answer as JSON. See ``Codec.write_answer``."""
     usage = complete_usage(answer.usage, reply.input_estimate, answer.characters)
-    message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
+    content = [item for block in answer.blocks for item in _write_block(block, reply.issuer)]
     return msgspec.json.encode(
         {
-            "output": {"message": message},
+            "output": {"message": {"role": "assistant", "content": content}},
             **write_end(answer.end, answer.calls_tools, reply.request),
             "usage": write_usage(usage),
             "metrics": NOT_MEASURED,
         }
     )
-
-
-def _write_content(blocks: Sequence[Block], issuer: Issuer) -> list[dict[str, Any]]:
-    return [item for block in blocks for item in _write_block(block, issuer)]
 
 
 def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
@@ -146,8 +142,10 @@ class ConverseWriter:
                 return self._write_text({"reasoningContent": {"text": text}}, text)
             case ReasoningState():
                 return self._write_state(event)
-            case ToolCallStart():
-                return self._start_call(event)
+            case ToolCallStart(id=id, name=name, kind=kind):
+                self._calls_tools = True
+                self._input = StreamedInput(kind)
+                return self._start_block({"toolUse": {"toolUseId": tool_use_id(id), "name": name}})
             case ToolCallDelta(text=text):
                 return self._write_arguments(text)
             case Citation(api=api, item=item):
@@ -181,11 +179,6 @@ class ConverseWriter:
             return self._write_delta({"reasoningContent": {"redactedContent": redacted}})
         self._reasoning = event
         return self._write_delta({"reasoningContent": {"text": ""}})  # SDKs require a text with the signature
-
-    def _start_call(self, event: ToolCallStart) -> bytes:
-        self._calls_tools = True
-        self._input = StreamedInput(event.kind)
-        return self._start_block({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
 
     def _write_arguments(self, text: str) -> bytes:
         self._characters += len(text)
