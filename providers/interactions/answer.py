@@ -21,7 +21,6 @@ from providers.interactions.written import (
 from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.codec import Reply
 from providers.neutral.values import as_object, as_string
-from streams.events import AnswerEnd
 from streams.fold import (
     Answer,
     Block,
@@ -40,31 +39,18 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
     Raises ``GatewayError`` for a call whose arguments are not valid.
     """
-    check_calls(answer.end, next(_bad_calls(answer), None))
+    calls = (block for block in answer.blocks if isinstance(block, ToolCallBlock) and block.kind == "function")
+    check_calls(answer.end, next((call.name for call in calls if not is_json_object(call.input)), None))
     whole = {
         **common_members(reply),
         "status": write_status(answer.end, answer.calls_tools),
-        "steps": write_steps(answer, reply),
+        "steps": [step for block in answer.blocks for step in _write_block(block, reply)],
         "usage": write_usage(answer.usage, reply.input_estimate, answer.characters),
     }
     if answer.end.reason == "refusal":
-        whole["errors"] = [{"code": "refusal", "message": _explanation(answer.end)}]
+        explanation = as_string(as_object(answer.end.details).get("explanation"))
+        whole["errors"] = [{"code": "refusal", "message": explanation or _REFUSED}]
     return msgspec.json.encode(whole)
-
-
-def _bad_calls(answer: Answer) -> Iterator[str]:
-    """Yield the names of calls whose arguments are not a JSON object."""
-    for block in answer.blocks:
-        if isinstance(block, ToolCallBlock) and block.kind == "function" and not is_json_object(block.input):
-            yield block.name
-
-
-def _explanation(end: AnswerEnd) -> str:
-    return as_string(as_object(end.details).get("explanation")) or _REFUSED
-
-
-def write_steps(answer: Answer, reply: Reply) -> list[Any]:
-    return [step for block in answer.blocks for step in _write_block(block, reply)]
 
 
 def _write_block(block: Block, reply: Reply) -> Iterator[Any]:

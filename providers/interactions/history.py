@@ -61,7 +61,8 @@ class History:
         for message in leading:
             self.instructions += self._instruction_texts(message)
         for message in messages[len(leading) :]:
-            self._drop_name(message)
+            if message.name is not None:
+                self._drops.add(join_path(message.at, "name"))
             if message.role in _INSTRUCTIONS:
                 # Stays in place: changing the system instruction would invalidate the whole cached prefix.
                 texts = self._instruction_texts(message)
@@ -83,10 +84,6 @@ class History:
             else:
                 raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
         return texts
-
-    def _drop_name(self, message: Message) -> None:
-        if message.name is not None:
-            self._drops.add(join_path(message.at, "name"))
 
     def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart | ToolCallPart) -> None:
         """Report the marks and the detail of ``part`` as dropped, because this API cannot express them."""

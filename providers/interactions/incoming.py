@@ -42,8 +42,12 @@ def read_request(body: Mapping[str, Any]) -> Request:
     for name in REFUSED:
         if fields.value(name) is not None:
             raise invalid(f"{name} is only supported by Google's own models and agents: remove it", name)
-    _refuse_media_output(fields)
-    messages = (*_read_instruction(fields), *read_input(fields, drops))
+    for i, word in enumerate(fields.array("response_modalities") or ()):
+        if str(word).lower() != "text":
+            _refuse_media(join_path("response_modalities", i))
+    text, at = fields.string("system_instruction"), fields.path("system_instruction")
+    instructions = (Message("system", (TextPart(text, at),), at),) if text else ()
+    messages = (*instructions, *read_input(fields, drops))
     config = fields.object("generation_config") or Fields({}, "generation_config")
     choice, reasoning = _read_choice(config, drops), _read_reasoning(config, drops)
     parameters = {**read_parameters(config, "interactions"), **_read_settings(fields, drops)}
@@ -60,18 +64,6 @@ def read_request(body: Mapping[str, Any]) -> Request:
 def read_count_request(body: Mapping[str, Any]) -> Request:
     """Return the request to count. See ``Codec.read_count``."""
     return read_request(body)
-
-
-def _read_instruction(fields: Fields) -> tuple[Message, ...]:
-    text, at = fields.string("system_instruction"), fields.path("system_instruction")
-    return (Message("system", (TextPart(text, at),), at),) if text else ()
-
-
-def _refuse_media_output(fields: Fields) -> None:
-    """Raise a 400 for an answer that is not text."""
-    for i, word in enumerate(fields.array("response_modalities") or ()):
-        if str(word).lower() != "text":
-            _refuse_media(join_path("response_modalities", i))
 
 
 def _refuse_media(at: str) -> None:

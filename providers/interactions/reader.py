@@ -5,8 +5,8 @@ Source: ``InteractionSSEEvent`` and ``Interaction`` of the google-genai package,
 recordings.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -14,10 +14,10 @@ from providers.errors.failures import EARLY, NO_JSON, array_failure, listed_fail
 from providers.interactions.open_answer import OpenAnswer
 from providers.interactions.reading import continue_step, finish_all, finish_step, start_step
 from providers.interactions.usage import Counts
-from providers.neutral.bounds import ANSWER, check_length
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import Json, as_object, as_string, load
+from providers.neutral.values import Json, as_object, as_string, bounded_objects, load
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason
 from streams.sse import DONE
@@ -71,34 +71,24 @@ class InteractionsReader(StagedReader):
     def _read(self, event: str, value: Json) -> Sequence[Event]:
         name = as_string(value.get("event_type")) or event
         self._fallback.add(as_object(value.get("metadata")).get("total_usage"))
-        step = _EVENTS.get(name)
-        if step is not None:
-            return step(self, value)
+        match name:
+            case "step.delta":
+                index = self._answer.index_of(value.get("index"))
+                return [*self._start({}), *continue_step(self._answer, index, as_object(value.get("delta")))]
+            case "step.start":
+                index = self._answer.index_of(value.get("index"))
+                return [*self._start({}), *start_step(self._answer, index, as_object(value.get("step")))]
+            case "step.stop":
+                self._fallback.add(value.get("usage"))
+                return finish_step(self._answer, self._answer.index_of(value.get("index")))
+            case "interaction.created":
+                return self._start(as_object(value.get("interaction")))
+            case "interaction.status_update":
+                self._counts.add(value.get("usage"))
+                return ()
+            case "interaction.completed":
+                return self._end(as_object(value.get("interaction")))
         return self._fail(read_event_failure(value)) if name == "error" or value.get("error") else ()
-
-    # Events
-
-    def _read_created(self, value: Json) -> Sequence[Event]:
-        return self._start(as_object(value.get("interaction")))
-
-    def _read_update(self, value: Json) -> Sequence[Event]:
-        self._counts.add(value.get("usage"))
-        return ()
-
-    def _read_start(self, value: Json) -> Sequence[Event]:
-        index = self._answer.index_of(value.get("index"))
-        return [*self._start({}), *start_step(self._answer, index, as_object(value.get("step")))]
-
-    def _read_delta(self, value: Json) -> Sequence[Event]:
-        index = self._answer.index_of(value.get("index"))
-        return [*self._start({}), *continue_step(self._answer, index, as_object(value.get("delta")))]
-
-    def _read_stop(self, value: Json) -> Sequence[Event]:
-        self._fallback.add(value.get("usage"))
-        return finish_step(self._answer, self._answer.index_of(value.get("index")))
-
-    def _read_completed(self, value: Json) -> Sequence[Event]:
-        return self._end(as_object(value.get("interaction")))
 
     # The whole answer
 
@@ -129,7 +119,7 @@ class InteractionsReader(StagedReader):
             return [*start, *self._fail(ErrorInfo("upstream", message, native=True, reason=None))]
         events = list(start)
         if not self._answer.has_blocks and not self._answer.steps:
-            for index, step in enumerate(_steps(interaction)):
+            for index, step in enumerate(bounded_objects(interaction.get("steps"))):
                 events += start_step(self._answer, index, step)
                 events += finish_step(self._answer, index)
         events += finish_all(self._answer)
@@ -147,11 +137,6 @@ class InteractionsReader(StagedReader):
         return AnswerEnd(reason, status)
 
 
-def _steps(interaction: Json) -> list[dict[str, Any]]:
-    steps = interaction.get("steps")
-    return [one for one in check_length(steps, "steps") if isinstance(one, dict)] if isinstance(steps, list) else []
-
-
 def _first_error(interaction: Json) -> Json:
     errors = interaction.get("errors")
     return as_object(errors[0]) if isinstance(errors, list) and errors else {}
@@ -165,15 +150,6 @@ def _failure(interaction: Json, status: str) -> ErrorInfo:
     message = "the provider cancelled its answer" if status == "cancelled" else "the provider failed to answer"
     return ErrorInfo("upstream", message, native=True)
 
-
-_EVENTS: Final[Mapping[str, Callable[[InteractionsReader, Json], Sequence[Event]]]] = {
-    "interaction.created": InteractionsReader._read_created,
-    "interaction.status_update": InteractionsReader._read_update,
-    "step.start": InteractionsReader._read_start,
-    "step.delta": InteractionsReader._read_delta,
-    "step.stop": InteractionsReader._read_stop,
-    "interaction.completed": InteractionsReader._read_completed,
-}
 
 _STEP: Final[Shape] = {"type": str, "content": list, "summary": list, "signature": str, "name": str, "id": str}
 _SHAPE: Final[Shape] = {"id": str, "status": str, "model": str, "steps": [_STEP], "usage": dict, "errors": list}

@@ -13,9 +13,8 @@ from providers.interactions.citations import MAX_CITED, MAX_SCANNED, read_annota
 from providers.interactions.errors import bad_arguments_error
 from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep, StepEvent, native_events
 from providers.neutral.arguments import is_json_object
-from providers.neutral.bounds import check_length
 from providers.neutral.seal import MAX_SEALED
-from providers.neutral.values import Json, arguments_text, as_object, as_string
+from providers.neutral.values import Json, arguments_text, as_object, as_string, bounded_objects
 from streams.events import (
     BlockEnd,
     Citation,
@@ -64,9 +63,8 @@ def finish_all(answer: OpenAnswer) -> list[Event]:
 
 
 def _start_output(answer: OpenAnswer, step: OpenStep, value: Json) -> list[Event]:
-    content = value.get("content")
-    several = check_length(content, "contents") if isinstance(content, list) else ()
-    return [event for one in several if isinstance(one, dict) for event in _continue_output(answer, step, one)]
+    contents = bounded_objects(value.get("content"))
+    return [event for one in contents for event in _continue_output(answer, step, one)]
 
 
 def _continue_output(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[Event]:
@@ -111,9 +109,8 @@ def _block(step: OpenStep) -> int:
 
 
 def _start_thought(answer: OpenAnswer, step: OpenStep, value: Json) -> list[Event]:
-    summary = value.get("summary")
-    several = check_length(summary, "summaries") if isinstance(summary, list) else ()
-    events = [event for one in several if isinstance(one, dict) for event in _add_summary(answer, step, one)]
+    summaries = bounded_objects(value.get("summary"))
+    events = [event for one in summaries for event in _add_summary(answer, step, one)]
     step.signature = as_string(value.get("signature"))
     return events
 

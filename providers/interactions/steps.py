@@ -52,14 +52,10 @@ def read_steps(value: Any, at: str, drops: Drops) -> tuple[Message, ...]:
     if isinstance(value, list):
         for i, item in enumerate(value):
             place = join_path(at, i)
-            history.read(_object({"type": "text", "text": item} if isinstance(item, str) else item, place))
+            history.read(Fields.of({"type": "text", "text": item} if isinstance(item, str) else item, place))
     else:
-        history.read(_object(value, at))
+        history.read(Fields.of(value, at))
     return history.messages()
-
-
-def _object(value: Any, at: str) -> Fields:
-    return Fields.of(value, at)
 
 
 class _History:
@@ -117,7 +113,7 @@ def _read_contents(step: Fields, drops: Drops) -> Iterator[Part]:
         if isinstance(item, str):
             yield TextPart(item, place)
             continue
-        content = _object(item, place)
+        content = Fields.of(item, place)
         yield from _read_content(content, content.need("type", str), drops)
 
 
@@ -139,7 +135,7 @@ def _read_content(content: Fields, kind: str, drops: Drops) -> tuple[Part, ...]:
 def _read_output(step: Fields, drops: Drops) -> Iterator[Part]:
     """Yield the texts of a ``model_output``; its other contents are this API's own."""
     for i, item in enumerate(step.array("content") or ()):
-        content = _object(item, join_path(step.path("content"), i))
+        content = Fields.of(item, join_path(step.path("content"), i))
         if content.need("type", str) == "text":
             yield from _read_content(content, "text", drops)
         else:
@@ -205,16 +201,13 @@ def _result_parts(value: Any, at: str, drops: Drops) -> Iterator[TextPart | Imag
         yield from (TextPart(text, at),) if text else ()
         return
     for i, item in enumerate(value):
-        content = _object(item, join_path(at, i))
+        content = Fields.of(item, join_path(at, i))
         kind = content.need("type", str)
         for part in _read_content(content, kind, drops) if kind in CONTENTS else ():
             if isinstance(part, AudioPart):
-                yield FilePart(_audio_source(content), at=part.at)
+                media_type = str(content.data.get("mime_type") or "audio/wav")
+                yield FilePart(MediaSource("base64", str(content.data.get("data")), media_type), at=part.at)
             elif isinstance(part, TextPart | ImagePart | FilePart):
                 yield part
         if kind not in CONTENTS:
             drops.add(content.at)
-
-
-def _audio_source(content: Fields) -> MediaSource:
-    return MediaSource("base64", str(content.data.get("data")), str(content.data.get("mime_type") or "audio/wav"))

@@ -56,13 +56,9 @@ def write_signature(issuer: Issuer, state: ReasoningState, text: str) -> str:
     ``text`` is the reasoning that the client does not get. SDKs decode signatures as base64.
     """
     if state.api == "interactions":
-        return as_string(as_object(state.item).get("signature")) if is_thought(state) else ""
+        item = as_object(state.item)  # another step than a thought is sent unchanged
+        return as_string(item.get("signature")) if item.get("type") == "thought" else ""
     return seal_in_base64(issuer, state.api, sealed_item(state, text))
-
-
-def is_thought(state: ReasoningState) -> bool:
-    """Return whether the stored reasoning is a ``thought``. Otherwise it is another step, which is sent unchanged."""
-    return as_object(state.item).get("type") == "thought"
 
 
 def text_content(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]:

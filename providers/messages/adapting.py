@@ -7,6 +7,7 @@ rows only guess them for future Claude models. If a provider rejects the client'
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import lower_effort
@@ -36,16 +37,17 @@ def strip_billing_line(text: str) -> str | None:
     return None if line is None else text[line.end() :]
 
 
+_NAME_MEMBERS = {"tool_reference": "tool_name", "tool_use": "name"}
+"""By type of block: the member with the name of a tool."""
+
+
 def referenced_tools(messages: Any) -> Mapping[str, int]:
     """Return the names of the tools that the history refers to or has called, with their positions among them."""
     blocks = (block for message in as_objects(messages) for block in as_objects(message.get("content")))
     parts = (part for block in blocks for part in (block, *as_objects(block.get("content"))))
-    names = dict.fromkeys(name for part in parts if isinstance(name := _tool_name_in(part), str))
+    found = (part.get(_NAME_MEMBERS.get(str(part.get("type")), "")) for part in parts)
+    names = dict.fromkeys(name for name in found if isinstance(name, str))
     return {name: position for position, name in enumerate(names)}
-
-
-def _tool_name_in(block: Object) -> Any:
-    return {"tool_reference": block.get("tool_name"), "tool_use": block.get("name")}.get(str(block.get("type")))
 
 
 def reference_text(name: str) -> str:
@@ -60,7 +62,7 @@ def adapt_members(body: Mapping[str, Any], quirks: Quirks) -> Changes:
     dropped: list[str] = []
     steps = (
         (not quirks.billing_line, _remove_billing_line),
-        (quirks.deferred_tools != "native", _load_all_tools if quirks.deferred_tools == "all" else _load_found_tools),
+        (quirks.deferred_tools != "native", partial(_load_tools, everything=quirks.deferred_tools == "all")),
         (quirks.deferred_tools != "native", _replace_references),
     )
     for wanted, step in steps:
@@ -83,14 +85,6 @@ def _remove_billing_line(body: Object) -> Changes:
         return {}, ()
     blocks = [*([{**system[0], "text": rest}] if rest else []), *system[1:]]
     return {"system": blocks or None}, ("system[]",)
-
-
-def _load_all_tools(body: Object) -> Changes:
-    return _load_tools(body, everything=True)
-
-
-def _load_found_tools(body: Object) -> Changes:
-    return _load_tools(body, everything=False)
 
 
 def _load_tools(body: Object, *, everything: bool) -> Changes:

@@ -49,31 +49,22 @@ _WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()
 _OWN_REASONS = ("compaction",)  # a reason of this API only, written back unchanged
 
 
-def read_reason(word: str | None) -> Reason:
-    """Return the neutral reason for a ``stop_reason``; an unknown one reads as ``stop``."""
-    return REASONS.get(word or "", "stop")
-
-
 def read_end(word: str | None, stop_sequence: str | None, details: Any) -> AnswerEnd:
-    """Return the end of an answer. ``details`` explain a refusal."""
-    return AnswerEnd(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
+    """Return the end of an answer. An unknown reason reads as ``stop``; ``details`` explain a refusal."""
+    return AnswerEnd(
+        REASONS.get(word or "", "stop"), word, stop_sequence, details if isinstance(details, dict) else None
+    )
 
 
 def write_end(end: AnswerEnd, calls_tools: bool) -> dict[str, Any]:
     """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required."""
+    own = end.raw if end.raw in _OWN_REASONS and not calls_tools else None
     return {
-        "stop_reason": write_reason(end, calls_tools),
+        "stop_reason": own or _WORDS[corrected_reason(end.reason, calls_tools)],
         "stop_sequence": end.stop_sequence,
         "stop_details": end.details,
         "container": None,
     }
-
-
-def write_reason(end: AnswerEnd, calls_tools: bool) -> str:
-    """Return the ``stop_reason`` for the end of an answer."""
-    if end.raw in _OWN_REASONS and not calls_tools:
-        return end.raw or ""
-    return _WORDS[corrected_reason(end.reason, calls_tools)]
 
 
 # Seals

@@ -9,7 +9,7 @@ Source: Anthropic's API reference; the rules cite public threads.
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias, assert_never
 
@@ -137,7 +137,9 @@ class Prompt:
             self.messages.append({"role": "user", "content": _mark_as_instructions(self.system)})
             self.system = []
         for written in self.messages:
-            content = _with_results_first(written)
+            content: list[Block] = written["content"]
+            if written["role"] == "user":  # results come first (Portkey-AI/gateway#980)
+                content = sorted(content, key=lambda block: block["type"] != "tool_result")
             written["content"] = content if self.keeps_lists else simplify_content(content)
 
     def _add_changes(self, message: Message) -> None:
@@ -287,14 +289,6 @@ def _mark_as_instructions(texts: list[Block]) -> list[Block]:
     for block in texts:
         block["text"] = f"<system>\n{block['text']}\n</system>"
     return texts
-
-
-def _with_results_first(message: Mapping[str, Any]) -> list[Block]:
-    """Return the content of a message, with a user's tool results first (Portkey-AI/gateway#980)."""
-    content: list[Block] = message["content"]
-    if message["role"] == "user":
-        content = sorted(content, key=lambda block: block["type"] != "tool_result")
-    return content
 
 
 def simplify_content(content: list[Block]) -> list[Block] | str:

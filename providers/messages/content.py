@@ -137,15 +137,9 @@ def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
 
 def _read_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore(*fields.data)
-    yield from _read_reasoning_part(fields, fields.string("thinking") or "", fields.string("signature") or "", drops)
-
-
-def _read_redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
-    fields.ignore(*fields.data)
-    yield from _read_reasoning_part(fields, "", fields.need("data", str), drops)
-
-
-def _read_reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
+    text, opaque = fields.string("thinking") or "", fields.string("signature") or ""
+    if fields.data["type"] == "redacted_thinking":
+        text, opaque = "", fields.need("data", str)
     if not opaque.startswith(PREFIX):
         yield ReasoningPart(text, native=fields.data, at=fields.at)
     elif (found := unseal(opaque)) is not None:
@@ -181,7 +175,7 @@ INNER: Mapping[str, _ReadBlock] = {
 BLOCKS: Mapping[str, _ReadBlock] = {
     **INNER,
     "thinking": _read_thinking,
-    "redacted_thinking": _read_redacted_thinking,
+    "redacted_thinking": _read_thinking,
     "tool_use": _read_tool_use,
     "tool_result": _read_tool_result,
 }

@@ -6,7 +6,6 @@ the next user message. A ``compaction`` block replaces everything before it. Sou
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import attrs
 
@@ -83,13 +82,17 @@ class History:
         if role not in _ROLES:
             at = message.path("role")
             raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
-        if role == "user":
-            self._remove_expired_texts()
+        if role == "user":  # texts that were valid until now end; changes of tools and effort stay
+            for i in self._until_user:
+                self._messages[i] = attrs.evolve(self._messages[i], parts=())
+            self._until_user.clear()
         content, at = message.value("content"), message.path("content")
         has_settings = role == "system" and self._read_settings(message)
         if content is None and not has_settings:
             raise invalid(f"{at} is required", at)
-        parts = [TextPart(content, at)] if isinstance(content, str) else self._read_parts(content, at)
+        parts: list[Part] = [TextPart(content, at)] if isinstance(content, str) else []
+        if content is not None and not parts:
+            parts = read_blocks(content, at, BLOCKS, self._drops)
         self._drops.add_unread(message)
         self._add(_ROLES[role], parts, message.at)
 
@@ -105,15 +108,6 @@ class History:
         elif clear_at not in (None, "never"):
             self._drops.add(message.path("clear_at"))
         return bool(config is not None and config.data) or clear_at is not None
-
-    def _read_parts(self, content: Any, at: str) -> list[Part]:
-        return [] if content is None else read_blocks(content, at, BLOCKS, self._drops)
-
-    def _remove_expired_texts(self) -> None:
-        """Remove texts that were valid until a user message; changes of tools and effort stay."""
-        for i in self._until_user:
-            self._messages[i] = attrs.evolve(self._messages[i], parts=())
-        self._until_user.clear()
 
     # Parts with an effect on the rest of the request
 

@@ -181,14 +181,8 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
         drops.add(tier.at)
     if (metadata := fields.object("metadata")) is not None:
         if user := metadata.string("user_id"):
-            parameters["user"] = Parameter(_user_id(user), metadata.path("user_id"))
+            if len(user) > _USER_ID_LENGTH or user.startswith("{"):  # Claude Code's (maximhq/bifrost#1000)
+                user = hashlib.sha256(user.encode()).hexdigest()
+            parameters["user"] = Parameter(user, metadata.path("user_id"))
         drops.add_unread(metadata)
     return parameters
-
-
-def _user_id(value: str) -> str:
-    """Return a user id that OpenAI accepts: long or JSON ids (Claude Code's, maximhq/bifrost#1000) become
-    their hash."""
-    if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
-        return value
-    return hashlib.sha256(value.encode()).hexdigest()

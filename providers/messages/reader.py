@@ -124,9 +124,6 @@ class MessagesReader(StagedReader):
             self._details = delta.get("stop_details") or self._details
         return ()
 
-    def _read_message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._end_events()
-
     def _end_events(self) -> Sequence[Event]:
         end = read_end(self._reason, self._stop_sequence, self._details)
         events = self.start_with([*finish_all(self._answer), *self._usage_events(), end])
@@ -144,6 +141,6 @@ class MessagesReader(StagedReader):
 _STEPS: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], Sequence[Event]]] = {
     "message_start": MessagesReader._read_message_start,
     "message_delta": MessagesReader._read_message_delta,
-    "message_stop": MessagesReader._read_message_stop,
+    "message_stop": lambda reader, value: reader._end_events(),
 }
 """The steps for events of the whole answer, by event type."""

@@ -14,7 +14,7 @@ from providers.messages.answer import block_events, input_text, reasoning_events
 from providers.neutral.bounds import PLACE, AnswerBudgets, check_length
 from providers.neutral.values import as_string
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
-from streams.surrogates import NOT_JSON, any_json, tolerate_lone_surrogates
+from streams.surrogates import any_json, decode_or, tolerate_lone_surrogates
 
 
 class Delta(msgspec.Struct):
@@ -135,15 +135,9 @@ def read_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, An
 
 def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     if block.pieces:
-        block.item["input"] = _parse_json("".join(block.pieces), block.item.get("input"))
+        written, begun = "".join(block.pieces), block.item.get("input")
+        block.item["input"] = decode_or(lambda text: any_json(text.encode()), written, begun)
     return block_events(answer.number(block), block.item, answer.call_ids)
-
-
-def _parse_json(text: str, default: Any) -> Any:
-    try:
-        return any_json(text.encode())
-    except NOT_JSON:
-        return default
 
 
 NATIVE = BlockKind(begin_native, finish_native, {"input_json_delta": ("partial_json", read_native_input)})
@@ -155,7 +149,7 @@ def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     events = [*read_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
     for citation in check_length(citations, "citations") if isinstance(citations, list) else ():
-        events += _citation_events(answer, block, citation)
+        events += read_citation(answer, block, {"citation": citation})
     return events
 
 
@@ -172,10 +166,6 @@ def read_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
 
 
 def read_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
-    return _citation_events(answer, block, delta.get("citation"))
-
-
-def _citation_events(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
     """Return the events for a citation, or store it until the block has text.
 
     Messages sends citations before their text; our events send them after it, because the text opens the block.
@@ -183,9 +173,9 @@ def _citation_events(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Seq
     if block.number is None:
         if answer.holds_content:
             answer.charge_event("citations")
-            block.citations.append(citation)
+            block.citations.append(delta.get("citation"))
         return ()
-    return (Citation(block.number, "messages", citation),)
+    return (Citation(block.number, "messages", delta.get("citation")),)
 
 
 def finish_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:

@@ -12,7 +12,7 @@ from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, close_objects, format_instruction, schema_with_description
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Format, Reasoning, Request
+from providers.neutral.request import Format, Request
 
 Body: TypeAlias = dict[str, Any]
 
@@ -109,7 +109,9 @@ def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -
         drops.add(tier.at)
     if request.api != "messages":  # a Messages client's `metadata` is sent unchanged
         _write_user(request, body, drops)
-    _write_stop(request, body, drops)
+    stop = parameters.get("stop")
+    if stop is not None and (stops := stop_strings(stop, drops)):
+        body["stop_sequences"] = stops
     _write_sampling(request, quirks, body, drops)
 
 
@@ -124,16 +126,10 @@ def _write_user(request: Request, body: Body, drops: Drops) -> None:
             body["metadata"] = {"user_id": control.value}
 
 
-def _write_stop(request: Request, body: Body, drops: Drops) -> None:
-    control = request.parameters.get("stop")
-    if control is None:
-        return
-    if stops := stop_strings(control, drops):
-        body["stop_sequences"] = stops
-
-
 def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    accepts_sampling = _accepts_sampling(request.reasoning, quirks, body)
+    accepts_sampling = quirks.anthropic_version < NO_SAMPLING_SINCE and accepts_sampling_with(
+        body.get("thinking", {}), request.reasoning, quirks
+    )
     for name in _SAMPLING:
         control = request.parameters.get(name)
         if control is None:
@@ -147,12 +143,6 @@ def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) 
             drops.add(control.at)
         else:
             body[name] = control.value
-
-
-def _accepts_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
-    if quirks.anthropic_version >= NO_SAMPLING_SINCE:
-        return False
-    return accepts_sampling_with(body.get("thinking", {}), reasoning, quirks)
 
 
 # Structured output

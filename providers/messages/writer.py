@@ -145,16 +145,21 @@ class MessagesWriter:
                 return self._write_delta(text, "thinking_delta", "thinking", start)
             case ToolCallDelta(text=text):
                 return self._write_arguments(text)
-            case ToolCallStart():
-                return self._start_call(event)
+            case ToolCallStart(id=id, name=name, kind=kind):
+                self._calls_tools = True
+                self._input = StreamedInput(kind)
+                return self._start_block(call_block(id, name, {}), ("input_json_delta", "partial_json"))
             case ReasoningState():
                 return self._write_state(event)
             case Citation(api=api, item=item):
                 if api == "messages" and self._open is not None and self._open.kind == "text":
                     return self._open.delta(type="citations_delta", citation=item)
                 return b""
-            case NativeItem(api=api, item=item):
-                return self._write_native(item) if api == "messages" else b""
+            case NativeItem(api="messages", item=item):
+                states, self._has_content = self._write_states(), True
+                return states + self._whole_block(item)
+            case NativeItem():
+                return b""
             case BlockEnd():
                 return self._end_block()
             case _:
@@ -185,12 +190,6 @@ class MessagesWriter:
         self._characters += len(text)
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
-    def _start_call(self, event: ToolCallStart) -> bytes:
-        self._calls_tools = True
-        self._input = StreamedInput(event.kind)
-        item = call_block(event.id, event.name, {})
-        return self._start_block(item, ("input_json_delta", "partial_json"))
-
     def _write_arguments(self, text: str) -> bytes:
         self._characters += len(text)
         if self._input is not None:
@@ -214,15 +213,10 @@ class MessagesWriter:
             return self._start_block(start, ("thinking_delta", "thinking"))
         return self._whole_block(item)
 
-    def _write_native(self, item: Any) -> bytes:
-        states, self._has_content = self._write_states(), True
-        return states + self._whole_block(item)
-
     def _whole_block(self, item: Any) -> bytes:
         """Return a block whose start contains all of it."""
-        start = sse.event(
-            "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
-        )
+        value = {"type": "content_block_start", "index": self._index, "content_block": item}
+        start = sse.event("content_block_start", value)
         stop = _BlockInProgress(self._index, "").stop()
         self._index += 1
         return start + stop
