@@ -24,7 +24,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import PREFIX, Seal, unseal
+from providers.neutral.seal import PREFIX, unseal
 from streams.errors import invalid
 from streams.events import ToolKind
 
@@ -269,7 +269,8 @@ def _read_reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
         elif (seal := unseal(data)) is None:
             drops.add(join_path(at, i))
         else:
-            sealed.extend(ReasoningPart("", one, at=join_path(at, i)) for one in _split_seal(seal))
+            items = seal.item if isinstance(seal.item, list) else [seal.item]  # an answer's are sealed together
+            sealed += (ReasoningPart("", attrs.evolve(seal, item=item), at=join_path(at, i)) for item in items)
     if sealed:  # the readable text belongs to the sealed item
         yield attrs.evolve(sealed[0], text=text)
         yield from sealed[1:]
@@ -279,9 +280,3 @@ def _read_reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
     if members:
         place, *beside = map(message.path, members)
         yield ReasoningPart("" if sealed else text, native=members, at=place, beside=tuple(beside))
-
-
-def _split_seal(seal: Seal) -> Iterator[Seal]:
-    """Yield a seal for each native item, because an answer's items are sealed together."""
-    for item in seal.item if isinstance(seal.item, list) else [seal.item]:
-        yield Seal(seal.issuer, seal.api, item)

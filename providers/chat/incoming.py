@@ -4,7 +4,7 @@ Source: the parameter types of the openai package (``openai/types/chat``).
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from providers.chat.history import read_marks, read_messages
 from providers.neutral.fields import Drops, Fields, expect, join_path
@@ -65,38 +65,24 @@ def _read_parallel(fields: Fields) -> Parameter | None:
 def _read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
     for tool in fields.objects("tools"):
         kind = tool.string("type") or ("custom" if "custom" in tool.data else "function")
-        if kind == "function":
-            yield _read_function(tool, drops)
-        elif kind == "custom":
-            yield _read_custom(tool, drops)
+        if kind in ("function", "custom"):
+            yield _read_tool(tool, kind == "custom", drops)
         else:
             yield NativeTool("chat", kind, tool.data, tool.at)
     for tool in fields.objects("functions"):  # the older form of tools
-        yield _read_function(tool, drops)
+        yield _read_tool(tool, False, drops)
 
 
-def _read_function(tool: Fields, drops: Drops) -> Tool:
-    inner = tool.object("function") or tool
+def _read_tool(tool: Fields, custom: bool, drops: Drops) -> Tool:
+    """Return a tool of the client's own; clients also send it flat, as in Responses (BerriAI/litellm#34029)."""
+    inner = tool.object("custom" if custom else "function") or tool
     found = Tool(
         name=inner.need("name", str),
         description=inner.string("description"),
-        schema=inner.value("parameters"),
-        strict=inner.boolean("strict"),
-        at=tool.at,
-        marks=read_marks(tool),
-    )
-    _drop_unread(tool, inner, drops)
-    return found
-
-
-def _read_custom(tool: Fields, drops: Drops) -> Tool:
-    """Return a custom tool; clients also send it flat, as in Responses (BerriAI/litellm#34029)."""
-    inner = tool.object("custom") or tool
-    found = Tool(
-        name=inner.need("name", str),
-        description=inner.string("description"),
-        kind="custom",
-        format=_unwrap_grammar(inner.value("format")),
+        schema=None if custom else inner.value("parameters"),
+        kind="custom" if custom else "function",
+        strict=None if custom else inner.boolean("strict"),
+        format=_unwrap_grammar(inner.value("format")) if custom else None,
         at=tool.at,
         marks=read_marks(tool),
     )
@@ -117,7 +103,9 @@ def _unwrap_grammar(value: Any) -> Any:
     return value
 
 
-_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # `any` is Mistral's
+_MODES: Mapping[str, Literal["none", "auto", "required"]] = {
+    "none": "none", "auto": "auto", "required": "required", "any": "required",  # `any` is Mistral's
+}  # fmt: skip
 
 
 def _read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
@@ -139,15 +127,9 @@ def _read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
 
 
 def _read_mode(word: str, at: str) -> ToolChoice:
-    match _MODES.get(word):
-        case "none":
-            return ToolChoice("none", at=at)
-        case "auto":
-            return ToolChoice("auto", at=at)
-        case "required":
-            return ToolChoice("required", at=at)
-        case _:
-            raise invalid(f"{at} must be none, auto, required or an object, not {word!r}", at)
+    if word not in _MODES:
+        raise invalid(f"{at} must be none, auto, required or an object, not {word!r}", at)
+    return ToolChoice(_MODES[word], at=at)
 
 
 def _read_function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:

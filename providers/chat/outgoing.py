@@ -197,11 +197,16 @@ def _write_tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -
     definition: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         definition["description"] = tool.description
+    if tool.kind == "custom" and custom:
+        return _write_custom_tool(tool, definition)
     if tool.kind == "custom":
-        return _write_custom_tool(tool, definition) if custom else _write_function_tool(tool, definition, drops)
-    definition["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
-    if (strict := provider_strict(tool, api, drops)) is not None:
-        definition["strict"] = strict
+        if (description := custom_tools.function_description(tool, drops)) is not None:
+            definition["description"] = description
+        definition["parameters"] = custom_tools.SCHEMA
+    else:
+        definition["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
+        if (strict := provider_strict(tool, api, drops)) is not None:
+            definition["strict"] = strict
     return {"type": "function", "function": definition}
 
 
@@ -214,18 +219,12 @@ def _write_custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]
     return {"type": "custom", "custom": definition if format is None else {**definition, "format": format}}
 
 
-def _write_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> dict[str, Any]:
-    if (description := custom_tools.function_description(tool, drops)) is not None:
-        definition["description"] = description
-    return {"type": "function", "function": {**definition, "parameters": custom_tools.SCHEMA}}
-
-
 def _write_tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
     """Return the choice, or None if its tool is missing. ``kinds`` are the written tools by name."""
     if choice.allowed is not None and choice.mode != "none":
-        return _write_allowed_choice(
-            choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds]
-        )
+        tools = [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds]
+        mode = "required" if choice.mode == "required" else "auto"
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
     match choice.mode:
         case "auto" | "none" | "required":
             return choice.mode
@@ -234,11 +233,6 @@ def _write_tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any
             return _tool_reference(kinds[name], name) if name in kinds else None
         case _:
             assert_never(choice.mode)
-
-
-def _write_allowed_choice(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
-    mode = "required" if choice.mode == "required" else "auto"
-    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
 
 
 def _tool_reference(kind: str, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from providers.chat.chunks import Choice, Chunk, decode, decode_textless
+from providers.chat.chunks import Chunk, decode, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
@@ -151,11 +151,14 @@ class ChatReader(StagedReader):
             check_length(choices, "choices")
         for choice in choices:
             if choice.index in (0, None):
-                if self._stage is WAITING:
-                    self._begin(chunk, out)
+                if self._stage is WAITING:  # Azure's preamble, without a choice, has neither id nor model
+                    self._stage = ANSWERING
+                    created = chunk.created if type(chunk.created) is int else None
+                    out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
                 add_delta(self._answer, choice, out)
-                if choice.finish_reason:
-                    self._store_finish(choice)
+                if isinstance(choice.finish_reason, str) and choice.finish_reason:
+                    self._finish = choice.finish_reason
+                    self._stopped_by = stop_string(choice.stop_reason)
                 if choice.error and finish_word(self._finish) not in REASONS:
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and (error := read_failure(self._finish)) is not None:
@@ -167,17 +170,6 @@ class ChatReader(StagedReader):
         found = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
         if self._usage is None or (found is not None and (found.prompt or found.output)):
             self._usage = found
-
-    def _begin(self, chunk: Chunk, out: list[Event]) -> None:
-        """Add the ``AnswerStart`` of the first chunk with a choice; Azure's preamble has neither id nor model."""
-        self._stage = ANSWERING
-        created = chunk.created if type(chunk.created) is int else None
-        out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
-
-    def _store_finish(self, choice: Choice) -> None:
-        if isinstance(choice.finish_reason, str):
-            self._finish = choice.finish_reason
-            self._stopped_by = stop_string(choice.stop_reason)
 
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []

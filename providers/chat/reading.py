@@ -3,7 +3,7 @@
 ``add_delta`` reads one delta; all kinds share an ``OpenAnswer``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from providers.chat.chunks import Choice, Delta
@@ -47,8 +47,9 @@ class Details:
     def add(self, detail: Mapping[str, Any]) -> None:
         """Add one piece."""
         text = detail_text(detail)
-        if as_string(detail.get("type")) in _TEXT_MEMBERS and self._items and _continues(self._items[-1][0], detail):
-            item, pieces = self._items[-1]
+        item, pieces = self._items[-1] if self._items else ({}, [])
+        is_text = as_string(detail.get("type")) in _TEXT_MEMBERS
+        if item and is_text and all(item.get(name) == detail.get(name) for name in ("type", "index")):
             item.update((name, value) for name, value in detail.items() if value is not None)
             pieces.append(text)
         else:
@@ -63,10 +64,6 @@ class Details:
         items = [item for item, _ in self._items]
         self._items = []
         return items
-
-
-def _continues(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
-    return item.get("type") == detail.get("type") and item.get("index") == detail.get("index")
 
 
 Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
@@ -145,27 +142,16 @@ def add_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
         _add_waiting_citations(answer, block, out)
 
 
-def add_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
-    """Add the events of a text part of typed content (Mistral)."""
-    if text := as_string(part.get("text")):
-        add_text(answer, text, out)
-
-
 def add_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
     """Add the transcript of speech, unless ``content`` contains the same text, as on some servers."""
     text = as_string(audio.get("transcript")) if isinstance(audio, dict) else ""
-    if text and text.strip() != _content_text(content).strip():
+    if text and text.strip() != _joined_text(content).strip():
         add_text(answer, text, out)
 
 
-def _content_text(content: Any) -> str:
-    parts = bounded_objects(content) if isinstance(content, list) else ()
-    return content if isinstance(content, str) else "".join(as_string(part.get("text")) for part in parts)
-
-
-def add_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
-    if isinstance(refusal, str):
-        out.append(RefusalDelta(answer.block_for(RefusalDelta, out), refusal))
+def _joined_text(value: Any) -> str:
+    """Return the text of typed content, or of Mistral's ``thinking``: an array of text parts or a string."""
+    return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in bounded_objects(value))
 
 
 def store_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
@@ -206,20 +192,9 @@ def add_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
             answer.details.add(detail)
 
 
-def add_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
-    """Add the event of reasoning that is a part of typed content (Mistral)."""
-    if text := _thinking_text(part.get("thinking")):
-        _add_reasoning(answer, TYPED_FIELD, text, out)
-
-
 def _add_reasoning(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
     out.append(ReasoningDelta(answer.block_for(ReasoningDelta, out), text))
     answer.field = field
-
-
-def _thinking_text(value: Any) -> str:
-    """Return the text of Mistral's ``thinking``: an array of text parts or a string."""
-    return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in bounded_objects(value))
 
 
 def add_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
@@ -255,13 +230,6 @@ def _add_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) 
         out.append(ToolCallDelta(call.block, text))
 
 
-_PARTS: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any], list[Event]], None]] = {
-    "text": add_text_part,
-    "thinking": add_thinking_part,
-}
-"""Readers of content parts by type; other types are ignored."""
-
-
 def add_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
     """Read all members of a choice's delta: reasoning before text, citations while the text is open, calls last."""
     # A `message` is a whole answer in one event, or repeats the deltas before it.
@@ -284,14 +252,19 @@ def add_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
         add_audio(answer, delta.audio, content, out)
     if delta.annotations and answer.holds_content:
         add_citations(answer, delta.annotations, out)
-    if delta.refusal:
-        add_refusal(answer, delta.refusal, out)
+    if delta.refusal and isinstance(delta.refusal, str):
+        out.append(RefusalDelta(answer.block_for(RefusalDelta, out), delta.refusal))
     if delta.tool_calls or delta.function_call:
         add_calls(answer, delta, out)
 
 
 def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
+    """Add the events of typed content (Mistral); unknown types of parts are ignored."""
     for part in bounded_objects(content):
-        take_part = _PARTS.get(as_string(part.get("type")))
-        if take_part is not None:
-            take_part(answer, part, out)
+        match part.get("type"):
+            case "text":
+                if text := as_string(part.get("text")):
+                    add_text(answer, text, out)
+            case "thinking":
+                if text := _joined_text(part.get("thinking")):
+                    _add_reasoning(answer, TYPED_FIELD, text, out)

@@ -240,10 +240,13 @@ class ChatWriter:
                 if not self._tools.is_call(block):
                     self._citations.close(self._content_length)
                 return self._write_delta(self._tools.end_call(block))
-            case AnswerEnd() | ErrorInfo():
-                data = b"".join(self._end_chunks(event)) if isinstance(event, AnswerEnd) else _error_event(event)
+            case AnswerEnd():
+                data = b"".join(self._end_chunks(event))
                 self._stage = ENDED
                 return data
+            case ErrorInfo():  # without `[DONE]`, or some clients would take it for complete (BerriAI/litellm#40578)
+                self._stage = ENDED
+                return sse.data({"error": openai_error(event)})
             case _:
                 self._store(event)
                 return b""
@@ -295,12 +298,6 @@ class ChatWriter:
             usage = complete_usage(self._usage, self._input_estimate, self._content_length + self._other_length)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE
-
-
-def _error_event(error: ErrorInfo) -> bytes:
-    """Return the error event without ``[DONE]``, or some clients would take the answer for complete
-    (BerriAI/litellm#40578)."""
-    return sse.data({"error": openai_error(error)})
 
 
 def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:

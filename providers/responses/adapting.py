@@ -47,12 +47,10 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
 def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Remove all reasoning items. See ``Codec.without_reasoning``."""
     items = body.get("input")
-    kept = [item for item in items if not _is_reasoning(item)] if isinstance(items, list) else []
-    return ({"input": kept}, ("input[]",)) if isinstance(items, list) and len(kept) < len(items) else ({}, ())
-
-
-def _is_reasoning(item: Any) -> bool:
-    return isinstance(item, dict) and item.get("type") == "reasoning"
+    if not isinstance(items, list):
+        return {}, ()
+    kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+    return ({"input": kept}, ("input[]",)) if len(kept) < len(items) else ({}, ())
 
 
 def _restore_item(item: Any, issuer: Issuer) -> list[Any]:

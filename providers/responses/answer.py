@@ -1,6 +1,6 @@
 """Writers of whole answers and of compactions, which are one item with a summary, for Responses clients."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -55,22 +55,12 @@ def find_compaction(answer: Answer) -> Object:
 
     Raises a 502 ``GatewayError`` without a complete summary, because half a summary looks like a whole one.
     """
-    if (native := _native_item(answer.blocks)) is not None:
-        return native
+    if own := [block.item for block in answer.blocks if isinstance(block, NativeBlock) and _is_item(block)]:
+        return own[-1]  # type: ignore[no-any-return]
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock)).strip()
     if not text or answer.end.reason not in ("stop", "stop_sequence"):
         raise GatewayError.of(NO_SUMMARY)
     return compaction_item(text)
-
-
-def compaction_answer(answer: Answer, reply: Reply) -> Object:
-    """Return the response object with the compaction item. Raises as ``find_compaction`` does."""
-    return ResponseTemplate.of(reply).finished_response(AnswerEnd("stop"), [find_compaction(answer)], answer.usage)
-
-
-def _native_item(blocks: Iterable[Block]) -> Object | None:
-    found = [block.item for block in blocks if isinstance(block, NativeBlock) and _is_item(block)]
-    return found[-1] if found else None
 
 
 def _is_item(one: NativeItem | NativeBlock) -> bool:
@@ -100,10 +90,14 @@ class CompactionWriter:
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        data = self._start_response() if self._stage is WAITING else b""
+        data = b""
+        if self._stage is WAITING:
+            self._stage = ANSWERING
+            data = self._out.start_events(self._head.response("in_progress"))
         match event:
             case TextDelta(text=text):
-                return data + self._write(text)
+                data += b"" if self._texts else self._open_item()
+                self._texts.append(text)
             case NativeItem() if _is_item(event):
                 self._native = event.item
             case Usage():
@@ -115,19 +109,10 @@ class CompactionWriter:
                 return data + self._write_failure(event)
         return data
 
-    def _start_response(self) -> bytes:
-        self._stage = ANSWERING
-        return self._out.start_events(self._head.response("in_progress"))
-
     def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
             return self.response
         return self._head.interrupted_response(status, error, self._out.output(), self._usage)
-
-    def _write(self, text: str) -> bytes:
-        data = b"" if self._texts else self._open_item()
-        self._texts.append(text)
-        return data
 
     def _open_item(self) -> bytes:
         index = self._out.new_index()
@@ -165,7 +150,8 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
     Raises a 502 ``GatewayError`` if a requested summary is missing.
     """
     if is_compaction(reply.request.source):
-        return compaction_answer(answer, reply)
+        item = find_compaction(answer)
+        return ResponseTemplate.of(reply).finished_response(AnswerEnd("stop"), [item], answer.usage)
     head = ResponseTemplate.of(reply)
     tools = declared_tools(reply.request)
     status, _ = final_status(answer.end)

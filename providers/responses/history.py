@@ -5,6 +5,7 @@ client's items become parts of user turns.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -125,12 +126,6 @@ class History:
             self._drops.add(item.path("phase"))
         self._add_parts(role, item.at, *parts)
 
-    def _read_function_call(self, item: Fields) -> None:
-        self._read_call(item, "function", "arguments")
-
-    def _read_custom_call(self, item: Fields) -> None:
-        self._read_call(item, "custom", "input")
-
     def _read_call(self, item: Fields, kind: ToolKind, member: str) -> None:
         namespace, name = item.string("namespace"), item.need("name", str)
         part = ToolCallPart(
@@ -138,12 +133,6 @@ class History:
             namespace=namespace if namespace == name else None,
         )  # fmt: skip
         self._add_parts("assistant", item.at, part)
-
-    def _read_function_output(self, item: Fields) -> None:
-        self._read_output(item, "function")
-
-    def _read_custom_output(self, item: Fields) -> None:
-        self._read_output(item, "custom")
 
     def _read_output(self, item: Fields, kind: ToolKind) -> None:
         item.ignore("name", "namespace")  # the call has them
@@ -192,9 +181,6 @@ class History:
             item.ignore(*item.data)
             self._drops.add(item.at)
 
-    def _ignore_trigger(self, item: Fields) -> None:
-        """Ignore the trigger: at the end of the input ``is_compaction`` handles it, earlier ones are complete."""
-
     def _read_additional_tools(self, item: Fields) -> None:
         item.ignore("role")
         self.tools.extend(read_tools(item, self._drops))
@@ -231,14 +217,15 @@ def item_type(item: Mapping[str, Any], declared_type: str | None) -> str | None:
 
 _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
     "message": History._read_message,
-    "function_call": History._read_function_call,
-    "custom_tool_call": History._read_custom_call,
-    "function_call_output": History._read_function_output,
-    "custom_tool_call_output": History._read_custom_output,
+    "function_call": partial(History._read_call, kind="function", member="arguments"),
+    "custom_tool_call": partial(History._read_call, kind="custom", member="input"),
+    "function_call_output": partial(History._read_output, kind="function"),
+    "custom_tool_call_output": partial(History._read_output, kind="custom"),
     "reasoning": History._read_reasoning,
     "item_reference": History._drop_reference,
     "compaction": History._read_compaction,
-    "compaction_trigger": History._ignore_trigger,
+    # At the end of the input ``is_compaction`` handles it, earlier ones are complete.
+    "compaction_trigger": lambda history, item: None,
     "additional_tools": History._read_additional_tools,
     "configuration_update": History._read_configuration,
 }

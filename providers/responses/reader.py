@@ -5,7 +5,7 @@ in the last one, so each item records which content it has returned. Items are f
 ``item_id`` on servers that omit it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -34,6 +34,9 @@ PENDING_STATUSES = ("queued", "in_progress")
 _CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONING_EVENTS, **ITEM_EVENTS}
 """Functions that read the events of items, by event type."""
 
+_STARTS = ("response.created", "response.queued", "response.in_progress")
+_ENDS = {f"response.{status}": status for status in ("completed", "incomplete", "failed")}
+
 
 class ResponsesReader(StagedReader):
     """A ``Reader`` of one Responses stream."""
@@ -56,9 +59,10 @@ class ResponsesReader(StagedReader):
             if read_event is not None:
                 events = read_event(self._answer, wire)
                 return events if self._stage is ANSWERING else self.start_with(events)
-            step = _STEPS.get(name)
-            if step is not None:
-                return step(self, wire)
+            if name in _STARTS:
+                return self._read_start(wire)
+            if name in _ENDS:
+                return self._end_events(wire.response, _ENDS[name])
         except AnswerTooLarge as error:
             return self.fail(error.info)
         if name == "error" or wire.error:
@@ -99,18 +103,10 @@ class ResponsesReader(StagedReader):
 
     # The end
 
-    def _end_completed(self, wire: Wire) -> Sequence[Event]:
-        status = as_object(wire.response).get("status")
-        return self._end_events(wire.response, status if status in ("incomplete", *FAILED_STATUSES) else "completed")
-
-    def _end_incomplete(self, wire: Wire) -> Sequence[Event]:
-        return self._end_events(wire.response, "incomplete")
-
-    def _end_failed(self, wire: Wire) -> Sequence[Event]:
-        return self._end_events(wire.response, "failed")
-
     def _end_events(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
+        if status == "completed" and (stated := response.get("status")) in ("incomplete", *FAILED_STATUSES):
+            status = stated
         start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
         if status in FAILED_STATUSES:
@@ -138,17 +134,6 @@ class ResponsesReader(StagedReader):
 def _moderation(response: Json) -> Json | None:
     found = response.get("moderation")
     return found if isinstance(found, dict) else None
-
-
-_STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
-    "response.created": ResponsesReader._read_start,
-    "response.queued": ResponsesReader._read_start,
-    "response.in_progress": ResponsesReader._read_start,
-    "response.completed": ResponsesReader._end_completed,
-    "response.incomplete": ResponsesReader._end_incomplete,
-    "response.failed": ResponsesReader._end_failed,
-}
-"""Functions that read events of the whole answer, by event type."""
 
 
 _PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})

@@ -49,10 +49,6 @@ def read_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     return _add_text(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
-def read_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    return _add_text(answer, wire, RefusalDelta, wire.content_index, wire.delta)
-
-
 def _add_text(
     answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, logprobs: Any = None
 ) -> Sequence[Event]:
@@ -77,16 +73,6 @@ def _text_event(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, ph
     if speech is TextDelta and (logprobs or phase):
         return TextDelta(answer.block, text, as_objects(logprobs) or None, phase)
     return speech(answer.block, text)
-
-
-def read_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for the rest of a whole text."""
-    return _add_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
-
-
-def read_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Return the events for the rest of a whole refusal."""
-    return _add_rest(answer, wire, RefusalDelta, wire.refusal)
 
 
 def read_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
@@ -147,10 +133,12 @@ def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: It
 
 MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
     "response.output_text.delta": read_text,
-    "response.output_text.done": read_whole_text,
+    "response.output_text.done": lambda answer, wire: _add_rest(answer, wire, TextDelta, wire.text, wire.logprobs),
     "response.output_text.annotation.added": read_annotation,
-    "response.refusal.delta": read_refusal,
-    "response.refusal.done": read_whole_refusal,
+    "response.refusal.delta": lambda answer, wire: _add_text(
+        answer, wire, RefusalDelta, wire.content_index, wire.delta
+    ),
+    "response.refusal.done": lambda answer, wire: _add_rest(answer, wire, RefusalDelta, wire.refusal),
     "response.content_part.done": read_whole_part,
 }
 
@@ -241,14 +229,9 @@ def read_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     return _add_input(answer.items.find_or_add(wire, "function_call"), wire.delta)
 
 
-def read_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    item = answer.items.find_or_add(wire, "function_call")
-    return () if item.stage is PARTIAL else _add_input(item, wire.arguments)
-
-
-def read_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    item = answer.items.find_or_add(wire, "custom_tool_call")
-    return () if item.stage is PARTIAL else _add_input(item, wire.input)
+def _add_whole_input(answer: OpenAnswer, wire: Wire, type: str, value: Any) -> Sequence[Event]:
+    item = answer.items.find_or_add(wire, type)
+    return () if item.stage is PARTIAL else _add_input(item, value)
 
 
 def _add_input(item: OutputItem, value: Any) -> Sequence[Event]:
@@ -276,9 +259,13 @@ def end_call(item: OutputItem) -> list[Event]:
 
 CALL_EVENTS: Mapping[str, TakeEvent] = {
     "response.function_call_arguments.delta": read_input,
-    "response.function_call_arguments.done": read_whole_arguments,
+    "response.function_call_arguments.done": lambda answer, wire: _add_whole_input(
+        answer, wire, "function_call", wire.arguments
+    ),
     "response.custom_tool_call_input.delta": read_input,
-    "response.custom_tool_call_input.done": read_whole_input,
+    "response.custom_tool_call_input.done": lambda answer, wire: _add_whole_input(
+        answer, wire, "custom_tool_call", wire.input
+    ),
 }
 
 

@@ -52,13 +52,8 @@ def _read_tool(fields: Fields, custom: bool, namespace: str | None = None, about
         strict=None if custom else fields.boolean("strict"),
         format=fields.value("format") if custom else None,
         at=fields.at,
-        marks={name: fields.data[name] for name in _unread_names(fields)},
+        marks={name: fields.data[name] for path in fields.unread() if (name := path.removeprefix(f"{fields.at}."))},
     )
-
-
-def _unread_names(fields: Fields) -> Iterator[str]:
-    for path in fields.unread():
-        yield path.removeprefix(f"{fields.at}.")  # the name itself may contain dots
 
 
 def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:

@@ -4,7 +4,7 @@ Only this API has ``namespace`` tools, which contain other tools: ``ns`` and ``t
 requests, and two members again in answers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -37,25 +37,14 @@ def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
     """Return the client's own tools by their flat names."""
     found = {tool.name: DeclaredTool(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
     if request.api == "responses":
-        for namespace, name in _namespace_tools(request.source):
-            flat = flat_name(namespace, name)
-            if flat in found:
-                found[flat] = DeclaredTool(name, namespace, found[flat].kind)
+        added = (item for item in as_objects(request.source.get("input")) if item.get("type") == "additional_tools")
+        listed = (tool for holder in (request.source, *added) for tool in as_objects(holder.get("tools")))
+        for tool in listed:
+            for inner in as_objects(tool.get("tools")) if tool.get("type") == "namespace" else ():
+                namespace, name = str(tool.get("name")), str(inner.get("name"))
+                if (flat := flat_name(namespace, name)) in found:
+                    found[flat] = DeclaredTool(name, namespace, found[flat].kind)
     return found
-
-
-def _namespace_tools(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for tool in _listed_tools(source):
-        if tool.get("type") == "namespace":
-            for inner in as_objects(tool.get("tools")):
-                yield str(tool.get("name")), str(inner.get("name"))
-
-
-def _listed_tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from as_objects(source.get("tools"))
-    for item in as_objects(source.get("input")):
-        if item.get("type") == "additional_tools":
-            yield from as_objects(item.get("tools"))
 
 
 def custom_names(tools: Any) -> frozenset[str]:

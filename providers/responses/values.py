@@ -29,11 +29,6 @@ def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple
     if usage is None:
         return ()
     found = response.get("prompt_cache_diagnostics")
-    return (attrs.evolve(usage, cache_diagnosis=_diagnosis(found)) if isinstance(found, dict) else usage,)
-
-
-def _diagnosis(found: Json) -> str | None:
-    """Return the provider's word for the cause of a miss of its prompt cache, or for its result without a miss.
-
-    https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics"""
-    return diagnosis_word(found.get("reason") or found.get("type"))
+    if isinstance(found, dict):  # https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics
+        usage = attrs.evolve(usage, cache_diagnosis=diagnosis_word(found.get("reason") or found.get("type")))
+    return (usage,)
