@@ -1,9 +1,9 @@
 """Edits of a Gemini client's request for a Gemini provider, including restored seals."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-import attrs
 import msgspec
 
 from providers.catalog.effort import known_level
@@ -26,17 +26,14 @@ _CALLS: Final = ("functionCall", "function_call")
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``Codec.adapt``."""
-    if draft.mentions(b'"cachedContent"') or draft.mentions(b'"cached_content"'):
-        _check_cached(draft)
+    for name in ("cachedContent", "cached_content"):
+        if draft.mentions(f'"{name}"'.encode()) and draft.value(name):
+            check_cached_content(lambda name: draft.value(name) or draft.value(snake(name)))
+            break
     if to.known.signed_calls and any(draft.mentions(f'"{name}"'.encode()) for name in _CALLS):
         _sign_calls(draft)
     if draft.mentions(b"hinking") or draft.mentions(b"thinking_"):
         _lower_thinking(draft, to.known)
-
-
-def _check_cached(draft: Draft) -> None:
-    if any(draft.value(name) for name in ("cachedContent", "cached_content")):
-        check_cached_content(lambda name: draft.value(name) or draft.value(snake(name)))
 
 
 def _sign_calls(draft: Draft) -> None:
@@ -95,7 +92,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 
     A signature of another provider is removed together with its thoughts.
     """
-    return _change_parts(body, _SealRestorer(issuer).restore_parts)
+    return _change_parts(body, partial(_restore_parts, issuer))
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
@@ -118,31 +115,26 @@ def _with_part_list(content: Any) -> Any:
     return {**content, "parts": [content["parts"]]} if lone else content
 
 
-@attrs.frozen
-class _SealRestorer:
-    """A change that restores the seals in parts."""
-
-    issuer: Issuer
-
-    def restore_parts(self, restore_parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
-        out: list[Any] = []
-        lost: list[str] = []
-        for index, part in enumerate(restore_parts):
-            name = next((one for one in _SIGNATURES if isinstance(part, dict) and is_sealed(str(part.get(one)))), None)
-            if name is None:
-                out.append(part)
-                continue
-            rest = {key: value for key, value in part.items() if key != name}
-            item = _sealed_item(unseal(part[name]), self.issuer)
-            if item is None:
-                lost.append(join_path(join_path(at, index), name))
-                _drop_thoughts(out)
-                out += [rest] if _has_content(rest) else []
-            elif isinstance(item.get("native"), dict):
-                out.append(item["native"])
-            else:
-                out.append({**rest, name: item.get("signature")})
-        return out, lost
+def _restore_parts(issuer: Issuer, parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+    out: list[Any] = []
+    lost: list[str] = []
+    for index, part in enumerate(parts):
+        name = next((one for one in _SIGNATURES if isinstance(part, dict) and is_sealed(str(part.get(one)))), None)
+        if name is None:
+            out.append(part)
+            continue
+        rest = {key: value for key, value in part.items() if key != name}
+        item = _sealed_item(unseal(part[name]), issuer)
+        if item is None:
+            lost.append(join_path(join_path(at, index), name))
+            while out and isinstance(out[-1], dict) and out[-1].get("thought") is True:
+                out.pop()  # the thoughts before it belong to the same model
+            out += [rest] if _has_content(rest) else []
+        elif isinstance(item.get("native"), dict):
+            out.append(item["native"])
+        else:
+            out.append({**rest, name: item.get("signature")})
+    return out, lost
 
 
 def _sealed_item(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
@@ -152,12 +144,6 @@ def _sealed_item(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
     item = seal.item[0] if isinstance(seal.item, list) and seal.item else seal.item
     has = isinstance(item, dict) and (isinstance(item.get("signature"), str) or "native" in item)
     return item if has else None
-
-
-def _drop_thoughts(out: list[Any]) -> None:
-    """Remove the thoughts at the end of ``out``, which belong to another model."""
-    while out and isinstance(out[-1], dict) and out[-1].get("thought") is True:
-        out.pop()
 
 
 def _has_content(part: _Part) -> bool:

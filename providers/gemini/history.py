@@ -7,7 +7,7 @@ Gemini's API reference; the rules cite public threads.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, takewhile
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, assert_never
 
 import attrs
 
@@ -55,7 +55,7 @@ class Contents:
         for message in leading:
             self.system.extend(self._instruction_parts(message))
         conversation = (one for message in messages[len(leading) :] for one in _split_by_role(message))
-        for role, several in groupby(conversation, _gemini_role):
+        for role, several in groupby(conversation, lambda one: "model" if one.role == "assistant" else "user"):
             turn = list(several)
             parts = self._model_parts(turn) if role == "model" else self._user_parts(turn)
             if parts:
@@ -99,7 +99,11 @@ class Contents:
                 else:
                     parts += self._client_parts(part)
         results.sort(key=lambda part: self._order.get(part.call_id, len(self._order)))
-        return [*map(self._result_part, results), *self._media_parts(results), *parts]
+        written = list(map(self._result_part, results))
+        if not self._to.quirks.media_in_results:
+            native = self._request.api == "gemini"
+            written += (one for result in results if media_of(result) for one in result_media(result, native))
+        return written + parts
 
     def _result_part(self, part: ToolResultPart) -> GeminiPart:
         native = self._request.api == "gemini"
@@ -110,12 +114,6 @@ class Contents:
         name = self._names.get(part.call_id, part.call_id)
         return result_part(part, name, self._ids.get(part.call_id), self._to.quirks, native)
 
-    def _media_parts(self, results: Sequence[ToolResultPart]) -> list[GeminiPart]:
-        if self._to.quirks.media_in_results:
-            return []
-        native = self._request.api == "gemini"
-        return [part for result in results if media_of(result) for part in result_media(result, native)]
-
     def _client_parts(self, part: Part) -> list[GeminiPart]:
         match part:
             case TextPart():
@@ -124,8 +122,11 @@ class Contents:
                 return [{"text": text}] if text else []
             case ImagePart() | FilePart() | AudioPart():
                 return self._medium_parts(part)
-            case NativePart():
-                return self._native_parts(part)
+            case NativePart(api="gemini", item=item):
+                return [dict(item)]
+            case NativePart(at=at):
+                self._drops.add(at)
+                return []
             case ReasoningPart():
                 self._drops.add(*part.places)
                 return []
@@ -151,12 +152,6 @@ class Contents:
         name = part.filename if isinstance(part, FilePart) and not native else None
         return [*([{"text": f"File {name}:"}] if name else []), media_part(part, native)]
 
-    def _native_parts(self, part: NativePart) -> list[GeminiPart]:
-        if part.api == "gemini":
-            return [dict(part.item)]
-        self._drops.add(part.at)
-        return []
-
     def _drop_name(self, message: Message) -> None:
         if message.name is not None:
             self._drops.add(join_path(message.at, "name"))
@@ -181,10 +176,6 @@ class Contents:
         self._order = {id: place for place, id in enumerate(calls)}
         self._ids.update(written.ids)
         return written.all_parts()
-
-
-def _gemini_role(message: Message) -> Literal["user", "model"]:
-    return "model" if message.role == "assistant" else "user"
 
 
 def _split_by_role(message: Message) -> Iterator[Message]:

@@ -63,9 +63,10 @@ def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
 
 
 def _read_tool_choice(calling: GeminiFields) -> ToolChoice | None:
-    word, names = calling.word("mode") or "MODE_UNSPECIFIED", _read_strings(calling.array("allowedFunctionNames"))
+    word, listed = calling.word("mode") or "MODE_UNSPECIFIED", calling.array("allowedFunctionNames")
     if word == "MODE_UNSPECIFIED":
         return None
+    names = tuple(name for name in listed or () if isinstance(name, str))
     mode = _MODES.get(word)
     if mode is None:
         at = calling.path("mode")
@@ -75,10 +76,6 @@ def _read_tool_choice(calling: GeminiFields) -> ToolChoice | None:
     if mode == "required" and len(names) == 1:
         return ToolChoice("tool", names[0], at=calling.at)
     return ToolChoice(mode, allowed=names, at=calling.at)
-
-
-def _read_strings(values: list[Any] | None) -> tuple[str, ...]:
-    return tuple(name for name in values or () if isinstance(name, str))
 
 
 _COUNTS: Final = frozenset(row.gemini for row in ROWS if row.gemini and row.kind is int)

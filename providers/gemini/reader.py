@@ -5,15 +5,18 @@ A stream consists of unnamed server-sent events, each a ``GenerateContentRespons
 body ends after a candidate with a reason. ``promptTokenCount`` includes tokens read from a cache and excludes tokens
 added by Google's own tools; ``candidatesTokenCount`` excludes thoughts (BerriAI/litellm#10667). Source:
 ``streamGenerateContent``, ``UsageMetadata`` and ``LogprobsResult`` of the Gemini API.
+
+Citations have a URL and positions in characters, while Gemini counts positions in bytes of UTF-8
+(``GroundingMetadata`` and ``CitationMetadata``).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
-from providers.gemini.citations import citation_events
 from providers.gemini.ends import (
     CONTINUED,
     FAILURES,
@@ -22,15 +25,89 @@ from providers.gemini.ends import (
     finish_reason,
     unusable_answer,
 )
-from providers.gemini.reading import UnfinishedAnswer, part_events
+from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer, part_events
 from providers.gemini.usage import Counts
-from providers.neutral.bounds import ANSWER, check_length
+from providers.neutral.bounds import ANSWER, ID, check_length
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import as_string
+from providers.neutral.values import as_object, as_string, bounded_objects
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
+
+_Source: TypeAlias = tuple[str, str, int | None, int | None]
+"""The URL and title of a source, and the start and end of the cited text in bytes."""
+
+
+def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
+    """Return the events for new citations in ``candidate`` of the open text."""
+    if answer.text_kind != "text" or not answer.holds_content:
+        return []
+    if "groundingMetadata" not in candidate and "citationMetadata" not in candidate:
+        return []
+    sources = [
+        *_grounding_sources(candidate.get("groundingMetadata")),
+        *_recited_sources(candidate.get("citationMetadata")),
+    ]
+    if not sources:
+        return []
+    places = _character_positions(answer, sources)
+    events: list[Event] = []
+    for url, title, start, end in sources:
+        if (url, start, end) in answer.seen_citations:
+            continue
+        answer.places.spend(ID + len(url), "citations")
+        answer.seen_citations.add((url, start, end))
+        item: dict[str, Any] = {"url": url, "title": title}
+        if end in places:
+            item |= {"start_index": places.get(start or 0, 0), "end_index": places[end]}
+        events.append(Citation(answer.number, "gemini", item))
+    return events
+
+
+def _grounding_sources(metadata: Any) -> Iterator[_Source]:
+    if not isinstance(metadata, dict):
+        return
+    chunks = bounded_objects(metadata.get("groundingChunks"))  # each a page, a document or a place on a map
+    pages = [next((value for value in chunk.values() if isinstance(value, dict)), {}) for chunk in chunks]
+    sources = [(uri, as_string(page.get("title"))) if (uri := as_string(page.get("uri"))) else None for page in pages]
+    supports = bounded_objects(metadata.get("groundingSupports"))
+    for support in supports:
+        segment, numbers = support.get("segment"), support.get("groundingChunkIndices")
+        start, end = _byte_range(segment if isinstance(segment, dict) else {})
+        for number in check_length(numbers, "citations") if isinstance(numbers, list) else ():
+            if type(number) is int and 0 <= number < len(sources) and (source := sources[number]) is not None:
+                yield (*source, start, end)
+    if not supports:
+        yield from ((*source, None, None) for source in sources if source is not None)
+
+
+def _recited_sources(metadata: Any) -> Iterator[_Source]:
+    """Yield the sources that the model has recited."""
+    for one in bounded_objects(as_object(metadata).get("citations")):
+        if uri := as_string(one.get("uri")):
+            yield (uri, as_string(one.get("title")), *_byte_range(one))
+
+
+def _byte_range(holder: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    start, end = holder.get("startIndex", 0), holder.get("endIndex")
+    return (start, end) if type(start) is int and type(end) is int and 0 <= start < end else (None, None)
+
+
+def _character_positions(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
+    """Return the character positions by the byte positions of ``sources`` in the open text."""
+    answer.scanned += answer.text_size
+    if answer.text_size > MAX_CITED or answer.scanned > MAX_SCANNED:
+        return {}
+    data = "".join(answer.text).encode("utf-8", "surrogatepass")
+    found: dict[int | None, int] = {}
+    before = count = 0
+    for at in sorted({place for source in sources for place in (source[2] or 0, source[3]) if place is not None}):
+        if at > len(data):
+            break
+        count += len(data[before:at].decode("utf-8", "ignore"))
+        before, found[at] = at, count
+    return found
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
@@ -41,16 +118,13 @@ def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
     tops = result.get("topCandidates")
     tops = tops if isinstance(tops, list) else []
     return [
-        {**_token_object(one), "top_logprobs": _top_candidates(tops[i] if i < len(tops) else None)}
-        for i, one in enumerate(chosen)
+        {
+            **_token_object(one),
+            "top_logprobs": list(map(_token_object, bounded_objects(as_object(top).get("candidates")))),
+        }
+        for one, top in zip_longest(chosen, tops[: len(chosen)])
         if isinstance(one, dict)
     ]
-
-
-def _top_candidates(held: Any) -> list[dict[str, Any]]:
-    candidates = held.get("candidates") if isinstance(held, dict) else None
-    several = check_length(candidates, "log probabilities") if isinstance(candidates, list) else []
-    return [_token_object(one) for one in several if isinstance(one, dict)]
 
 
 def _token_object(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +161,11 @@ class ChunkReader:
         if chunk.get("error"):
             return self.failure_events(read_event_failure(chunk))
         self._counts.add(chunk.get("usageMetadata"))
-        self._read_feedback(chunk.get("promptFeedback"))
-        candidate = _first_candidate(chunk.get("candidates"))
+        feedback = as_object(chunk.get("promptFeedback"))
+        if blocked := feedback.get("blockReason"):
+            self._blocked_end = blocked_end(str(blocked), as_string(feedback.get("blockReasonMessage")))
+        choices = bounded_objects(chunk.get("candidates"))  # the gateway requests and reads only the first one
+        candidate = next((one for one in choices if not one.get("index")), {})
         word = finish_reason(candidate.get("finishReason"))
         if word is not None and word in FAILURES and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
@@ -134,17 +211,10 @@ class ChunkReader:
             events += self._usage_events()
         return events
 
-    def _read_feedback(self, feedback: Any) -> None:
-        if isinstance(feedback, dict) and (word := feedback.get("blockReason")):
-            self._blocked_end = blocked_end(str(word), as_string(feedback.get("blockReasonMessage")))
-
     def _candidate_events(self, candidate: Mapping[str, Any]) -> list[Event]:
-        content = candidate.get("content")
-        parts = content.get("parts") if isinstance(content, dict) else None
         events: list[Event] = []
-        for part in check_length(parts, "parts") if isinstance(parts, list) else ():
-            if isinstance(part, dict):
-                events += part_events(self._answer, part)
+        for part in bounded_objects(as_object(candidate.get("content")).get("parts")):
+            events += part_events(self._answer, part)
         if (tokens := token_logprobs(candidate.get("logprobsResult"))) is not None:
             events = _with_logprobs(events, tokens)
         grounding = candidate.get("groundingMetadata")
@@ -155,12 +225,6 @@ class ChunkReader:
     def _usage_events(self) -> list[Event]:
         usage = self._counts.usage()
         return [] if usage is None else [usage]
-
-
-def _first_candidate(candidates: Any) -> Mapping[str, Any]:
-    """Return the first choice, the only one that the gateway requests."""
-    several = check_length(candidates, "candidates") if isinstance(candidates, list) else ()
-    return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
 
 
 def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Event]:
@@ -198,7 +262,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     except NOT_JSON:
         raise _no_answer_error() from None
     chunks = value if isinstance(value, list) else [value]
-    if not chunks or not all(_is_chunk(chunk) for chunk in chunks):
+    if not chunks or not all(isinstance(one, Mapping) and any(name in one for name in _KNOWN) for one in chunks):
         raise _no_answer_error()
     reader, events = ChunkReader(ANSWER), list[Event]()
     for chunk in chunks:
@@ -211,10 +275,6 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         return [*events, *reader.end_events()]
     has_content = any(not isinstance(event, AnswerStart | Usage) for event in events)
     return [*events, *reader.end_events("STOP" if has_content else None, _NO_ANSWER)]
-
-
-def _is_chunk(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(name in value for name in _KNOWN)
 
 
 def _no_answer_error() -> GatewayError:

@@ -6,8 +6,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.shared_members import gemini_safety
@@ -36,11 +34,6 @@ MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
 _SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
 LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
-
-_JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."
-_SCHEMA_HINT: Final = (
-    "Answer with JSON that fits this JSON Schema, and with nothing else: no explanation, no code fence."
-)
 
 
 _SHARED: Final = ("safetySettings", "cachedContent", "labels")
@@ -205,14 +198,6 @@ def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
     symfony/ai#803).
     """
     return format is not None and (quirks.mixed_tools or not functions)
-
-
-def format_hint(format: Format, drops: Drops) -> str:
-    """Return the format as an instruction and report it as dropped, because it is not enforced."""
-    drops.add(format.at)
-    if format.kind == "json_object" or not isinstance(format.schema, Mapping):
-        return _JSON_HINT
-    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
 
 
 def _format_config(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:

@@ -109,7 +109,9 @@ class ModelTurn:
             id(part): signed_parts(part, request, to, drops) for part in parts if isinstance(part, ReasoningPart)
         }
         signed = [one for items in self._items.values() for one in items if one.kind == "functionCall"]
-        self._signatures_by_call = _match_calls(signed, [part.id for part in parts if isinstance(part, ToolCallPart)])
+        originals = {one.id: one for one in signed}  # the client's ids for calls may replace the provider's
+        matched = match_ids([part.id for part in parts if isinstance(part, ToolCallPart)], originals)
+        self._signatures_by_call = {id: originals[original] for id, original in matched.items()}
         self._sends_ids = request.api == "gemini" or any(not _OWN_ID.fullmatch(one.id) for one in signed)
         self._unsigned_call: ToolCallPart | None = None  # the turn's first call, if unsigned
         self._first_call: GeminiPart | None = None
@@ -152,12 +154,6 @@ class ModelTurn:
             self._first_call["thoughtSignature"] = PLACEHOLDER
             self._drops.add(join_path(self._unsigned_call.at, "thoughtSignature"))
         return _place_signatures(self._parts, self._waiting) if self._waiting else self._parts
-
-
-def _match_calls(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
-    """Return the signatures by the client's id for their call, which may be a replacement of the provider's."""
-    parts = {one.id: one for one in signed}
-    return {id: parts[original] for id, original in match_ids(ids, parts).items()}
 
 
 def _place_signatures(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:

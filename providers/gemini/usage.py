@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from providers.neutral.billing import is_token_count, tier_of, token_count
+from providers.neutral.values import as_objects, as_string
 from streams.events import Usage
 
 _COUNTS: Final = (
@@ -68,7 +69,9 @@ class Counts:
         cached = (
             min(seen("cachedContentTokenCount", 0), prompt) if self.has_prompt else seen("cachedContentTokenCount", 0)
         )
-        output = _candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0)
+        if (candidates := seen("candidatesTokenCount")) is None:  # the rest of the total
+            candidates = max(seen("totalTokenCount", prompt) - prompt - (thoughts or 0), 0)
+        output = candidates + (thoughts or 0)
         return Usage(
             input=max(prompt - cached, 0),
             cache_read=cached,
@@ -79,13 +82,6 @@ class Counts:
             estimated=self._seen.keys() == _ONLY_A_TOTAL and output > 0,
             reports_cache_read="cachedContentTokenCount" in self._seen,
         )
-
-
-def _candidate_tokens(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
-    """Return ``candidatesTokenCount``, or if it is missing, the rest of the total."""
-    if (count := seen.get("candidatesTokenCount")) is not None:
-        return count
-    return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
 
 
 def read_live_usage(metadata: Any) -> Usage | None:
@@ -116,10 +112,5 @@ def _media_units(metadata: Mapping[str, Any], counted: Usage) -> tuple[tuple[str
 
 
 def _modality_tokens(details: Any, medium: str) -> int:
-    if not isinstance(details, list):
-        return 0
-    return sum(
-        token_count(one.get("tokenCount"))
-        for one in details[:_MAX_MODALITIES]
-        if isinstance(one, dict) and isinstance(kind := one.get("modality"), str) and kind.lower() == medium
-    )
+    listed = as_objects(details)[:_MAX_MODALITIES]
+    return sum(token_count(one.get("tokenCount")) for one in listed if as_string(one.get("modality")).lower() == medium)
