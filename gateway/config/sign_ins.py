@@ -13,8 +13,7 @@ from configfile.kinds import Secret, Url
 from configfile.wording import Wrong, describe, nearest, one_of
 from gateway.config.findings import Findings
 from providers.auth.credential import AwsKeys, SignInName, secret_parts
-from providers.auth.google import GOOGLE_TOKEN
-from providers.auth.keys import BEARER_TOKEN
+from providers.auth.keys import BEARER_TOKEN, GOOGLE_TOKEN
 from providers.auth.signer import Signer
 from providers.auth.sigv4 import SigV4
 

@@ -8,11 +8,10 @@ import msgspec
 from gateway.conversations.stored_api import StateOptions, StoredApi, decode_member
 from gateway.request.parse import Incoming
 from providers.interactions import INTERACTIONS
-from providers.interactions.answer import write_answer
+from providers.interactions.answer import common_members, write_answer
 from providers.interactions.errors import error_member
 from providers.interactions.kept_steps import answered_ids, prepare_input, previous_steps
 from providers.interactions.replay import COMPLETED, INTERRUPTED, EventNumbers, end_events, event_id, replay
-from providers.interactions.written import common_members
 from providers.neutral.codec import Reply, Writer
 from streams.errors import invalid
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event

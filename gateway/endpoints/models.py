@@ -32,8 +32,7 @@ from gateway.routing.plan import candidates_inside
 from gateway.routing.router import Model, Router
 from gateway.serving.quart_views import add_view, current_scope
 from providers.apis import CODECS
-from providers.endpoints.model_types import MODEL_TYPES, ModelType
-from providers.endpoints.voices import voices_of
+from providers.endpoints.model_types import MODEL_TYPES, ModelType, voices_of
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 

@@ -15,13 +15,14 @@ from gateway.relay.relaying import InboundRequest
 from gateway.relay.spool import Spool
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
-from providers.endpoints.model_field import MultipartEditor, ignore_bytes
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,
+    MultipartEditor,
     MultipartEvent,
     MultipartHead,
     MultipartParser,
+    ignore_bytes,
     parse_boundary,
 )
 from streams.errors import GatewayError, invalid

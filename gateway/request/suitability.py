@@ -1,4 +1,4 @@
-"""Selects the candidates that can serve a request according to their models' rows (``providers/catalog/abilities.py``).
+"""Selects the candidates that can serve a request according to their models' rows (``providers/catalog/models.py``).
 
 Unknown abilities are tried. A prompt that is certainly too long for one model goes to another: a fallback with 8k
 received a prompt of 10k, and the client's error described the wrong window (BerriAI/litellm#31557)."""

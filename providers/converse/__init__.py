@@ -1,7 +1,7 @@
 """The codec of Amazon Bedrock Converse (``Converse`` and ``ConverseStream``), for clients and providers.
 
 Client requests: ``incoming`` with ``content``, and ``adapting`` for Converse providers. Provider requests: ``outgoing``
-with ``history`` (messages), ``media``, ``cache_points`` and ``settings``; ``families`` lists what each family of models
+with ``history`` (messages) and ``media``; ``families`` lists what each family of models
 accepts. Answers: ``reader`` with ``reading``, and ``writer``. ``wording`` and ``errors`` serve both roles.
 """
 

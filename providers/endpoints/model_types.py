@@ -72,3 +72,24 @@ def _type_of(name: str) -> ModelType:
 def bare_name(model: str) -> str:
     """Return ``model`` in lower case without a vendor's prefix."""
     return model[:_MAX_NAME].lower().rpartition("/")[2]
+
+
+_OLDER: Final = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
+
+VOICES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("tts-*", _OLDER),
+    ("gpt-*-tts*", (*_OLDER, "ballad", "cedar", "marin", "verse")),
+    ("orpheus-v1-english", ("autumn", "diana", "hannah", "austin", "daniel", "troy")),
+    ("orpheus-arabic-saudi", ("abdullah", "aisha", "fahad", "lulwa", "noura", "sultan")),
+)
+"""The voices of speech models, by shell pattern; those of other models are unknown.
+
+Sources: https://developers.openai.com/api/docs/guides/text-to-speech (Voice options),
+https://console.groq.com/docs/text-to-speech/orpheus; November 2026.
+"""
+
+
+def voices_of(model: str) -> tuple[str, ...]:
+    """Return the known voices of ``model``, a provider's id."""
+    name = bare_name(model)
+    return next((voices for pattern, voices in VOICES if fits(name, pattern)), ())

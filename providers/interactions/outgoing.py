@@ -1,24 +1,222 @@
-"""Writer of a ``Request`` as the request for an Interactions provider."""
+"""Writer of a ``Request`` as the request for an Interactions provider, with its tools and settings.
 
-from typing import Any
+``Quirks`` list those that a model accepts. Source: ``CreateModelInteraction``, ``GenerationConfig``, ``Tool``,
+``Function`` and ``ToolChoiceConfig`` of the google-genai package.
+"""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
 import msgspec
 
-from providers.gemini.settings import is_enforced
+from providers.gemini.settings import is_enforced, thinking_level, write_stop
+from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIERS, interactions_safety, interactions_tool
+from providers.gemini.spellings import find_member, snake
 from providers.interactions.history import History
-from providers.interactions.settings import (
-    generation_config,
-    is_own,
-    own_fields,
-    response_format,
-    write_state,
-)
-from providers.interactions.tools import write_tools
+from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
-from providers.neutral.fields import Drops
-from providers.neutral.formats import add_format_message, format_instruction
-from providers.neutral.request import Request
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.formats import add_format_message, format_instruction, schema_with_description
+from providers.neutral.parameters import write_parameters
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import NO_MARKS, Format, NativeTool, Reasoning, Request, Tool, ToolChoice
+
+SEARCH: Final = "google_search"
+_WEB_SEARCH: Final = "web_search"
+_IDENTIFYING: Final = ("type", "name")
+
+
+@attrs.frozen
+class InteractionsTools:
+    """The written ``tools`` and ``tool_choice``; ``has_functions`` is true if any tool is the client's own."""
+
+    tools: list[dict[str, Any]]
+    choice: Any
+    has_functions: bool
+
+
+def write_tools(request: Request, quirks: Quirks, drops: Drops) -> InteractionsTools:
+    functions = [_write_function(tool, request.api, drops) for tool in request.tools if isinstance(tool, Tool)]
+    hosted = _write_hosted(request, drops)
+    if functions and hosted and not quirks.mixed_tools:
+        # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
+        drops.add(*(at for at, _ in hosted.values()))
+        hosted = {}
+    if request.parallel_tools is not None and request.parallel_tools.value is False and functions:
+        drops.add(request.parallel_tools.at)
+    choice = _write_choice(request.tool_choice, functions, drops)
+    return InteractionsTools([*(item for _, item in hosted.values()), *functions], choice, bool(functions))
+
+
+def _write_function(tool: Tool, api: str, drops: Drops) -> dict[str, Any]:
+    function: dict[str, Any] = {"type": "function", "name": tool.name}
+    description, schema = custom_tools.as_function(tool, drops)
+    if description:
+        function["description"] = description
+    if isinstance(schema, dict) and schema:
+        function["parameters"] = without_empty_required(schema)
+    if api == "interactions":
+        return function | dict(tool.marks)
+    drops.add(*(join_path(tool.at, name) for name in tool.marks or NO_MARKS))
+    return function
+
+
+def without_empty_required(schema: Any) -> Any:
+    """Return ``schema`` without empty lists ``required``, which Google rejects here (earendil-works/pi#2172)."""
+    if isinstance(schema, list):
+        return [without_empty_required(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {name: without_empty_required(value) for name, value in schema.items() if (name, value) != ("required", [])}
+
+
+def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return Google's own tools by type, each with the path in the client's request; other APIs' web searches
+    become Google's."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for i, tool in enumerate(request.tools):
+        if not isinstance(tool, NativeTool):
+            continue
+        if tool.api == "interactions":
+            found[f"{tool.kind} {i}"] = (tool.at, tool.item)
+        elif tool.api == "gemini" and (kind := INTERACTIONS_TOOLS.get(tool.kind)) is not None:
+            found[kind] = (tool.at, interactions_tool(tool.kind, tool.item.get(tool.kind)))
+        elif tool.kind.startswith(_WEB_SEARCH):
+            found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
+            drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
+        else:
+            drops.add(tool.at)
+    if (search := request.parameters.get("web_search_options")) is not None:
+        found.setdefault(SEARCH, (search.at, {"type": SEARCH}))
+        drops.add(*(join_path(search.at, name) for name in search.value))
+    return found
+
+
+def _write_choice(choice: ToolChoice | None, functions: list[dict[str, Any]], drops: Drops) -> Any:
+    """Return ``tool_choice`` for the provider, ``None`` for its default. A list of allowed tools excludes ``auto``."""
+    if choice is None or not functions:
+        if choice is not None and choice.mode in ("required", "tool"):
+            drops.add(choice.at)  # the tools that it forces were all dropped
+        return None
+    names = {function["name"] for function in functions}
+    allowed = (choice.name,) if choice.mode == "tool" else choice.allowed
+    kept = [name for name in allowed or () if name in names]
+    if choice.mode == "none":
+        return "none"
+    if allowed is not None and not kept:
+        drops.add(choice.at)
+        return None
+    mode = "auto" if choice.mode == "auto" else "any"
+    if not kept:
+        return mode
+    return {"allowed_tools": {"mode": "validated" if mode == "auto" else mode, "tools": kept}}
+
+
+OWN_FIELDS: Final = ("safety_settings", "labels", "cached_content")
+"""Members of a request that only Google's APIs have."""
+
+OWN_SETTINGS: Final = ("speech_config", "image_config", "video_config", "transcription_config")
+"""Members of ``generation_config`` that only this API has."""
+
+_SHARED: Final[Mapping[str, str]] = {
+    "safety_settings": "safetySettings", "labels": "labels", "cached_content": "cachedContent",
+}  # fmt: skip
+"""Members of a request by their name in Gemini."""
+
+_SPECIAL_CASES: Final = ("stop", "web_search_options", "service_tier", "store")
+_TIER_WORDS: Final = {neutral: word for word, neutral in TIERS.items()}
+
+
+def own_fields(request: Request) -> dict[str, Any]:
+    """Return the request's members that only Google's APIs have; none if the client speaks another API."""
+    if request.api == "interactions":
+        return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
+    if request.api != "gemini":
+        return {}
+    found = {name: find_member(request.source, gemini) for name, gemini in _SHARED.items()}
+    found["safety_settings"] = interactions_safety(found["safety_settings"])
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:
+    """Return whether ``own_fields`` or ``generation_config`` already sends the member at ``path``."""
+    first, _, rest = path.partition(".")
+    if request.api == "interactions" and first == "generation_config":
+        return rest.partition(".")[0] in OWN_SETTINGS
+    return snake(first.partition("[")[0]) in own
+
+
+def generation_config(request: Request, quirks: Quirks, choice: Any, drops: Drops) -> dict[str, Any]:
+    """Return the ``generation_config`` for the provider: sampling, stop sequences, thinking and the tool choice."""
+    config: dict[str, Any] = {}
+    if request.api == "interactions":
+        own = request.source.get("generation_config") or {}
+        config |= {name: own[name] for name in OWN_SETTINGS if own.get(name) is not None}
+    write_parameters(request, "interactions", config, drops, skip=_SPECIAL_CASES)
+    write_stop(request, "stop_sequences", config, drops)
+    config |= _thinking(request, quirks, drops)
+    if choice is not None:
+        config["tool_choice"] = choice
+    return config
+
+
+def _thinking(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+    """Return ``thinking_level`` and ``thinking_summaries``."""
+    reasoning = request.reasoning
+    if reasoning is None:
+        return {}
+    off = reasoning.mode == "disabled" or reasoning.effort == "none"
+    if quirks.thinking_control == "none":
+        if not off:
+            drops.add(*reasoning.places)
+        return {}
+    level = thinking_level(reasoning, off, quirks, drops)
+    config = {} if level is None else {"thinking_level": level}
+    if not off and _is_shown(request, reasoning):
+        config["thinking_summaries"] = "auto"
+    return config
+
+
+def _is_shown(request: Request, reasoning: Reasoning) -> bool:
+    """Return whether the client receives thoughts: by default in some APIs, in the others on request."""
+    if request.api == "messages":
+        return (request.source.get("thinking") or {}).get("display") != "omitted"
+    return reasoning.summary is not None or request.api not in ("responses", "gemini", "interactions")
+
+
+def write_state(request: Request, body: dict[str, Any], drops: Drops) -> None:
+    """Write ``store`` and ``service_tier``.
+
+    Clients of other APIs send the whole conversation each time, so nothing is stored.
+    """
+    store, tier = request.parameters.get("store"), request.parameters.get("service_tier")
+    if request.api == "interactions":
+        body["store"] = store is not None and store.value
+    else:
+        body["store"] = False
+        if store is not None and store.value:
+            drops.add(store.at)
+    if tier is None or tier.value == "auto":
+        return
+    if (word := _TIER_WORDS.get(tier.value)) is None:
+        drops.add(tier.at)
+    elif word != "standard" or request.api == "interactions":
+        body["service_tier"] = word
+
+
+# Structured output
+
+
+def response_format(format: Format, drops: Drops) -> dict[str, Any]:
+    """Return the ``response_format`` for JSON, with the schema if there is one."""
+    found: dict[str, Any] = {"type": "text", "mime_type": "application/json"}
+    if format.kind == "json_object" or not isinstance(format.schema, Mapping):
+        if format.description:  # only a schema can contain it
+            drops.add(join_path(format.at, "json_schema.description"))
+        return found
+    return found | {"schema": schema_with_description(format)}
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:

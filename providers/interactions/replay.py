@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.interactions.written import IN_PROGRESS
+from providers.interactions.answer import IN_PROGRESS
 from providers.neutral.values import as_objects, as_string
 from streams import sse
 from streams.event_log import Resumption

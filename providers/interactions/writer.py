@@ -9,19 +9,19 @@ google-genai package, and the page "Streaming interactions".
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from providers.interactions.answer import write_answer
-from providers.interactions.citations import CitedText, write_annotations
-from providers.interactions.errors import error_event
-from providers.interactions.usage import write_usage
-from providers.interactions.written import (
+from providers.interactions.answer import (
     IN_PROGRESS,
     check_calls,
     common_members,
     shows_thoughts,
     text_content,
+    write_answer,
     write_signature,
     write_status,
 )
+from providers.interactions.citations import CitedText, write_annotations
+from providers.interactions.errors import error_event
+from providers.interactions.usage import write_usage
 from providers.neutral.arguments import StreamedInput, is_json_object
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply

@@ -1,6 +1,7 @@
-"""Writer of requests and reader of answers of embeddings in Amazon Bedrock's InvokeModel and Vertex AI's ``predict``.
+"""Writer of requests and reader of answers of embeddings in Amazon Bedrock's InvokeModel, Vertex AI's ``predict`` and
+Text Embeddings Inference's own format.
 
-The path has the model, and each maker has its own body:
+For the first two the path has the model, and each maker has its own body:
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html,
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html,
 https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api."""
@@ -11,7 +12,15 @@ from typing import Any, Final
 import msgspec
 
 from providers.endpoints.embeddings import cohere
-from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, decode, is_array, members, objects
+from providers.endpoints.embeddings.answer import (
+    Embeddings,
+    bad_answer_error,
+    decode,
+    elements,
+    is_array,
+    members,
+    objects,
+)
 from providers.endpoints.embeddings.request import (
     EmbeddingInput,
     EmbeddingRequest,
@@ -142,3 +151,30 @@ def _vertex_tokens(one: dict[str, msgspec.Raw]) -> int | None:
         return _count_tokens(members(one["statistics"]).get("token_count")) if "statistics" in one else None
     except GatewayError:  # the vectors are correct without it
         return None
+
+
+# Text Embeddings Inference: texts in, vectors out; a server has only one model
+
+
+def write_tei(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """Return ``request`` for ``/embed`` with the edits made. Raises ``GatewayError`` (400)."""
+    _check_numbers(request)
+    edits = list(request.losses)
+    inputs = [one.ids if isinstance(one, TokenIds) else _input_text(one) for one in request.inputs]
+    body: dict[str, Any] = {"inputs": inputs}
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    if request.truncate is not None:
+        body["truncate"] = request.truncate != "NONE"
+    if request.purpose is not None:
+        edits.append(Edit(request.place("purpose")))
+    return body, tuple(edits)
+
+
+def read_tei(data: bytes, count: int | None) -> Embeddings:
+    """Return a server's answer, which has no usage. Raises ``GatewayError`` (502)."""
+    vectors = tuple(elements(msgspec.Raw(data)))
+    if count is not None and len(vectors) != count:
+        raise bad_answer_error(f"has {len(vectors)} vectors for {count} inputs")
+    return Embeddings({"float": vectors})

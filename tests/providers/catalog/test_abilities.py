@@ -2,8 +2,7 @@
 
 import pytest
 
-from providers.catalog.abilities import CANNOT, WINDOWS
-from providers.catalog.models import plain_name, quirks_of
+from providers.catalog.models import CANNOT, WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
 

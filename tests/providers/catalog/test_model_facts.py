@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from providers.catalog.abilities import WINDOWS
 from providers.catalog.model_facts import FILE, LISTED_AS, NOTHING, find_facts, source, with_facts
-from providers.catalog.models import plain_name, quirks_of
+from providers.catalog.models import WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
 

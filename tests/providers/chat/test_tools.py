@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.chat import CHAT
-from providers.chat.fragments import Nesting
+from providers.chat.reading import Nesting
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
 from providers.neutral.custom_tools import unwrap_text, wrap_text

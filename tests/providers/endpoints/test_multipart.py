@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.endpoints.model_field import FIELD_BYTES, MultipartEditor
 from providers.endpoints.multipart import (
+    FIELD_BYTES,
     HEAD_BYTES,
     PARTS,
     PREAMBLE_BYTES,
+    MultipartEditor,
     MultipartHead,
     MultipartParser,
     parse_boundary,

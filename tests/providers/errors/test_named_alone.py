@@ -4,8 +4,7 @@
 import pytest
 
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
-from providers.errors.named_alone import find_sole_rejected
-from providers.errors.protected import PROTECTED, is_protected
+from providers.errors.named_alone import PROTECTED, find_sole_rejected, is_protected
 from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
 from streams.events import ErrorInfo
 
