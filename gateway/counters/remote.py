@@ -32,6 +32,7 @@ from gateway.counters.counter import (
     SumCounter,
     bounded_amount,
 )
+from gateway.counters.delayed_amounts import DelayedAmounts
 from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
 from gateway.counters.share import KnownState, Share
@@ -99,58 +100,6 @@ class _OpenClaim:
     name: str
 
 
-class _DelayedAmounts:
-    """Used amounts that the store reserves before they are added, in ``claims`` by name."""
-
-    def __init__(self) -> None:
-        self.claims: dict[str, Claim] = {}
-        self._amounts: dict[bytes, int] = {}
-        self._unseen: dict[bytes, tuple[Counter, int]] = {}  # amounts that no known state of their counter includes
-
-    def __bool__(self) -> bool:
-        return bool(self.claims)
-
-    def add(self, claim: Claim) -> None:
-        self.claims[claim.id] = claim
-        for debit in claim.debits:
-            key = debit.counter.key
-            self._amounts[key] = self.amount(key) + debit.amount
-            self._unseen[key] = debit.counter, self.unseen_amount(key) + debit.amount
-
-    def end(self, claim: Claim) -> Sequence[Debit]:
-        """Remove ``claim``, and return the amounts that the known states of their counters include as reserved."""
-        del self.claims[claim.id]
-        seen: list[Debit] = []
-        for debit in claim.debits:
-            key = debit.counter.key
-            if rest := self.amount(key) - debit.amount:
-                self._amounts[key] = rest
-            else:
-                del self._amounts[key]
-            unseen = min(self.unseen_amount(key), debit.amount)
-            if unseen:
-                self._unseen[key] = debit.counter, self.unseen_amount(key) - unseen
-            seen.append(Debit(debit.counter, debit.amount - unseen))
-        return seen
-
-    def see(self, key: bytes) -> None:
-        """Record that the known state of a counter includes its amounts, as it does after each reply about it."""
-        self._unseen.pop(key, None)
-
-    def amount(self, key: bytes) -> int:
-        """Return the delayed amount of a counter."""
-        return self._amounts.get(key, 0)
-
-    def unseen_amount(self, key: bytes) -> int:
-        """Return the part of ``amount`` that the known state of the counter does not include."""
-        found = self._unseen.get(key)
-        return 0 if found is None else found[1]
-
-    @property
-    def unseen(self) -> Mapping[bytes, tuple[Counter, int]]:
-        return self._unseen
-
-
 @attrs.frozen(eq=False, repr=False)
 class _Batch:
     """A sent step, with the reservations that wait for its reply."""
@@ -197,7 +146,7 @@ class RemoteCounters:
         self._unknown: dict[str, Claim] = {}  # claims held here and unknown to the store, by name
         self._ended: dict[str, bool] = {}  # names of claims no longer held; true: not even their rates were used
         self._added: dict[bytes, tuple[Counter, int]] = {}
-        self._delayed = _DelayedAmounts()
+        self._delayed = DelayedAmounts()
         self._delays_until = 0.0
         self._in_transit: dict[bytes, tuple[Counter, int]] = {}  # amounts added and in transit
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
