@@ -5,7 +5,7 @@ by the amount actually used. Amounts are integers."""
 
 import itertools
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
@@ -97,6 +97,8 @@ class Claim:
     debits: tuple[Debit, ...]
 
 
+OnSettled: TypeAlias = Callable[[Claim], None]
+
 _PROCESS: Final = secrets.token_hex(8)
 _numbers: Final = itertools.count()
 """Numbers that name claims: request ids are unsuitable, because clients may send the same one twice."""
@@ -179,7 +181,7 @@ class Counters(Protocol):
         """Raise the used amount of ``counter`` to at least ``used``; repeating it has no effect."""
         ...
 
-    def on_settled(self, callback: "OnSettled") -> None:
+    def on_settled(self, callback: OnSettled) -> None:
         """Call ``callback`` with each claim settled in this process, because it freed room."""
         ...
 
@@ -207,7 +209,3 @@ class ServerCounters(Counters, Protocol):
     async def finish(self) -> None:
         """Send the counts that are left."""
         ...
-
-
-class OnSettled(Protocol):
-    def __call__(self, claim: Claim) -> None: ...

@@ -194,12 +194,10 @@ _LIMIT: Final = 3.0
 class PostgresCounters:
     """A counter store in the PostgreSQL server at ``url``."""
 
+    title = "PostgreSQL"
+
     def __init__(self, url: str) -> None:
         self._url = url
-
-    @property
-    def title(self) -> str:
-        return "PostgreSQL"
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[SendStep]:
@@ -223,7 +221,7 @@ class CountingConnection(PostgresConnection):
     """A connection that performs steps."""
 
     def prepare(self) -> None:
-        self.transact(_create_tables)
+        self.transact(lambda connection: connection.db.execute(_SCHEMA))
 
     def step(self, text: bytes) -> bytes:
         """Perform a step in one message: a process that stalls must not keep a transaction open."""
@@ -238,10 +236,6 @@ class CountingConnection(PostgresConnection):
         found = cursor.fetchone()
         assert found is not None
         return cast("str", found[0]).encode()
-
-
-def _create_tables(connection: PostgresConnection) -> None:
-    connection.db.execute(_SCHEMA)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final, cast
 
 import anyio
@@ -183,12 +184,10 @@ logging.getLogger("coredis").setLevel(logging.CRITICAL)  # failures are logged h
 class RedisCounters:
     """A counter store in the server at ``url``: ``redis://``, ``rediss://`` (TLS) or ``unix://``."""
 
+    title = "Redis"
+
     def __init__(self, url: str) -> None:
         self._url = url
-
-    @property
-    def title(self) -> str:
-        return "Redis"
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[SendStep]:
@@ -197,7 +196,7 @@ class RedisCounters:
             never = NoRetryPolicy()
             client = coredis.Redis.from_url(self._url, retry_policy=never, max_connections=1, verify_version=False)
             async with client:
-                yield RedisConnection(client).send
+                yield partial(_send, client)
         except _FAILURES as error:
             raise CounterStoreUnavailable(_reason(error)) from None
         except BaseExceptionGroup as group:  # raised by the client's nursery
@@ -207,25 +206,16 @@ class RedisCounters:
             raise CounterStoreUnavailable(_reason(expected)) from None
 
 
-class RedisConnection:
-    """A connection that performs steps."""
-
-    def __init__(self, client: "coredis.Redis[bytes]") -> None:
-        self._client = client
-
-    async def send(self, text: bytes, limit: float) -> bytes:
-        with trio.move_on_after(limit):
-            try:
-                return await self._step(text)
-            except _FAILURES as error:
-                raise CounterStoreUnavailable(_reason(error)) from None
-        raise CounterStoreUnavailable(f"no response for {limit:g} s")
-
-    async def _step(self, text: bytes) -> bytes:
+async def _send(client: "coredis.Redis[bytes]", text: bytes, limit: float) -> bytes:
+    with trio.move_on_after(limit):
         try:
-            return cast("bytes", await self._client.evalsha(_SHA, [_ALIVE], [text]))
-        except NoScriptError:
-            return cast("bytes", await self._client.eval(_SCRIPT, [_ALIVE], [text]))
+            try:
+                return cast("bytes", await client.evalsha(_SHA, [_ALIVE], [text]))
+            except NoScriptError:
+                return cast("bytes", await client.eval(_SCRIPT, [_ALIVE], [text]))
+        except _FAILURES as error:
+            raise CounterStoreUnavailable(_reason(error)) from None
+    raise CounterStoreUnavailable(f"no response for {limit:g} s")
 
 
 def _reason(error: BaseException) -> str:

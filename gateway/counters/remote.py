@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -233,11 +233,7 @@ class RemoteCounters:
         wanted = [one for one in counters if (known := self._known.get(one.key)) is None or known.received_at < fresh]
         if not wanted or self.is_away:
             return
-        self._refreshes.add(wanted)
-        refreshed = self._refreshes.event()
-        self._wake.set()
-        with trio.move_on_after(self._limit):
-            await refreshed.wait()
+        await self._await_refresh(wanted)
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         if (found := self._fresh_earlier_sums(counter)) is not None:
@@ -246,12 +242,7 @@ class RemoteCounters:
             return None
         known = [self._known[key].counter for key in counter.earlier if key in self._known]
         new = [attrs.evolve(counter, key=key, earlier=()) for key in counter.earlier if key not in self._known]
-        self._refreshes.add((*known, *new))
-        refreshed = self._refreshes.event()
-        self._wake.set()
-        with trio.move_on_after(self._limit):
-            await refreshed.wait()
-        if not refreshed.is_set() or self.is_away:
+        if not await self._await_refresh((*known, *new)) or self.is_away:
             return None
         if (found := self._fresh_earlier_sums(counter)) is None:  # unless another request has read them meanwhile
             states = [self._known.get(key) for key in counter.earlier]
@@ -263,6 +254,15 @@ class RemoteCounters:
             if len(self._earlier_sums) > _MOST_KNOWN:
                 self._earlier_sums.popitem(last=False)
         return found
+
+    async def _await_refresh(self, counters: Iterable[Counter]) -> bool:
+        """Request the levels of ``counters``, and return whether they arrived in time."""
+        self._refreshes.add(counters)
+        refreshed = self._refreshes.event()
+        self._wake.set()
+        with trio.move_on_after(self._limit):
+            await refreshed.wait()
+        return refreshed.is_set()
 
     def _fresh_earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         received_at, found = self._earlier_sums.get(counter.key, (0.0, None))
@@ -323,8 +323,8 @@ class RemoteCounters:
         assert self._share is not None
         self._outage_reservations += 1
         if self._when_down == "refuse":
-            debits = (debit for claim in claims for debit in claim.debits)
-            return [Shortage(debit, 1.0, *self._used_and_held(debit.counter), "store_away") for debit in debits]
+            levels = [(debit, self.level(debit.counter)) for claim in claims for debit in claim.debits]
+            return [Shortage(debit, 1.0, level.used, level.held, "store_away") for debit, level in levels]
         if short := await self._share.reserve(claims):
             return short
         for claim in claims:
@@ -335,10 +335,6 @@ class RemoteCounters:
                 if isinstance(debit.counter, RateCounter):
                     self._add(debit.counter, debit.amount)
         return ()
-
-    def _used_and_held(self, counter: Counter) -> tuple[int, int]:
-        level = self.level(counter)
-        return level.used, level.held
 
     def _add(self, counter: Counter, amount: int) -> None:
         if amount:
