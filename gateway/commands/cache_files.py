@@ -11,13 +11,13 @@ import msgspec
 
 from gateway.commands.terminal import say
 from gateway.logs.masking import escape
-from gateway.prompt_caches.blocks import anchors, boundary_positions, lookup_positions, read_prompt
+from gateway.prompt_caches.blocks import read_prompt
 from gateway.prompt_caches.compared_values import shared_end, shared_start, text_of, value_at
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.differences import Difference, first_difference
 from gateway.prompt_caches.digests import class_at, compact_json
 from gateway.prompt_caches.loss import loss
-from gateway.prompt_caches.positions import lifetime_of, marks
+from gateway.prompt_caches.positions import anchors, boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict
@@ -218,11 +218,9 @@ def _parent_of(turn: _Turn, earlier: Sequence[_Turn]) -> _Turn | None:
 
 def _compare(before: _Turn, after: _Turn) -> list[str]:
     """Return the lines that compare a turn with the one that it continues."""
-    situation = Situation(_SCOPE, after.sent)
-    parent = before.as_parent()
-    compared = PromptComparison(after.prompt, None, parent, (), after.row, situation)
+    compared = PromptComparison(after.prompt, None, before.as_parent(), (), after.row, Situation(_SCOPE, after.sent))
     usage = after.usage or _assumed_usage(after, compared.readable)
-    verdict = judge(after.prompt, None, parent, (), after.row, situation, usage)
+    verdict = judge(compared, usage)
     verdict = attrs.evolve(verdict, readable=min(compared.readable, verdict.could))
     lines = [_difference_line(before, after)]
     about = "" if after.usage is not None and before.usage is not None else "about "

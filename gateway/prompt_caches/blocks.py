@@ -22,25 +22,12 @@ from gateway.prompt_caches.items import (
 )
 from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
-from gateway.prompt_caches.packing import pack, unpack
-from gateway.prompt_caches.positions import anchors, boundary_positions, continue_prompt, lookup_positions
 from gateway.prompt_caches.prompt_blocks import SETTING, KeyMember, Section
 from gateway.prompt_caches.prompts import PromptDigest, front_digests
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
 from streams.surrogates import NOT_JSON
-
-__all__ = [
-    "BlockMemo",
-    "anchors",
-    "boundary_positions",
-    "continue_prompt",
-    "lookup_positions",
-    "pack",
-    "read_prompt",
-    "unpack",
-]
 
 _BILLING: Final = "billing_line"
 _BILLING_TEXT: Final = b'"x-anthropic-billing-header:'

@@ -20,7 +20,16 @@ _COMPACTION: Final = KIND_NUMBERS["compaction"]
 
 @attrs.frozen(repr=False, eq=False, slots=False)
 class PromptComparison:
-    """A request compared with its parent and with the boundaries in memory; the arguments are those of ``judge``.
+    """A request compared with its parent and with the boundaries in memory.
+
+    - ``prompt``: as sent; ``client_prompt``: as the client wrote it, in the words of the client's API, or ``None`` if
+      it is the same but for the model.
+    - ``parent``: the exchange that the request continues, ``None`` for a first turn, or if it is not remembered.
+    - ``boundaries``: the boundaries of this client's own exchanges in the scope of the request, for those of its
+      ``lookup_positions`` that the memory has (``Boundary.position`` is the position in ``prompt``), live or not.
+    - ``stated_row``: the provider's rules, ``None`` if they are unknown.
+
+    Its values:
 
     - ``could``: the tokens up to the parent's last boundary, without a parent those of the client's own boundary.
     - ``intact``: the tokens up to the deepest boundary that the request leaves unchanged.

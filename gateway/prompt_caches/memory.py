@@ -58,23 +58,6 @@ _ROW: Final = 390
 Update: TypeAlias = Callable[["KnownConversation"], None]
 
 
-class ScopeNote(msgspec.Struct, array_like=True, gc=False):
-    """A ``CacheScope`` in the memory."""
-
-    digest: bytes
-    target: str
-    model: bytes
-    key: bytes
-    tier: bytes
-
-    @classmethod
-    def of(cls, scope: CacheScope) -> "ScopeNote":
-        return cls(scope.digest, scope.target, scope.model, scope.key, scope.tier)
-
-    def scope(self) -> CacheScope:
-        return CacheScope(self.digest, self.target, self.model, self.key, self.tier)
-
-
 class ExchangeEnd(msgspec.Struct, array_like=True, gc=False):
     """The end of an exchange in a conversation: the ``position`` after its last block, with the anchor there.
 
@@ -95,7 +78,7 @@ class KnownConversation(msgspec.Struct, array_like=True):
     ``scope``, ``edits``, ``session`` and ``size`` (bytes of its messages) are those of the latest exchange.
     ``response_id`` is that of its response, only if its entry requests diagnoses, for which the provider needs it."""
 
-    scope: ScopeNote
+    scope: CacheScope
     ends: list[ExchangeEnd]
     boundaries: list[Boundary]
     edits: tuple[str, ...] = ()

@@ -9,8 +9,7 @@ from gateway.prompt_caches.prompts import PromptDigest
 from providers.catalog.prompt_caching import CachingRow
 
 
-@attrs.frozen(repr=False)
-class CacheScope:
+class CacheScope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The bounds of a shared cache of a provider.
 
     ``digest`` is that of everything that separates caches: endpoint, account, region, model, cache key and service

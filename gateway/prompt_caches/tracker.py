@@ -28,7 +28,6 @@ from gateway.prompt_caches.memory import (
     KnownConversation,
     PackedPrompts,
     PromptMemory,
-    ScopeNote,
     StoredBoundary,
     merge_boundaries,
 )
@@ -214,7 +213,7 @@ class PromptTracker:
             boundaries = [one for one in known.boundaries if one.position <= until.position]
             ttls += [] if known.longest_ttl is None else [known.longest_ttl]
         conversation = KnownConversation(
-            ScopeNote.of(attempt.situation.scope),
+            attempt.situation.scope,
             ends,
             boundaries,
             sent.edits[:_MOST_EDITS],
@@ -268,22 +267,18 @@ class PromptTracker:
 
     def predict(self, attempt: FollowedAttempt) -> Prediction:
         """Return the part of the verdict that is known before the response ends."""
-        parent = self._latest_parent(attempt)
-        return predict(
-            attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, attempt.situation
-        )
+        return predict(self.compare(attempt))
 
     def judge(self, attempt: FollowedAttempt, usage: Usage | None) -> CacheVerdict:
         """Return the verdict for the provider's ``usage``."""
         if attempt.verdict is None or attempt.usage != usage:
-            parent, situation = self._latest_parent(attempt), attempt.situation
+            compared = self.compare(attempt)
             if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
+                parent = compared.parent
                 compares = parent is not None and bool(parent.response) and parent.response == attempt.compared_with
-                situation = attrs.evolve(situation, diagnosis=diagnosis, diagnoses_parent=compares)
-            attempt.verdict = judge(
-                attempt.prompt, attempt.client_prompt, parent, attempt.boundaries, attempt.row, situation, usage
-            )
-            attempt.usage = usage
+                situation = attrs.evolve(attempt.situation, diagnosis=diagnosis, diagnoses_parent=compares)
+                compared = attrs.evolve(compared, situation=situation)
+            attempt.verdict, attempt.usage = judge(compared, usage), usage
         return attempt.verdict
 
     def settle(
@@ -371,7 +366,7 @@ class PromptTracker:
             return
         conversation = self.memory.read(exchange.owner, exchange.id)
         if conversation is not None and conversation.end_of(exchange.sent) is conversation.ends[-1]:
-            conversation.scope = ScopeNote.of(attempt.situation.scope)
+            conversation.scope = attempt.situation.scope
             self.parents.write(exchange.owner, exchange.id, conversation, attempt.packed)
             exchange.writer = attempt
 
@@ -388,7 +383,7 @@ class PromptTracker:
                 conversation, end = now, later
         return Parent(
             found.prompt,
-            known.scope.scope(),
+            known.scope,
             end.position,
             end.tokens,
             conversation.boundaries_until(end.position),

@@ -3,15 +3,13 @@
 ``could`` without ``intact`` is a change, ``intact`` without ``read`` is time or the provider. Both have a table of
 rules, and the first rule that explains the provider's number wins."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
 from gateway.prompt_caches.comparisons import PromptComparison
-from gateway.prompt_caches.prompts import PromptDigest
-from gateway.prompt_caches.rules import CHANGES, KNOWN_LATER, LOSSES, MissExplanation, Rule
-from gateway.prompt_caches.situations import Boundary, Parent, Situation
+from gateway.prompt_caches.rules import CHANGES, KNOWN_LATER, LOSSES, Rule
+from gateway.prompt_caches.situations import Situation
 from gateway.prompt_caches.values import (
     LEAST_MISSED,
     LEAST_SHARE,
@@ -22,7 +20,6 @@ from gateway.prompt_caches.values import (
     Prediction,
     UnknownReason,
 )
-from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
 _SETTINGS: Final[frozenset[CauseName]] = frozenset({"settings"})
@@ -48,25 +45,10 @@ _COMPARABLE: Final[frozenset[CauseName]] = frozenset(
 """Causes that a diagnosis can deny."""
 
 
-def predict(
-    prompt: PromptDigest,
-    client_prompt: PromptDigest | None,
-    parent: Parent | None,
-    boundaries: Sequence[Boundary],
-    row: CachingRow | None,
-    situation: Situation,
-) -> Prediction:
-    """Return the part of the verdict that is known when the request is sent.
-
-    - ``prompt``: as sent; ``client_prompt``: as the client wrote it, in the words of the client's API, or ``None`` if
-      it is the same but for the model.
-    - ``parent``: the exchange that the request continues, ``None`` for a first turn, or if it is not remembered.
-    - ``boundaries``: the boundaries of this client's own exchanges in the scope of the request, for those of its
-      ``lookup_positions`` that the memory has (``Boundary.position`` is the position in ``prompt``), live or not.
-    - ``row``: the provider's rules, ``None`` if they are unknown."""
-    compared = PromptComparison(prompt, client_prompt, parent, tuple(boundaries), row, situation)
+def predict(compared: PromptComparison) -> Prediction:
+    """Return the part of the verdict that is known when the request is sent."""
     if compared.is_unseen:
-        return Prediction(0, 0, (CauseShare("unknown", _reason("not_seen"), 0),))
+        return Prediction(0, 0, (_unknown("not_seen"),))
     could, readable = compared.could, compared.readable
     if not _is_miss(could - readable, could):
         return Prediction(could, min(readable, could))
@@ -74,35 +56,27 @@ def predict(
     return Prediction(could, readable, causes)
 
 
-def judge(
-    prompt: PromptDigest,
-    client_prompt: PromptDigest | None,
-    parent: Parent | None,
-    boundaries: Sequence[Boundary],
-    row: CachingRow | None,
-    situation: Situation,
-    usage: Usage | None,
-) -> CacheVerdict:
-    """Return the verdict on an attempt with the provider's ``usage``, the same arguments as for ``predict`` otherwise.
+def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
+    """Return the verdict on an attempt with the provider's ``usage``.
 
     ``usage`` is ``None``, or estimated, if the stream ended before the provider reported it."""
-    compared = PromptComparison(prompt, client_prompt, parent, tuple(boundaries), row, situation)
+    diagnosis = compared.situation.diagnosis
     if compared.is_unseen:
-        return CacheVerdict(causes=(CauseShare("unknown", _reason("not_seen"), 0),), provider=situation.diagnosis)
+        return CacheVerdict(causes=(_unknown("not_seen"),), provider=diagnosis)
     could = compared.could
     grade: Grade = "exact" if compared.is_exact else "estimated"
     if could and usage is not None and not usage.estimated and usage.cache_read:
         missed = max(could - usage.cache_read, 0)
         if not _is_miss(missed, could):  # nothing to explain
             read = usage.cache_read
-            return CacheVerdict(could, min(read, could), read, missed, (), grade, None, situation.diagnosis)
-    verdict = CacheVerdict(could, min(compared.readable, could), grade=grade, provider=situation.diagnosis)
+            return CacheVerdict(could, min(read, could), read, missed, (), grade, None, diagnosis)
+    verdict = CacheVerdict(could, min(compared.readable, could), grade=grade, provider=diagnosis)
     if not could:
         return verdict
     if usage is None or usage.estimated:
-        return _without_number(verdict, "no_usage")
+        return attrs.evolve(verdict, causes=(_unknown("no_usage"),))
     if not usage.cache_read and not _is_zero_stated(compared, usage):
-        return _without_number(verdict, "not_reported")
+        return attrs.evolve(verdict, causes=(_unknown("not_reported"),))
     read = usage.cache_read
     missed = max(could - read, 0)
     verdict = attrs.evolve(verdict, read=read, missed=missed)
@@ -120,12 +94,8 @@ def _is_zero_stated(compared: PromptComparison, usage: Usage) -> bool:
     return usage.reports_cache_read or not compared.row.states_zero
 
 
-def _without_number(verdict: CacheVerdict, reason: UnknownReason) -> CacheVerdict:
-    return attrs.evolve(verdict, causes=(CauseShare("unknown", reason, 0),))
-
-
-def _reason(reason: UnknownReason) -> str:
-    return reason
+def _unknown(reason: UnknownReason, missed: int = 0) -> CauseShare:
+    return CauseShare("unknown", reason, missed)
 
 
 def _is_miss(missed: int, could: int) -> bool:
@@ -139,7 +109,7 @@ def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = f
     applying = [found for rule in CHANGES if (found := rule(compared)) is not None]
     change = next((found for found in applying if read <= found.most), None)
     if change is None and applying:
-        return (CauseShare("unknown", _reason("contradiction"), missed),)
+        return (_unknown("contradiction", missed),)
     intact = min(compared.intact, could)
     rest = intact - read
     loss = None
@@ -148,17 +118,15 @@ def _causes(compared: PromptComparison, read: int, left_out: frozenset[Rule] = f
         explained = (found for rule in rules if (found := rule(compared)) is not None)
         loss = next((found for found in explained if read <= found.most), None)
     if change is None:
-        known = loss or MissExplanation("unknown", _reason("no_row"), could)
-        causes: tuple[CauseShare, ...] = (CauseShare(known.name, known.at, missed),)
+        causes: tuple[CauseShare, ...] = (
+            _unknown("no_row", missed) if loss is None else CauseShare(loss.name, loss.at, missed),
+        )
     elif loss is None:
         causes = (CauseShare(change.name, change.at, missed),)
     else:
-        causes = (
-            CauseShare(change.name, change.at, could - intact),
-            CauseShare(loss.name, loss.at, rest),
-        )
+        causes = CauseShare(change.name, change.at, could - intact), CauseShare(loss.name, loss.at, rest)
     if _is_denied(causes, compared.situation):
-        return (CauseShare("unknown", _reason("contradiction"), missed),)
+        return (_unknown("contradiction", missed),)
     return tuple(sorted(causes, key=lambda cause: cause.tokens, reverse=True))
 
 

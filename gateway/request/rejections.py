@@ -15,8 +15,7 @@ from gateway.routing.target import NOTHING, Omissions, Target
 from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
-from providers.errors.named_alone import find_sole_rejected
-from providers.errors.named_alone import is_protected
+from providers.errors.named_alone import find_sole_rejected, is_protected
 from providers.errors.rejected import BETA, OTHER_API, ROUTE, Path, find_rejected, may_omit, remove_path
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError

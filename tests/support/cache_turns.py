@@ -5,9 +5,9 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway.prompt_caches.blocks import boundary_positions, lookup_positions
+from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.packing import pack, unpack
-from gateway.prompt_caches.positions import lifetime_of, marks
+from gateway.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.values import CacheVerdict, Prediction
@@ -78,13 +78,13 @@ class CacheTurns:
         scope = scope or CacheScope(b"scope", "provider/model")
         situation = Situation(scope, self.now, **facts)
         known = None if parent is None else as_parent(parent)
-        found = self._find_boundaries(prompt, scope)
-        arguments = (prompt, client_prompt, known, found, self.row, situation)
-        self.prediction = predict(*arguments)
+        found = tuple(self._find_boundaries(prompt, scope))
+        compared = PromptComparison(prompt, client_prompt, known, found, self.row, situation)
+        self.prediction = predict(compared)
         tokens = prompt.size // BYTES
         count = self.prediction.readable if read_tokens is None else read_tokens
         usage = usage or Usage(input=tokens - count, cache_read=count, reports_cache_read=True)
-        self.verdict = judge(*arguments, usage)
+        self.verdict = judge(compared, usage)
         sent = self._record(prompt, client_prompt, scope, parent, facts.get("edits", ()), head_after)
         self.sent.append(sent)
         return sent

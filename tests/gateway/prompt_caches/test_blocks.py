@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.prompt_caches.blocks import continue_prompt, read_prompt
-from gateway.prompt_caches.positions import anchors
+from gateway.prompt_caches.blocks import read_prompt
+from gateway.prompt_caches.positions import anchors, continue_prompt
 from gateway.prompt_caches.prompt_blocks import HEAD, TAIL
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS

@@ -11,9 +11,9 @@ from gateway.prompt_caches.memory import (
     KnownConversation,
     PackedPrompts,
     PromptMemory,
-    ScopeNote,
     StoredBoundary,
 )
+from gateway.prompt_caches.situations import CacheScope
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout, prompt_tables
 from gateway.shared.memory import SharedMemory
 from tests.support.counted_calls import calls
@@ -21,7 +21,7 @@ from tests.support.live_objects import live_objects
 from tests.support.set_clock import SetClock
 
 SIZE = 2**20
-SCOPE = ScopeNote(b"s" * 16, "anthropic/claude", b"", b"", b"")
+SCOPE = CacheScope(b"s" * 16, "anthropic/claude")
 
 
 @pytest.fixture

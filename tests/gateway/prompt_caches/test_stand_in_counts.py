@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from gateway.mock.prompt_cache import PromptCaches
-from gateway.prompt_caches.blocks import boundary_positions, lookup_positions, pack, unpack
-from gateway.prompt_caches.positions import lifetime_of, marks
+from gateway.prompt_caches.comparisons import PromptComparison
+from gateway.prompt_caches.packing import pack, unpack
+from gateway.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, CacheScope, Parent, Situation
 from gateway.prompt_caches.verdicts import judge
@@ -98,7 +99,8 @@ def test_every_edit_has_its_cause_and_no_other(api: str, seed: int):
         usage = Usage(input=rest, cache_read=counted.read, cache_write=counted.written, reports_cache_read=True)
         prompt = read(api, body)
         situation = Situation(_SCOPE, client.now)
-        verdict = judge(prompt, None, parent, client.find_entries(prompt), row_of(api), situation, usage)
+        entries = tuple(client.find_entries(prompt))
+        verdict = judge(PromptComparison(prompt, None, parent, entries, row_of(api), situation), usage)
         if number:
             causes = {cause.word for cause in verdict.causes}
             assert causes <= _CAUSES[edit] | undone, (number, edit, verdict.could, verdict.readable, counted.read)

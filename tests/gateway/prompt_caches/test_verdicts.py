@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.situations import CacheScope, Situation
 from gateway.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
 from gateway.prompt_caches.verdicts import judge
@@ -88,10 +89,10 @@ def test_without_a_row_the_content_is_a_cause_and_the_rest_is_unknown():
     turns = CacheTurns("chat")
     parent = as_parent(turns.send(_with_clock("chat", 30, 1)))
     situation, usage = Situation(parent.scope, 2000.0), Usage(input=9000)
-    verdict = judge(read("chat", _with_clock("chat", 31, 1)), None, parent, (), None, situation, usage)
-    assert [cause.word for cause in verdict.causes] == ["unknown:no_row"]
-    verdict = judge(read("chat", _with_clock("chat", 31, 2)), None, parent, (), None, situation, usage)
-    assert [cause.word for cause in verdict.causes] == ["system"]
+    for time, cause in ((1, "unknown:no_row"), (2, "system")):
+        prompt = read("chat", _with_clock("chat", 31, time))
+        verdict = judge(PromptComparison(prompt, None, parent, (), None, situation), usage)
+        assert [one.word for one in verdict.causes] == [cause]
 
 
 @pytest.mark.parametrize("api", APIS)
