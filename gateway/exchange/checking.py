@@ -31,12 +31,12 @@ from gateway.routing.target import Target
 from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.steps.json_texts import NotJson
 from gateway.steps.loaded import StepSet
-from gateway.steps.masks import Placeholders
+from gateway.steps.masks import PassageEdit, Placeholders
 from gateway.steps.released import ReleasedSource, frame_of
 from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.scope import ClientFacts
-from gateway.steps.session import PassageEdit, StepSession
+from gateway.steps.session import StepSession
 from gateway.steps.verdicts import STOPPED, RefusedByStep, StepRecords, unchecked_content, unchecked_endpoint
 from gateway.streaming.lane import reframe_for_client
 from gateway.streaming.translation import Translation

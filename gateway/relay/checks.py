@@ -23,9 +23,10 @@ from gateway.routing.target import NOTHING
 from gateway.steps.endpoints import FORM_ENDPOINTS
 from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import NotJson
+from gateway.steps.masks import PassageEdit
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.scope import ClientFacts
-from gateway.steps.session import CheckedTexts, PassageEdit, StepSession
+from gateway.steps.session import CheckedTexts, StepSession
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.multipart import (
     MultipartBoundary,

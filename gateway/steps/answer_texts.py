@@ -10,7 +10,8 @@ import msgspec
 
 from gateway.http.offload import offload
 from gateway.steps.json_texts import KeyMasked, NotJson, splice
-from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.masks import PassageEdit
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.tables import answer_table_for
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, has_more_elements

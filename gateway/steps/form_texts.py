@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 import attrs
 
 from gateway.steps.json_texts import KeyMasked, splice
-from gateway.steps.request_texts import PassageEdit
+from gateway.steps.masks import PassageEdit
 from gateway.steps.tables import table_for
 from trigate.steps import PARTS, Part, Passage
 

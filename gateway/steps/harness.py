@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -16,7 +17,7 @@ from gateway.steps.kinds import DEFAULT_PARTS
 from gateway.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepState
 from gateway.steps.masks import Placeholders, Span
 from gateway.steps.released import RELEASED, ReleasedReader
-from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.request_texts import JsonTexts, RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runner import StepFailure
 from gateway.steps.session import StepSession
@@ -89,7 +90,7 @@ class StepHarness:
             session = self._session(api, nursery)
             sent = None
             with contextlib.suppress(RefusedByStep):
-                sent = (await session.check_texts([self._step], _HarnessTexts(api, body))).body
+                sent = (await session.check_texts([self._step], JsonTexts(body, partial(_read_texts, api)))).body
         return session.found, sent
 
     # Responses
@@ -136,7 +137,7 @@ class StepHarness:
         codec, released, is_refused = CODECS[api], list[str](), False
         async with trio.open_nursery() as nursery:
             session = self._session(api, nursery)
-            session.start_concurrent_steps(_HarnessTexts(api, b"{}"))
+            session.start_concurrent_steps(JsonTexts(b"{}", partial(_read_texts, api)))
             checks = ResponseSteps(session, AnswerSteps.of([step]), restores=False, translates=True)
             source = StreamSource(codec, codec.wire.framing, _LIMIT, _LIMIT, None, _count_nothing)
             stream, reader = CheckedStream(checks, source, Watch(Timeouts()), lambda: None), ReleasedReader()
@@ -188,26 +189,6 @@ class _ObservedSession(StepSession):
         raise AssertionError(f"the step failed: {reason}")
 
 
-class _HarnessTexts:
-    """The texts of a request without a gateway."""
-
-    def __init__(self, api: str, body: bytes) -> None:
-        try:
-            self._texts = RequestTexts.of(api, body)
-        except NotJson as error:
-            raise ValueError(f"the request is no JSON: {error}") from None
-        self.body = body
-        self._api = api
-        self.passages = self._texts.passages
-        self.unreadable = self._texts.unreadable
-
-    def is_latest(self, passage: Passage) -> bool:
-        return self._texts.is_latest(passage)
-
-    async def with_edits(self, edits: Sequence[PassageEdit]) -> "_HarnessTexts":
-        return _HarnessTexts(self._api, self._texts.replace(edits))
-
-
 class _SplitPieces:
     """The pieces of a stream."""
 
@@ -232,6 +213,13 @@ def _run(function: Callable[..., Awaitable[T]], *parts: Any) -> T:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None  # noqa: ASYNC123
+
+
+def _read_texts(api: str, body: bytes) -> RequestTexts:
+    try:
+        return RequestTexts.of(api, body)
+    except NotJson as error:
+        raise ValueError(f"the request is no JSON: {error}") from None
 
 
 async def _count_nothing(size: int) -> int:

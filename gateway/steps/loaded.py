@@ -3,10 +3,10 @@
 import inspect
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -20,9 +20,11 @@ from gateway.steps.resources import StepResource, describe_error
 from gateway.steps.scope import ClientFacts, is_in_scope, matches
 from gateway.steps.slots import StepSlots
 from gateway.stores.store import Store, Unavailable
-from trigate.steps import Action, Finding, Moment, Part, Passage
+from trigate.steps import Action, Moment, Part, Passage
 
 log = logging.getLogger("trigate.steps")
+
+T = TypeVar("T")
 
 MOST_APPLIED: Final = 256
 """The most combinations of steps whose conclusions are kept."""
@@ -41,6 +43,11 @@ class StepState:
     logged: dict[str, float] = attrs.field(factory=dict)
     number: int = attrs.field(factory=count().__next__)
     """A number that no other state of the process has."""
+
+
+def _derived(compute: "Callable[[LoadedStep], T]") -> T:
+    """Return a field whose value ``compute`` finds from the fields before it."""
+    return attrs.field(init=False, default=attrs.Factory(compute, takes_self=True))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -65,26 +72,16 @@ class LoadedStep:
     is_inline: bool = False
     remembers: bool = False
     wants_content: bool = False
-    unchecked: Unchecked = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.settings.unchecked, takes_self=True)
-    )
-    may_mask: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: "mask" in self.configured_actions, takes_self=True)
-    )
+    unchecked: Unchecked = _derived(lambda self: self.settings.unchecked)  # noqa: RUF009
+    may_mask: bool = _derived(lambda self: "mask" in self.configured_actions)
     """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
-    only_reports: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.configured_actions <= {"report"}, takes_self=True)
-    )
+    only_reports: bool = _derived(lambda self: self.configured_actions <= {"report"})
     """True if the step changes, holds and delays nothing."""
-
-    reports_later: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.only_reports and not self.is_inline, takes_self=True)
-    )
+    reports_later: bool = _derived(lambda self: self.only_reports and not self.is_inline)
     """True if no request waits for the calls of the step, which only reports."""
-
-    scope: StepScope = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.scope, takes_self=True))
-    latest: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.latest, takes_self=True))
-    restore: bool = attrs.field(init=False, default=attrs.Factory(lambda self: self.settings.restore, takes_self=True))
+    scope: StepScope = _derived(lambda self: self.settings.scope)  # noqa: RUF009
+    latest: bool = _derived(lambda self: self.settings.latest)
+    restore: bool = _derived(lambda self: self.settings.restore)
 
     @property
     def deadline(self) -> float:
@@ -146,10 +143,6 @@ class LoadedStep:
             return frozenset((*self.actions.values(), "refuse"))
         return frozenset((self.actions,))
 
-    @property
-    def is_async(self) -> bool:
-        return is_async(self.callable)
-
     def open_tail(self, text: str, released_length: int) -> int:
         """Return the index from which ``text`` may still become a part of a match. The first ``released_length``
         characters were checked before."""
@@ -166,10 +159,6 @@ class LoadedStep:
         text."""
         found = getattr(self.callable, "held_back", None)
         return 0 if found is None else found(passage)
-
-    def with_actions(self, findings: Sequence[Finding]) -> list[tuple[Finding, Action]]:
-        """Return the ``findings`` with their actions."""
-        return [(one, self.action_for(one.label, one.action)) for one in findings]
 
 
 def is_async(function: Any) -> bool:

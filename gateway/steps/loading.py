@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,7 +24,7 @@ from gateway.config.loading import Config
 from gateway.config.step_checks import CONTENT, StepPlan, contradictions, planned_step
 from gateway.config.steps import StepSettings
 from gateway.steps.kinds import KINDS, KindContext, KindRow
-from gateway.steps.loaded import LoadedStep, StepSet, StepState, is_async
+from gateway.steps.loaded import LoadedStep, StepSet, StepState
 from gateway.steps.mask_key import derived_mask_key
 from gateway.steps.resources import StepResource, error_place
 from gateway.steps.slots import StepSlots
@@ -310,10 +310,3 @@ def _accepts(function: Callable[..., Any], count: int) -> bool:
     except ValueError:  # a builtin without a signature
         return True
     return True
-
-
-def describe_code(steps: StepSet) -> Iterator[str]:
-    """Yield a line for each step with code of your own: whether it blocks a thread."""
-    for step in steps.steps:
-        if step.function is not None and step.settings.is_code:
-            yield f"{step.name}: {'async' if is_async(step.function) else 'in a thread'}"

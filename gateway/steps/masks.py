@@ -3,9 +3,11 @@
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
+
+from trigate.steps import Finding, Passage
 
 PLACEHOLDER: Final = re.compile(r"\[[A-Z0-9_]{1,64}_[0-9a-f]{10,64}\]")
 LONGEST_PLACEHOLDER: Final = 64 + 64 + 3
@@ -27,6 +29,14 @@ class Span:
     end: int
     label: str
     replacement: str | None = None
+
+    @classmethod
+    def of(cls, finding: Finding) -> "Span":
+        return cls(finding.start, finding.end, finding.label, finding.replacement)
+
+
+PassageEdit: TypeAlias = tuple[Passage, int, int, str]
+"""A passage, the start and end of a span of its text, and the replacement."""
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
@@ -81,6 +91,14 @@ class Placeholders:
             digits += 1
         self._values[text], self._texts[name, value] = value, text
         return text
+
+    def edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
+        """Return the edits that mask spans of passages."""
+        return [
+            (passage, span.start, span.end, self.text_for(span, passage.text[span.start : span.end]))
+            for passage, spans in masks
+            for span in spans
+        ]
 
     def mark_restorable(self, placeholder: str) -> None:
         """Note that the value of ``placeholder``, which the client sent, returns to it in the response."""

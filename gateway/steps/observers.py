@@ -3,7 +3,6 @@
 The texts of a record are written in a thread, after the end of its exchange. Masking steps of the moment ``finished``
 change them for the observers after them."""
 
-import inspect
 import logging
 import time
 from collections import Counter, deque
@@ -15,12 +14,12 @@ import msgspec
 import trio
 
 from gateway.ledger.record import Record
-from gateway.steps.loaded import LoadedStep, StepSet, is_async
+from gateway.steps.loaded import LoadedStep, StepSet
 from gateway.steps.masks import Placeholders, Span, merge_spans
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
 from gateway.steps.response_texts import answer_strings
-from gateway.steps.runner import StepFailed, await_timed, call_in_thread, log_limited, run_step
+from gateway.steps.runner import StepFailed, call_function, log_limited, run_step
 from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
 from gateway.steps.verdicts import StepRecords
@@ -153,7 +152,7 @@ class ObserverQueue:
         step, reason = self.step, None
         try:
             with trio.move_on_after(step.deadline) as scope:
-                await self._observe([await self._complete(one) for one in batch])
+                await call_function(step, None, [await self._complete(one) for one in batch])
             if scope.cancelled_caught:
                 reason, detail = "deadline", f"no result within {step.deadline:g} s"
         except trio.Cancelled:
@@ -170,22 +169,6 @@ class ObserverQueue:
             self._lost(step.name, reason, len(batch))  # type: ignore[arg-type]
             text = "the observer %s failed, and does not get its records again: %s"
             log_limited(step, reason, logging.ERROR, text, detail)
-
-    async def _observe(self, records: list[Finished]) -> None:
-        step = self.step
-        if (resource := step.state.resource) is not None and not resource.settled.is_set():
-            await resource.settled.wait()
-        function = step.callable
-        if function is None:
-            raise StepFailed(step, "closed", "its resources are closed")
-        slots = step.state.slots.of_client(None)
-        if is_async(function):
-            async with slots:
-                await await_timed(step, function(records))
-            return
-        result = await call_in_thread(slots, function, records)
-        if inspect.isawaitable(result):
-            await await_timed(step, result)
 
     async def flush(self) -> None:
         """Wait until the observer has all records, without waiting for full batches."""
@@ -343,17 +326,10 @@ class TextMasking:
             spans = await self._spans(step, shown)
             if spans is None:
                 return None
-            edits = [
-                (passage, span.start, span.end, self._text_for(span, passage))
-                for passage, found in zip(shown, spans, strict=True)
-                for span in found
-            ]
+            edits = self._placeholders.edits_of(zip(shown, spans, strict=True))
             return await trio.to_thread.run_sync(texts.replace, edits) if edits else body
         except ValueError:  # no JSON, or a mask that JSON cannot express
             return None
-
-    def _text_for(self, span: Span, passage: Passage) -> str:
-        return self._placeholders.text_for(span, passage.text[span.start : span.end])
 
     async def _mask_response(self, step: LoadedStep, body: bytes) -> bytes | None:
         try:
@@ -385,8 +361,7 @@ class TextMasking:
         for finding in findings:
             match step.action_for(finding.label, finding.action):
                 case "mask":
-                    span = Span(finding.start, finding.end, finding.label, finding.replacement)
-                    spans[id(finding.passage)].append(span)
+                    spans[id(finding.passage)].append(Span.of(finding))
                     record.add("masked", (finding.label,))
                 case "refuse":
                     record.add("refused", (finding.label,))

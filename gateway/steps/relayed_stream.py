@@ -13,8 +13,8 @@ import attrs
 from gateway.http.offload import offload
 from gateway.steps.answer_texts import read_json, without_echoes
 from gateway.steps.json_texts import KeyMasked, NotJson
-from gateway.steps.masks import Placeholders
-from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.masks import PassageEdit, Placeholders
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import HeldEvent, Run, RunBuilder, complete_run
 from streams.events import AnswerEnd, Event, NativeItem

@@ -4,6 +4,7 @@ Both ends are in this process, and no bytes of a client or provider are read thi
 
 import pickle
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 from gateway.steps.gate import UNFINISHED
@@ -107,16 +108,10 @@ class ReleasedReader:
         return UNFINISHED
 
 
-class ReleasedWire:
-    """The framing of released events."""
-
-    framing = RELEASED
-
-
 class ReleasedSource:
     """The source of a translation whose provider's events were already read and released."""
 
-    wire = ReleasedWire()
+    wire = SimpleNamespace(framing=RELEASED)
 
     def reader(self, keeps: int = 0) -> Reader:
         return ReleasedReader()

@@ -3,18 +3,16 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
 from gateway.http.offload import offload
 from gateway.steps.json_texts import Member
 from gateway.steps.json_trees import JsonDocument
+from gateway.steps.masks import PassageEdit
 from gateway.steps.tables import TextTable, table_for
 from gateway.steps.text_pieces import Removal, find_cuts, is_within, piece_changes, splice_bytes
 from gateway.steps.walking import PassageDraft, TextContext, TextWalk
 from trigate.steps import PARTS, Passage
-
-PassageEdit: TypeAlias = tuple[Passage, int, int, str]
-"""A passage, the start and end of a span of its text, and the replacement."""
 
 
 class RequestTexts:

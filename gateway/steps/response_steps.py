@@ -18,7 +18,7 @@ from gateway.steps.response_texts import UnreadTexts, response_texts
 from gateway.steps.restoring import RestoringStage
 from gateway.steps.runner import has_little_text
 from gateway.steps.runs import UNREAD, Run, RunBuilder, only_text
-from gateway.steps.session import CheckedTexts, Spawn, StepSession
+from gateway.steps.session import CheckedTexts, StepSession
 from gateway.steps.shown_choices import stop_answer
 from gateway.steps.stages import EventStage, TailStage, WatchingStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
@@ -225,31 +225,20 @@ class ResponseSteps:
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
         session = self.session
         if step.only_reports:
-            return self._watching_stage(step, builder, session.spawn_report, waits=False)
+            inline = session.judge_inline if step.is_inline else None
+            return WatchingStage(
+                step, session.judge, session.placeholders, session.spawn_report, lambda: None, builder, waits=False,
+                judge_inline=inline,
+            )  # fmt: skip
         match step.hold:
             case "whole":
                 return WholeStage(step, session.judge, session.placeholders, builder)
             case "tail":
                 return TailStage(step, session.judge, session.judge_inline, session.placeholders, builder)
             case "nothing":
-                return self._watching_stage(step, builder, session.spawn, waits=True, cut=cut)
+                return WatchingStage(step, session.judge, session.placeholders, session.spawn, cut, builder, waits=True)
             case size:
                 return WindowStage(step, session.judge, session.placeholders, size, builder)
-
-    def _watching_stage(
-        self,
-        step: LoadedStep,
-        builder: RunBuilder,
-        spawn: Spawn,
-        *,
-        waits: bool,
-        cut: Callable[[], object] = lambda: None,
-    ) -> WatchingStage:
-        session = self.session
-        inline = session.judge_inline if step.is_inline and not waits else None
-        return WatchingStage(
-            step, session.judge, session.placeholders, spawn, cut, builder, waits=waits, judge_inline=inline
-        )
 
 
 def _passages_of(runs: Sequence[Run], step: LoadedStep) -> tuple[Passage, ...]:

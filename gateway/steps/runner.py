@@ -153,7 +153,10 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
 async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
     with trio.move_on_after(step.deadline) as scope:
         try:
-            found = await _call(step, check)
+            if step.is_inline:
+                found = await offload(work_on(check.passages), step.function, check)
+            else:
+                found = await call_function(step, check.client, check)
             size = WORK_OF_FINDING * (len(found) + len(check.passages)) if found and isinstance(found, list) else 0
             return await offload(size, validate_findings, step, check.passages, found)
         except (trio.Cancelled, StepFailed):
@@ -170,21 +173,19 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
     raise StepFailed(step, "deadline", f"no result within {step.deadline:g} s")
 
 
-async def _call(step: LoadedStep, check: Check) -> Any:
-    """Return the result of the step's function."""
+async def call_function(step: LoadedStep, client: str | None, argument: Any) -> Any:
+    """Return the result of the step's function, in a slot of ``client``."""
     resource = step.state.resource
     if resource is not None and not resource.settled.is_set():
         await resource.settled.wait()
     function = step.callable
     if function is None:
         raise StepFailed(step, "closed", "its resources are closed")
-    if step.is_inline:
-        return await offload(work_on(check.passages), function, check)
-    slots = step.state.slots.of_client(check.client)
+    slots = step.state.slots.of_client(client)
     if is_async(function):
         async with slots:
-            return await await_timed(step, function(check))
-    result = await call_in_thread(slots, function, check)
+            return await await_timed(step, function(argument))
+    result = await call_in_thread(slots, function, argument)
     return await await_timed(step, result) if inspect.isawaitable(result) else result
 
 

@@ -11,7 +11,7 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AppliedSteps, LoadedStep, concurrent_groups
-from gateway.steps.masks import PLACEHOLDER, Placeholders, Span, merge_spans
+from gateway.steps.masks import PLACEHOLDER, PassageEdit, Placeholders, Span, merge_spans
 from gateway.steps.runner import WORK_OF_FINDING, StepFailed, StepFailure, call_inline, has_little_text, run_step
 from gateway.steps.verdicts import (
     RefusedByStep,
@@ -29,10 +29,6 @@ Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
 
 SUBJECTS: Final[dict[Moment, str]] = {"request": "request", "during": "request", "response": "response"}
-
-
-PassageEdit: TypeAlias = tuple[Passage, int, int, str]
-"""A passage, the start and end of a span of its text, and the replacement."""
 
 
 class CheckedTexts(Protocol):
@@ -238,9 +234,7 @@ class StepSession:
             labels = (finding.label,) if finding.end > counted or not counted else ()
             match _action_on(step, finding, at):
                 case "mask":
-                    spans[id(finding.passage)].append(
-                        Span(finding.start, finding.end, finding.label, finding.replacement)
-                    )
+                    spans[id(finding.passage)].append(Span.of(finding))
                     record.add("masked", labels)
                 case "refuse":
                     record.add("refused", (finding.label,))
@@ -309,8 +303,11 @@ class StepSession:
             return []
         masks = list(zip(passages, found, strict=True))
         self._note_masks(step, masks)
-        restores = step.restore and at == "request"
-        return await offload(WORK_OF_FINDING * sum(map(len, found)), self._edits_of, masks, restores=restores)
+        edits = await offload(WORK_OF_FINDING * sum(map(len, found)), self.placeholders.edits_of, masks)
+        if step.restore and at == "request":
+            for edit in edits:
+                self.placeholders.mark_restorable(edit[3])
+        return edits
 
     def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
         for passage, spans in found:
@@ -323,7 +320,7 @@ class StepSession:
         Raises ``GatewayError``."""
         for step in steps:
             found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in texts.passages)
-            if edits := self._edits_of(found):
+            if edits := self.placeholders.edits_of(found):
                 texts = await self._with_edits(step, texts, edits, "request")
         return texts
 
@@ -372,21 +369,8 @@ class StepSession:
             raise refused[0]
         merged = [(passage, merge_spans(spans)) for passage, spans in masked.items()]
         self._note_masks(steps[0], merged)
-        return await offload(WORK_OF_FINDING * sum(len(spans) for _, spans in merged), self._edits_of, merged)
-
-    def _edits_of(
-        self, masks: Iterable[tuple[Passage, Sequence[Span]]], *, restores: bool = False
-    ) -> list[PassageEdit]:
-        """Return the edits for ``masks``. ``restores``: their values return to the client."""
-        edits = [
-            (passage, span.start, span.end, self.placeholders.text_for(span, passage.text[span.start : span.end]))
-            for passage, spans in masks
-            for span in spans
-        ]
-        if restores:
-            for edit in edits:
-                self.placeholders.mark_restorable(edit[3])
-        return edits
+        count = sum(len(spans) for _, spans in merged)
+        return await offload(WORK_OF_FINDING * count, self.placeholders.edits_of, merged)
 
     # During the provider's work
 

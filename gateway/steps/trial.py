@@ -8,7 +8,7 @@ import attrs
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import LoadedStep
 from gateway.steps.masks import Placeholders, Span, merge_spans
-from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.request_texts import RequestTexts
 from gateway.steps.runner import StepFailed, run_step
 from gateway.steps.runs import RunBuilder
 from gateway.steps.stages import WholeStage, judge_together
@@ -79,7 +79,8 @@ async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body:
             seen = [one for one in texts.passages if one.part in step.parts]
             seen = [one for one in seen if not step.latest or texts.is_latest(one)]
             found = await trial.call(step, attrs.evolve(facts, at=moment, passages=tuple(seen)))
-            if moment == "request" and (edits := [*_edits(found)]):
+            masks = [(passage, merge_spans(_masks(found, passage))) for passage in seen]
+            if moment == "request" and (edits := PLACEHOLDERS.edits_of(masks)):
                 try:
                     body = texts.replace(edits)
                 except KeyMasked:
@@ -116,17 +117,5 @@ PLACEHOLDERS: Final = Placeholders(b"", "")
 """The placeholders of trials, which no client gets."""
 
 
-def _edits(found: Sequence[TriedFinding]) -> Iterator[PassageEdit]:
-    """Yield the masks of ``found``; overlapping spans are one mask."""
-    for passage in dict.fromkeys(one.finding.passage for one in found):
-        for span in merge_spans(_masks(found, passage)):
-            if span.start < span.end:
-                value = passage.text[span.start : span.end]
-                yield passage, span.start, span.end, PLACEHOLDERS.text_for(span, value)
-
-
 def _masks(found: Sequence[TriedFinding], passage: Passage) -> Iterator[Span]:
-    for one in found:
-        finding = one.finding
-        if one.action == "mask" and finding.passage is passage:
-            yield Span(finding.start, finding.end, finding.label, finding.replacement)
+    return (Span.of(one.finding) for one in found if one.action == "mask" and one.finding.passage is passage)

@@ -345,7 +345,6 @@ _NO_WORD: Final = "\0"
 _NO_CONTEXT: Final = TextContext()
 _OF_TOOLS: Final = frozenset(("tool_calls", "tool_results", "tools"))
 _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
-_LONGEST_WORD: Final = 256
 _NUMBERS: Final = re.compile(rb"[\[ \t\r\n]*+[0-9-][\[\]0-9,. \t\r\n+eE-]*+")
 _DATA_URL: Final = re.compile(rb"[dD][aA][tT][aA]:([^;,\"]{0,200}+)(?:;[^;,\"]{1,200})*?;[bB][aA][sS][eE]64,")
 _TEXT_TYPES: Final = re.compile(r"text/|application/(?:.*[+.])?(?:json|xml|yaml|javascript|csv|x-ndjson|sql)\b|.*\+xml")

@@ -17,6 +17,8 @@ APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interacti
 DETAILS_API: Final = "messages"
 """The API of the details of an answer's end."""
 
+_BATCH_LINES: Final = ("batch_line", "batch_result")
+
 
 @attrs.frozen(eq=False)
 class TextTable:
@@ -37,13 +39,10 @@ def table_for(api: str) -> TextTable:
     if api in APIS:
         module = import_module(f"gateway.steps.tables.{api}")
         return TextTable(module.REQUEST, spell=getattr(module, "camel_case", None))
-    if api in ("batch_line", "batch_result"):
-        lines = import_module("gateway.steps.tables.batch_lines")
-        return TextTable(lines.LINE if api == "batch_line" else lines.RESULT, "assistant")
-    if api not in ENDPOINTS and api != "conversations":
+    if api not in (*ENDPOINTS, "conversations", *_BATCH_LINES):
         return TextTable(Shape(members={}))
     tables = import_module("gateway.steps.tables.endpoints")
-    return TextTable(tables.OWN.get(api, tables.REQUEST))
+    return TextTable(tables.OWN.get(api, tables.REQUEST), "assistant" if api in _BATCH_LINES else "other")
 
 
 @cache
@@ -54,9 +53,8 @@ def answer_table_for(api: str) -> TextTable:
         return TextTable(module.ANSWER, spell=getattr(module, "camel_case", None))
     if api not in ENDPOINTS:
         return TextTable(Shape(members={}))
-    if api in ("batches", "message_batches"):
-        return TextTable(import_module("gateway.steps.tables.batch_lines").BATCH, "assistant")
-    return TextTable(import_module("gateway.steps.tables.endpoints").ANSWER)
+    tables = import_module("gateway.steps.tables.endpoints")
+    return TextTable(tables.OWN_ANSWERS.get(api, tables.ANSWER), "assistant" if api in tables.OWN_ANSWERS else "other")
 
 
 @cache

@@ -1,7 +1,9 @@
 """The texts of requests to the endpoints besides conversations, in the formats of all their makers.
 
 One table has the members of all formats, because the same name means the same in all of them. Sources: the openai,
-cohere, mistralai and voyageai packages, and the descriptions of vLLM, Text Embeddings Inference and Vertex AI.
+cohere, mistralai and voyageai packages, and the descriptions of vLLM, Text Embeddings Inference and Vertex AI; for the
+lines of batch files, https://platform.openai.com/docs/guides/batch,
+https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and https://ai.google.dev/gemini-api/docs/batch-api.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from gateway.steps.shapes import (
     ECHO,
     EXEMPT,
     EXEMPT_LIST,
+    FAILURE,
     HELD,
     JOINED,
     TEXT,
@@ -92,9 +95,6 @@ BATCH: Final = record(
     **exempt("endpoint", "completion_window", "timeout_hours", "agent_id"),
 )  # fmt: skip
 _VECTORS: Final = ("float", "int8", "uint8", "binary", "ubinary", "base64")
-OWN: Final = {"conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "batches": BATCH}
-"""The tables of the endpoints that differ."""
-
 _LINES: Final = array(
     record(
         None,
@@ -137,3 +137,54 @@ ANSWER: Final = record(
              "output_format", "quality", "size", "mime_type", "duration"),
 )  # fmt: skip
 """The shape of a complete response and of each event of a stream."""
+
+_BODIES: Final = {
+    "/v1/chat/completions": chat.REQUEST, "/v1/responses": responses.REQUEST, "/v1/messages": messages.REQUEST,
+}  # fmt: skip
+
+
+def _batch_line(body: Shape) -> Shape:
+    return record(None, body=body, request=gemini.REQUEST, params=messages.REQUEST,
+                  **exempt("custom_id", "key", "method", "url"))  # fmt: skip
+
+
+LINE: Final = cases("url", _batch_line(REQUEST), {url: _batch_line(body) for url, body in _BODIES.items()})
+"""A request in a file, whose API its ``url`` states."""
+
+_ANSWER: Final = cases(
+    "object", ANSWER,
+    {"chat.completion": chat.ANSWER, "response": responses.ANSWER},
+)  # fmt: skip
+RESULT: Final = record(
+    None,
+    response=record(None, body=_ANSWER, **gemini.ANSWERED, **exempt("request_id", "status_code")),
+    result=record(None, message=messages.ANSWER, error=record(None, error=FAILURE, **exempt("type", "request_id")),
+                  type=EXEMPT),
+    error=FAILURE, **exempt("id", "custom_id", "key"),
+)  # fmt: skip
+"""A line of a result file. OpenAI's and Mistral's have ``response.body``, Google's ``response``, Anthropic's
+``result``."""
+
+_BATCH: Final = dict(
+    outputs=array(RESULT), metadata=ANYTHING, name=TEXT, request_counts=ECHO, usage=ECHO,
+    errors=Shape(TEXT.leaf, members={"object": EXEMPT, "data": array(FAILURE)}, items=FAILURE),
+    input_files=EXEMPT_LIST,
+    **exempt(
+        "id", "object", "type", "endpoint", "model", "status", "processing_status", "completion_window",
+        "input_file_id", "output_file_id", "error_file_id", "output_file", "error_file", "created_at", "ended_at",
+        "expires_at", "archived_at", "cancel_initiated_at", "results_url", "agent_id", "started_at", "completed_at",
+    ),
+)  # fmt: skip
+BATCH_ANSWER: Final = record(
+    None, data=array(record(None, **_BATCH)), **exempt("first_id", "last_id"), **_BATCH,
+)  # fmt: skip
+"""A batch, or a list of batches. Mistral's has results itself."""
+
+OWN: Final = {
+    "conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "batches": BATCH,
+    "batch_line": LINE, "batch_result": RESULT,
+}  # fmt: skip
+"""The tables of the requests that differ, and of the lines of batch files."""
+
+OWN_ANSWERS: Final = {"message_batches": BATCH_ANSWER, "batches": BATCH_ANSWER}
+"""The tables of the responses that differ."""

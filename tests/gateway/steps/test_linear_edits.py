@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from gateway.steps.json_texts import KeyMasked
-from gateway.steps.request_texts import PassageEdit, RequestTexts
+from gateway.steps.masks import PassageEdit
+from gateway.steps.request_texts import RequestTexts
 from tests.support.growing_requests import REQUESTS
 from tests.support.growth import assert_steps_grow_linearly
 
