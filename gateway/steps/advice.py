@@ -84,27 +84,20 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
     yield from _describe_closed_endpoints(config, enforcing)
     changing = [step.name for step in enforcing if changes_responses(step)]
     if changing:
-        yield (
-            "note",
-            (
-                f"steps: {', '.join(changing)} may change responses, so streams are translated (lane hub) even if the "
-                "provider speaks the client's API; complete responses only if a step changes them"
-            ),
+        text = (
+            f"steps: {', '.join(changing)} may change responses, so streams are translated (lane hub) even if the "
+            "provider speaks the client's API; complete responses only if a step changes them"
         )
+        yield "note", text
     if not _has_mask_key(config) and any(step.may_mask for step in enforcing):
-        yield (
-            "warning",
-            ("steps: masks change with each restart: set signing_key, or a state_storage that lasts"),
-        )
+        yield "warning", "steps: masks change with each restart: set signing_key, or a state_storage that lasts"
     storage = config.state_storage
     if any(step.restore for step in enforcing) and storage is not None and not storage.encryption_key:
-        yield (
-            "warning",
-            (
-                "steps: stored turns contain the values that masks hide, because of `restore`: set "
-                "state_storage.encryption_key"
-            ),
+        text = (
+            "steps: stored turns contain the values that masks hide, because of `restore`: set "
+            "state_storage.encryption_key"
         )
+        yield "warning", text
     for step in enforcing:
         if step.at("response") and step.hold == "nothing":
             yield "note", f"steps: {step.name} with `hold: nothing` detects, and does not prevent that clients see text"
@@ -129,10 +122,8 @@ def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> I
         if closed := tuple(name for name in closed_endpoints(step) if name in served):
             by_closed.setdefault(closed, []).append(step.name)
     for endpoints, names in by_closed.items():
-        yield (
-            "note",
-            (
-                f"steps: no step checks {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
-                "open them unchecked, list the others in `for: {endpoints: …}`, or set `unchecked: pass`"
-            ),
+        text = (
+            f"steps: no step checks {', '.join(endpoints)}, so clients of {', '.join(names)} get 403 there; to "
+            "open them unchecked, list the others in `for: {endpoints: …}`, or set `unchecked: pass`"
         )
+        yield "note", text
