@@ -162,12 +162,13 @@ def _write_body(asked: Request, request: LoadRequest, limit: int) -> Body:
     whole = attrs.evolve(
         asked,
         stream=request.stream,
-        include_usage=request.usage,
         tools=asked.tools or tools,
         parameters={"max_tokens": Parameter(limit, "max_tokens")},
     )
     written = CODECS[request.api].write_request(whole, Recipient(request.model, Issuer("", "")))
     body: Body = msgspec.json.decode(written.body)
+    if not request.usage:  # the codec always requests it
+        body.pop("stream_options", None)
     if CODECS[request.api].wire.stream_member:
         body["stream"] = request.stream
     return body | ({"store": False} if CODECS[request.api].wire.stores_unasked else {})
