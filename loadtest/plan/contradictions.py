@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from configfile import document
 from loadtest.figures.conditions import parse_condition, parse_until
@@ -18,58 +18,50 @@ from loadtest.plan.scenario import AS_RECORDED, Scenario
 _AUTOMATIC_HEADERS: Final = frozenset(("host", "content-length", "transfer-encoding"))
 
 
+_Mistake: TypeAlias = tuple[document.Path, str, str]
+"""The path of a key, what was found there, and what was expected."""
+
+
 class _PartReference(Protocol):
     @property
     def of(self) -> str: ...
 
 
-def contradictions(
-    raw: RawScenario, given: Set[str], wrong: Set[document.Path]
-) -> list[tuple[document.Path, str, str]]:
-    """Return mistakes across keys. ``given`` are all present keys; keys in ``wrong`` are missing from ``raw``."""
+def contradictions(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> Iterator[_Mistake]:
+    """Yield mistakes across keys. ``given`` are all present keys; keys in ``wrong`` are missing from ``raw``."""
     open_loops = [name for name in ("rate", "steps", "trace") if name in given]
     targets = bool(raw.targets) or ("targets",) in wrong
-    found: list[tuple[document.Path, str, str]] = []
     if len(open_loops) > 1:
-        found.append(((open_loops[-1],), " and ".join(open_loops), "set one of rate, steps and trace"))
+        yield (open_loops[-1],), " and ".join(open_loops), "set one of rate, steps and trace"
     if not open_loops and "concurrency" not in given and not has_only_recordings(raw):
-        found.append(((), "neither rate, steps nor concurrency is set", "give one of them, or a trace"))
+        yield (), "neither rate, steps nor concurrency is set", "give one of them, or a trace"
     if is_recorded(raw.trace):
-        found.append((("trace",), "a directory", "recordings are sent with requests: DIR, at their recorded intervals"))
+        yield ("trace",), "a directory", "recordings are sent with requests: DIR, at their recorded intervals"
     if {"steps", "seconds"} <= given:
-        found.append((("seconds",), "seconds does not work with steps", "remove it: the steps set the duration"))
+        yield ("seconds",), "seconds does not work with steps", "remove it: the steps set the duration"
     if raw.respect_retry_after and open_loops:
         what = "respect_retry_after works only with concurrency"
-        found.append((("respect_retry_after",), what, "remove it: requests start at their planned times"))
+        yield ("respect_retry_after",), what, "remove it: requests start at their planned times"
     if raw.steps is not None:
-        found += [(("steps", *path), *said) for path, said in _step_mistakes(raw.steps, given)]
+        yield from _step_mistakes(raw.steps, given)
     if ("url" in given) == targets:
-        found.append(
-            (
-                ("url",),
-                "both url and targets are set" if targets else "neither url nor targets is set",
-                "give one of them",
-            )
-        )
+        what = "both url and targets are set" if targets else "neither url nor targets is set"
+        yield ("url",), what, "give one of them"
     if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
-        found.append((("requests",), "no request has a weight above 0", "list at least one"))
-    found += [*_number_mistakes(raw), *_protocol_mistakes(raw)]
-    return found + _unused_keys(raw, given) + _part_mistakes(raw, wrong) + _request_mistakes(raw, given, wrong)
-
-
-def _number_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+        yield ("requests",), "no request has a weight above 0", "list at least one"
     for key in ("rate", "max_rate", "max_concurrency", "repeat"):
         if getattr(raw, key) == 0:
             yield (key,), "0", "expected above 0"
+    yield from _protocol_mistakes(raw)
+    yield from _unused_keys(raw, given)
+    yield from _part_mistakes(raw, wrong)
+    yield from _request_mistakes(raw, given, wrong)
 
 
-def _protocol_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+def _protocol_mistakes(raw: RawScenario) -> Iterator[_Mistake]:
     if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
-        yield (
-            ("http",),
-            "2 does not work with requests that have slow",
-            "remove one of them: the streams of a connection share its reads",
-        )
+        told = "remove one of them: the streams of a connection share its reads"
+        yield ("http",), "2 does not work with requests that have slow", told
     if raw.http != HTTP_1 and any(request.websocket for request in raw.requests):
         yield ("http",), "2 does not work with WebSockets", "remove one of them: WebSockets start with HTTP/1.1"
     for name in raw.headers:
@@ -77,69 +69,62 @@ def _protocol_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, s
             yield ("headers", name), "each request has this header already", "leave it out"
 
 
-def _unused_keys(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
-    """Return mistakes for keys without effect in this load, because their author expects an effect."""
-    found: list[tuple[document.Path, str, str]] = []
+def _unused_keys(raw: RawScenario, given: Set[str]) -> Iterator[_Mistake]:
+    """Yield mistakes for keys without effect in this load, because their author expects an effect."""
     timed = "trace" in given or not {"rate", "steps", "concurrency"} & given
     if raw.speed != AS_RECORDED and not timed:
         told = "only traces, and recordings without a rate, have intervals: set trace, or remove it"
-        found.append((("speed",), "speed needs a trace", told))
+        yield ("speed",), "speed needs a trace", told
     if "streams_per_connection" in given and raw.http == HTTP_1:
         told = "with HTTP/1.1, each exchange has its own connection: set http: 2"
-        found.append((("streams_per_connection",), "streams_per_connection needs http: 2", told))
+        yield ("streams_per_connection",), "streams_per_connection needs http: 2", told
     for i, request in enumerate(raw.requests):
-        found += [(("requests", i, key), *said) for key, said in _unused_request_keys(request, raw.trace is not None)]
-    return found
+        for key, found, expected in _unused_request_keys(request, raw.trace is not None):
+            yield ("requests", i, key), found, expected
 
 
-def _unused_request_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+def _unused_request_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of a request without effect."""
     beside = "requests" if request.requests else "a trace"
     if request.order != "file" and not request.requests:
-        yield "order", ("order needs requests", "only requests of a file have an order: set requests")
+        yield "order", "order needs requests", "only requests of a file have an order: set requests"
     if request.order != "file" and is_recorded(request.requests):
-        yield "order", ("order does not work with recordings", "remove it: they are sent in their recorded order")
+        yield "order", "order does not work with recordings", "remove it: they are sent in their recorded order"
     if request.prompt != PROMPT and (request.requests or traced):
-        yield "prompt", (f"prompt does not work with {beside}", "remove it: the lengths come from there")
+        yield "prompt", f"prompt does not work with {beside}", "remove it: the lengths come from there"
     if request.images and request.requests:
-        yield "images", ("images does not work with requests", "remove it: only generated prompts can have images")
+        yield "images", "images does not work with requests", "remove it: only generated prompts can have images"
     if request.tool_results != RESULTS and not (request.turns.has_several or request.requests or traced):
-        yield "tool_results", ("tool_results needs turns", "only conversations continue after a tool call: set turns")
+        yield "tool_results", "tool_results needs turns", "only conversations continue after a tool call: set turns"
     if request.think_cap != EVER and not (request.think.has_pauses or request.requests or traced):
-        yield "think_cap", ("think_cap needs think", "set think: without it, there are no pauses")
+        yield "think_cap", "think_cap needs think", "set think: without it, there are no pauses"
 
 
-def _step_mistakes(
-    steps: Sequence[RawRateStep], given: Set[str]
-) -> Iterator[tuple[tuple[str | int, ...], tuple[str, str]]]:
-    """Yield mistakes in steps, by their position."""
+def _step_mistakes(steps: Sequence[RawRateStep], given: Set[str]) -> Iterator[_Mistake]:
     for number, step in enumerate(steps):
         if (step.rate is None) == (step.concurrency is None):
             what = "neither rate nor concurrency is set" if step.rate is None else "both rate and concurrency are set"
-            yield (number,), (what, "set one of them: requests per second, or clients")
+            yield ("steps", number), what, "set one of them: requests per second, or clients"
         elif (step.rate is None) != (steps[0].rate is None):
-            yield (
-                (number,),
-                ("some steps have rate, others concurrency", "set rate for all steps, or concurrency for all steps"),
-            )
+            told = "set rate for all steps, or concurrency for all steps"
+            yield ("steps", number), "some steps have rate, others concurrency", told
         elif step.rate is None and step.to is not None and not float(step.to).is_integer():
-            yield (number, "to"), (f"{step.to:g} clients", "expected a whole number")
+            yield ("steps", number, "to"), f"{step.to:g} clients", "expected a whole number"
     if not any(step.rate or step.concurrency or step.to for step in steps):
-        yield (), ("no step has any requests", "set a rate above 0 for at least one step")
+        yield ("steps",), "no step has any requests", "set a rate above 0 for at least one step"
     elif steps[0].rate is None and {"concurrency", "warmup"} & given:
         key = "concurrency" if "concurrency" in given else "warmup"
-        yield (), (f"{key} does not work with steps of clients", "remove it: the first step can serve as the warm-up")
+        told = "remove it: the first step can serve as the warm-up"
+        yield ("steps",), f"{key} does not work with steps of clients", told
 
 
-def _part_mistakes(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
-    """Return mistakes for conditions and objectives about unknown targets and requests."""
+def _part_mistakes(raw: RawScenario, wrong: Set[document.Path]) -> Iterator[_Mistake]:
+    """Yield mistakes for conditions and objectives about unknown targets and requests."""
     if wrong:
-        return []  # an invalid one may have that name
+        return  # an invalid one may have that name
     texts = {"fail_if": raw.fail_if, "until": raw.until, "slo": raw.slo}
-    return [
-        ((key,), error.found, error.expected)
-        for key, error in unknown_parts(texts, raw.targets or {}, tuple(map(name_of, raw.requests)))
-    ]
+    for key, error in unknown_parts(texts, raw.targets or {}, tuple(map(name_of, raw.requests))):
+        yield (key,), error.found, error.expected
 
 
 def unknown_parts(
@@ -163,72 +148,59 @@ READERS: Final[Mapping[str, Callable[[str], Sequence[_PartReference]]]] = {
 """The parsers of these keys. All raise ``InvalidCondition``."""
 
 
-def _request_mistakes(
-    raw: RawScenario, given: Set[str], wrong: Set[document.Path]
-) -> list[tuple[document.Path, str, str]]:
-    found: list[tuple[document.Path, str, str]] = []
+def _request_mistakes(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> Iterator[_Mistake]:
     names: set[str] = set()
     for i, request in enumerate(raw.requests):
         path = ("requests", i)
-        found += [((*path, key), *said) for key, said in _turn_mistakes(request, given).items()]
-        found += [((*path, key), *said) for key, said in _api_mistakes(request).items()]
-        found += [((*path, "prefix"), *said) for said in _prefix_mistakes(raw, request)]
+        for key, found, expected in (
+            *_turn_mistakes(request, given), *_api_mistakes(request), *_prefix_mistakes(raw, request),
+        ):  # fmt: skip
+            yield (*path, key), found, expected
         if not (request.model or request.requests or wrong & {path, (*path, "model")}):
-            found.append(((*path, "model"), "missing", "this is required"))
+            yield (*path, "model"), "missing", "this is required"
         if request.cancel_share + request.slow_share > 1:
-            found.append(((*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
+            yield (*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"
         if wrong & {path, *((*path, part) for part in _NAMING)}:
             continue
         if name_of(request) in names:
-            found.append((path, f"another request has the name {name_of(request)}", "give it another name"))
+            yield path, f"another request has the name {name_of(request)}", "give it another name"
         names.add(name_of(request))
-    return found
 
 
-def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str, str]]:
-    """Return the mistakes in keys about turns."""
-    found: dict[str, tuple[str, str]] = {}
+def _turn_mistakes(request: LoadRequest, given: Set[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the mistakes in keys about turns."""
     closed = "concurrency" in given and not {"rate", "steps", "trace"} & given
     several = request.turns.has_several
     if several and request.requests:
-        found["turns"] = (
-            "turns does not work with requests",
-            "remove it: the conversations of a file have their own turns",
-        )
+        told = "remove it: the conversations of a file have their own turns"
+        yield "turns", "turns does not work with requests", told
     if request.think.has_pauses and not closed and not (several or request.requests):
         told = "only concurrency and conversations have pauses: set concurrency or turns"
-        found["think"] = "think needs concurrency or turns", told
+        yield "think", "think needs concurrency or turns", told
     if request.follow_up.lengths is not None and not several:
-        found["follow_up"] = "follow_up needs turns", "only conversations have a second turn: set turns"
+        yield "follow_up", "follow_up needs turns", "only conversations have a second turn: set turns"
     if request.history == "server" and request.api not in PREVIOUS:
-        found["history"] = (
-            f"history: server does not work with {request.api}",
-            f"only {' and '.join(PREVIOUS)} store earlier turns",
-        )
-    return found
+        what = f"history: server does not work with {request.api}"
+        yield "history", what, f"only {' and '.join(PREVIOUS)} store earlier turns"
 
 
-def _api_mistakes(request: LoadRequest) -> dict[str, tuple[str, str]]:
-    """Return the mistakes for features that the API does not have."""
-    found: dict[str, tuple[str, str]] = {}
-    if request.api in LOAD_ENDPOINTS and request.turns.has_several:
-        found["turns"] = f"turns does not work with {request.api}", "only conversations have several turns"
-    if request.api in LOAD_ENDPOINTS and request.images:
-        found["images"] = f"images does not work with {request.api}", "only conversations can have images"
-    if request.exact and request.api in LOAD_ENDPOINTS and not can_stream(request.api):
-        found["exact"] = f"exact does not work with {request.api}", "only answers in tokens have a length: remove it"
-    if request.texts > 1 and request.api not in SEVERAL_TEXTS:
-        found["texts"] = (
-            f"texts does not work with {request.api}",
-            f"only {', '.join(SEVERAL_TEXTS)} support several texts",
-        )
-    if request.websocket and (request.api != "responses" or not request.stream):
-        what = request.api if request.api != "responses" else "whole answers"
-        found["websocket"] = f"websocket does not work with {what}", "only streams of the responses API can use one"
-    return found
+def _api_mistakes(request: LoadRequest) -> Iterator[tuple[str, str, str]]:
+    """Yield the mistakes for features that the API does not have."""
+    api = request.api
+    if api in LOAD_ENDPOINTS and request.turns.has_several:
+        yield "turns", f"turns does not work with {api}", "only conversations have several turns"
+    if api in LOAD_ENDPOINTS and request.images:
+        yield "images", f"images does not work with {api}", "only conversations can have images"
+    if request.exact and api in LOAD_ENDPOINTS and not can_stream(api):
+        yield "exact", f"exact does not work with {api}", "only answers in tokens have a length: remove it"
+    if request.texts > 1 and api not in SEVERAL_TEXTS:
+        yield "texts", f"texts does not work with {api}", f"only {', '.join(SEVERAL_TEXTS)} support several texts"
+    if request.websocket and (api != "responses" or not request.stream):
+        what = api if api != "responses" else "whole answers"
+        yield "websocket", f"websocket does not work with {what}", "only streams of the responses API can use one"
 
 
-def _prefix_mistakes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[str, str]]:
+def _prefix_mistakes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[str, str, str]]:
     """Yield mistakes in shared prefixes.
 
     The first request with each text fills the cache, so it belongs in the warm-up.
@@ -238,16 +210,19 @@ def _prefix_mistakes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[s
     rate = raw.rate or (raw.steps[0].rate if raw.steps else 0.0)
     texts = f"{request.prefix.texts} shared text{'s' * (request.prefix.texts > 1)}"
     if request.requests or raw.trace:
-        yield "prefix does not work with requests or a trace", "remove one: only generated prompts have a prefix"
+        told = "remove one: only generated prompts have a prefix"
+        yield "prefix", "prefix does not work with requests or a trace", told
     elif not raw.warmup:
-        yield f"{texts} need a warm-up", "set warmup: the first requests with each text should not count"
+        told = "set warmup: the first requests with each text should not count"
+        yield "prefix", f"{texts} need a warm-up", told
     elif rate:
         weights = sum(one.weight for one in raw.requests)
         each = rate * request.weight / weights if weights else 0.0
         if each and each * raw.warmup < request.prefix.texts:
             needed = math.ceil(request.prefix.texts / each)
             found = f"{texts} need a longer warm-up: {raw.warmup:g} s have {each * raw.warmup:.3g} requests"
-            yield found, f"set a warmup of at least {needed} s: the first requests with each text should not count"
+            told = f"set a warmup of at least {needed} s: the first requests with each text should not count"
+            yield "prefix", found, told
 
 
 _NAMING = ("name", "api", "model", "stream")

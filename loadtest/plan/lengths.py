@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -92,7 +92,7 @@ _EXPECTED: Final = (
     "(mean=500,stdev=100), or p50 with p95, these with min and max"
 )
 _PAIRS: Final = (("mean", "stdev"), ("p50", "p95"))
-_NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
+NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
 
 
 def read_lengths(value: Any) -> Lengths:
@@ -101,7 +101,7 @@ def read_lengths(value: Any) -> Lengths:
     plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
-            return _parse_distribution(plain, value)
+            return parse_distribution(plain, describe(value), "lengths", _EXPECTED, _parse_length)
         case [least, most] if _is_length(least) and _is_length(most) and least <= most:
             return UniformLengths(least, most)
         case int() if _is_length(plain):
@@ -136,29 +136,39 @@ def _parse_decimal(digits: str, text: str) -> float:
         raise Wrong(describe(text), _EXPECTED) from None
 
 
-def _parse_distribution(given: Mapping[str, Any], value: Any) -> Lengths:
-    shown = describe(value)
-    for name, number in given.items():
-        if name not in _NAMES:
-            near = nearest(str(name), _NAMES)
-            raise Wrong(f"{name} in a distribution of lengths", "" if near else _EXPECTED, near)
-        numeric = isinstance(number, int | float) and not isinstance(number, bool)
-        if not numeric or not (0 if name == "stdev" else 1) <= number <= LONGEST:
-            raise Wrong(f"{name}: {describe(number)}", f"expected a number of tokens, 1 to {LONGEST}")
-    pairs = [pair for pair in _PAIRS if set(pair) & given.keys()]
+def _parse_length(name: str, number: Any) -> float:
+    numeric = isinstance(number, int | float) and not isinstance(number, bool)
+    if not numeric or not (0 if name == "stdev" else 1) <= number <= LONGEST:
+        raise Wrong(f"{name}: {describe(number)}", f"expected a number of tokens, 1 to {LONGEST}")
+    return float(number)
+
+
+def parse_distribution(
+    given: Mapping[str, Any], shown: str, of: str, expected: str, parse: Callable[[str, Any], float], least: int = 1
+) -> Lengths:
+    """Return the distribution with the members ``given``, ``shown`` in errors, whose numbers ``parse`` reads.
+
+    ``of`` are lengths or times, ``least`` is the default of ``min``. Raises ``Wrong``."""
+    for name in given:
+        if name not in NAMES:
+            near = nearest(str(name), NAMES)
+            raise Wrong(f"{name} in a distribution of {of}", "" if near else expected, near)
+    numbers = {name: parse(name, number) for name, number in given.items()}
+    pairs = [pair for pair in _PAIRS if set(pair) & numbers.keys()]
     if len(pairs) != 1:
         raise Wrong(shown, "set mean with stdev, or p50 with p95")
-    if missing := [name for name in pairs[0] if name not in given]:
-        there = next(name for name in pairs[0] if name in given)
+    if missing := [name for name in pairs[0] if name not in numbers]:
+        there = next(name for name in pairs[0] if name in numbers)
         raise Wrong(shown, f"add {missing[0]} to {there}")
-    least, most = int(given.get("min", 1)), int(given.get("max", LONGEST))
+    least, most = int(numbers.get("min", least)), int(numbers.get("max", LONGEST))
     if most < least:
         raise Wrong(shown, "max must be min or more")
+    first, second = numbers[pairs[0][0]], numbers[pairs[0][1]]
     if pairs[0] == _PAIRS[0]:
-        return NormalLengths(float(given["mean"]), float(given["stdev"]), least, most)
-    if given["p95"] < given["p50"]:
-        raise Wrong(shown, "p95 must be p50 or more")
-    return LognormalLengths(float(given["p50"]), float(given["p95"]), least, most)
+        return NormalLengths(first, second, least, most)
+    if not 0 < first <= second:
+        raise Wrong(shown, "p95 must be p50 or more" if first else "p50 must be above 0")
+    return LognormalLengths(first, second, least, most)
 
 
 MOST_TEXTS: Final = 10_000

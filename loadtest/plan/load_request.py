@@ -10,17 +10,17 @@ import attrs
 
 from configfile.keys import Kind
 from configfile.kinds import Count, Duration, Natural, Size
-from configfile.wording import Wrong, describe, nearest
+from configfile.wording import Wrong, describe
 from loadtest.plan.kinds import FilePath, ImageSize, Rate, Share, as_keys, read_as
 from loadtest.plan.lengths import (
     LONGEST,
+    NAMES,
     Lengths,
-    LognormalLengths,
-    NormalLengths,
     SharedPrefixes,
     UniformLengths,
     as_lengths,
     constant_length,
+    parse_distribution,
     read_lengths,
     read_prefixes,
 )
@@ -108,10 +108,7 @@ _OF_TURNS: Final = f"number of tokens, 1 to {LONGEST}", f"number of turns, 1 to 
 
 
 def _greatest_count(count: Lengths) -> float:
-    return count.most if isinstance(count, UniformLengths) or count.most != _UNBOUNDED else count.mean
-
-
-_UNBOUNDED: Final = NormalLengths(1, 0).most
+    return count.most if isinstance(count, UniformLengths) or count.most != LONGEST else count.mean
 
 
 def read_think_time(value: Any) -> ThinkTime:
@@ -123,7 +120,7 @@ def read_think_time(value: Any) -> ThinkTime:
     plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
-            return ThinkTime(_parse_distribution(plain, value))
+            return ThinkTime(parse_distribution(plain, describe(value), "times", _EXPECTED, _parse_named_time, 0))
         case [least, most] if _parse_milliseconds(least) <= _parse_milliseconds(most):
             return ThinkTime(UniformLengths(_parse_milliseconds(least), _parse_milliseconds(most)))
         case [_, _]:
@@ -134,7 +131,6 @@ def read_think_time(value: Any) -> ThinkTime:
 
 
 _EXPECTED: Final = "expected a time such as 2s, [1s, 5s], mean with stdev, or p50 with p95 (each with min and max)"
-_NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
 
 
 def _parse_text(text: str) -> Any:
@@ -146,25 +142,12 @@ def _parse_text(text: str) -> Any:
     return {name.strip(): time.strip() for name, _, time in parts}
 
 
-def _parse_distribution(given: Mapping[str, Any], value: Any) -> Lengths:
-    for name in given:
-        if name not in _NAMES:
-            near = nearest(str(name), _NAMES)
-            raise Wrong(f"{name} in a distribution of times", "" if near else _EXPECTED, near)
-    times = {name: _parse_milliseconds(time) for name, time in given.items()}
-    least, most = times.pop("min", 0), times.pop("max", _UNBOUNDED)
-    if most < least:
-        raise Wrong(describe(value), "max must be min or more")
-    match times:
-        case {"mean": mean, "stdev": stdev} if len(times) == 2:
-            return NormalLengths(mean, stdev, least, most)
-        case {"p50": p50, "p95": p95} if len(times) == 2 and 0 < p50 <= p95:
-            return LognormalLengths(p50, p95, least, most)
-    raise Wrong(describe(value), "give mean with stdev, or p50 with a p95 that is not below it")
-
-
 def _parse_milliseconds(value: Any) -> int:
     return round(1000 * float(read_as(Duration, value)))
+
+
+def _parse_named_time(_: str, value: Any) -> int:
+    return _parse_milliseconds(value)
 
 
 def read_tool_results(value: Any) -> ToolResults:
@@ -172,7 +155,7 @@ def read_tool_results(value: Any) -> ToolResults:
 
     Raises ``Wrong``.
     """
-    if isinstance(value, dict) and not set(value) & set(_NAMES):
+    if isinstance(value, dict) and not set(value) & set(NAMES):
         if not value:
             raise Wrong("this is not a tool", _RESULTS)
         return ToolResults({str(name): _parse_tool_result(one) for name, one in value.items()})

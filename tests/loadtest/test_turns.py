@@ -67,7 +67,7 @@ def test_results_of_tools_go_by_a_rule():
         ({"turns": 5000}, "may have at most 1000 turns"),
         ({"turns": [5, "a"]}, "expected the user's text of each turn, or two numbers"),
         ({"turns": 2, "think": "soon"}, "expected a duration such as"),
-        ({"turns": 2, "think": {"mean": 1}}, "give mean with stdev"),
+        ({"turns": 2, "think": {"mean": 1}}, "add stdev to mean"),
         ({"turns": 2, "think": {"p50": 2, "p59": 5}}, "p95"),
         ({"turns": 2, "think": ["5s", "1s"]}, "give the shorter time first"),
         ({"think": 2}, "think needs concurrency or turns"),
