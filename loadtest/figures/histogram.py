@@ -85,6 +85,14 @@ class Histogram:
         self.censored += other.censored
         self._buckets.update(other._buckets)
 
+    @classmethod
+    def merged(cls, parts: Iterable["Histogram"]) -> "Histogram":
+        """Return a histogram with all values of ``parts``."""
+        found = cls()
+        for part in parts:
+            found.merge(part)
+        return found
+
     @property
     def mean(self) -> float:
         return self.total / self.count if self.count else 0.0
@@ -105,6 +113,10 @@ class Histogram:
                 found = min(max(highest_value_in(bucket), self.least), self.most)
                 return float(math.floor(found)) if self._whole else found
         return self.most
+
+    def percentile_or_none(self, percent: float) -> float | None:
+        """Return the percentile, or ``None`` for an empty histogram."""
+        return self.percentile(percent) if self.count else None
 
     def count_above(self, limit: float) -> int:
         """Return the number of values above ``limit``, to the width of a bucket."""

@@ -68,17 +68,8 @@ def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
 
 
 def _make_window(begin: int, seconds: Sequence[Second]) -> RunWindow:
-    return RunWindow(
-        begin, sum(second.whole for second in seconds) / len(seconds), _merged_ttft(seconds).percentile(50)
-    )
-
-
-def _merged_ttft(seconds: Sequence[Second]) -> Histogram:
-    """Return all times to the first token in one histogram."""
-    ttft = Histogram()
-    for second in seconds:
-        ttft.merge(second.ttft)
-    return ttft
+    ttft = Histogram.merged(second.ttft for second in seconds)
+    return RunWindow(begin, sum(second.whole for second in seconds) / len(seconds), ttft.percentile(50))
 
 
 def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
@@ -101,7 +92,7 @@ def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Dri
     The tolerance is two standard errors: the root of the number of answers, and two standard errors of the median.
     """
     whole = [sum(second.whole for second in part) for part in (first, last)]
-    (low, middle, high), (low_, middle_, high_) = (_median_bounds(_merged_ttft(part)) for part in (first, last))
+    (low, middle, high), (low_, middle_, high_) = (_median_bounds(part) for part in (first, last))
     more = abs(whole[1] - whole[0]) > 2 * math.sqrt(sum(whole))
     return (
         Drift("whole answers a second", whole[0] / len(first), whole[1] / len(last), more),
@@ -109,8 +100,9 @@ def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Dri
     )
 
 
-def _median_bounds(ttft: Histogram) -> tuple[float, float, float]:
-    """Return the median, with two standard errors below and above it."""
+def _median_bounds(seconds: Sequence[Second]) -> tuple[float, float, float]:
+    """Return the median time to the first token, with two standard errors below and above it."""
+    ttft = Histogram.merged(second.ttft for second in seconds)
     error = min(50.0, 100 / math.sqrt(ttft.count)) if ttft.count else 0.0
     return ttft.percentile(50 - error), ttft.percentile(50), ttft.percentile(50 + error)
 

@@ -85,10 +85,7 @@ class RunFigures:
 
     @property
     def total(self) -> Tally:
-        found = Tally()
-        for tally in self.cells.values():
-            found.merge(tally)
-        return found
+        return Tally.merged(self.cells.values())
 
     @property
     def requests(self) -> Mapping[str, Tally]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
@@ -325,6 +325,14 @@ class Tally:
             self._examples.setdefault(key, other._examples[kind])
             if kind in other._retry_after_range:
                 self._add_retry_after(key, *other._retry_after_range[kind])
+
+    @classmethod
+    def merged(cls, parts: Iterable["Tally"]) -> "Tally":
+        """Return a tally with the sums of ``parts``."""
+        found = cls()
+        for part in parts:
+            found.merge(part)
+        return found
 
     def dump(self, percentiles: Sequence[float] = ()) -> dict[str, Any]:
         """Return the sums as JSON values for a report, with additional ``percentiles``."""

@@ -174,6 +174,6 @@ def _second_number(row: Mapping[str, Any]) -> int:
 
 def _dump_second(number: int, second: Second, ttft: Histogram) -> dict[str, Any]:
     """Return the row of a second. ``ttft`` is its histogram, which other seconds may share."""
-    percentiles = {f"ttft_p{p}": ttft.percentile(p) if ttft.count else None for p in (50, 95, 99)}
+    percentiles = {f"ttft_p{p}": ttft.percentile_or_none(p) for p in (50, 95, 99)}
     counts = attrs.asdict(second, filter=lambda field, _: field.name != "ttft")
     return {"second": number, **counts, **percentiles, "ttft": second.ttft.dump()}

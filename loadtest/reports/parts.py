@@ -143,12 +143,9 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
     runs = [one.run for one in found]
     part = found[0].part
     lost = sum(part.planned[number - 1] for number in missing) if part.planned else 0
-    timeline, probes, waits, total = LoadTimeline(), Tally(), Histogram(), Tally()
+    timeline, total = LoadTimeline(), Tally.merged(run.tally for run in runs)
     for run in runs:
         timeline.merge(run.timeline)
-        probes.merge(run.probes)
-        waits.merge(run.retry_waits)
-        total.merge(run.tally)
     total.counts["lost"] += lost
     return attrs.evolve(
         runs[0],
@@ -163,8 +160,8 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
         steps=_merge_by_key([run.steps for run in runs]),
         unbegun=sum(run.unbegun for run in runs),
         cut_off=sum(run.cut_off for run in runs),
-        retry_waits=waits,
-        probes=probes,
+        retry_waits=Histogram.merged(run.retry_waits for run in runs),
+        probes=Tally.merged(run.probes for run in runs),
         timeline=timeline,
         overhead=_merge_overheads(found, [f"part {number} of {part.of} is missing" for number in missing]),
         remarks=tuple(_remarks(found, missing, lost)),
@@ -172,23 +169,20 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
 
 
 def _merge_by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
-    found: dict[Any, Tally] = {}
-    for part in parts:
-        for key, tally in part.items():
-            found.setdefault(key, Tally()).merge(tally)
-    return found
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: Tally.merged(part[key] for part in parts if key in part) for key in keys}
 
 
 def _merge_overheads(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
-    lag, late = Histogram(), Histogram()
-    parts: dict[str, Overhead] = {}
-    for one in found:
-        own = one.run.overhead
-        lag.merge(own.lag)
-        late.merge(own.late)
-        parts |= {f"part {one.part.number} {name}".rstrip(): process for name, process in own.processes.items()}
-    losses = [*(f"part {one.part.number}: {loss}" for one in found for loss in one.run.overhead.lost), *lost]
-    return Overhead.of_parts(parts, lag, late, max(one.run.overhead.apart for one in found), losses)
+    overheads = [(one.part.number, one.run.overhead) for one in found]
+    parts = {
+        f"part {number} {name}".rstrip(): process
+        for number, own in overheads
+        for name, process in own.processes.items()
+    }
+    lag, late = (Histogram.merged(getattr(own, name) for _, own in overheads) for name in ("lag", "late"))
+    losses = [*(f"part {number}: {loss}" for number, own in overheads for loss in own.lost), *lost]
+    return Overhead.of_parts(parts, lag, late, max(own.apart for _, own in overheads), losses)
 
 
 def _remarks(found: Sequence[_PartReport], missing: Sequence[int], lost: int) -> Iterator[str]:

@@ -203,7 +203,7 @@ def compared_rows(runs: Sequence[RunResult]) -> list[ComparedRow]:
                 ComparedRow(
                     f"{MEASURES[name].label}, {'max' if percent == 100 else f'p{percent:g}'}",
                     formatter_of(name),
-                    tuple(_percentile_or_none(tally, name, percent) for tally in tallies),
+                    tuple(tally.measures[name].percentile_or_none(percent) for tally in tallies),
                 )
                 for percent in (*runs[0].percentiles, 100)
             ]
@@ -233,11 +233,6 @@ COUNTED = {
 _ONE: Final = {
     "started": "request begun", "whole": "whole answer", "error": "error", "not_whole": "stream not whole",
 }  # fmt: skip
-
-
-def _percentile_or_none(tally: Tally, name: str, percent: float) -> float | None:
-    histogram = tally.measures[name]
-    return histogram.percentile(percent) if histogram.count else None
 
 
 ALONE: Final = 8
@@ -273,10 +268,7 @@ def _group_turns(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
     first, size = 1, 1
     while first <= max(turns, default=0):
         last = first + size - 1
-        tally = Tally()
-        for turn in range(first, last + 1):
-            if turn in turns:
-                tally.merge(turns[turn])
+        tally = Tally.merged(turns[turn] for turn in range(first, last + 1) if turn in turns)
         if tally.counts["started"]:
             yield str(first) if size == 1 else f"{first}–{last}", tally
         first = last + 1

@@ -178,10 +178,7 @@ async def search(
 
 
 def _make_search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchStep:
-    def at(name: str, percent: float) -> float | None:
-        histogram = run.tally.measures[name]
-        return histogram.percentile(percent) if histogram.count else None
-
+    ttft, duration = run.tally.measures["ttft"], run.tally.measures["duration"]
     return SearchStep(
         load=tried.load,
         purpose=tried.purpose,
@@ -192,10 +189,10 @@ def _make_search_step(run: RunResult, tried: TriedLoad, why: str, under_way: int
         whole=run.tally.counts["whole"],
         goodput=run.tally.goodput,
         completed=run.completed_rate,
-        ttft_p50=at("ttft", 50),
-        ttft_p99=at("ttft", 99),
-        duration_p50=at("duration", 50),
-        duration_p99=at("duration", 99),
+        ttft_p50=ttft.percentile_or_none(50),
+        ttft_p99=ttft.percentile_or_none(99),
+        duration_p50=duration.percentile_or_none(50),
+        duration_p99=duration.percentile_or_none(99),
         under_way=under_way,
     )
 
