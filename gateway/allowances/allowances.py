@@ -9,7 +9,7 @@ from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
-from gateway.allowances.rates import rate_allowances, root_allowances
+from gateway.allowances.rates import RootLimits, rate_allowances
 from gateway.allowances.room import Room
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
@@ -44,7 +44,7 @@ class Allowances:
         raises: "Raises | None" = None,
         before: "Allowances | None" = None,
     ) -> None:
-        self._config = config
+        self._config = config = Config() if config is None else config
         self._all: tuple[Allowance, ...] | None = None
         self._of_groups: Mapping[str, tuple[Allowance, ...]]
         self.batch_reserves = BatchReserves() if batch_reserves is None else batch_reserves
@@ -54,24 +54,17 @@ class Allowances:
         self.room = Room(self.counters) if room is None else room
         self.queues: Queueing = Queues(self.counters) if queues is None else queues
         self.now = now
-        self.charges_undelivered = config is None or config.charge_undelivered
-        self.reserve: Reserve = "expected" if config is None else config.reserve
+        self.charges_undelivered = config.charge_undelivered
+        self.reserve: Reserve = config.reserve
         self.outputs = ExpectedOutputs() if outputs is None else outputs
-        self.refuses_unpriced = config is None or config.unpriced == "refuse"
-        entries: Iterable[ModelEntry] = () if config is None else config.entries
-        zone = "UTC" if config is None else config.timezone
-        self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.batch_reserves)
-
-        of_groups = (
-            {}
-            if config is None
-            else {
-                group.name: _of_group(group, zone, self.batch_reserves, self.raises) for group in config.client_groups
-            }
-        )
-
+        self.refuses_unpriced = config.unpriced == "refuse"
+        zone = config.timezone
+        self._everybody = allowances_of(EVERYBODY, config, zone, self.batch_reserves)
+        of_groups = {
+            group.name: self._of(Holder("client_groups", group.name), group, zone) for group in config.client_groups
+        }
         known: dict[str, tuple[ClientKey, tuple[Allowance, ...] | None]] = {}
-        if before is not None and config is not None and before._is_like(config):
+        if before is not None and before._is_like(config):
             self._everybody, known = before._everybody, before._known_clients()
             of_groups = dict(before._of_groups)
         self._of_groups = of_groups
@@ -79,24 +72,27 @@ class Allowances:
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
             if (found_before := known.get(key.name)) is not None and found_before[0] is key:
                 return found_before[1]
-            own = _of_key(key, zone, self.batch_reserves, self.raises)
+            own = self._of(Holder("client_keys", key.name, is_person=key.source == "rule"), key, zone)
             found = own if key.group is None else (*own, *of_groups[key.group.name])
             return (*found, *self._everybody) if found else None
 
-        self._clients: Mapping[str, tuple[Allowance, ...]] = (
-            {} if config is None else config.by_client(make, is_own=True)
-        )
+        self._clients: Mapping[str, tuple[Allowance, ...]] = config.by_client(make, is_own=True)
         known.clear()  # the table keeps the function for people
-        self._rules = () if config is None else tuple(one for key in config.rule_clients for one in make(key) or ())
-        self._entries: Mapping[str, tuple[Allowance, ...]] = {
-            entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.batch_reserves))
-        }
-        self.by_header = root_allowances(config)
+        self._rules = tuple(one for key in config.rule_clients for one in make(key) or ())
+        of_entries = (
+            (entry.name, allowances_of(Holder("model_providers", entry.name), entry, zone, self.batch_reserves))
+            for entry in config.entries
+        )
+        self._entries: Mapping[str, tuple[Allowance, ...]] = {name: found for name, found in of_entries if found}
+        self.by_header = RootLimits(config.header_limits)
         of_clients = self._clients or self._rules
         self.has_limits: Final = bool(self._everybody or of_clients or self._entries or self.by_header)
         """True if any limit is configured."""
         groups = (self._everybody, *self._clients.values(), self._rules, *self._entries.values())
         self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for found in groups for one in found)
+
+    def _of(self, holder: Holder, settings: ClientKey | ClientGroup, zone: str) -> tuple[Allowance, ...]:
+        return allowances_of(holder, settings, zone, self.batch_reserves, self.raises, settings.raise_to)
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
         """Return the allowances for a request of ``client``: its own, its group's, then those at the root.
@@ -120,7 +116,6 @@ class Allowances:
         return tuple(dict.fromkeys((one.holder.kind, one.holder.name) for one in budgets))
 
     def has_budget(self, client: str | None, entries: Iterable[ModelEntry]) -> bool:
-        """Return whether the client or one of ``entries`` has a budget."""
         own = (self.of_client(client), *(self._entries.get(entry.name, ()) for entry in entries))
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
@@ -158,27 +153,11 @@ class Allowances:
 
     def _is_like(self, config: Config) -> bool:
         """Return whether the allowances of unchanged clients also apply under ``config``."""
-        return all(getattr(config, name) is getattr(self._config, name, None) for name in _SHARED)
+        return all(getattr(config, name) is getattr(self._config, name) for name in _SHARED)
 
     def _known_clients(self) -> dict[str, tuple[ClientKey, tuple[Allowance, ...] | None]]:
         """Return each client with its allowances, by name."""
-        clients = () if self._config is None else self._config.client_keys
-        return {key.name: (key, self._clients.get(key.name)) for key in clients}
-
-
-def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves, raises: "Raises | None") -> tuple[Allowance, ...]:
-    holder = Holder("client_keys", key.name, is_person=key.source == "rule")
-    return allowances_of(holder, key, zone, batch_reserves, raises, key.raise_to)
-
-
-def _of_group(
-    group: ClientGroup, zone: str, batch_reserves: BatchReserves, raises: "Raises | None"
-) -> tuple[Allowance, ...]:
-    return allowances_of(Holder("client_groups", group.name), group, zone, batch_reserves, raises, group.raise_to)
-
-
-def _of_entry(entry: ModelEntry, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:
-    return allowances_of(Holder("model_providers", entry.name), entry, zone, batch_reserves)
+        return {key.name: (key, self._clients.get(key.name)) for key in self._config.client_keys}
 
 
 def allowances_of(

@@ -7,7 +7,6 @@ import attrs
 
 from gateway.allowances.allowance import Holder, Measure, counter_key
 from gateway.config.allowances import Rate, RateLimits, RootLimit
-from gateway.config.settings import Config
 from gateway.counters.counter import Counter, RateCounter, SlotCounter
 
 LONGEST_BURST: Final = 60.0
@@ -93,10 +92,6 @@ class RootLimits:
                 yield _header_allowance(limit, value, client)
             elif limit.value == value:
                 yield self._shared[limit]
-
-
-def root_allowances(config: Config | None) -> RootLimits:
-    return RootLimits(() if config is None else config.header_limits)
 
 
 def _header_allowance(limit: RootLimit, value: str, chosen_by: str | None = None) -> RateAllowance:

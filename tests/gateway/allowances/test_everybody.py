@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.rates import RootLimits, root_allowances
+from gateway.allowances.rates import RootLimits
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import RateCounter
 from gateway.endpoints.health import visible_limits
@@ -130,7 +130,7 @@ def limits(*items: tuple[str, str, str | None]) -> RootLimits:
             for model, key, value in items
         ],
     }
-    return root_allowances(from_mapping(content))
+    return RootLimits(from_mapping(content).header_limits)
 
 
 def keys(found: RootLimits, **headers: str) -> list[bytes]:
