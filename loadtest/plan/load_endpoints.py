@@ -47,6 +47,16 @@ PREVIOUS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """The member with the id of the earlier turn, for each API whose servers keep turns."""
 
+TOKEN_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "messages": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "gemini": ("generationConfig.maxOutputTokens",),
+    "interactions": ("generation_config.max_output_tokens",),
+    "converse": ("inferenceConfig.maxTokens",),
+}
+"""The paths of the limit of an answer in the body of each API."""
+
 SEVERAL_TEXTS: Final[tuple[LoadApi, ...]] = ("embeddings", "rerank", "moderations")
 """Endpoints that accept several texts in one request."""
 

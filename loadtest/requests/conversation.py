@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, Final, Literal, TypeAlias
 
@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from loadtest.plan.lengths import as_lengths
-from loadtest.plan.load_endpoints import PREVIOUS
+from loadtest.plan.load_endpoints import PREVIOUS, TOKEN_LIMITS
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.traces import LoadTrace, TraceRow
 from loadtest.requests.bodies import Bodies
@@ -118,22 +118,13 @@ def stored_body(body: bytes) -> bytes:
 def with_token_limit(api: Api, body: bytes, output: int) -> bytes:
     """Return the body with another token limit, if it has a limit."""
     members = _body_members(body)
-    for name, inner in _LIMITS[api]:
+    for path in (*TOKEN_LIMITS[api], "min_tokens"):
+        name, _, inner = path.partition(".")
         if name not in members:
             continue
         value = msgspec.json.decode(members[name])
         members[name] = {**value, inner: output} if inner and isinstance(value, dict) else output
     return msgspec.json.encode(members)
-
-
-_LIMITS: Final[Mapping[Api, tuple[tuple[str, str], ...]]] = {
-    "chat": (("max_completion_tokens", ""), ("max_tokens", ""), ("min_tokens", "")),
-    "messages": (("max_tokens", ""),),
-    "responses": (("max_output_tokens", ""),),
-    "gemini": (("generationConfig", "maxOutputTokens"),),
-    "converse": (("inferenceConfig", "maxTokens"),),
-    "interactions": (("generation_config", "max_output_tokens"),),
-}
 
 
 # The answer

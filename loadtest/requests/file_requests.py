@@ -18,7 +18,7 @@ import msgspec
 
 from configfile.wording import Wrong, describe
 from loadtest.exchange.plain_text import plain_text
-from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, TOKEN_LIMITS, LoadApi
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.traces import LineMistakes
 from loadtest.requests.bodies import chat_like_body
@@ -174,14 +174,6 @@ def _token_limit(members: Members) -> int | None:
 
 # Bodies
 
-_LIMITS: Final[Mapping[LoadApi, tuple[str, ...]]] = {
-    "chat": ("max_completion_tokens", "max_tokens"),
-    "messages": ("max_tokens",),
-    "responses": ("max_output_tokens",),
-    "gemini": ("generationConfig.maxOutputTokens",),
-    "interactions": ("generation_config.max_output_tokens",),
-    "converse": ("inferenceConfig.maxTokens",),
-}
 _INTERACTIONS: Final = frozenset(("generation_config", "system_instruction", "previous_interaction_id"))
 _BLOCKS: Final = re.compile(rb'"type"\s*:\s*"(?:tool_use|tool_result|thinking|document)"|"input_schema"\s*:')
 _PARTS: Final = re.compile(rb'"role"\s*:\s*"(?:tool|system|developer)"|"type"\s*:\s*"(?:function|image_url)"')
@@ -225,7 +217,7 @@ def _unknown_members_error(members: Members) -> str:
 
 def token_limit_of(members: Members, api: LoadApi) -> int | None:
     """Return the token limit of a body, or ``None``."""
-    for path in _LIMITS.get(api, ("max_tokens",)):
+    for path in TOKEN_LIMITS.get(api, ("max_tokens",)):
         outer, _, inner = path.partition(".")
         value = _decode_value(members[outer]) if outer in members else None
         found = value.get(inner) if inner and isinstance(value, dict) else value
