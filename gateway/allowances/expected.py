@@ -113,7 +113,6 @@ def reserved_output(
 def expected_usage(
     reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, size: RequestSize
 ) -> Usage:
-    """Return the expected usage of a request of ``size`` to ``target``."""
     output = reserved_output(reserve, outputs, client, target, size.output)
     return sent_usage(target, size, reserve) + Usage(output=output, calls=expected_calls(reserve, target, size))
 

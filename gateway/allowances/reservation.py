@@ -96,7 +96,6 @@ class _ClaimPair:
 
     @property
     def allowance_by_debit(self) -> Mapping[Debit, Allowance]:
-        """The allowance of each debit."""
         pairs = (*zip(self.amounts.debits, self.allowances, strict=True),
                  *zip(self.places.debits, self.place_allowances, strict=True))  # fmt: skip
         return dict(pairs)
@@ -502,7 +501,6 @@ def _may_pass_soon(short: Sequence[Shortage]) -> bool:
 
 
 def _with_allowances(claim_pair: _ClaimPair | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:
-    """Return each shortage with its allowance."""
     assert claim_pair is not None
     return [
         (claim_pair.allowance_by_debit[one.debit], one) for one in short if one.debit in claim_pair.allowance_by_debit

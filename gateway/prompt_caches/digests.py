@@ -84,7 +84,6 @@ def digests_of(label: bytes, raw: bytes, key: bytes) -> tuple[bytes, bytes]:
 
 
 def short_digest(raw: bytes, key: bytes, size: int = LOOSE) -> bytes:
-    """Return a digest of ``size`` bytes."""
     return blake2b(raw, digest_size=size, key=key).digest()
 
 

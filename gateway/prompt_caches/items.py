@@ -51,7 +51,6 @@ class RawBlock:
         return pack_block(place, self.role, self.kind, digests_of(self.role.encode(), self.raw, key), len(self.raw))
 
     def chunks(self, key: bytes) -> TextChunks | None:
-        """Return the chunks of a text."""
         text = None if self.text is None else decode_text(self.text, len(self.text))
         return read_chunks(text, key) if text else None
 

@@ -36,7 +36,6 @@ _ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 
 def anchors(prompt: PromptDigest, key: bytes) -> tuple[Anchor, ...]:
-    """Return all anchors of ``prompt``."""
     return tuple(each_anchor(prompt, key))
 
 

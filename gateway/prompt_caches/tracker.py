@@ -413,7 +413,6 @@ def _reads_first(read: int, boundary: Boundary, sent: float, row: CachingRow) ->
 
 
 def _member_or_header(members: Mapping[str, msgspec.Raw], sent: SentRequest, name: str) -> bytes | str | None:
-    """Return the member ``name`` of a request, or the header of that name."""
     return sent.headers.get(name) if (raw := members.get(name)) is None else bytes(raw)
 
 

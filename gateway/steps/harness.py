@@ -254,7 +254,6 @@ def _read_response(api: str, response: str | Mapping[str, Any] | bytes) -> list[
 
 
 def _write_stream(api: str, events: Sequence[Event], request: Request) -> bytes:
-    """Return ``events`` as a stream of ``api``."""
     fold(events)  # raises for an incomplete response
     writer = CODECS[api].writer(Reply(attrs.evolve(request, stream=True), _ISSUER, 0))
     return b"".join(map(writer.send, events))

@@ -71,7 +71,6 @@ class JsonDocument:
         return [self.value(*span) for span in read_items(self.data, value.start, value.end)]
 
     def text(self, value: Any) -> str:
-        """Return the text of a string."""
         if type(value) is not Undecoded:
             return value  # type: ignore[no-any-return]
         return string_text(self.data[value.start + 1 : value.end - 1])

@@ -79,7 +79,6 @@ class Placeholders:
         return self.placeholder(span.label, value) if span.replacement is None else span.replacement
 
     def placeholder(self, label: str, value: str) -> str:
-        """Return the placeholder of ``value``."""
         name = re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_")[:48] or "MASKED"
         if (known := self._texts.get((name, value))) is not None:
             return known
@@ -93,7 +92,6 @@ class Placeholders:
         return text
 
     def edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
-        """Return the edits that mask spans of passages."""
         return [
             (passage, span.start, span.end, self.text_for(span, passage.text[span.start : span.end]))
             for passage, spans in masks

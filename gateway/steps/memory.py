@@ -39,7 +39,6 @@ CLEAN_TEXTS: Final = CleanTexts()
 
 
 def digests_of(step: str, passages: Sequence[Passage]) -> list[bytes]:
-    """Return the digests of ``passages`` for ``step``."""
     return [_digest(step, passage) for passage in passages]
 
 

@@ -45,7 +45,6 @@ class RelayedEvent:
 
     @classmethod
     def of(cls, endpoint: str, raw: bytes) -> Self:
-        """Return the event that ``raw`` is."""
         read = SSE.parse(raw)
         if read is None or read[1] in (b"", DONE):
             return cls(raw)

@@ -37,7 +37,6 @@ def frame_of_choices(by_choice: Mapping[int, Sequence[Event]]) -> bytes:
 
 
 def events_by_choice(frame: bytes) -> dict[int, list[Event]]:
-    """Return the events of each choice in a frame of ``frame_of_choices`` or ``frame_of``."""
     rows = pickle.loads(frame[_LENGTH:])  # written in this process
     if not isinstance(rows, dict):
         return {0: _events(rows)}

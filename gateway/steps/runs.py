@@ -5,7 +5,7 @@ from its beginning, before any masks."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -31,7 +31,6 @@ from streams.events import (
 )
 from trigate.steps import Part, Passage
 
-TextEvent: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 TEXT_TYPES: Final = frozenset(TEXTS)
 WITH_ITEMS: Final = frozenset((AnswerEnd, Citation, NativeItem, ReasoningState))

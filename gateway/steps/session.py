@@ -81,7 +81,6 @@ class StepSession:
         self._common = common
         self._on_hidden = on_hidden
         self._track = track
-        self._during: list[Passage] = []
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
         self._verdict = trio.Event() if applied.at_during else None
         """Set when the steps that run during the provider's work have ended, ``None`` without any."""

@@ -39,7 +39,6 @@ class StepSlots:
             raise
 
     def release(self, client: str | None, borrower: object) -> None:
-        """Release the slot of ``borrower``."""
         self._all.release_on_behalf_of(borrower)
         if client is not None:
             self._release_own(client, borrower)
@@ -63,7 +62,6 @@ class ClientSlots:
         await self._slots.acquire(self._client, borrower)
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        """Release the slot of ``borrower``."""
         self._slots.release(self._client, borrower)
 
     async def __aenter__(self) -> None:

@@ -53,7 +53,6 @@ class Removal:
 def piece_changes(
     document: JsonDocument, pieces: Sequence[TextPiece], edits: Sequence[Edit]
 ) -> list[tuple[int, int, bytes]]:
-    """Return the changes of ``document`` for edits of the text of ``pieces``."""
     found: list[tuple[int, int, bytes]] = []
     offset = at = 0
     is_placed = False  # whether an earlier piece has the replacement

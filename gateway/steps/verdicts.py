@@ -133,7 +133,6 @@ class StepRecords:
         self._all: list[StepRecord] = []
 
     def of(self, name: str, at: Moment) -> StepRecord:
-        """Return the record of a step at a moment."""
         if (record := self._records.get((name, at))) is None:
             record = self._records[name, at] = StepRecord(name, at)
             self._all.append(record)

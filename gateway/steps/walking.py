@@ -310,7 +310,6 @@ class TextWalk:
         return dict(members) if self._spell is None else {self._spell(name): value for name, value in members}
 
     def _text(self, value: Any) -> str:
-        """Return the text of a string."""
         return without_surrogates(self._document.text(value))
 
     def _word(self, value: Any) -> str:

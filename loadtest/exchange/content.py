@@ -69,7 +69,6 @@ ONLY_END = EventContent(last=True)
 
 
 def read_event(api: LoadApi, raw: bytes) -> EventContent:
-    """Return the content of the event ``raw``."""
     wire = wire_of(api)
     found = wire.framing.parse(raw)
     if found is None:

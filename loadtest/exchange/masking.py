@@ -41,13 +41,11 @@ class SecretWords:
 
     @classmethod
     def of_load(cls, scenario: Scenario, target: str, key: str | None) -> "SecretWords":
-        """Return the secret words of the load on one target."""
         values = [key or "", *(value for _, value in scenario.headers), *url_secrets(scenario.targets[target])]
         return cls.from_values((*values, *(value for request in scenario.requests for value in _body_secrets(request))))
 
     @classmethod
     def from_values(cls, values: Iterable[str]) -> "SecretWords":
-        """Return the secret words in ``values``."""
         words = {word for value in values for word in value.split() if len(word) >= SECRET}
         words |= {part for word in words for part in _basic_credentials(word) if len(part) >= SECRET}
         spelled = {form for word in words for form in _base64_forms(word)}

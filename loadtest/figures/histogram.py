@@ -30,7 +30,6 @@ def highest_value_in(bucket: int) -> float:
 
 
 def middle_value_of(bucket: int) -> float:
-    """Return the middle of ``bucket``."""
     return (highest_value_in(bucket - 1) + UNIT + highest_value_in(bucket)) / 2 if bucket else 0.0
 
 

@@ -74,7 +74,6 @@ def _clamp(value: float, least: int, most: int) -> int:
 
 
 def constant_length(length: int) -> UniformLengths:
-    """Return a constant length."""
     return UniformLengths(length, length)
 
 

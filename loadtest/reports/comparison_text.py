@@ -23,7 +23,6 @@ EVIDENCE: Final = {
 
 
 def text(found: LoadComparison) -> str:
-    """Return the comparison as text."""
     said: list[str] = []
     for target in found.targets:
         said += [*_target_lines(target, found.names), ""]
@@ -77,7 +76,6 @@ def _table(load: ComparedLoad, names: tuple[str, str]) -> FigureTable:
 
 
 def row_label(figure: ComparedFigure) -> str:
-    """Return the label of a row."""
     if (figure.name, figure.statistic) == ERRORS:
         return "errors"
     return f"{MEASURES[figure.name].label}, {figure.statistic}"

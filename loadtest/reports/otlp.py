@@ -103,12 +103,10 @@ class MetricsSoFar:
             found.add(value)
 
     def add_to_counter(self, name: str, unit: Unit, labels: Labels, number: float = 1) -> None:
-        """Add to a counter."""
         key = name, unit, labels
         self._counts[key] = self._counts.get(key, 0) + number
 
     def set_gauge(self, name: str, unit: Unit, labels: Labels, value: float) -> None:
-        """Set a gauge."""
         self._gauges[name, unit, labels] = value
 
     def series(self) -> list[MetricSeries]:

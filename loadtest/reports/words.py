@@ -98,7 +98,6 @@ def _join_counts(counts: Mapping[str, int]) -> str:
 
 
 def describe_run_load(run: RunResult) -> str:
-    """Describe the load of a run."""
     return describe_load(run.scenario, run.seconds)
 
 

@@ -197,7 +197,6 @@ class Mix:
 
 
 def _source_of_kind(request: LoadRequest, setting: SourceSetting) -> RequestSource:
-    """Return the source of one kind of request."""
     if is_recorded(request.requests):
         return RecordedRequests(request)
     if request.requests:
