@@ -132,7 +132,8 @@ class Subscription:
         self._began = began
         self._secrets = secrets
         self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
-        self._lost = 0
+        self.lost_count = 0
+        """The number of events dropped since the last received one."""
         self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
         self.before = iter(()) if transcript is None else self._events_of(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
@@ -150,11 +151,11 @@ class Subscription:
 
     def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
         try:
-            self._to.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self._lost))
+            self._to.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self.lost_count))
         except trio.WouldBlock:
-            self._lost += 1
+            self.lost_count += 1
         else:
-            self._lost = 0
+            self.lost_count = 0
 
     def _make_event(
         self, at: float, received: bytes, sent: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
@@ -162,11 +163,6 @@ class Subscription:
         received, sent = text_of(received), text_of(sent)
         shown = (self._redact_and_cut(received), self._redact_and_cut(sent), self._redact_and_cut(note.encode()))
         return LiveEvent(at - self._began, *shown, lost, left_out, (len(received), len(sent)))
-
-    @property
-    def lost_count(self) -> int:
-        """The number of events dropped since the last received one."""
-        return self._lost
 
     def close(self, line: Mapping[str, Any] | None = None) -> None:
         self.line = line
