@@ -323,10 +323,14 @@ def looking(gateway: Gateway, headers: Mapping[str, str], many: int) -> Iterator
     with contextlib.ExitStack() as stack:
         for _ in range(many):
             viewer = stack.enter_context(Wire.connect(gateway.port))
-            words = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            viewer.send(f"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode())
+            viewer.send(_request_of_viewer(headers))
             viewer.read_until(b"event: all")
         yield
+
+
+def _request_of_viewer(headers: Mapping[str, str]) -> bytes:
+    words = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode()
 
 
 def test_the_viewers_of_one_client_leave_room_for_others(gateway):
@@ -336,6 +340,21 @@ def test_the_viewers_of_one_client_leave_room_for_others(gateway):
         assert b"'mallory' has reached its limit of 2 viewers" in refused.body
         with looking(gateway, auth("bob"), SHARES["viewers"]), looking(gateway, OPERATOR, 1):
             assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
+
+
+@pytest.mark.parametrize("role", ["auditor", "admin"])
+def test_a_client_with_a_role_has_its_own_share_too(upstream, role):
+    """An auditor who left many pages open locked the operator on call out."""
+    clients = [{**CLIENTS[0], "role": role}, *CLIENTS[1:]]
+    with (
+        serving(upstream.url, limits={"per_client": {"viewers": 2}}, client_keys=clients) as gateway,
+        looking(gateway, auth("mallory"), 2),
+        looking(gateway, auth("bob"), 1),
+        Wire.connect(gateway.port) as wire,
+    ):
+        wire.send(_request_of_viewer(auth("mallory")))
+        assert b" 429 " in wire.read_until(b"\r\n")
+        wire.read_until(b"'mallory' has reached its limit of 2 viewers")
 
 
 def test_a_slot_is_reserved_for_the_operator(upstream):

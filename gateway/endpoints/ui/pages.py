@@ -186,7 +186,7 @@ def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send]
 
     Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
     scope, replaced = current_scope(), service.replaced.of(visitor.name)
-    service.admission.take("viewers", visitor.client or NOBODY, scope)
+    service.admission.take("viewers", visitor.name or NOBODY, scope)
 
     async def run() -> None:
         with to:
