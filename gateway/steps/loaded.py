@@ -45,7 +45,7 @@ class StepState:
     """A number that no other state of the process has."""
 
 
-def _derived(compute: "Callable[[LoadedStep], T]") -> T:
+def _computed_field(compute: "Callable[[LoadedStep], T]") -> T:
     """Return a field whose value ``compute`` finds from the fields before it."""
     return attrs.field(init=False, default=attrs.Factory(compute, takes_self=True))
 
@@ -72,16 +72,16 @@ class LoadedStep:
     is_inline: bool = False
     remembers: bool = False
     wants_content: bool = False
-    unchecked: Unchecked = _derived(lambda self: self.settings.unchecked)  # noqa: RUF009
-    may_mask: bool = _derived(lambda self: "mask" in self.configured_actions)
+    unchecked: Unchecked = _computed_field(lambda self: self.settings.unchecked)  # noqa: RUF009
+    may_mask: bool = _computed_field(lambda self: "mask" in self.configured_actions)
     """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
-    only_reports: bool = _derived(lambda self: self.configured_actions <= {"report"})
+    only_reports: bool = _computed_field(lambda self: self.configured_actions <= {"report"})
     """True if the step changes, holds and delays nothing."""
-    reports_later: bool = _derived(lambda self: self.only_reports and not self.is_inline)
+    reports_later: bool = _computed_field(lambda self: self.only_reports and not self.is_inline)
     """True if no request waits for the calls of the step, which only reports."""
-    scope: StepScope = _derived(lambda self: self.settings.scope)  # noqa: RUF009
-    latest: bool = _derived(lambda self: self.settings.latest)
-    restore: bool = _derived(lambda self: self.settings.restore)
+    scope: StepScope = _computed_field(lambda self: self.settings.scope)  # noqa: RUF009
+    latest: bool = _computed_field(lambda self: self.settings.latest)
+    restore: bool = _computed_field(lambda self: self.settings.restore)
 
     @property
     def deadline(self) -> float:

@@ -85,7 +85,7 @@ class Histogram:
         self._buckets.update(other._buckets)
 
     @classmethod
-    def merged(cls, parts: Iterable["Histogram"]) -> "Histogram":
+    def sum_of(cls, parts: Iterable["Histogram"]) -> "Histogram":
         """Return a histogram with all values of ``parts``."""
         found = cls()
         for part in parts:

@@ -68,7 +68,7 @@ def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
 
 
 def _make_window(begin: int, seconds: Sequence[Second]) -> RunWindow:
-    ttft = Histogram.merged(second.ttft for second in seconds)
+    ttft = Histogram.sum_of(second.ttft for second in seconds)
     return RunWindow(begin, sum(second.whole for second in seconds) / len(seconds), ttft.percentile(50))
 
 
@@ -102,7 +102,7 @@ def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Dri
 
 def _median_bounds(seconds: Sequence[Second]) -> tuple[float, float, float]:
     """Return the median time to the first token, with two standard errors below and above it."""
-    ttft = Histogram.merged(second.ttft for second in seconds)
+    ttft = Histogram.sum_of(second.ttft for second in seconds)
     error = min(50.0, 100 / math.sqrt(ttft.count)) if ttft.count else 0.0
     return ttft.percentile(50 - error), ttft.percentile(50), ttft.percentile(50 + error)
 

@@ -85,7 +85,7 @@ class RunFigures:
 
     @property
     def total(self) -> Tally:
-        return Tally.merged(self.cells.values())
+        return Tally.sum_of(self.cells.values())
 
     @property
     def requests(self) -> Mapping[str, Tally]:

@@ -327,7 +327,7 @@ class Tally:
                 self._add_retry_after(key, *other._retry_after_range[kind])
 
     @classmethod
-    def merged(cls, parts: Iterable["Tally"]) -> "Tally":
+    def sum_of(cls, parts: Iterable["Tally"]) -> "Tally":
         """Return a tally with the sums of ``parts``."""
         found = cls()
         for part in parts:

@@ -19,7 +19,7 @@ _AUTOMATIC_HEADERS: Final = frozenset(("host", "content-length", "transfer-encod
 
 
 _Mistake: TypeAlias = tuple[document.Path, str, str]
-"""The path of a key, what was found there, and what was expected."""
+"""The path of a key, the finding there, and the advice."""
 
 
 class _PartReference(Protocol):

@@ -142,7 +142,7 @@ def status_table(running: LoadUnderWay) -> "Table":
 
 def _with_unfinished(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
     """Return the measure including the answers under way, which otherwise count at their end."""
-    found = Histogram.merged([measured])
+    found = Histogram.sum_of([measured])
     found.extend(unfinished)
     return found
 

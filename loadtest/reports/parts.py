@@ -143,7 +143,7 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
     runs = [one.run for one in found]
     part = found[0].part
     lost = sum(part.planned[number - 1] for number in missing) if part.planned else 0
-    timeline, total = LoadTimeline(), Tally.merged(run.tally for run in runs)
+    timeline, total = LoadTimeline(), Tally.sum_of(run.tally for run in runs)
     for run in runs:
         timeline.merge(run.timeline)
     total.counts["lost"] += lost
@@ -160,8 +160,8 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
         steps=_merge_by_key([run.steps for run in runs]),
         unbegun=sum(run.unbegun for run in runs),
         cut_off=sum(run.cut_off for run in runs),
-        retry_waits=Histogram.merged(run.retry_waits for run in runs),
-        probes=Tally.merged(run.probes for run in runs),
+        retry_waits=Histogram.sum_of(run.retry_waits for run in runs),
+        probes=Tally.sum_of(run.probes for run in runs),
         timeline=timeline,
         overhead=_merge_overheads(found, [f"part {number} of {part.of} is missing" for number in missing]),
         remarks=tuple(_remarks(found, missing, lost)),
@@ -170,7 +170,7 @@ def _merge_results(found: Sequence[_PartReport], missing: Sequence[int]) -> RunR
 
 def _merge_by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
     keys = dict.fromkeys(key for part in parts for key in part)
-    return {key: Tally.merged(part[key] for part in parts if key in part) for key in keys}
+    return {key: Tally.sum_of(part[key] for part in parts if key in part) for key in keys}
 
 
 def _merge_overheads(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
@@ -180,7 +180,7 @@ def _merge_overheads(found: Sequence[_PartReport], lost: Sequence[str]) -> Overh
         for number, own in overheads
         for name, process in own.processes.items()
     }
-    lag, late = (Histogram.merged(getattr(own, name) for _, own in overheads) for name in ("lag", "late"))
+    lag, late = (Histogram.sum_of(getattr(own, name) for _, own in overheads) for name in ("lag", "late"))
     losses = [*(f"part {number}: {loss}" for number, own in overheads for loss in own.lost), *lost]
     return Overhead.of_parts(parts, lag, late, max(own.apart for _, own in overheads), losses)
 

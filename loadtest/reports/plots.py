@@ -245,7 +245,7 @@ def timeline_spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
 
 
 def _make_span(begin: int, found: Sequence[Second]) -> TimelineSpan:
-    ttft = Histogram.merged(second.ttft for second in found)
+    ttft = Histogram.sum_of(second.ttft for second in found)
     sums = {name: sum(getattr(one, name) for one in found) / len(found) for name in _MEANS}
     most = {name: max(getattr(one, name) for one in found) for name in ("in_flight", "lag")}
     return TimelineSpan(begin=float(begin), ttft=ttft, **sums, **most)

@@ -267,7 +267,7 @@ def _group_turns(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
     first, size = 1, 1
     while first <= max(turns, default=0):
         last = first + size - 1
-        tally = Tally.merged(turns[turn] for turn in range(first, last + 1) if turn in turns)
+        tally = Tally.sum_of(turns[turn] for turn in range(first, last + 1) if turn in turns)
         if tally.counts["started"]:
             yield str(first) if size == 1 else f"{first}–{last}", tally
         first = last + 1
