@@ -93,7 +93,6 @@ class Recording(ExchangeRecording):
     # The client's side
 
     def request(self, client_request: ClientRequest, body: bytes) -> None:
-        """Begin to record, with the client's request."""
         self._has_begun = True
         self._recorder.begin(self._record, self)
         self.client.path = _request_path(self.client.api, client_request)
@@ -193,7 +192,6 @@ class Recorder(ExchangeRecorder):
         self._running = False
 
     def open(self, record: Record) -> Recording:
-        """Return the recording of the exchange of ``record``."""
         return Recording(self, record)
 
     def begin(self, record: Record, recording: Recording) -> None:
@@ -201,7 +199,6 @@ class Recorder(ExchangeRecorder):
         self._open[record] = recording
 
     def hide(self, secrets: Secrets) -> None:
-        """Remove ``secrets`` as well from everything written from now on."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
     def note_start(self, record: Record) -> None:

@@ -243,7 +243,6 @@ class Tracing(ExchangeTracer):
         self._threads.submit(read)
 
     def begin(self, record: Record, headers: Headers, path: str) -> Trace:
-        """Start a trace of the exchange of ``record``, as a child of the trace in the client's ``headers``."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -271,7 +270,6 @@ class Tracing(ExchangeTracer):
             trace.end(line)
 
     async def aclose(self) -> None:
-        """Send the remaining spans if that does not take long."""
         with trio.move_on_after(LAST):
             if self._threads is not None:
                 await trio.to_thread.run_sync(self._threads.shutdown, abandon_on_cancel=True)
