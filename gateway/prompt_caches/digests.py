@@ -99,19 +99,9 @@ def read_chunks(text: str, key: bytes) -> TextChunks:
     kinds, values = _read_values(text, number, key)
     span = SHORTEST
     while len(digests) > MOST_CHUNKS:
-        digests, kinds, values, span = (
-            _merge(digests, _WORDS),
-            _merge_kinds(kinds),
-            _merge(values, _SHORT_WORDS),
-            2 * span,
-        )
-    return TextChunks(
-        span,
-        len(text),
-        b"".join(digest.to_bytes(8) for digest in digests),
-        bytes(kinds),
-        b"".join(value.to_bytes(4) for value in values),
-    )
+        digests, kinds, values = _merge_pairs(digests, kinds, values)
+        span *= 2
+    return _pack_chunks(span, len(text), digests, kinds, values)
 
 
 def class_at(text: str, start: int, end: int) -> ValueClass | None:
@@ -186,22 +176,24 @@ def _widen(chunks: TextChunks, span: int) -> TextChunks:
     while chunks.span < span:
         digests = [int.from_bytes(chunks.digests[at : at + 8]) for at in range(0, len(chunks.digests), 8)]
         values = [int.from_bytes(chunks.values[at : at + 4]) for at in range(0, len(chunks.values), 4)]
-        chunks = TextChunks(
-            2 * chunks.span,
-            chunks.length,
-            b"".join(digest.to_bytes(8) for digest in _merge(digests, _WORDS)),
-            bytes(_merge_kinds(list(chunks.kinds))),
-            b"".join(value.to_bytes(4) for value in _merge(values, _SHORT_WORDS)),
-        )
+        merged = _merge_pairs(digests, list(chunks.kinds), values)
+        chunks = _pack_chunks(2 * chunks.span, chunks.length, *merged)
     return chunks
 
 
-def _merge(numbers: list[int], limit: int) -> list[int]:
-    return [sum(numbers[at : at + 2]) % limit for at in range(0, len(numbers), 2)]
+def _pack_chunks(span: int, length: int, digests: list[int], kinds: list[int], values: list[int]) -> TextChunks:
+    packed = b"".join(digest.to_bytes(8) for digest in digests)
+    return TextChunks(span, length, packed, bytes(kinds), b"".join(value.to_bytes(4) for value in values))
 
 
-def _merge_kinds(kinds: list[int]) -> list[int]:
-    return [min((kind for kind in kinds[at : at + 2] if kind), default=0) for at in range(0, len(kinds), 2)]
+def _merge_pairs(digests: list[int], kinds: list[int], values: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """Return the digests, classes and values of chunks twice as long."""
+    pairs = range(0, len(digests), 2)
+    return (
+        [sum(digests[at : at + 2]) % _WORDS for at in pairs],
+        [min((kind for kind in kinds[at : at + 2] if kind), default=0) for at in pairs],
+        [sum(values[at : at + 2]) % _SHORT_WORDS for at in pairs],
+    )
 
 
 def _with_arguments(value: Any) -> Any:
