@@ -14,18 +14,20 @@ import msgspec
 import trio
 
 from gateway.ledger.record import Record
-from gateway.steps.loaded import LoadedStep, StepSet
-from gateway.steps.masks import Placeholders, Span, merge_spans
+from gateway.steps.loaded import AppliedSteps, LoadedStep, StepSet
+from gateway.steps.masks import Placeholders, Span
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
 from gateway.steps.response_texts import answer_strings
-from gateway.steps.runner import StepFailed, call_function, log_limited, run_step
+from gateway.steps.runner import call_function, log_limited
 from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
+from gateway.steps.session import StepSession
 from gateway.steps.verdicts import StepRecords
 from gateway.telemetry.content import ExchangeContent
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.rows import STEP_RECORDS_LOST
+from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON, any_json
 from trigate.steps import Check, Finished, Part, Passage
 
@@ -303,10 +305,13 @@ class TextMasking:
         self.records = StepRecords()
         self._api = finished.endpoint or finished.api
         self._placeholders = Placeholders(key, finished.client or "")
-        self._common = Check(
+        common = Check(
             "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
             finished.request_id, finished.run,
         )  # fmt: skip
+        self._session = StepSession(
+            AppliedSteps.of(()), common, self._placeholders, self.records, lambda _: None, lambda: None
+        )
 
     async def mask(
         self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None
@@ -345,30 +350,12 @@ class TextMasking:
             text.run.mask(each, 0)
         return msgspec.json.encode(with_masked_texts(value, texts, self._placeholders))
 
-    async def _spans(self, step: LoadedStep, passages: Sequence[Passage]) -> list[list[Span]] | None:
+    async def _spans(self, step: LoadedStep, passages: Sequence[Passage]) -> Sequence[Sequence[Span]] | None:
         """Return the spans to mask in each of ``passages``; ``None`` to leave the text out."""
-        if not passages:
-            return []
-        record = self.records.of(step.name, "finished")
         try:
-            findings = await run_step(step, attrs.evolve(self._common, passages=tuple(passages)))
-        except StepFailed as failed:
-            record.failure = failed.reason
-            record.add("unchecked")
-            return None if step.unchecked == "refuse" else [[] for _ in passages]
-        spans: dict[int, list[Span]] = {id(one): [] for one in passages}
-        record.add("ok")
-        for finding in findings:
-            match step.action_for(finding.label, finding.action):
-                case "mask":
-                    spans[id(finding.passage)].append(Span.of(finding))
-                    record.add("masked", (finding.label,))
-                case "refuse":
-                    record.add("refused", (finding.label,))
-                    return None
-                case "report":
-                    record.add("reported", (finding.label,))
-        return [merge_spans(spans[id(one)]) for one in passages]
+            return await self._session.judge(step, passages, "finished") if passages else ()
+        except GatewayError:
+            return None
 
 
 def _part_of(path: str) -> Part:

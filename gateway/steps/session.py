@@ -28,7 +28,9 @@ from trigate.steps import Action, Check, Finding, Moment, Part, Passage
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a function in a task of the request."""
 
-SUBJECTS: Final[dict[Moment, str]] = {"request": "request", "during": "request", "response": "response"}
+SUBJECTS: Final[dict[Moment, str]] = {
+    "request": "request", "during": "request", "response": "response", "finished": "record",
+}  # fmt: skip
 
 
 class CheckedTexts(Protocol):
