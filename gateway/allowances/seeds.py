@@ -128,32 +128,64 @@ async def seed_budgets(
             own = [one for one in budgets if one.holder.kind == kind]
             delivered_only = kind != "model_providers" and not allowances.charges_undelivered
             holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
-            await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only, opening)
-            await _seed_runs(allowances, own, dimension, holder_of, table, delivered_only)
+            seeds = _LedgerSeeds(allowances, own, dimension, holder_of, table, delivered_only)
+            await seeds.raise_periods(opening)
+            await seeds.raise_runs()
     except Unavailable as error:
         log.warning("budgets start at zero, because the ledger cannot be read: %s", error)
 
 
-async def _seed_periods(
-    allowances: Allowances,
-    budgets: Sequence[BudgetAllowance],
-    dimension: Dimension,
-    holder_of: HolderOf,
-    table: LedgerTable,
-    delivered_only: bool,
-    opening: Sequence[OpeningSpend],
-) -> None:
-    now = allowances.now()
-    parts = [part for budget in budgets for part in parts_of(budget, now)]
-    periods = list(dict.fromkeys(part.period for part in parts))
-    if not periods:
-        return
-    found = await table.sums((dimension,), periods, delivered_only=delivered_only)
-    by_period = {period: _by_holder(sums, holder_of) for period, sums in zip(periods, found, strict=True)}
-    for part in parts:
-        for budget, sums in _sums_of(part.budget, by_period[part.period]):
-            before = opening_amount(part, opening, now)
-            _raise_counter(allowances, budget, part.at, None, total(sums), before)
+@attrs.frozen(eq=False, repr=False)
+class _LedgerSeeds:
+    """The sums in the ledger for the ``budgets`` of one kind of holder."""
+
+    allowances: Allowances
+    budgets: Sequence[BudgetAllowance]
+    dimension: Dimension
+    holder_of: HolderOf
+    table: LedgerTable
+    delivered_only: bool
+
+    async def raise_periods(self, opening: Sequence[OpeningSpend]) -> None:
+        """Raise the counters of periods to their sums, and of ``opening``."""
+        now = self.allowances.now()
+        parts = [part for budget in self.budgets for part in parts_of(budget, now)]
+        periods = list(dict.fromkeys(part.period for part in parts))
+        if not periods:
+            return
+        found = await self.table.sums((self.dimension,), periods, delivered_only=self.delivered_only)
+        by_period = {period: self._by_holder(sums) for period, sums in zip(periods, found, strict=True)}
+        for part in parts:
+            for budget, sums in _sums_of(part.budget, by_period[part.period]):
+                before = opening_amount(part, opening, now)
+                _raise_counter(self.allowances, budget, part.at, None, total(sums), before)
+
+    def _by_holder(self, sums: Sequence[LedgerSum]) -> Mapping[str | None, list[LedgerSum]]:
+        """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""
+        found = defaultdict(list)
+        for one in sums:
+            found[self.holder_of(one.by[0])].append(one)
+        return found
+
+    async def raise_runs(self) -> None:
+        """Raise the counters of runs in progress to their sums."""
+        own = [one for one in self.budgets if one.budget.period == "run"]
+        if not own:
+            return
+        now = self.allowances.now()
+        parts = await self.table.folded_parts((_to_microseconds(now - RUN), _to_microseconds(now) + 1))
+        if any(part.level == DAY_SUM for part in parts):
+            log.warning(
+                "budgets of runs start without some of the earlier spending: the ledger has only sums for the runs of "
+                "the last day. Raise state_storage.ledger.max_bytes"
+            )
+        by_holder = defaultdict(list)
+        for run in await open_runs(self.table, self.dimension, self.allowances.now(), self.delivered_only):
+            by_holder[self.holder_of(run.holder)].append(run)
+        for one in own:
+            for budget, runs in _sums_of(one, by_holder):
+                for run in runs:
+                    _raise_counter(self.allowances, budget, run.last / _MICRO, run.name, run.sum)
 
 
 def _sums_of(
@@ -171,41 +203,6 @@ def _sums_of(
     for name, sums in by_holder.items():
         if name is not None and name.startswith(beginning):
             yield attrs.evolve(budget, holder=attrs.evolve(holder, name=name)), sums
-
-
-def _by_holder(sums: Sequence[LedgerSum], holder_of: HolderOf) -> Mapping[str | None, list[LedgerSum]]:
-    """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""
-    found = defaultdict(list)
-    for one in sums:
-        found[holder_of(one.by[0])].append(one)
-    return found
-
-
-async def _seed_runs(
-    allowances: Allowances,
-    budgets: Sequence[BudgetAllowance],
-    dimension: Dimension,
-    holder_of: HolderOf,
-    table: LedgerTable,
-    delivered_only: bool,
-) -> None:
-    own = [one for one in budgets if one.budget.period == "run"]
-    if not own:
-        return
-    now = allowances.now()
-    parts = await table.folded_parts((_to_microseconds(now - RUN), _to_microseconds(now) + 1))
-    if any(part.level == DAY_SUM for part in parts):
-        log.warning(
-            "budgets of runs start without some of the earlier spending: the ledger has only sums for the runs of "
-            "the last day. Raise state_storage.ledger.max_bytes"
-        )
-    by_holder = defaultdict(list)
-    for run in await open_runs(table, dimension, allowances.now(), delivered_only):
-        by_holder[holder_of(run.holder)].append(run)
-    for one in own:
-        for budget, runs in _sums_of(one, by_holder):
-            for run in runs:
-                _raise_counter(allowances, budget, run.last / _MICRO, run.name, run.sum)
 
 
 def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
@@ -263,16 +260,8 @@ async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delive
     return done
 
 
-def _same_name(name: str | None) -> str | None:
-    return name
-
-
-def _everybody_name(_: str | None) -> str:
-    return EVERYBODY.name
-
-
 _HOLDER_OF: Final[Mapping[HolderKind, HolderOf]] = {
-    "everybody": _everybody_name, "client_keys": _same_name, "client_groups": _same_name,
+    "everybody": lambda _: EVERYBODY.name, "client_keys": lambda name: name, "client_groups": lambda name: name,
 }  # fmt: skip
 
 
