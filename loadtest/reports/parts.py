@@ -43,11 +43,9 @@ class PlanPart:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> "PlanPart":
-        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        planned = value["planned"]
-        counts = None if planned is None else tuple(map(int, planned))
-        found = cls(int(value["number"]), int(value["of"]), float(value["start_at"]), str(value["plan"]), counts)
-        if not 1 <= found.number <= found.of or (counts is not None and len(counts) != found.of):
+        """Read the result of ``dump``. Raises ``ValueError`` for anything else."""
+        found = msgspec.convert(value, cls)
+        if not 1 <= found.number <= found.of or (found.planned is not None and len(found.planned) != found.of):
             raise ValueError("no such part")
         return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 import trio
 
 from loadtest.exchange.content import read_answer
@@ -59,10 +60,6 @@ class SelfTest:
     event: float
     delay_p50: float
     delay_p99: float
-
-    @classmethod
-    def load(cls, value: Any) -> "SelfTest":
-        return cls(**{field.name: float(value[field.name]) for field in attrs.fields(cls)})
 
 
 async def self_test() -> SelfTest:
@@ -176,13 +173,12 @@ class Overhead:
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> "Overhead":
         """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        test = value["self_test"]
         lag, late = Histogram.load(value["lag"]), Histogram.load(value["late"])
         return cls(
             lag,
             late,
             float(value["cpu"]),
-            None if test is None else SelfTest.load(test),
+            msgspec.convert(value["self_test"], SelfTest | None),
             {str(name): cls.load(part) for name, part in value.get("processes", {}).items()},
             float(value.get("apart", 0.0)),
             tuple(map(str, value.get("lost", ()))),

@@ -9,9 +9,10 @@ linera-io/linera-protocol#6767 (confirmation by a second measurement).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from loadtest.figures.measures import format_duration, format_number
 from loadtest.plan.requested_loads import LoadUnit, SearchBounds
@@ -200,7 +201,7 @@ class SearchReport:
 
     unit: LoadUnit
     rule: str
-    steps: Sequence[SearchStep]
+    steps: tuple[SearchStep, ...]
     found: FoundLoad
 
     @property
@@ -232,14 +233,8 @@ class SearchReport:
 
     @classmethod
     def load(cls, value: Any) -> "SearchReport":
-        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        found = value["found"]
-        return cls(
-            cast("LoadUnit", str(value["unit"])),
-            str(value["rule"]),
-            tuple(SearchStep(**step) for step in value["steps"]),
-            FoundLoad(cast("Outcome", str(found["outcome"])), float(found["load"]), found["above"]),
-        )
+        """Read the result of ``dump``. Raises ``ValueError`` for anything else."""
+        return msgspec.convert(value, cls)
 
 
 def column_names(unit: LoadUnit, streams: bool = True) -> list[str]:
