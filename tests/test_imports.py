@@ -93,7 +93,7 @@ ARROWS: Final = {
         config http ledger logs prompt_caches providers.apis providers.neutral providers.recordings request streaming
         upstream""",
     "gateway.answer_cache": """
-        config conversations http providers.apis providers.neutral request stores upstream""",
+        config conversations http providers.apis providers.neutral request stores streaming upstream""",
     "gateway.steps": """
         config http ledger providers.apis providers.endpoints providers.neutral providers.responses shared stores
         streaming telemetry upstream""",

@@ -8,7 +8,7 @@ Only the provider's bytes count, whatever happened to the client: a stored half 
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from operator import itemgetter
 from typing import Any, Final
 
@@ -18,9 +18,10 @@ from gateway.conversations.recorder import TurnRecorder
 from gateway.conversations.resolved import refers_to_stored_object
 from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background, runs_at_providers
+from gateway.streaming.lane import read_events
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import Api, ErrorInfo, Event, Reason
+from streams.events import Api, ErrorInfo, Reason
 from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock
 from streams.framing import Framing, FramingError
 
@@ -86,7 +87,7 @@ def is_cacheable(api: Api, body: bytes, framing: Framing | None, *, limited: boo
     If the client ``limited`` the length, a response that ends for that reason is complete."""
     folded = Fold()
     try:
-        for event in _events(api, body, framing):
+        for event in read_events(CODECS[api], body, framing):
             if isinstance(event, ErrorInfo):
                 return False
             folded.add(event)
@@ -110,17 +111,7 @@ def _has_content(block: object) -> bool:
     return not isinstance(block, ReasoningBlock)
 
 
-def _events(api: Api, body: bytes, framing: Framing | None) -> Iterator[Event]:
-    codec = CODECS[api]
-    if framing is None:
-        yield from codec.read_answer(body)
-        return
-    reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
-    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
-        if (parsed := framing.parse(raw)) is not None:
-            yield from reader.read_event(*parsed)
-    yield from reader.close()
-
+# Keys
 
 EXCLUDED: Final[dict[str, str]] = {
     "stream": "the same answer comes in both forms",

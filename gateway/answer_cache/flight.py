@@ -80,7 +80,7 @@ class Flight:
         self._at = 0.0
         self._readers: set[FlightReader] = set()
         self._leader: FlightReader | None = None
-        self._followers = 0
+        self.followers = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._full = trio.lowlevel.ParkingLot()  # the next piece waits for the readers
         self._scope = trio.CancelScope(shield=True)
@@ -98,7 +98,7 @@ class Flight:
 
     def follow(self, holder: str) -> "FlightReader":
         """Return a reader for a request of ``holder``; requires ``may_be_joined``."""
-        self._followers += 1
+        self.followers += 1
         return self._reader(holder)
 
     @property
@@ -109,10 +109,6 @@ class Flight:
     @property
     def has_failed(self) -> bool:
         return self.stage is FlightStage.FAILED
-
-    @property
-    def followers(self) -> int:
-        return self._followers
 
     async def wait_until_sent(self) -> None:
         """Wait until the provider's request is being sent, or the leader has given up."""
@@ -276,8 +272,8 @@ class Flight:
         if reader is self._leader:
             self._leader = None
         else:
-            self._followers -= 1
-        if not self._followers and self.on_deserted is not None:
+            self.followers -= 1
+        if not self.followers and self.on_deserted is not None:
             self.on_deserted.set()
         if not self._readers and self._has_led:
             self._scope.cancel()

@@ -126,7 +126,8 @@ class _AnswersFile:
 
     def put(self, row: tuple[bytes, str, int, float, float, bytes], now: float, most: int) -> None:
         key, owner, size = row[:3]
-        with _transaction(self._db):
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:  # commits, or rolls back after an exception
             self._db.execute("DELETE FROM answers WHERE key = ?", (key,))
             self._delete(f"until <= ? LIMIT {DELETED_PER_STEP}", now)
             while self._bytes("WHERE owner = ?", owner) + size > most // 2:
@@ -142,16 +143,3 @@ class _AnswersFile:
 
     def _delete(self, condition: str, *values: object) -> None:
         self._db.execute(f"DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE {condition})", values)
-
-
-class _transaction:
-    """A transaction as a context manager: committed, or rolled back on an exception."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

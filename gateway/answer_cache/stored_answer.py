@@ -84,13 +84,6 @@ PIECE: Final = 64 * 1024
 """Bytes per piece without recorded pauses."""
 
 
-class _NoSlot:
-    """The slot of a response that occupies no connection."""
-
-    def free(self) -> None:
-        return
-
-
 class ReplayedBody:
     """A response body made of ``pieces``, each after a pause in seconds."""
 
@@ -113,8 +106,8 @@ def replay_response(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
 
 
 def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
-    """Return a provider's response with a locally made body."""
-    return UpstreamResponse(WireResponse(status, _encode_headers(headers), body), 0, _NoSlot())
+    """Return a provider's response with a locally made body, which occupies no slot."""
+    return UpstreamResponse(WireResponse(status, _encode_headers(headers), body), 0, lambda: None)
 
 
 def _encode_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:

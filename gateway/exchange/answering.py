@@ -13,18 +13,17 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.ledger.record import Record
 from gateway.routing.target import LaneName
-from gateway.streaming.lane import Lane, count_characters, read_whole, reframe_for_client
+from gateway.streaming.lane import Lane, count_characters, read_events, reframe_for_client
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, join_choices, split_other_choices
-from providers.neutral.codec import Codec, Writer
+from providers.neutral.codec import Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Answer, Fold
-from streams.framing import Framing
 
 T = TypeVar("T")
 
@@ -237,12 +236,12 @@ def _fold(
     streamed = is_stream(target_request, response.header("content-type"))
     folded, characters = Fold(), 0
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
-    events = _events(codec, body, framing, texts, checked=texts)
+    events = read_events(codec, body, framing, texts, checked=texts)
     for event in events:
         if type(event) is Usage and event.prompt and event.output:
             break
     else:
-        events = events if texts else _events(codec, body, framing, checked=False)
+        events = events if texts else read_events(codec, body, framing, checked=False)
         characters = sum(map(count_characters, events))  # to estimate missing usage
     names = target_request.prepared.names
     if names or [event for event in events if type(event) is ErrorInfo]:
@@ -271,7 +270,7 @@ def read_other_choices(target_request: TargetRequest, body: bytes) -> list[Answe
     folds = []
     for one in split_other_choices(body, target_request.target.api):
         folded = Fold()
-        for event in _events(CODECS[target_request.target.api], one, None):
+        for event in read_events(CODECS[target_request.target.api], one, None):
             folded.add(_for_client(target_request, event))
         folds.append(folded)
     return [folded.answer() for folded in folds]
@@ -291,7 +290,7 @@ def read_other_events(
     others = split_other_choices(body, target.api)
 
     def read() -> list[list[Event]]:
-        found = (_events(CODECS[target.api], one, None) for one in others)
+        found = (read_events(CODECS[target.api], one, None) for one in others)
         return [[restore_name(event, names) for event in events] for events in found]
 
     return with_stamped_ids(stamp, b"other choices", read) if others else []
@@ -318,19 +317,3 @@ def with_stamped_ids(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], 
         return work()
     with use_ids(stamp.ids(salt)):
         return work()
-
-
-def _events(
-    codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
-) -> list[Event]:
-    """Return the events of a complete body, or of an unrequested stream of ``framing``."""
-    if framing is None:
-        return list(read_whole(codec, body, texts, checked))
-    reader = codec.reader()
-    splitter = framing.splitter(len(body) + 1)
-    events: list[Event] = []
-    raws = splitter.feed(body)
-    for raw in filter(None, (*raws, framing.complete(splitter.close()))):
-        if (parsed := framing.parse(raw)) is not None:
-            events.extend(reader.read_event(*parsed))
-    return [*events, *reader.close()]

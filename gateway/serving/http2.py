@@ -15,9 +15,9 @@ from h2.events import Event as Http2Event
 from h2.exceptions import InvalidBodyLengthError, ProtocolError
 from h2.settings import SettingCodes
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Body, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
@@ -26,6 +26,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, Settin
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
+from gateway.serving.http2_streams import HIGH_WATER, EventSender, SendBuffer
 from gateway.serving.http_stream import HttpStream
 from gateway.serving.queued_websocket import QueuedWebSocket
 from gateway.serving.request_reader import MAX_LINES
@@ -40,11 +41,6 @@ IMMEDIATE_SECONDS: Final = 5.0
 """The longest wait of an immediate response, which usually fits into the client's window."""
 MAX_UNREAD: Final = 8
 """Immediate responses of a connection that may wait at the same time; the streams of more are reset."""
-
-HIGH_WATER: Final = 32 * 1024
-"""Bytes waiting on one stream before its writer waits, too: two frames."""
-LOW_WATER: Final = HIGH_WATER // 2
-
 
 MAX_ABANDONED: Final = 8
 """Requests of a connection, without a slot, that may still run after their streams were reset."""
@@ -70,86 +66,6 @@ class CompressionError(ProtocolError):
     """A head that cannot be decompressed, so that no later one can be, either (RFC 9113, section 4.3)."""
 
     error_code = ErrorCodes.COMPRESSION_ERROR
-
-
-class SendBuffer:
-    """The bytes waiting on one stream, for Hypercorn's sending task.
-
-    A writer waits for room. With Hypercorn's own buffer it also continues while the client's window is closed, so that
-    the buffer of a client that does not read grows without limit. A fork of Hypercorn fixed that:
-    https://github.com/davidbrochart/anycorn/pull/61."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self.is_closed = False
-        """The response or its stream has ended: nothing more is accepted."""
-        self._room = trio.Event()
-        self._empty = trio.Event()
-
-    @property
-    def complete(self) -> bool:
-        return self.is_closed and not self._data
-
-    @property
-    def has_data(self) -> bool:
-        return bool(self._data)
-
-    async def push(self, data: bytes) -> None:
-        """Add bytes, and wait for room. Raises ``BufferCompleteError``."""
-        if self.is_closed:
-            raise BufferCompleteError
-        self._data += data
-        if self._empty.is_set():
-            self._empty = trio.Event()
-        if len(self._data) >= HIGH_WATER:
-            if self._room.is_set():
-                self._room = trio.Event()
-            await self._room.wait()
-
-    async def pop(self, max_bytes: int) -> bytes:
-        """Return at most ``max_bytes`` bytes and remove them."""
-        data = bytes(self._data[:max_bytes])
-        del self._data[:max_bytes]
-        if len(self._data) < LOW_WATER:
-            self._room.set()
-        if not self._data:
-            self._empty.set()
-        return data
-
-    async def drain(self) -> None:
-        """Wait until everything is sent."""
-        await self._empty.wait()
-
-    def set_complete(self) -> None:
-        """Accept nothing more; the waiting bytes are still sent."""
-        self.is_closed = True
-
-    async def close(self) -> None:
-        """Accept nothing more, and drop the waiting bytes."""
-        self.is_closed = True
-        self._data.clear()
-        self._empty.set()
-        self._room.set()
-
-
-class EventSender:
-    """A ``ResponseSender`` that sends Hypercorn's events."""
-
-    def __init__(self, stream_id: int, send: Callable[[StreamEvent], Awaitable[None]]) -> None:
-        self._id = stream_id
-        self._send = send
-
-    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        await self._send(Response(stream_id=self._id, headers=headers, status_code=status))
-
-    async def send_body(self, data: bytes) -> None:
-        await self._send(Body(stream_id=self._id, data=data))
-
-    async def end(self) -> None:
-        await self._send(EndBody(stream_id=self._id))
-
-    async def close(self) -> None:
-        await self._send(StreamClosed(stream_id=self._id))
 
 
 class Http2(H2Protocol):

@@ -124,18 +124,14 @@ class HttpStream:
         self._write_now = write_now
         self._state = ResponseState.UNSENT
         self._closed = False  # the client has disconnected or has its response
-        self._counted = False  # as one of the registry's running requests
+        self.is_running = False
+        """Neither the response nor the app has ended: it is one of the registry's requests in flight."""
         self._on_left: Callable[[], bool] | None = None
         self.has_slot = False
         """The client has disconnected from a request with a slot."""
         self.backlog = Backlog()
         self.on_end: Callable[[], object] | None = None
         """Called when the app has ended."""
-
-    @property
-    def is_running(self) -> bool:
-        """Neither the response nor the app has ended."""
-        return self._counted
 
     @property
     def is_immediate(self) -> bool:
@@ -169,7 +165,7 @@ class HttpStream:
             extensions[WRITE_NOW] = self._write_now
         if on_reading is not None:
             extensions[ON_READING] = on_reading
-        self._counted = True
+        self.is_running = True
         self._registry.in_flight += 1
         self._inbox = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send)
 
@@ -269,6 +265,6 @@ class HttpStream:
         await self._sender.close()
 
     def _settle(self) -> None:
-        if self._counted:
-            self._counted = False
+        if self.is_running:
+            self.is_running = False
             self._registry.in_flight -= 1

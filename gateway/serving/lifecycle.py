@@ -43,7 +43,8 @@ class Lifecycle(ConnectionRegistry):
         self.closing = trio.Event()
         """Set when new connections are rejected and idle ones closed."""
         self._pumps: set[trio.CancelScope] = set()
-        self._pumps_cancelled = False
+        self.is_cut = False
+        """The drain has used all its time."""
         self._flushes: list[Callable[[], object]] = []
 
     def stop(self) -> None:
@@ -54,20 +55,15 @@ class Lifecycle(ConnectionRegistry):
     def track_pump(self, scope: trio.CancelScope) -> "RunningPump":
         """Register ``scope``, the scope of a running pump, to be cancelled at the end of the drain, until the returned
         context manager exits."""
-        if self._pumps_cancelled:
+        if self.is_cut:
             scope.cancel()
         return RunningPump(self._pumps, scope)
 
     def cancel_pumps(self) -> None:
         """Cancel every running pump, and every one that starts later."""
-        self._pumps_cancelled = True
+        self.is_cut = True
         for scope in self._pumps:
             scope.cancel()
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the drain has used all its time."""
-        return self._pumps_cancelled
 
     def on_flush(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` before the process exits on a second signal."""

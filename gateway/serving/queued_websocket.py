@@ -35,12 +35,12 @@ class QueuedWebSocket:
 
     @property
     def idle(self) -> bool:
-        """Whether the app sends nothing more."""
+        """The end of what the app sends."""
         return self._websocket.idle
 
     @property
     def is_immediate(self) -> bool:
-        """Whether this is a rejected handshake."""
+        """A rejected handshake."""
         return self._websocket.is_immediate
 
     def begin(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

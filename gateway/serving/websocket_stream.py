@@ -48,7 +48,7 @@ def _ignore_size(size: int) -> None:
     """Ignore the size of an arriving message."""
 
 
-def _never() -> bool:
+def _return_false() -> bool:
     return False
 
 
@@ -78,7 +78,7 @@ class WebSocketStream:
         connection: ConnectionContext,
         stream_id: int,
         send: Callable[[Event], Awaitable[None]],
-        has_hung_up: Callable[[], bool] = _never,
+        has_hung_up: Callable[[], bool] = _return_false,
     ) -> None:
         self._connection = connection
         self._id = stream_id
@@ -95,12 +95,12 @@ class WebSocketStream:
 
     @property
     def idle(self) -> bool:
-        """Whether the app sends nothing more. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
+        """The end of what the app sends. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
         return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
 
     @property
     def is_immediate(self) -> bool:
-        """Whether this is a rejected handshake, whose response is dropped if it cannot be sent immediately."""
+        """A rejected handshake, whose response is dropped if it cannot be sent immediately."""
         return self._state not in _ACCEPTED
 
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

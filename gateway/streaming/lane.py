@@ -118,6 +118,21 @@ def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = Tr
     return codec.read_answer(body, texts, checked)
 
 
+def read_events(
+    codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
+) -> list[Event]:
+    """Return the events of a complete body, or of a whole stream of ``framing``. Raises as ``read_whole``, and
+    ``FramingError``."""
+    if framing is None:
+        return list(read_whole(codec, body, texts, checked))
+    reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
+    events: list[Event] = []
+    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
+        if (parsed := framing.parse(raw)) is not None:
+            events.extend(reader.read_event(*parsed))
+    return [*events, *reader.close()]
+
+
 # Other framings than an API's own, such as Gemini's JSON array
 
 

@@ -79,7 +79,7 @@ class Upstream(trio.abc.AsyncResource):
             # is new.
             await self._pool.close_idle(route)
             answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.connected), 2
-        return UpstreamResponse(answer, attempts, slot)
+        return UpstreamResponse(answer, attempts, slot.free)
 
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)

@@ -10,6 +10,7 @@ import trio
 
 from gateway.upstream.errors import UpstreamError, failure
 from gateway.upstream.framing import READ
+from gateway.upstream.http11 import BodySource
 
 PIECE: Final = READ
 """Bytes of a decoded piece, as of a read: a bomb reaches the reader's limit before it fills the memory, and readers get
@@ -21,12 +22,6 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 _MEMBER: Final = b"\x1f"  # the first byte of a member
 
 UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
-
-
-class Readable(Protocol):
-    """A body in pieces; ``b""`` is its end."""
-
-    async def read(self) -> bytes: ...
 
 
 class Decoder(Protocol):
@@ -47,7 +42,7 @@ def content_codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     return [word for word in map(str.strip, words) if word not in ("", "identity")]
 
 
-async def decode(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
+async def decode(raw: BodySource, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
     """Yield ``raw`` without the codings ``applied``. Raises ``UpstreamError``."""
     for coding in applied:
         if coding not in DECODERS:

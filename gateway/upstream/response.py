@@ -20,14 +20,6 @@ DENSE_BYTES: Final = 16 * 1024
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
-class OccupiedSlot(Protocol):
-    """One of the simultaneous requests that a limit allows, occupied by a response."""
-
-    def free(self) -> object:
-        """Release the slot. Call once."""
-        ...
-
-
 class BodyChange(Protocol):
     """Changes a body piece by piece. Both methods may raise ``GatewayError``."""
 
@@ -53,9 +45,10 @@ class UpstreamResponse(trio.abc.AsyncResource):
     The holder closes it (``async with response``, or ``aclose()`` in a ``finally``); until then it occupies its slot.
     The end of the body, a failure and a cancellation during a read also close it."""
 
-    def __init__(self, answer: WireResponse, attempts: int, slot: OccupiedSlot) -> None:
+    def __init__(self, answer: WireResponse, attempts: int, free: Callable[[], object]) -> None:
+        """Prepare the response. ``free`` is called once, to release its slot."""
         self._closed = self._whole = False
-        self._slot = slot
+        self._free = free
         self._body = answer.body
         self._read = answer.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
@@ -167,7 +160,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
                     await self._decoding.aclose()
             await self._body.aclose()
         finally:
-            self._slot.free()
+            self._free()
 
     def __del__(self) -> None:
         if not self._closed:

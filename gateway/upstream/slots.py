@@ -52,22 +52,14 @@ class ConcurrencyLimit:
     fewest, and among equals to the one whose last turn is longest ago."""
 
     def __init__(self, most: int, patience: float, share: ConnectionShare | None) -> None:
-        self._most = most or math.inf
+        self.most = most or math.inf
+        """The limit; infinite where there is none."""
+        self.taken_slots = 0
+        """The number of requests that have a slot."""
         self._patience = patience
         self._share = share
-        self._taken = 0
         self._held: dict[str, int] = {}
         self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
-
-    @property
-    def most(self) -> float:
-        """The limit; infinite where there is none."""
-        return self._most
-
-    @property
-    def taken_slots(self) -> int:
-        """The number of requests that have a slot."""
-        return self._taken
 
     @property
     def waiting(self) -> int:
@@ -76,7 +68,7 @@ class ConcurrencyLimit:
 
     def set_limit(self, most: int) -> None:
         """Change the limit. Requests that have a slot keep it."""
-        self._most = most or math.inf
+        self.most = most or math.inf
         self._admit()
 
     def set_share(self, share: ConnectionShare) -> None:
@@ -88,7 +80,7 @@ class ConcurrencyLimit:
         """Return a slot for ``holder``, after a wait if there is none. Raises ``UpstreamError``; a cancelled call has
         taken no slot."""
         slot = Slot(self, holder)
-        if self._taken < self._most and not self._has_share(holder):
+        if self.taken_slots < self.most and not self._has_share(holder):
             self._grant(holder)
             return slot
         slot.waited = True
@@ -129,12 +121,12 @@ class ConcurrencyLimit:
         return self._held.get(holder, 0) >= self._share.most(holder)
 
     def _grant(self, holder: str) -> None:
-        self._taken += 1
+        self.taken_slots += 1
         self._held[holder] = self._held.get(holder, 0) + 1
 
     def release(self, holder: str) -> None:
         """Take back a slot of ``holder``; ``Slot.free`` calls it."""
-        self._taken -= 1
+        self.taken_slots -= 1
         self._held[holder] -= 1
         if not self._held[holder]:
             del self._held[holder]
@@ -142,7 +134,7 @@ class ConcurrencyLimit:
 
     def _admit(self) -> None:
         """Give the free slots to requests in the queue."""
-        while self._queues and self._taken < self._most:
+        while self._queues and self.taken_slots < self.most:
             able = (holder for holder in self._queues if not self._has_share(holder))
             holder = min(able, key=lambda one: self._held.get(one, 0), default=None)
             if holder is None:

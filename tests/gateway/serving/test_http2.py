@@ -27,7 +27,8 @@ from hyperframe.frame import (
 
 from gateway.serving import http2
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
-from gateway.serving.http2 import HIGH_WATER, LOW_WATER, MAX_ABANDONED, MAX_UNREAD, SendBuffer
+from gateway.serving.http2 import MAX_ABANDONED, MAX_UNREAD
+from gateway.serving.http2_streams import HIGH_WATER, LOW_WATER, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
 from tests.support.harness import retried_when_late
