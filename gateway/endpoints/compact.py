@@ -17,7 +17,6 @@ from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from providers.responses import compaction_request, compaction_response, find_compaction
@@ -52,7 +51,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
     """Return the provider's own compaction.
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
-    once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), suffix="/compact")
+    once = attrs.evolve(planned, plan=Plan.once(target), suffix="/compact")
     walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation_of_prompt(prepare)))
     try:
         answer = await exchange.read_unchanged(walk)

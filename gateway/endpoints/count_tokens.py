@@ -11,7 +11,6 @@ from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate_count
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
@@ -66,7 +65,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
         except _NoCountError:
             return None
         preparation = as_prepared(prepared)
-    once = attrs.evolve(planned, plan=Plan.for_target(target, ONCE), prepare=preparation, suffix=suffix)
+    once = attrs.evolve(planned, plan=Plan.once(target), prepare=preparation, suffix=suffix)
     walk = await exchange.start_walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
         answer = await exchange.read_unchanged(walk)

@@ -24,7 +24,6 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan, is_inside
 from gateway.routing.target import Target
 from gateway.serving.quart_views import current_scope
@@ -123,7 +122,7 @@ class ProviderLookup:
 def _forwarded_request(api: Api, target: Target, body: bytes) -> PlannedRequest:
     """Return the current request for ``target``, with its body unchanged and without retries."""
     incoming = Incoming(api, body, {}, target.model, request.args.get("stream") == "true")
-    plan = Plan.for_target(attrs.evolve(target, url=_address(api, target)), ONCE)
+    plan = Plan.once(attrs.evolve(target, url=_address(api, target)))
     prepare = as_prepared(Prepared(Outgoing(body)))
     method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.REJECTED)

@@ -83,6 +83,10 @@ class ExchangeContext:
         wish = self.client_request.header(STRICT)
         return self.service.strict if wish is None else wish in ("1", "true")
 
+    def may_use(self, name: str) -> bool:
+        """Return whether the client may use the model or entry ``name``."""
+        return self.service.authenticator.can_use(self.client_request.client, name)
+
     def forwarded_credential(self, target: Target) -> str | None:
         """Return the client's own credential if requests to ``target`` forward it, otherwise ``None``."""
         return self.client_request.credential if target.entry.passthrough_auth else None

@@ -249,9 +249,7 @@ def _plan_targets(planning: Planning) -> Plan:
 
 def _plan_for_name(context: ExchangeContext, name: str | None) -> Plan:
     """Return the plan for the model ``name``, with the targets that the client may use. Raises ``GatewayError``."""
-    service, client = context.service, context.client_request.client
-    may = partial(service.authenticator.can_use, client)
-    return allowed_plan(context, service.router.plan(name, context.codec.api, may))
+    return allowed_plan(context, context.service.router.plan(name, context.codec.api, context.may_use))
 
 
 def _plan_for_agent(context: ExchangeContext, incoming: Incoming) -> Plan:

@@ -1,7 +1,6 @@
 """Selection of a session's target, and the rule for models in its frames."""
 
 from collections.abc import Collection, Iterator
-from functools import partial
 from typing import Final
 
 import attrs
@@ -50,8 +49,8 @@ def session_target(
 def _plan(
     context: ExchangeContext, model: str | None, shapes: Collection[str], endpoint: EndpointName = ENDPOINT
 ) -> Plan:
-    may = partial(context.service.authenticator.can_use, context.client_request.client)
-    plan = allowed_plan(context, context.service.router.endpoint_plan(model, endpoint, frozenset(shapes), may))
+    router = context.service.router
+    plan = allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(shapes), context.may_use))
     candidates = tuple(
         one for one in plan.candidates
         if one.target.endpoint_place is not None and one.target.endpoint_place.shape in shapes

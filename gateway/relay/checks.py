@@ -261,13 +261,12 @@ def _may_be_checked(inbound: InboundRequest) -> bool:
 
 def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:
     """Return the plan for ``model``, ``None`` if the request fails anyway."""
-    service, client = inbound.context.service, inbound.context.client_request.client
-    may = partial(service.authenticator.can_use, client)
+    context, shapes = inbound.context, frozenset(("openai", "cohere"))
     try:
-        plan = service.router.endpoint_plan(
-            model or inbound.default_model, inbound.endpoint.name, frozenset(("openai", "cohere")), may
+        plan = context.service.router.endpoint_plan(
+            model or inbound.default_model, inbound.endpoint.name, shapes, context.may_use
         )
     except GatewayError:
         return None
-    inbound.context.record.route = None if plan.route is None else plan.route.name
+    context.record.route = None if plan.route is None else plan.route.name
     return plan

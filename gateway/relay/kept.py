@@ -32,7 +32,6 @@ from gateway.request.members import TEXT, decode_member
 from gateway.request.parse import Incoming, decode_members
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
@@ -306,7 +305,7 @@ class KeptRequest:
             planned = inbound.plan_upload(incoming, target, upload, kind or "application/octet-stream")
         else:
             media = MediaTypes(JSON if body else None, accept)
-            planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix="", media=media)
+            planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix="", media=media)
         return attrs.evolve(planned, prepare=prepare, method=self.method, counted_as=counted_as)
 
     @property

@@ -31,7 +31,6 @@ from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
 from gateway.serving.fast_route import IncomingRequest
@@ -150,7 +149,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     # An upload uses a new connection: a dead one from the pool could cause a second call.
     upload = UploadedBody(_one_piece(body), len(body)) if method == "POST" else None
     planned = PlannedRequest(
-        incoming, Plan.for_target(target, ONCE),
+        incoming, Plan.once(target),
         as_prepared(Prepared(Outgoing(b"", headers), output=attrs.evolve(NO_OUTPUT, input=0))),
         method=method, suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(kind, inbound.header("accept") or "*/*"),

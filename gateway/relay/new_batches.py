@@ -7,7 +7,6 @@ the requests themselves, and a model or an agent for all of them. A member that 
 model, or another client's file, so only clients without any limit may send one."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -183,7 +182,7 @@ class BatchModels:
 
     def _plan(self, model: str, url: str) -> Plan:
         context = self._request.inbound.context
-        router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
+        router, may = context.service.router, context.may_use
         if (api := ROUTES.get(url)) is not None:
             return allowed_plan(context, router.plan(model, api, may))
         if (endpoint := _ENDPOINTS.get(url)) is None:

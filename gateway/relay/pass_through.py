@@ -38,7 +38,6 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.public_errors import redact_text, secrets_of
 from gateway.request.wire import MediaTypes
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
@@ -105,7 +104,7 @@ async def read_passed(
         incoming.body, _select_headers(inbound.headers, PASSED_REQUEST_HEADERS, sent_credential(inbound.headers))
     )
     planned = PlannedRequest(
-        incoming, Plan.for_target(target, ONCE), as_prepared(Prepared(outgoing, output=output)),
+        incoming, Plan.once(target), as_prepared(Prepared(outgoing, output=output)),
         method=inbound.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(_sent_type(inbound, incoming), inbound.header("accept") or "*/*"),
     )  # fmt: skip

@@ -29,7 +29,6 @@ from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from providers.neutral.codec import Outgoing
@@ -93,7 +92,7 @@ def _relayed_call(
 ) -> RelayedRequest:
     media = MediaTypes(kind, inbound.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
-    planned = PlannedRequest(incoming, Plan.for_target(target, ONCE), prepare, suffix=suffix, media=media)
+    planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix=suffix, media=media)
     limit, ids = inbound.context.service.limits.event, SessionIds.of(inbound.context, ENDPOINT)
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
@@ -143,7 +142,7 @@ async def read_client_secret(inbound: InboundRequest, names: Mapping[str, str]) 
     for at, name in session.texts.items():
         if at != _MODEL:
             models.check_other(at, name)
-    planned = inbound.plan_json(incoming, Plan.for_target(target, ONCE), partial(_prepare_secret, session, incoming))
+    planned = inbound.plan_json(incoming, Plan.once(target), partial(_prepare_secret, session, incoming))
     return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), inbound.unchanged_filters())
 
 

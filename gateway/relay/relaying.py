@@ -22,7 +22,6 @@ from gateway.relay.spool import SpoolAccount
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from gateway.serving.fast_route import PiecesRequest, ignore_arrived, too_large
@@ -147,23 +146,19 @@ class InboundRequest:
 
     def model_of(self, incoming: Incoming) -> str:
         """Return the model of ``incoming``, else the endpoint's default. Raises ``GatewayError`` (400)."""
-        service, client = self.context.service, self.context.client_request.client
-        if incoming.model:
-            return incoming.model
-        return service.router.endpoint_default(self.endpoint.name, partial(service.authenticator.can_use, client))
+        context = self.context
+        return incoming.model or context.service.router.endpoint_default(self.endpoint.name, context.may_use)
 
     @property
     def default_model(self) -> str | None:
         """The endpoint's configured default for requests that should have a model, if any."""
-        service, client = self.context.service, self.context.client_request.client
-        return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
+        return self.context.service.router.marked_default(self.endpoint.name, self.context.may_use)
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
         """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
 
         Raises ``GatewayError``, also if the client may not use the model or no entry has the endpoint for it."""
-        service, client = self.context.service, self.context.client_request.client
-        may = partial(service.authenticator.can_use, client)
+        service, may = self.context.service, self.context.may_use
         plan = allowed_plan(
             self.context, service.router.endpoint_plan(model, self.endpoint.name, frozenset(shapes), may)
         )
@@ -213,7 +208,7 @@ class InboundRequest:
         ``kind`` is its content type, ``output`` the output that it allows."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare = as_prepared(Prepared(Outgoing(b""), output=output))
-        plan = Plan.for_target(target, ONCE)
+        plan = Plan.once(target)
         return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:

@@ -16,7 +16,6 @@ from gateway.relay.relay import relay
 from gateway.relay.relaying import replace_model
 from gateway.relay.uploads import read_priced_upload
 from gateway.request.prepared import NO_OUTPUT, RequestedOutput
-from gateway.routing.fallback import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.neutral.draft import Draft
@@ -56,7 +55,7 @@ class VideoRequest(KeptRequest):
         incoming = await self.inbound.read_json()
         self._output = video_output(Draft(incoming.json).value("seconds"))
         target = self.inbound.plan(self.inbound.model_of(incoming)).first
-        return self.inbound.plan_json(incoming, Plan.for_target(target, ONCE), partial(replace_model, incoming))
+        return self.inbound.plan_json(incoming, Plan.once(target), partial(replace_model, incoming))
 
     async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""

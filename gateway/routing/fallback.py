@@ -1,6 +1,4 @@
-"""The policy of all plans: tries the targets in order, once each, then again from the first after a wait.
-
-A plan's policy may begin with rules, such as a repetition without the part that a provider rejected."""
+"""The policy of the router's plans: tries the targets in order, once each, then again from the first after a wait."""
 
 import math
 from collections import Counter
@@ -19,8 +17,6 @@ from gateway.routing.plan import (
     Outage,
     Outcome,
     Plan,
-    Policy,
-    PolicyRule,
     Send,
     Stage,
     Step,
@@ -38,6 +34,9 @@ ON_THE_SPOT = 1.0
 """Seconds of the backoff before an overloaded target with the cached conversation gets a second request; any other
 target would have to process the whole conversation (openclaw/openclaw#126843)."""
 
+MOST: Final = 5
+"""Additional attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
+
 _OF_THE_REQUEST: Final[frozenset[FailureReason]] = frozenset(("context_too_long", "content_filter"))
 """Failures that every target would repeat, unless the configuration lists the failure for it."""
 
@@ -54,6 +53,8 @@ class Fallback:
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         if not outcomes:
             return _first_step(plan, conditions)
+        if (step := _retry_without(plan, outcomes)) is not None:
+            return step
         if outcomes[-1].stage is Stage.PREPARING:
             return _step_if_unprepared(plan, outcomes, conditions)
         if _is_final(plan, outcomes, conditions):
@@ -108,6 +109,21 @@ def _wait_or_refuse(plan: Plan, outages: Sequence[tuple[Target, Outage]], condit
 
 def _wait_fits(plan: Plan, wait: float, now: float) -> bool:
     return wait <= plan.retries.wait and now + wait < plan.deadline
+
+
+def _retry_without(plan: Plan, outcomes: Sequence[Outcome]) -> Send | None:
+    """Return the step that sends the request again without the part that the last provider ``refused``.
+
+    Reasoning comes first, because a provider's message that rejects reasoning may look like one that names a member."""
+    last = outcomes[-1]
+    if last.stage is Stage.PREPARING or not last.refused:
+        return None
+    if len([outcome for outcome in outcomes if outcome.target is last.target]) > MOST:
+        return None
+    if plan.retries.attempts > 1 and requests_sent(outcomes) >= plan.retries.attempts:
+        return None
+    refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
+    return Send(last.target, last.omissions.union(refused))
 
 
 def _step_if_unprepared(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
@@ -219,52 +235,3 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
 def _backoff(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> float:
     places = len({id(outcome.target) for outcome in outcomes})
     return conditions.jitter() * min(LONGEST_BACKOFF, BACKOFF * math.ldexp(1.0, min(10, len(outcomes) - places)))
-
-
-@attrs.frozen(repr=False)
-class InOrder:
-    """Uses the step of the first of ``rules`` that returns one, otherwise the step of ``otherwise``."""
-
-    rules: tuple[PolicyRule, ...]
-    otherwise: Policy
-
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        for rule in self.rules:
-            if (step := rule.next(plan, outcomes, conditions)) is not None:
-                return step
-        return self.otherwise.next(plan, outcomes, conditions)
-
-
-MOST = 5
-"""Additional attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
-
-
-class RetryWithout:
-    """Sends the request again without the part that the last provider ``refused``.
-
-    Reasoning comes first, because a provider's message that rejects reasoning may look like one that names a member."""
-
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
-        if not outcomes:
-            return None
-        last = outcomes[-1]
-        tried = [outcome for outcome in outcomes if outcome.target is last.target]
-        if last.stage is Stage.PREPARING or not last.refused or len(tried) > MOST:
-            return None
-        if plan.retries.attempts > 1 and requests_sent(outcomes) >= plan.retries.attempts:
-            return None
-        refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
-        return Send(last.target, last.omissions.union(refused))
-
-
-class Once:
-    """Sends the request once, and gives up with the failure of the provider's last response."""
-
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        if not outcomes:
-            return Send(plan.first)
-        sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
-        return GiveUp((sent or outcomes[:1])[-1].error)
-
-
-ONCE = Once()

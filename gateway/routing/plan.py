@@ -147,12 +147,17 @@ class Policy(Protocol):
         ...
 
 
-class PolicyRule(Protocol):
-    """Chooses the steps of a plan that it applies to."""
+class Once:
+    """Sends the request once, and gives up with the failure of the provider's last response."""
 
-    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
-        """Return the step, or ``None`` if the rule does not apply."""
-        ...
+    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+        if not outcomes:
+            return Send(plan.first)
+        sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
+        return GiveUp((sent or outcomes[:1])[-1].error)
+
+
+ONCE: Final = Once()
 
 
 @attrs.frozen(repr=False)
@@ -174,9 +179,9 @@ class Plan:
     has_own_retries: bool = False
 
     @classmethod
-    def for_target(cls, target: Target, policy: Policy) -> Self:
-        """Return a plan with ``target`` alone."""
-        return cls((Candidate(target),), policy)
+    def once(cls, target: Target) -> Self:
+        """Return the plan that sends one request to ``target``."""
+        return cls((Candidate(target),), ONCE)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -16,8 +16,8 @@ from gateway.config.urls import MASK, mask_url
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
-from gateway.routing.fallback import FALLBACK, InOrder, RetryWithout
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Policy, Wall, candidates_inside
+from gateway.routing.fallback import FALLBACK
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Wall, candidates_inside
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
@@ -39,9 +39,6 @@ DESCRIBED = 4096
 
 _OFFERED = 20
 """Names of entries with the endpoint in an error."""
-
-POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
-"""The policy of every plan."""
 
 
 @attrs.frozen(repr=False)
@@ -84,9 +81,8 @@ class Router:
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self.mcp_servers = {server.name: server for server in config.mcp_servers}
         self._routes_anything = bool(config.routes) or config.retries is not None
-        self._cached_plan = lru_cache(REMEMBERED)(
-            self._make_plan
-        )  # a plan that raises nothing is the same for every client
+        # A plan that raises nothing is the same for every client.
+        self._cached_plan = lru_cache(REMEMBERED)(self._make_plan)
         self._cached_endpoint_plan = lru_cache(REMEMBERED)(self._make_endpoint_plan)
         self._cached_description = lru_cache(DESCRIBED)(self._describe)
 
@@ -117,11 +113,13 @@ class Router:
         return self._plan_for(self._names.meaning(model, may), model, api)
 
     def _plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
-        candidates = _candidates(meaning, requested_name, api)
+        return self._plan_with(_candidates(meaning, requested_name, api), meaning.route)
+
+    def _plan_with(self, candidates: tuple[Candidate, ...], route: Route | None) -> Plan:
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
-        return Plan(candidates, POLICY, retries, meaning.route, skips_unavailable=heeds, has_own_retries=given)
+        retries, given = self._retries(route, entry), self._sets_retries(route)
+        return Plan(candidates, FALLBACK, retries, route, skips_unavailable=heeds, has_own_retries=given)
 
     def endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
@@ -157,10 +155,7 @@ class Router:
                 candidates.append(Candidate(target) if one is None else Candidate(target, group, one.weight, one.when))
         if not candidates:
             raise self._no_endpoint_error(model, endpoint, may)
-        entry = candidates[0].target.entry
-        heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        retries, given = self._retries(meaning.route, entry), self._sets_retries(meaning.route)
-        return Plan(tuple(candidates), POLICY, retries, meaning.route, skips_unavailable=heeds, has_own_retries=given)
+        return self._plan_with(tuple(candidates), meaning.route)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""

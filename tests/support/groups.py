@@ -6,8 +6,7 @@ import attrs
 
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.loading import from_mapping
-from gateway.routing.fallback import ONCE
-from gateway.routing.plan import Candidate, Plan
+from gateway.routing.plan import ONCE, Candidate, Plan
 from gateway.routing.router import Router
 
 NAMES = [f"member-{number}" for number in range(100)]

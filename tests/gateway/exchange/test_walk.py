@@ -27,8 +27,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
-from gateway.routing.fallback import ONCE, InOrder
-from gateway.routing.plan import Candidate, Conditions, Outcome, Plan, Send
+from gateway.routing.plan import ONCE, Candidate, Conditions, Outcome, Plan, Send, Step
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
@@ -44,11 +43,12 @@ DOWN = (503, b'{"error": {"message": "try later", "type": "overloaded_error"}}')
 class NextTarget:
     """Goes on with the next target, whatever has failed."""
 
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
-        return Send(plan.targets[len(outcomes)]) if 0 < len(outcomes) < len(plan.targets) else None
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+        going_on = 0 < len(outcomes) < len(plan.targets)
+        return Send(plan.targets[len(outcomes)]) if going_on else ONCE.next(plan, outcomes, conditions)
 
 
-POLICY = InOrder((NextTarget(),), ONCE)
+POLICY = NextTarget()
 
 
 @attrs.define

@@ -17,8 +17,7 @@ from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare_with_options
 from gateway.request.router_bodies import read_options
 from gateway.request.routing_options import NO_OPTIONS, RoutingOptions
-from gateway.routing.fallback import ONCE
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
+from gateway.routing.plan import ONCE, SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 

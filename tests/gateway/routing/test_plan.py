@@ -4,9 +4,9 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.routing.fallback import MOST, ONCE, InOrder, RetryWithout
-from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, PolicyRule, Send, Stage
-from gateway.routing.router import POLICY, Router
+from gateway.routing.fallback import FALLBACK, MOST
+from gateway.routing.plan import ONCE, Candidate, GiveUp, Outcome, Plan, Policy, Send, Stage
+from gateway.routing.router import Router
 from gateway.routing.target import NOTHING, Omissions
 from streams.events import ErrorInfo
 from tests.support.moment import Moment
@@ -34,7 +34,7 @@ def failed(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
     return Outcome(FIRST, failure, **fields)  # type: ignore[arg-type]
 
 
-def step(policy: PolicyRule, *outcomes: Outcome) -> object:
+def step(policy: Policy, *outcomes: Outcome) -> object:
     return policy.next(Plan((Candidate(FIRST), Candidate(SECOND)), ONCE), outcomes, CONDITIONS)
 
 
@@ -61,62 +61,38 @@ def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expecte
 @pytest.mark.parametrize(
     ("outcomes", "expected"),
     [
-        ((), None),
-        ((failed(DOWN),), None),
+        ((), Send(FIRST)),
+        ((failed(DOWN),), GiveUp(DOWN)),
         ((failed(refused=WITHOUT_USER),), Send(FIRST, WITHOUT_USER)),
         (
             (failed(refused=WITHOUT_USER), failed(omissions=WITHOUT_USER, refused=Omissions(paths=(SEED,)))),
             Send(FIRST, WITHOUT_BOTH),
         ),
-        ((failed(refused=WITHOUT_USER), failed(DOWN, omissions=WITHOUT_USER)), None),
+        ((failed(refused=WITHOUT_USER), failed(DOWN, omissions=WITHOUT_USER)), GiveUp(REFUSED)),
         ((failed(refused=REASONING),), Send(FIRST, REASONING)),
         ((failed(refused=Omissions(True, (USER,))),), Send(FIRST, REASONING)),
         ((failed(omissions=REASONING, refused=WITHOUT_USER),), Send(FIRST, Omissions(True, (USER,)))),
-        ((failed(refused=WITHOUT_USER), UNSENT), None),
+        ((failed(refused=WITHOUT_USER), UNSENT), Send(SECOND)),
     ],
     ids=["begins", "down", "named", "named-next", "then-down", "reasoning", "reasoning-first", "then-named", "unsent"],
 )
 def test_a_rejected_request_is_sent_again_without_the_rejected_part(outcomes, expected):
-    assert step(RetryWithout(), *outcomes) == expected
+    assert step(FALLBACK, *outcomes) == expected
 
 
 def test_attempts_with_omissions_are_limited():
     refused = [failed(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
-    assert isinstance(step(RetryWithout(), *refused[:MOST]), Send)
-    assert step(RetryWithout(), *refused) is None
+    assert isinstance(step(FALLBACK, *refused[:MOST]), Send)
+    assert isinstance(step(FALLBACK, *refused), GiveUp)
 
 
 def test_attempts_at_one_target_do_not_count_for_another():
     others = [attrs.evolve(failed(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
-    assert step(RetryWithout(), *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
-
-
-@attrs.frozen
-class Says:
-    """A rule that has one thing to say, or nothing."""
-
-    step: Send | GiveUp | None
-
-    def next(self, plan: object, outcomes: object, conditions: object) -> Send | GiveUp | None:
-        return self.step
-
-
-@pytest.mark.parametrize(
-    ("rules", "expected"),
-    [
-        ((), Send(FIRST)),
-        ((Says(None), Says(None)), Send(FIRST)),
-        ((Says(None), Says(Send(SECOND))), Send(SECOND)),
-        ((Says(GiveUp(DOWN)), Says(Send(SECOND))), GiveUp(DOWN)),
-    ],
-    ids=["none", "silent", "second", "first-wins"],
-)
-def test_rules_are_tried_in_order(rules, expected):
-    assert step(InOrder(rules, ONCE)) == expected
+    assert step(FALLBACK, *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
 
 
 def test_the_router_plans_one_target_with_the_usual_policy():
-    assert ROUTER.plan("second", "chat") == Plan.for_target(SECOND, POLICY)
+    assert ROUTER.plan("second", "chat") == Plan((Candidate(SECOND),), FALLBACK)
 
 
 def test_the_explanation_shows_the_plan():
