@@ -88,6 +88,10 @@ class Stage:
         await walk.start()
         return walk
 
+    async def read_all(self, walk: Walk) -> UnchangedAnswer:
+        with walk:
+            return await walk.run(partial(UnchangedAnswer, RequestScope(self.nursery, "id")))
+
 
 @contextlib.asynccontextmanager
 async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator[Stage]:
@@ -117,7 +121,7 @@ async def test_each_attempt_is_prepared_for_its_own_target():
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         assert stage.context.record.lane == "byte"
-        found = await walk.read_all()
+        found = await stage.read_all(walk)
     assert found.response.status == 200
     assert [(path, body["model"]) for path, body in providers.asked] == [
         ("/v1/chat/completions", "by-chat"),
@@ -134,7 +138,7 @@ async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised(
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         with pytest.raises(GatewayError) as raised:
-            await walk.read_all()
+            await stage.read_all(walk)
     assert (raised.value.info.status, raised.value.info.message) == (404, "gone")
     assert len(providers.asked) == 2
 
@@ -143,7 +147,7 @@ async def test_a_plan_may_be_walked_once_only():
     providers = Providers({"/v1/chat/completions": DOWN})
     async with staged(providers) as stage:
         with pytest.raises(GatewayError) as raised:
-            await (await stage.walk(["by-chat", "by-messages"], ONCE)).read_all()
+            await stage.read_all(await stage.walk(["by-chat", "by-messages"], ONCE))
     assert raised.value.info.status == 503
     assert json.loads(raised.value.info.body)["error"]["message"] == "try later", "the provider's own"
     assert providers.paths == ["/v1/chat/completions"]
@@ -153,7 +157,7 @@ async def test_a_target_that_strict_mode_forbids_is_an_outcome():
     providers = Providers({"/v1/chat/completions": answer("chat")})
     async with staged(providers, strict=True) as stage:
         walk = await stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
-        await walk.read_all()
+        await stage.read_all(walk)
     assert providers.paths == ["/v1/chat/completions"]
     assert stage.context.record.dropped == (), "of what was sent nothing was lost"
 
@@ -181,7 +185,7 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
 async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
     async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
         walk = await stage.walk(["by-chat"], metadata={"note": "x" * SMALL_TEXT})
-        await walk.read_all()
+        await stage.read_all(walk)
         walk.release()
     held = (
         walk.request.incoming.body,
