@@ -302,12 +302,12 @@ class Authenticator:
         """Check that ``client`` may use the additional model ``name`` that member ``at`` of the request contains.
 
         The gateway sends this name unchanged, so it must be the provider's own. Raises ``GatewayError`` (403)."""
-        if client is None:
+        if client is None or not (groups_of_grants := self._by_name[client].grants):
             return
         alternatives = [(other, name) for other in self._at_same_endpoint(entry)]
         if all(
             (entry.wildcard and entry.name in grants) or not grants.isdisjoint(alternatives)
-            for grants in self._by_name[client].grants
+            for grants in groups_of_grants
         ):
             return
         message = f"the key {client!r} may not use the model {name[:100]!r} in {at}: remove {at}"

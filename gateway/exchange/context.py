@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from gateway.config.model_entry import ModelEntry
 from gateway.exchange.service import Service
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.ledger.record import Record
@@ -86,6 +87,12 @@ class ExchangeContext:
     def may_use(self, name: str) -> bool:
         """Return whether the client may use the model or entry ``name``."""
         return self.service.authenticator.can_use(self.client_request.client, name)
+
+    def check_additional_model(self, at: str, name: str, entry: ModelEntry) -> None:
+        """Check that the client may use the model ``name``, which it states at ``at`` for the provider of ``entry``.
+
+        Raises ``GatewayError`` (403)."""
+        self.service.authenticator.check_additional_model(self.client_request.client, at, name, entry)
 
     def forwarded_credential(self, target: Target) -> str | None:
         """Return the client's own credential if requests to ``target`` forward it, otherwise ``None``."""

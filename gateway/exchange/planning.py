@@ -290,7 +290,7 @@ def _plan_for_names(context: ExchangeContext, model: str | None, options: Routin
 
 def _check_further_model(context: ExchangeContext, at: str, name: str, target: Target) -> None:
     if name != target.model:
-        context.service.authenticator.check_additional_model(context.client_request.client, at, name, target.entry)
+        context.check_additional_model(at, name, target.entry)
 
 
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:

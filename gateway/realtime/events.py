@@ -21,12 +21,10 @@ from gateway.realtime.notices import (
     TranscriptFailed,
     TranscriptStarted,
 )
-from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
-from gateway.request.members import check_members
+from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
 from providers.errors.reasons import log_message
-from streams.errors import invalid
 from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
@@ -137,11 +135,7 @@ class OpenAiFrames(FrameReader):
         body = message.encode() if isinstance(message, str) else message
         if isinstance(message, bytes) and not _EVENT_START.match(body):  # raw audio
             return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS, is_audio=True)
-        members = read_object(body)
-        if members is None:
-            raise invalid("the frame must be a JSON object in UTF-8")
-        check_members(body, members)
-        event = ExaminedObject(members, _TREE)
+        event = ExaminedObject.of_frame(message, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
         is_audio = kind in _AUDIO_INPUT
         characters = len(body) // INPUT_AUDIO_CHARACTERS if is_audio else len(body)
@@ -151,11 +145,8 @@ class OpenAiFrames(FrameReader):
             elif at not in ("type", "event_id"):
                 models.check_other(at, name)
                 self._transcriber = name
-        if not _MODEL_MEMBERS.isdisjoint(
-            members
-        ):  # written once even if it was duplicated, because only one copy was checked
-            body = event.encode()
-            message = body.decode() if isinstance(message, str) else body
+        if not _MODEL_MEMBERS.isdisjoint(event.members):
+            message = event.encode_as(message)  # once even if it was duplicated: only one copy was checked
         return ClientFrame(message, kind == "response.create", characters, event_id, is_audio)
 
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:

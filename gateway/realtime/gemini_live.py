@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, OutputPiece, ResponseEnded, Resumable
-from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
-from gateway.request.members import check_members
+from gateway.realtime.objects import ExaminedObject, Tree, decode_frame
 from gateway.upstream.websocket import Piece
 from providers.gemini.usage import read_live_usage
 from streams.errors import invalid
-from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
+from streams.surrogates import tolerate_lone_surrogates
 
 if TYPE_CHECKING:
     from streams.events import Usage
@@ -47,20 +46,11 @@ def read_setup(message: Piece) -> tuple[str, str | None]:
     """Return the model in a client's first message, and the handle of the session to resume.
 
     Raises ``GatewayError`` (400) if it is no ``setup``."""
-    texts = _read_message(message)[1].texts
+    texts = ExaminedObject.of_frame(message, _TREE).texts
     model = texts.get("setup.model", "").removeprefix(PREFIX)
     if not model:
         raise invalid("the first message must be a setup with a model", "setup.model")
     return model, texts.get("setup.sessionResumption.handle")
-
-
-def _read_message(message: Piece) -> tuple[bytes, ExaminedObject]:
-    body = message.encode() if isinstance(message, str) else bytes(message)
-    members = read_object(body)
-    if members is None:
-        raise invalid("the message must be a JSON object")
-    check_members(body, members)
-    return body, ExaminedObject(members, _TREE)
 
 
 class GeminiFrames(FrameReader):
@@ -72,21 +62,16 @@ class GeminiFrames(FrameReader):
         self._usage: Usage | None = None
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
-        body, event = _read_message(message)
+        event = ExaminedObject.of_frame(message, _TREE)
+        body = message.encode() if isinstance(message, str) else message
         characters = len(body) // _AUDIO_CHARACTERS if b"realtimeInput" in body[:200] else len(body)
         if (name := event.texts.get("setup.model")) is None:
             return ClientFrame(message, characters=characters)
         event.put("setup.model", PREFIX + models.provider_name("setup.model", name.removeprefix(PREFIX)))
-        written = event.encode()
-        return ClientFrame(written.decode() if isinstance(message, str) else written, characters=characters)
+        return ClientFrame(event.encode_as(message), characters=characters)
 
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
-        body = message.encode() if isinstance(message, str) else message
-        if has_too_many_elements(body):
-            return ()
-        try:
-            received = _decode_server_message(body)
-        except NOT_JSON:
+        if (received := decode_frame(_decode_server_message, message)) is None:
             return ()
         self._usage = read_live_usage(received.usage_metadata) or self._usage
         content, resumption = received.server_content, received.session_resumption_update

@@ -13,13 +13,12 @@ import msgspec
 
 from gateway.realtime.events import INPUT_AUDIO_CHARACTERS, error_event
 from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
-from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
-from gateway.request.members import check_members
+from gateway.realtime.objects import ExaminedObject, Tree, decode_frame, read_object
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
-from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
+from streams.surrogates import tolerate_lone_surrogates
 
 _MODEL: Final = "session.model"
 _DELEGATED: Final[Tree] = {"responses": {"model": None}, "decisions": {"model": None}}
@@ -65,19 +64,10 @@ _decode_event: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_LiveEvent)
 
 def read_start(message: Piece) -> str:
     """Return the model in a client's first frame. Raises ``GatewayError`` (400) if it is no ``session.start``."""
-    texts = _examine(message).texts
+    texts = ExaminedObject.of_frame(message, _TREE).texts
     if texts.get("type") != "session.start" or not (model := texts.get(_MODEL)):
         raise invalid("the first frame must be session.start with session.model", _MODEL)
     return model
-
-
-def _examine(message: Piece) -> ExaminedObject:
-    body = message.encode() if isinstance(message, str) else bytes(message)
-    members = read_object(body)
-    if members is None:
-        raise invalid("the frame must be a JSON object")
-    check_members(body, members)
-    return ExaminedObject(members, _TREE)
 
 
 class LiveFrames(FrameReader):
@@ -96,7 +86,7 @@ class LiveFrames(FrameReader):
         self._changed: Piece | None = None
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
-        event = _examine(message)
+        event = ExaminedObject.of_frame(message, _TREE)
         for at, name in event.texts.items():
             if at == _MODEL:
                 event.put(at, models.provider_name(at, name))
@@ -104,25 +94,18 @@ class LiveFrames(FrameReader):
                 models.check_other(at, name)
         is_audio = event.texts.get("type") == "session.input_audio.append"
         if not is_audio:
-            body = event.encode()  # written once, because only one copy of a duplicate was checked
-            message = body.decode() if isinstance(message, str) else body
+            message = event.encode_as(message)  # once, because only one copy of a duplicate was checked
         characters = len(message) // INPUT_AUDIO_CHARACTERS if is_audio else len(message)
         return ClientFrame(message, characters=characters, event_id=event.texts.get("event_id"), is_audio=is_audio)
 
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
         self._changed = None
-        body = message.encode() if isinstance(message, str) else message
-        if has_too_many_elements(body):
-            return ()
-        try:
-            event = _decode_event(body)
-        except NOT_JSON:
+        if (event := decode_frame(_decode_event, message)) is None:
             return ()  # unknown frames pass
         if event.session is not None and event.session.id is not None:
             self._model = event.session.model or self._model
             with contextlib.suppress(GatewayError):  # nothing can sign an id: the session has no other connections
-                changed = _with_session_id(body, self._client_id(event.session.id))
-                self._changed = changed.decode() if isinstance(message, str) else changed
+                self._changed = _with_session_id(message, self._client_id(event.session.id))
         if event.usage is not None and event.usage.seconds is not None and event.type.startswith("session."):
             self._seconds = min(max(event.usage.seconds, self._seconds), MOST_SECONDS)
             if self._seconds - self._billed_seconds >= PORTION_SECONDS:
@@ -149,9 +132,10 @@ class LiveFrames(FrameReader):
         return error_event(error, event_id)
 
 
-def _with_session_id(body: bytes, id: str) -> bytes:
-    """Return the frame ``body`` with ``id`` as that of its session; all other members keep their bytes."""
-    members = read_object(body) or {}
+def _with_session_id(message: Piece, id: str) -> Piece:
+    """Return the frame with ``id`` as that of its session; all other members keep their bytes."""
+    members = read_object(message.encode() if isinstance(message, str) else message) or {}
     session = read_object(members["session"]) or {}
     own = msgspec.json.encode({**session, "id": id})
-    return msgspec.json.encode({**members, "session": msgspec.Raw(own)})
+    changed = msgspec.json.encode({**members, "session": msgspec.Raw(own)})
+    return changed.decode() if isinstance(message, str) else changed

@@ -108,6 +108,4 @@ class SessionModels:
         raise invalid(_OTHER_MODEL.format(at, self.target.requested_name), at)
 
     def check_other(self, at: str, name: str) -> None:
-        authenticator, client = self.context.service.authenticator, self.context.client_request.client
-        if authenticator.is_limited(client):
-            authenticator.check_additional_model(client, at, name, self.target.entry)
+        self.context.check_additional_model(at, name, self.target.entry)

@@ -3,11 +3,13 @@
 The provider must read what the gateway checked: a duplicate member, or one in another case, could otherwise select an
 unchecked model."""
 
-from collections.abc import Mapping
-from typing import Final, TypeAlias, Union
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias, TypeVar, Union
 
 import msgspec
 
+from gateway.request.members import check_members
+from gateway.upstream.websocket import Piece
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, decode_or, tolerate_lone_surrogates
@@ -16,6 +18,8 @@ Tree: TypeAlias = Mapping[str, Union["Tree", None]]
 """The members to examine, by name: their own members, or ``None`` for a string."""
 
 Members: TypeAlias = dict[str, msgspec.Raw]
+
+T = TypeVar("T")
 
 MIN_COUNTED: Final = 64 * 1024
 """The size in bytes from which on a frame's elements are counted before it is decoded."""
@@ -43,6 +47,12 @@ def has_too_many_elements(body: bytes | msgspec.Raw) -> bool:
     return len(body) > MIN_COUNTED and has_more_elements(bytes(body), MAX_ELEMENTS)
 
 
+def decode_frame(decode: Callable[[bytes], T], message: Piece) -> T | None:
+    """Return a provider's ``message``, decoded by ``decode``, or ``None`` if it is something else."""
+    body = message.encode() if isinstance(message, str) else message
+    return None if has_too_many_elements(body) else decode_or(decode, body, None)
+
+
 def text_of(raw: msgspec.Raw | None) -> str | None:
     """Return the string in ``raw``, ``None`` if it is something else."""
     if raw is None:
@@ -55,9 +65,18 @@ class ExaminedObject:
 
     ``texts`` are the strings found, by path (``session.model``); ``at`` precedes each path."""
 
+    @classmethod
+    def of_frame(cls, message: Piece, tree: Tree) -> "ExaminedObject":
+        """Return the object in a client's ``message``. Raises ``GatewayError`` (400) if it is no JSON object."""
+        body = message.encode() if isinstance(message, str) else message
+        if (members := read_object(body)) is None:
+            raise invalid("the frame must be a JSON object in UTF-8")
+        check_members(body, members)
+        return cls(members, tree)
+
     def __init__(self, members: Members, tree: Tree, at: str = "") -> None:
         """Raise ``GatewayError`` (400) for a member of the tree in another case, or a leaf without a string."""
-        self._members = members
+        self.members = members
         self._inner: dict[str, ExaminedObject] = {}
         self.texts: dict[str, str] = {}
         self._leaves: dict[str, str] = {}
@@ -83,7 +102,7 @@ class ExaminedObject:
     def put(self, at: str, text: str) -> None:
         """Replace the string at the path ``at``."""
         if at in self._leaves:
-            self._members[self._leaves[at]] = msgspec.Raw(msgspec.json.encode(text))
+            self.members[self._leaves[at]] = msgspec.Raw(msgspec.json.encode(text))
             return
         for inner in self._inner.values():
             if at in inner.texts:
@@ -92,8 +111,13 @@ class ExaminedObject:
     def encode(self) -> bytes:
         """Return the object as JSON: each examined member appears once, all others keep their bytes."""
         return msgspec.json.encode(
-            {name: self._inner[name].raw() if name in self._inner else raw for name, raw in self._members.items()}
+            {name: self._inner[name].raw() if name in self._inner else raw for name, raw in self.members.items()}
         )
+
+    def encode_as(self, message: Piece) -> Piece:
+        """Return the object as JSON, as text if ``message`` is text."""
+        body = self.encode()
+        return body.decode() if isinstance(message, str) else body
 
     def raw(self) -> msgspec.Raw:
         return msgspec.Raw(self.encode())

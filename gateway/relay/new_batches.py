@@ -124,10 +124,8 @@ class BatchModels:
 
         Raises ``GatewayError``."""
         request = self._request
-        if request.service.authenticator.is_limited(request.client):
-            account = self.account or (self._usable[0] if self._usable else None)
-            if account is not None:
-                request.service.authenticator.check_additional_model(request.client, member, ANY, account.entry)
+        if (account := self.account or (self._usable[0] if self._usable else None)) is not None:
+            request.inbound.context.check_additional_model(member, ANY, account.entry)
         if request.has_budget:
             raise invalid(
                 f"{member} selects a model of unknown cost, but this batch has a budget: send a model", member
@@ -175,10 +173,10 @@ class BatchModels:
     def _check_body(self, incoming: Incoming, first: Target) -> None:
         """Reject duplicate members, and additional models that the client may not use."""
         check_members(incoming.body, incoming.members)
-        authenticator, client = self._request.service.authenticator, self._request.client
-        if authenticator.is_limited(client):
+        context = self._request.inbound.context
+        if context.service.authenticator.is_limited(self._request.client):
             for at, name in further_models(incoming):
-                authenticator.check_additional_model(client, at, name, first.entry)
+                context.check_additional_model(at, name, first.entry)
 
     def _plan(self, model: str, url: str) -> Plan:
         context = self._request.inbound.context

@@ -91,8 +91,7 @@ async def read_passed(
         is_priced = service.allowances.has_limits and endpoint not in _FILE_ENDPOINTS and not rest.startswith("upload/")
         incoming, upload, more = await (read_limited_body(inbound) if limited else _read_body(inbound, is_priced))
     for at, model in (*models, *more):
-        if limited:
-            service.authenticator.check_additional_model(asked.client, at, model, entry)
+        inbound.context.check_additional_model(at, model, entry)
     target = _with_dearest_model(target, [model for _, model in (*models, *more)])
     record.requested_model = record.requested_model or target.requested_name
     record.bill.billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
