@@ -48,26 +48,31 @@ PLAIN_JSON_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
 )  # fmt: skip
 """Endpoints with plain JSON. To add one, add a line here, one in ``ENDPOINTS`` and one in the provider's row."""
 
-_ID: Final = "/{id}"
-_STORED_OBJECT_PATHS: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
-    "files": (
-        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/url"),
-    ),
-    "uploads": (
-        ("POST", ""), ("GET", _ID), ("POST", _ID + "/parts"), ("POST", _ID + "/complete"), ("POST", _ID + "/cancel"),
-    ),
-    "vector_stores": (
-        ("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID), ("DELETE", _ID), ("POST", _ID + "/search"),
-        ("POST", _ID + "/files"), ("GET", _ID + "/files"), ("GET", _ID + "/files/{id2}"),
-        ("POST", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
-        ("POST", _ID + "/file_batches"), ("GET", _ID + "/file_batches/{id2}"),
-        ("POST", _ID + "/file_batches/{id2}/cancel"), ("GET", _ID + "/file_batches/{id2}/files"),
-    ),
-    "containers": (
-        ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/files"), ("GET", _ID + "/files"),
-        ("GET", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
-    ),
-}  # fmt: skip
+_KEPT_OBJECTS: Final[tuple[tuple[EndpointName, str, str, tuple[str, ...]], ...]] = (
+    ("files", "/v1/files", "kept.read_files", ("GET", "GET /{id}", "DELETE /{id}", "GET /{id}/url")),
+    ("uploads", "/v1/uploads", "kept.read_uploads", (
+        "POST", "GET /{id}", "POST /{id}/parts", "POST /{id}/complete", "POST /{id}/cancel",
+    )),
+    ("vector_stores", "/v1/vector_stores", "kept.read_vector_stores", (
+        "POST", "GET", "GET /{id}", "POST /{id}", "DELETE /{id}", "POST /{id}/search", "POST /{id}/files",
+        "GET /{id}/files", "GET /{id}/files/{id2}", "POST /{id}/files/{id2}", "DELETE /{id}/files/{id2}",
+        "GET /{id}/files/{id2}/content", "POST /{id}/file_batches", "GET /{id}/file_batches/{id2}",
+        "POST /{id}/file_batches/{id2}/cancel", "GET /{id}/file_batches/{id2}/files",
+    )),
+    ("containers", "/v1/containers", "kept.read_containers", (
+        "POST", "GET", "GET /{id}", "DELETE /{id}", "POST /{id}/files", "GET /{id}/files", "GET /{id}/files/{id2}",
+        "DELETE /{id}/files/{id2}", "GET /{id}/files/{id2}/content",
+    )),
+    ("files", "/v1beta/files", "kept.read_files", ("GET", "GET /{id}", "DELETE /{id}")),
+    ("videos", "/v1/videos", "videos.read_video", (
+        "GET", "GET /{id}", "DELETE /{id}", "GET /{id}/content", "POST /{id}/remix",
+    )),
+    ("batches", "/v1/batches", "batches.read_batch", ("POST", "GET", "GET /{id}", "POST /{id}/cancel")),
+    ("message_batches", "/v1/messages/batches", "batches.read_message_batch", (
+        "POST", "GET", "GET /{id}", "DELETE /{id}", "POST /{id}/cancel", "GET /{id}/results",
+    )),
+)  # fmt: skip
+"""For each kind of object that providers keep: its path, its reader, and the methods with the paths below it."""
 
 ROUTES: Final[tuple[RelayRoute, ...]] = (
     RelayRoute("completions", "POST", "/v1/completions", "completions.read_completion"),
@@ -105,34 +110,13 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
         for action in ("accept", "reject", "refer", "hangup")
     ),
     *(
-        RelayRoute(endpoint, method, f"/v1/{endpoint}{path}", f"kept.read_{endpoint}")
-        for endpoint, paths in _STORED_OBJECT_PATHS.items()
-        for method, path in paths
-    ),
-    *(
-        RelayRoute("files", method, f"/v1beta/files{path}", "kept.read_files")
-        for method, path in (("GET", ""), ("GET", _ID), ("DELETE", _ID))
+        RelayRoute(endpoint, method, root + path, read)
+        for endpoint, root, read, operations in _KEPT_OBJECTS
+        for method, _, path in (operation.partition(" ") for operation in operations)
     ),
     RelayRoute("videos", "POST", "/v1/videos", "videos.read_new_video"),
-    *(
-        RelayRoute("videos", method, f"/v1/videos{path}", "videos.read_video")
-        for method, path in (
-            ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/content"), ("POST", _ID + "/remix"),
-        )
-    ),
     RelayRoute("files", "POST", "/v1/files", "batches.read_new_file"),
     RelayRoute("files", "GET", "/v1/files/{id}/content", "batches.read_content"),
-    *(
-        RelayRoute("batches", method, f"/v1/batches{path}", "batches.read_batch")
-        for method, path in (("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID + "/cancel"))
-    ),
-    *(
-        RelayRoute("message_batches", method, f"/v1/messages/batches{path}", "batches.read_message_batch")
-        for method, path in (
-            ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/cancel"),
-            ("GET", _ID + "/results"),
-        )
-    ),
     *(
         RelayRoute("files", "POST", path, "kept_uploads.read_step", "kept_uploads.admit_step")
         for path in ("/upload/v1beta/files", "/upload/v1/files")
