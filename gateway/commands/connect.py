@@ -17,6 +17,7 @@ import attrs
 import click
 
 from configfile.document import sentence
+from gateway.commands import undoing
 from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merge, settings_text
@@ -24,16 +25,6 @@ from gateway.commands.finding import LOCAL, ConnectFailed, ConnectOptions, find
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.terminal import echo_styled, say
-from gateway.commands.undoing import (
-    WrittenFile,
-    is_unchanged,
-    note_of_write,
-    notes_path,
-    read_notes,
-    remove_stale,
-    revert_write,
-    save_note,
-)
 
 NOT_FOUND = 127  # the exit status of shells
 SHOWN_KEY = f"${KEY_VARIABLE}"
@@ -171,7 +162,7 @@ def _folder_of(file: SettingsFile, env: Mapping[str, str]) -> Path:
 
 def _is_noted(file: SettingsFile) -> bool:
     """Return whether ``--write`` has changed the file."""
-    return str(path_of(file, os.environ).resolve()) in read_notes()
+    return str(path_of(file, os.environ).resolve()) in undoing.read_notes()
 
 
 def short_path(file: SettingsFile) -> str:
@@ -214,9 +205,9 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
             f"{client.title} needs no settings file; trigate connect {client.name} shows its program", 2
         )
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # keeps symbolic links
-    before, earlier = _read_file(path, shown), read_notes().get(str(path))
+    before, earlier = _read_file(path, shown), undoing.read_notes().get(str(path))
     try:
-        after = merge(file.format, remove_stale(earlier, before or "", settings), settings)
+        after = merge(file.format, undoing.remove_stale(earlier, before or "", settings), settings)
     except Unmergeable as error:
         advice = f"{shown} is not changed: {error}; trigate connect {client.name} prints the settings to add yourself"
         raise ConnectFailed(advice) from None
@@ -225,17 +216,17 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
         return False
     echo_styled(_diff(before or "", after, shown), nl=False)
     backup = _write_with_backup(path, shown, before is not None, after, secret)
-    _save_note(path, note_of_write(earlier, file.format, (before, after), settings, backup))
+    _save_note(path, undoing.note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
     return True
 
 
-def _save_note(path: Path, written: WrittenFile | None) -> None:
+def _save_note(path: Path, written: undoing.WrittenFile | None) -> None:
     try:
-        save_note(path, written)
+        undoing.save_note(path, written)
     except OSError as error:
         reason = (error.strerror or "unwritable").lower()
-        say(f"warning: --undo will not work for this change: cannot write {notes_path()}: {reason}.")
+        say(f"warning: --undo will not work for this change: cannot write {undoing.notes_path()}: {reason}.")
 
 
 def undo(name: str) -> int:
@@ -259,7 +250,7 @@ def _undo_client(client: Client) -> int:
 def _undo_file(file: SettingsFile) -> None:
     """Remove the settings that ``--write`` added to ``file``. Raises ``ConnectFailed`` if the file cannot be edited."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
-    written, text = read_notes().get(str(path)), _read_file(path, shown)
+    written, text = undoing.read_notes().get(str(path)), _read_file(path, shown)
     if written is None or text is None:
         if written is not None:
             _save_note(path, None)
@@ -268,10 +259,10 @@ def _undo_file(file: SettingsFile) -> None:
         click.echo(f"nothing to undo: {shown} has no settings of trigate connect{older}")
         return
     try:
-        after, left = revert_write(written, text)
+        after, left = undoing.revert_write(written, text)
     except Unmergeable as error:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
-    if exact := is_unchanged(written, text):
+    if exact := undoing.is_unchanged(written, text):
         after = _original_text(written, path, after)
     echo_styled(_diff(text, after, shown), nl=False)
     _restore_file(path, shown, after, written)
@@ -282,12 +273,12 @@ def _undo_file(file: SettingsFile) -> None:
     _save_note(path, None)
 
 
-def _manual_steps(written: WrittenFile) -> str:
+def _manual_steps(written: undoing.WrittenFile) -> str:
     copies = f", or restore a backup: {', '.join(written.backups)}" if written.backups else ""
     return f"remove {', '.join('.'.join(change.path) for change in written.changes)} yourself{copies}"
 
 
-def _original_text(written: WrittenFile, path: Path, otherwise: str) -> str:
+def _original_text(written: undoing.WrittenFile, path: Path, otherwise: str) -> str:
     """Return the file's text before the first write, from its backup, or ``otherwise`` if that is missing."""
     if not written.original:
         return ""
@@ -297,7 +288,7 @@ def _original_text(written: WrittenFile, path: Path, otherwise: str) -> str:
         return otherwise
 
 
-def _restore_file(path: Path, shown: str, text: str, written: WrittenFile) -> None:
+def _restore_file(path: Path, shown: str, text: str, written: undoing.WrittenFile) -> None:
     """Write ``text``, the file's text without the settings. If the settings created the file, delete it."""
     if not written.original and text.strip() in ("", "{}", "[]"):
         path.unlink(missing_ok=True)

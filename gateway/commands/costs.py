@@ -12,19 +12,9 @@ import attrs
 import click
 import trio
 
+from gateway.commands import text_tables as tables
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import columns, say
-from gateway.commands.text_tables import (
-    MEANINGS,
-    SIGNS,
-    column_widths,
-    dollar_text,
-    drop_columns,
-    money_cell,
-    short_number,
-    table_line,
-    total_width,
-)
 from gateway.config.loading import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
@@ -201,14 +191,16 @@ def as_table(found: UsageReport) -> str:
     names = [place for place, one in enumerate(found.by) if one not in ("day", "month")]
     width = columns(sys.stdout)
     for number in range(len(_LEFT_OUT) + 1):
-        table = drop_columns(_LEFT_OUT[:number], [head, *rows, last])
-        widths = column_widths(table, names, width)
-        if total_width(widths) <= (width or math.inf):
+        table = tables.drop_columns(_LEFT_OUT[:number], [head, *rows, last])
+        widths = tables.column_widths(table, names, width)
+        if tables.total_width(widths) <= (width or math.inf):
             break
-    lines = [heading(found), "", *(table_line(row, widths, len(found.by)) for row in table)]
-    lines.insert(-1, "─" * total_width(widths))
+    lines = [heading(found), "", *(tables.table_line(row, widths, len(found.by)) for row in table)]
+    lines.insert(-1, "─" * tables.total_width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
-    lines += ["", *(text for grade, text in MEANINGS.items() if grade in met)] if met & MEANINGS.keys() else []
+    lines += (
+        ["", *(text for grade, text in tables.MEANINGS.items() if grade in met)] if met & tables.MEANINGS.keys() else []
+    )
     lines += ["", *found.notes] if found.notes else []
     return "\n".join(lines) + "\n"
 
@@ -236,20 +228,20 @@ def _table_cells(row: UsageRow, units: Sequence[str], has_verdicts: bool) -> tup
     requests, failed, input_tokens, cached, output = figures_of(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
     lost = row.sum.prompt_cache
-    billed = [short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
+    billed = [tables.short_number(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
     return (
         f"{requests:,}",
         "-" if not requests else f"{failed / requests:.1%}",
         *(
-            short_number(input_tokens),
-            short_number(cached),
+            tables.short_number(input_tokens),
+            tables.short_number(cached),
             share,
-            short_number(row.sum.usage.cache_write),
-            short_number(output),
+            tables.short_number(row.sum.usage.cache_write),
+            tables.short_number(output),
         ),
         *billed,
-        *((short_number(lost.missed), money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
-        "subscription" if row.grade == "subscription" else SIGNS[row.grade] + dollar_text(row.sum.nanos),
+        *((tables.short_number(lost.missed), tables.money_cell(lost.nanos, lost.grade)) if has_verdicts else ()),
+        "subscription" if row.grade == "subscription" else tables.SIGNS[row.grade] + tables.dollar_text(row.sum.nanos),
     )
 
 

@@ -24,22 +24,9 @@ from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say, table_lines
+from gateway.config import key_changes
 from gateway.config.client_rows import client_rows, expiry_text, row_of
 from gateway.config.clients import ClientKey
-from gateway.config.key_changes import (
-    ChangeRejected,
-    accepted_item,
-    audited_client,
-    check_name,
-    check_unshared,
-    checked_client,
-    described_settings,
-    new_key,
-    now_text,
-    rotated_keys,
-    time_after,
-    time_text,
-)
 from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import StoredClients, parse_stored, read_item, stored_clients
 from gateway.logs.masking import escape
@@ -131,15 +118,17 @@ def add(
 
     async def add_client(opened: OpenedKeys) -> None:
         check_keys_enabled(opened)
-        check_name(name)
+        key_changes.check_name(name)
         if opened.item(name) is not None:
             raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
-        key = new_key() if sha256 is None else None
-        accepted = accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
+        key = key_changes.new_key() if sha256 is None else None
+        accepted = key_changes.accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
         item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
-        client = checked_client(name, item, opened.config)
-        check_unshared(client, opened.clients())
-        await write_change(opened, "added", name, None, {"client": item, "added": now_text(), "by": made_by(by)}, by)
+        client = key_changes.checked_client(name, item, opened.config)
+        key_changes.check_unshared(client, opened.clients())
+        await write_change(
+            opened, "added", name, None, {"client": item, "added": key_changes.now_text(), "by": made_by(by)}, by
+        )
         if key is None:
             show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
         else:
@@ -159,10 +148,10 @@ def rotate(
         kept = parse_stored(name, text)
         old = read_item(name, kept["client"])
         seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
-        key = new_key()
-        keys = rotated_keys(old, accepted_item(key), seconds)
+        key = key_changes.new_key()
+        keys = key_changes.rotated_keys(old, key_changes.accepted_item(key), seconds)
         item = {**kept["client"], **expiry_of(until, lasting), "keys": keys}
-        client = checked_client(name, item, opened.config)
+        client = key_changes.checked_client(name, item, opened.config)
         await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
         _print_new_key(name, key, client, as_json)
 
@@ -228,7 +217,7 @@ def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
         settings = json.loads(one.about)
         before, after = (settings, None) if one.event == "revoked" else (known.get(one.name), settings)
         known[one.name] = after
-        shown = {"at": time_text(one.at), "event": one.event, "name": one.name, "by": one.by}
+        shown = {"at": key_changes.time_text(one.at), "event": one.event, "name": one.name, "by": one.by}
         rows.append({**shown, "client": settings, "before": before, "after": after})
     return rows
 
@@ -238,7 +227,7 @@ def made_by(by: str | None = None) -> str:
 
     A program acts for the person ``by``; the user remains in the text, because ``by`` is not verified."""
     if by is not None:
-        check_name(by, "--by")
+        key_changes.check_name(by, "--by")
         return f"{by} via {made_by()}"
     try:
         user = getpass.getuser() if os.name != "posix" else _posix_user()
@@ -275,7 +264,7 @@ def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]])
         trio.run(work, config)
     except ConfigError as error:
         say(error.list_mistakes("mistakes"))
-    except (CommandFailed, ChangeRejected, StoreFull, Unavailable) as error:
+    except (CommandFailed, key_changes.ChangeRejected, StoreFull, Unavailable) as error:
         say(sentence(str(error)))
     else:
         return 0
@@ -306,7 +295,7 @@ def item_change(event: KeyEvent, name: str, expect: str | None, item: Any) -> It
 
     ``None`` in place of ``item`` or ``expect`` means no client: the change removes or creates it."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
-    return ItemChange(event, name, expect, text, described_settings(name, expect if text is None else text))
+    return ItemChange(event, name, expect, text, key_changes.described_settings(name, expect if text is None else text))
 
 
 async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], command: str, by: str | None = None) -> None:
@@ -318,7 +307,7 @@ async def write_changes(opened: OpenedKeys, changes: Sequence[ItemChange], comma
     def with_audit(change: ItemChange) -> ItemChange:
         name, before, after = change.name, change.expect, change.item
         entry = command_entry(f"keys {command} {name}", now, author)
-        settings = audited_client(name, before), audited_client(name, after)
+        settings = key_changes.audited_client(name, before), key_changes.audited_client(name, after)
         return attrs.evolve(change, also=audit_writer(opened.store.notation, entry, *settings))
 
     try:
@@ -358,7 +347,7 @@ _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed``."""
     if lasting is not None:
-        return {"until": time_after(_parse_seconds("--for", lasting))}
+        return {"until": key_changes.time_after(_parse_seconds("--for", lasting))}
     if until is None:
         return {}
     try:

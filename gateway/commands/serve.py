@@ -17,26 +17,9 @@ import trio
 import gateway
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
+from gateway.commands import listening
+from gateway.commands import serve_messages as messages
 from gateway.commands.check import load_to_serve
-from gateway.commands.listening import (
-    LOCAL,
-    OpenListener,
-    adopt_listeners,
-    certificate_remarks,
-    open_listener,
-    open_listeners,
-    refuse_exposed,
-    unlink_sockets_on_exit,
-)
-from gateway.commands.serve_messages import (
-    announce_listeners,
-    print_banner,
-    print_or_log,
-    warn_if_open,
-    warn_loudly,
-    warn_of_settings,
-    warn_of_steps,
-)
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
@@ -104,12 +87,12 @@ def run(
         from gateway.serving.supervisor import report_ready
 
         source = ConfigCopies(copies, path, os.environ)
-        adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
+        adopt = partial(listening.adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
             _run(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
         except (CertificateFailed, ConfigError) as error:  # it was valid when the supervisor started
-            print_or_log(log, "warning", str(error))
+            messages.print_or_log(log, "warning", str(error))
             return 1
         return 0
     config = load_to_serve(path, may_be_exposed=is_open or host is not None)  # another host is checked below
@@ -119,23 +102,23 @@ def run(
         click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
         return 1
     for kind, text in config.remarks:
-        print_or_log(log, kind, text)
+        messages.print_or_log(log, kind, text)
     try:
-        listeners = open_listeners(config, host, port)
+        listeners = listening.open_listeners(config, host, port)
     except BindFailed as error:
         return _bind_failed(error)
     except CertificateFailed as error:
         click.echo(f"{config.path}: {error}", err=True)
         return 1
-    with unlink_sockets_on_exit(listeners):
+    with listening.unlink_sockets_on_exit(listeners):
         try:
-            for remark in certificate_remarks(config):
-                warn_loudly(log, remark)
-            judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
+            for remark in listening.certificate_remarks(config):
+                messages.warn_loudly(log, remark)
+            judge = partial(listening.refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
-            warn_of_settings(config, log)
-            warn_if_open(config, listeners, log)
-            announce = partial(announce_listeners, config, listeners)
+            messages.warn_of_settings(config, log)
+            messages.warn_if_open(config, listeners, log)
+            announce = partial(messages.announce_listeners, config, listeners)
             with _record_in_audit(config, listeners):
                 if workers == 1:
                     _run(serve_config, config, listeners, announce, options, log, judge)
@@ -156,7 +139,10 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
     if not _can_record(options.record):
         return 1
     try:
-        one, mock = open_listener(host or LOCAL, PORT if port is None else port), open_listener(LOCAL, 0)
+        one, mock = (
+            listening.open_listener(host or listening.LOCAL, PORT if port is None else port),
+            listening.open_listener(listening.LOCAL, 0),
+        )
     except BindFailed as error:
         return _bind_failed(error)
     _run(_serve_demo, demo_config(mock.url), one, mock, pace, options, log)
@@ -169,13 +155,13 @@ def run_mock(host: str, port: int, pace: float) -> int:
 
     Log()
     try:
-        one = open_listener(host, port)
+        one = listening.open_listener(host, port)
     except BindFailed as error:
         return _bind_failed(error)
     state = Lifecycle()
     app = create_mock(pace, state)
     freeze_startup_objects()
-    announce = partial(print_banner, "trigate mock", [one], MODELS, MODELS[0])
+    announce = partial(messages.print_banner, "trigate mock", [one], MODELS, MODELS[0])
     _run(partial(serve, app, [one.sock], state=state, drain=1, ready=announce))
     return 0
 
@@ -226,7 +212,7 @@ def _can_audit(config: Config, log: Log) -> bool:
 
 
 @contextlib.contextmanager
-def _record_in_audit(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None]:
+def _record_in_audit(config: Config, listeners: Sequence[listening.OpenListener]) -> Iterator[None]:
     """Record the start and the end of the block in the audit."""
     audit, names = Audit(), tuple(key.name for key in config.client_keys)
     places = tuple(one.place for one in listeners)
@@ -239,7 +225,7 @@ def _record_in_audit(config: Config, listeners: Sequence[OpenListener]) -> Itera
 
 async def _serve_as_worker(
     source: ConfigCopies,
-    adopt: Callable[[Config], Sequence[OpenListener]],
+    adopt: Callable[[Config], Sequence[listening.OpenListener]],
     options: Options,
     log: Log,
     directory: Path | None,
@@ -281,7 +267,7 @@ async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
 
 async def serve_config(
     config: Config,
-    listeners: Sequence[OpenListener],
+    listeners: Sequence[listening.OpenListener],
     announce: Callable[[], None] | None,
     options: Options,
     log: Log,
@@ -307,7 +293,7 @@ async def serve_config(
         flags = options.check_streams, options.record, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, keys)
         if alone and service.steps is not None:
-            warn_of_steps(config, service.steps, log)
+            messages.warn_of_steps(config, service.steps, log)
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         keys.on_names = lambda names: served.current[1].replaced.set_for(names)
@@ -349,7 +335,7 @@ async def _raise_step_errors(steps: "StepSet | None") -> AsyncIterator[None]:
 
 def _supervise(
     config: Config,
-    listeners: Sequence[OpenListener],
+    listeners: Sequence[listening.OpenListener],
     workers: int,
     announce: Callable[[], None],
     command: Sequence[str],
@@ -425,7 +411,7 @@ async def _check_steps(config: Config, log: Log) -> None:
     if config.steps:
         from gateway.steps.loading import try_steps
 
-        warn_of_steps(config, await try_steps(config), log)
+        messages.warn_of_steps(config, await try_steps(config), log)
 
 
 def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
@@ -448,7 +434,12 @@ def _worker_command(config: Config, place: tuple[str | None, int | None], option
 
 
 async def _serve_demo(
-    config: Config, one: OpenListener, mock_one: OpenListener, pace: float, options: Options, log: Log
+    config: Config,
+    one: listening.OpenListener,
+    mock_one: listening.OpenListener,
+    pace: float,
+    options: Options,
+    log: Log,
 ) -> None:
     from gateway.mock.server import create_mock  # only the demo needs the mock
 
@@ -461,6 +452,6 @@ async def _serve_demo(
     freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
-        announce = partial(announce_listeners, config, [one])
+        announce = partial(messages.announce_listeners, config, [one])
         await serve(app, [one.sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ import attrs
 import yaml
 
 from configfile import document
+from gateway.commands.imports import litellm_tables as tables
 from gateway.commands.imports.imported_secrets import SecretNames, SecretOwner
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
@@ -41,17 +42,6 @@ from gateway.commands.imports.litellm_routes import (
     enforced_rates,
     rename_entries,
     routing_strategies,
-)
-from gateway.commands.imports.litellm_tables import (
-    CALLBACKS,
-    GUARDS,
-    LANGFUSE,
-    NO_COUNTERPART,
-    NO_MATTER,
-    REASONS,
-    TRACES,
-    UNENFORCED,
-    UNVERIFIED,
 )
 from gateway.commands.imports.litellm_usage import RequestCounts, use_counts
 from gateway.commands.imports.losses import Group, Loss
@@ -153,7 +143,7 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
         given = section_of(content, section)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
             why = "the file has another value, which new versions of LiteLLM prefer"
-            reason = (REASONS.get(name, (Group.PROTECTION, ""))[0], why)
+            reason = (tables.REASONS.get(name, (Group.PROTECTION, ""))[0], why)
             result.note_loss(f"{section}.{name} in the database", reason)
         if added := [f"{section}.{name}" for name in settings if name not in given]:
             result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
@@ -299,7 +289,7 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
-        result.note_loss(what, REASONS["access_groups"])
+        result.note_loss(what, tables.REASONS["access_groups"])
 
 
 def _add_budget(content: Mapping[str, Any], result: Result) -> None:
@@ -334,15 +324,15 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
     if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and result.budgets:
         return
     if name == "ssl_verify" and value is False:
-        result.note_loss(what, UNVERIFIED)
+        result.note_loss(what, tables.UNVERIFIED)
         return
-    if name in NO_MATTER and name not in _READ_ELSEWHERE:
+    if name in tables.NO_MATTER and name not in _READ_ELSEWHERE:
         result.needless.append(what)
         return
     if name == "litellm_key_header_name" and isinstance(value, str):
         _convert_key_header(what, value, result)
         return
-    if name == "master_key" or carried or name in NO_MATTER | ROUTED or is_switched_off(value):
+    if name == "master_key" or carried or name in tables.NO_MATTER | ROUTED or is_switched_off(value):
         return
     if name in _GUARDRAILS and isinstance(value, list | bool):
         return
@@ -354,7 +344,7 @@ def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any
         shows = not section_of(content, "litellm_settings").get("turn_off_message_logging")
         _convert_callbacks(what, name, value, shows, result)
     elif name != "database_url" or not result.knows_keys:
-        result.note_loss(what, UNENFORCED.get(what) or REASONS.get(name, NO_COUNTERPART))
+        result.note_loss(what, tables.UNENFORCED.get(what) or tables.REASONS.get(name, tables.NO_COUNTERPART))
 
 
 _READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
@@ -420,15 +410,15 @@ def _convert_callbacks(what: str, name: str, value: Any, shows_texts: bool, resu
     """Convert callbacks for traces, and record the others as losses; ``shows_texts``: they get prompts and answers."""
     found = dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value]))
     for one in found:
-        if one in TRACES:
+        if one in tables.TRACES:
             result.tracing = result.tracing or {}
-            if one in LANGFUSE:
+            if one in tables.LANGFUSE:
                 _trace_to_langfuse(one, result.tracing, shows_texts, result)
             else:
                 result.remarks.append(f"{one}: traces go to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP (docs/tracing.md)")
     groups: dict[tuple[Group, str], list[str]] = {}
     for one in found:
-        if one not in TRACES:
+        if one not in tables.TRACES:
             groups.setdefault(_callback_reason(one, name), []).append(one)
     for reason, those in groups.items():
         result.note_loss(f"{what} ({', '.join(those)})", reason)
@@ -451,10 +441,10 @@ def _trace_to_langfuse(callback: str, tracing: dict[str, Any], shows_texts: bool
 
 
 def _callback_reason(callback: str, name: str) -> tuple[Group, str]:
-    if callback in GUARDS:
-        return Group.PROTECTION, REASONS["guardrails"][1]
+    if callback in tables.GUARDS:
+        return Group.PROTECTION, tables.REASONS["guardrails"][1]
     if "." in callback:
         return Group.PROTECTION, NO_CODE
     if callback == "prometheus":
         return Group.LOGS, "the metrics in /metrics have other names (docs/metrics.md)"
-    return Group.LOGS, CALLBACKS.get(callback) or REASONS[name][1]
+    return Group.LOGS, tables.CALLBACKS.get(callback) or tables.REASONS[name][1]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.commands.imports import litellm_tables as tables
 from gateway.commands.imports.imported_secrets import SecretOwner, is_file
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
@@ -25,25 +26,6 @@ from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import ListedPrice, base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
-from gateway.commands.imports.litellm_tables import (
-    BARE,
-    CARRIED,
-    COMPATIBLE,
-    NO_BATCHES,
-    NO_COUNTERPART,
-    NO_MATTER,
-    NO_REQUESTS,
-    NO_WHOLE_NUMBER,
-    NOT_CONVERTED,
-    NOT_KNOWN,
-    NOT_SPOKEN,
-    OF_REQUESTS,
-    ORIGINS,
-    PROTECTING,
-    REASONS,
-    TYPES,
-    UNVERIFIED,
-)
 from gateway.commands.imports.losses import Group, Inconvertible, Loss
 from gateway.commands.imports.result import VERSION, Deployment, Result
 from gateway.config.litellm_limits import MOST_AT_ONCE
@@ -121,7 +103,7 @@ def _read_item(
         remarks.append(result.lose_model(name if isinstance(name, str) else None, loss))
         return None
     for member in (one for one in beside if one not in _RATES_BESIDE):
-        group = REASONS.get(member, NO_COUNTERPART)[0]
+        group = tables.REASONS.get(member, tables.NO_COUNTERPART)[0]
         remarks.append(result.leave_out(f"{member} outside litellm_params of {name}", (group, _MISPLACED)))
     if info and not isinstance(info, dict):
         remarks.append(result.leave_out(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping")))
@@ -262,7 +244,7 @@ def _convert_entry(name: str, params: dict[str, Any], info: dict[str, Any], resu
     _add_price(draft)
     _add_limits(draft)
     if draft.info.get("mode") == "batch" and prefix in ("bedrock", "bedrock_converse"):
-        draft.lose("mode: batch", (Group.NAMES, NO_BATCHES))
+        draft.lose("mode: batch", (Group.NAMES, tables.NO_BATCHES))
     if place.gains_version:
         why = "the gateway adds /v1 to its address, and LiteLLM does not: if the server lacks it, write an own provider"
         draft.lose("the paths", (Group.NAMES, why))
@@ -279,7 +261,7 @@ def _lose_requests(draft: EntryDraft, kind: ModelType, place: ModelPlace) -> Non
     if place.type == "chat" != kind:
         why = "trigate sends only conversations to this model: their answers have its images or sound"
         draft.lose(f"{kind} requests", (Group.NAMES, why), "to")
-    if draft.prefix in ORIGINS and ORIGINS[draft.prefix].type is not None:
+    if draft.prefix in tables.ORIGINS and tables.ORIGINS[draft.prefix].type is not None:
         why = "LiteLLM also serves it to Chat clients, trigate only at /v1/completions"
         draft.lose("Chat requests", (Group.NAMES, why), "to")
 
@@ -295,7 +277,7 @@ def _add_marks(draft: EntryDraft) -> None:
     provider, _, model = draft.entry["model"].partition("/")
     rows = (caching_row(provider, model, api) for api in _MARKED_APIS)
     if not isinstance(points, list) or not any(row is not None and row.needs_marks for row in rows):
-        draft.lose(_MARKS, REASONS[_MARKS])
+        draft.lose(_MARKS, tables.REASONS[_MARKS])
         return
     is_long = any(mapping_of(point.get("control")).get("ttl") == "1h" for point in items_of(points))
     draft.entry["prompt_cache"] = {"marks": "1h" if is_long else "5m"}
@@ -315,18 +297,18 @@ def _add_circuit(draft: EntryDraft) -> None:
 
 def _type_of(prefix: str, rest: str, mode: Any) -> ModelType:
     """Return the type of the model ``rest`` of the provider with this prefix. Raises ``Inconvertible``."""
-    if mode is not None and (not isinstance(mode, str) or mode not in TYPES):
+    if mode is not None and (not isinstance(mode, str) or mode not in tables.TYPES):
         raise Inconvertible(f"trigate does not support the mode {mode}")
-    if prefix in NOT_SPOKEN:
-        raise Inconvertible(NOT_SPOKEN[prefix])
+    if prefix in tables.NOT_SPOKEN:
+        raise Inconvertible(tables.NOT_SPOKEN[prefix])
     if prefix in CLOUDS:
-        return TYPES[mode] if mode is not None else model_type(rest)
+        return tables.TYPES[mode] if mode is not None else model_type(rest)
     if prefix + "/" == ENVIRONMENT:
         raise Inconvertible(f"its provider and model are in the variable {rest}: write their value as `model`")
-    if (origin := ORIGINS.get(prefix)) is None:
+    if (origin := tables.ORIGINS.get(prefix)) is None:
         row = catalog.find(prefix)
-        raise Inconvertible(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
-    return TYPES[mode] if mode is not None else origin.type or model_type(rest)
+        raise Inconvertible(tables.NOT_KNOWN.format(prefix) if row is None else tables.NOT_CONVERTED.format(row.id))
+    return tables.TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
 def _split_model(model: str, provider: Any = None) -> tuple[str, str]:
@@ -341,10 +323,10 @@ def _split_model(model: str, provider: Any = None) -> tuple[str, str]:
         return prefix, rest
     if slash:
         raise Inconvertible(f"the model is missing after {prefix}/: LiteLLM chooses one itself")
-    for known, pattern in BARE.items():
+    for known, pattern in tables.BARE.items():
         if "*" not in model and pattern.match(model):
             return known, model
-    for known, origin in ORIGINS.items():
+    for known, origin in tables.ORIGINS.items():
         row = catalog.find(origin.provider)
         if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
@@ -384,7 +366,7 @@ def _add_price(draft: EntryDraft) -> None:
         if (listed := base_price(base, provider, model)) is None:
             why = f"the price list has no price for {base}: set `price` in the entry"
             draft.lose("base_model", (Group.MONEY, why))
-    elif price is None and provider in (COMPATIBLE, AT_ROOT):
+    elif price is None and provider in (tables.COMPATIBLE, AT_ROOT):
         listed = base_price(f"openai/{model}", provider, model)
     if listed is not None:
         price = listed.price
@@ -415,7 +397,9 @@ def _add_limits(draft: EntryDraft) -> None:
 def _convert_params(draft: EntryDraft) -> None:
     """Convert the rest of ``litellm_params``, and record the lost ones."""
     params, entry = draft.params, draft.entry
-    carried = CARRIED | NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if "timeouts" in entry else set())
+    carried = (
+        tables.CARRIED | tables.NO_MATTER | {ENTRA} | ({"timeout", "request_timeout"} if "timeouts" in entry else set())
+    )
     budgets, changed = budgets_of(params)
     if budgets:
         entry["budgets"] = budgets
@@ -441,10 +425,12 @@ def _convert_params(draft: EntryDraft) -> None:
         if param in unreadable:
             draft.lose(param, unreadable[param])
         elif param == "ssl_verify" and value is False:
-            draft.lose(param, UNVERIFIED)
+            draft.lose(param, tables.UNVERIFIED)
         elif param in default_limit and type(value) is int and value > 0:
             draft.add("quirks", {"default_max_tokens": value})
-        elif param in carried or (is_switched_off(value) if param in REASONS else value is None):  # 0 is a temperature
+        elif param in carried or (
+            is_switched_off(value) if param in tables.REASONS else value is None
+        ):  # 0 is a temperature
             continue
         else:
             draft.lose(param, _loss_reason(param, draft.result.filters_tags))
@@ -453,12 +439,12 @@ def _convert_params(draft: EntryDraft) -> None:
 def _loss_reason(param: str, filters_tags: bool) -> tuple[Group, str]:
     """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
     if param == "tags" and filters_tags:
-        return REASONS["enable_tag_filtering"]
-    near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
-    typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
-    if PROTECTING.search(param):
-        typo = (Group.PROTECTION, OF_REQUESTS[1])
-    return REASONS.get(param, typo)
+        return tables.REASONS["enable_tag_filtering"]
+    near = difflib.get_close_matches(param, sorted(tables.CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
+    typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else tables.OF_REQUESTS
+    if tables.PROTECTING.search(param):
+        typo = (Group.PROTECTION, tables.OF_REQUESTS[1])
+    return tables.REASONS.get(param, typo)
 
 
 def _only_weights(draft: EntryDraft) -> frozenset[str]:
@@ -477,9 +463,9 @@ def _unreadable_params(params: Mapping[str, Any], weighing: Set[str]) -> Iterato
         if param in weighing:
             continue
         if param in _RATES_BESIDE and number_of(params.get(param)) == 0:
-            yield param, NO_REQUESTS
+            yield param, tables.NO_REQUESTS
         elif not is_switched_off(params.get(param)) and limit not in limits:
-            yield param, NO_WHOLE_NUMBER
+            yield param, tables.NO_WHOLE_NUMBER
     for param in _TEXTS:
         if not (is_switched_off(params.get(param)) or is_file(params[param])) and text_of(params[param]) is None:
             yield param, (Group.NAMES, "it is not a text")
@@ -512,14 +498,16 @@ def _convert_info(draft: EntryDraft) -> None:
     for group in groups if isinstance(groups, list) else ():
         if named not in (names := draft.result.access_groups.setdefault(str(group), [])):
             names.append(named)
-    reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
+    reasons = {param: tables.REASONS.get(param, tables.REASONS["model_info"]) for param in info if param != "mode"}
     serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
     for param, reason in serious.items():
         if param != "access_groups" and not is_switched_off(info[param]):
             draft.lose(param, reason)
     if trifles := [param for param in reasons if param not in serious]:
         listed = ", ".join(map(str, trifles))
-        draft.notes.append(draft.result.leave_out(f"model_info of {draft.name} ({listed})", REASONS["model_info"]))
+        draft.notes.append(
+            draft.result.leave_out(f"model_info of {draft.name} ({listed})", tables.REASONS["model_info"])
+        )
 
 
 def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:
