@@ -69,20 +69,20 @@ class ImportedTable:
     unknown: Sequence[str]
 
 
-def read_key_table(file: Path, now: datetime | None = None) -> ImportedTable:
+def read_key_table(file: Path) -> ImportedTable:
     """Return the clients in the CSV ``file``. Raises ``ChangeRejected`` with the line of a row that cannot be read."""
-    columns, rows = _read_rows(file)
+    (columns, rows), now = _read_rows(file), datetime.now(UTC)
     items: dict[str, dict[str, Any]] = {}
     lines: dict[str, int] = {}
     skipped: list[str] = []
     for line, row in rows:
         place = f"{file}, line {line}"
-        is_closed = _is_closed(row, now or datetime.now(UTC))
+        is_closed = _is_closed(row, now)
         name, item = _client_of(place, row, {} if is_closed else _limits_in(place, row))
         if name in lines:
             raise ChangeRejected(f"{place}: line {lines[name]} has the same name {name}: give each client its own name")
         lines[name] = line
-        if _is_rejected(place, row, now or datetime.now(UTC)) or is_closed:
+        if _is_rejected(place, row, now) or is_closed:
             skipped.append(name)
         else:
             items[name] = item

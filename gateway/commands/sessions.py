@@ -77,11 +77,11 @@ class SessionFile:
         self._path = folder / FILE
 
     @classmethod
-    def of_user(cls, env: Mapping[str, str] = os.environ) -> "SessionFile":
+    def of_user(cls) -> "SessionFile":
         """Return the file next to the user's own configuration. Raises ``SessionFailed`` without a home directory."""
         from gateway.config.loading import users_file
 
-        found = users_file(env)
+        found = users_file(os.environ)
         if found is None:
             raise SessionFailed("the environment has no home directory for the sessions: set HOME")
         return cls(found.parent)

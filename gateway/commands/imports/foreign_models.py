@@ -97,8 +97,8 @@ def convert_models(foreign: ForeignModels) -> Result:
     if foreign.sets_members:
         _set_members(result)
     result.port = foreign.port
-    result.remarks += [str(loss) for loss in foreign.losses] + foreign.notes
-    result.losses += foreign.losses
+    result.add_losses(foreign.losses)
+    result.remarks += foreign.notes
     result.steps += foreign.steps
     known = result.name_test()
     for name, route in foreign.routes.items():

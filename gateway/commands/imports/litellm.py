@@ -30,7 +30,7 @@ from gateway.commands.imports.litellm_environment import (
     read_variables,
 )
 from gateway.commands.imports.litellm_guards import NO_CODE, add_guardrails, guarded_clients
-from gateway.commands.imports.litellm_keys import Team, Token, convert_keys
+from gateway.commands.imports.litellm_keys import Team, Token, add_keys
 from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_people import SETTINGS as PEOPLE
 from gateway.commands.imports.litellm_people import add_issuers
@@ -261,32 +261,11 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         use_counts(clients.counts, result)
         if not clients.has_all_tables:
             result.remarks.append(_OTHER_TABLES)
-        known = result.name_test()
-        taken = {one["name"] for one in result.client_keys}
-        found = convert_keys(
-            clients.keys, clients.teams, lambda name: known(escape_dollars(name)), result.access_groups, taken,
-            served=[name.replace("$$", "$") for name in result.requested_names],
-            common={
-                alias.replace("$$", "$"): str(route.get("target", "")).replace("$$", "$")
-                for alias, route in result.aliases.items()
-                if alias not in result.deployments
-            },
-        )  # fmt: skip
-        result.client_keys += [_as_file_item(one, result) for one in found.items]
-        result.client_groups += [_as_file_item(one, result) for one in found.groups]
         result.opening_spend += [
-            {key: escape_dollars(value) for key, value in item.items()} for item in (*clients.opening, *found.opening)
+            {key: escape_dollars(value) for key, value in item.items()} for item in clients.opening
         ]
-        result.remarks += [
-            result.leave_out(loss.what, (loss.group, loss.why)) for loss in (*clients.losses, *found.losses)
-        ]
-        result.no_longer_good = found.no_longer_good
-        free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
-        if free and any("exhausted" in one for one in found.no_longer_good):
-            why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
-            what = f"{', '.join(free)} for keys whose budget is exhausted"
-            result.note_loss(what, (Group.NAMES, why))
-        result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
+        result.add_losses(clients.losses)
+        add_keys(clients.keys, clients.teams, result)
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
         result.note_loss(what, tables.REASONS["access_groups"])
@@ -304,18 +283,6 @@ def _add_steps(content: Mapping[str, Any], clients: Clients | None, result: Resu
     names = {one["sha256"]: str(one["name"]) for one in result.client_keys if "sha256" in one}
     guarded = {} if clients is None else guarded_clients(clients.keys, clients.teams, names)
     add_guardrails(content, guarded, result)
-
-
-def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """Return an item of ``client_keys`` or ``client_groups`` for the file.
-
-    Clients that may use a name may use its aliases. An alias with several targets has its own name in ``models``."""
-    names = {member: escape_dollars(item[member]) for member in ("name", "group") if member in item}
-    if "models" not in item:
-        return {**item, **names}
-    routes = [escape_dollars(model) for model in item["models"]]
-    same = [alias for alias, name in result.same.items() if name in routes and alias not in routes]
-    return {**item, **names, "models": [*routes, *same]}
 
 
 def _convert_setting(what: str, name: str, value: Any, content: Mapping[str, Any], result: Result) -> None:

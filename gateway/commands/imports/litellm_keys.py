@@ -3,14 +3,13 @@
 import fnmatch
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 
-from gateway.commands.imports.imported_values import free_name
+from gateway.commands.imports.imported_values import escape_dollars, free_name
 from gateway.commands.imports.litellm_budgets import (
     closed_column,
     converted_limits,
@@ -42,6 +41,7 @@ from gateway.commands.imports.litellm_rows import (
     time_text,
 )
 from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.result import Result
 from gateway.config.litellm_limits import limited_columns
 
 _MODEL_ROUTES: Final = frozenset(
@@ -205,18 +205,6 @@ class Token:
     """The reason in another table why LiteLLM rejects the key."""
 
 
-@attrs.frozen
-class ClientKeys:
-    """Items of ``client_keys`` and ``client_groups``, the losses, and the keys that LiteLLM would reject."""
-
-    items: tuple[dict[str, Any], ...]
-    groups: tuple[Mapping[str, Any], ...]
-    losses: tuple[Loss, ...]
-    no_longer_good: tuple[str, ...]
-    opening: tuple[Mapping[str, Any], ...] = ()
-    """Items of ``opening_spend``."""
-
-
 def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
     """Return the keys in an export of the table. Raises ``ConfigError`` without content of the file."""
     return keys_of_rows(read_rows(KEYS, data, file))
@@ -246,26 +234,23 @@ def _token_of_row(row: dict[str, Any]) -> Token:
     )
 
 
-def convert_keys(
-    keys: Sequence[Token],
-    teams: Sequence[Team],
-    known: Callable[[str], bool],
-    groups: Mapping[str, Sequence[str]],
-    taken: Set[str],
-    now: datetime | None = None,
-    served: Sequence[str] = (),
-    common: Mapping[str, str] = MappingProxyType({}),
-) -> ClientKeys:
-    """Convert ``keys`` and their ``teams``.
+def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> None:
+    """Add ``keys`` and their ``teams`` to ``result``, which has the models of the new file already."""
+    now, is_served, groups = datetime.now(UTC), result.name_test(), result.access_groups
+    served = [_plain(name) for name in result.requested_names]
+    common = {  # aliases, which all clients of their models may use
+        _plain(alias): _plain(str(route.get("target", "")))
+        for alias, route in result.aliases.items()
+        if alias not in result.deployments
+    }
 
-    ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group,
-    ``taken`` the names of existing clients, ``served`` the model names and patterns in the new file, ``common`` its
-    aliases, which all clients of their models may use."""
-    now = now or datetime.now(UTC)
+    def known(name: str) -> bool:
+        return is_served(escape_dollars(name))
+
     items: dict[str, dict[str, Any]] = {}
     losses: list[Loss] = []
     no_longer_good: list[str] = []
-    called = set(taken)
+    called = {str(one["name"]) for one in result.client_keys}
     carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups, now)
     for key in keys:
         name = free_name(key.name, called)
@@ -322,13 +307,34 @@ def convert_keys(
     losses += spend_losses("teams", spent_by_teams)
     losses += _limit_losses(held, items)
     losses += _team_losses(held, items, carried)
-    return ClientKeys(
-        tuple(items.values()),
-        tuple(team.item for team in carried.values() if team.name in used),
-        tuple(losses),
-        tuple(no_longer_good),
-        (*(_opening_items("client", spent_by_keys, now)), *_opening_items("group", spent_by_teams, now)),
-    )
+    opening = (*_opening_items("client", spent_by_keys, now), *_opening_items("group", spent_by_teams, now))
+    result.client_keys += [_as_file_item(one, result) for one in items.values()]
+    result.client_groups += [_as_file_item(team.item, result) for team in carried.values() if team.name in used]
+    result.opening_spend += [{key: escape_dollars(value) for key, value in item.items()} for item in opening]
+    result.add_losses(losses)
+    result.no_longer_good = tuple(no_longer_good)
+    free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
+    if free and any("exhausted" in one for one in no_longer_good):
+        why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
+        result.note_loss(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
+    result.remarks += [f"omitted, because the key was invalid already: {one}" for one in no_longer_good]
+
+
+def _plain(name: str) -> str:
+    """Return a name in the new file as LiteLLM has it."""
+    return name.replace("$$", "$")
+
+
+def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
+    """Return an item of ``client_keys`` or ``client_groups`` for the file.
+
+    Clients that may use a name may use its aliases. An alias with several targets has its own name in ``models``."""
+    names = {member: escape_dollars(item[member]) for member in ("name", "group") if member in item}
+    if "models" not in item:
+        return {**item, **names}
+    routes = [escape_dollars(model) for model in item["models"]]
+    same = [alias for alias, name in result.same.items() if name in routes and alias not in routes]
+    return {**item, **names, "models": [*routes, *same]}
 
 
 def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[dict[str, Any]]:

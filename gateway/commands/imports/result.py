@@ -211,9 +211,14 @@ class Result:
         self.losses.append(loss)
         return str(loss)
 
+    def add_losses(self, losses: Sequence[Loss]) -> None:
+        """Record lost settings, with comments at the end of the file."""
+        self.losses += losses
+        self.remarks += map(str, losses)
+
     def note_loss(self, what: str, reason: tuple[Group, str]) -> None:
         """Record a lost setting, with a comment at the end of the file."""
-        self.remarks.append(self.leave_out(what, reason))
+        self.add_losses([Loss(reason[0], what, reason[1])])
 
     def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
         """Record a lost setting, and return the comment."""
