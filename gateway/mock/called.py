@@ -48,6 +48,13 @@ class EndpointCall:
             value = [value]
         return [_input_text(one) for one in value]
 
+    def objects(self, member: str) -> list[Mapping[str, Any]]:
+        """Return the JSON objects in ``member``. Raises ``GatewayError`` (400)."""
+        value = self.members.get(member, [])
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise invalid(f"{member} must be a list of JSON objects", member)
+        return value
+
     def number(self, member: str, default: int, most: int) -> int:
         try:
             return max(1, min(most, int(self.members.get(member) or default)))

@@ -125,7 +125,7 @@ def embed_gemini(call: EndpointCall) -> ScriptedAnswer:
 
 def embed_gemini_batch(call: EndpointCall) -> ScriptedAnswer:
     """Return the embeddings of several texts in Gemini's shape."""
-    return json_answer({"embeddings": [{"values": _gemini_vector(one)} for one in call.members.get("requests", [])]})
+    return json_answer({"embeddings": [{"values": _gemini_vector(one)} for one in call.objects("requests")]})
 
 
 def _gemini_vector(request: Mapping[str, Any]) -> list[float]:

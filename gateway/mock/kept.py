@@ -4,7 +4,7 @@ If there are too many, the oldest are dropped."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
@@ -21,7 +21,7 @@ from streams.surrogates import NOT_JSON
 MAX_OBJECTS: Final = 200  # objects
 MAX_BYTES: Final = 64 * 2**20  # bytes of their contents
 
-AnswerLine = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
+AnswerLine = Callable[[str, Any], tuple[int, Any]]
 """A function that answers a request to a path with a status and JSON."""
 
 
@@ -217,12 +217,15 @@ class MockObjects:
     def create_message_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Create an Anthropic batch, ended at the next query."""
         results = []
-        for request in call.members.get("requests", []):
+        for request in call.objects("requests"):
+            if not (isinstance(request.get("custom_id"), str) and isinstance(request.get("params"), dict)):
+                raise invalid("each of requests needs a custom_id, a text, and params, an object", "requests")
             status, body = self._answer_line("/v1/messages", request["params"])
             result = {"type": "succeeded", "message": body} if status == 200 else {"type": "errored", "error": body}
             results.append({"custom_id": request["custom_id"], "result": result})
         content = b"\n".join(map(msgspec.json.encode, results)) + b"\n"
-        counts = {"processing": 0, "succeeded": len(results), "errored": 0, "canceled": 0, "expired": 0}
+        ended = Counter(one["result"]["type"] for one in results)
+        counts = {kind: ended[kind] for kind in ("processing", "succeeded", "errored", "canceled", "expired")}
         id = new_id("msgbatch_")
         about = {
             "id": id, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
@@ -230,7 +233,7 @@ class MockObjects:
             "cancel_initiated_at": None, "results_url": f"{call.origin}/v1/messages/batches/{id}/results",
         }  # fmt: skip
         kept = self._store(MockObject(about, content))
-        begun = {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        begun = {**dict.fromkeys(counts, 0), "processing": len(results)}
         return json_answer({
             **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
             "results_url": None,

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -175,15 +175,16 @@ def _with_own_ids(codec: Codec, data: bytes) -> bytes:
     return data.replace(_GATEWAY_IDS, _OWN_IDS) if codec.wire.framing is SSE else data  # others have checksums
 
 
-def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+def _answer_line(path: str, body: Any) -> tuple[int, Any]:
     """Return the response to a line of a batch: a conversation or embeddings."""
-    if path in POST_ANSWERS:
-        answer = POST_ANSWERS[path](EndpointCall(body, path=path))
-        return 200, msgspec.json.decode(answer.pieces[0].data)
     codec = next((one for one in CODECS.values() if one.wire.root + one.wire.path == path), CODECS["chat"])
     try:
-        call = codec.read_request(expect(dict(body), dict, "the line"))
-        answer = _answer(codec, Reply(call, ISSUER, int(time.time()), 1), script(call, codec.api))
+        body = expect(body, dict, "the line")
+        if path in POST_ANSWERS:
+            answer = POST_ANSWERS[path](EndpointCall(body, path=path))
+        else:
+            call = codec.read_request(body)
+            answer = _answer(codec, Reply(call, ISSUER, int(time.time()), 1), script(call, codec.api))
     except GatewayError as error:
         return error.info.status, msgspec.json.decode(codec.write_error(error.info, ""))
     return 200, msgspec.json.decode(answer.pieces[0].data)

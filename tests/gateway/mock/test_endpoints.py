@@ -6,6 +6,7 @@ import struct
 import time
 from typing import Any
 
+import httpx2
 import pytest
 
 from gateway.mock.called import EndpointCall, UploadedFile, read_call
@@ -15,6 +16,7 @@ from gateway.mock.kept import MAX_OBJECTS, MockObjects
 from gateway.mock.realtime import PATH, MockSession
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
+from tests.support.gateway_thread import mock_thread
 
 SOUND = {"file": [UploadedFile("a.wav", b"\0" * 32_000)]}
 
@@ -131,6 +133,45 @@ def test_a_batch_is_answered_line_by_line():
     )
     (result,) = content(shelf.content(EndpointCall({}, path_parameters={"id": batch["id"]}))).splitlines()
     assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
+
+
+def test_a_line_of_a_batch_that_is_no_request_fails_alone():
+    asked = [
+        ("/v1/chat/completions", {"model": "mock-small", "messages": [{"role": "user", "content": "hi"}]}),
+        ("/v1/chat/completions", "ab"),
+        ("/v1/embeddings", ["a"]),
+        ("/v1/embeddings", {"input": "a", "dimensions": "many"}),
+    ]
+    lines = "\n".join(json.dumps({"custom_id": "a", "url": url, "body": body}) for url, body in asked)
+    with mock_thread() as served, httpx2.Client(base_url=served.url) as client:
+        file = client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines)}).json()
+        begun = client.post("/v1/batches", json={"input_file_id": file["id"], "endpoint": asked[0][0]}).json()
+        done = client.get(f"/v1/batches/{begun['id']}").json()
+        out = client.get(f"/v1/files/{done['output_file_id']}/content").text.splitlines()
+    assert [json.loads(line)["response"]["status_code"] for line in out] == [200, 400, 400, 400]
+
+
+@pytest.mark.parametrize(
+    "requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]]
+)
+def test_a_malformed_message_batch_is_refused(requests):
+    with pytest.raises(GatewayError, match="requests") as refused:
+        MockObjects(lambda path, body: (200, {})).create_message_batch(EndpointCall({"requests": requests}))
+    assert refused.value.info.kind == "invalid_request"
+
+
+@pytest.mark.parametrize("requests", ["a", [1]])
+def test_a_malformed_gemini_batch_is_refused(requests):
+    with pytest.raises(GatewayError, match="requests"):
+        ask("/v1/models/{model}:batchEmbedContents", requests=requests)
+
+
+def test_a_message_batch_counts_the_requests_that_failed():
+    shelf = MockObjects(lambda path, body: (body["status"], {}))
+    asked = [{"custom_id": str(status), "params": {"status": status}} for status in (200, 400)]
+    batch = made(shelf.create_message_batch(EndpointCall({"requests": asked})))
+    ended = made(shelf.show(EndpointCall({}, path_parameters={"id": batch["id"]})))
+    assert (ended["request_counts"]["succeeded"], ended["request_counts"]["errored"]) == (1, 1)
 
 
 def test_an_upload_is_put_together_in_the_order_that_is_reported():
