@@ -244,14 +244,14 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
         if alias not in result.deployments
     }
 
-    def known(name: str) -> bool:
+    def is_known(name: str) -> bool:
         return is_served(escape_dollars(name))
 
     items: dict[str, dict[str, Any]] = {}
     losses: list[Loss] = []
     no_longer_good: list[str] = []
     called = {str(one["name"]) for one in result.client_keys}
-    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, known, groups, now)
+    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, is_known, groups, now)
     for key in keys:
         name = free_name(key.name, called)
         team = carried.get(key.team)
@@ -264,7 +264,7 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
         if key.digest in items:
             continue
         own = [model for model in key.models if model != OF_THE_TEAM]
-        allowed, unknown = allowed_models(own, known, groups)
+        allowed, unknown = allowed_models(own, is_known, groups)
         if allowed == ():
             why = f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
             losses.append(Loss(Group.NAMES, f"the key {name}", why))
@@ -274,7 +274,7 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
             losses.append(Loss(Group.NAMES, what, "they are not in this file"))
         allowed = None if OF_THE_TEAM in key.models else allowed
         aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
-        if hidden := [alias for alias, model in aliases.items() if known(alias) and common.get(alias) != model]:
+        if hidden := [alias for alias, model in aliases.items() if is_known(alias) and common.get(alias) != model]:
             everything = served if team is None else team.item.get("models", served)
             allowed = tuple(
                 model
