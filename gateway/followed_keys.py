@@ -74,7 +74,7 @@ class FollowedKeys:
     monotonic."""
 
     def __init__(self, store: "KeyStore | None", clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+        self.store: Final = store
         self._clock = clock
         self._table: KeyTable | None = None
         self._texts: dict[str, str] | None = None
@@ -88,25 +88,12 @@ class FollowedKeys:
         self._current: Callable[[], Config] | None = None
         self._apply: ApplyClients | None = None
         self._applied: KeyTable | None = None
-        self._others: FollowedRows | None = None
+        self.other_rows: Any = None
+        """``FollowedRows`` that are read with each read of the clients, also without stored clients; or ``None``."""
         self._has_read_others = False
         self._unread = ""
         self.on_names: Callable[[frozenset[str]], object] = lambda _: None
         """Called with the names of the people whose rights have changed in the other rows."""
-
-    @property
-    def store(self) -> "KeyStore | None":
-        """The store of the clients."""
-        return self._store
-
-    def follow_also(self, others: FollowedRows) -> None:
-        """Read ``others`` from now on with each read of the clients, also if there are no stored clients."""
-        self._others = others
-
-    @property
-    def other_rows(self) -> Any:
-        """The other followed rows, ``None`` without any."""
-        return self._others
 
     @property
     def config(self) -> Config | None:
@@ -141,7 +128,7 @@ class FollowedKeys:
         return self.with_clients(config)
 
     def _is_followed(self, config: Config) -> bool:
-        return config.stored_keys != "off" or self._others is not None
+        return config.stored_keys != "off" or self.other_rows is not None
 
     async def follow(
         self,
@@ -156,7 +143,7 @@ class FollowedKeys:
         self._current, self._apply = current, apply
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_others_meanwhile)
-            while self._store is not None:
+            while self.store is not None:
                 await trio.sleep(POLL_SECONDS)
                 if not self._is_followed(current()):
                     continue
@@ -178,7 +165,7 @@ class FollowedKeys:
 
     async def apply_other_changes(self) -> None:
         """Read and apply the other rows now, for a change of these by this process. Never raises."""
-        if self._others is not None:
+        if self.other_rows is not None:
             await self._others_read.run()
 
     async def _read_and_apply(self) -> None:
@@ -201,17 +188,17 @@ class FollowedKeys:
 
         Other followed rows are read too, and only those unless ``with_clients``."""
         try:
-            return self._store is not None and await self._read_changes(self._store, with_clients)
+            return self.store is not None and await self._read_changes(self.store, with_clients)
         except Unavailable as error:
             self._note_failure(error, with_clients)
             return False
 
     async def _read_changes(self, store: "KeyStore", with_clients: bool) -> bool:
-        if self._others is None:
+        if self.other_rows is None:
             mark = await store.mark()
         else:
             async with self._others_read.lock:
-                mark = await self._read_others(store, self._others)
+                mark = await self._read_others(store, self.other_rows)
         if not with_clients or (self._table is not None and mark == self._table.mark):
             self._note_success()
             return False
@@ -222,10 +209,10 @@ class FollowedKeys:
 
     async def _read_others_alone(self) -> None:
         """Read and apply the other rows. Never raises."""
-        if self._store is None or self._others is None:
+        if self.store is None or self.other_rows is None:
             return
         try:
-            await self._read_others(self._store, self._others)
+            await self._read_others(self.store, self.other_rows)
         except Unavailable as error:
             self._note_failure(error, with_clients=False)
 

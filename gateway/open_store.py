@@ -132,7 +132,7 @@ def follow_people(config: Config, keys: FollowedKeys) -> None:
 
     people = FollowedPeople(keys.store.notation)
     people.on_change(lambda names: keys.on_names(names))
-    keys.follow_also(people)
+    keys.other_rows = people
 
 
 def _follows_people(config: Config) -> bool:

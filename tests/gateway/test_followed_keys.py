@@ -109,7 +109,7 @@ class OtherRows:
 async def test_other_rows_are_followed_while_thousands_of_clients_are_applied(tmp_path):
     file, store, rows = config(tmp_path / "state"), opened(tmp_path / "state"), OtherRows()
     keys = FollowedKeys(store)
-    keys.follow_also(rows)
+    keys.other_rows = rows
     applying, done = trio.Event(), trio.Event()
 
     async def apply(with_clients: Callable[[Config], Config], by: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ class _Process:
 async def following(open_database: Callable[..., Database], now: float = 100.0) -> AsyncIterator[_Process]:
     store = KeyStore(open_database())
     keys, people = FollowedKeys(store), FollowedPeople(store.notation, lambda: now)
-    keys.follow_also(people)
+    keys.other_rows = people
     yield _Process(people, keys)
     await store.aclose()
 
@@ -157,7 +157,7 @@ async def test_ended_sessions_are_forgotten_after_their_last_token(open_database
     now = [100.0]
     other = KeyStore(open_database())
     keys, people = FollowedKeys(other), FollowedPeople(other.notation, lambda: now[0])
-    keys.follow_also(people)
+    keys.other_rows = people
     await keys.read(CONFIG)
     await store.sign_in(ADA, ORIGIN, SESSION)
     await store.end_session("okta:ada", "sid", 90.0)
@@ -244,7 +244,7 @@ async def test_an_ended_session_stays_refused_after_the_clock_was_set_back(open_
     now = 100.0
     keys = FollowedKeys(KeyStore(open_database()))
     people = FollowedPeople(store.database.notation, lambda: now)
-    keys.follow_also(people)
+    keys.other_rows = people
     await store.sign_in(ADA, ORIGIN, SESSION)
     await keys.read(CONFIG)
     await store.end_session("okta:ada", "sid", 90.0)
