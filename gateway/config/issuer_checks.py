@@ -68,9 +68,7 @@ subject, with a pattern for the text before the first ``*``; without a pattern t
 (https://docs.pypi.org/trusted-publishers/)."""
 
 
-def build_issuers(
-    config: Config, clients: Sequence[ClientKey], names: AccessNames, findings: Findings
-) -> tuple[TrustedIssuer, ...]:
+def build_issuers(config: Config, names: AccessNames, findings: Findings) -> tuple[TrustedIssuer, ...]:
     """Return the issuers of a file with the client of each rule, and report errors in them."""
     if not config.issuers:
         findings.wrong(("issuers",), "the list is empty", "list at least one issuer, or remove it")
@@ -79,14 +77,14 @@ def build_issuers(
     made: dict[str, TrustedIssuer] = {}
     advice = "add `name`, `issuer`, `audience` and `admit`"
     for path, item in findings.present_items(config.issuers, ("issuers",), advice):
-        check_issuer_name(item, path, made, clients, config.client_groups, findings)
+        check_issuer_name(item, path, made, config, findings)
         _check_tokens(item, path, config, findings)
         _check_passed_headers(item, names, findings)
         _check_login(item, path, config, findings)
         made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
     if config.sessions.token > config.sessions.longest:
         findings.wrong(("sessions", "token"), "it is longer than `longest`", "set a shorter time")
-    warn_of_merged_metrics(tuple(made.values()), clients, findings)
+    warn_of_merged_metrics(tuple(made.values()), config.client_keys, findings)
     return tuple(made.values())
 
 
@@ -258,12 +256,7 @@ _GROUP: Final = "group"
 
 
 def check_issuer_name(
-    item: TrustedIssuer,
-    path: Path,
-    others: Mapping[str, TrustedIssuer],
-    clients: Sequence[ClientKey],
-    groups: Sequence[ClientGroup | None],
-    findings: Findings,
+    item: TrustedIssuer, path: Path, others: Mapping[str, TrustedIssuer], config: Config, findings: Findings
 ) -> None:
     """Report a name or an ``iss`` that another issuer, a client or a group has."""
     place = (*path, "name")
@@ -278,16 +271,13 @@ def check_issuer_name(
     if any(other.issuer == item.issuer for other in others.values()):
         found = f"another issuer has the same `issuer` {describe(item.issuer)}"
         findings.wrong((*path, "issuer"), found, "combine both into one item with all rules")
-    for kind, name in _names_of_others(clients, groups):
+    groups: Sequence[ClientGroup | None] = config.client_groups
+    present = (group for group in groups if group is not None)
+    named = (*(("client", one.name) for one in config.client_keys), *(("group", one.name) for one in present))
+    for kind, name in named:
         if name.lower().startswith(f"{item.name}:".lower()):
             found = f"the {kind} {name} has a name of this issuer's people"
             findings.wrong(place, found, f"give the {kind} or the issuer another name")
-
-
-def _names_of_others(clients: Sequence[ClientKey], groups: Sequence[ClientGroup | None]) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the name of each client and group."""
-    yield from (("client", client.name) for client in clients)
-    yield from (("group", group.name) for group in groups if group is not None)
 
 
 def warn_of_merged_metrics(issuers: Sequence[TrustedIssuer], clients: Sequence[ClientKey], findings: Findings) -> None:

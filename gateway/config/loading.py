@@ -24,7 +24,7 @@ from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, check_opening_spend, doubtful_budgets
 from gateway.config.caching import build_answer_cache
-from gateway.config.client_access import AccessNames, access_names
+from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys
 from gateway.config.collector import collector
 from gateway.config.counters import check_counters
@@ -33,7 +33,6 @@ from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognise_gateway
 from gateway.config.found_file import check_found
-from gateway.config.issuers import TrustedIssuer
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.mcp_servers import build_mcp_servers
@@ -46,7 +45,6 @@ from gateway.config.routes import build_aliases
 from gateway.config.secret_stores import check_stores
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage, is_storage_in_doubt
-from gateway.config.steps import StepSettings
 from streams.timeouts import Timeouts
 
 __all__ = [
@@ -180,26 +178,21 @@ def _key_text(key: Any) -> str:
     return key if isinstance(key, str) else str(key).lower()
 
 
-def configure(
-    written: Document,
-    env: Mapping[str, str] | None,
-    files: SecretFiles,
-    unnamed: Path | None = None,
-    within: Collection[str] | None = None,
-) -> Config:
+def configure(written: Document, env: Mapping[str, str] | None, files: SecretFiles) -> Config:
     """Return the configuration of a document, with the variables of ``env`` and the secrets in ``files``.
 
-    ``unnamed`` is its path if it was only found. Raises ``ConfigError``."""
-    return _examine(written, env, files, unnamed, within).valid()
+    Raises ``ConfigError``."""
+    return _examine(written, env, files).valid()
 
 
 def _examine(
     written: Document,
     env: Mapping[str, str] | None,
     files: SecretFiles,
-    unnamed: Path | None,
-    within: Collection[str] | None,
+    unnamed: Path | None = None,
+    within: Collection[str] | None = None,
 ) -> Examined:
+    """Return the configuration of a document; ``unnamed`` is its path if it was only found."""
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
@@ -227,7 +220,10 @@ def _examine(
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
         return Examined(config, in_order(mistakes), expanded, findings.faulty)
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
-    doubts += _command_warnings(config)
+    if config.claude_code is not None or config.issuers:
+        from gateway.config.managed_settings import command_warnings
+
+        doubts += tuple(command_warnings(config))
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
     return Examined(without_marks(config), (), expanded, findings.faulty)
@@ -245,14 +241,6 @@ _ABSENT: Final = ("missing", "nothing", "this item is empty")
 def in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
     """Return ``mistakes`` once each, in the order of the file."""
     return tuple(sorted(dict.fromkeys(mistakes), key=_position))
-
-
-def _command_warnings(config: Config) -> tuple[str, ...]:
-    if config.claude_code is None and not config.issuers:
-        return ()
-    from gateway.config.managed_settings import command_warnings
-
-    return tuple(command_warnings(config))
 
 
 def _position(mistake: Mistake) -> tuple[int, int]:
@@ -313,7 +301,9 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     if made.opening_spend:
         check_opening_spend(made, findings)
     if config.issuers or "issuers" in findings.given_attributes(()):
-        made = attrs.evolve(made, issuers=_build_issuers(made, names, findings))
+        from gateway.config.issuer_checks import build_issuers
+
+        made = attrs.evolve(made, issuers=build_issuers(made, names, findings))
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
     made = attrs.evolve(
         made,
@@ -327,14 +317,19 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     if isinstance(config.prompt_cache, PromptCacheSettings) and config.prompt_cache.texts:
         check_texts(has_page=config.ui, has_key=config.ui_key is not None, findings=findings)
     check_counters(config.counters, findings)
+    if config.steps:
+        from gateway.config.step_checks import build_steps
+
+        made = attrs.evolve(made, steps=build_steps(config, names, findings))
     made = attrs.evolve(
         made,
         cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, config.issuers, findings),
-        steps=_build_steps(config, names, findings) if config.steps else (),
         tracing=collector(config.tracing, findings),
     )
     if _sets_members(made):
-        _note_unreached(made, findings)
+        from gateway.config.member_checks import note_unreached
+
+        note_unreached(made, findings)
     return attrs.evolve(
         made,
         ineffective=tuple(sorted(findings.ineffective, key=_position)),
@@ -343,28 +338,10 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     ), entries
 
 
-def _build_issuers(config: Config, names: AccessNames, findings: Findings) -> tuple[TrustedIssuer, ...]:
-    from gateway.config.issuer_checks import build_issuers
-
-    return build_issuers(config, config.client_keys, names, findings)
-
-
-def _build_steps(config: Config, names: AccessNames, findings: Findings) -> tuple[StepSettings, ...]:
-    from gateway.config.step_checks import build_steps
-
-    return build_steps(config, names, findings)
-
-
 def _sets_members(config: Config) -> bool:
     clients = (*(one.request for one in config.client_keys), *(one.request for one in config.client_groups))
     names = (*(one.request for one in config.entries), *(one.request for one in config.routes.values()))
     return any(one is not None for one in (*clients, *names))
-
-
-def _note_unreached(config: Config, findings: Findings) -> None:
-    from gateway.config.member_checks import note_unreached
-
-    note_unreached(config, findings)
 
 
 def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings) -> Timeouts:

@@ -161,7 +161,7 @@ async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
     with trio.fail_after(PATIENCE), contextlib.closing(turn):
         async with trio.open_nursery() as turns.nursery:
             reply = Reply(call, Issuer("provider", ""), 1_700_000_000)
-            head = ResponseTemplate.of(turn.kept.reply(reply))
+            head = ResponseTemplate.of(turn.kept.reply(reply)).response
             scope = RequestScope(turns.nursery, "asked")
             await turns.start(BackgroundTurn("alice", scope, turn.kept, head, record, turn.answer))
             yield turns, turn

@@ -10,7 +10,7 @@ lives."""
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import trio
 from quart import Response as QuartResponse
@@ -54,17 +54,6 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 
 
-class RememberingConnection(Protocol):
-    """A connection that remembers turns."""
-
-    def end_when_idle(self) -> None:
-        """End after the current responses: the client reconnects, and sends the whole conversation.
-
-        Forgetting turns without closing would cause errors about unknown ``previous_response_id``, which some clients
-        take for the conversation's end (can1357/oh-my-pi#925)."""
-        ...
-
-
 class RememberedBytes:
     """The memory of a process's connections, at most ``max_bytes``.
 
@@ -73,10 +62,10 @@ class RememberedBytes:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._total = 0
-        self._held: OrderedDict[RememberingConnection, tuple[str, int]] = OrderedDict()
+        self._held: OrderedDict[_Connection, tuple[str, int]] = OrderedDict()
         self._owners = OwnerBytes()
 
-    def remember(self, connection: RememberingConnection, holder: str, size: int) -> None:
+    def remember(self, connection: "_Connection", holder: str, size: int) -> None:
         """Record that ``connection`` of ``holder`` was used and now remembers ``size`` bytes."""
         self.forget(connection)
         self._held[connection] = (holder, size)
@@ -85,7 +74,7 @@ class RememberedBytes:
             self.forget(first)
             first.end_when_idle()
 
-    def forget(self, connection: RememberingConnection) -> None:
+    def forget(self, connection: "_Connection") -> None:
         if connection in self._held:
             holder, size = self._held.pop(connection)
             self._count(holder, -size)
@@ -94,7 +83,7 @@ class RememberedBytes:
         self._total += size
         self._owners.add(holder, size)
 
-    def _next_to_close(self, used: RememberingConnection) -> RememberingConnection | None:
+    def _next_to_close(self, used: "_Connection") -> "_Connection | None":
         skipped: set[str] = set()
         while (owner := self._owners.largest_owner(skipped)) is not None:
             for connection, (holder, size) in self._held.items():
@@ -269,7 +258,10 @@ class _Connection:
         self._remembered.remember(self, self._holder, size + self._prewarms.size)
 
     def end_when_idle(self) -> None:
-        """End after the frames received so far are answered."""
+        """End after the frames received so far are answered: the client reconnects, and sends the whole conversation.
+
+        Forgetting turns without closing would cause errors about unknown ``previous_response_id``, which some clients
+        take for the conversation's end (can1357/oh-my-pi#925)."""
         self._ended_by = OUT_OF_MEMORY
         self._put.close()
 

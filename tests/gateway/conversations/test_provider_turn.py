@@ -161,7 +161,7 @@ async def test_without_state_no_turn_begins_and_none_is_found():
 
     turn, background = local(background=True), NoBackground()
     call = CODECS["responses"].read_request({"model": "m", "input": "Hi"})
-    head = ResponseTemplate.of(turn.reply(Reply(call, Issuer("provider", ""), 1_700_000_000)))
+    head = ResponseTemplate.of(turn.reply(Reply(call, Issuer("provider", ""), 1_700_000_000))).response
     record = LEDGER.open("background", "responses")
     async with trio.open_nursery() as nursery:
         scope = RequestScope(nursery, "asked")
