@@ -1,6 +1,6 @@
 """The differences between two configurations, as text without secrets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, Final
@@ -10,8 +10,8 @@ import attrs
 from configfile.keys import KEY, Key, keys_of
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
-from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.issuers import TrustedIssuer
+from gateway.config.clients import ClientKey
+from gateway.config.issuers import AdmitRule, TrustedIssuer
 from gateway.config.mcp_servers import McpServer
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
@@ -19,9 +19,6 @@ from gateway.config.spelling import spelled_value
 from gateway.config.steps import StepSettings
 from providers.catalog.prices import Price
 
-_NO_SETTING: Final = {
-    "ineffective", "warnings", "notes", "path", "trust", "stored_secrets", "people", "entries", "aliases", "routes",
-}  # fmt: skip
 _NO_KEYS: Final[Mapping[str, Key]] = {
     "header_limits": Key(name="ratelimits"),
     "price": Key(absent="the list's"),
@@ -30,8 +27,19 @@ _NO_KEYS: Final[Mapping[str, Key]] = {
 }
 """Metadata of attributes that are computed from keys."""
 
-_DERIVED: Final = ("provider", "model", "name", "pinned")
-"""Attributes of an entry that follow from its ``model``, its name and ``speaks``."""
+_UNCOMPARED: Final[Mapping[type, Collection[str]]] = {
+    Config: {
+        "ineffective", "warnings", "notes", "path", "trust", "stored_secrets", "people", "entries", "aliases", "routes",
+    },
+    ModelEntry: {"provider", "model", "name", "pinned", "default"},  # the first follow from `model`, name and `speaks`
+    Route: {"groups", "default"},
+    ClientKey: {"name", "keys", "group", "source"},
+    McpServer: {"name", "entry"},
+    TrustedIssuer: {"name", "admit"},
+    AdmitRule: {"client"},
+    StepSettings: {"name", "kind_settings", "secrets", "written"},
+}  # fmt: skip
+"""Attributes that are no settings, or whose differences have lines of their own."""
 
 
 @attrs.frozen(repr=False)
@@ -49,13 +57,13 @@ class Change:
 def changes(old: Config, new: Config) -> tuple[Change, ...]:
     """Return the changes that ``new`` makes, models first."""
     return (
-        *_changes_by_name("model", _by_name(old.entries), _by_name(new.entries), _entry_differences),
+        *_changes_by_name("model", old.entries, new.entries, _entry_differences),
         *_changes_by_name("alias", old.aliases, new.aliases, _text_differences),
         *_changes_by_name("route", old.routes, new.routes, _route_differences),
-        *_changes_by_name("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_differences),
-        *_changes_by_name("client group", _groups(old), _groups(new), _member_differences),
-        *_changes_by_name("MCP server", _by_name(old.mcp_servers), _by_name(new.mcp_servers), _server_differences),
-        *_changes_by_name("issuer", _by_name(old.issuers), _by_name(new.issuers), _issuer_differences),
+        *_changes_by_name("client key", old.client_keys, new.client_keys, _client_differences),
+        *_changes_by_name("client group", old.client_groups, new.client_groups, _member_differences),
+        *_changes_by_name("MCP server", old.mcp_servers, new.mcp_servers, _member_differences),
+        *_changes_by_name("issuer", old.issuers, new.issuers, _issuer_differences),
         *_step_changes(old, new),
         *_authenticator_changes(old, new),
         *_default_changes(old, new),
@@ -88,11 +96,13 @@ def without_restart_settings(old: Config, new: Config) -> Config:
     return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
 
 
-def _by_name(items: Sequence[Any]) -> dict[str, Any]:
-    return {item.name: item for item in items}
+def _by_name(items: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any]:
+    return items if isinstance(items, Mapping) else {item.name: item for item in items}
 
 
-def _changes_by_name(what: str, old: Mapping[str, Any], new: Mapping[str, Any], differences: Any) -> Iterator[Change]:
+def _changes_by_name(what: str, before: Any, after: Any, differences: Any) -> Iterator[Change]:
+    """Yield the changes of objects, which are in a mapping by name or have their names."""
+    old, new = _by_name(before), _by_name(after)
     for name in dict.fromkeys((*old, *new)):
         if name not in old:
             yield Change("+", f"{what} {name}{_item_details(new[name])}")
@@ -110,14 +120,10 @@ def _item_details(item: Any) -> str:
     return f" → {item}" if isinstance(item, str) else ""
 
 
-def _groups(config: Config) -> dict[str, ClientGroup]:
-    return {group.name: group for group in config.client_groups}
-
-
 def _route_differences(old: Route, new: Route) -> Iterator[str]:
     if old.groups != new.groups:
         yield f"targets {spelled_value('groups', old.groups)} → {spelled_value('groups', new.groups)}"
-    yield from _member_differences(old, new, without=("groups", "default"))
+    yield from _member_differences(old, new)
 
 
 def _text_differences(old: str, new: str) -> Iterator[str]:
@@ -126,20 +132,16 @@ def _text_differences(old: str, new: str) -> Iterator[str]:
 
 
 def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
-    yield from _member_differences(old, new, without=(*_DERIVED, "default"))
+    yield from _member_differences(old, new)
     if old.pinned != new.pinned and old.speaks == new.speaks:
         yield f"speaks is now set by the {'file' if new.pinned else 'provider'}"
     if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
         yield "another provider"
 
 
-def _server_differences(old: McpServer, new: McpServer) -> Iterator[str]:
-    yield from _member_differences(old, new, without=("name", "entry"))
-
-
 def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _key_differences(_expiries(old), _expiries(new))
-    yield from _member_differences(old, new, without=("name", "keys", "group", "source"))
+    yield from _member_differences(old, new)
     yield from _group_differences(*(None if key.group is None else key.group.name for key in (old, new)))
 
 
@@ -149,27 +151,22 @@ def _group_differences(before: str | None, after: str | None) -> Iterator[str]:
 
 
 def _issuer_differences(old: TrustedIssuer, new: TrustedIssuer) -> Iterator[str]:
-    yield from _member_differences(old, new, without=("name", "admit"))
+    yield from _member_differences(old, new)
     for i, (before, after) in enumerate(zip_longest(old.admit, new.admit)):
         if before is None or after is None:
             yield f"admit[{i}] {'added' if before is None else 'removed'}"
         else:
             group = _group_differences(before.group_name, after.group_name)
-            members = _member_differences(before, after, without=("client",))
-            yield from (f"admit[{i}].{text}" for text in (*group, *members))
+            yield from (f"admit[{i}].{text}" for text in (*group, *_member_differences(before, after)))
 
 
 def _step_changes(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of steps, and of their order."""
     before, after = _by_name(old.steps), _by_name(new.steps)
-    yield from _changes_by_name("step", before, after, _step_differences)
+    yield from _changes_by_name("step", before, after, _member_differences)
     common = [name for name in before if name in after]
     if common != [name for name in after if name in before]:
         yield Change("~", f"steps: order {', '.join(before)} → {', '.join(after)}")
-
-
-def _step_differences(old: StepSettings, new: StepSettings) -> Iterator[str]:
-    yield from _member_differences(old, new, without=("name", "kind_settings", "secrets", "written"))
 
 
 def _expiries(client: ClientKey) -> dict[bytes, datetime | None]:
@@ -213,30 +210,27 @@ def _default_changes(old: Config, new: Config) -> Iterator[Change]:
 def setting_changes(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of settings other than models and clients."""
     fixed = {field.attribute for field in keys_of(type(new)).values() if field.needs_restart}
-    for attribute, key in _compared_attributes(type(new)):
-        before, after = getattr(old, attribute.name), getattr(new, attribute.name)
-        if attribute.name not in _NO_SETTING and before != after:
-            for text in _attribute_differences(attribute, key, before, after):
-                yield Change("~", text, restart=attribute.name in fixed)
+    for name, texts in _attribute_differences(old, new):
+        yield from (Change("~", text, restart=name in fixed) for text in texts)
 
 
-def _compared_attributes(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:
-    """Yield the attributes of a class in which two values are compared."""
-    for attribute in attrs.fields(cls):
-        key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
-        if key.compared and key.ignored is None:
-            yield attribute, key
-
-
-def _member_differences(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
+def _member_differences(old: Any, new: Any) -> Iterator[str]:
     """Yield the members that differ between two values of a class."""
-    for attribute, key in _compared_attributes(type(old)):
+    for _, texts in _attribute_differences(old, new):
+        yield from texts
+
+
+def _attribute_differences(old: Any, new: Any) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield the name of each attribute that differs between two values of a class, with the texts."""
+    uncompared = _UNCOMPARED.get(type(old), ())
+    for attribute in attrs.fields(type(old)):
+        key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
-        if attribute.name not in without and before != after:
-            yield from _attribute_differences(attribute, key, before, after)
+        if key.compared and key.ignored is None and attribute.name not in uncompared and before != after:
+            yield attribute.name, _value_differences(attribute, key, before, after)
 
 
-def _attribute_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
+def _value_differences(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
     name = key.name or attribute.name
     if key.secret:
         yield f"{name} {'added' if not before else 'changed' if after else 'removed'}"

@@ -88,25 +88,15 @@ def _texts_in(value: Any) -> Iterator[str]:
         yield from _texts_in(member)
 
 
-def _texts_of_variables(value: Any) -> Iterator[str]:
-    """Yield the texts that came from variables."""
-    if isinstance(value, Expanded) and not isinstance(value, Unresolved):
-        yield str(value)
-    for member in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        yield from _texts_of_variables(member)
-
-
 def has_unresolved(value: Any) -> bool:
     """Return whether ``value`` contains a variable without a value, or the path of a file that was not read."""
-    if isinstance(value, Unresolved):
-        return True
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(map(has_unresolved, members))
+    return any(isinstance(text, Unresolved) for text in _texts_in(value))
 
 
 def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, list[str]]:
     """Return ``value`` with the texts of its secret files, and all its texts from variables and files."""
-    secrets: list[str] = []
+    expanded = (text for text in _texts_in(value) if isinstance(text, Expanded))
+    secrets = [str(text) for text in expanded if not isinstance(text, Unresolved)]
 
     def resolve(value: Any, path: Path) -> Any:
         if isinstance(value, SecretReference):
@@ -124,7 +114,6 @@ def _resolve_files(value: Any, path: Path, findings: Findings) -> tuple[Any, lis
             return [resolve(member, (*path, i)) for i, member in enumerate(value)]
         return value
 
-    secrets += _texts_of_variables(value)
     return resolve(dict(value), path), secrets
 
 

@@ -85,6 +85,6 @@ def test_a_right_in_a_rule_is_a_right_of_its_people():
     rule = ExtendedRule(when={}, foreign_ids=True)
     config = Config(issuers=(TrustedIssuer("okta", "https://okta.example", ("trigate",), (rule,)),))
     findings = Findings(Document("trigate.yaml", {}), [], (), {})
-    [issuer] = build_issuers(config, (), AccessNames.of(config), findings)
+    [issuer] = build_issuers(config, AccessNames.of(config), findings)
     assert findings.mistakes == []
     assert issuer.admit[0].client.foreign_ids
