@@ -32,6 +32,8 @@ _COLUMNS: Final = (
 _OWN_COLUMNS: Final = (Column("Name"), Column("Made"), Column("Ends"), Column("Action"))
 _STATES: Final = {"good": "valid", "ended": "expired", "refused": "does not fit the file"}
 _NO_NEW: Final = Html("<p>A key of your own cannot create other keys: sign in to create one.</p>")
+_ALL: Final = {"limit": "1000"}
+"""The query of lists that the page shows whole: the ``after`` of a page is for the list of clients."""
 _SHOWN: Final = ("group", "models", "budgets", "ratelimits", "until")
 """Settings with a field of their own in the form."""
 
@@ -150,7 +152,7 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
         "tokens": str(rates.get("tokens", "")), "until": settings.get("until") or "",
     }  # fmt: skip
     typed = {name: call.field_value(action, name, value) for name, value in values.items()}
-    answer = await call.send("GET", "/admin/v1/groups", query={"limit": "1000"})
+    answer = await call.send("GET", "/admin/v1/groups", query=_ALL)
     names = [row["name"] for row in answer.value["data"]] if answer.status == 200 else []
     options = [("", "no group"), *((name, name) for name in dict.fromkeys((*names, typed["group"])) if name)]
     return (
@@ -169,8 +171,7 @@ async def _settings_fields(call: PageCall, action: str, settings: Mapping[str, A
 
 async def own(call: PageCall) -> Html:
     """Return the person's own keys, and the form of a new one."""
-    query = {"after": call.query["after"]} if "after" in call.query and "name" not in call.query else {}
-    answer = await call.read("/me/keys", query)
+    answer = await call.read("/me/keys", _ALL)
     rows = [_own_row(row) for row in answer.value["data"]]
     me = await call.read("/me")
     is_own_key = me.value["credential"] == "own key"

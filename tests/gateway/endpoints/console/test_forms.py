@@ -165,6 +165,12 @@ def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
     assert console.models(key) == 401
 
 
+def test_all_keys_of_ones_own_are_on_each_page_of_clients(console: Console):
+    new_key(console.send("ada", "/ui/keys", "make_own", name="laptop"))
+    assert "Delete laptop" in console.open("ada", "/ui/keys?after=z").text
+    console.send("ada", "/ui/keys", "delete_own")
+
+
 def test_an_admin_revokes_a_key_that_a_person_made(console: Console):
     key = new_key(console.send("ada", "/ui/keys", "make_own", name="leaked"))
     path = f"/ui/keys?name={quote(f'{ADA}/leaked')}"
