@@ -1,7 +1,9 @@
 """HTML pages for people, without JavaScript: their text is escaped, and no page loads anything from other hosts."""
 
 from collections.abc import Iterable
+from functools import cache
 from html import escape
+from importlib.resources import files
 from typing import Final, LiteralString
 
 from gateway.http.headers import Headers
@@ -74,6 +76,13 @@ def html_page(
     """Return a page. ``place`` is the gateway's host, so that people can recognize it; ``nav`` links other pages."""
     body = html(_PAGE, title=title, content=content, place=place, style=style, nav=nav or Html(""))
     return Response(status, (("content-type", "text/html; charset=utf-8"), *headers, *PRIVATE_PAGE), body.encode())
+
+
+@cache
+def style_response(package: str) -> Response:
+    """Return the style sheet of pages, ``style.css`` in ``package``."""
+    content = files(package).joinpath("style.css").read_bytes()
+    return Response(200, (("content-type", "text/css; charset=utf-8"), *PRIVATE_PAGE), content)
 
 
 def redirect(location: str, headers: Headers = (), status: int = 303) -> Response:

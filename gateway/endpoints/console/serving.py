@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -16,7 +14,7 @@ from gateway.endpoints.console.form_values import client_body
 from gateway.endpoints.console.parts import NOTHING, notice, problem, problem_of
 from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
-from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect
+from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.ui.paths import signed_in_callers
 from gateway.endpoints.ui.visitors import as_bearer
@@ -76,7 +74,7 @@ class ConsoleServer:
             listed = ", ".join(allowed)
             raise GatewayError("invalid_request", f"use {listed}", status=405, headers=(("allow", listed),))
         if page is None:
-            return Response(200, (("content-type", "text/css; charset=utf-8"), *PRIVATE_PAGE), _style_sheet())
+            return style_response("gateway.endpoints.console")
         if method == "POST":
             self._check_origin(incoming.headers)
         call = await self._call(incoming)
@@ -246,8 +244,3 @@ def _nav(call: PageCall) -> Html:
         '<nav aria-label="Pages">{links}</nav>',
         who=who, links=join_html(links),
     )  # fmt: skip
-
-
-@cache
-def _style_sheet() -> bytes:
-    return files("gateway.endpoints.console").joinpath("style.css").read_bytes()

@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Final, TypeAlias
 
 from gateway.config.settings import Config
-from gateway.endpoints.html import PRIVATE_PAGE, html_page
+from gateway.endpoints.html import html_page, style_response
 from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.browser import BrowserSignIn
 from gateway.endpoints.oauth.context import SignInContext
@@ -121,12 +119,7 @@ class SignInServer:
         return json_response(metadata)
 
     async def _style(self, incoming: PiecesRequest) -> Response:
-        return Response(200, (("content-type", "text/css; charset=utf-8"), *PRIVATE_PAGE), _style_sheet())
+        return style_response("gateway.endpoints.oauth")
 
 
 _RETRY: Final = (("retry-after", "5"),)
-
-
-@cache
-def _style_sheet() -> bytes:
-    return files("gateway.endpoints.oauth").joinpath("style.css").read_bytes()
