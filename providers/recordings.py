@@ -8,6 +8,7 @@ both. ``gateway/telemetry/recorded.py`` writes them.
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
@@ -219,15 +220,11 @@ def _read_meta(file: Path, data: bytes) -> _Meta:
         raise UnreadableRecording(f"{file}: the recording is damaged: nested too deeply") from None
     except NOT_JSON as error:
         raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
-    for name, value in (("content-type", meta.content_type or ""), *_read_headers(meta)):
+    headers = {"content-type": meta.content_type or ""}, meta.request_headers or {}, meta.response_headers or {}
+    for name, value in chain.from_iterable(one.items() for one in headers):
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             raise UnreadableRecording(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
     return meta
-
-
-def _read_headers(meta: _Meta) -> Iterator[tuple[str, str]]:
-    for headers in (meta.request_headers, meta.response_headers):
-        yield from (headers or {}).items()
 
 
 def _read_bytes(file: Path) -> bytes | None:

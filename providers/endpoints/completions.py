@@ -41,11 +41,7 @@ def count_token_ids(prompt: Any) -> int:
 
 def expected_choices(draft: Draft) -> int:
     """Return the number of choices in a whole answer: ``n`` for each prompt."""
-    return count_prompts(draft.value("prompt")) * _count_or_one(draft.value("n"))
-
-
-def _count_or_one(value: Any) -> int:
-    return as_count(value) or 1
+    return count_prompts(draft.value("prompt")) * (as_count(draft.value("n")) or 1)
 
 
 # Answers

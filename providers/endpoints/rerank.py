@@ -17,10 +17,10 @@ import msgspec
 from providers.neutral.billing import MOST_TOKENS, is_token_count, reported_nanos, token_count
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.values import as_object
+from providers.neutral.values import as_object, load
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import NOT_JSON
 
 AnswerForm: TypeAlias = Literal["results", "data", "list", "scores"]
 """The form of results: objects in ``results`` or ``data``, objects in a plain list, or numbers in document order."""
@@ -291,15 +291,8 @@ def translate_answer(
         raise GatewayError("upstream", f"the provider sent a response {TOO_MANY_ELEMENTS}", reason=None)
     ranked = sorted(_read_results(body, source, wanted.number), key=lambda one: -one.value)
     results = [_write_result(one, wanted) for one in ranked[: wanted.most]]
-    costs = _read_costs(body)
+    costs = read_costs(load(body))  # invalid text in members that are not used is ignored
     return msgspec.json.encode(_write_body(results, wanted.shape, costs, model, id)), costs
-
-
-def _read_costs(body: bytes) -> RerankCosts:
-    try:
-        return read_costs(any_json(body))
-    except NOT_JSON:  # invalid text in members that are not used
-        return RerankCosts()
 
 
 def _write_body(results: Any, shape: RerankShape, costs: RerankCosts, model: str, id: str) -> Any:

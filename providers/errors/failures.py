@@ -12,7 +12,7 @@ from typing import Any, Final
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
-from providers.neutral.values import text_or_none
+from providers.neutral.values import load, text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
 from streams.surrogates import NOT_JSON, any_json
@@ -294,10 +294,7 @@ def read_event_failure(value: Any) -> ErrorInfo:
 
 def array_failure(data: bytes) -> ErrorInfo | None:
     """Return the error in ``data``, an event or a body, if it is an array with one."""
-    try:
-        return listed_failure(any_json(data))
-    except NOT_JSON:
-        return None
+    return listed_failure(load(data))
 
 
 def load_answer(body: bytes) -> Any:

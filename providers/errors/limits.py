@@ -58,17 +58,13 @@ def _parse_duration(text: str) -> float:
 
 def _seconds_until(text: str, now: float) -> float:
     """Return the seconds until a date in RFC 3339 or HTTP format, or 0 for other text."""
+    from email.utils import parsedate_to_datetime  # rarely needed
+
     try:
-        date = datetime.fromisoformat(text) if text[0].isdigit() else _parse_http_date(text)
+        date = datetime.fromisoformat(text) if text[0].isdigit() else parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError, OSError):
         return 0.0
-
-
-def _parse_http_date(text: str) -> datetime:
-    from email.utils import parsedate_to_datetime  # rarely needed
-
-    return parsedate_to_datetime(text)
 
 
 def limit_wait(wait: float) -> float:

@@ -99,16 +99,11 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
 
 def as_overflow(error: ErrorInfo) -> ErrorInfo:
     """Return ``error`` as an error of the client, whatever its original kind."""
-    return attrs.evolve(
-        error, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
-        log_message=_with_figures(error),
-    )  # fmt: skip
-
-
-def _with_figures(error: ErrorInfo) -> str | None:
-    """Return the message for the log, with the token counts of the provider's message."""
     figures = ", ".join(f"{name} {number}" for name, number in _read_figures(error.message).items())
-    return f"{error.log_message}; tokens: {figures}" if error.log_message and figures else error.log_message
+    logged = f"{error.log_message}; tokens: {figures}" if error.log_message and figures else error.log_message
+    return attrs.evolve(
+        error, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None, log_message=logged,
+    )  # fmt: skip
 
 
 def with_anthropic_message(error: ErrorInfo) -> ErrorInfo:
@@ -167,8 +162,5 @@ def _anthropic_sentence(message: str) -> str:
 def _read_figures(message: str) -> dict[str, int]:
     """Return the token counts in ``message`` by name."""
     found = _match_sentence(message)
-    return {} if found is None else {name: int(text.replace(",", "")) for name, text in _matched_groups(found)}
-
-
-def _matched_groups(found: re.Match[str]) -> list[tuple[str, str]]:
-    return [(name, text) for name, text in found.groupdict().items() if text is not None]
+    groups = {} if found is None else found.groupdict()
+    return {name: int(text.replace(",", "")) for name, text in groups.items() if text is not None}

@@ -208,7 +208,8 @@ def _stated_reason(error: Mapping[str, Any], headers: Headers) -> FailureReason 
         return reason
     if _is_per_day(error):
         return "quota"
-    if _is_moderated(error):
+    metadata = error.get("metadata")  # OpenRouter's, of its 403 for flagged input
+    if isinstance(metadata, dict) and isinstance(metadata.get("reasons"), list) and "flagged_input" in metadata:
         return "content_filter"
     message = error.get("message")
     if not isinstance(message, str):
@@ -248,12 +249,6 @@ def _is_per_day(error: Mapping[str, Any]) -> bool:
         if any(isinstance(name, str) and _PER_DAY in name for name in names):
             return True
     return False
-
-
-def _is_moderated(error: Mapping[str, Any]) -> bool:
-    """Return whether the error is OpenRouter's 403 for flagged input (see its ``metadata``)."""
-    metadata = error.get("metadata")
-    return isinstance(metadata, dict) and isinstance(metadata.get("reasons"), list) and "flagged_input" in metadata
 
 
 def _is_about_other_object(error: Mapping[str, Any]) -> bool:

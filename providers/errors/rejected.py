@@ -5,7 +5,7 @@ A path is a tuple of names in the provider's spelling, with ``[]`` for any index
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -83,37 +83,15 @@ _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
     "responseJsonSchema": {"schemas": "subset"},
 }
 
-_PathReader: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
+_PathReader: TypeAlias = Callable[[re.Match[str]], Iterable[Path]]
 
 
-def _listed_paths(found: re.Match[str]) -> Iterator[Path]:
-    for name in re.findall(_NAME, found[1]):
-        yield parse_path(name)
+def _listed_paths(found: re.Match[str]) -> Iterable[Path]:
+    return map(parse_path, re.findall(_NAME, found[1]))
 
 
-def _nested_path(found: re.Match[str]) -> Iterator[Path]:
-    yield (*parse_path(found["at"] or ""), *parse_path(found["name"]))
-
-
-def _beta_paths(found: re.Match[str]) -> Iterator[Path]:
-    for name in re.findall(r"[\w\-]+", found[1]):
-        yield (BETA, name)
-
-
-def _cache_point_paths(found: re.Match[str]) -> Iterator[Path]:
-    yield CACHE_POINTS
-
-
-def _route_paths(found: re.Match[str]) -> Iterator[Path]:
-    yield ROUTE
-
-
-def _interactions_paths(found: re.Match[str]) -> Iterator[Path]:
-    yield (OTHER_API, "interactions")
-
-
-def _all_beta_paths(found: re.Match[str]) -> Iterator[Path]:
-    yield (BETA,)
+def _nested_path(found: re.Match[str]) -> Iterable[Path]:
+    return ((*parse_path(found["at"] or ""), *parse_path(found["name"])),)
 
 
 _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
@@ -142,16 +120,16 @@ _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
     # (quarkiverse/quarkus-langchain4j#2132)
     (
         re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"),
-        _beta_paths,
+        lambda found: [(BETA, name) for name in re.findall(r"[\w\-]+", found[1])],
     ),
-    (re.compile(r"invalid beta flag"), _all_beta_paths),
+    (re.compile(r"invalid beta flag"), lambda found: ((BETA,),)),
     # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
-    (re.compile(r"your request did not allow prompt caching"), _cache_point_paths),
+    (re.compile(r"your request did not allow prompt caching"), lambda found: (CACHE_POINTS,)),
     # Bedrock, whose OpenAI paths differ by model
     # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
-    (re.compile(r"isn['\u2019]t supported on this route"), _route_paths),
+    (re.compile(r"isn['\u2019]t supported on this route"), lambda found: (ROUTE,)),
     # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
-    (re.compile(r"only support(?:s|ed in) (?:the )?Interactions API"), _interactions_paths),
+    (re.compile(r"only support(?:s|ed in) (?:the )?Interactions API"), lambda found: ((OTHER_API, "interactions"),)),
 )
 
 
@@ -213,7 +191,11 @@ def remove_path(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
     if name == ANYWHERE:
         return _remove_elements(value, rest[-1], at)
     if name == INDEX:
-        return _remove_in_items(value, rest, at + INDEX) if isinstance(value, list) else (value, set())
+        if not isinstance(value, list):
+            return value, set()
+        items = [remove_path(item, rest, at + INDEX) for item in value]
+        found = {place for _, places in items for place in places}
+        return ([item for item, _ in items] if found else value), found
     if not isinstance(value, dict):
         return value, set()
     if not rest and name in value:
@@ -238,12 +220,6 @@ def use_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
     """Return ``quirks`` of a server that does not know ``paths``, if their meaning has another form."""
     changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
     return attrs.evolve(quirks, **changes) if changes else quirks
-
-
-def _remove_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any], set[str]]:
-    changed = [remove_path(item, path, at) for item in items]
-    places = {place for _, found in changed for place in found}
-    return ([item for item, _ in changed] if places else items), places
 
 
 def _remove_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:

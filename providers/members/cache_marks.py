@@ -13,6 +13,7 @@ import msgspec
 from providers.converse.families import FAMILIES, Place
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
+from providers.neutral.values import as_string
 from streams.events import Api
 
 Lifetime: TypeAlias = Literal["5m", "1h"]
@@ -171,13 +172,8 @@ def _texts_as_lists(
 
 def _positions(blocks: Sequence[_Block]) -> int:
     """Return how many positions ``blocks`` take in the provider's lookup: a run of calls or of results takes one."""
-    kinds = [_kind(block) for block in blocks]
+    kinds = [as_string(block.get("type")) or next(iter(block), "") for block in blocks]
     return sum(1 for at, kind in enumerate(kinds) if at == 0 or kind not in _RUNS or kinds[at - 1] != kind)
-
-
-def _kind(block: _Block) -> str:
-    kind = block.get("type")
-    return kind if isinstance(kind, str) else next(iter(block), "")
 
 
 def _as_blocks(content: Any) -> list[_Block]:

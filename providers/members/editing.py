@@ -26,6 +26,7 @@ from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
+from providers.neutral.values import as_object
 from streams.events import APIS
 
 _SHOWN: Final = re.compile(r"[a-z_]{1,20}")
@@ -40,7 +41,7 @@ _NEW_LIMIT: Final = "max_completion_tokens"
 """The name of a new token limit in Chat."""
 _EFFORT: Final = read_member(EFFORT, "max")
 _BUDGET: Final = read_member(BUDGET, "max")
-_THINKING: Final[Mapping[Wire, Path]] = {
+CLAUDE_THINKING: Final[Mapping[Wire, Path]] = {
     "messages": ("thinking",),
     "converse": ("additionalModelRequestFields", "thinking"),
 }
@@ -59,7 +60,7 @@ class _Levels:
 
 
 _LEVELS: Final[Mapping[Wire, _Levels]] = {
-    **{wire: _Levels(CLAUDE_LEVELS, path, _OFF) for wire, path in _THINKING.items()},
+    **{wire: _Levels(CLAUDE_LEVELS, path, _OFF) for wire, path in CLAUDE_THINKING.items()},
     "gemini": _Levels(
         ("minimal", "low", "medium", "high"), ("generationConfig", "thinkingConfig", "thinkingBudget"), 0
     ),
@@ -240,7 +241,7 @@ class _Editor:
         levels = _LEVELS.get(self._wire)
         if member.neutral == BUDGET or levels is None or not isinstance(value, str):
             changed = self._put(member, value)
-            if changed and member.neutral == BUDGET and (head := _THINKING.get(self._wire)) is not None:
+            if changed and member.neutral == BUDGET and (head := CLAUDE_THINKING.get(self._wire)) is not None:
                 change_member(self._draft, (*head, "type"), lambda raw: encode("enabled"))
             return changed
         if (level := known_level(value, levels.known)) is not None:
@@ -273,9 +274,11 @@ class _Editor:
         level = most if levels is None else known_level(most, levels.known)
         changed = [change_member(self._draft, path, lambda raw: _lower_level(raw, most, level)) for path in paths]
         if member.neutral == EFFORT:
-            if self._is_adaptive() and level is not None and not any(has_member(self._draft, path) for path in paths):
+            thinking = as_object(self._draft.value("thinking") if self._wire == "messages" else None)
+            is_set = any(has_member(self._draft, path) for path in paths)
+            if thinking.get("type") == "adaptive" and level is not None and not is_set:
                 changed.append(change_member(self._draft, paths[0], lambda raw: encode(level)))
-            if (head := _THINKING.get(self._wire)) is not None and most == "none":
+            if (head := CLAUDE_THINKING.get(self._wire)) is not None and most == "none":
                 changed.append(change_member(self._draft, head, lambda raw: replace_present(raw, _OFF)))
             if (budget := largest_budget(most)) is not None:
                 changed.append(self._change(_BUDGET, lambda raw: _lower_number(raw, budget)))
@@ -294,18 +297,14 @@ class _Editor:
 
     def _sets_reasoning(self) -> bool:
         """Return whether the client controls reasoning by an effort, a budget, or by switching it on or off."""
-        own = _THINKING.get(self._wire)
+        own = CLAUDE_THINKING.get(self._wire)
         paths = (*self._paths_of(_EFFORT), *self._paths_of(_BUDGET), *(() if own is None else (own,)))
         return any(has_member(self._draft, path) for path in paths)
-
-    def _is_adaptive(self) -> bool:
-        thinking = self._draft.value("thinking") if self._wire == "messages" else None
-        return isinstance(thinking, dict) and thinking.get("type") == "adaptive"
 
     def _fit_thinking_budget(self) -> None:
         """Keep Claude's thinking budget below the token limit, which providers require. Too low a limit turns thinking
         off."""
-        if (head := _THINKING.get(self._wire)) is None:
+        if (head := CLAUDE_THINKING.get(self._wire)) is None:
             return
         limits = [_number_at(self._draft, path) for path in self._paths_of(_LIMIT)]
         limit = next((number for number in limits if number is not None), None)

@@ -238,6 +238,7 @@ BODY_ENDPOINTS: Final = tuple(name for name in ENDPOINTS if name not in _NO_JSON
 """The endpoints whose members can be set."""
 
 OTHER: Final = "other"
+_PREFIXES: Final = (*APIS, *BODY_ENDPOINTS, OTHER)
 _CLIENTS: Final = "model, stream and the conversation belong to the client"
 _STEP: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\[\])?")
 _NAMED: Final[Mapping[type, str]] = {
@@ -288,7 +289,8 @@ def _paths_in(member: NamedMember, wire: Wire) -> tuple[Path, ...]:
     else:
         found = ((*head, *member.path[1:]) for head in _neutral_paths(member.path[0], wire))
     if wire == "gemini" and member.scope != OTHER:
-        found = (path for one in found for path in _spellings(one))
+        # Gemini's clients mix both spellings of each step.
+        found = (path for one in found for path in product(*(dict.fromkeys((step, snake(step))) for step in one)))
     return tuple(dict.fromkeys(found))
 
 
@@ -301,11 +303,6 @@ def _neutral_paths(name: str, wire: Wire) -> Iterator[Path]:
             yield (name,)
     elif (row := BY_NAME.get(name)) is not None and (field := row.field(wire)):
         yield (*_WITHIN.get(wire, ()), field)
-
-
-def _spellings(path: Path) -> Iterator[Path]:
-    """Yield ``path`` in both spellings of each step, which Gemini's clients mix."""
-    yield from product(*(dict.fromkeys((step, snake(step))) for step in path))
 
 
 def parse_steps(text: str) -> Path:
@@ -322,9 +319,9 @@ def read_member(text: str, use: Use) -> NamedMember:
     if not all(map(_STEP.fullmatch, steps)):
         raise Wrong(f"{describe(text)} is not a path", "write names joined by dots, with `[]` for every item of a list")
     head = steps[0].removesuffix(EVERY)
-    scope = head if head in (*APIS, *BODY_ENDPOINTS, OTHER) and head not in _KINDS else ""
+    scope = head if head in _PREFIXES and head not in _KINDS else ""
     if head in _NO_JSON:
-        raise Wrong(f"requests to {head} have no members that can be set", f"prefixes are {', '.join(_prefixes())}")
+        raise Wrong(f"requests to {head} have no members that can be set", f"prefixes are {', '.join(_PREFIXES)}")
     if scope in _FIXED and len(steps) == 1:
         raise Wrong(f"{scope} cannot be changed", _CLIENTS)
     if scope and len(steps) == 1:
@@ -402,10 +399,6 @@ def _unknown_member_error(member: NamedMember, text: str, names: Iterable[str]) 
         suggestion = f"{having[0]}.{text}"
     advice = f"write a name such as temperature, a path such as responses.text.verbosity, or {OTHER}.{member.shown}"
     return Wrong(f"unknown member {describe(text)}", "" if suggestion else advice, suggestion)
-
-
-def _prefixes() -> tuple[str, ...]:
-    return (*APIS, *BODY_ENDPOINTS, OTHER)
 
 
 def checked_value(member: NamedMember, value: Any) -> Any:

@@ -4,26 +4,22 @@ The quirks of Messages and Converse leave a client's own values, because a rejec
 operator's value must not make requests fail that work without it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from providers.catalog.effort import accepts_sampling_with
-from providers.members.editing import AppliedChanges, PlacedMember
+from providers.members.editing import CLAUDE_THINKING, AppliedChanges, PlacedMember
 from providers.members.names import BUDGET, EFFORT, Wire, read_member
-from providers.members.raw_paths import Path, change_member, change_members, encode, has_member, remove_members
+from providers.members.raw_paths import change_member, change_members, encode, has_member, remove_members
 from providers.messages.settings import NO_SAMPLING_SINCE
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import parse_json
 from providers.neutral.quirks import Quirks
+from providers.neutral.values import as_object
 
-_THINKING: Final[Mapping[Wire, str]] = {"messages": "thinking", "converse": "additionalModelRequestFields"}
-_HEADS: Final[Mapping[Wire, Path]] = {
-    "messages": ("thinking",),
-    "converse": ("additionalModelRequestFields", "thinking"),
-}
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _MOST: Final = 1
 """The highest temperature of these APIs."""
@@ -31,7 +27,7 @@ _MOST: Final = 1
 
 def drop_refused(draft: Draft, wire: Wire, quirks: Quirks, added: Iterable[PlacedMember]) -> AppliedChanges:
     """Remove those of the members ``added`` by the operator that the model refuses, and lower a high temperature."""
-    if wire not in _THINKING:
+    if wire not in CLAUDE_THINKING:
         return AppliedChanges()
     edits = [edit for one in added if (edit := _check_member(draft, wire, quirks, one)) is not None]
     return AppliedChanges(tuple(edits))
@@ -63,7 +59,7 @@ def _check_member(draft: Draft, wire: Wire, quirks: Quirks, placed: PlacedMember
     if member.neutral == BUDGET and placed.is_default and not _accepts_sampling(draft, wire, quirks):
         own = (one for name in _SAMPLING for one in read_member(name, "drop").paths_in(wire))
         if any(has_member(draft, path) for path in own):  # the client's sampling settings exclude thinking
-            remove_members(draft, [_HEADS[wire]])
+            remove_members(draft, [CLAUDE_THINKING[wire]])
             return Edit(member.shown, why="operator")
     if member.neutral == EFFORT and not (quirks.adaptive_thinking or quirks.efforts):
         return _drop_member(draft, wire, placed)
@@ -84,7 +80,8 @@ def _lower_temperature(raw: msgspec.Raw | None) -> msgspec.Raw | None:
 def _accepts_sampling(draft: Draft, wire: Wire, quirks: Quirks) -> bool:
     if wire == "messages" and quirks.anthropic_version >= NO_SAMPLING_SINCE:
         return False
-    thinking = draft.value(_THINKING[wire])
-    if wire == "converse" and isinstance(thinking, dict):
-        thinking = thinking.get("thinking")
-    return accepts_sampling_with(thinking if isinstance(thinking, dict) else {}, None, quirks)
+    head, *inner = CLAUDE_THINKING[wire]
+    thinking = as_object(draft.value(head))
+    for name in inner:
+        thinking = as_object(thinking.get(name))
+    return accepts_sampling_with(thinking, None, quirks)

@@ -93,11 +93,6 @@ def _read_cost(usage: Mapping[str, Any]) -> int | None:
     return None if billed is None else fee + billed
 
 
-def _read_estimated_cost(usage: Mapping[str, Any]) -> int | None:
-    """Read DeepInfra's cost in dollars."""
-    return _to_nanos(usage["estimated_cost"])
-
-
 def _to_nanos(dollars: Any) -> int | None:
     if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= _MOST_DOLLARS:
         return None
@@ -107,5 +102,5 @@ def _to_nanos(dollars: Any) -> int | None:
 _COST_READERS: tuple[tuple[str, Callable[[Mapping[str, Any]], int | None]], ...] = (
     ("cost_in_usd_ticks", _read_ticks),
     ("cost", _read_cost),
-    ("estimated_cost", _read_estimated_cost),
+    ("estimated_cost", lambda usage: _to_nanos(usage["estimated_cost"])),  # DeepInfra's, in dollars
 )

@@ -295,13 +295,11 @@ def complete_usage(usage: Usage | None, input: int, characters: int, *, trusts_z
     model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631). With
     ``trusts_zeros``, a provider's report of 0 for both counts stays.
     """
-    if usage is not None and usage.output and (usage.prompt or usage.estimated):
-        return usage
-    if usage is not None and trusts_zeros and not (usage.prompt or usage.output or usage.estimated):
-        return usage
     known = Usage() if usage is None else usage
     output = known.output or -(-characters // _CHARACTERS_PER_TOKEN)
-    if usage is not None and not (output or characters):
+    counts_input = known.prompt or known.estimated
+    is_complete = counts_input if known.output else trusts_zeros and not counts_input
+    if usage is not None and (is_complete or not output):
         return usage
     return attrs.evolve(known, input=known.input if known.prompt else input, output=output, estimated=True)
 

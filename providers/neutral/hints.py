@@ -92,7 +92,8 @@ def with_explanation(path: str) -> tuple[str, ...]:
 
 def explain_path(path: str) -> str:
     """Explain an unclear path of the drop report: ``system[]: billing line``."""
-    explanation = next((text for hint, text in EXPLANATIONS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
+    patterns = ((hint.replace("[]", "[[][]]"), text) for hint, text in EXPLANATIONS.items())
+    explanation = next((text for pattern, text in patterns if fnmatch.fnmatchcase(path, pattern)), None)
     return path if explanation is None else f"{path}: {explanation}"
 
 
@@ -104,8 +105,3 @@ def losses(dropped: Iterable[str]) -> tuple[str, ...]:
 def is_loss(path: str) -> bool:
     """Return whether the loss of ``path`` may change the answer."""
     return _HINTS.match(path) is None
-
-
-def _literal(pattern: str) -> str:
-    """Escape ``[]`` in a path, which is a set of characters in shell patterns."""
-    return pattern.replace("[]", "[[][]]")

@@ -43,10 +43,6 @@ def signing_secret(provider: str, key: str) -> bytes:
     return _derive_bytes(provider, key)[_PUBLIC:]
 
 
-def _hash_key(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:8]
-
-
 LARGEST = 10_000
 """The most JSON elements of an item in a seal, because anyone can forge one. Items have a few."""
 
@@ -68,7 +64,7 @@ class Issuer:
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
         """Return the issuer with the credential ``key``."""
-        return cls(provider, earlier=_hash_key(key), key=key) if key else cls(provider)
+        return cls(provider, earlier=hashlib.sha256(key.encode()).hexdigest()[:8], key=key) if key else cls(provider)
 
     @property
     def account(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from providers.neutral.request import Message, Part, Request, Tool, ToolCallPart, ToolChoice
+from providers.neutral.request import Part, Request, Tool, ToolCallPart, ToolChoice
 from streams.events import Event, ToolCallStart
 
 _DIGITS = 24
@@ -75,7 +75,10 @@ def shorten_names(request: Request, naming: ToolNaming = USUAL) -> tuple[Request
         request,
         tools=tuple(attrs.evolve(tool, name=own.get(tool.name, tool.name)) if isinstance(tool, Tool) else tool
                     for tool in request.tools),
-        messages=tuple(_rename_in_message(message, own) for message in request.messages),
+        messages=tuple(
+            attrs.evolve(message, parts=tuple(_rename_in_part(part, own) for part in message.parts))
+            for message in request.messages
+        ),
         tool_choice=_rename_in_choice(request.tool_choice, own),
         declared=(),  # changes in messages have the client's names
     )  # fmt: skip
@@ -104,10 +107,6 @@ def _tool_names(request: Request) -> Iterable[str]:
         for part in turn.parts:
             if isinstance(part, ToolCallPart):
                 yield part.name
-
-
-def _rename_in_message(message: Message, own: Mapping[str, str]) -> Message:
-    return attrs.evolve(message, parts=tuple(_rename_in_part(part, own) for part in message.parts))
 
 
 def _rename_in_part(part: Part, own: Mapping[str, str]) -> Part:

@@ -1,7 +1,6 @@
 """Conversion of a client's request for embeddings into requests to one provider, and of their answers back."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import attrs
@@ -218,19 +217,17 @@ def _keep_shape(client: ClientShape, draft: Draft, model: str, shape: str, trait
                 draft.put("model", model)
         case _:
             raise AssertionError("no client asks so")
-    plan = partial(AnswerPlan, client, shape, model, request, tokens=tokens)
+    bodies = _Bodies()
     if len(pieces) == 1:
         counts: tuple[int | None, ...] = (_expected_count(client, draft, items),)
-        return EmbeddingCall(
-            (draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True, tokens)
-        )
-    items = _find_list(client, draft)[1] or []
-    bodies = _Bodies()
-    for part in split(items, pieces):
-        draft.put(member, part)
         bodies.add(draft.encode())
-    counts = tuple(end - start for start, end in pieces)
-    return EmbeddingCall(tuple(bodies.all), draft.edits, plan(counts, passes=False))
+    else:
+        counts = tuple(end - start for start, end in pieces)
+        for part in split(_find_list(client, draft)[1] or [], pieces):
+            draft.put(member, part)
+            bodies.add(draft.encode())
+    plan = AnswerPlan(client, shape, model, request, counts, len(pieces) == 1, tokens)
+    return EmbeddingCall(tuple(bodies.all), draft.edits, plan)
 
 
 class _Bodies:

@@ -20,7 +20,6 @@ from providers.endpoints.embeddings.request import (
     EmbeddedImage,
     EmbeddingInput,
     EmbeddingRequest,
-    TokenIds,
     VectorType,
     setting_names,
     text_input,
@@ -123,19 +122,15 @@ def write_request(
 
 
 def _write_inputs(request: EmbeddingRequest) -> dict[str, Any]:
-    contents = [_content_of(one) for one in request.inputs]
+    contents = [one for one in request.inputs if isinstance(one, EmbeddedContent)]
+    if len(contents) < len(request.inputs):
+        raise token_ids_error()
     texts = [content.text for content in contents]
     if None not in texts:
         return {"texts": texts}
     if all(content.text is None and len(content.parts) == 1 for content in contents):
         return {"images": [part.url for content in contents for part in content.parts if not isinstance(part, str)]}
     return {"inputs": [{"content": [_write_part(part) for part in content.parts]} for content in contents]}
-
-
-def _content_of(one: EmbeddingInput) -> EmbeddedContent:
-    if isinstance(one, TokenIds):
-        raise token_ids_error()
-    return one
 
 
 def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
