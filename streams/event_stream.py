@@ -279,16 +279,14 @@ class FrameWriter:
     """A writer of frames; an event that ``parse`` named a failure becomes a failure frame."""
 
     def event(self, name: str, data: bytes) -> bytes:
-        return _failure_frame(data) if name in (EXCEPTION, ERROR) else event_frame(name, data)
+        if name not in (EXCEPTION, ERROR):
+            return event_frame(name, data)
+        members = _decode_object(data)
+        kind = members.pop("type", "")
+        return exception_frame(kind if isinstance(kind, str) else "", msgspec.json.encode(members))
 
     def close(self) -> bytes:
         return b""
-
-
-def _failure_frame(data: bytes) -> bytes:
-    members = _decode_object(data)
-    kind = members.pop("type", "")
-    return exception_frame(kind if isinstance(kind, str) else "", msgspec.json.encode(members))
 
 
 EVENT_STREAM = Framing(

@@ -49,7 +49,9 @@ class Handoff(Generic[T]):
         if self._consumer is ConsumerState.BUSY:
             return False
         if not self._take(item):
-            self._wake()
+            self._consumer = ConsumerState.BUSY
+            with contextlib.suppress(trio.BrokenResourceError):
+                self._sender.send_nowait(None)  # wakes the consumer
         return True
 
     def send_nowait(self, item: T) -> None:
@@ -81,11 +83,6 @@ class Handoff(Generic[T]):
     def is_blocked(self) -> bool:
         """True while the producer waits for space."""
         return self._sender.statistics().tasks_waiting_send > 0
-
-    def _wake(self) -> None:
-        self._consumer = ConsumerState.BUSY
-        with contextlib.suppress(trio.BrokenResourceError):
-            self._sender.send_nowait(None)
 
     # The consumer's side
 

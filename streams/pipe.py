@@ -6,7 +6,7 @@ the channel and slows only its own upstream.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol, TypeAlias
 
 import attrs
@@ -134,7 +134,10 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
     failure: ErrorInfo | None = None
     with watch.scope:
         try:
-            await _forward(source.chunks(), into, watch)
+            async for chunk in source.chunks():
+                if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed chunk may have any size
+                    await _queue_chunk(chunk, into, watch)
+                watch.restart_idle_limit()
         except GatewayError as error:
             failure = error.info
         except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
@@ -144,26 +147,14 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
     return watch.failure() if watch.scope.cancelled_caught else failure
 
 
-async def _forward(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
-    async for chunk in chunks:
-        if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed chunk may have any size
-            await _queue_chunk(chunk, into, watch)
-        watch.restart_idle_limit()
-
-
 async def _queue_chunk(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:
-    for piece in _split_chunk(chunk):
+    for start in range(0, len(chunk), PIECE):
+        piece = chunk[start : start + PIECE]
         try:
             into.send_nowait(piece)
         except trio.WouldBlock:
             watch.pause()
             await into.send(piece)
-
-
-def _split_chunk(chunk: bytes) -> Iterable[bytes]:
-    if len(chunk) <= PIECE:
-        return (chunk,)
-    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
 
 
 async def receive_batch(

@@ -134,12 +134,10 @@ def _check_structure(raw: bytes) -> None:
 
 def _has_too_many_lines(raw: bytes) -> bool:
     """Return whether an event has more than ``MAX_LINES`` lines, even if each of its line ends is a CRLF."""
-    return len(raw) > MAX_LINES and _count_line_ends(raw) > 2 * MAX_LINES
-
-
-def _count_line_ends(raw: bytes) -> int:
+    if len(raw) <= MAX_LINES:
+        return False
     crs = raw.count(b"\r") if _CR in raw else 0  # to find none is much cheaper than to count none
-    return raw.count(b"\n") + crs
+    return raw.count(b"\n") + crs > 2 * MAX_LINES
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:

@@ -40,9 +40,7 @@ WINDOWS: Final[tuple[tuple[str, int], ...]] = (
     ("claude-haiku-5-5*", _MILLION),
     # OpenAI
     ("gpt-3.5-turbo*", 16_385),
-    ("gpt-4", 8_192),
-    ("gpt-4-0314", 8_192),
-    ("gpt-4-0613", 8_192),
+    *((f"gpt-4{end}", 8_192) for end in ("", "-0314", "-0613")),
     ("gpt-4-32k*", 32_768),
     ("gpt-4-turbo*", 128_000),
     ("gpt-4o*", 128_000),
@@ -93,26 +91,17 @@ WINDOWS: Final[tuple[tuple[str, int], ...]] = (
 )
 
 CANNOT: Final[tuple[tuple[str, tuple[Ability, ...]], ...]] = (
-    ("gpt-3.5-*", (*_TEXT_ALONE, "structured_output")),
-    ("gpt-4", (*_TEXT_ALONE, "structured_output")),
-    ("gpt-4-0314", (*_TEXT_ALONE, "structured_output")),
-    ("gpt-4-0613", (*_TEXT_ALONE, "structured_output")),
-    ("gpt-4-32k*", (*_TEXT_ALONE, "structured_output")),
+    *(
+        (pattern, (*_TEXT_ALONE, "structured_output"))
+        for pattern in ("gpt-3.5-*", "gpt-4", "gpt-4-0314", "gpt-4-0613", "gpt-4-32k*")
+    ),
     ("gpt-4-turbo*", ("structured_output",)),
-    ("o1-mini*", (*_TEXT_ALONE, "tools", "structured_output")),
-    ("o1-preview*", (*_TEXT_ALONE, "tools", "structured_output")),
-    ("o3-mini*", _TEXT_ALONE),
-    ("gpt-oss*", _TEXT_ALONE),
-    ("deepseek-v3*", _TEXT_ALONE),
-    ("deepseek-r1*", _TEXT_ALONE),
-    ("grok-3*", _TEXT_ALONE),
-    ("grok-code-fast-1*", _TEXT_ALONE),
-    ("codestral-*", _TEXT_ALONE),
-    ("llama-3.1-*", _TEXT_ALONE),
-    ("llama-3.3-*", _TEXT_ALONE),
-    ("llama3.1*", _TEXT_ALONE),
-    ("llama3.3*", _TEXT_ALONE),
-)
+    *((pattern, (*_TEXT_ALONE, "tools", "structured_output")) for pattern in ("o1-mini*", "o1-preview*")),
+    *((pattern, _TEXT_ALONE) for pattern in (
+        "o3-mini*", "gpt-oss*", "deepseek-v3*", "deepseek-r1*", "grok-3*", "grok-code-fast-1*", "codestral-*",
+        "llama-3.1-*", "llama-3.3-*", "llama3.1*", "llama3.3*",
+    )),
+)  # fmt: skip
 
 
 def context_window(name: str) -> int | None:
@@ -158,9 +147,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("claude-opus-4-2025*", {"default_max_tokens": 32000}),
     ("claude-3*", {**_BUDGET_THINKER, "default_max_tokens": 8192, "structured_output": False}),
     ("claude-3-7*", {"default_max_tokens": 64000}),
-    ("claude-3-haiku*", {"default_max_tokens": 4096}),
-    ("claude-3-opus*", {"default_max_tokens": 4096}),
-    ("claude-3-sonnet*", {"default_max_tokens": 4096}),
+    *((f"claude-3-{size}*", {"default_max_tokens": 4096}) for size in ("haiku", "opus", "sonnet")),
     # platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, earendil-works/pi#9548
     *((f"claude-{name}*", {"tool_changes": True}) for name in ("opus-4-8", "opus-5", "fable-5", "mythos-5")),
     # OpenAI
@@ -184,16 +171,11 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-5*", {"asked_in_responses": "to_keep_reasoning"}),
     # In Chat these reject tools with an effort, from 5.6 on even with the default one (openai/openai-openapi#541,
     # BerriAI/litellm#34569, onyx-dot-app/onyx#15008).
-    ("gpt-5.[2-9]*", {"asked_in_responses": "with_tools"}),
-    ("gpt-[6-9]*", {"asked_in_responses": "with_tools"}),
-    ("gpt-daybreak-*", {"asked_in_responses": "with_tools"}),
+    *((pattern, {"asked_in_responses": "with_tools"}) for pattern in ("gpt-5.[2-9]*", "gpt-[6-9]*", "gpt-daybreak-*")),
     # These are not available in Chat (SillyTavern/SillyTavern#5212, Portkey-AI/gateway#1445).
-    ("gpt-5*-codex*", {"asked_in_responses": "always"}),
-    ("gpt-5*-pro*", {"asked_in_responses": "always"}),
-    ("o[1-9]*-pro*", {"asked_in_responses": "always"}),
-    ("o[1-9]*-deep-research*", {"asked_in_responses": "always"}),
-    ("codex-*", {"asked_in_responses": "always"}),
-    ("computer-use-*", {"asked_in_responses": "always"}),
+    *((pattern, {"asked_in_responses": "always"}) for pattern in (
+        "gpt-5*-codex*", "gpt-5*-pro*", "o[1-9]*-pro*", "o[1-9]*-deep-research*", "codex-*", "computer-use-*",
+    )),
     # These always think.
     ("gpt-6-astra*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
     ("gpt-5*-codex*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh")}),

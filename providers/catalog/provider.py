@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 import attrs
 
@@ -384,6 +384,16 @@ def is_messages_url(base_url: str) -> bool:
     return path.endswith((_ANTHROPIC, _ANTHROPIC + "/v1", STANDARD_PATHS["messages"]))
 
 
+def _split_base(base_url: str | None, provider: Provider, api: Api) -> tuple[SplitResult, str]:
+    """Return the parts of the base URL, and the prefix if its path is empty."""
+    place = provider.places.get(api, provider.prefix)
+    elsewhere = "://" in place
+    base = base_url or (place if elsewhere else provider.base_url)
+    if base is None:
+        raise LookupError(f"{provider.id} has no base URL of its own")
+    return urlsplit(base), urlsplit(place).path if elsewhere else place
+
+
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
     """Return the URL of ``provider`` for requests of ``api`` for ``model``.
 
@@ -392,14 +402,9 @@ def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> s
     (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803). Raises ``LookupError`` if the provider has no path for ``api``, or
     if there is no base URL.
     """
-    place = provider.places.get(api, provider.prefix)
-    elsewhere = "://" in place
-    base = base_url or (place if elsewhere else provider.base_url)
-    if base is None:
-        raise LookupError(f"{provider.id} has no base URL of its own")
-    parts = urlsplit(base)
+    parts, usual = _split_base(base_url, provider, api)
     path, _, query = provider.paths[api].partition("?")
-    prefix = parts.path.rstrip("/") or (urlsplit(place).path if elsewhere else place)
+    prefix = parts.path.rstrip("/") or usual
     path = path.replace("{model}", quote(model, safe=":@"))
     host, own = parts.netloc, provider.settings.get("region")
     if base_url is None and own is not None and (region := region_of(model)) is not None:
@@ -419,13 +424,7 @@ def endpoint_url(base_url: str | None, provider: Provider, place: Place, model: 
     path = path.replace("{model}", quote(model, safe=":@")) + rest
     if "://" in path:
         return path + (f"?{query}" if query else "")
-    api_place = provider.places.get(place.api, provider.prefix)
-    elsewhere = "://" in api_place
-    base = base_url or (api_place if elsewhere else provider.base_url)
-    if base is None:
-        raise LookupError(f"{provider.id} has no base URL of its own")
-    parts = urlsplit(base)
-    usual = urlsplit(api_place).path if elsewhere else api_place
+    parts, usual = _split_base(base_url, provider, place.api)
     own = parts.path.rstrip("/")
     prefix = (own or usual) if place.prefix is None else own.removesuffix(usual) + place.prefix
     return urlunsplit((parts.scheme, parts.netloc, prefix + path, parts.query or query, ""))

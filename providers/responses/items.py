@@ -224,7 +224,10 @@ class _InputWriter:
     def _result_item(self, part: ToolResultPart) -> Object:
         content = [each for piece in part.parts for each in self._user_content(piece)]
         if part.is_error:  # the API has no flag for errors
-            content = _as_error(content)
+            if content and content[0]["type"] == "input_text":
+                content = [{**content[0], "text": f"Error: {content[0]['text']}"}, *content[1:]]
+            else:
+                content = [{"type": "input_text", "text": "Error: "}, *content]
         breakpoint = find_breakpoint(part.marks, self._to) if content else None
         if breakpoint is not None:
             content[-1] = {**content[-1], _BREAKPOINT: breakpoint}
@@ -274,12 +277,6 @@ def _write_call(part: ToolCallPart, id: str) -> Object:
         return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
     arguments = part.input if part.input.strip() else "{}"
     return {"type": "function_call", "call_id": id, "name": part.name, "arguments": arguments}
-
-
-def _as_error(content: list[Object]) -> list[Object]:
-    if content and content[0]["type"] == "input_text":
-        return [{**content[0], "text": f"Error: {content[0]['text']}"}, *content[1:]]
-    return [{"type": "input_text", "text": "Error: "}, *content]
 
 
 def _write_image(source: MediaSource, part: ImagePart) -> Object:

@@ -96,12 +96,12 @@ def without_lost_reasoning(items: Items) -> Items:
     kept = [item for item in items if item.get("type") != "reasoning" or item.get("encrypted_content")]
     if len(kept) == len(items):
         return items
-    return [item if _is_input(item) else {name: value for name, value in item.items() if name != "id"} for item in kept]
-
-
-def _is_input(item: Mapping[str, Any]) -> bool:
-    """Return whether a client writes such an item: its own message or the result of a call."""
-    return _is_output(item) or item.get("role") not in (None, "assistant")
+    return [
+        item
+        if _is_output(item) or item.get("role") not in (None, "assistant")  # written by clients
+        else {name: value for name, value in item.items() if name != "id"}
+        for item in kept
+    ]
 
 
 # References
@@ -160,7 +160,9 @@ def previous_items(chain: Iterable[bytes], answered: Collection[str] = ()) -> It
     for turn in turns:
         items += turn.input
         items += _complete_output(turn.output, answered) if turn.status == "incomplete" else turn.output
-    return _apply_compaction(items)
+    start = max((i for i, item in enumerate(items) if compaction.is_own(item)), default=0)
+    before = (item for item in items[:start] if item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS)
+    return [*before, *items[start:]]
 
 
 def answered_ids(value: Any) -> Iterator[str]:
@@ -193,16 +195,6 @@ def _complete_output(output: Items, answered: Collection[Any]) -> Items:
         if keep:
             kept.append(item)
     return kept[::-1]
-
-
-def _apply_compaction(items: Items) -> Items:
-    start = max((i for i, item in enumerate(items) if compaction.is_own(item)), default=0)
-    return [item for item in items[:start] if _survives_compaction(item)] + items[start:]
-
-
-def _survives_compaction(item: Mapping[str, Any]) -> bool:
-    """Return whether ``item`` stays when a summary replaces earlier items, as instructions and settings do."""
-    return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
 
 
 DEFAULT = 20

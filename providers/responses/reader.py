@@ -123,17 +123,12 @@ class ResponsesReader(StagedReader):
         return read_usage(response, count_hosted_calls(billed, response) if billed or "tool_usage" in response else ())
 
     def _answer_end(self, response: Json, status: str) -> AnswerEnd:
+        found = response.get("moderation")
+        moderation = found if isinstance(found, dict) else None
         if status == "incomplete":
             word = as_string(as_object(response.get("incomplete_details")).get("reason"))
-            reason = REASON_OF_INCOMPLETE.get(word, "length")
-            return AnswerEnd(reason, word or status, moderation=_moderation(response))
-        reason = "tool_calls" if self._answer.call_ids else "stop"
-        return AnswerEnd(reason, status, moderation=_moderation(response))
-
-
-def _moderation(response: Json) -> Json | None:
-    found = response.get("moderation")
-    return found if isinstance(found, dict) else None
+            return AnswerEnd(REASON_OF_INCOMPLETE.get(word, "length"), word or status, moderation=moderation)
+        return AnswerEnd("tool_calls" if self._answer.call_ids else "stop", status, moderation=moderation)
 
 
 _PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})

@@ -83,7 +83,7 @@ def _failed_response(response: Mapping[str, Any], message: str) -> Object:
 
 def _item_events(out: EventSequence, item: Object) -> Iterator[bytes]:
     type = as_string(item.get("type"))
-    empty, write_content = _TYPES.get(type, ({}, _no_content_events))
+    empty, write_content = _TYPES.get(type, ({}, lambda out, item, where: iter(())))
     index = out.new_index()
     announced = {**item, **empty}
     if "status" in item and empty:
@@ -93,20 +93,13 @@ def _item_events(out: EventSequence, item: Object) -> Iterator[bytes]:
     yield out.item_done(index, item)
 
 
-def _no_content_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
-    yield from ()
-
-
 def _message_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     for i, part in enumerate(as_objects(item.get("content"))):
-        here = {**where, "content_index": i}
-        if part.get("type") == "refusal":
-            yield from _refusal_events(out, part, here)
-        else:
-            yield from _text_events(out, part, here)
+        write = _refusal_events if part.get("type") == "refusal" else _text_events
+        yield from write(out, part, {**where, "content_index": i})
 
 
-def _text_events(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _text_events(out: EventSequence, part: Object, where: Where) -> Iterator[bytes]:
     text, logprobs = as_string(part.get("text")), part.get("logprobs") or []
     yield out.event("response.content_part.added", {**where, "part": text_part()})
     if text:
@@ -118,7 +111,7 @@ def _text_events(out: EventSequence, part: Mapping[str, Any], where: Where) -> I
     yield out.event("response.content_part.done", {**where, "part": part})
 
 
-def _refusal_events(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _refusal_events(out: EventSequence, part: Object, where: Where) -> Iterator[bytes]:
     text = as_string(part.get("refusal"))
     yield out.event("response.content_part.added", {**where, "part": refusal_part()})
     if text:
@@ -137,18 +130,12 @@ def _reasoning_events(out: EventSequence, item: Object, where: Where) -> Iterato
         yield out.event("response.reasoning_summary_part.done", {**here, "part": part})
 
 
-def _function_call_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
-    text, name = as_string(item.get("arguments")), "response.function_call_arguments"
+def _call_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    member, called = ("arguments", {"name": item.get("name")}) if item["type"] == "function_call" else ("input", {})
+    text, name = as_string(item.get(member)), f"response.{item['type']}_{member}"
     if text:
         yield out.event(f"{name}.delta", {**where, "delta": text})
-    yield out.event(f"{name}.done", {**where, "name": item.get("name"), "arguments": text})
-
-
-def _custom_call_events(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
-    text, name = as_string(item.get("input")), "response.custom_tool_call_input"
-    if text:
-        yield out.event(f"{name}.delta", {**where, "delta": text})
-    yield out.event(f"{name}.done", {**where, "input": text})
+    yield out.event(f"{name}.done", {**where, **called, member: text})
 
 
 # By item type: the members that are empty in its announcement, and the events with their content. Other items are sent
@@ -156,6 +143,6 @@ def _custom_call_events(out: EventSequence, item: Object, where: Where) -> Itera
 _TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
     "message": ({"content": []}, _message_events),
     "reasoning": ({"summary": []}, _reasoning_events),
-    "function_call": ({"arguments": ""}, _function_call_events),
-    "custom_tool_call": ({"input": ""}, _custom_call_events),
+    "function_call": ({"arguments": ""}, _call_events),
+    "custom_tool_call": ({"input": ""}, _call_events),
 }

@@ -118,9 +118,13 @@ class ResponsesWriter:
             case ToolCallDelta(block=block, text=text):
                 return self._open[block].write(text) if block in self._open else b""
             case ReasoningDelta(block=block, text=text):
-                return self._write_reasoning(block, text)
-            case ToolCallStart():
-                return self._start_call(event)
+                data = b"" if block in self._open else self._open_reasoning(block)
+                return data + self._open[block].write(text)
+            case ToolCallStart(block=block):
+                tool, wrapped = find_called_tool(event, self._tools)
+                data = self._close_unopened_message()
+                call = self._open[block] = OpenCall(self._out, event, tool, wrapped)
+                return data + call.open()
             case ReasoningState():
                 return self._write_state(event)
             case Citation():
@@ -180,10 +184,6 @@ class ResponsesWriter:
             part.cite(event)
         return data
 
-    def _write_reasoning(self, block: int, text: str) -> bytes:
-        data = b"" if block in self._open else self._open_reasoning(block)
-        return data + self._open[block].write(text)
-
     def _open_reasoning(self, block: int, native: Object | None = None) -> bytes:
         data = self._close_unopened_message()
         item = self._open[block] = OpenReasoning(self._out, self._issuer)
@@ -201,12 +201,6 @@ class ResponsesWriter:
         if isinstance(item, OpenReasoning):
             item.seal(event)
         return data
-
-    def _start_call(self, event: ToolCallStart) -> bytes:
-        tool, wrapped = find_called_tool(event, self._tools)
-        data = self._close_unopened_message()
-        call = self._open[event.block] = OpenCall(self._out, event, tool, wrapped)
-        return data + call.open()
 
     def _write_native(self, event: NativeItem) -> bytes:
         if event.api != "responses":
