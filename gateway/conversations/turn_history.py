@@ -28,9 +28,9 @@ from gateway.request.parse import INPUT, EarlierItems, Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.stores.store import Node, Store, Unavailable
+from providers.neutral.kept_turns import WITHOUT_ANSWER
 from providers.responses.ids import is_own_id
 from providers.responses.kept_items import (
-    WITHOUT_ANSWER,
     input_items,
     references,
     resolve_references,

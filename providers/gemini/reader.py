@@ -29,7 +29,7 @@ from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer, p
 from providers.gemini.usage import Counts
 from providers.neutral.bounds import ANSWER, ID, check_length
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import as_object, as_string, bounded_objects
+from providers.neutral.values import as_object, as_string, bounded_objects, character_positions
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
@@ -99,15 +99,8 @@ def _character_positions(answer: UnfinishedAnswer, sources: Iterable[_Source]) -
     answer.scanned += answer.text_size
     if answer.text_size > MAX_CITED or answer.scanned > MAX_SCANNED:
         return {}
-    data = "".join(answer.text).encode("utf-8", "surrogatepass")
-    found: dict[int | None, int] = {}
-    before = count = 0
-    for at in sorted({place for source in sources for place in (source[2] or 0, source[3]) if place is not None}):
-        if at > len(data):
-            break
-        count += len(data[before:at].decode("utf-8", "ignore"))
-        before, found[at] = at, count
-    return found
+    wanted = {place for source in sources for place in (source[2] or 0, source[3]) if place is not None}
+    return character_positions(answer.text, wanted)
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from providers.neutral.bounds import check_length
-from providers.neutral.values import as_object, as_string
+from providers.neutral.values import as_object, as_string, character_positions
 from streams.events import Citation
 
 MAX_CITED: Final = 2**20
@@ -64,17 +64,8 @@ def read_annotations(annotations: Any, pieces: Sequence[str]) -> list[dict[str, 
     """
     listed = check_length(annotations, "citations") if isinstance(annotations, list) else []
     notes = [one for one in listed if isinstance(one, dict)]
-    data = "".join(pieces).encode("utf-8", "surrogatepass")
-    wanted = sorted(
-        {place for one in notes for name in _POSITIONS if type(place := one.get(name)) is int and place >= 0}
-    )
-    places: dict[Any, int] = {}
-    before = count = 0
-    for place in wanted:
-        if place > len(data):
-            break
-        count += len(data[before:place].decode("utf-8", "ignore"))
-        before, places[place] = place, count
+    wanted = {place for one in notes for name in _POSITIONS if type(place := one.get(name)) is int and place >= 0}
+    places = character_positions(pieces, wanted)
     return [_with_characters(one, places) if one.get("type") in (URL, None) else one for one in notes]
 
 

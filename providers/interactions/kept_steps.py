@@ -1,29 +1,15 @@
-"""Steps of stored turns: those of a client's input, and those that a later turn continues from.
-
-A stored turn is JSON ``{"status", "input": [steps], "output": [steps]}``. Earlier steps are in other turns.
-"""
+"""Steps of stored turns: those of a client's input, and those that a later turn continues from."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from providers.interactions.steps import CONTENTS
+from providers.neutral.kept_turns import answered_turns
 from providers.neutral.values import as_objects, as_string
-from streams.surrogates import NOT_JSON
 
 Steps: TypeAlias = list[dict[str, Any]]
 
-WITHOUT_ANSWER: Final = ("failed", "cancelled", "queued", "in_progress")
-"""Statuses of interactions without an answer; no later interaction can continue from them."""
-
 _UNFINISHED: Final = ("incomplete", "budget_exceeded", "requires_continuation")
-
-
-class _KeptTurn(msgspec.Struct):
-    status: str = "completed"
-    input: Steps = []
-    output: Steps = []
 
 
 def prepare_input(value: Any) -> Steps:
@@ -61,7 +47,7 @@ def previous_steps(chain: Iterable[bytes], answered: Collection[str] = ()) -> St
     Omits failed and cancelled turns. From unfinished turns, omits calls without a result in a turn or in ``answered``
     (the ids of calls), and thoughts that only led to them. Raises ``ValueError`` for a damaged turn.
     """
-    turns = [turn for body in chain if (turn := _decode_turn(body)).status not in WITHOUT_ANSWER]
+    turns = answered_turns(chain)
     answered = {*answered, *(id for turn in turns for id in answered_ids(turn.input))}
     steps: Steps = []
     for turn in turns:
@@ -82,13 +68,6 @@ def answered_ids(value: Any) -> Iterator[str]:
 def _ids_in(item: Mapping[str, Any]) -> Iterator[str]:
     if item.get("type") == "function_result":
         yield as_string(item.get("call_id"))
-
-
-def _decode_turn(body: bytes) -> _KeptTurn:
-    try:
-        return msgspec.json.decode(body, type=_KeptTurn)
-    except NOT_JSON as error:
-        raise ValueError(f"a kept turn is damaged: {error}") from None
 
 
 def _complete_output(output: Steps, answered: Collection[str]) -> Steps:

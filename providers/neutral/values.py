@@ -1,7 +1,7 @@
 """Access to a provider's JSON without trust: missing and mistyped members are empty values."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -73,3 +73,16 @@ def bounded_objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         return []
     return [item for item in check_length(value, "elements of an array") if isinstance(item, dict)]
+
+
+def character_positions(pieces: Iterable[str], places: Iterable[int]) -> dict[Any, int]:
+    """Return the character positions by those byte positions ``places`` that are in the text ``pieces``."""
+    data = "".join(pieces).encode("utf-8", "surrogatepass")
+    found: dict[Any, int] = {}
+    before = count = 0
+    for place in sorted(places):
+        if place > len(data):
+            break
+        count += len(data[before:place].decode("utf-8", "ignore"))
+        before, found[place] = place, count
+    return found

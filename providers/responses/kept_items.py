@@ -1,23 +1,15 @@
-"""Items of stored turns, the items that a turn continues from, and pages of them.
-
-A stored turn is JSON ``{"status", "input": [items], "output": [items]}``. Earlier items are in other turns.
-"""
+"""Items of stored turns, the items that a turn continues from, and pages of them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import msgspec
-
+from providers.neutral.kept_turns import answered_turns
 from providers.neutral.values import as_string
 from providers.responses import compaction
 from providers.responses.history import item_type
 from providers.responses.ids import own_id
 from providers.responses.output import Object, text_part
 from streams.errors import invalid
-from streams.surrogates import NOT_JSON
-
-WITHOUT_ANSWER = ("failed", "cancelled", "queued", "in_progress")
-"""Statuses of responses without an answer, which no response can continue from."""
 
 Items: TypeAlias = list[dict[str, Any]]
 
@@ -34,12 +26,6 @@ _PREFIXES: Mapping[str, str] = {
 _OTHER = "item_"
 _INSTRUCTIONS = ("system", "developer")
 _SETTINGS = ("additional_tools", "configuration_update")
-
-
-class _KeptTurn(msgspec.Struct):
-    status: str = "completed"
-    input: Items = []
-    output: Items = []
 
 
 # Storing
@@ -154,7 +140,7 @@ def previous_items(chain: Iterable[bytes], answered: Collection[str] = ()) -> It
     (the ids of calls), and reasoning that only led to them. Omits items that an own compaction replaces, except
     instructions and settings. Raises ``ValueError`` for a damaged turn.
     """
-    turns = [turn for body in chain if (turn := _decode_turn(body)).status not in WITHOUT_ANSWER]
+    turns = answered_turns(chain)
     answered = {*answered, *(id for turn in turns for id in answered_ids(turn.input))}
     items: Items = []
     for turn in turns:
@@ -168,13 +154,6 @@ def previous_items(chain: Iterable[bytes], answered: Collection[str] = ()) -> It
 def answered_ids(value: Any) -> Iterator[str]:
     """Yield the ids of the calls whose outputs a request's ``input`` contains."""
     return (as_string(item.get("call_id")) for item in input_items(value) if _is_output(item))
-
-
-def _decode_turn(body: bytes) -> _KeptTurn:
-    try:
-        return msgspec.json.decode(body, type=_KeptTurn)
-    except NOT_JSON as error:
-        raise ValueError(f"a kept turn is damaged: {error}") from None
 
 
 def _is_output(item: Mapping[str, Any]) -> bool:

@@ -113,9 +113,7 @@ def write_request(
         edits.append(Edit("input_type", lost=False, form=f"={body['input_type']}"))
     types = (type if type != "base64" or traits.base64 else "float" for type in request.types)
     body["embedding_types"] = list(dict.fromkeys(types))
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        body["output_dimension"] = dimensions
+    body |= request.size_member("output_dimension", traits)
     if request.truncate is not None:
         body["truncate"] = request.truncate
     return body, tuple(edits)

@@ -14,7 +14,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
-    number_type_error,
+    check_floats,
     setting_names,
     token_ids_error,
 )
@@ -106,8 +106,7 @@ def write_request(
     Each input is a separate request, because several parts of one content make one vector (vectorize-io/hindsight#4001,
     getzep/graphiti#1848). Raises ``GatewayError`` (400).
     """
-    if not {"float", "base64"}.issuperset(request.types):
-        raise number_type_error(request)
+    check_floats(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
     settings: dict[str, Any] = {}
     if request.purpose is not None:
@@ -115,9 +114,7 @@ def write_request(
             settings["taskType"] = GEMINI[request.purpose]
         else:
             edits.append(Edit(request.place("purpose")))
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        settings["outputDimensionality"] = dimensions
+    settings |= request.size_member("outputDimensionality", traits)
     if request.truncate is not None:
         edits.append(Edit(request.place("truncate"), why="translation"))
     requests = [{"model": f"models/{model}", **_write_input(one), **settings} for one in request.inputs]

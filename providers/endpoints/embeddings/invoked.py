@@ -25,8 +25,8 @@ from providers.endpoints.embeddings.request import (
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
+    check_floats,
     images_error,
-    number_type_error,
     token_ids_error,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits
@@ -34,9 +34,6 @@ from providers.neutral.billing import MOST_TOKENS, is_token_count, token_count
 from providers.neutral.edits import Edit
 from streams.errors import GatewayError
 from streams.events import Usage
-
-_NUMBERS: Final = frozenset(("float", "base64"))
-
 
 _TOKENS_HEADER: Final = "x-amzn-bedrock-input-token-count"
 
@@ -55,11 +52,6 @@ def _input_text(one: EmbeddingInput) -> str:
     return one.text
 
 
-def _check_numbers(request: EmbeddingRequest) -> None:
-    if not _NUMBERS.issuperset(request.types):
-        raise number_type_error(request)
-
-
 def _count_tokens(raw: msgspec.Raw | None) -> int | None:
     value = None if raw is None else decode(raw, Any)
     return token_count(value) if is_token_count(value) else None
@@ -70,12 +62,9 @@ def _count_tokens(raw: msgspec.Raw | None) -> int | None:
 
 def write_titan(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
     """Return ``request``, which has one input, with the edits made. Raises ``GatewayError`` (400)."""
-    _check_numbers(request)
+    check_floats(request)
     edits = list(request.losses)
-    body: dict[str, Any] = {"inputText": _input_text(request.inputs[0])}
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        body["dimensions"] = dimensions
+    body = {"inputText": _input_text(request.inputs[0]), **request.size_member("dimensions", traits)}
     if request.purpose is not None:
         edits.append(Edit(request.place("purpose")))
     if request.truncate is not None:
@@ -109,7 +98,7 @@ def write_cohere(
 
 def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
     """Return ``request`` with the edits made. Raises ``GatewayError`` (400)."""
-    _check_numbers(request)
+    check_floats(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
     shared: dict[str, Any] = {}
     if request.purpose is not None:
@@ -118,10 +107,7 @@ def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[di
         else:
             edits.append(Edit(request.place("purpose")))
     instances = [_instance(one, shared) for one in request.inputs]
-    parameters: dict[str, Any] = {}
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        parameters["outputDimensionality"] = dimensions
+    parameters: dict[str, Any] = request.size_member("outputDimensionality", traits)
     if request.truncate is not None:
         parameters["autoTruncate"] = request.truncate != "NONE"
     return {"instances": instances, **({"parameters": parameters} if parameters else {})}, tuple(edits)
@@ -158,13 +144,10 @@ def _vertex_tokens(one: dict[str, msgspec.Raw]) -> int | None:
 
 def write_tei(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
     """Return ``request`` for ``/embed`` with the edits made. Raises ``GatewayError`` (400)."""
-    _check_numbers(request)
+    check_floats(request)
     edits = list(request.losses)
     inputs = [one.ids if isinstance(one, TokenIds) else _input_text(one) for one in request.inputs]
-    body: dict[str, Any] = {"inputs": inputs}
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        body["dimensions"] = dimensions
+    body: dict[str, Any] = {"inputs": inputs, **request.size_member("dimensions", traits)}
     if request.truncate is not None:
         body["truncate"] = request.truncate != "NONE"
     if request.purpose is not None:

@@ -240,10 +240,7 @@ def write_request(
     """
     body: dict[str, Any] = {"model": model, "input": [_write_input(one, to) for one in request.inputs]}
     edits = list(request.losses)
-    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
-    if dimensions is not None:
-        body[to.dimensions] = dimensions
-    body.update(_write_types(request, to, traits))
+    body |= request.size_member(to.dimensions, traits) | _write_types(request, to, traits)
     purpose = request.purpose or default_purpose(to.words, traits)
     if to.purpose is not None and purpose is not None and purpose in to.words:
         body[to.purpose] = to.words[purpose]

@@ -74,6 +74,11 @@ class EmbeddingRequest:
         """Return the client's name for ``setting``."""
         return self.places.get(setting, setting)
 
+    def size_member(self, name: str, traits: EmbeddingTraits) -> dict[str, int]:
+        """Return the member ``name`` with the number of dimensions, empty if there is none."""
+        size = traits.dimensions if self.dimensions is None else self.dimensions
+        return {} if size is None else {name: size}
+
 
 def text_input(text: str) -> EmbeddedContent:
     return EmbeddedContent((text,))
@@ -117,6 +122,12 @@ def number_type_error(request: EmbeddingRequest) -> GatewayError:
     """Return the 400 for a number type that the provider lacks, because floats would be different vectors."""
     at, types = request.place("types"), ", ".join(request.types)
     return invalid(f"{at} requests {types}, which this model's provider does not support: use float or base64", at)
+
+
+def check_floats(request: EmbeddingRequest) -> None:
+    """Raise the 400 of ``number_type_error`` if other numbers than floats are requested."""
+    if not {"float", "base64"}.issuperset(request.types):
+        raise number_type_error(request)
 
 
 def default_purpose(words: Words, traits: EmbeddingTraits) -> Purpose | None:
