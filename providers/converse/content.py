@@ -22,6 +22,7 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    result_part,
 )
 from providers.neutral.seal import is_sealed, unseal
 from streams.errors import invalid
@@ -173,17 +174,9 @@ def _read_tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
             "converse", "toolResult", {"toolResult": value}, fields.at
         )  # the result of a tool that ran at Amazon
         return
-    parts = tuple(map(_result_part, read_blocks(fields.value("content") or [], fields.path("content"), RESULT, drops)))
+    parts = tuple(map(result_part, read_blocks(fields.value("content") or [], fields.path("content"), RESULT, drops)))
     yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
     drops.add_unread(fields)
-
-
-def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
-    """Return a part of a result; a block of this API only becomes its JSON, which the model can still read."""
-    if isinstance(part, NativePart):
-        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
-    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a result"
-    return part
 
 
 def _read_json(value: Any, at: str, drops: Drops) -> Iterator[Part]:

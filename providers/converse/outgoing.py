@@ -27,11 +27,10 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import (
-    add_format_message,
     can_be_closed,
     close_objects,
-    format_instruction,
     schema_with_description,
+    with_format,
 )
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
@@ -229,31 +228,14 @@ def _calls_tools_without_thinking(messages: list[Body]) -> bool:
 # Structured output
 
 
-def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Drops) -> str | None:
-    """Return the format as an instruction and report it as dropped, if the model cannot enforce it.
-
-    A hidden tool could be mistaken for a real call (BerriAI/litellm#34230).
-    """
-    if format is None or _is_enforceable(format, family, quirks):
-        return None
-    drops.add(format.at)
-    return format_instruction(format)
-
-
-def write_format(format: Format | None, family: Family, quirks: Quirks, body: Body) -> None:
+def write_format(format: Format, body: Body) -> None:
     """Write ``outputConfig.textFormat``, whose schema is JSON in a string."""
-    if format is None or not _is_enforceable(format, family, quirks):
-        return
     schema: Body = {"schema": msgspec.json.encode(close_objects(schema_with_description(format))).decode()}
     if format.name:
         schema["name"] = format.name
     if format.description:
         schema["description"] = format.description
     _output_config(body)["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
-
-
-def _is_enforceable(format: Format, family: Family, quirks: Quirks) -> bool:
-    return family.structured_output and quirks.structured_output and can_be_closed(format)
 
 
 def _output_config(body: Body) -> Body:
@@ -378,7 +360,8 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     tools = tool_config(request, family, to, points, drops)
     history = History(request, to.issuer, family, points, drops)
     format = None if request.api == "converse" else request.format
-    history.write(add_format_message(request.messages, format_hint(format, family, to.quirks, drops)))
+    closed = format is not None and family.structured_output and to.quirks.structured_output and can_be_closed(format)
+    history.write(with_format(request, format is None or closed, drops))
     points.limit(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
 
     body: dict[str, Any] = {"messages": history.messages}
@@ -387,7 +370,8 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     if tools is not None:
         body["toolConfig"] = tools
     write_settings(request, family, to.quirks, body, drops)
-    write_format(format, family, to.quirks, body)
+    if format is not None and closed:
+        write_format(format, body)
     for name, value in own.items():  # the client's own Bedrock members override translated ones
         written = body.get(name)
         body[name] = {**written, **value} if isinstance(written, dict) and isinstance(value, dict) else value

@@ -18,7 +18,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.formats import add_format_message, format_instruction
+from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 from streams.errors import invalid
@@ -191,12 +191,8 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     config = find_member(request.source, "toolConfig") if request.api == "gemini" else None
     tools = write_tools(request, to.quirks, config or {}, drops)
     enforced = is_enforced(request.format, tools.functions, to.quirks)
-    hint = None
-    if request.format is not None and not enforced:
-        drops.add(request.format.at)
-        hint = format_instruction(request.format)
     contents = Contents(request, to, drops)
-    contents.write(add_format_message(request.messages, hint))
+    contents.write(with_format(request, enforced, drops))
 
     body: dict[str, Any] = {}
     if contents.system:

@@ -18,7 +18,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.formats import add_format_message, format_instruction, schema_with_description
+from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, Format, NativeTool, Reasoning, Request, Tool, ToolChoice
@@ -224,12 +224,9 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     own = own_fields(request)
     drops = Drops(path for path in request.dropped if not is_own(path, request, own))
     tools = write_tools(request, to.quirks, drops)
-    enforced, hint = is_enforced(request.format, tools.has_functions, to.quirks), None
-    if request.format is not None and not enforced:
-        drops.add(request.format.at)
-        hint = format_instruction(request.format)
+    enforced = is_enforced(request.format, tools.has_functions, to.quirks)
     history = History(request, to, drops)
-    history.write(add_format_message(request.messages, hint))
+    history.write(with_format(request, enforced, drops))
 
     body: dict[str, Any] = {"model": to.model, "input": history.steps}
     if history.instructions:

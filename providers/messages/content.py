@@ -18,6 +18,7 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    result_part,
 )
 from providers.neutral.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
@@ -124,15 +125,7 @@ def _read_content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | F
         return []
     if isinstance(value, str):
         return [TextPart(value, at)]
-    return [_result_part(part) for part in read_blocks(value, at, INNER, drops)]
-
-
-def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
-    """Return a part of a result; a block of Anthropic's only becomes its JSON, which the model can still read."""
-    if isinstance(part, NativePart):
-        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
-    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a block"
-    return part
+    return [result_part(part) for part in read_blocks(value, at, INNER, drops)]
 
 
 def _read_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:

@@ -9,12 +9,18 @@ import msgspec
 from providers.messages.blocks import Block, Breakpoints, Prompt, simplify_content
 from providers.messages.content import TOOL_MARKS
 from providers.messages.incoming import OWN_FIELDS
-from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
+from providers.messages.settings import (
+    is_enforceable,
+    max_tokens,
+    write_format,
+    write_reasoning,
+    write_settings,
+)
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.formats import add_format_message
+from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 from providers.neutral.tool_changes import changes_of
@@ -62,7 +68,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     changes_tools = _changes_tools(request, to.quirks)
     tools = _write_tools(request.declared if changes_tools else request.tools, request, drops, breakpoints)
     prompt = Prompt(request, to, drops, breakpoints, changes_tools)
-    prompt.write(add_format_message(request.messages, format_hint(request.format, to.quirks, drops)))
+    prompt.write(with_format(request, is_enforceable(request.format, to.quirks), drops))
     breakpoints.limit(drops)
 
     body: dict[str, Any] = {"model": to.model, "max_tokens": max_tokens(request, to.quirks)}

@@ -15,7 +15,7 @@ from providers.catalog.effort import (
     stop_strings,
 )
 from providers.neutral.fields import Drops
-from providers.neutral.formats import can_be_closed, close_objects, format_instruction, schema_with_description
+from providers.neutral.formats import can_be_closed, close_objects, schema_with_description
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Request
@@ -154,25 +154,13 @@ def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) 
 # Structured output
 
 
-def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
-    """Return the format as an instruction and report it as dropped, if the API cannot enforce it.
-
-    A hidden tool would not work: thinking excludes forced tools, and the client would see its call
-    (BerriAI/litellm#8883).
-    """
-    if format is None or _is_enforceable(format, quirks):
-        return None
-    drops.add(format.at)
-    return format_instruction(format)
-
-
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
     """Write ``output_config.format``, the API's own structured output."""
-    if format is not None and _is_enforceable(format, quirks):
+    if format is not None and is_enforceable(format, quirks):
         schema = close_objects(schema_with_description(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 
-def _is_enforceable(format: Format, quirks: Quirks) -> bool:
+def is_enforceable(format: Format | None, quirks: Quirks) -> bool:
     """Return whether the API can enforce ``format``; it requires every object to be closed."""
-    return quirks.structured_output and can_be_closed(format)
+    return format is not None and quirks.structured_output and can_be_closed(format)

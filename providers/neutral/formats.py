@@ -1,11 +1,12 @@
 """Structured output for APIs without it, or with conditions of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from providers.neutral.request import Format, Message, TextPart
+from providers.neutral.fields import Drops
+from providers.neutral.request import Format, Message, Request, TextPart
 
 _JSON: Final = "Answer with a single JSON object and nothing else: no explanation and no code fence."
 _SCHEMA: Final = (
@@ -16,22 +17,20 @@ _LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems")
 _MAPS: Final = ("properties", "$defs", "definitions")
 
 
-def format_instruction(format: Format) -> str:
-    return (
-        _JSON
-        if format.kind == "json_object"
-        else f"{_SCHEMA}\n\n{msgspec.json.encode(schema_with_description(format)).decode()}"
-    )
+def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message, ...]:
+    """Return the messages, with an instruction in place of a format that is not ``enforced``; report it as dropped.
 
-
-def add_format_message(messages: Sequence[Message], hint: str | None) -> tuple[Message, ...]:
-    """Return ``messages`` with ``hint`` as an instruction after the last one that is not the model's.
-
-    It depends on one request's settings. At the end of the leading instructions it would change the prefix of the next
-    request, and no cache would serve the conversation.
+    It follows the last message that is not the model's, because it depends on one request's settings. At the end of the
+    leading instructions it would change the prefix of the next request, and no cache would serve the conversation.
+    A hidden tool would not work: thinking excludes forced tools, and the client would see its call
+    (BerriAI/litellm#8883, #34230).
     """
-    if hint is None:
-        return tuple(messages)
+    messages, format = request.messages, request.format
+    if format is None or enforced:
+        return messages
+    drops.add(format.at)
+    schema = "" if format.kind == "json_object" else msgspec.json.encode(schema_with_description(format)).decode()
+    hint = f"{_SCHEMA}\n\n{schema}" if schema else _JSON
     end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
     return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
 

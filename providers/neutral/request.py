@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from providers.neutral.seal import Seal
 from streams.events import Api, ToolKind
@@ -283,6 +284,14 @@ class Request:
     def has_tools(self) -> bool:
         """True if the client sent tools, even if none of them is offered now."""
         return bool(self.tools or self.declared or self.deferred)
+
+
+def result_part(part: Part) -> TextPart | ImagePart | FilePart:
+    """Return a part of a result; a block of one API only becomes its JSON, which the model can still read."""
+    if isinstance(part, NativePart):
+        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
+    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a result"
+    return part
 
 
 def has_cache_marks(request: Request) -> bool:
