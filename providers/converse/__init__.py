@@ -8,16 +8,7 @@ accepts. Answers: ``reader`` with ``reading``, and ``writer``. ``wording`` and `
 from typing import TYPE_CHECKING
 
 from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Reader, Reply, Writer
-from providers.neutral.late_codec import (
-    AdaptingPart,
-    IncomingPart,
-    LateCodec,
-    OutgoingPart,
-    ReaderPart,
-    WriterPart,
-)
+from providers.neutral.late_codec import LateCodec, Parts
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, event_frame
 from streams.events import AnswerStart, ErrorInfo
@@ -67,16 +58,6 @@ class Converse(LateCodec):
     phrase_error = staticmethod(phrase_error)
     is_own_error = staticmethod(is_own_error)
 
-    def reader(self, content_limit: int = ANSWER) -> Reader:
-        from providers.converse.reader import ConverseReader
-
-        return ConverseReader(content_limit)
-
-    def writer(self, reply: Reply) -> Writer:
-        from providers.converse.writer import ConverseWriter
-
-        return ConverseWriter(reply)
-
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error)
 
@@ -86,5 +67,4 @@ CONVERSE = Converse()
 if TYPE_CHECKING:
     from providers.converse import adapting, incoming, outgoing, reader, writer
 
-    _PARTS: tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
-    _PARTS = incoming, outgoing, adapting, reader, writer
+    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

@@ -6,7 +6,7 @@ Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of Amazon Bedrock's AP
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -178,3 +178,6 @@ def _stream_deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     call = block.get("toolUse")
     if isinstance(call, dict) and call.get("type") != SERVER_TOOL and (input := call.get("input")):
         yield {"toolUse": {"input": msgspec.json.encode(input).decode()}}
+
+
+READER: Final = ConverseReader

@@ -7,7 +7,7 @@ Amazon's service model, and recorded streams.
 """
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -217,3 +217,6 @@ class ConverseWriter:
         self._index += 1
         self._has_content = False
         return stop
+
+
+WRITER: Final = ConverseWriter

@@ -14,16 +14,7 @@ from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Reader, Reply, Writer
-from providers.neutral.late_codec import (
-    AdaptingPart,
-    IncomingPart,
-    LateCodec,
-    OutgoingPart,
-    ReaderPart,
-    WriterPart,
-)
+from providers.neutral.late_codec import LateCodec, Parts
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.events import AnswerStart, ErrorInfo
@@ -74,16 +65,6 @@ class Gemini(LateCodec):
     phrase_error = staticmethod(with_google_message)
     is_own_error = staticmethod(is_own_error)
 
-    def reader(self, content_limit: int = ANSWER) -> Reader:
-        from providers.gemini.reader import GeminiReader
-
-        return GeminiReader(content_limit)
-
-    def writer(self, reply: Reply) -> Writer:
-        from providers.gemini.writer import GeminiWriter
-
-        return GeminiWriter(reply)
-
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error)
 
@@ -93,5 +74,4 @@ GEMINI = Gemini()
 if TYPE_CHECKING:
     from providers.gemini import adapting, incoming, outgoing, reader, writer
 
-    _PARTS: tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
-    _PARTS = incoming, outgoing, adapting, reader, writer
+    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

@@ -306,3 +306,6 @@ class GeminiReader:
                 return self._chunks.failure_events(error.info)
         listed = array_failure(data)
         return () if listed is None else self._chunks.failure_events(listed)
+
+
+READER: Final = GeminiReader

@@ -369,3 +369,6 @@ class GeminiWriter:
         }
         usage = usage_metadata(self._usage, self._estimate, self._characters)
         return calls + signature + event({"candidates": [candidate], "usageMetadata": usage, **self._common})
+
+
+WRITER: Final = GeminiWriter

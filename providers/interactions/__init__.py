@@ -15,9 +15,7 @@ from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini import GEMINI
 from providers.interactions.errors import error_event, is_own_error, write_error
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Reader, Reply, Writer
-from providers.neutral.late_codec import AdaptingPart, IncomingPart, LateCodec, OutgoingPart, ReaderPart, WriterPart
+from providers.neutral.late_codec import LateCodec, Parts
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
 from streams.events import AnswerStart, ErrorInfo
 
@@ -59,16 +57,6 @@ class Interactions(LateCodec):
     phrase_error = staticmethod(with_google_message)
     is_own_error = staticmethod(is_own_error)
 
-    def reader(self, content_limit: int = ANSWER) -> Reader:
-        from providers.interactions.reader import InteractionsReader
-
-        return InteractionsReader(content_limit)
-
-    def writer(self, reply: Reply) -> Writer:
-        from providers.interactions.writer import InteractionsWriter
-
-        return InteractionsWriter(reply)
-
     def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(error, events + 1)
 
@@ -78,5 +66,4 @@ INTERACTIONS = Interactions()
 if TYPE_CHECKING:
     from providers.interactions import adapting, incoming, outgoing, reader, writer
 
-    _PARTS: tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
-    _PARTS = incoming, outgoing, adapting, reader, writer
+    _PARTS: Parts = incoming, outgoing, adapting, reader, writer

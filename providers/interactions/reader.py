@@ -167,3 +167,6 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     if (error := listed_failure(value)) is not None:
         return (error,)
     raise GatewayError("upstream", "the provider's response is not an interaction", reason="bad_answer")
+
+
+READER: Final = InteractionsReader

@@ -7,7 +7,7 @@ google-genai package, and the page "Streaming interactions".
 """
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from providers.interactions.answer import (
     IN_PROGRESS,
@@ -44,7 +44,7 @@ from streams.events import (
     Usage,
 )
 
-__all__ = ["InteractionsWriter", "write_answer"]
+__all__ = ["WRITER", "InteractionsWriter", "write_answer"]
 
 DONE = b"event: done\ndata: [DONE]\n\n"
 _TEXT = (
@@ -223,3 +223,6 @@ class InteractionsWriter:
         self._citations, self._thoughts, self._thought_length = [], [], 0
         self._text.clear()
         return out + self._stop_step() if self._is_open else out
+
+
+WRITER: Final = InteractionsWriter

@@ -1,11 +1,12 @@
 """A codec that imports each of its parts on first use, because most gateways never speak its API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
-from providers.neutral.codec import Codec, Outgoing, Recipient, Reply
+from providers.neutral.bounds import ANSWER
+from providers.neutral.codec import Codec, Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
@@ -42,13 +43,22 @@ class AdaptingPart(Protocol):
 class ReaderPart(Protocol):
     """The module ``reader`` of a codec: answers of providers."""
 
+    @property
+    def READER(self) -> Callable[[int], Reader]: ...
+
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]: ...
 
 
 class WriterPart(Protocol):
     """The module ``writer`` of a codec: answers to clients."""
 
+    @property
+    def WRITER(self) -> Callable[[Reply], Writer]: ...
+
     def write_answer(self, answer: Answer, reply: Reply) -> bytes: ...
+
+
+Parts: TypeAlias = tuple[IncomingPart, OutgoingPart, AdaptingPart, ReaderPart, WriterPart]
 
 
 PARTS = ("incoming", "outgoing", "adapting", "reader", "writer")
@@ -57,7 +67,7 @@ PARTS = ("incoming", "outgoing", "adapting", "reader", "writer")
 class LateCodec(Codec):
     """A ``Codec`` whose methods are functions of the five modules of ``package`` in ``PARTS``.
 
-    Subclasses add ``reader`` and ``writer``, which return classes of these modules, and the methods without a part.
+    Subclasses add the methods without a part.
     """
 
     package: str
@@ -77,6 +87,14 @@ class LateCodec(Codec):
     def adapting(self) -> AdaptingPart:
         return cast("AdaptingPart", import_module(f"{self.package}.adapting"))
 
+    @cached_property
+    def _reading(self) -> ReaderPart:
+        return cast("ReaderPart", import_module(f"{self.package}.reader"))
+
+    @cached_property
+    def _writing(self) -> WriterPart:
+        return cast("WriterPart", import_module(f"{self.package}.writer"))
+
     def read_request(self, body: Mapping[str, Any]) -> Request:
         return self.incoming.read_request(body)
 
@@ -93,12 +111,16 @@ class LateCodec(Codec):
         return self.adapting.without_reasoning(body)
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        part = cast("ReaderPart", import_module(f"{self.package}.reader"))
-        return part.read_answer(body, texts, checked)
+        return self._reading.read_answer(body, texts, checked)
+
+    def reader(self, content_limit: int = ANSWER) -> Reader:
+        return self._reading.READER(content_limit)
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        part = cast("WriterPart", import_module(f"{self.package}.writer"))
-        return part.write_answer(answer, reply)
+        return self._writing.write_answer(answer, reply)
+
+    def writer(self, reply: Reply) -> Writer:
+        return self._writing.WRITER(reply)
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         return self.incoming.read_count_request(body)
