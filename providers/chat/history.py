@@ -1,15 +1,12 @@
 """Reader of the messages of a Chat Completions request, including seals in their reasoning."""
 
-import base64
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 import attrs
 
 from providers.neutral.fields import Drops, Fields, join_path
-from providers.neutral.media import file_type, video_type
+from providers.neutral.media import file_type, url_source, video_type
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -112,13 +109,10 @@ def _read_call(call: Fields, history: _History) -> ToolCallPart:
     inner = Fields.of(call.need(kind, dict), call.path(kind))
     name = inner.need("name", str)
     call.ignore("index")  # left over by clients that assemble streamed fragments
-    marks = read_marks(call)
-    if kind == "custom":
-        history.kinds[id] = "custom"
-        part = ToolCallPart(id, name, inner.string("input") or "", "custom", at=call.at, marks=marks)
-    else:
-        history.kinds[id] = "function"
-        part = ToolCallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
+    own: ToolKind = "custom" if kind == "custom" else "function"
+    history.kinds[id] = own
+    text = inner.string("input" if own == "custom" else "arguments") or ""
+    part = ToolCallPart(id, name, text, own, at=call.at, marks=read_marks(call))
     history.drops.add_unread(call)
     history.drops.add_unread(inner)
     return part
@@ -191,10 +185,10 @@ def _read_thinking(part: Fields, drops: Drops) -> ReasoningPart:
 def _read_image(part: Fields, drops: Drops) -> ImagePart:
     if isinstance(part.data.get("image_url"), str):  # several servers accept a string
         return ImagePart(
-            _url_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part)
+            url_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part)
         )
     inner = Fields.of(part.need("image_url", dict), part.path("image_url"))
-    source, detail = _url_source(inner.need("url", str), inner.path("url")), inner.string("detail")
+    source, detail = url_source(inner.need("url", str), inner.path("url")), inner.string("detail")
     drops.add_unread(inner)
     return ImagePart(source, detail, part.at, read_marks(part))
 
@@ -209,7 +203,7 @@ def _read_audio(part: Fields, drops: Drops) -> AudioPart:
 def _read_video(part: Fields, drops: Drops) -> FilePart:
     """Return a video, a part that vLLM and OpenRouter have, and that the Vercel AI SDK sends."""
     inner = Fields.of(part.need("video_url", dict), part.path("video_url"))
-    source = _url_source(inner.need("url", str), inner.path("url"))
+    source = url_source(inner.need("url", str), inner.path("url"))
     drops.add_unread(inner)
     return FilePart(attrs.evolve(source, media_type=video_type(source)), None, part.at, read_marks(part))
 
@@ -232,25 +226,10 @@ _RESULT_PARTS: _PartReaders = {"text": _read_text, "image_url": _read_image, "fi
 _PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _read_audio, "video_url": _read_video}
 _ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, "thinking": _read_thinking}
 
-_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
-
-
-def _url_source(url: str, at: str) -> MediaSource:
-    """Return a ``data:`` URL decoded into its parts (RFC 2397), any other URL unchanged."""
-    if url[:5].lower() != "data:":
-        return MediaSource("url", url)
-    match = _DATA_URL.match(url)
-    if match is None:
-        raise invalid(f"{at} is not a valid data: URL", at)
-    media_type, data = match[1].lower() or None, url[match.end() :]
-    if not match[2].lower().endswith(";base64"):
-        data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
-    return MediaSource("base64", data, media_type)
-
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     """Return ``file_data`` as a source: a ``data:`` URL, or bare base64 whose type follows from its file name."""
-    source = _url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
+    source = url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 

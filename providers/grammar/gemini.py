@@ -5,14 +5,12 @@ ends without a terminator. A failure is an error, which ends the stream. Sources
 the google-genai package.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
-from providers.grammar.shapes import Shape, elements, find_misfit, members, one_of, show, string_or_empty
+from providers.grammar.shapes import Shape, elements, find_misfit, is_base64, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
 TYPES = "types of the google-genai package"
@@ -147,20 +145,12 @@ def _check_part(part: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
             yield "gemini.part.shape", wrong
     if "thought" in part and not isinstance(part["thought"], bool):
         yield "gemini.part.shape", f"thought is {show(part['thought'])}"
-    if "thoughtSignature" in part and not _is_base64(part["thoughtSignature"]):
+    if "thoughtSignature" in part and not (part["thoughtSignature"] and is_base64(part["thoughtSignature"])):
         yield "gemini.part.signature", f"thoughtSignature {show(part['thoughtSignature'])}"
     id = string_or_empty(members(part.get("functionCall")).get("id"))
     if id and id in ids:
         yield "gemini.call.unique", f"the id {show(id)} again"
     ids.add(id)
-
-
-def _is_base64(value: Any) -> bool:
-    try:
-        base64.b64decode(string_or_empty(value), validate=True)
-    except binascii.Error:
-        return False
-    return bool(value)
 
 
 def _check_usage(usage: Any) -> Iterator[Finding]:

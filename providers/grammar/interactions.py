@@ -5,8 +5,6 @@ step.delta* step.stop``. The gateway writes one step at a time; Google's steps m
 which ends the stream. Sources: the page "Streaming interactions" and the types of the google-genai package.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +12,17 @@ import attrs
 
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
-from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
+from providers.grammar.shapes import (
+    Shape,
+    elements,
+    find_misfit,
+    is_base64,
+    is_object,
+    members,
+    one_of,
+    show,
+    string_or_empty,
+)
 
 SPEC = "Google, page Streaming interactions"
 TYPES = "types of the google-genai package"
@@ -223,7 +231,8 @@ class InteractionsStream(Stream):
             yield "interactions.signature.last", f"a delta {show(kind)} after the signature"
         if kind == "thought_signature":
             self._open.is_signed = True
-            yield from _check_signature(delta.get("signature"))
+            if not is_base64(signature := delta.get("signature")):
+                yield "interactions.signature.base64", f"signature {show(signature)}"
         if kind == "arguments_delta":
             self._open.pieces.append(string_or_empty(delta.get("arguments")))
 
@@ -249,20 +258,13 @@ def check_step(step: Mapping[str, Any], call_ids: set[str]) -> Iterator[Finding]
         return
     if wrong := find_misfit(step, STEPS[kind], kind):
         yield "interactions.step.shape", wrong
-    if "signature" in step and kind == "thought":
-        yield from _check_signature(step["signature"])
+    if "signature" in step and kind == "thought" and not is_base64(step["signature"]):
+        yield "interactions.signature.base64", f"signature {show(step['signature'])}"
     if kind == "function_call":
         id = string_or_empty(step.get("id"))
         if id in call_ids:
             yield "interactions.call.unique", f"the id {show(id)} again"
         call_ids.add(id)
-
-
-def _check_signature(value: Any) -> Iterator[Finding]:
-    try:
-        base64.b64decode(string_or_empty(value), validate=True)
-    except binascii.Error:
-        yield "interactions.signature.base64", f"signature {show(value)}"
 
 
 def _check_end(status: Any, has_calls: bool, usage: Any) -> Iterator[Finding]:

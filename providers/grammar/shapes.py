@@ -5,6 +5,7 @@ A shape is one of: words joined by ``|`` (``string``, ``text`` = a non-empty str
 for an array; a mapping of members to shapes, for an object. A member whose name ends in ``?`` may be absent.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeAlias
@@ -126,6 +127,15 @@ def show(value: Any) -> str:
 
 def string_or_empty(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def is_base64(value: Any) -> bool:
+    """Return whether a string is base64; an absent one counts as empty."""
+    try:
+        base64.b64decode(string_or_empty(value), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def members(value: Any) -> Mapping[str, Any]:

@@ -1,7 +1,10 @@
 """Media types of files and images, and ``data:`` URLs."""
 
+import base64
 import mimetypes
+import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -76,3 +79,18 @@ def parse_data_url(source: MediaSource, at: str) -> MediaSource:
     if not comma or not encoding.endswith("base64"):
         raise invalid(f"{at} must be a data URL with base64 content", at)
     return attrs.evolve(source, kind="base64", value=data, media_type=media_type or source.media_type)
+
+
+_DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
+
+
+def url_source(url: str, at: str) -> MediaSource:
+    """Return the source of a URL, or of the content of a ``data:`` URL (RFC 2397). Raises a 400 for an invalid one."""
+    if url[:5].lower() != "data:":
+        return MediaSource("url", url)
+    if (match := _DATA_URL.match(url)) is None:
+        raise invalid(f"{at} is not a valid data: URL", at)
+    data = url[match.end() :]
+    if "base64" not in match[2].lower().split(";"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
+    return MediaSource("base64", data, match[1].lower() or None)

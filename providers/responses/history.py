@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from providers.neutral.fields import Drops, Fields, expect, join_path
-from providers.neutral.media import file_type
+from providers.neutral.media import file_type, url_source
 from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
@@ -269,7 +269,7 @@ def _read_text(part: Fields, marks: Mapping[str, Any]) -> Part:
 def _read_image(part: Fields, marks: Mapping[str, Any]) -> Part:
     url, file_id = part.string("image_url"), part.string("file_id")
     if url is not None:
-        source = _url_source(url, part.path("image_url"))
+        source = url_source(url, part.path("image_url"))
     elif file_id is not None:
         source = MediaSource("file_id", file_id)
     else:
@@ -285,7 +285,7 @@ def _read_file(part: Fields, marks: Mapping[str, Any]) -> Part:
     if data is not None:
         at = part.path("file_data")
         # Bare base64 is accepted as well.
-        source = _url_source(data, at) if data.startswith("data:") else MediaSource("base64", data)
+        source = url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
         source = attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
     elif url is not None:
         source = MediaSource("url", url)
@@ -314,14 +314,3 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
     "input_audio": _read_audio,
     "refusal": _read_refusal,
 }
-
-
-def _url_source(url: str, at: str) -> MediaSource:
-    """Return the source for a URL, or for the content of a ``data:`` URL (RFC 2397, base64 only)."""
-    if not url.startswith("data:"):
-        return MediaSource("url", url)
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise invalid(f"{at} must be a data: URL with base64 data, or a link", at)
-    return MediaSource("base64", data, media_type or None)

@@ -8,7 +8,8 @@ import pytest
 
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient
-from providers.neutral.media import file_type
+from providers.neutral.media import file_type, url_source
+from providers.neutral.request import MediaSource
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 
@@ -152,3 +153,24 @@ def test_videos_of_other_clients_are_video_parts_for_chat_providers(client: str,
 def test_a_video_that_bedrock_does_not_know_is_refused():
     with pytest.raises(GatewayError, match="video/ogg, which this model's provider does not support: send MP4"):
         video_of("converse", f"data:video/ogg;base64,{MP4}")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "data"),
+    [
+        ("data:image/png;base64,AAAA", "image/png", "AAAA"),
+        ("DATA:image/PNG;charset=x;BASE64,AAAA", "image/png", "AAAA"),
+        ("data:image/png;base64;charset=x,AAAA", "image/png", "AAAA"),
+        ("data:;base64,AAAA", None, "AAAA"),
+        ("data:image/svg+xml,%3Csvg%3E", "image/svg+xml", "PHN2Zz4="),
+    ],
+)
+def test_a_data_url_of_every_form_becomes_base64(url: str, kind: str | None, data: str) -> None:
+    """RFC 2397: the content is base64 or percent-encoded, and the scheme has no case."""
+    assert url_source(url, "at") == MediaSource("base64", data, kind)
+
+
+def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
+    assert url_source("https://a.test/b.png", "at") == MediaSource("url", "https://a.test/b.png")
+    with pytest.raises(GatewayError, match="at is not a valid data: URL"):
+        url_source("data:image/png;base64", "at")

@@ -65,6 +65,14 @@ def broken_rule(api: Any, body: bytes, **how: Any) -> str | None:
     return None if broken is None else broken.rule
 
 
+def test_a_signature_outside_ascii_is_not_base64():
+    gemini, interactions = copy.deepcopy(CASES["gemini"].whole), copy.deepcopy(CASES["interactions"].whole)
+    gemini["candidates"][0]["content"]["parts"][0]["thoughtSignature"] = "é"
+    interactions["steps"].insert(0, {"type": "thought", "signature": "é"})
+    assert broken_rule("gemini", json.dumps(gemini).encode()) == "gemini.part.signature"
+    assert broken_rule("interactions", json.dumps(interactions).encode()) == "interactions.signature.base64"
+
+
 # What passes
 
 
