@@ -1,7 +1,7 @@
 """The response of one attempt until it may go to the client."""
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias, TypeVar
 
 import trio
 
@@ -25,67 +25,79 @@ Pieces: TypeAlias = list[tuple[float, bytes]]
 Verdict: TypeAlias = Callable[[], Awaitable[bool]]
 
 
-class AttemptAnswer(Protocol):
-    """The response of one attempt, from its start until it has gone to the client."""
+class AttemptAnswer:
+    """The response of one attempt, from its start until it has gone to the client.
 
-    @property
-    def lane_name(self) -> LaneName:
-        """The lane of the response."""
-        ...
+    - ``lane_name`` is the lane of the response, ``writer`` the writer of the client's stream if the response is
+      translated into one.
+    - ``read_pieces`` are the pieces that were read before it began, if it may be cached. The first one is empty and has
+      the time of the head.
+    - ``verdict()`` waits for the steps that check the response, and returns whether they let it pass unchanged. It is
+      ``None`` without steps."""
+
+    response: UpstreamResponse
+    lane_name: LaneName
+    writer: Writer | None = None
+    verdict: Verdict | None = None
+
+    def __init__(self, source: AnswerSource) -> None:
+        self.source = source
+        self.lane_name = source.target_request.target.lane
+        self.read_pieces: Pieces = []
 
     @property
     def usage(self) -> Usage | None:
         """The usage that the provider has reported so far."""
-        ...
+        return None
 
     @property
-    def writer(self) -> Writer | None:
-        """The writer of the client's stream, if the response is translated into one."""
-        ...
+    def content_type(self) -> str:
+        """The content type of the provider's response."""
+        return self.response.header("content-type") or ""
+
+    @property
+    def client_headers(self) -> Headers:
+        """The response's headers for the client."""
+        return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
+
+    @property
+    def unread_response(self) -> UpstreamResponse | None:
+        """The response with unread bytes, or ``None`` if everything was read."""
+        return None
 
     async def begin(self) -> None:
         """Send the request and read its response until it may go to the client: its first content, or all of it.
 
         Meanwhile nothing is sent to the client or recorded. Raises ``GatewayError`` if the attempt fails. After a
         failure or cancellation the response is closed."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close the response of an attempt that is not needed."""
-        ...
-
-
-class CacheableAnswer(AttemptAnswer, Protocol):
-    """A response that other requests may share, and that may be cached."""
-
-    @property
-    def read_pieces(self) -> Pieces:
-        """The pieces that were read before it began. The first one is empty and has the time of the head."""
-        ...
-
-    @property
-    def content_type(self) -> str:
-        """The content type of the provider's response."""
-        ...
-
-    @property
-    def unread_response(self) -> UpstreamResponse | None:
-        """The response with unread bytes, or ``None`` if everything was read."""
-        ...
+        raise NotImplementedError
 
     def continue_from(self, response: UpstreamResponse) -> None:
         """Read the unread bytes from ``response`` from now on."""
-        ...
+        self.response = response
+
+    async def aclose(self) -> None:
+        """Close the response of an attempt that is not needed."""
+        await self.response.aclose()
+
+
+class StartedAnswer(AttemptAnswer):
+    """A partly read response; ``chunks`` are its rest.
+
+    ``is_held``: it was read completely and must not be sent before its end was processed."""
+
+    is_held = False
 
     @property
-    def verdict(self) -> Verdict | None:
-        """Waits for the steps that check the response, and returns whether they let it pass unchanged. ``None`` without
-        steps."""
-        ...
+    def unread_response(self) -> UpstreamResponse | None:
+        return self.response
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""
+        return self.response.chunks()
 
 
 A = TypeVar("A", bound=AttemptAnswer)
-C = TypeVar("C", bound=CacheableAnswer)
 
 
 async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
@@ -100,16 +112,11 @@ async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
     raise GatewayError.of(watch.failure())
 
 
-class UnchangedAnswer:
-    """The ``AttemptAnswer`` of an unchanged body, read completely."""
-
-    writer = None
-    usage: Usage | None = None
+class UnchangedAnswer(AttemptAnswer):
+    """A response with an unchanged body, read completely."""
 
     def __init__(self, scope: RequestScope, source: AnswerSource) -> None:
-        self.source = source
-        self.lane_name = source.target_request.target.lane
-        self.response: UpstreamResponse
+        super().__init__(source)
         self.body = b""
         self._scope = scope
 
@@ -117,17 +124,9 @@ class UnchangedAnswer:
         self.response = await self.source.send()
         self.body = await read_body(self.source, self.response, self._scope)
 
-    async def aclose(self) -> None:
-        await self.response.aclose()
-
     async def public_body(self) -> bytes:
         """Return the body without the provider's key."""
         return await offload(len(self.body), self.source.target_request.disclosure.body, self.body)
-
-    @property
-    def client_headers(self) -> Headers:
-        """The response's headers for the client."""
-        return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
 
 async def read_body(

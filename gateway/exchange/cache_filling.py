@@ -10,7 +10,7 @@ import trio
 from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import C, Verdict
+from gateway.exchange.attempt_answer import A, Verdict
 from gateway.exchange.cache_lookup import NOT_CACHED, AnswerKind, CacheHit, CacheLookup, Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
@@ -106,7 +106,7 @@ class CachedOrigin:
         """Write the request for the next target, for the lookup. Raises ``GatewayError`` as a walk's start does."""
         await self._walk.write_next_request()
 
-    async def run(self, make: Make[C]) -> C:
+    async def run(self, make: Make[A]) -> A:
         """Return the response of the cache or of the walk, after a lookup for each target.
 
         Raises ``GatewayError``: 504 if the client only accepts cached responses, and as a walk does."""
@@ -114,7 +114,7 @@ class CachedOrigin:
             await self.start()
         return answer
 
-    async def _serve_next_target(self, make: Make[C]) -> C | None:
+    async def _serve_next_target(self, make: Make[A]) -> A | None:
         """Return the response of the next target, or its cached response; ``None`` if the attempt fails."""
         walk, cache_control, record = self._walk, self._cache_control, self._walk.context.record
         key = await self._lookup.key(walk.target_request)
@@ -138,7 +138,7 @@ class CachedOrigin:
         await walk.start()
         return await walk.step(make)
 
-    async def _fetch_and_share(self, make: Make[C], key: bytes) -> C | None:
+    async def _fetch_and_share(self, make: Make[A], key: bytes) -> A | None:
         """Make the attempt, share its response with identical requests, and cache a good response."""
         flights, flight = self._cache.flights, self._new_flight(AnswerStamp(int(time.time())))
         if self._cache_control.reads:
@@ -166,7 +166,7 @@ class CachedOrigin:
         memory = self._walk.context.service.admission.pieces(holder)
         return Flight(self._cache.settings.max_answer, stamp, memory, holder)
 
-    async def _share(self, answer: C, flight: Flight, key: bytes = b"") -> C:
+    async def _share(self, answer: A, flight: Flight, key: bytes = b"") -> A:
         """Let other requests share ``answer`` through ``flight``, and return it.
 
         It is cached under ``key``, by default the key of the target that sent it."""
@@ -216,7 +216,7 @@ AnswerOrigin: TypeAlias = Walk | CachedOrigin
 """The source of an exchange's response: the walk of its plan, or the cache around it."""
 
 
-def _make_shared(flight: Flight, make: Make[C], attempt: Attempt) -> C:
+def _make_shared(flight: Flight, make: Make[A], attempt: Attempt) -> A:
     """Return the reader of the response to ``attempt``, which lets others follow ``flight`` when it is sent."""
     attempt.on_send = flight.mark_sent
     return make(attempt)

@@ -22,7 +22,7 @@ from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_response
 from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
-from gateway.exchange.attempt_answer import C, begin_answer
+from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.offload import offload
@@ -67,7 +67,7 @@ _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-en
 _KEY_HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Client headers that are part of the key even if they are not forwarded."""
 
-Make: TypeAlias = Callable[[AnswerSource], C]
+Make: TypeAlias = Callable[[AnswerSource], A]
 """A function that returns the reader of a source's response."""
 
 
@@ -139,7 +139,7 @@ class CacheHit:
     def release(self) -> None:
         self.target_request = self.target_request.without_text()
 
-    async def run(self, make: Make[C]) -> C:
+    async def run(self, make: Make[A]) -> A:
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.target_request.context, self.target_request.request.turn
         record = context.record

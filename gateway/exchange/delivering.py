@@ -4,14 +4,14 @@ delivery."""
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import trio
 
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
-from gateway.exchange.attempt_answer import CacheableAnswer, is_shut_down
+from gateway.exchange.attempt_answer import StartedAnswer, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
@@ -27,21 +27,6 @@ from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk, pump
 
 log = logging.getLogger("trigate")
-
-
-class StartedAnswer(CacheableAnswer, Protocol):
-    """A partly read response; ``chunks`` are its rest."""
-
-    source: AnswerSource
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it was read completely and must not be sent before its end was processed."""
-        ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""
-        ...
 
 
 B = TypeVar("B", bound=StartedAnswer)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import correct_content_type, is_stream, make_stream_lane, make_whole_answer_lane
-from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
+from gateway.exchange.attempt_answer import StartedAnswer, count_answer
 from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
@@ -26,7 +26,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
-from gateway.routing.target import LaneName, Target
+from gateway.routing.target import Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
@@ -87,20 +87,14 @@ PEEKED: Final = 8
 """Bytes of a body that show whether it is a stream."""
 
 
-class StartedStream:
-    """The ``CacheableAnswer`` of a stream, read up to its first content.
+class StartedStream(StartedAnswer):
+    """A stream that was read up to its first content.
 
     ``lane`` makes the client's stream. ``first`` are the client's bytes for the part that was read, and
     ``forwarded_pieces`` its pieces: the provider's bytes with the client's."""
 
     lane: Lane
-    lane_name: LaneName
-    response: UpstreamResponse
-    usage: Usage | None
-    writer: Writer | None
-    read_pieces: Pieces
-    is_held = False
-    verdict: Verdict | None = None
+    usage: Usage | None = None
     keeps_pieces = False
     """True if ``chunks`` adds to ``read_pieces``."""
 
@@ -113,11 +107,8 @@ class StartedStream:
         scope: RequestScope,
     ) -> None:
         """Prepare the stream of the request with ``scope``. ``observed_lane`` is the lane with the observers."""
-        self.source = source
-        self.lane_name = source.target_request.target.lane
-        self.usage = self.writer = None
+        super().__init__(source)
         self.first = b""
-        self.read_pieces = []
         self.forwarded_pieces: list[tuple[bytes, bytes]] = []
         self._form, self._turn = origin.request.form, origin.request.turn
         self._origin = origin
@@ -136,23 +127,6 @@ class StartedStream:
         except BaseException:
             await response.aclose()
             raise
-
-    async def aclose(self) -> None:
-        await self.response.aclose()
-
-    @property
-    def unread_response(self) -> UpstreamResponse:
-        return self.response
-
-    @property
-    def content_type(self) -> str:
-        return self.response.header("content-type") or ""
-
-    def continue_from(self, response: UpstreamResponse) -> None:
-        self.response = response
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self.response.chunks()
 
     async def _correct_content_type(self, response: UpstreamResponse) -> None:
         """Correct an unlikely content type: a stream has no length."""
@@ -247,7 +221,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         return StartedStream(source, self.origin, self.first_lane, self.delivery.lane, self.scope)
 
     def first_events(self, answer: StartedStream) -> tuple[Lane, bytes]:
-        self.client_headers = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
+        self.client_headers = answer.client_headers
         self.first_lane.release()
         lane = with_late_listeners(self.delivery.lane, answer.lane, answer.forwarded_pieces)
         answer.forwarded_pieces.clear()

@@ -9,16 +9,13 @@ from gateway.exchange.answering import (
     read_other_choices,
     write_client_answer,
 )
-from gateway.exchange.attempt_answer import Pieces, Verdict, read_body
+from gateway.exchange.attempt_answer import AttemptAnswer, read_body
 from gateway.exchange.cache_filling import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
-from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
-from gateway.routing.target import LaneName
 from gateway.streaming.doubt import answer_doubt
-from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.fold import Answer
@@ -27,31 +24,22 @@ UNREAD: Final = 8
 """Reading a response without its texts is this many times faster, because the texts are skipped."""
 
 
-class WholeAnswer:
-    """The ``AttemptAnswer`` of a complete response.
+class WholeAnswer(AttemptAnswer):
+    """A complete response.
 
     ``error`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
-    no other attempt follows. ``read_pieces`` are its pieces with their times, if it may be cached."""
+    no other attempt follows."""
 
-    writer = None
-    unread_response: None = None
+    usage: Usage | None = None
+    error: ErrorInfo | None = None
     keeps_events = False
     """True if the events of the response are needed after its fold."""
-    verdict: Verdict | None = None
-    response: UpstreamResponse
-    lane_name: LaneName
-    usage: Usage | None
-    error: ErrorInfo | None
-    read_pieces: Pieces
     _folded: FoldedAnswer
     _other_choices: list[Answer]
 
     def __init__(self, source: AnswerSource, origin: AnswerOrigin, scope: RequestScope) -> None:
-        self.source = source
-        self.lane_name = source.target_request.target.lane
-        self.usage = self.error = None
+        super().__init__(source)
         self.body = b""
-        self.read_pieces = []
         self._turn = origin.request.turn
         self._origin = origin
         self._scope = scope
@@ -90,21 +78,6 @@ class WholeAnswer:
         if folded.lane == "hub" and source.target_request.choices > 1:
             self._other_choices = await offload(size, read_other_choices, source.target_request, body)
         self.error = error
-
-    async def aclose(self) -> None:
-        await self.response.aclose()
-
-    @property
-    def content_type(self) -> str:
-        return self.response.header("content-type") or ""
-
-    def continue_from(self, response: UpstreamResponse) -> None:
-        raise AssertionError("the whole response was read")
-
-    @property
-    def client_headers(self) -> Headers:
-        """The response's headers for the client."""
-        return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
     def report(self, record: Record) -> None:
         """Write the response's id, model and usage to ``record``."""

@@ -5,7 +5,7 @@ from typing import Final
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
-from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
+from gateway.exchange.attempt_answer import Pieces, count_answer
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
@@ -44,11 +44,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
         self._is_cut = False
         self._is_too_long = False
 
-    @property
-    def verdict(self) -> Verdict:
-        return self._has_passed_unchanged
-
-    async def _has_passed_unchanged(self) -> bool:
+    async def verdict(self) -> bool:
         if self._stream is not None:
             await self._stream_ended.wait()
         return self._is_clean
@@ -83,7 +79,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
 
     @property
     def _content_type(self) -> str:
-        return next((value for name, value in self.headers if name == "content-type"), "")
+        return next((value for name, value in self.client_headers if name == "content-type"), "")
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
         if self._stream is not None:
@@ -207,7 +203,9 @@ class CheckedRelayedAnswer(RelayedAnswer):
         checked = await self._checks.check_texts(texts, keep)
         self._is_clean = not self._checks.masked
         if checked is not texts:
-            self.headers = tuple(pair for pair in self.headers if pair[0] not in ("content-length", "etag"))
+            self.client_headers = tuple(
+                pair for pair in self.client_headers if pair[0] not in ("content-length", "etag")
+            )
         return checked.body
 
     async def _texts_of(self, body: bytes) -> BodyTexts:

@@ -6,7 +6,7 @@ original text is not stored for the hours that a batch takes."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -35,9 +35,6 @@ from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON, any_json
 from trigate.steps import Passage
-
-if TYPE_CHECKING:
-    from gateway.http.headers import Headers
 
 _ENDPOINTS: Final = {path: name for name, row in ENDPOINTS.items() for path in row.paths}
 _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message": "messages"}
@@ -297,7 +294,7 @@ class CheckedLines(RelayedAnswer):
 
     async def open_response(self, response: UpstreamResponse) -> None:
         await super().open_response(response)
-        self.headers: Headers = tuple(pair for pair in self.headers if pair[0] not in _BODY_HEADERS)
+        self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
 
     async def read_next(self, read_pieces: Any = None) -> bytes:
         out = await self._lines.feed(await super().read_next(read_pieces))

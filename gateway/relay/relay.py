@@ -159,7 +159,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.target_request.disclosure, None
         if self.delivery.state is DeliveryState.HELD:
-            kept = answer.headers  # redaction may change the length
+            kept = answer.client_headers  # redaction may change the length
             if answer.is_held:
                 kept = tuple(pair for pair in kept if pair[0] != "content-length")
             self.head = answer.status, kept

@@ -6,7 +6,7 @@ import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import Pieces, Verdict, count_answer
+from gateway.exchange.attempt_answer import Pieces, StartedAnswer, count_answer
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import join_pieces, offload
@@ -21,27 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class RelayedAnswer:
-    """The filtered response of one attempt: a ``StartedAnswer``.
+class RelayedAnswer(StartedAnswer):
+    """The filtered response of one attempt.
 
     ``begin`` reads until more than ``filter.hold_limit`` bytes are ready for the client (``first``), or to the end
-    (``is_held``). ``status`` and ``headers`` are those of the client's response."""
+    (``is_held``). ``status`` and ``client_headers`` are those of the client's response."""
 
-    headers: Headers
-    read_pieces: Pieces
-    writer = None
-    content_type = ""
+    client_headers: Headers = ()
 
     def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
+        super().__init__(source)
         made = source.target_request
-        self.source = source
-        self.lane_name = made.target.lane
         self.filter = request.filter(made.target)
         self.first = b""
-        self.is_held = False
         self.status = 200
-        self.headers = ()
-        self.read_pieces = []
         self.on_complete = request.on_complete
         self._own_headers = made.request.headers
         self._later_bodies = iter(made.prepared.later_bodies)
@@ -49,7 +42,6 @@ class RelayedAnswer:
         self._buffered = 0  # approximate bytes in the filter
         self._counted = UNCOUNTED
         self.is_over = False
-        self._response: UpstreamResponse | None = None
         self._pieces: AsyncIterator[bytes]
 
     @property
@@ -62,19 +54,16 @@ class RelayedAnswer:
         return bool(self.filter.ping)
 
     @property
-    def verdict(self) -> Verdict | None:
-        return None
-
-    @property
     def unread_response(self) -> UpstreamResponse | None:
-        return None if self.is_over else self._response
+        return None if self.is_over else self.response
 
     def continue_from(self, response: UpstreamResponse) -> None:
-        self._response, self._pieces = response, response.chunks()
+        self.response, self._pieces = response, response.chunks()
 
     async def begin(self) -> None:
+        response = await self.source.send()
         try:
-            await self.open_response(await self.source.send())
+            await self.open_response(response)
             self.first = await self.read_first()
         except BaseException:
             await self.aclose()
@@ -112,20 +101,15 @@ class RelayedAnswer:
             await self.on_complete()
         raise StopAsyncIteration
 
-    async def aclose(self) -> None:
-        if self._response is not None:
-            await self._response.aclose()
-
     async def open_response(self, response: UpstreamResponse) -> None:
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
-        source, self._response = self.source, response
+        source, self.response = self.source, response
         source.watch.restart_idle_limit()
         if source.stamp is not None:
             self.read_pieces.append((trio.current_time(), b""))
-        self.content_type = response.header("content-type") or ""
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
-        self.status, self.headers = response.status, (*shown, *self._own_headers)
+        self.status, self.client_headers = response.status, (*shown, *self._own_headers)
         self._pieces = response.chunks()
 
     async def read_next(self, read_pieces: Pieces | None = None) -> bytes:
