@@ -9,7 +9,7 @@ import attrs
 from gateway.allowances.reservation import CountedAs
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.context import AttemptLog, attempt_record
-from gateway.exchange.target_request import TargetRequest
+from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
@@ -62,13 +62,12 @@ class Resends:
         self._left = 0
 
 
-class Attempt:
+class Attempt(AnswerSource):
     """One request to one target, and its response or failure.
 
     ``send`` sends it once, a second time if a pooled connection was dead, and another time if its credential had
     expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
-    attributes: ``stage`` is the furthest stage that it reached, ``requests`` is the number of sent requests,
-    ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached.
+    attributes: ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached.
     ``on_send``, which its maker may set, is called when a request is about to be sent. ``prompt`` has the notes on a
     prompt that matters for prompt caches."""
 
@@ -81,15 +80,11 @@ class Attempt:
         resends: Resends,
         stamp: AnswerStamp | None = None,
     ) -> None:
-        self.target_request = target_request
+        super().__init__(target_request, watch, stamp)
         self.target = target_request.target
-        self.watch = watch
-        self.stamp = stamp
         self.on_send: Callable[[], object] | None = None
         self.prompt: NotedAttempt | None = None
         self._disclosure = target_request.disclosure
-        self.stage = Stage.SENDING
-        self.requests = 0
         self.cause = cause
         self.upstream_id: str | None = None
         self.headers: Headers = ()
@@ -104,8 +99,6 @@ class Attempt:
         self._size = target_request.prepared.size
 
     async def send(self) -> UpstreamResponse:
-        """Return the provider's successful response, which the caller closes. Raises ``GatewayError`` for the client
-        otherwise."""
         target_request = self.target_request
         self._pieces += 1
         self._began = time.perf_counter()
@@ -124,10 +117,6 @@ class Attempt:
         self._resends = Resends(1)
         self.watch.restart_first_byte_limit()
         return await self.send()
-
-    def release(self) -> None:
-        """Release the request's text, which may have megabytes, while the response is read."""
-        self.target_request = self.target_request.without_text()
 
     def to_record(
         self,

@@ -114,19 +114,16 @@ class ConversationAnswers:
         return lambda body: is_cacheable(api, body, framing=framing, limited=limited)
 
 
-class CacheHit:
-    """A cached response, an ``AnswerSource`` without a request.
+class CacheHit(AnswerSource):
+    """A cached response, without a request.
 
     ``response`` reads like the provider's, ``target_request`` is the request that would have been sent, ``age`` is the
     number of seconds since the response was created."""
 
     stage = Stage.ANSWERING
-    requests = 0
 
     def __init__(self, target_request: TargetRequest, response: UpstreamResponse, stamp: AnswerStamp, age: int) -> None:
-        self.target_request = target_request
-        self.stamp = stamp
-        self.watch = Watch(target_request.target.entry.timeouts)
+        super().__init__(target_request, Watch(target_request.target.entry.timeouts), stamp)
         self._response = response
         self._began = time.perf_counter()
         self._age = age
@@ -135,9 +132,6 @@ class CacheHit:
 
     async def send(self) -> UpstreamResponse:
         return self._response
-
-    def release(self) -> None:
-        self.target_request = self.target_request.without_text()
 
     async def run(self, make: Make[A]) -> A:
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""

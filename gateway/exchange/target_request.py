@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -261,39 +261,26 @@ _COSTLY: Final = frozenset(("n", "background"))
 """Members of requests whose cost their responses do not show."""
 
 
-class AnswerSource(Protocol):
-    """The source of a response: an attempt at a target, or the cache."""
+class AnswerSource:
+    """The source of a response: an attempt at a target, or the cache.
 
-    @property
-    def target_request(self) -> TargetRequest:
-        """The request of the response."""
-        ...
+    - ``watch`` is the timer of its silence.
+    - ``stamp`` has the ids of a response that is or will be cached.
+    - ``stage`` is the furthest stage that it reached, ``requests`` the number of requests sent for it."""
 
-    @property
-    def watch(self) -> Watch:
-        """The timer of the source's silence."""
-        ...
+    stage = Stage.SENDING
+    requests = 0
 
-    @property
-    def stamp(self) -> AnswerStamp | None:
-        """The ids of a response that is or will be cached."""
-        ...
-
-    @property
-    def stage(self) -> Stage:
-        """The furthest stage that it reached."""
-        ...
-
-    @property
-    def requests(self) -> int:
-        """The number of requests sent for it."""
-        ...
+    def __init__(self, target_request: TargetRequest, watch: Watch, stamp: AnswerStamp | None) -> None:
+        self.target_request = target_request
+        self.watch = watch
+        self.stamp = stamp
 
     async def send(self) -> UpstreamResponse:
         """Return the successful response, which the caller closes. Raises ``GatewayError`` for the client otherwise.
         Called once."""
-        ...
+        raise NotImplementedError
 
     def release(self) -> None:
-        """Release the text of the request."""
-        ...
+        """Release the request's text, which may have megabytes, while the response is read."""
+        self.target_request = self.target_request.without_text()

@@ -34,48 +34,45 @@ BODY_HEADERS: Final = ("content-type", "content-disposition", "content-length", 
 UNBUFFERED_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
-class AnswerFilter(Protocol):
-    """A converter of one attempt's provider response into the client's bytes.
+class AnswerFilter:
+    """A converter of one attempt's provider response into the client's bytes. This base class returns them unread.
 
     The caller holds the response until it exceeds ``hold_limit`` bytes: a shorter one is sent whole with its length.
     ``ping`` is a keep-alive for use between events, ``b""`` if the response is no event stream."""
 
-    @property
-    def hold_limit(self) -> int: ...
-
-    @property
-    def ping(self) -> bytes: ...
+    hold_limit = 0
+    ping = b""
 
     @property
     def usage(self) -> Usage | None:
         """The usage reported so far."""
-        ...
+        return None
 
     @property
     def buffered_bytes(self) -> int:
         """The bytes of the response in memory, if they may be many."""
-        ...
+        return 0
 
     def head(self, status: int, headers: Headers) -> Headers:
         """Begin a response: return the client's headers about the body.
 
         ``status`` and ``headers`` (lower-case names) are the provider's. Raises ``GatewayError`` for an unusable
         response."""
-        ...
+        return tuple(pair for pair in headers if pair[0] in BODY_HEADERS)
 
     def size_of_work(self, piece: bytes) -> int:
         """Return the number of bytes that ``take(piece)`` would decode, if they may be many."""
-        ...
+        return 0
 
     def take(self, piece: bytes) -> bytes:
         """Return the client's bytes for a piece of the provider's, possibly none.
 
         Raises ``GatewayError`` if the response fails."""
-        ...
+        return piece
 
     def close(self) -> bytes:
         """Return the client's last bytes. Raises ``GatewayError`` if the response is incomplete."""
-        ...
+        return b""
 
 
 class ResponseReader(Protocol):
@@ -146,34 +143,7 @@ class ApiUsageReader(NullReader):
                 self.usage = event
 
 
-class PassedBytes:
-    """A filter that returns the provider's bytes unread, and the base class of others."""
-
-    hold_limit = 0
-    ping = b""
-
-    @property
-    def usage(self) -> Usage | None:
-        return None
-
-    @property
-    def buffered_bytes(self) -> int:
-        return 0
-
-    def head(self, status: int, headers: Headers) -> Headers:
-        return tuple(pair for pair in headers if pair[0] in BODY_HEADERS)
-
-    def size_of_work(self, piece: bytes) -> int:
-        return 0
-
-    def take(self, piece: bytes) -> bytes:
-        return piece
-
-    def close(self) -> bytes:
-        return b""
-
-
-class PassedAnswer(PassedBytes):
+class PassedAnswer(AnswerFilter):
     """A filter that returns the response unchanged, whole events at a time, while ``reading`` reads it.
 
     ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it."""
@@ -230,7 +200,7 @@ class PassedAnswer(PassedBytes):
         return b"" if self._is_hidden else raw
 
 
-class HeldAnswer(PassedBytes):
+class HeldAnswer(AnswerFilter):
     """A filter that collects the whole response, up to ``limit`` bytes, and converts it with ``rewrite``."""
 
     usage: Usage | None = None

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.ledger.bill import Booking
-from gateway.relay.answers import ApiUsageReader, PassedBytes
+from gateway.relay.answers import AnswerFilter, ApiUsageReader
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import MAX_LINE
@@ -111,7 +111,7 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
     return price.with_cache_writes if price is not None and charges else price
 
 
-class ResultLines(PassedBytes):
+class ResultLines(AnswerFilter):
     """A filter that returns a batch's results unchanged and adds up the usage of each line.
 
     With ``only_calls``, it counts only calls of provider tools, because the rest was billed."""

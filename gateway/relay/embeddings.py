@@ -9,7 +9,7 @@ import attrs
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS
-from gateway.relay.answers import PassedBytes
+from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepare import omit_paths
@@ -32,7 +32,7 @@ from streams.events import Usage
 _BATCH_METHOD, _SINGLE_METHOD = ":batchEmbedContents", ":embedContent"
 
 
-class EmbeddingFilter(PassedBytes):
+class EmbeddingFilter(AnswerFilter):
     """A filter that converts embeddings, and holds at most ``max_bytes`` of the responses."""
 
     def __init__(self, plan: AnswerPlan, max_bytes: int) -> None:

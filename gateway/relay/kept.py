@@ -23,7 +23,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, parse_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_account
-from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
+from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
@@ -276,7 +276,7 @@ class KeptRequest:
     def _filter(self, account: Account) -> AnswerFilter:
         steps = self.steps_after_root()
         if self.method == "GET" and steps and (steps[-1] in _CONTENT_STEPS or steps[-1].endswith(":download")):
-            return PassedBytes()
+            return AnswerFilter()
         return ObjectAnswer(
             self.service.limits.answer,
             partial(self.client_body, account),
