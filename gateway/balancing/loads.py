@@ -78,22 +78,6 @@ MOST_TARGETS: Final = 4096
 """Targets remembered: wildcards accept any name."""
 
 
-class Loads(Protocol):
-    """The loads of a group's members that a rule may use, in member order."""
-
-    @property
-    def open_answers(self) -> Sequence[int]:
-        """The number of open responses of each member."""
-
-    @property
-    def first_contents(self) -> Sequence[float]:
-        """Seconds within which 9 of 10 streams of each member start; 0 without recent streams."""
-
-    @property
-    def prices(self) -> Sequence[float | None]:
-        """The price of the request at each member, ``None`` if unknown."""
-
-
 def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
     """Return the price of a request with ``tokens`` at ``target`` in nano-dollars, ``None`` if unknown.
 
@@ -186,7 +170,7 @@ class MeasuredLoads:
 
 @attrs.frozen(eq=False, repr=False, slots=False)
 class GroupLoads:
-    """The loads of ``targets`` (with ``keys``) for one request of ``tokens``.
+    """The loads of ``targets`` (with ``keys``), the members of a group, for one request of ``tokens``, in their order.
 
     The target with the key ``warm`` caches most of the request."""
 
@@ -199,13 +183,16 @@ class GroupLoads:
 
     @cached_property
     def open_answers(self) -> list[int]:
+        """The number of open responses of each member."""
         return list(map(self.loads.counts.count, self.keys))
 
     @cached_property
     def first_contents(self) -> list[float]:
+        """Seconds within which 9 of 10 streams of each member start; 0 without recent streams."""
         return self.loads.first_contents(self.keys, self.now)
 
     @cached_property
     def prices(self) -> list[float | None]:
+        """The price of the request at each member, ``None`` if unknown."""
         pairs = zip(self.targets, self.keys, strict=True)
         return [request_price(target, self.tokens, key == self.warm) for target, key in pairs]

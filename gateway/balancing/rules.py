@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf, log
 from typing import Final, TypeAlias
 
-from gateway.balancing.loads import Loads
+from gateway.balancing.loads import GroupLoads
 from gateway.config.aliases import Balance
 
 Random: TypeAlias = Callable[[], float]
-BalanceRule: TypeAlias = Callable[[Sequence[float], Loads, Random], list[int]]
+BalanceRule: TypeAlias = Callable[[Sequence[float], GroupLoads, Random], list[int]]
 
 _TIE: Final = 1e-9
 """The random part that decides between equals, smaller than any difference."""
@@ -28,7 +28,7 @@ _FLOOR: Final = 0.06
 It is slightly more than the 5 % of requests that reveal its recovery."""
 
 
-def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
+def least_busy(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
     """Order members by open responses per weight, equals at random."""
     answers = zip(loads.open_answers, weights, strict=True)
     return _positions_by(
@@ -39,14 +39,14 @@ def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[i
     )
 
 
-def weighted(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
+def weighted(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
     """Order members at random by weight; the shares stay correct if members are unavailable.
 
     The method is by Efraimidis and Spirakis (https://doi.org/10.1016/j.ipl.2005.11.003)."""
     return _draw_weighted(weights, random)
 
 
-def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
+def lowest_latency(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
     """Order members by time to first content: about equally fast members share requests by weight.
 
     Slower members get fewer, but enough to notice their recovery; unknown ones count as fast (BerriAI/litellm#3360,
@@ -73,19 +73,19 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
     return _positions_by(keys)
 
 
-def cheapest(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
+def cheapest(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
     """Order members by the price of this request, equals by load; members without a price come last."""
     prices = _prices_or_infinity(loads)
     return sorted(least_busy(weights, loads, random), key=lambda at: (not weights[at], prices[at]))
 
 
-def is_cheapest(at: int, weights: Sequence[float], loads: Loads) -> bool:
+def is_cheapest(at: int, weights: Sequence[float], loads: GroupLoads) -> bool:
     """Return whether no other member with a weight costs less than member ``at``."""
     prices = _prices_or_infinity(loads)
     return prices[at] <= min(price for price, weight in zip(prices, weights, strict=True) if weight)
 
 
-def _prices_or_infinity(loads: Loads) -> list[float]:
+def _prices_or_infinity(loads: GroupLoads) -> list[float]:
     return [inf if price is None else price for price in loads.prices]
 
 
