@@ -50,7 +50,7 @@ _BLOCKED: Final = "the access of this person is blocked: ask the gateway's opera
 class PeopleGate:
     """The people of one configuration. ``directory`` and ``issuers`` outlive it.
 
-    ``rights`` returns the rows that are followed in the store, ``None`` without one. ``now`` returns Unix time."""
+    ``rights`` returns the rows that are followed in the store, ``None`` without one."""
 
     def __init__(
         self,
@@ -58,14 +58,12 @@ class PeopleGate:
         issuers: IssuerDirectory,
         directory: PeopleDirectory,
         rights: Callable[[], FollowedPeople | None] = lambda: None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.rules = RuleBook(config.issuers)
         self.limit_message = config.limit_message
         self.directory = directory
         self._issuers = issuers
         self._rights = rights
-        self._now = now
         self._header_of = {one.name: one.header for one in config.issuers}
         self._headers = frozenset(self._header_of.values()) - {BEARER}
         self._urls = frozenset(filter(None, (*(one.issuer for one in config.issuers), config.public_url)))
@@ -89,7 +87,7 @@ class PeopleGate:
         if token is None or self._is_made_here(token):
             return
         if is_signed_token(token) or (introspects and self._introspects):
-            await self._issuers.prepare(token, self._now(), address)
+            await self._issuers.prepare(token, time.time(), address)
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
         """Return the client's name of the person whose token is in a request with ``headers`` and ``keys``.
@@ -140,7 +138,7 @@ class PeopleGate:
                 return self._judge_own_key(token)
             if self._sessions is not None and self._sessions.is_ours(token):
                 return self._judge_session(token, self._sessions)
-            claims = self._issuers.check(token, self._now())
+            claims = self._issuers.check(token, time.time())
         except TokenRefused as error:
             raise KeyRefused(error.message, error.reason, headers=_HEADERS) from None
         except CannotJudge as error:
@@ -152,7 +150,7 @@ class PeopleGate:
         if sender is not None and sender.source == claims.judged:
             return sender
         values = claims.values
-        issued = issue_time(values, self._now()) if claims.judged is None else claims.judged
+        issued = issue_time(values, time.time()) if claims.judged is None else claims.judged
         return self._remember(
             claims.digest, claims.issuer, values, issued, claims.expiry, "issuer token", source=claims.judged
         )
@@ -164,7 +162,7 @@ class PeopleGate:
         found = None if rights is None else rights.own_key(digest)
         if found is None:
             return None
-        if self._now() >= found.until:
+        if time.time() >= found.until:
             end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
             raise KeyRefused(_KEY_ENDED.format(end), "expired", found.person, headers=_HEADERS)
         sender = self._recall(digest)
@@ -176,7 +174,7 @@ class PeopleGate:
         return sender
 
     def _judge_session(self, token: str, sessions: SessionTokens) -> Sender:
-        digest, now = digest_of(token), self._now()
+        digest, now = digest_of(token), time.time()
         if now < self._latest - CLOCK_SKEW:  # tokens that were made by a clock that was too fast
             self._known.clear()
         self._latest = now
@@ -244,7 +242,7 @@ class PeopleGate:
         end = sender.expiry
         if until_judged and isinstance(sender.source, float):
             end = min(end, sender.source + CACHED_SECONDS)
-        return max(0.0, end - self._now())  # a token counts until its next introspection has ended
+        return max(0.0, end - time.time())  # a token counts until its next introspection has ended
 
     def sends_own_key(self, name: str) -> bool:
         """Return whether the person ``name`` sent the current request with a key that it made for itself."""
@@ -278,7 +276,7 @@ class PeopleGate:
         if is_signed_token(credential):
             return _issuer_in(credential) in self._urls
         try:
-            return self._issuers.check(credential, self._now()) is not None
+            return self._issuers.check(credential, time.time()) is not None
         except (TokenRefused, CannotJudge):
             return False
 

@@ -88,9 +88,8 @@ class FetchedKeys:
 class IssuerConnections(trio.abc.AsyncResource):
     """The connections to issuers, apart from those to providers, so that full pools there do not delay sign-ins."""
 
-    def __init__(self, ca_path: str | None, trust_env: bool = True) -> None:
+    def __init__(self, ca_path: str | None) -> None:
         self._ca_path = ca_path
-        self._trust_env = trust_env
         self._upstreams: dict[tuple[str | None, int], Upstream] = {}
 
     def upstream(self, ca: Path | None) -> Upstream:
@@ -101,7 +100,6 @@ class IssuerConnections(trio.abc.AsyncResource):
                 max_connections=_CONNECTIONS,
                 max_chunk=LARGEST_DOCUMENT,
                 ca_path=path,
-                trust_env=self._trust_env,
                 permits_address=is_permitted_address,
             )
         return self._upstreams[path, version]

@@ -4,8 +4,7 @@ A request's token is first prepared, which may wait for an unknown key or an int
 never waits."""
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import trio
@@ -23,12 +22,11 @@ issuers, so that the last one has half of the time for its response."""
 
 
 class IssuerDirectory(trio.abc.AsyncResource):
-    """All issuers of a process, across configurations. ``clock`` is monotonic."""
+    """All issuers of a process, across configurations."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, config: Config) -> None:
         self._connections = IssuerConnections(str(config.ca_path) if config.ca_path else None)
-        self._keys = FollowedKeySets(clock)
+        self._keys = FollowedKeySets()
         self._running = trio.CancelScope()
         self._introspectors: dict[str, Introspector] = {}
         self.clients: Mapping[str, IssuerClient] = {}
@@ -41,14 +39,14 @@ class IssuerDirectory(trio.abc.AsyncResource):
         self.clients = {
             issuer.name: before[issuer.name]
             if issuer.name in before and before[issuer.name].issuer == issuer
-            else IssuerClient(issuer, self._connections, self._clock)
+            else IssuerClient(issuer, self._connections)
             for issuer in config.issuers
         }
         self._keys.follow(self.clients.values())
         self._checker = TokenChecker(config.issuers, self._keys.current)
-        self._verdicts = VerdictCache(self._checker, self._clock)
+        self._verdicts = VerdictCache(self._checker)
         self._introspectors = {
-            name: self._introspectors[name] if client is before.get(name) else Introspector(client, self._clock)
+            name: self._introspectors[name] if client is before.get(name) else Introspector(client)
             for name, client in self.clients.items()
             if client.issuer.introspection is not None
         }
