@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
@@ -23,6 +23,9 @@ from gateway.kept_objects.inventory import (
 from gateway.stores.nodes import OwnerLimit
 from gateway.stores.sql import Database, Session
 from gateway.stores.store import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.stores.encrypted import BodyCipher
 
 T = TypeVar("T")
 
@@ -58,18 +61,8 @@ _READ_SOME: Final[Mapping[Order, str]] = {
 _STARTS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
 
 
-class Cipher(Protocol):
-    """A cipher for bodies; each can be decrypted only with the ``context`` it was encrypted with."""
-
-    def encrypt(self, body: bytes, context: bytes) -> bytes: ...
-
-    def decrypt(self, encrypted: bytes, context: bytes) -> bytes | None:
-        """Return the decrypted body, ``None`` if it is unreadable."""
-        ...
-
-
 class NoCipher:
-    """A cipher that returns bodies unencrypted."""
+    """A ``BodyCipher`` that returns bodies unencrypted."""
 
     def encrypt(self, body: bytes, context: bytes) -> bytes:
         return body
@@ -81,7 +74,9 @@ class NoCipher:
 class InventoryTable:
     """An inventory in ``database``, which all processes share, with ``most`` objects in a collection of an owner."""
 
-    def __init__(self, database: Database, cipher: Cipher, most: int = MAX_IN_LIST, page_size: int = PAGE_SIZE) -> None:
+    def __init__(
+        self, database: Database, cipher: "BodyCipher | NoCipher", most: int = MAX_IN_LIST, page_size: int = PAGE_SIZE
+    ) -> None:
         self.page_size = page_size
         self._database = database
         self._cipher = cipher
@@ -183,7 +178,7 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
             return None
 
 
-def _cipher_for(keys: Sequence[bytes]) -> Cipher:
+def _cipher_for(keys: Sequence[bytes]) -> "BodyCipher | NoCipher":
     if not keys:
         return NoCipher()
     from gateway.stores.encrypted import BodyCipher
