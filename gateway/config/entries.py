@@ -158,19 +158,22 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     provider, item = _resolve_provider(item, path, prefix, own, findings)
     if provider is None:
         return None
+    item = attrs.evolve(item, provider=provider)
     if item.default and model == "*":
         findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
     _warn_of_stars(item, findings)
-    _warn_of_misspelling(item, provider, findings)
+    _warn_of_misspelling(item, findings)
     _check_headers(item, path, findings)
-    speaks = _resolve_apis(item, path, provider, findings)
-    _check_probe(item, path, provider, findings)
+    speaks = _resolve_apis(item, path, findings)
+    _check_probe(item, path, findings)
     if item.prompt_cache is not None and item.prompt_cache.acts:
-        _check_prompt_cache(item, item.prompt_cache, path, provider, speaks, findings)
-    if item.prompt_cache is None and defaults.prompt_cache is not None and _needs_marks(item, provider, speaks):
+        from gateway.config.prompt_cache_checks import check_prompt_cache  # imported only for an entry with this key
+
+        check_prompt_cache(item.prompt_cache, item, speaks.values(), (*path, "prompt_cache"), findings)
+    if item.prompt_cache is None and defaults.prompt_cache is not None and _needs_marks(item, speaks):
         item = attrs.evolve(item, prompt_cache=defaults.prompt_cache)
-    sign_in = _resolve_sign_in(item, path, provider, findings)
-    _warn_of_credentials(item, provider, sign_in, findings)
+    sign_in = _resolve_sign_in(item, path, findings)
+    _warn_of_credentials(item, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     check_queue(item.queue, item.name, ratelimits, findings)
@@ -178,7 +181,6 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     base_url = item.base_url or (None if own is None else own.given.base_url)
     return attrs.evolve(
         item,
-        provider=provider,
         pass_headers=tuple(name.lower() for name in item.pass_headers),
         key=None if item.passthrough_auth else item.key or None,
         sign_in=sign_in,
@@ -239,7 +241,8 @@ def _resolve_provider(
     item = _complete_address(item, path, provider, findings)
     settings = _address_settings(item)
     _check_settings(settings, path, provider, findings)
-    at = _row_for_model(provider.with_settings(settings).at_base_url(item.base_url), item)
+    at = provider.with_settings(settings).at_base_url(item.base_url)
+    at = at if item.model == "*" else at.for_model(item.model)
     if findings.is_faulty(path, _ADDRESS_KEYS):
         return (at if item.base_url is not None or at.base_url is not None else None), item  # the error is reported
     if at.base_url is None and item.base_url is None:
@@ -296,12 +299,6 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
             findings.wrong((*path, name), found, f"remove it{header}")
 
 
-def _row_for_model(row: Provider, item: ModelEntry) -> Provider:
-    """Return ``row`` for the entry's model, if it has only one."""
-    model = item.model
-    return row if model == "*" else row.for_model(model)
-
-
 def _build_row(
     item: ModelEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
 ) -> Provider | None:
@@ -332,7 +329,8 @@ def _similar_provider(word: str) -> str | None:
     return None if near is None or near in word or near[0] != word[0].lower() else near
 
 
-def _resolve_apis(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
+def _resolve_apis(item: ModelEntry, path: Path, findings: Findings) -> Speaks:
+    provider = item.provider
     for upstream in dict.fromkeys(item.speaks.values()):
         if upstream not in provider.paths:
             found = f"trigate does not support {upstream} for {provider.display_name}"
@@ -349,25 +347,15 @@ def _resolve_keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Find
     return item.state
 
 
-def _check_probe(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> None:
+def _check_probe(item: ModelEntry, path: Path, findings: Findings) -> None:
     """Report a probe of a vendor's service: the gateway sends no requests of its own there (BerriAI/litellm#7000)."""
-    if item.probe is not None and item.base_url is None and not provider.local:
-        found = f"{provider.display_name} is not your own server"
+    if item.probe is not None and item.base_url is None and not item.provider.local:
+        found = f"{item.provider.display_name} is not your own server"
         findings.wrong((*path, "probe"), found, "remove it: the gateway learns its health from requests")
 
 
-def _check_prompt_cache(
-    item: ModelEntry, wanted: EntryPromptCache, path: Path, provider: Provider, speaks: Speaks, findings: Findings
-) -> None:
-    from gateway.config.prompt_cache_checks import check_prompt_cache  # imported only for an entry with this key
-
-    item = attrs.evolve(item, provider=provider)
-    check_prompt_cache(wanted, item, speaks.values(), (*path, "prompt_cache"), findings)
-
-
-def _needs_marks(item: ModelEntry, provider: Provider, speaks: Speaks) -> bool:
+def _needs_marks(item: ModelEntry, speaks: Speaks) -> bool:
     """Return whether the provider of an entry caches only marked prompts. For all its models, that may be so."""
-    item = attrs.evolve(item, provider=provider)
     rows = [item.caching_of(item.model, api) for api in speaks.values()]
     is_needed = any(row is not None and row.needs_marks and row.takes_marks for row in rows)
     return is_needed or (item.model == "*" and None in rows)
@@ -403,9 +391,9 @@ def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
         )
 
 
-def _warn_of_misspelling(item: ModelEntry, provider: Provider, findings: Findings) -> None:
+def _warn_of_misspelling(item: ModelEntry, findings: Findings) -> None:
     """Warn of a model that is probably a misspelled one of the catalogue, at the maker's own address."""
-    models = provider.models if item.base_url is None and item.model != "*" else ()
+    models = item.provider.models if item.base_url is None and item.model != "*" else ()
     if models and item.model not in models and (near := _same_but_for_a_typo(item.model, models)) is not None:
         findings.warn(f"{item.written}: trigate knows no model {item.model}: did you mean {near}?")
 
@@ -428,7 +416,7 @@ def _same_but_for_a_typo(model: str, models: Iterable[str]) -> str | None:
 _WORDS: Final = re.compile(r"([-./:@])")
 
 
-def _warn_of_credentials(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
+def _warn_of_credentials(item: ModelEntry, sign_in: SignIn | None, findings: Findings) -> None:
     if item.passthrough_auth and item.key is not None:
         findings.warn(f"{item.name}: passthrough_auth and access_key are both set, so access_key is ignored")
     if item.key and _VARIABLE_NAME.fullmatch(item.key):
@@ -436,26 +424,26 @@ def _warn_of_credentials(item: ModelEntry, provider: Provider, sign_in: SignIn |
     if item.key == "":
         findings.warn(f"{item.name}: access_key is empty, so requests have no credential")
     bare = item.key is None and not item.passthrough_auth and sign_in is None
-    if bare and item.written_sign_in is None and provider.key_required:
-        hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
+    if bare and item.written_sign_in is None and item.provider.key_required:
+        hint = f" (access_key: ${item.provider.key_env})" if item.provider.key_env else ""
         findings.warn(
             f"{item.name}: neither access_key nor passthrough_auth is set, so requests have no credential{hint}"
         )
-    if provider.note and not item.speaks:
-        findings.note(f"{provider.id}: {provider.note}")
+    if item.provider.note and not item.speaks:
+        findings.note(f"{item.provider.id}: {item.provider.note}")
 
 
 # Sign-ins
 
 
-def _resolve_sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
+def _resolve_sign_in(item: ModelEntry, path: Path, findings: Findings) -> SignIn | None:
     """Return an entry's sign-in: its own, else the row's if the entry has no credential and uses the vendor's address.
 
     Return ``None`` if requests carry a key or nothing."""
-    host = urlsplit(item.base_url or provider.base_url or "").hostname or ""
+    host = urlsplit(item.base_url or item.provider.base_url or "").hostname or ""
     written = item.written_sign_in
     if written is None:
-        return _default_sign_in(item, provider, host, findings)
+        return _default_sign_in(item, host, findings)
     place = (*path, "sign_in")
     if isinstance(written, str):  # ``none``
         return None
@@ -468,10 +456,10 @@ def _resolve_sign_in(item: ModelEntry, path: Path, provider: Provider, findings:
             )
             return None
     sign_in = complete_sign_in(written, place, host, item.region, findings)
-    taken = _accepted_sign_ins(provider)
-    if provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
+    taken = _accepted_sign_ins(item.provider)
+    if item.provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
         expected = f"use one of {', '.join(taken)}" if taken else "set access_key"
-        findings.wrong(place, f"{provider.display_name} does not support the sign-in {sign_in.type}", expected)
+        findings.wrong(place, f"{item.provider.display_name} does not support the sign-in {sign_in.type}", expected)
     elif not is_installed(sign_in.type):
         findings.wrong(
             place, f"the sign-in {sign_in.type} needs another package", f"pip install 'trigate[{sign_in.type}]'"
@@ -484,9 +472,9 @@ def _accepted_sign_ins(provider: Provider) -> tuple[SignInName, ...]:
     return tuple(name for name in MODULES if name in provider.sign_in)
 
 
-def _default_sign_in(item: ModelEntry, provider: Provider, host: str, findings: Findings) -> SignIn | None:
+def _default_sign_in(item: ModelEntry, host: str, findings: Findings) -> SignIn | None:
     named = {name.lower() for name, _ in item.headers}
-    name = next(iter(_accepted_sign_ins(provider)), None)
+    name = next(iter(_accepted_sign_ins(item.provider)), None)
     if item.key is not None or item.passthrough_auth or named & _CREDENTIAL or name is None:
         return None
     if not is_of_vendor(name, host):
