@@ -32,7 +32,7 @@ from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
-from gateway.open_store import WORKERS_FILE, open_people_store
+from gateway.open_store import WORKERS_FILE, missing_package, open_people_store
 from gateway.prompt_caches.caching import PromptCaching
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
@@ -353,8 +353,7 @@ def _open_answer_store(config: Config) -> AnswerStore:
         return open_answers(config.cache, () if storage is None else storage.encryption_key)
     except ImportError:
         needs = "redis" if config.cache.type == "redis" else "encryption"
-        found, advice = f"{config.cache.type} needs another package", f"pip install 'trigate[{needs}]'"
-        raise ConfigError((Mistake(str(config.path or ""), "cache.type", found, advice),)) from None
+        raise missing_package(config, "cache.type", config.cache.type, needs) from None
 
 
 def _open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerWriter:
@@ -422,9 +421,7 @@ def _open_counters(config: Config, shared: "SharedTables | None") -> Counters:
     try:
         return open_counters(config.counters, shared)
     except ImportError:
-        kind = config.counters.type
-        found, advice = f"{kind} needs another package", f"pip install 'trigate[{kind}]'"
-        raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
+        raise missing_package(config, "counters.type", config.counters.type) from None
 
 
 def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queueing | None:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 
@@ -24,9 +24,6 @@ log = logging.getLogger("trigate.state")
 
 WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
 """The environment variable with the path of the file that a supervisor's workers share."""
-
-
-_NEEDS_PACKAGE: Final = ("postgres needs another package", "pip install 'trigate[postgres]'")
 
 
 async def open_store(config: Config) -> Store | None:
@@ -72,7 +69,8 @@ async def _sqlite(config: Config, kept: StateStorage) -> Store:
         await store.open()
     except Unavailable as error:
         await store.aclose()
-        _raise_wrong_setting(config, "path", f"cannot use {kept.path}: {error}", "give a file in a writable directory")
+        found, advice = f"cannot use {kept.path}: {error}", "give a file in a writable directory"
+        raise ConfigError((Mistake(str(config.path or ""), "state_storage.path", found, advice),)) from None
     return store
 
 
@@ -81,7 +79,7 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
     try:
         from gateway.stores.postgres import PostgresStore
     except ImportError:
-        _raise_wrong_setting(config, "type", *_NEEDS_PACKAGE)
+        raise missing_package(config, "state_storage.type", "postgres") from None
     store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
     try:
         await store.open()
@@ -160,7 +158,7 @@ def _open_database(config: Config, most: int, added: "AddedTables | None" = None
     try:
         from gateway.stores.postgres import PostgresDatabase
     except ImportError:
-        _raise_wrong_setting(config, "type", *_NEEDS_PACKAGE)
+        raise missing_package(config, "state_storage.type", "postgres") from None
     assert kept.connection_string is not None
     return PostgresDatabase(kept.connection_string, most=most, added=added)
 
@@ -170,14 +168,15 @@ async def _encrypt_store(config: Config, store: Store, keys: Sequence[bytes]) ->
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:
         await store.aclose()
-        _raise_wrong_setting(
-            config, "encryption_key", "encryption needs another package", "pip install 'trigate[encryption]'"
-        )
+        raise missing_package(config, "state_storage.encryption_key", "encryption") from None
     return EncryptedStore(store, keys)
 
 
-def _raise_wrong_setting(config: Config, key: str, found: str, expected: str) -> NoReturn:
-    raise ConfigError((Mistake(str(config.path or ""), f"state_storage.{key}", found, expected),)) from None
+def missing_package(config: Config, key: str, name: str, extra: str = "") -> ConfigError:
+    """Return the error for the setting ``key`` whose value ``name`` needs the package's ``extra``, by default ``name``
+    too."""
+    found, advice = f"{name} needs another package", f"pip install 'trigate[{extra or name}]'"
+    return ConfigError((Mistake(str(config.path or ""), key, found, advice),))
 
 
 def shared_by_workers(config: Config, directory: Path | None) -> Mapping[str, str]:

@@ -283,10 +283,9 @@ class LoadCommand(click.Command):
             if rows := [row for option in options if (row := option.get_help_record(ctx)) and len(row) == 2]:
                 with formatter.section(title):
                     formatter.write_dl(rows)
-        if SUBCOMMANDS:
-            with formatter.section("Commands"):
-                formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in SUBCOMMANDS.items()
-                                    if not command.hidden])  # fmt: skip
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in SUBCOMMANDS.items()
+                                if not command.hidden])  # fmt: skip
 
 
 @click.command(

@@ -99,7 +99,7 @@ class LoadOutputs:
     def open(cls, options: OutputOptions) -> Iterator["LoadOutputs"]:
         """Open the outputs until the end of the block. Raises ``ConfigError``."""
         try:
-            receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
+            receivers = [OtlpReceiver(_receiver_url(options.otlp))] if options.otlp else []
         except MissingSdk:
             raise input_error("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
@@ -156,7 +156,7 @@ class LoadOutputs:
         return (*others, attrs.evolve(last, remarks=(*last.remarks, *remarks)))
 
 
-def _receiver_url(option: str, url: str) -> str:
+def _receiver_url(url: str) -> str:
     parts = urlsplit(url)
     try:
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -164,7 +164,7 @@ def _receiver_url(option: str, url: str) -> str:
         good = False
     if not good:
         what = "the URL is not valid"  # not repeated: it may have a password
-        raise input_error(option, what, "give one that starts with http:// or https://")
+        raise input_error("--otlp", what, "give one that starts with http:// or https://")
     return url
 
 

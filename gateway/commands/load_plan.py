@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -83,8 +83,7 @@ def plan_scenario(options: LoadOptions) -> Scenario:
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        plan = _with_percentiles(_build_scenario(options), options.percentiles)
-        plan = _with_share(plan, options)
+        plan = _with_share(_build_scenario(options), options)
     except ConfigError as error:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if (wrong := concurrency_mistake(plan)) is not None:
@@ -110,14 +109,11 @@ def plan_scenario(options: LoadOptions) -> Scenario:
 
 
 def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
-    """Return the plan with the options for processes and parts. Raises ``ConfigError``."""
-    given: dict[str, Any] = {}
-    for name, read in (("processes", parse_processes), ("part", parse_part), ("start_at", parse_start)):
-        try:
-            if (text := getattr(options, name)) is not None:
-                given[name] = read(text)
-        except Wrong as wrong:
-            raise input_error(_option(name), wrong.found, wrong.expected) from None
+    """Return the plan with the options for percentiles, processes and parts. Raises ``ConfigError``."""
+    parsers = {"percentiles": parse_percentiles, "processes": parse_processes, "part": parse_part,
+               "start_at": parse_start}  # fmt: skip
+    read = {name: _read_option(options, name, parser) for name, parser in parsers.items()}
+    given = {name: value for name, value in read.items() if value is not None}
     if "part" in given and "start_at" not in given:
         raise input_error("--part", "--start-at is missing", "give all parts the same start time with --start-at")
     if given.get("start_at", math.inf) < time():
@@ -129,22 +125,18 @@ def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
     return attrs.evolve(plan, mark=mark)  # the same for all parts: their prompts share prefixes
 
 
-def _with_percentiles(plan: Scenario, given: str | None) -> Scenario:
-    """Return the plan with the percentiles of the option. Raises ``ConfigError``."""
+def _read_option(options: LoadOptions, name: str, parse: Callable[[str], Any]) -> Any:
+    """Return the parsed value of an option, ``None`` without it. Raises ``ConfigError``."""
     try:
-        return plan if given is None else attrs.evolve(plan, percentiles=parse_percentiles(given))
-    except Wrong as error:
-        raise input_error("--percentiles", error.found, error.expected) from None
+        return None if (text := getattr(options, name)) is None else parse(text)
+    except Wrong as wrong:
+        raise input_error(_option(name), wrong.found, wrong.expected) from None
 
 
 def wait_before(options: LoadOptions) -> float | None:
     """Return how long to wait for a first good response, ``None`` to start immediately. Raises ``ConfigError``."""
-    if options.wait_ready is None:
-        return 0.0 if options.check else None
-    try:
-        return read_positive_duration(options.wait_ready)
-    except Wrong as error:
-        raise input_error("--wait-ready", error.found, error.expected) from None
+    wait: float | None = _read_option(options, "wait_ready", read_positive_duration)
+    return 0.0 if wait is None and options.check else wait
 
 
 def check_excluded_options(options: LoadOptions) -> None:
@@ -290,7 +282,8 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     root = parts.path.partition("/v1")[0].rstrip("/")
     place = urlunsplit((parts.scheme, parts.netloc, f"{root}/v1/models", parts.query, ""))
     try:
-        status, body = fetch(place, _headers(api, key), TIMEOUT)
+        headers = {name: value for name, value in request_headers(api, key, ()) if name != "content-type"}
+        status, body = fetch(place, headers, TIMEOUT)
     except FetchError as error:
         why = f"missing, and {mask_url(place)} did not return a list of models: {error}"
         raise input_error("--model", why, EXPECTED) from error
@@ -305,10 +298,6 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
     why = f"missing; models at {mask_url(url)}: {len(names)} ({listed})"
     raise input_error("--model", why, "choose one with --model MODEL")
-
-
-def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
-    return {name: value for name, value in request_headers(api, key, ()) if name != "content-type"}
 
 
 def _listed_models(body: bytes) -> Sequence[str]:

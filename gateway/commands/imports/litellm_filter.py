@@ -3,7 +3,7 @@
 https://docs.litellm.ai/docs/proxy/guardrails/litellm_content_filter"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -62,82 +62,66 @@ _LABEL: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def read_content_filter(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
-    """Return the kinds and keys of the steps for a content filter. Raises ``GuardLost``."""
-    steps = FilterSteps(draft)
+    """Return the kinds and keys of the steps for a content filter. Raises ``GuardLost`` if there are none."""
+    personal: dict[str, str] = {}
+    secrets: set[str] = set()
+    patterns: dict[str, tuple[str, str]] = {}
     for item in items_of(draft.take("patterns")):
-        steps.add_pattern(item)
-    for item in items_of(draft.take("blocked_words")):
-        steps.add_word(item)
-    steps.lose_others()
-    return steps.list_steps()
-
-
-class FilterSteps:
-    """The steps for the patterns and words of a content filter."""
-
-    def __init__(self, draft: GuardDraft) -> None:
-        self._draft = draft
-        self._personal: dict[str, str] = {}
-        self._secrets: set[str] = set()
-        self._patterns: dict[str, tuple[str, str]] = {}
-        self._words: dict[str, list[str]] = {}
-
-    def add_pattern(self, item: Mapping[str, Any]) -> None:
-        """Add an item of ``patterns``."""
         action, name = _action(item), str(item.get("pattern_name"))
         if item.get("pattern_type") == "regex" and isinstance(pattern := item.get("pattern"), str):
-            label = self._free_label(str(item.get("name") or "pattern"))
+            label = _free_label(str(item.get("name") or "pattern"), patterns)
             if (fault := fault_of(pattern)) is None:
-                self._patterns[label] = pattern, action
+                patterns[label] = pattern, action
             else:
-                self._draft.losses[f"the pattern {label}"] = Group.PROTECTION, fault
-        elif name in PERSONAL:
-            label = PERSONAL[name]
-            self._personal[label] = "refuse" if "refuse" in (action, self._personal.get(label)) else action
+                draft.losses[f"the pattern {label}"] = Group.PROTECTION, fault
+        elif label := PERSONAL.get(name, ""):
+            personal[label] = "refuse" if "refuse" in (action, personal.get(label)) else action
         elif SECRET.fullmatch(name):
-            self._secrets.add(action)
+            secrets.add(action)
         else:
-            self._draft.losses[f"the pattern {name}"] = Group.PROTECTION, "write it as a pattern of `use: regex`"
+            draft.losses[f"the pattern {name}"] = Group.PROTECTION, "write it as a pattern of `use: regex`"
+    _add_words(draft, patterns)
+    _lose_others(draft)
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if personal:
+        steps.append(("pii", {"action": personal, "with": {"labels": list(personal)}}))
+    if secrets:
+        steps.append(("secrets", {"action": "refuse" if "refuse" in secrets else "mask"}))
+        draft.owner.notes.append("`secrets` finds all its formats, not only those of the old file")
+    if patterns:
+        texts = {label: pattern.replace("$", "$$") for label, (pattern, _) in patterns.items()}
+        actions = {label: action for label, (_, action) in patterns.items()}
+        steps.append(("regex", {"action": actions, "with": {"patterns": texts}}))
+    if not steps:
+        raise GuardLost(next((why for _, why in draft.losses.values()), "it has no pattern"))
+    return steps
 
-    def add_word(self, item: Mapping[str, Any]) -> None:
-        """Add an item of ``blocked_words``."""
+
+def _add_words(draft: GuardDraft, patterns: dict[str, tuple[str, str]]) -> None:
+    """Add a pattern for the words of each action."""
+    words: dict[str, list[str]] = {}
+    for item in items_of(draft.take("blocked_words")):
         if isinstance(word := item.get("keyword"), str) and word:
-            self._words.setdefault(_action(item), []).append(re.escape(word))
+            words.setdefault(_action(item), []).append(re.escape(word))
+    for action, listed in words.items():
+        label = _free_label("word" if action == "refuse" else "masked_word", patterns)
+        patterns[label] = f"(?i:{'|'.join(listed)})", action
 
-    def lose_others(self) -> None:
-        """Record the parameters without a counterpart."""
-        draft = self._draft
-        if draft.take("blocked_words_file"):
-            draft.lose("blocked_words_file", "write its words as a pattern of `use: regex`")
-        used = [one for one in items_of(draft.take("categories")) if one.get("enabled", True)]
-        if names := ", ".join(str(one.get("category")) for one in used):
-            draft.lose("categories", f"there are no lists of words for {names}: use a service")
-        for name in ("pattern_redaction_format", "keyword_redaction_tag"):
-            if draft.take(name):
-                draft.lose(name, "masks have the form [EMAIL_3f9a2c41d7]", Group.TRIFLES)
 
-    def list_steps(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the kinds and keys of the steps. Raises ``GuardLost`` if there are none."""
-        for action, words in self._words.items():
-            label = self._free_label("word" if action == "refuse" else "masked_word")
-            self._patterns[label] = f"(?i:{'|'.join(words)})", action
-        steps: list[tuple[str, dict[str, Any]]] = []
-        if self._personal:
-            steps.append(("pii", {"action": self._personal, "with": {"labels": list(self._personal)}}))
-        if self._secrets:
-            steps.append(("secrets", {"action": "refuse" if "refuse" in self._secrets else "mask"}))
-            self._draft.owner.notes.append("`secrets` finds all its formats, not only those of the old file")
-        if self._patterns:
-            texts = {label: pattern.replace("$", "$$") for label, (pattern, _) in self._patterns.items()}
-            actions = {label: action for label, (_, action) in self._patterns.items()}
-            steps.append(("regex", {"action": actions, "with": {"patterns": texts}}))
-        if not steps:
-            raise GuardLost(next((why for _, why in self._draft.losses.values()), "it has no pattern"))
-        return steps
+def _free_label(name: str, patterns: Collection[str]) -> str:
+    return free_name(_LABEL.sub("_", name).strip("_") or "pattern", patterns, "_")
 
-    def _free_label(self, name: str) -> str:
-        plain = _LABEL.sub("_", name).strip("_") or "pattern"
-        return free_name(plain, self._patterns, "_")
+
+def _lose_others(draft: GuardDraft) -> None:
+    """Record the parameters without a counterpart."""
+    if draft.take("blocked_words_file"):
+        draft.lose("blocked_words_file", "write its words as a pattern of `use: regex`")
+    used = [one for one in items_of(draft.take("categories")) if one.get("enabled", True)]
+    if names := ", ".join(str(one.get("category")) for one in used):
+        draft.lose("categories", f"there are no lists of words for {names}: use a service")
+    for name in ("pattern_redaction_format", "keyword_redaction_tag"):
+        if draft.take(name):
+            draft.lose(name, "masks have the form [EMAIL_3f9a2c41d7]", Group.TRIFLES)
 
 
 def _action(item: Mapping[str, Any]) -> str:
