@@ -26,6 +26,15 @@ def text_of(value: Any) -> str | None:
     return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else escape_dollars(text)
 
 
+def with_texts(value: Any) -> Any:
+    """Return JSON with its texts in the syntax of the new file."""
+    if isinstance(value, dict):
+        return {str(name): with_texts(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [with_texts(inner) for inner in value]
+    return text_of(value) if isinstance(value, str) and value else value
+
+
 def number_of(value: Any) -> float | int | None:
     """Return ``value`` as a finite number; text is converted, as LiteLLM does."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.commands.imports.imported_secrets import SecretOwner
-from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of, text_of
+from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of, text_of, with_texts
 from gateway.commands.imports.litellm_filter import ACTIONS, GuardDraft, GuardLost, read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.litellm_rows import read_mapping
@@ -136,7 +136,7 @@ def _service(draft: GuardDraft) -> list[tuple[str, dict[str, Any]]]:
         settings["headers"] = draft.owner.read_headers(headers)
     params = draft.take("additional_provider_specific_params")
     if isinstance(params, dict) and params:
-        settings["params"] = _escape(params)
+        settings["params"] = with_texts(params)
     if draft.take("extra_headers"):
         draft.lose("extra_headers", "no header of a client is sent to a service")
     return [("http", {"with": settings})]
@@ -218,14 +218,6 @@ def _glob(pattern: Any) -> str | None:
 def _anchor_pattern(pattern: str) -> str:
     """Return ``pattern`` as one of the whole value, as LiteLLM reads it."""
     return f"^(?:{pattern.removeprefix('^').removesuffix('$')})$".replace("$", "$$")
-
-
-def _escape(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _escape(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_escape(inner) for inner in value]
-    return text_of(value) if isinstance(value, str) and value else value
 
 
 _KINDS: Final[Mapping[str, Callable[[GuardDraft], list[tuple[str, dict[str, Any]]]]]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import Wrong
-from gateway.commands.imports.imported_values import text_of
+from gateway.commands.imports.imported_values import with_texts
 from gateway.commands.imports.losses import Group
 
 _NEUTRAL: Final = frozenset(
@@ -53,7 +53,7 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
         is_fixed = param.startswith(f"{_BODY}.") and prefix not in _REPLACED_BY_CLIENTS
         try:
             member = read_member(name, "set" if is_fixed else "default")
-            (fixed if is_fixed else default)[name] = _escape(checked_value(member, value))
+            (fixed if is_fixed else default)[name] = with_texts(checked_value(member, value))
         except Wrong as wrong:
             losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
     drops, notes = [], []
@@ -95,12 +95,3 @@ def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]
 def _dropped_members(params: Mapping[str, Any]) -> tuple[str, ...]:
     given = params.get(_DROPS)
     return tuple(one for one in given if isinstance(one, str)) if isinstance(given, list) else ()
-
-
-def _escape(value: Any) -> Any:
-    """Return ``value`` with its texts in the syntax of the new file."""
-    if isinstance(value, dict):
-        return {name: _escape(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_escape(inner) for inner in value]
-    return text_of(value) if isinstance(value, str) else value

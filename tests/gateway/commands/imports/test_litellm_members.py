@@ -16,6 +16,7 @@ from tests.support.litellm_files import item
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"default": {"thinking_budget": 2000}}),
         ({"thinking": {"type": "disabled"}}, {"default": {"messages.thinking": {"type": "disabled"}}}),
         ({"extra_body": {"min_p": 0.1, "a": {"b": "$x"}}}, {"default": {"other.min_p": 0.1, "other.a": {"b": "$$x"}}}),
+        ({"extra_body": {"a": {"b": "", "c": ["", "d"]}}}, {"default": {"other.a": {"b": "", "c": ["", "d"]}}}),
         ({"additional_drop_params": ["user", "tools[*].strict", "response_format"]},
          {"drop": ["user", "tools[].strict", "other.response_format"]}),
         ({"model": "x", "api_key": "k"}, {}),
