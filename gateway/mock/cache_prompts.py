@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
+from providers.neutral.values import as_objects
 from streams.events import Api
 
 Section: TypeAlias = Literal["tools", "system", "messages"]
@@ -52,10 +53,6 @@ def with_last_system_in_front(blocks: Sequence[MockBlock]) -> list[MockBlock]:
 
 
 # Common parts
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _parts(content: Any) -> list[Any]:
@@ -108,14 +105,14 @@ def _message(
 
 
 def _tools(value: Any) -> Iterator[MockBlock]:
-    for tool in _objects(value):
+    for tool in as_objects(value):
         if tool.get("defer_loading") is not True and not _is_web_search(tool):
             yield _block("tools", "tool", tool)
 
 
 def web_searches(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return Anthropic's tools for web search, which change the instructions and not the tools."""
-    return [tool for tool in _objects(body.get("tools")) if _is_web_search(tool)]
+    return [tool for tool in as_objects(body.get("tools")) if _is_web_search(tool)]
 
 
 def _is_web_search(tool: Mapping[str, Any]) -> bool:
@@ -137,7 +134,7 @@ def _read_messages(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     for part in _parts(body.get("system")):
         if not (isinstance(part, dict) and str(part.get("text", "")).startswith(_BILLING)):
             yield _block("system", "system", part, role="system")
-    for message in _objects(body.get("messages")):
+    for message in as_objects(body.get("messages")):
         is_end = message.get("role") == "user"
         yield from _message(message, _parts(message.get("content")), _kind_in_messages, is_end)
 
@@ -155,7 +152,7 @@ _kind_in_gemini: Final = _kind_by_member(functionCall="call", functionResponse="
 def _read_chat(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     section: Section = "system"
-    for message in _objects(body.get("messages")):
+    for message in as_objects(body.get("messages")):
         role = message.get("role")
         section = section if role in _INSTRUCTIONS else "messages"
         parts = [*_parts(message.get("content")), *_parts(message.get("tool_calls"))]
@@ -168,7 +165,7 @@ def _read_responses(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     if isinstance(instructions := body.get("instructions"), str):
         yield _block("system", "system", instructions, role="system")
     value = body.get("input")
-    items = [{"role": "user", "content": value}] if isinstance(value, str) else _objects(value)
+    items = [{"role": "user", "content": value}] if isinstance(value, str) else as_objects(value)
     section: Section = "system"
     for item in items:
         type = item.get("type", "message")
@@ -199,10 +196,10 @@ def _points_as_marks(blocks: Sequence[Any]) -> list[Any]:
 
 def _read_converse(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     config = body.get("toolConfig")
-    yield from _tools(_points_as_marks(_objects(config.get("tools"))) if isinstance(config, dict) else None)
-    for part in _points_as_marks(_objects(body.get("system"))):
+    yield from _tools(_points_as_marks(as_objects(config.get("tools"))) if isinstance(config, dict) else None)
+    for part in _points_as_marks(as_objects(body.get("system"))):
         yield _block("system", "system", part, role="system")
-    for message in _objects(body.get("messages")):
+    for message in as_objects(body.get("messages")):
         is_end = message.get("role") == "user"
         yield from _message(message, _points_as_marks(_parts(message.get("content"))), _kind_in_converse, is_end)
 
@@ -210,9 +207,9 @@ def _read_converse(body: Mapping[str, Any]) -> Iterator[MockBlock]:
 def _read_gemini(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     yield from _tools(body.get("tools"))
     system = body.get("systemInstruction", body.get("system_instruction"))
-    for part in _objects(system.get("parts")) if isinstance(system, dict) else ():
+    for part in as_objects(system.get("parts")) if isinstance(system, dict) else ():
         yield _block("system", "system", part, role="system")
-    for content in _objects(body.get("contents")):
+    for content in as_objects(body.get("contents")):
         is_end = content.get("role") != "model"
         yield from _message(content, _parts(content.get("parts")), _kind_in_gemini, is_end, names=("parts",))
 
@@ -229,7 +226,7 @@ def _read_interactions(body: Mapping[str, Any]) -> Iterator[MockBlock]:
     if isinstance(system := body.get("system_instruction"), str):
         yield _block("system", "system", {"text": system}, role="system")
     input = body.get("input")
-    for step in _objects([{"type": "text", "text": input}] if isinstance(input, str) else input):
+    for step in as_objects([{"type": "text", "text": input}] if isinstance(input, str) else input):
         role = "user" if step.get("type") in ("user_input", "function_result", "text", "image", "document") else "model"
         parts = _parts(step.get("content")) if "content" in step else [step]
         for at, part in enumerate(parts):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.commands.imports.litellm_rows import has_value, read_number, read_time, time_text
+from configfile.wording import spell_time
+from gateway.commands.imports.litellm_rows import has_value, read_number, read_time
 from gateway.commands.imports.losses import Group, Loss
 from gateway.config.litellm_limits import budget_windows, limits_of
 
@@ -51,7 +52,7 @@ def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | Non
         return None
     if "budgets" not in limits_of(row) or budget_windows(row):
         return None
-    return {"spent": f"{f'{min(spend, _MOST):.9f}'.rstrip('0').rstrip('.')} usd", "until": time_text(reset)}
+    return {"spent": f"{f'{min(spend, _MOST):.9f}'.rstrip('0').rstrip('.')} usd", "until": spell_time(reset)}
 
 
 def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:

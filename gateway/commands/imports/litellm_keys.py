@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.wording import spell_time
 from gateway.commands.imports.imported_values import escape_dollars, free_name
 from gateway.commands.imports.litellm_budgets import (
     closed_column,
@@ -38,7 +39,6 @@ from gateway.commands.imports.litellm_rows import (
     read_rows,
     read_text,
     read_time,
-    time_text,
 )
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Result
@@ -292,7 +292,7 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
             "name": name, "sha256": key.digest,
             **({} if allowed is None else {"models": list(allowed)}),
             **({} if team is None else {"group": team.name}),
-            **({} if key.expires is None else {"until": time_text(key.expires)}), **converted_limits(key.row),
+            **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row),
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
     used = {item["group"] for item in items.values() if "group" in item}

@@ -88,11 +88,6 @@ def read_time(value: Any) -> tuple[datetime | None, str | None]:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC), None
 
 
-def time_text(time: datetime) -> str:
-    """Return ``time`` in UTC as the file writes it."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def read_boolean(value: Any) -> tuple[bool, str | None]:
     """Return the boolean; for any other value, return True and the reason why it cannot be read."""
     word = str(value).strip().lower()
