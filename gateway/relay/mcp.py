@@ -4,7 +4,6 @@ The gateway checks the client's rights and limits, replaces the credential, and 
 reads a message only for its method, its tool and its id. Nothing is cached, sent twice, or sent to a second server."""
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -273,7 +272,7 @@ def decode_value(value: str) -> str | None:
         return value
     try:
         return base64.b64decode(value[len(start) : -len(end)], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # also for text outside ASCII
         return None
 
 

@@ -6,7 +6,6 @@ https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret.
 """
 
 import base64
-import binascii
 import os
 import re
 import time
@@ -155,7 +154,7 @@ _REQUESTS: Final[Mapping[str, Callable[[StoredSecret], CloudRequest]]] = {
 def _decode_text(data: object) -> str:
     try:
         return base64.b64decode(data if isinstance(data, str) else b"", validate=True).decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise SecretUnreadable("its value is not text") from None
 
 

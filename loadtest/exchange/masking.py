@@ -4,7 +4,6 @@ Servers often repeat the rejected key or the unknown path, sometimes in base64 o
 """
 
 import base64
-import binascii
 import contextlib
 import functools
 import mmap
@@ -122,7 +121,7 @@ def _basic_credentials(word: str) -> Iterator[str]:
     """Yield user, password and both together if ``word`` is an HTTP Basic credential."""
     try:
         said = base64.b64decode(word, validate=True).decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         return
     user, colon, password = said.partition(":")
     if colon and said.isprintable():

@@ -1,7 +1,6 @@
 """Readers of the content blocks of a client's Converse request, in tables by the member that determines the kind."""
 
 import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -113,7 +112,7 @@ def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSour
 def _decode_text(data: str) -> str | None:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
 
 

@@ -5,7 +5,6 @@ A block gets its number with its first event, so an empty block has none.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -173,7 +172,7 @@ def _join_base64(pieces: list[str]) -> str:
         return pieces[0]
     try:
         return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         return "".join(pieces)
 
 

@@ -4,7 +4,6 @@ The ``response`` of a result must be an object, or Google's parser fails ("Proto
 list"; google/adk-js#347, decolua/9router#3318).
 """
 
-import binascii
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -98,7 +97,7 @@ def _data_url(url: str, at: str) -> MediaSource:
         return MediaSource("text", text, media_type or None)
     try:
         b64decode(data[:64])
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise invalid(f"{at} must be a data: URL with base64 data", at) from None
     return MediaSource("base64", data, media_type or None)
 

@@ -7,7 +7,6 @@ Source: Anthropic's API reference; the rules cite public threads.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -67,7 +66,7 @@ def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
         return {"type": "base64", "media_type": media_type or "application/pdf", "data": source.value}
     try:
         text = base64.b64decode(source.value, validate=True).decode()
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise invalid(f"{at} must be base64 of UTF-8 text, according to its media type", at) from None
     return {"type": "text", "media_type": "text/plain", "data": text}
 

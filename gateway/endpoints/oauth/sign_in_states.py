@@ -5,7 +5,6 @@ bound to the browser's random cookie. The nonce and the PKCE verifier are derive
 cookie has them. The callback accepts each state once, because the store keeps the digests of used ones."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -82,7 +81,7 @@ class SignInStates:
             raise StateRefused(_FOREIGN)
         try:
             sealed = base64.b64decode(state + "=" * (-len(state) % 4), b"-_", validate=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise StateRefused(_FOREIGN) from None
         if _text(sealed) != state:  # another spelling would have another digest
             raise StateRefused(_FOREIGN)

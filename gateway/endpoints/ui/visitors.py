@@ -1,7 +1,6 @@
 """The viewers of the live view, and what each may see."""
 
 import base64
-import binascii
 import math
 
 import attrs
@@ -36,6 +35,6 @@ def as_bearer(name: str, value: str) -> tuple[str, str]:
         return name, value
     try:
         _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
-    except binascii.Error:
+    except ValueError:  # also for text outside ASCII
         password = ""
     return name, f"Bearer {password}"

@@ -424,6 +424,7 @@ def test_messages_are_read():
     assert parse(read, RpcForms()) == RpcMessage(b"1", "resources/read", "a://b")
     assert decode_value("=?base64??=") == ""
     assert decode_value("=?base64?=") == "=?base64?="
+    assert decode_value("=?base64?\xe9?=") is None
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

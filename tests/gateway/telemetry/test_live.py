@@ -882,6 +882,7 @@ def visible_to(headers, ui_key=None, keys=False):
         ((("authorization", "Bearer of-the-operator"),), UI_KEY, False, None),
         ((basic("of-the-client"),), UI_KEY, False, 401),
         ((("authorization", "Basic !!!"),), UI_KEY, False, 401),
+        ((("authorization", "Basic \xe9"),), UI_KEY, False, 401),  # no base64, and not even ASCII
         ((), None, True, 401),
         ((basic("of-the-client"),), None, True, "me"),
         ((("x-api-key", "of-the-client"),), None, True, "me"),
