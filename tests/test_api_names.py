@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +55,10 @@ def modules() -> list[Path]:
 @functools.cache
 def api_names_in(path: Path) -> set[str]:
     """Return the API names among the texts of a module, except names of request members (``messages``)."""
-    tree = ast.parse((GATEWAY / path).read_bytes())
+    source = (GATEWAY / path).read_text()
+    if not any(re.search(rf"""["']{name}["']""", source) for name in (*CODECS, TOY.api)):
+        return set()
+    tree = ast.parse(source)
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return texts & {*CODECS, TOY.api}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.repository import ROOT
-from tests.support.syntax import statements
+from tests.support.syntax import imports
 
 PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
 ALLOWED = {
@@ -146,10 +146,10 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 def imported_names(path: Path) -> set[str]:
     """Return the dotted names of all imports in a module, including those for types."""
     names = set()
-    for node in statements(path):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path.name}:{node.lineno} imports relatively, which hides the arrow"
             names.add(node.module or "")
             names.update(f"{node.module}.{alias.name}" for alias in node.names)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.repository import ROOT
-from tests.support.syntax import statements
+from tests.support.syntax import imports
 
 TESTS = ROOT / "tests"
 PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")
@@ -25,10 +25,10 @@ def module_id(path: Path) -> str:
 def imports_in(path: Path) -> tuple[tuple[str, str], ...]:
     """Return all imports in a module: each with its module, and the imported name or ""."""
     found = []
-    for node in statements(path):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
             found += [(node.module or "", alias.name) for alias in node.names]
     return tuple(found)

@@ -15,7 +15,7 @@ from gateway import __version__
 from tests.support.doc_blocks import blocks_in
 from tests.support.harness import ROOT
 from tests.support.image_file import reaches_the_builder, read_image
-from tests.support.syntax import statements
+from tests.support.syntax import imports
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, BUILD_SYSTEM = PYPROJECT["project"], PYPROJECT["build-system"]
@@ -61,7 +61,7 @@ def third_party_modules() -> dict[str, str]:
     """Return the imported third-party modules of the product, each with a place. Deferred imports count."""
     found = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for node in statements(path):
+        for node in imports(path):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found.update({name.partition(".")[0]: f"{path.relative_to(ROOT)}:{node.lineno}" for name in names})

@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -72,9 +73,23 @@ def private_names(tree: ast.AST) -> Iterator[str]:
                     yield name
 
 
+PRIVATE: Final = re.compile(rb"\b_[^\W_]\w*")
+OWN: Final = (
+    re.compile(rb"^ *(?:async def|def|class) (_[^\W_]\w*)", re.MULTILINE),
+    re.compile(rb"^ *(?:self\.)?(_[^\W_]\w*)(?:: [^=\n]+)? = ", re.MULTILINE),
+)
+"""Names that a module defines or assigns, at the beginning of a line."""
+
+
+def may_use_private_names(path: Path) -> bool:
+    """Return false if a module has no private names but its own: this saves parsing nine of ten modules."""
+    source = path.read_bytes()
+    return bool({*PRIVATE.findall(source)}.difference(*(pattern.findall(source) for pattern in OWN)))
+
+
 def test_private_names_of_libraries_are_not_used():
     """Private names of our other modules are forbidden, too."""
-    modules = [path for path in MODULES if path.parent.name != "serving"]
+    modules = [path for path in MODULES if path.parent.name != "serving" and may_use_private_names(path)]
     found = {(module_id(path), name) for path in modules for name in private_names(ast.parse(path.read_bytes()))}
     assert found - set(EXCEPTIONS) == set()
 
