@@ -79,12 +79,15 @@ OWN: Final = (
     re.compile(rb"^ *(?:self\.)?(_[^\W_]\w*)(?:: [^=\n]+)? = ", re.MULTILINE),
 )
 """Names that a module defines or assigns, at the beginning of a line."""
+FOREIGN: Final = re.compile(rb"\b(?:getattr|setattr|hasattr)\(|^ *(?:from|import)\b[^\n]*[ .]_[^\W_]", re.MULTILINE)
+"""Ways to use a name of another module that a module also defines."""
 
 
 def may_use_private_names(path: Path) -> bool:
     """Return false if a module has no private names but its own: this saves parsing nine of ten modules."""
     source = path.read_bytes()
-    return bool({*PRIVATE.findall(source)}.difference(*(pattern.findall(source) for pattern in OWN)))
+    own = [pattern.findall(source) for pattern in OWN]
+    return bool({*PRIVATE.findall(source)}.difference(*own) or FOREIGN.search(source))
 
 
 def test_private_names_of_libraries_are_not_used():

@@ -91,7 +91,8 @@ def run(
         try:
             announce = None if ready is None else partial(report_ready, ready)
             _run(_serve_as_worker, source, adopt, options, log, directory, memory, announce)
-        except (CertificateFailed, ConfigError) as error:  # it was valid when the supervisor started
+        except (CertificateFailed, ConfigError) as error:
+            # A file was valid when the supervisor started, or has a secret that only workers read.
             messages.print_or_log(log, "warning", str(error))
             return 1
         return 0
@@ -104,6 +105,8 @@ def run(
     for kind, text in config.remarks:
         messages.print_or_log(log, kind, text)
     try:
+        for remark in listening.certificate_remarks(config):
+            messages.warn_loudly(log, remark)
         listeners = listening.open_listeners(config, host, port)
     except BindFailed as error:
         return _bind_failed(error)
@@ -112,8 +115,6 @@ def run(
         return 1
     with listening.unlink_sockets_on_exit(listeners):
         try:
-            for remark in listening.certificate_remarks(config):
-                messages.warn_loudly(log, remark)
             judge = partial(listening.refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
             messages.warn_of_settings(config, log)

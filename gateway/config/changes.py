@@ -31,7 +31,8 @@ _UNCOMPARED: Final[Mapping[type, Collection[str]]] = {
     Config: {
         "ineffective", "warnings", "notes", "path", "trust", "stored_secrets", "people", "entries", "aliases", "routes",
     },
-    ModelEntry: {"provider", "model", "name", "pinned", "default"},  # the first follow from `model`, name and `speaks`
+    # All but ``default`` follow from ``model``, ``name`` and ``speaks``.
+    ModelEntry: {"provider", "model", "name", "pinned", "default"},
     Route: {"groups", "default"},
     ClientKey: {"name", "keys", "group", "source"},
     McpServer: {"name", "entry"},

@@ -317,15 +317,15 @@ def _build_config(reading: Reading[Config], findings: Findings) -> tuple[Config,
     if isinstance(config.prompt_cache, PromptCacheSettings) and config.prompt_cache.texts:
         check_texts(has_page=config.ui, has_key=config.ui_key is not None, findings=findings)
     check_counters(config.counters, findings)
+    made = attrs.evolve(
+        made,
+        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, config.issuers, findings),
+    )
     if config.steps:
         from gateway.config.step_checks import build_steps
 
         made = attrs.evolve(made, steps=build_steps(config, names, findings))
-    made = attrs.evolve(
-        made,
-        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, config.issuers, findings),
-        tracing=collector(config.tracing, findings),
-    )
+    made = attrs.evolve(made, tracing=collector(config.tracing, findings))
     if _sets_members(made):
         from gateway.config.member_checks import note_unreached
 

@@ -56,8 +56,8 @@ class ProviderLookup:
         if not storing_targets:
             return None
         if self._service.steps is not None and request.method != "DELETE":
-            gate = await load_module("gateway.exchange.checking")
-            gate.refuse_kept_by_provider(self._service, current_client_request(), self._api)
+            checking = await load_module("gateway.exchange.checking")
+            checking.refuse_kept_by_provider(self._service, current_client_request(), self._api)
         body, client_request = await read_plain_body(self._service), current_client_request()
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:

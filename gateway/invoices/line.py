@@ -1,4 +1,4 @@
-"""A charge of an invoice, in the terms that all formats share."""
+"""A charge of an invoice, in the terms that all formats share, and the readers of its times and amounts."""
 
 import operator
 import re

@@ -1,4 +1,4 @@
-"""Names of models, folded so that an invoice's name equals the ledger's.
+"""Names of models, folded so that an invoice's name equals the ledger's, and the providers of one invoice.
 
 Dates, regions, versions of a deployment, and providers' prefixes are removed:
 ``us.anthropic.claude-sonnet-4-5-20250929-v1:0`` and ``anthropic/claude-sonnet-4.5`` are one model. Descriptions in

@@ -14,8 +14,8 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``introspection.py``: tokens that only their issuer can judge
 - ``issuers.py``: all of these for the issuers of a process
 - ``store.py``: sessions, device grants, own keys, blocks, raises and the audit in a database. ``tables.py`` has
-  the tables, ``records.py`` their records, ``rows.py``, ``session_rows.py`` and
-  ``rights_rows.py`` the statements
+  the tables, ``records.py`` their records, ``rows.py``, ``session_rows.py``, ``rights_rows.py`` and ``sweeping.py``
+  the statements
 - ``followed.py``: blocks, ended sessions, raises and own keys in memory, followed in the database
 - ``session_tokens.py``: the tokens of sessions; ``seals.py`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions.py``: opens, refreshes and ends sessions; ``confirming.py`` asks their issuers whether people still have

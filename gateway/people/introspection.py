@@ -67,6 +67,7 @@ class Introspector:
         self._shares: dict[str, trio.CapacityLimiter] = {}
         self._running: dict[bytes, trio.Event] = {}
         self._error = ""
+        self._is_silent = False
         self._limiter = trio.CapacityLimiter(CONCURRENT)
 
     def remembered_claims(self, token: str, now: float) -> Claims | None:
@@ -125,12 +126,12 @@ class Introspector:
 
     def note_silence(self, seconds: float) -> None:
         """Log that a query had no response for ``seconds``, and that another issuer then accepted the token."""
-        if not self._error:
+        if not self._error and not self._is_silent:
             log.warning(
                 "%s: the introspection endpoint does not respond, so each token of the issuers after it waits %.1f s",
                 self._client.issuer.name, seconds,
             )  # fmt: skip
-        self._error = "it does not respond"
+        self._is_silent = True
 
     def _note_failure(self, error: str) -> None:
         if not self._error:
@@ -140,7 +141,9 @@ class Introspector:
     def _note_success(self) -> None:
         if self._error:
             log.info("%s: tokens can be introspected again", self._client.issuer.name)
-        self._error = ""
+        elif self._is_silent:
+            log.info("%s: the introspection endpoint responds again", self._client.issuer.name)
+        self._error, self._is_silent = "", False
 
     def _reject(self, digest: bytes, error: TokenRefused | CannotJudge, seconds: float) -> None:
         _put(self._rejected, digest, _Judgement(error, self._clock() + seconds))

@@ -18,8 +18,9 @@ from gateway.people.records import (
     PersonSession,
     SeenPerson,
 )
-from gateway.people.rights_rows import accept_any, sweep
+from gateway.people.rights_rows import accept_any
 from gateway.people.rows import PeopleTables
+from gateway.people.sweeping import sweep
 from gateway.stores.sql import Database, Session
 
 P = ParamSpec("P")

@@ -2,8 +2,8 @@
 
 The data comes from the maintained package ``litellm``; ``python -m tests.pages.model_facts`` writes the list.
 
-It ranks third: the configuration comes first, then the manual rows with sources (``abilities.py``, ``models.py``),
-whose patterns also match future names. A missing fact excludes nothing, and no fact removes anything from a request:
+It ranks third: the configuration comes first, then the manual rows with sources (``models.py``), whose
+patterns also match future names. A missing fact excludes nothing, and no fact removes anything from a request:
 elsewhere an outdated table removed good parameters (truefoundry/models#2122).
 """
 

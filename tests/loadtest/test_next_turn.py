@@ -1,6 +1,7 @@
 """Each turn of a conversation carries what this server answered (triton-inference-server/perf_analyzer#445,
 vllm-project/guidellm#590)."""
 
+import attrs
 import msgspec
 import pytest
 
@@ -243,6 +244,8 @@ def test_the_limit_of_an_answer_may_be_another_for_each_turn():
         body = with_token_limit(api, Bodies(request).make_body("Hi", 99), 7)
         assert token_limit_of(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), api) == 7
         assert b"99" not in body, api
+        exact = with_token_limit(api, Bodies(attrs.evolve(request, exact=True)).make_body("Hi", 99), 7)
+        assert b"99" not in exact, api
         assert with_token_limit(api, b'{"x":1}', 7) == b'{"x":1}', api
 
 

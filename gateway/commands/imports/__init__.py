@@ -11,5 +11,5 @@
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 - ``agentgateway``, ``bifrost``, ``portkey``: the models, keys and routes in files of these gateways, as
   ``foreign_models``. ``foreign_keys`` lists what they do not read.
-- ``foreign_guards``: the guardrails of Portkey and Bifrost.
+- ``foreign_guards``: the guardrails of Portkey and Bifrost; ``guard_drafts`` are steps while they are read.
 """

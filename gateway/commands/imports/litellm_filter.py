@@ -1,4 +1,4 @@
-"""The step for a guardrail while it is read, and the conversion of LiteLLM's content filter.
+"""Conversion of LiteLLM's content filter into steps.
 
 https://docs.litellm.ai/docs/proxy/guardrails/litellm_content_filter"""
 
@@ -6,47 +6,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-import attrs
-
 from configfile.wording import Wrong
-from gateway.commands.imports.imported_secrets import SecretOwner
+from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost
 from gateway.commands.imports.imported_values import free_name, items_of
 from gateway.commands.imports.losses import Group
-
-ACTIONS: Final[Mapping[str, str]] = {"MASK": "mask", "BLOCK": "refuse"}
-"""The actions of steps by LiteLLM's."""
-
-_COMMON: Final = frozenset(
-    ("guardrail", "mode", "default_on", "unreachable_fallback", "fail_on_error", "skip_system_message_in_guardrail",
-     "skip_tool_message_in_guardrail", "guardrail_name", "description")
-)  # fmt: skip
-"""The members of ``litellm_params`` that all guardrails have."""
-
-
-class GuardLost(Exception):
-    """The reason why a guardrail has no step."""
-
-
-@attrs.define(repr=False)
-class GuardDraft:
-    """The step for one guardrail: ``at`` and the notes of ``owner`` are changed while its ``params`` are read."""
-
-    owner: SecretOwner
-    params: Mapping[str, Any]
-    at: list[str]
-    losses: dict[str, tuple[Group, str]] = attrs.field(factory=dict)
-    read: set[str] = attrs.field(factory=lambda: set(_COMMON))
-
-    def take(self, name: str) -> Any:
-        """Return a parameter, which is then converted."""
-        self.read.add(name)
-        return self.params.get(name)
-
-    def lose(self, name: str, why: str, group: Group = Group.PROTECTION) -> None:
-        """Record that a parameter is not converted."""
-        self.read.add(name)
-        self.losses[name] = group, why
-
 
 PERSONAL: Final[Mapping[str, str]] = {
     "us_ssn": "us_ssn", "email": "email", "phone": "phone", "us_phone": "phone", "visa": "card", "mastercard": "card",

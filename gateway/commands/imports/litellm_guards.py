@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.commands.imports.guard_drafts import ACTIONS, GuardDraft, GuardLost
 from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import free_name, items_of, mapping_of, number_of, text_of, with_texts
-from gateway.commands.imports.litellm_filter import ACTIONS, GuardDraft, GuardLost, read_content_filter
+from gateway.commands.imports.litellm_filter import read_content_filter
 from gateway.commands.imports.litellm_keys import Team, Token
 from gateway.commands.imports.litellm_rows import read_mapping
 from gateway.commands.imports.losses import Group

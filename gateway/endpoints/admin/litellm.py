@@ -23,6 +23,7 @@ from gateway.endpoints.admin.key_storage import (
     refresh_keys,
     revoke_clients,
     stored_texts,
+    writable_keys,
 )
 from gateway.endpoints.admin.keys import store_client
 from gateway.http.headers import Headers
@@ -99,6 +100,7 @@ async def delete_keys(call: AdminCall) -> AdminAnswer:
     wanted = [*_texts(body, "keys"), *_texts(body, "key_aliases")]
     if not 1 <= len(wanted) <= MOST_AT_ONCE:
         raise invalid(f"keys must have 1 to {MOST_AT_ONCE} keys", "keys")
+    writable_keys(call)
     await refresh_keys(call)
     texts: dict[str, str] = {}
     for name in dict.fromkeys(_find(call, one).name for one in wanted):

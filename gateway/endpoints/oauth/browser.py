@@ -32,6 +32,8 @@ from gateway.people.token_format import TokenRefused
 from gateway.people.tokens import CannotJudge
 from gateway.serving.fast_route import PiecesRequest
 
+log = logging.getLogger("trigate.people")
+
 HOME: Final = "/ui"
 LONGEST: Final = 500
 
@@ -45,6 +47,11 @@ def safe_return_path(text: str) -> str:
     return text if len(text) <= LONGEST and _OWN.fullmatch(text) else HOME
 
 
+_UNAVAILABLE: Final = "The gateway cannot reach {} at the moment. Try again in a minute."
+_NOT_VERIFIED: Final = (
+    "{} sent an answer that the gateway does not accept: {}. Try again. If it happens again, ask the gateway's "
+    "operator."
+)
 _AGAIN: Final = "{} Sign in again."
 _DENIED: Final = "{} did not sign you in ({})."
 _CODES: Final = frozenset(
@@ -335,12 +342,3 @@ class BrowserSignIn:
         await context.end_session(found.person, found.session)
         context.log_event("signed_out", incoming, client=found.person, session=found.session)
         return Response(204, PRIVATE_PAGE)
-
-
-log = logging.getLogger("trigate.people")
-
-_UNAVAILABLE: Final = "The gateway cannot reach {} at the moment. Try again in a minute."
-_NOT_VERIFIED: Final = (
-    "{} sent an answer that the gateway does not accept: {}. Try again. If it happens again, ask the gateway's "
-    "operator."
-)

@@ -1,13 +1,9 @@
-"""The paths of the live view, the headers of its responses, and the callers of pages who sign in."""
+"""The paths of the live view, and the headers of its responses."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.config.settings import Config
-from gateway.exchange.service import Service
 from gateway.http.headers import Headers
-
-if TYPE_CHECKING:
-    from gateway.endpoints.oauth.signed_in import SignedInCallers
 
 PREFIX: Final = "ui."
 """The prefix of its route names; its views check access themselves."""
@@ -31,15 +27,6 @@ PAGE_LINKS: Final = b' <a href="/ui/usage">Usage</a> <a href="/ui/me">Your accou
 def has_pages(config: Config) -> bool:
     """Return whether the gateway of ``config`` has pages about callers: it has a live view, and keys or issuers."""
     return config.ui and (config.asks_for_key or config.ui_key is not None)
-
-
-def signed_in_callers(config: Config, service: Service) -> "SignedInCallers | None":
-    """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
-        return None
-    from gateway.endpoints.oauth.signed_in import SignedInCallers  # imported only where it is needed
-
-    return SignedInCallers(config, service)
 
 
 EVENTS: Final = "/ui/events"

@@ -165,6 +165,18 @@ async def test_an_endpoint_that_fails_judges_nothing(
     assert "s3cret" not in caplog.text
 
 
+async def test_a_failure_after_silence_is_logged_too(provider: OidcProvider, caplog: pytest.LogCaptureFixture):
+    provider.faults[PATH] = FAULTS["500"]
+    async with judge_of(provider) as judge:
+        judge.introspector.note_silence(0.5)
+        judge.introspector.note_silence(0.5)
+        with pytest.raises(CannotJudge):
+            await judge.check()
+    silent, failed = [record.getMessage() for record in caplog.records]
+    assert "does not respond, so each token of the issuers after it waits 0.5 s" in silent
+    assert "cannot introspect tokens, which get 503" in failed
+
+
 async def test_concurrent_requests_with_one_token_share_a_query(provider: OidcProvider):
     provider.faults[PATH] = Fault(hold=(held := threading.Event()))
     async with judge_of(provider) as judge, trio.open_nursery() as nursery:

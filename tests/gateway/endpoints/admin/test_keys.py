@@ -315,6 +315,8 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
         assert admin.call("auditor", "GET", "/admin/v1/keys/user").json["group"] == "research"
         reply = admin.call("admin", "PUT", "/admin/v1/keys/x", {})
         assert (reply.status, reply.json["error"]["code"]) == (403, "stored_keys_off")
+        reply = admin.call("admin", "POST", "/key/delete", {"key_aliases": ["unknown"]})
+        assert reply.status == 403, "before it looks for the key"
         assert admin.call("auditor", "GET", "/admin/v1/audit").json["error"]["code"] == "no_storage"
         assert admin.call("admin", "GET", "/admin/v1/usage").json["error"]["code"] == "no_ledger"
 
