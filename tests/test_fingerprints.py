@@ -240,7 +240,9 @@ def test_every_private_member_that_is_used_has_a_row():
     assert private_uses().items() <= {(row.foreign, row.ours) for row in ROWS}
 
 
-MAY_ASSIGN = re.compile(rb"^ *(?!self\.|cls\.)[^\n#=(]*\w\.\w[^\n=(]*=(?!=)|^ *del |\bsetattr\(", re.MULTILINE)
+MAY_ASSIGN = re.compile(
+    rb"^ *(?!self\.|cls\.)[^\n#=(]*\w\.\w[^\n=(]*=(?!=)|^ *\([^\n]*\w\.\w[^\n]*\) = |^ *del |\bsetattr\(", re.MULTILINE
+)
 """A line that may assign to a member of another object, or delete it. Other modules need not be parsed."""
 
 

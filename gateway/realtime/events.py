@@ -132,13 +132,12 @@ class OpenAiFrames(FrameReader):
         self._translates = False  # whether a translation has output that is not billed yet
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
-        body = message.encode() if isinstance(message, str) else message
-        if isinstance(message, bytes) and not _EVENT_START.match(body):  # raw audio
-            return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS, is_audio=True)
+        if isinstance(message, bytes) and not _EVENT_START.match(message):  # raw audio
+            return ClientFrame(message, characters=len(message) // INPUT_AUDIO_CHARACTERS, is_audio=True)
         event = ExaminedObject.of_frame(message, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
         is_audio = kind in _AUDIO_INPUT
-        characters = len(body) // INPUT_AUDIO_CHARACTERS if is_audio else len(body)
+        characters = len(event.frame) // INPUT_AUDIO_CHARACTERS if is_audio else len(event.frame)
         for at, name in event.texts.items():
             if at in _MODEL_PATHS:
                 event.put(at, models.provider_name(at, name))

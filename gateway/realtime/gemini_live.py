@@ -63,7 +63,7 @@ class GeminiFrames(FrameReader):
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         event = ExaminedObject.of_frame(message, _TREE)
-        body = message.encode() if isinstance(message, str) else message
+        body = event.frame
         characters = len(body) // _AUDIO_CHARACTERS if b"realtimeInput" in body[:200] else len(body)
         if (name := event.texts.get("setup.model")) is None:
             return ClientFrame(message, characters=characters)

@@ -63,7 +63,10 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
 class ExaminedObject:
     """A JSON object whose members in ``tree`` are decoded, and can be replaced.
 
-    ``texts`` are the strings found, by path (``session.model``); ``at`` precedes each path."""
+    ``texts`` are the strings found, by path (``session.model``); ``at`` precedes each path. ``frame`` is the encoded
+    frame that it was read from."""
+
+    frame: bytes = b""
 
     @classmethod
     def of_frame(cls, message: Piece, tree: Tree) -> "ExaminedObject":
@@ -72,7 +75,9 @@ class ExaminedObject:
         if (members := read_object(body)) is None:
             raise invalid("the frame must be a JSON object in UTF-8")
         check_members(body, members)
-        return cls(members, tree)
+        found = cls(members, tree)
+        found.frame = body
+        return found
 
     def __init__(self, members: Members, tree: Tree, at: str = "") -> None:
         """Raise ``GatewayError`` (400) for a member of the tree in another case, or a leaf without a string."""

@@ -35,12 +35,12 @@ class QueuedWebSocket:
 
     @property
     def idle(self) -> bool:
-        """The end of what the app sends."""
+        """True if the app sends nothing more."""
         return self._websocket.idle
 
     @property
     def is_immediate(self) -> bool:
-        """A rejected handshake."""
+        """True if the handshake is rejected."""
         return self._websocket.is_immediate
 
     def begin(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

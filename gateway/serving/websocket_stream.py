@@ -95,12 +95,12 @@ class WebSocketStream:
 
     @property
     def idle(self) -> bool:
-        """The end of what the app sends. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
+        """True if the app sends nothing more. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
         return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
 
     @property
     def is_immediate(self) -> bool:
-        """A rejected handshake, whose response is dropped if it cannot be sent immediately."""
+        """True if the handshake is rejected: its response is dropped if it cannot be sent immediately."""
         return self._state not in _ACCEPTED
 
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -91,12 +91,18 @@ class Placeholders:
         self._values[text], self._texts[name, value] = value, text
         return text
 
-    def edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]]) -> list[PassageEdit]:
-        return [
+    def edits_of(self, masks: Iterable[tuple[Passage, Sequence[Span]]], restores: bool = False) -> list[PassageEdit]:
+        """Return the edits for ``masks``. ``restores``: the client sent their values, which return to it in the
+        response."""
+        edits = [
             (passage, span.start, span.end, self.text_for(span, passage.text[span.start : span.end]))
             for passage, spans in masks
             for span in spans
         ]
+        if restores:
+            for *_, placeholder in edits:
+                self.mark_restorable(placeholder)
+        return edits
 
     def mark_restorable(self, placeholder: str) -> None:
         """Note that the value of ``placeholder``, which the client sent, returns to it in the response."""

@@ -19,17 +19,17 @@ from gateway.steps.masks import Placeholders, Span
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.resources import error_place
 from gateway.steps.response_texts import answer_strings
-from gateway.steps.runner import call_function, log_limited
+from gateway.steps.runner import StepFailure, call_function, log_limited
 from gateway.steps.runs import ItemText, with_masked_texts
 from gateway.steps.scope import ClientFacts, matches
 from gateway.steps.session import StepSession
-from gateway.steps.verdicts import StepRecords
+from gateway.steps.verdicts import StepRecords, unavailable
 from gateway.telemetry.content import ExchangeContent
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.rows import STEP_RECORDS_LOST
 from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON, any_json
-from trigate.steps import Check, Finished, Part, Passage
+from trigate.steps import Check, Finished, Moment, Part, Passage
 
 RECORDS: Final = 1000
 """Records that wait for one observer."""
@@ -298,6 +298,16 @@ def finished_record(record: Record, line: Mapping[str, Any], group: str | None) 
     )  # fmt: skip
 
 
+class _RecordSession(StepSession):
+    """The session of a finished record. A text that a step could not check is left out, even if the step only
+    reports."""
+
+    def note_failure(self, step: LoadedStep, at: Moment, reason: StepFailure, retry_after: float = 0.0) -> None:
+        super().note_failure(step, at, reason, retry_after)
+        if step.unchecked == "refuse":
+            raise unavailable(step.name, reason, retry_after)
+
+
 class TextMasking:
     """The masks of the texts of one record. ``records`` are the outcomes of the steps."""
 
@@ -309,7 +319,7 @@ class TextMasking:
             "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
             finished.request_id, finished.run,
         )  # fmt: skip
-        self._session = StepSession(
+        self._session = _RecordSession(
             AppliedSteps.of(()), common, self._placeholders, self.records, lambda _: None, lambda: None
         )
 

@@ -304,11 +304,8 @@ class StepSession:
             return []
         masks = list(zip(passages, found, strict=True))
         self._note_masks(step, masks)
-        edits = await offload(WORK_OF_FINDING * sum(map(len, found)), self.placeholders.edits_of, masks)
-        if step.restore and at == "request":
-            for edit in edits:
-                self.placeholders.mark_restorable(edit[3])
-        return edits
+        restores = step.restore and at == "request"
+        return await offload(WORK_OF_FINDING * sum(map(len, found)), self.placeholders.edits_of, masks, restores)
 
     def _note_masks(self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]]) -> None:
         for passage, spans in found:

@@ -79,8 +79,9 @@ async def try_request(steps: Sequence[LoadedStep], facts: Check, api: str, body:
             seen = [one for one in texts.passages if one.part in step.parts]
             seen = [one for one in seen if not step.latest or texts.is_latest(one)]
             found = await trial.call(step, attrs.evolve(facts, at=moment, passages=tuple(seen)))
-            masks = [(passage, merge_spans(_masks(found, passage))) for passage in seen]
-            if moment == "request" and (edits := PLACEHOLDERS.edits_of(masks)):
+            if moment != "request":
+                continue
+            if edits := PLACEHOLDERS.edits_of((passage, merge_spans(_masks(found, passage))) for passage in seen):
                 try:
                     body = texts.replace(edits)
                 except KeyMasked:

@@ -130,9 +130,10 @@ def _read_content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | F
 
 def _read_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore(*fields.data)
-    text, opaque = fields.string("thinking") or "", fields.string("signature") or ""
     if fields.data["type"] == "redacted_thinking":
         text, opaque = "", fields.need("data", str)
+    else:
+        text, opaque = fields.string("thinking") or "", fields.string("signature") or ""
     if not opaque.startswith(PREFIX):
         yield ReasoningPart(text, native=fields.data, at=fields.at)
     elif (found := unseal(opaque)) is not None:

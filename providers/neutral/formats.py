@@ -29,8 +29,8 @@ def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message
     if format is None or enforced:
         return messages
     drops.add(format.at)
-    schema = "" if format.kind == "json_object" else msgspec.json.encode(schema_with_description(format)).decode()
-    hint = f"{_SCHEMA}\n\n{schema}" if schema else _JSON
+    schema = schema_with_description(format) if format.kind != "json_object" else {}
+    hint = f"{_SCHEMA}\n\n{msgspec.json.encode(schema).decode()}" if schema else _JSON
     end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
     return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
 

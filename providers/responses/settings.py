@@ -52,7 +52,7 @@ def _read_tool(fields: Fields, custom: bool, namespace: str | None = None, about
         strict=None if custom else fields.boolean("strict"),
         format=fields.value("format") if custom else None,
         at=fields.at,
-        marks={name: fields.data[name] for path in fields.unread() if (name := path.removeprefix(f"{fields.at}."))},
+        marks={(name := path.removeprefix(f"{fields.at}.")): fields.data[name] for path in fields.unread()},
     )
 
 

@@ -69,13 +69,17 @@ async def sleep_long(records):
     await trio.sleep(60)
 
 
+def broken(check):
+    raise ValueError("the step is broken")
+
+
 def words(check):
     return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
 """
 
 APIS: Final = ("chat", "messages", "responses")
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop")
+CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop", "broken-mask", "broken-report", "broken-pass")
 
 
 def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:

@@ -41,6 +41,16 @@ def gateway(upstream, folder):
         observer("save_async", **{"with": {"content": True}, "for": {"clients": ["restore"]}}),
         observer("crash", **{"with": {"content": True}}),
         {"use": "./steps.py:words", "name": "later", "action": "mask", "at": ["finished"]},
+        *(
+            {
+                "use": "./steps.py:broken", "name": f"broken-{name}", "at": ["finished"],
+                "for": {"clients": [f"broken-{name}"]}, **more,
+            }
+            for name, more in (
+                ("mask", {"action": "mask"}), ("report", {"action": "report"}),
+                ("pass", {"action": "report", "unchecked": "pass"}),
+            )
+        ),
         observer("masked", **{"with": {"content": True}}),
     ]  # fmt: skip
     with refusing_port() as closed:
@@ -79,6 +89,16 @@ def test_an_observer_gets_the_texts_of_every_api(gateway, upstream, folder, api)
         assert text_of(api, masked["response"].encode(), stream=False).startswith("it is [WORD_")
         facts = record_of(folder, "facts", request_id)
         assert (facts["request"], facts["response"]) == (None, None)
+
+
+@pytest.mark.parametrize("client", ["broken-mask", "broken-report", "broken-pass"])
+def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folder, client):
+    """It may contain the values that the step would have found, also if the step only reports them."""
+    upstream.script(Script(text="fine"))
+    _, request_id, _ = ask(gateway, client, "chat", "chat", "about a secret", stream=False)
+    record = record_of(folder, "masked", request_id)
+    texts = [record["request"], record["response"]]
+    assert all(texts) if client == "broken-pass" else texts == [None, None]
 
 
 @apis

@@ -327,6 +327,9 @@ def test_a_format_is_reported_with_its_schema_and_in_words_where_it_is_refused()
     assert "generationConfig" not in body
     assert json.dumps(SCHEMA.schema, separators=(",", ":")) in body["contents"][-1]["parts"][-1]["text"]
     assert dropped == ("response_format",)
+    unlimited = chat(format=attrs.evolve(SCHEMA, schema=None), tools=(WEATHER,))
+    body, _ = encode_request(unlimited, OLD_FLASH)
+    assert "Answer with a single JSON object" in body["contents"][-1]["parts"][-1]["text"]
 
 
 # Thinking

@@ -111,13 +111,13 @@ def test_thinking_is_native_unless_we_sealed_it():
     item = {"field": "reasoning_content"}
     native, redacted, ours, hidden = blocks(
         THOUGHT,
-        {"type": "redacted_thinking", "data": "b3Bh"},
+        {"type": "redacted_thinking", "data": "b3Bh", "thinking": 1},  # a member of the other type may be anything
         {"type": "thinking", "thinking": "hm", "signature": seal(OTHER, "chat", item)},
         {"type": "redacted_thinking", "data": seal(OTHER, "responses", {"id": "rs"})},
         role="assistant",
     )
     assert (native.text, native.native, native.seal) == ("hm", THOUGHT, None)
-    assert redacted.native == {"type": "redacted_thinking", "data": "b3Bh"}
+    assert redacted.native == {"type": "redacted_thinking", "data": "b3Bh", "thinking": 1}
     assert (ours.text, ours.seal, ours.native) == ("hm", Seal(OTHER, "chat", item), None)
     assert hidden.seal == Seal(OTHER, "responses", {"id": "rs"})
 
