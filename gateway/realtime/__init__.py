@@ -5,6 +5,6 @@
   and a ``meter`` bills them.
 - ``calls``: sessions whose audio bypasses the gateway; ``live``: OpenAI's Live sessions.
 - ``closing``: close codes that differ between the two sides. Pure.
-- ``shapes``: the APIs, and the ids of their sessions.
-- ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from JSON
-  ``objects``. Pure."""
+- ``shapes``: the APIs; ``session_ids``: the ids of their sessions.
+- ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from JSON ``objects``.
+  Pure."""

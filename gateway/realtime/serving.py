@@ -21,7 +21,8 @@ from gateway.realtime.notices import FrameReader
 from gateway.realtime.opening import Opening, open_websocket, run_session, upstream_protocols
 from gateway.realtime.routes import LIVE, TRANSLATIONS
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
-from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape, SessionIds
+from gateway.realtime.session_ids import SessionIds
+from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.routing.target import Target
 from gateway.upstream.websocket import Piece
 from providers.endpoints.endpoint import EndpointName

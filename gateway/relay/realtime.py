@@ -23,7 +23,8 @@ from gateway.realtime.calls import (
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import ENDPOINT, SessionModels
 from gateway.realtime.objects import ExaminedObject, Members, Tree, read_object
-from gateway.realtime.shapes import OF_OPENAI, SessionIds
+from gateway.realtime.session_ids import SessionIds
+from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.relay.relaying import JSON, InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
