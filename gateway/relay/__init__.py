@@ -7,6 +7,7 @@
 - ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk.
 - ``realtime``: calls, and credentials for realtime sessions.
+- ``openai_own``: endpoints that only OpenAI has.
 - ``mcp``: messages for MCP servers.
 - ``pass_through``: any path of a provider; ``passed_websockets``: upgrades there.
 - ``kept``: objects that providers store, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.

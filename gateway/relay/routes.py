@@ -98,8 +98,8 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     RelayRoute("image_generations", "POST", "/v1/images/generations", "images.read_generation"),
     RelayRoute("image_edits", "POST", "/v1/images/edits", "images.read_edit"),
     RelayRoute("image_variations", "POST", "/v1/images/variations", "images.read_edit"),
-    RelayRoute("search", "POST", "/v1/alpha/search", "plain_json.read_search"),
-    RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "plain_json.read_check"),
+    RelayRoute("search", "POST", "/v1/alpha/search", "openai_own.read_search"),
+    RelayRoute("content_provenance_checks", "POST", "/v1/content_provenance_checks", "openai_own.read_check"),
     RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "realtime.read_client_secret"),
     RelayRoute(
         "realtime_translations", "POST", "/v1/realtime/translations/client_secrets", "realtime.read_client_secret"
