@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.catalog.effort import accepts_sampling_with
+from providers.catalog.thinking import accepts_sampling_with
 from providers.members.editing import CLAUDE_THINKING, AppliedChanges, PlacedMember
 from providers.members.names import BUDGET, EFFORT, Wire, read_member
 from providers.members.raw_paths import change_member, change_members, encode, has_member, remove_members

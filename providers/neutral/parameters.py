@@ -165,3 +165,14 @@ def drop_moderation(body: dict[str, Any], refused: Collection[str], is_known: bo
     if MODERATION in body and (not is_known or MODERATION in refused):
         refuse_lost_block(body.pop(MODERATION))
         drops.add(MODERATION)
+
+
+def stop_strings(stop: Parameter, drops: Drops) -> list[str]:
+    """Return the stop strings that Messages and Converse accept.
+
+    White space alone would be a 400, so it is dropped and reported.
+    """
+    stops = [text for text in stop.value if isinstance(text, str) and text.strip()]
+    if len(stops) < len(stop.value):
+        drops.add(stop.at)
+    return stops
