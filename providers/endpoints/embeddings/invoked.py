@@ -1,7 +1,6 @@
-"""Writer of requests and reader of answers of embeddings in Amazon Bedrock's InvokeModel, Vertex AI's ``predict`` and
-Text Embeddings Inference's own format.
+"""Writer of requests and reader of answers of embeddings in Amazon Bedrock's InvokeModel and Vertex AI's ``predict``.
 
-For the first two the path has the model, and each maker has its own body:
+The path has the model, and each maker has its own body:
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html,
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html,
 https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api."""
@@ -16,7 +15,6 @@ from providers.endpoints.embeddings.answer import (
     Embeddings,
     bad_answer_error,
     decode,
-    elements,
     is_array,
     members,
     objects,
@@ -26,8 +24,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     check_floats,
-    images_error,
-    token_ids_error,
+    required_text,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits
 from providers.neutral.billing import MOST_TOKENS, is_token_count, token_count
@@ -44,14 +41,6 @@ def reported_tokens(headers: Iterable[tuple[str, str]]) -> int | None:
     return min(int(value), MOST_TOKENS) if value.isascii() and value.isdecimal() and len(value) < 20 else None
 
 
-def _input_text(one: EmbeddingInput) -> str:
-    if isinstance(one, TokenIds):
-        raise token_ids_error()
-    if one.text is None:
-        raise images_error()
-    return one.text
-
-
 def _count_tokens(raw: msgspec.Raw | None) -> int | None:
     value = None if raw is None else decode(raw, Any)
     return token_count(value) if is_token_count(value) else None
@@ -64,7 +53,7 @@ def write_titan(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dic
     """Return ``request``, which has one input, with the edits made. Raises ``GatewayError`` (400)."""
     check_floats(request)
     edits = list(request.losses)
-    body = {"inputText": _input_text(request.inputs[0]), **request.size_member("dimensions", traits)}
+    body = {"inputText": required_text(request.inputs[0]), **request.size_member("dimensions", traits)}
     if request.purpose is not None:
         edits.append(Edit(request.place("purpose")))
     if request.truncate is not None:
@@ -115,7 +104,7 @@ def write_vertex(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[di
 
 def _instance(one: EmbeddingInput, shared: dict[str, Any]) -> dict[str, Any]:
     title = None if isinstance(one, TokenIds) else one.title
-    return {"content": _input_text(one), **shared, **({} if title is None else {"title": title})}
+    return {"content": required_text(one), **shared, **({} if title is None else {"title": title})}
 
 
 def read_vertex(data: bytes, count: int | None) -> Embeddings:
@@ -137,27 +126,3 @@ def _vertex_tokens(one: dict[str, msgspec.Raw]) -> int | None:
         return _count_tokens(members(one["statistics"]).get("token_count")) if "statistics" in one else None
     except GatewayError:  # the vectors are correct without it
         return None
-
-
-# Text Embeddings Inference: texts in, vectors out; a server has only one model
-
-
-def write_tei(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Return ``request`` for ``/embed`` with the edits made. Raises ``GatewayError`` (400)."""
-    check_floats(request)
-    edits = list(request.losses)
-    inputs = [one.ids if isinstance(one, TokenIds) else _input_text(one) for one in request.inputs]
-    body: dict[str, Any] = {"inputs": inputs, **request.size_member("dimensions", traits)}
-    if request.truncate is not None:
-        body["truncate"] = request.truncate != "NONE"
-    if request.purpose is not None:
-        edits.append(Edit(request.place("purpose")))
-    return body, tuple(edits)
-
-
-def read_tei(data: bytes, count: int | None) -> Embeddings:
-    """Return a server's answer, which has no usage. Raises ``GatewayError`` (502)."""
-    vectors = tuple(elements(msgspec.Raw(data)))
-    if count is not None and len(vectors) != count:
-        raise bad_answer_error(f"has {len(vectors)} vectors for {count} inputs")
-    return Embeddings({"float": vectors})

@@ -118,6 +118,15 @@ def images_error() -> GatewayError:
     return invalid("input has images, but this model's provider supports only text: use another model", "input")
 
 
+def required_text(one: EmbeddingInput) -> str:
+    """Return the text of an input. Raises ``GatewayError`` (400) for token ids and images."""
+    if isinstance(one, TokenIds):
+        raise token_ids_error()
+    if one.text is None:
+        raise images_error()
+    return one.text
+
+
 def number_type_error(request: EmbeddingRequest) -> GatewayError:
     """Return the 400 for a number type that the provider lacks, because floats would be different vectors."""
     at, types = request.place("types"), ", ".join(request.types)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from providers.endpoints.embeddings import cohere, gemini, invoked, openai
+from providers.endpoints.embeddings import cohere, gemini, invoked, openai, tei
 from providers.endpoints.embeddings.answer import Embeddings
 from providers.endpoints.embeddings.openai import MEMBER_NAMES, MemberNames
 from providers.endpoints.embeddings.request import EmbeddingRequest
@@ -63,7 +63,7 @@ def write_request(
         case "gemini":
             return gemini.write_request(request, model, traits)
         case "tei":
-            return invoked.write_tei(request, traits)
+            return tei.write_request(request, traits)
         case "amazon":
             return invoked.write_titan(request, traits)
         case "cohere_invoke":
@@ -82,7 +82,7 @@ def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int |
         case "gemini":
             return gemini.read_answer(data, count)
         case "tei":
-            return invoked.read_tei(data, count)
+            return tei.read_answer(data, count)
         case "amazon":
             return invoked.read_titan(data, count)
         case "cohere_invoke":
