@@ -166,7 +166,7 @@ def _slots() -> ThreadSlots:
 
 # Lists of pieces whose memory is about their bytes, however small the pieces are
 
-SMALL: Final = 4096
+SMALL_PIECE: Final = 4096
 """Bytes below which a piece is joined with others. An object and its place in a list take about 50 bytes, a message
 about 300: a body in pieces of two bytes would need a hundred times its size."""
 
@@ -177,9 +177,9 @@ provides the memory. 50 MB took 21 ms on one machine, and 107 ms on another."""
 
 def add_piece(pieces: MutableSequence[bytes | bytearray], piece: bytes) -> None:
     """Add ``piece`` to the end of ``pieces``, joined with the last one if both are small."""
-    if len(piece) < SMALL and pieces:
+    if len(piece) < SMALL_PIECE and pieces:
         last = pieces[-1]
-        if len(last) < SMALL:
+        if len(last) < SMALL_PIECE:
             if isinstance(last, bytes):
                 pieces[-1] = last = bytearray(last)
             last += piece

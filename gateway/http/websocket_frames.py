@@ -72,18 +72,20 @@ async def make_large_frame(message: str | bytes, *, masked: bool) -> bytes:
 # thousand frames of a client and thirty thousand of a provider, each a fragment of a message, a ping or a pong.
 # Fragments without content never reach the limit of a message.
 
-SMALL: Final = 64
+SMALL_FRAME: Final = 64
 """Bytes of content below which a frame counts, as do pings and pongs. Audio and events have more."""
 
-MOST: Final = 10_000
-"""Small frames in ``SECONDS``, twenty times as many as a stream of words or of audio has."""
+MOST_SMALL_FRAMES: Final = 10_000
+"""Small frames in ``FRAME_SECONDS``, twenty times as many as a stream of words or of audio has."""
 
-SECONDS: Final = 10.0
+FRAME_SECONDS: Final = 10.0
 
-TURN: Final = 16
+FRAMES_PER_TURN: Final = 16
 """Frames after which other tasks run: handling them takes a millisecond or two."""
 
-TOO_MANY: Final = f"more than {MOST:,} frames of less than {SMALL} bytes in {SECONDS:.0f} seconds"
+TOO_MANY: Final = (
+    f"more than {MOST_SMALL_FRAMES:,} frames of less than {SMALL_FRAME} bytes in {FRAME_SECONDS:.0f} seconds"
+)
 """The reason of the close for a side that exceeds the limit."""
 
 
@@ -98,13 +100,13 @@ class FrameRate:
 
     def count(self, frame: Event) -> bool:
         """Count a frame, and return whether other tasks should run now."""
-        self._small += not isinstance(frame, Message) or len(frame.data) < SMALL
+        self._small += not isinstance(frame, Message) or len(frame.data) < SMALL_FRAME
         self._frames += 1
-        return self._frames % TURN == 0
+        return self._frames % FRAMES_PER_TURN == 0
 
     async def end_turn(self) -> None:
         """Let other tasks run. If most frames of the turn were small, other connections with small frames run first."""
-        were_small, self._small_before = self._small - self._small_before > TURN // 2, self._small
+        were_small, self._small_before = self._small - self._small_before > FRAMES_PER_TURN // 2, self._small
         if were_small:
             await take_turn()
         else:
@@ -112,8 +114,8 @@ class FrameRate:
 
     def is_exceeded(self, now: float) -> bool:
         """Return whether the side sends too many small frames. Call after each turn."""
-        if self._small <= MOST:
+        if self._small <= MOST_SMALL_FRAMES:
             return False
-        exceeded = now < self._since + SECONDS
+        exceeded = now < self._since + FRAME_SECONDS
         self._since, self._small, self._small_before = now, 0, 0
         return exceeded

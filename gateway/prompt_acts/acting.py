@@ -40,13 +40,13 @@ from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from streams.events import Usage
 
-PERIOD: Final = 100
+REQUESTS_PER_PERIOD: Final = 100
 """Marked requests after which the account of a client at an entry is settled."""
 
-PAUSE: Final = 3600.0
+PAUSE_SECONDS: Final = 3600.0
 """Seconds without marks after a period in which reads saved less than writes cost."""
 
-_MOST: Final = 4096
+_MOST_ACCOUNTS: Final = 4096
 _WRITE_SHARE: Final = 0.25
 _READ_SHARE: Final = 0.9
 """The additional cost of writing a token and the savings of reading one, as shares of the input price, for a model
@@ -77,16 +77,16 @@ class MarkGuard:
         """Count a marked request with its ``usage``. Return whether marks pause from now on."""
         account = self._accounts.setdefault((client, entry), _Account())
         self._accounts.move_to_end((client, entry))
-        if len(self._accounts) > _MOST:
+        if len(self._accounts) > _MOST_ACCOUNTS:
             self._accounts.popitem(last=False)
         account.requests += 1
         account.saved += saved_by_cache(usage, price)
-        if account.requests < PERIOD:
+        if account.requests < REQUESTS_PER_PERIOD:
             return False
         pauses = account.saved < 0
         account.requests, account.saved = 0, 0.0
         if pauses:
-            account.paused_until = self._clock() + PAUSE
+            account.paused_until = self._clock() + PAUSE_SECONDS
         return pauses
 
 
@@ -241,7 +241,7 @@ def _read_prompt(body: bytes, target: Target) -> tuple[bool, bytes]:
 # Names of caches at a provider: keys by which it routes requests to a cache, and values that separate clients' caches.
 # Both are digests with a secret of the entry, equal in all processes and after a restart, so that they cost no cache.
 
-HEADER: Final = "header:"
+HEADER_PREFIX: Final = "header:"
 """The prefix of a row's ``key_member`` that is a header."""
 
 
@@ -295,8 +295,8 @@ def _with_salt(prepared: Prepared, member: str, owner: str, secret: bytes) -> Pr
 
 
 def _with_key(prepared: Prepared, member: str, key: str) -> Prepared:
-    if member.startswith(HEADER):
-        name = member.removeprefix(HEADER)
+    if member.startswith(HEADER_PREFIX):
+        name = member.removeprefix(HEADER_PREFIX)
         return with_edit(prepared, name, headers=(*prepared.outgoing.headers, (name, key)))
     draft = Draft.of(prepared.outgoing.body)
     draft.put(member, key)
@@ -317,8 +317,8 @@ def with_edit(prepared: Prepared, name: str, body: bytes | None = None, headers:
 
 def _is_present(prepared: Prepared, member: str, headers: Headers) -> bool:
     """Return whether the client has sent its own cache key in ``member``, which may be a header."""
-    if member.startswith(HEADER):
-        name = member.removeprefix(HEADER)
+    if member.startswith(HEADER_PREFIX):
+        name = member.removeprefix(HEADER_PREFIX)
         return any(one == name for one, _ in (*headers, *prepared.outgoing.headers))
     raw = Draft.of(prepared.outgoing.body).raw(member)
     return raw is not None and bytes(raw) != b"null"

@@ -9,7 +9,7 @@ from hypercorn.config import Config
 from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent
 
-from gateway.http.offload import SMALL
+from gateway.http.offload import SMALL_PIECE
 from gateway.serving.asgi_extensions import TAKE_NOW
 
 
@@ -36,9 +36,9 @@ class AppInbox:
         """Add ``data``, a piece of the body with ``size`` bytes. Small pieces that wait become one message."""
         if self._joined is not None:
             self._joined += data
-            if len(self._joined) >= SMALL:
+            if len(self._joined) >= SMALL_PIECE:
                 self._end_joined()
-        elif size < SMALL and self._messages:
+        elif size < SMALL_PIECE and self._messages:
             self._joined = bytearray(data)
         else:
             self.put({"type": "http.request", "body": bytes(data), "more_body": True})

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.offload import JOINED_IN_LOOP, SMALL, add_piece, join_pieces
+from gateway.http.offload import JOINED_IN_LOOP, SMALL_PIECE, add_piece, join_pieces
 from tests.support.loop_steps import loop_steps
 
-PIECES = st.lists(st.binary(min_size=1, max_size=40) | st.integers(1, 3).map(lambda times: b"x" * SMALL * times))
+PIECES = st.lists(st.binary(min_size=1, max_size=40) | st.integers(1, 3).map(lambda times: b"x" * SMALL_PIECE * times))
 
 
 @given(PIECES)
@@ -19,15 +19,15 @@ def test_pieces_keep_their_order_and_small_ones_are_joined(pieces):
     for piece in pieces:
         add_piece(parts, piece)
     assert b"".join(parts) == b"".join(pieces)
-    assert all(len(first) + len(second) >= SMALL for first, second in itertools.pairwise(parts))
+    assert all(len(first) + len(second) >= SMALL_PIECE for first, second in itertools.pairwise(parts))
 
 
 @pytest.mark.parametrize("size", [0, 1, JOINED_IN_LOOP, JOINED_IN_LOOP + 1])
 async def test_pieces_are_joined_in_their_order(size):
     pieces: list[bytes | bytearray] = []
     data = bytes(range(256)) * (size // 256 + 1)
-    for at in range(0, size, SMALL - 1):  # pairs of them become a `bytearray`
-        add_piece(pieces, data[at : min(size, at + SMALL - 1)])
+    for at in range(0, size, SMALL_PIECE - 1):  # pairs of them become a `bytearray`
+        add_piece(pieces, data[at : min(size, at + SMALL_PIECE - 1)])
     assert await join_pieces(pieces, size) == data[:size]
 
 

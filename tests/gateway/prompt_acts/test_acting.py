@@ -1,6 +1,13 @@
 """The state for added cache marks: beginnings of prompts, and accounts of what marks cost and save."""
 
-from gateway.prompt_acts.acting import PAUSE, PERIOD, SEEN_SECONDS, MarkGuard, SeenPrompts, saved_by_cache
+from gateway.prompt_acts.acting import (
+    PAUSE_SECONDS,
+    REQUESTS_PER_PERIOD,
+    SEEN_SECONDS,
+    MarkGuard,
+    SeenPrompts,
+    saved_by_cache,
+)
 from providers.catalog.prices import Price
 from streams.events import Usage
 from tests.support.set_clock import SetClock
@@ -38,24 +45,24 @@ def test_clients_seen_longest_ago_are_forgotten():
 
 def test_marks_pause_for_an_hour_after_a_period_that_cost_more_than_it_saved():
     guard = MarkGuard(clock := SetClock())
-    pauses = [guard.settle("ann", "sonnet", WRITTEN, None) for _ in range(PERIOD)]
-    assert pauses == [False] * (PERIOD - 1) + [True]
+    pauses = [guard.settle("ann", "sonnet", WRITTEN, None) for _ in range(REQUESTS_PER_PERIOD)]
+    assert pauses == [False] * (REQUESTS_PER_PERIOD - 1) + [True]
     assert not guard.allows("ann", "sonnet")
     assert guard.allows("ben", "sonnet")
     assert guard.allows("ann", "opus")
-    clock.now += PAUSE
+    clock.now += PAUSE_SECONDS
     assert guard.allows("ann", "sonnet")
 
 
 def test_marks_go_on_while_they_pay():
     guard = MarkGuard(SetClock())
-    usages = [WRITTEN if number % 3 == 0 else READ for number in range(5 * PERIOD)]
+    usages = [WRITTEN if number % 3 == 0 else READ for number in range(5 * REQUESTS_PER_PERIOD)]
     assert not any(guard.settle("ann", "sonnet", usage, None) for usage in usages)
 
 
 def test_accounts_of_clients_seen_longest_ago_start_anew():
     guard = MarkGuard(SetClock())
-    for _ in range(PERIOD - 1):
+    for _ in range(REQUESTS_PER_PERIOD - 1):
         guard.settle("ann", "sonnet", WRITTEN, None)
     for number in range(5000):
         guard.settle(f"client {number}", "sonnet", READ, None)

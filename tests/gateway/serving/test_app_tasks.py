@@ -4,7 +4,7 @@ import random
 
 import trio
 
-from gateway.http.offload import SMALL
+from gateway.http.offload import SMALL_PIECE
 from gateway.serving.app_tasks import AppInbox
 
 END = {"type": "http.request", "body": b"", "more_body": False}
@@ -21,7 +21,7 @@ def test_small_pieces_that_wait_are_one_message():
         messages.append(message)
     assert b"".join(message["body"] for message in messages) == b"".join(pieces)
     assert messages[-1] == END
-    assert len(messages) < 2 * 10_000 / SMALL + 4
+    assert len(messages) < 2 * 10_000 / SMALL_PIECE + 4
 
 
 async def test_pieces_arrive_in_order_whenever_the_app_takes_them():
@@ -35,7 +35,7 @@ async def test_pieces_arrive_in_order_whenever_the_app_takes_them():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
         for number in range(3000):
-            piece = bytes([number % 256]) * chance.choice([1, 2, 100, SMALL, 3 * SMALL])
+            piece = bytes([number % 256]) * chance.choice([1, 2, 100, SMALL_PIECE, 3 * SMALL_PIECE])
             sent += piece
             inbox.put_body(piece, len(piece))
             if chance.random() < 0.1:

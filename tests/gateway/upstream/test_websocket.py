@@ -8,7 +8,7 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, Ping, TextMessage
 
-from gateway.http.websocket_frames import TURN
+from gateway.http.websocket_frames import FRAMES_PER_TURN
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
@@ -139,7 +139,7 @@ async def test_others_run_between_the_messages_of_one_read():
         for _ in range(9000):
             assert await socket.receive() == b""
         nursery.cancel_scope.cancel()
-    assert turns > 9000 // TURN // 2
+    assert turns > 9000 // FRAMES_PER_TURN // 2
 
 
 async def test_the_close_of_the_provider_is_reported_and_answered():
