@@ -10,7 +10,7 @@ from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.recorder import UNRECORDED
 from gateway.conversations.resolved import ResolvedRequest, StateScope, refers_to_stored_object
-from gateway.conversations.thread_history import ThreadTurn
+from gateway.conversations.thread_turn import ThreadTurn
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
 from gateway.request.structure import Bounds
