@@ -76,10 +76,9 @@ class StoredApi:
       of consecutive turns, without calls of incomplete turns whose ids are not in the collection. ``answered_ids``
       are the ids of the calls that a client's ``input`` answers. ``has_item_ids``: a request can refer to one item.
     - Responses: ``output`` is the member with the answer's items. ``has_store_member``: they state whether the turn is
-      stored. ``state`` returns the members for a turn with these
-      options that is stored or not, ``outline`` the function that returns its object with a status and without
-      output. ``with_error`` returns an
-      object as failed, with a code and a message. ``unstored`` returns the object of a turn that could not be stored.
+      stored. ``state`` returns the members for a turn with these options that is stored or not, ``outline`` the
+      function that returns its object with a status and without output. ``with_error`` returns an object as failed,
+      with a code and a message. ``unstored`` returns the object of a turn that could not be stored.
     - Streams: ``recordable`` returns the writer of a stream that is stored. ``is_end`` returns whether an event is the
       last one. ``replay`` returns the events of a stored object; it raises ``ValueError`` for an unfinished one.
       ``cancelled_end`` returns the end of a cancelled stream after a number of events. ``failed_end`` and

@@ -10,4 +10,4 @@
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
 - ``websocket_frames``: the frames of websockets; ``turns``: turns of connections with tiny frames
-- ``offload``: slow work and imports in a thread"""
+- ``offload``: slow work and imports in a thread, and lists of the pieces of a body"""

@@ -7,8 +7,8 @@ configuration without them pays nothing.
 - LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the headers of its responses. Roo Code and Cline read ``/v1/model/info``, and
-  plugins of OpenCode ``/model_group/info``."""
+- Programs read the headers of its responses. Roo Code and Cline read ``/v1/model/info``, and plugins of OpenCode
+  ``/model_group/info``."""
 
 import re
 import time

@@ -1,11 +1,12 @@
-"""Runs work on large bodies in a thread, so that it does not delay the streams.
+"""Slow work in threads, so that it does not delay the streams: work on large bodies, such as joining their pieces, and
+imports of modules while the gateway serves requests.
 
-The thread and the streams alternate with the interpreter lock, so streams become slightly slower. Usually there is only
-one such thread: more would not be faster, and streams would wait for each one's C calls, which do not release the lock.
-Clients take turns: at most one piece of work of each client runs or waits. If a piece takes longer than a slice, that
-of another client does not wait for its end, but runs in a second thread. The client that used the threads least is
-next. One thread is kept free of clients whose work exceeded its slice within the last minute, so that several of them
-do not occupy all threads."""
+The thread for large bodies and the streams alternate with the interpreter lock, so streams become slightly slower.
+Usually there is only one such thread: more would not be faster, and streams would wait for each one's C calls, which do
+not release the lock. Clients take turns: at most one piece of work of each client runs or waits. If a piece takes
+longer than a slice, that of another client does not wait for its end, but runs in a second thread. The client that used
+the threads least is next. One thread is kept free of clients whose work exceeded its slice within the last minute, so
+that several of them do not occupy all threads."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, MutableSequence, Sequence

@@ -22,7 +22,7 @@ class RegisteredCodes(Extension):
     """Accepts closes with 1014 ("bad gateway") on one connection.
 
     The extension is never negotiated and changes no other frame: the library receives a code that it knows, and
-    ``sent`` returns the original close."""
+    ``original_of`` returns the original close."""
 
     name = "trigate-registered-codes"
 

@@ -1,5 +1,5 @@
 """Converts a provider's bytes to the client's bytes without I/O.
 
 - ``passthrough`` and ``translation``: the two lanes
-- ``lane``: their common interface and progress, and another framing than an API's own
+- ``lane``: their common interface and progress, readers of complete bodies, and another framing than an API's own
 - ``doubt``: complete responses that may be failures"""

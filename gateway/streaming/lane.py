@@ -1,4 +1,5 @@
-"""One stream's conversion from provider bytes to client bytes, without I/O.
+"""The conversion of one response from provider bytes to client bytes, without I/O: the interface of lanes, the progress
+of a response, readers of complete bodies, and a lane that changes the framing of another.
 
 The byte lane (``passthrough``) forwards the provider's events unchanged and reads them; the hub lane (``translation``)
 reads them and writes the client's events. Both return whole events only, so pings and error events always fall on an

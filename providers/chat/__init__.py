@@ -1,8 +1,8 @@
 """The codec of OpenAI Chat Completions, for clients and providers.
 
 Client requests: ``incoming`` with ``history``, and ``adapting`` for other Chat providers. Provider requests:
-``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks`` (decoding) and ``reading``
-(content by kind); ``writer`` with ``tools``.
+``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks`` (decoding) and ``reading`` (content by
+kind); ``writer`` with ``tools``.
 """
 
 import msgspec

@@ -1,8 +1,8 @@
 """The codec of Amazon Bedrock Converse (``Converse`` and ``ConverseStream``), for clients and providers.
 
 Client requests: ``incoming`` with ``content``, and ``adapting`` for Converse providers. Provider requests: ``outgoing``
-with ``history`` (messages) and ``media``; ``families`` lists what each family of models
-accepts. Answers: ``reader`` with ``reading``, and ``writer``. ``wording`` and ``errors`` serve both roles.
+with ``history`` (messages) and ``media``; ``families`` lists what each family of models accepts. Answers: ``reader``
+with ``reading``, and ``writer``. ``wording`` and ``errors`` serve both roles.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """The codec of Anthropic Messages (``/v1/messages``), for clients and providers.
 
-Client requests: ``incoming`` with ``content``, and ``adapting`` for Messages servers other than
-Anthropic's. Provider requests: ``outgoing`` with ``blocks`` and ``settings``. Streams: ``reader`` with ``reading``, and
-``writer``. Whole answers: ``answer``; token counts: ``usage``.
+Client requests: ``incoming`` with ``content``, and ``adapting`` for Messages servers other than Anthropic's. Provider
+requests: ``outgoing`` with ``blocks`` and ``settings``. Streams: ``reader`` with ``reading``, and ``writer``. Whole
+answers: ``answer``; token counts: ``usage``.
 """
 
 import msgspec
