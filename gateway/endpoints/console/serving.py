@@ -16,7 +16,8 @@ from gateway.endpoints.console.paths import KEYS, STYLE
 from gateway.endpoints.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.endpoints.html import PRIVATE_PAGE, Html, html, html_page, join_html, redirect, style_response
 from gateway.endpoints.oauth.forms import Form, parse_query, read_form
-from gateway.endpoints.ui.visitors import as_bearer, signed_in_callers
+from gateway.endpoints.ui.signed_in import signed_in_callers
+from gateway.endpoints.ui.visitors import as_bearer
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import Response

@@ -1,5 +1,5 @@
 """The live view: ``gateway/telemetry/live.py`` as a page in a browser.
 
 - ``routes``: the routes of its ``paths``; ``pages``: visitors, and how each model is reached.
-- ``visitors``: what each viewer sees.
+- ``visitors``: what each viewer sees; ``signed_in``: callers with a session at an issuer.
 - ``viewer_events``: events for viewers; ``workers``: those of other processes."""

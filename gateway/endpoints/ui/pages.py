@@ -27,8 +27,9 @@ from gateway.endpoints.ui.paths import (
     TEXT,
     has_pages,
 )
+from gateway.endpoints.ui.signed_in import signed_in_callers
 from gateway.endpoints.ui.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
-from gateway.endpoints.ui.visitors import Visitor, as_bearer, signed_in_callers, visitor_of
+from gateway.endpoints.ui.visitors import Visitor, as_bearer, visitor_of
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always

@@ -1,17 +1,11 @@
-"""The viewers of the live view and callers of pages, and what each may see."""
+"""The viewers of the live view, and what each may see."""
 
 import base64
 import math
-from typing import TYPE_CHECKING
 
 import attrs
 
 from gateway.config.clients import Role
-from gateway.config.settings import Config
-from gateway.exchange.service import Service
-
-if TYPE_CHECKING:
-    from gateway.endpoints.oauth.signed_in import SignedInCallers
 
 
 @attrs.frozen
@@ -44,12 +38,3 @@ def as_bearer(name: str, value: str) -> tuple[str, str]:
     except ValueError:  # also for text outside ASCII
         password = ""
     return name, f"Bearer {password}"
-
-
-def signed_in_callers(config: Config, service: Service) -> "SignedInCallers | None":
-    """Return the callers who sign in at an issuer, ``None`` if the configuration has no such issuer."""
-    if all(issuer.login is None for issuer in config.issuers):
-        return None
-    from gateway.endpoints.oauth.signed_in import SignedInCallers  # imported only where it is needed
-
-    return SignedInCallers(config, service)
