@@ -46,7 +46,7 @@ class EntryPromptCache:
 
     @property
     def acts(self) -> bool:
-        """Whether the gateway changes requests for the entry's prompt cache."""
+        """True if the gateway changes requests for the entry's prompt cache."""
         return self.diagnose or self.marks is not None or self.key is not None or self.isolate is not None
 
 

@@ -48,12 +48,12 @@ class StateOptions:
 
     @property
     def stores(self) -> bool:
-        """Whether the turn is to be stored."""
+        """True if the turn is to be stored."""
         return self.store is not False
 
     @property
     def must_store(self) -> bool:
-        """Whether a failure to store the turn must fail it, because the client relies on it."""
+        """True if a failure to store the turn must fail it, because the client relies on it."""
         if self.conversation is not None:  # a conversation continues even if the response is not stored
             return True
         return self.stores and (self.store is True or self.previous is not None or self.background)

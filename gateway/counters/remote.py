@@ -392,7 +392,7 @@ class RemoteCounters:
 
     @property
     def _has_news(self) -> bool:
-        """Whether this process has something to send to the store now."""
+        """True if this process has something to send to the store now."""
         news = self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent
         return bool(news or (self._delayed and self._clock() >= self._delays_until))
 
