@@ -74,22 +74,18 @@ class IssuerDirectory(trio.abc.AsyncResource):
         deadline = trio.current_time() + QUERY_SECONDS
         silence = min(SILENT_SECONDS, QUERY_SECONDS / 2 / len(self._introspectors))
         async with trio.open_nursery() as nursery:
-            silent: list[Introspector] = []
+            silent: list[tuple[Introspector, trio.Event]] = []
 
             async def query(one: Introspector, done: trio.Event) -> None:
                 try:
                     await one.check(token, now, address, deadline)
                 except (TokenRefused, CannotJudge):
-                    pass
+                    done.set()
                 else:
                     nursery.cancel_scope.cancel()
-                    for other in silent:
-                        if other is not one:
+                    for other, has_ended in silent:
+                        if other is not one and not has_ended.is_set():
                             other.note_silence(silence)
-                finally:
-                    if one in silent:
-                        silent.remove(one)
-                    done.set()
 
             for one in self._introspectors.values():
                 done = trio.Event()
@@ -97,7 +93,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
                 with trio.move_on_after(silence):
                     await done.wait()
                 if not done.is_set():
-                    silent.append(one)
+                    silent.append((one, done))
 
     def _accepted_claims(self, token: str, now: float) -> Claims | None:
         """Return the claims of ``token`` if an issuer accepted it in the last minute."""
