@@ -167,7 +167,8 @@ async def test_the_client_that_has_used_the_thread_least_is_next():
 
 
 async def test_long_work_gets_another_thread_only_if_others_wait():
-    assert len({await offload(LARGE + 1, threading.active_count) for _ in range(20)}) == 1
+    threads = [await offload(LARGE + 1, threading.active_count) for _ in range(20)]
+    assert threads == sorted(threads, reverse=True)  # an idle thread of an earlier test may end meanwhile
 
 
 async def test_cancellation_ends_the_wait_and_not_the_work():
