@@ -18,7 +18,7 @@ from gateway.endpoints.metrics import metrics_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
 from gateway.endpoints.ui.paths import has_pages
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all, load_module
+from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of

@@ -25,7 +25,8 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.run_queries import has_provider_runs, query_provider_runs
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all, run_in_thread
+from gateway.http.late_imports import import_all
+from gateway.http.offload import run_in_thread
 from gateway.lifespan import add_issuers, create_people_tables, keep_people_tables
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.serving.http_app import App

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.conversations.stored_api import StoredApi
 from gateway.conversations.stored_responses import STORED_RESPONSES
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.stores.store import Node
 from providers.interactions import INTERACTIONS
 from streams.events import Api

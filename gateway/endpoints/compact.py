@@ -11,7 +11,8 @@ from gateway.exchange.answering import fold_answer
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate

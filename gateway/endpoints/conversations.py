@@ -25,7 +25,7 @@ from gateway.endpoints.answers import (
 )
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from gateway.request.routing_options import refuse_requested_steps
 from gateway.serving.quart_views import add_view, current_scope

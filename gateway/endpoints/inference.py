@@ -11,7 +11,7 @@ from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count_tokens
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all
+from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.request.parse import PathParameters
 from gateway.serving.fast_route import IncomingRequest, add_fast_route, add_named_route

@@ -12,7 +12,7 @@ from gateway.conversations.stored_apis import stored_api
 from gateway.endpoints.answers import QueryProviders, Route, add_routes, object_response, read_flag
 from gateway.endpoints.stored_turns import StoredTurns
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from providers.interactions import INTERACTIONS
 from providers.responses.ids import is_own_id

@@ -13,7 +13,7 @@ from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all
+from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.serving.fast_route import IncomingRequest, OpenRoute
 from gateway.stores.store import Store, Unavailable

@@ -19,7 +19,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming

@@ -23,7 +23,7 @@ from gateway.endpoints.answers import (
 )
 from gateway.endpoints.stored_turns import StoredTurns
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from providers.responses.replay import after_number
 from streams.errors import invalid

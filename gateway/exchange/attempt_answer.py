@@ -9,7 +9,8 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
-from gateway.http.offload import join_pieces, offload
+from gateway.http.offload import offload
+from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
 from gateway.streaming.lane import too_large

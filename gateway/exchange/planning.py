@@ -21,7 +21,8 @@ from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
 from gateway.exchange.noted_prompts import LEAST_BODY
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_labels import read_labels
 from gateway.request.client_request import ClientRequest

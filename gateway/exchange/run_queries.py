@@ -2,7 +2,7 @@
 imported only for a configuration whose providers may have such answers."""
 
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from providers.apis import CODECS
 
 

@@ -14,7 +14,8 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
 from gateway.http.headers import Headers
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, without_betas

@@ -2,12 +2,14 @@
 
 - ``headers``: headers that cross the gateway; ``passing``: which ones may
 - ``paths``: the forms of paths that clients use
-- ``compatible``: the paths and headers of clients of other servers
+- ``compatible``: the paths and keys of clients of other servers; ``litellm_headers``: LiteLLM's response headers
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
 - ``json_rpc``: errors for clients of MCP servers
 - ``sockets``: reads and writes with one system call
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients
-- ``websocket_frames``: the frames of websockets; ``turns``: turns of connections with tiny frames
-- ``offload``: slow work and imports in a thread, and lists of the pieces of a body"""
+- ``close_codes``, ``large_frames``, ``frame_rate``: the frames of websockets; ``turns``: turns of connections with tiny
+  frames
+- ``offload``: slow work in threads; ``late_imports``: imports while the gateway serves requests
+- ``pieces``: lists of the pieces of a body"""

@@ -1,4 +1,4 @@
-"""The paths and headers of clients of other servers, for a configuration with ``compatibility``.
+"""The paths and keys of clients of other servers, for a configuration with ``compatibility``.
 
 An adapter changes each request before the routes see it. So no other part of the gateway knows these forms, and a
 configuration without them pays nothing.
@@ -7,18 +7,17 @@ configuration without them pays nothing.
 - LiteLLM's clients send the key as ``x-litellm-api-key``, with or without ``Bearer``, next to a key for the provider.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the headers of its responses. Roo Code and Cline read ``/v1/model/info``, and plugins of OpenCode
-  ``/model_group/info``."""
+- Programs read the headers of its responses (``litellm_headers.py``). Roo Code and Cline read ``/v1/model/info``, and
+  plugins of OpenCode ``/model_group/info``."""
 
 import re
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from itertools import pairwise
-from typing import Any, Final, Literal, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from typing import Any, Final, Literal, TypeAlias
+
+from gateway.http.litellm_headers import Send, with_litellm_headers
 
 Server: TypeAlias = Literal["azure", "litellm"]
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
-Send: TypeAlias = Callable[[Any], Awaitable[None]]
 Adapter: TypeAlias = Callable[[MutableMapping[str, Any], Send], Send]
 """Changes the ASGI scope of a request in place, and returns the function that sends its response."""
 
@@ -95,53 +94,3 @@ def _with_usual_key(headers: RawHeaders, is_litellm: bool) -> list[tuple[bytes, 
     elif azure and names.isdisjoint(_OTHER_KEYS):
         kept += [(_PLAIN_KEY, key) for key in azure]
     return kept
-
-
-# The response headers of LiteLLM that programs read, computed from the gateway's own: they add up
-# ``x-litellm-response-cost`` and log ``x-litellm-call-id``. Many compare ``x-litellm-model-group`` with the requested
-# model, or read ``x-litellm-attempted-fallbacks``, to notice that a fallback answered
-# (https://docs.litellm.ai/docs/proxy/response_headers).
-
-_SENT_AS: Final = (
-    (b"x-request-id", b"x-litellm-call-id"),
-    (b"x-trigate-cost", b"x-litellm-response-cost"),
-    (b"x-trigate-target", b"x-litellm-model-id"),
-    (b"x-trigate-model", b"x-litellm-model-name"),
-)
-"""The headers of responses, and the names under which LiteLLM's clients read their values."""
-
-_TRIED: Final = b"x-trigate-tried"
-
-
-def with_litellm_headers(send: Send, groups: Mapping[str, str]) -> Send:
-    """Return ``send`` with LiteLLM's headers added to the start of the response, whose time runs from now.
-
-    ``groups`` are the names that clients request by the name of the entry."""
-    began = time.perf_counter()
-
-    async def send_with_names(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message["headers"]]
-            by_name = dict(headers)
-            added = [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
-            if _TRIED in by_name:
-                added += _attempt_headers(by_name[_TRIED].decode("latin-1"), groups)
-                added.append((b"x-litellm-response-duration-ms", b"%.2f" % ((time.perf_counter() - began) * 1000)))
-            message = {**message, "headers": [*headers, *added]}
-        await send(message)
-
-    return cast("Send", send_with_names)
-
-
-def _attempt_headers(tried: str, groups: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the headers about the attempts in ``tried``: ``entry=reason`` for each, in order."""
-    entries = [part.rpartition("=")[0] for part in tried.split(", ")]
-    served = [groups.get(entry, entry) for entry in entries]
-    fallbacks = _changes(served)
-    yield b"x-litellm-model-group", served[-1].encode("latin-1", "replace")
-    yield b"x-litellm-attempted-fallbacks", str(fallbacks).encode()
-    yield b"x-litellm-attempted-retries", str(len(served) - 1 - fallbacks).encode()
-
-
-def _changes(names: Sequence[str]) -> int:
-    return sum(before != after for before, after in pairwise(names))

@@ -1,5 +1,4 @@
-"""Slow work in threads, so that it does not delay the streams: work on large bodies, such as joining their pieces, and
-imports of modules while the gateway serves requests.
+"""Slow work in threads, so that it does not delay the streams, such as the translation of a large body.
 
 The thread for large bodies and the streams alternate with the interpreter lock, so streams become slightly slower.
 Usually there is only one such thread: more would not be faster, and streams would wait for each one's C calls, which do
@@ -9,11 +8,9 @@ the threads least is next. One thread is kept free of clients whose work exceede
 that several of them do not occupy all threads."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, MutableSequence, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from importlib import import_module
-from types import ModuleType
 from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -163,62 +160,3 @@ def _slots() -> ThreadSlots:
     except LookupError:
         _SLOTS.set(slots := ThreadSlots())
         return slots
-
-
-# Lists of pieces whose memory is about their bytes, however small the pieces are
-
-SMALL_PIECE: Final = 4096
-"""Bytes below which a piece is joined with others. An object and its place in a list take about 50 bytes, a message
-about 300: a body in pieces of two bytes would need a hundred times its size."""
-
-JOINED_IN_LOOP: Final = 4 * 1024 * 1024
-"""Bytes of pieces that are joined in the event loop, in about 2 ms. Most of that time goes to the system, which
-provides the memory. 50 MB took 21 ms on one machine, and 107 ms on another."""
-
-
-def add_piece(pieces: MutableSequence[bytes | bytearray], piece: bytes) -> None:
-    """Add ``piece`` to the end of ``pieces``, joined with the last one if both are small."""
-    if len(piece) < SMALL_PIECE and pieces:
-        last = pieces[-1]
-        if len(last) < SMALL_PIECE:
-            if isinstance(last, bytes):
-                pieces[-1] = last = bytearray(last)
-            last += piece
-            return
-    pieces.append(piece)
-
-
-async def join_pieces(pieces: list[bytes | bytearray], size: int) -> bytes:
-    """Return the ``size`` bytes of ``pieces``, which are joined in a thread if they are many. The list is not usable
-    afterwards."""
-    return b"".join(pieces) if size <= JOINED_IN_LOOP else await offload(size, _join, pieces)
-
-
-def _join(pieces: list[bytes | bytearray]) -> bytes:
-    for at, piece in enumerate(pieces):  # Python joins without the interpreter lock if all are `bytes`
-        if isinstance(piece, bytearray):
-            pieces[at] = bytes(piece)
-    return b"".join(pieces)
-
-
-# Imports of modules while the gateway serves requests, without delaying any stream
-
-_imported: Final[set[str]] = set()
-
-
-async def load_module(name: str) -> ModuleType:
-    """Return the module ``name``."""
-    await import_all((name,))
-    return sys.modules[name]
-
-
-async def import_all(names: Iterable[str]) -> None:
-    """Import the modules ``names``. Other tasks continue meanwhile; it returns immediately if all were imported."""
-    if missing := [name for name in names if name not in _imported]:
-        await trio.to_thread.run_sync(_import_each, missing)
-        _imported.update(missing)
-
-
-def _import_each(names: Sequence[str]) -> None:
-    for name in names:
-        import_module(name)

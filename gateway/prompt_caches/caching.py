@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 
 if TYPE_CHECKING:
     from gateway.config.prompt_caches import PromptCacheSettings

@@ -18,7 +18,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.ledger.record import Record
 from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter

@@ -9,7 +9,7 @@ from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from providers.endpoints.endpoint import EndpointName
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")

@@ -15,8 +15,8 @@ from quart import websocket
 
 from gateway.access.body_memory import HeldBody
 from gateway.config.redaction import Secrets, redact_spelled
+from gateway.http.large_frames import size_of
 from gateway.http.offload import offload
-from gateway.http.websocket_frames import size_of
 from gateway.realtime.closing import (
     CLIENT_LOST,
     DRAINED,

@@ -14,7 +14,8 @@ import msgspec
 from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.ids import parse_tagged_id

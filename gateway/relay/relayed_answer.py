@@ -9,7 +9,8 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import Pieces, StartedAnswer, count_answer
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
-from gateway.http.offload import join_pieces, offload
+from gateway.http.offload import offload
+from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse

@@ -13,7 +13,8 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader

@@ -15,7 +15,7 @@ from gateway.endpoints.unknown_paths import method_not_allowed_error, unknown_pa
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all
+from gateway.http.late_imports import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.request.parse import NO_PARAMETERS, PathParameters

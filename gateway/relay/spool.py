@@ -16,7 +16,7 @@ import trio
 
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
-from gateway.http.offload import add_piece
+from gateway.http.pieces import add_piece
 from streams.errors import GatewayError
 
 LARGEST: Final = 2 * 2**30

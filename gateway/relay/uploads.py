@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from gateway.http.offload import load_module, offload
+from gateway.http.late_imports import load_module
+from gateway.http.offload import offload
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import InboundRequest
 from gateway.relay.spool import Spool

@@ -9,7 +9,7 @@ from hypercorn.config import Config
 from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent
 
-from gateway.http.offload import SMALL_PIECE
+from gateway.http.pieces import SMALL_PIECE
 from gateway.serving.asgi_extensions import TAKE_NOW
 
 

@@ -11,7 +11,8 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 
 from gateway.http.headers import as_text
-from gateway.http.offload import add_piece, import_all, join_pieces
+from gateway.http.late_imports import import_all
+from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import (

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
-from gateway.http.offload import add_piece, join_pieces
+from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.serving.asgi_extensions import SCOPE

@@ -8,7 +8,7 @@ from typing import Final, Protocol, Self
 import trio
 
 from gateway.http.headers import as_text
-from gateway.http.offload import join_pieces
+from gateway.http.pieces import join_pieces
 from gateway.upstream.decoding import content_codings, decode
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse

@@ -7,7 +7,7 @@ from typing import Final, cast
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.people.directory import SENDER
 from gateway.people.values import Caller
 from gateway.serving.fast_route import IncomingRequest

@@ -7,7 +7,7 @@ import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.http.offload import import_all
+from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.serving.fast_route import METHODS, HasExtensions, IncomingRequest, add_all_methods, add_named_route
 

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from gateway.config.loading import Config
 from gateway.endpoints.ui.paths import EVENTS, FILES, MODELS, PREFIX, STREAM
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 from gateway.http.response import Response
 from gateway.serving.quart_views import View, add_view
 from gateway.telemetry.live import LiveView

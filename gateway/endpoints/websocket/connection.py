@@ -39,9 +39,9 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
+from gateway.http.large_frames import size_of
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
-from gateway.http.websocket_frames import size_of
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE

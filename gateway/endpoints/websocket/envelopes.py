@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
-from gateway.http.websocket_frames import size_of
+from gateway.http.large_frames import size_of
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from streams import sse
 from streams.errors import GatewayError, invalid

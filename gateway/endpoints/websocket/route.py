@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.service import Service
-from gateway.http.offload import load_module
+from gateway.http.late_imports import load_module
 
 
 def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, bool], StateScope]) -> None:

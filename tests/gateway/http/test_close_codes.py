@@ -4,7 +4,7 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
-from gateway.http.websocket_frames import BAD_GATEWAY, RegisteredCodes
+from gateway.http.close_codes import BAD_GATEWAY, RegisteredCodes
 
 
 def plain(code: int, reason: bytes = b"") -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.offload import JOINED_IN_LOOP, SMALL_PIECE, add_piece, join_pieces
+from gateway.http.pieces import JOINED_IN_LOOP, SMALL_PIECE, add_piece, join_pieces
 from tests.support.loop_steps import loop_steps
 
 PIECES = st.lists(st.binary(min_size=1, max_size=40) | st.integers(1, 3).map(lambda times: b"x" * SMALL_PIECE * times))

@@ -4,7 +4,7 @@ import random
 
 import trio
 
-from gateway.http.offload import SMALL_PIECE
+from gateway.http.pieces import SMALL_PIECE
 from gateway.serving.app_tasks import AppInbox
 
 END = {"type": "http.request", "body": b"", "more_body": False}

@@ -8,7 +8,7 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, Ping, TextMessage
 
-from gateway.http.websocket_frames import FRAMES_PER_TURN
+from gateway.http.frame_rate import FRAMES_PER_TURN
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
