@@ -31,6 +31,7 @@ class AttemptAnswer:
 
     - ``lane_name`` is the lane of the response, ``writer`` the writer of the client's stream if the response is
       translated into one.
+    - ``usage`` is the usage that the provider has reported so far.
     - ``read_pieces`` are the pieces that were read before it began, if it may be cached. The first one is empty and has
       the time of the head.
     - ``verdict()`` waits for the steps that check the response, and returns whether they let it pass unchanged. It is
@@ -39,17 +40,13 @@ class AttemptAnswer:
     response: UpstreamResponse
     lane_name: LaneName
     writer: Writer | None = None
+    usage: Usage | None = None
     verdict: Verdict | None = None
 
     def __init__(self, source: AnswerSource) -> None:
         self.source = source
         self.lane_name = source.target_request.target.lane
         self.read_pieces: Pieces = []
-
-    @property
-    def usage(self) -> Usage | None:
-        """The usage that the provider has reported so far."""
-        return None
 
     @property
     def content_type(self) -> str:

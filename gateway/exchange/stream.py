@@ -34,7 +34,7 @@ from gateway.telemetry.tap import with_late_listeners, with_waiting_observers
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Usage
+from streams.events import ErrorInfo
 from streams.framing import FramingError
 
 log = logging.getLogger("trigate")
@@ -94,7 +94,6 @@ class StartedStream(StartedAnswer):
     ``forwarded_pieces`` its pieces: the provider's bytes with the client's."""
 
     lane: Lane
-    usage: Usage | None = None
     keeps_pieces = False
     """True if ``chunks`` adds to ``read_pieces``."""
 

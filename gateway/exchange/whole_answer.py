@@ -17,7 +17,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
 from gateway.streaming.doubt import answer_doubt
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Usage
+from streams.events import ErrorInfo
 from streams.fold import Answer
 
 UNREAD: Final = 8
@@ -30,7 +30,6 @@ class WholeAnswer(AttemptAnswer):
     ``error`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
     no other attempt follows."""
 
-    usage: Usage | None = None
     error: ErrorInfo | None = None
     keeps_events = False
     """True if the events of the response are needed after its fold."""

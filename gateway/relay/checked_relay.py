@@ -105,9 +105,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
                 self.source.watch.pause()
             released = await stream.feed(out) + await self._count_held(stream)
             if self.is_over:
-                if (on_whole := self.on_complete) is not None:  # a refused response is billed, too
-                    self.on_complete = None
-                    await on_whole()
+                await self.complete()  # a refused response is billed, too
                 released += await stream.end()
             if released and self._session.awaits_verdict:
                 await self._session.await_verdict()
@@ -179,9 +177,7 @@ class CheckedRelayedAnswer(RelayedAnswer):
                 counted = await count_answer(self._context, self.scope, size, watch)
         watch.lift_content_limit()
         watch.pause()
-        if (on_whole := self.on_complete) is not None:  # a refused response is billed, too
-            self.on_complete = None
-            await on_whole()
+        await self.complete()  # a refused response is billed, too
         return await self._check_body(b"".join(held))
 
     def _unchecked_body(self, held: list[bytes]) -> bytes:

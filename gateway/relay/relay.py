@@ -93,7 +93,7 @@ class RelayedLane:
 
     def _note_usage(self) -> None:
         if self._answer is not None:
-            self.progress.usage = self._answer.filter.usage
+            self.progress.usage = self._answer.usage
 
 
 class DeferredSurvival:

@@ -15,7 +15,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
-from streams.events import Usage
 from streams.framing import FramingError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class RelayedAnswer(StartedAnswer):
         self.filter = request.filter(made.target)
         self.first = b""
         self.status = 200
-        self.on_complete = request.on_complete
+        self._on_complete = request.on_complete
         self._own_headers = made.request.headers
         self._later_bodies = iter(made.prepared.later_bodies)
         self.scope = scope
@@ -44,10 +43,6 @@ class RelayedAnswer(StartedAnswer):
         self._counted = UNCOUNTED
         self.is_over = False
         self._pieces: AsyncIterator[bytes]
-
-    @property
-    def usage(self) -> Usage | None:
-        return self.filter.usage
 
     @property
     def is_stream(self) -> bool:
@@ -98,9 +93,15 @@ class RelayedAnswer(StartedAnswer):
         finally:  # also on cancellation: the client may have left before its lane has seen as much
             bill.usage = self.usage
         bill.is_complete = True
-        if self.on_complete is not None:
-            await self.on_complete()
+        await self.complete()
         raise StopAsyncIteration
+
+    async def complete(self) -> None:
+        """Call the request's ``on_complete`` once, after the end of the response. It may correct the usage."""
+        if (on_complete := self._on_complete) is not None:
+            self._on_complete = None
+            await on_complete()
+            self.usage = self.filter.usage
 
     async def open_response(self, response: UpstreamResponse) -> None:
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
@@ -139,3 +140,5 @@ class RelayedAnswer(StartedAnswer):
             return await offload(self._buffered, self.filter.close)
         except FramingError as error:
             raise GatewayError("upstream", str(error), reason="bad_answer") from None
+        finally:
+            self.usage = self.filter.usage
