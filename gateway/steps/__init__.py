@@ -15,8 +15,9 @@
 - ``trial`` runs steps on a captured request, for ``trigate steps try``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:
   refusals and outcomes, ``masks``: placeholders and the values that they replace.
-- ``response_steps`` checks a complete response, ``checked_stream`` a stream. ``runs`` are their texts. ``stages`` hold,
-  mask and release them, one after the other in a ``chain``, and ``restoring`` returns values to the client.
+- ``response_steps`` checks a complete response, ``checked_stream`` a stream. ``runs`` are their texts. ``stages`` check
+  them, one after the other in a ``chain``: ``holding`` holds their events, masks and releases them. ``watching`` shows
+  them to a step that holds nothing, and ``restoring`` returns values to the client.
   ``plain_text`` is text in which they can find nothing, and which they see later. ``gate`` and ``released`` pass
   released events to the client's lane. ``shown_choices`` are those of a stream that the client has seen, and
   ``choices_lane`` writes a stream of several.

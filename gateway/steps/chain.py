@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from gateway.steps.holding import EVENTS_OF_TURN, EventStage, HoldingStage
 from gateway.steps.plain_text import PlainScan, PlainText
-from gateway.steps.stages import EVENTS_OF_TURN, EventStage, HoldingStage, StepStage, WatchingStage
+from gateway.steps.stages import StepStage
+from gateway.steps.watching import WatchingStage
 from streams.events import Event
 
 

@@ -12,12 +12,12 @@ import trio
 from gateway.http.offload import offload
 from gateway.steps.chain import Chain
 from gateway.steps.gate import Gate
+from gateway.steps.holding import EVENTS_OF_TURN
 from gateway.steps.plain_text import LATER, PlainText
 from gateway.steps.released import frame_of, frame_of_choices, frame_of_text
 from gateway.steps.response_steps import ResponseSteps
 from gateway.steps.runs import TEXT_TYPES
 from gateway.steps.shown_choices import ShownChoices
-from gateway.steps.stages import EVENTS_OF_TURN
 from gateway.steps.verdicts import RefusedByStep
 from gateway.streaming.lane import read_whole, too_large
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.http.offload import LARGE, offload
 from gateway.steps.chain import Chain, KeepingStage
+from gateway.steps.holding import EventStage
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.loaded import AnswerSteps, LoadedStep
 from gateway.steps.masks import Span
@@ -20,8 +21,9 @@ from gateway.steps.runner import has_little_text
 from gateway.steps.runs import UNREAD, Run, RunBuilder, only_text
 from gateway.steps.session import CheckedTexts, StepSession
 from gateway.steps.shown_choices import stop_answer
-from gateway.steps.stages import EventStage, TailStage, WatchingStage, WholeStage, WindowStage, apply_masks
+from gateway.steps.stages import TailStage, WholeStage, WindowStage, apply_masks
 from gateway.steps.verdicts import RefusedByStep
+from gateway.steps.watching import WatchingStage
 from providers.neutral.choices import MEMBERS
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from gateway.steps.holding import HoldingStage
 from gateway.steps.masks import LONGEST_PLACEHOLDER, PLACEHOLDER, Span, open_placeholder
 from gateway.steps.runs import Run
-from gateway.steps.stages import HoldingStage
 
 
 class RestoringStage(HoldingStage):
