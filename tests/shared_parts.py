@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import pytest
@@ -25,11 +25,14 @@ import trio
 from gateway.counters.counter import Claim, RateCounter, SumCounter
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
-from gateway.counters.remote import CounterStore, RemoteCounters
+from gateway.counters.remote import RemoteCounters
 from tests.support import postgres, redis
 from tests.support.counters import budget, claim, rate
 from tests.support.harness import config, free_port, provider, running
 from tests.support.upstreams import Script, fake_upstream
+
+if TYPE_CHECKING:
+    from gateway.counters.counter_store import CounterStore
 
 KEY: Final = "tg-alice-0123456789abcdef"
 SAID: Final = Script(text="It is what follows from all that was said before. " * 8)  # 400 bytes

@@ -7,7 +7,7 @@ from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 
 if TYPE_CHECKING:
-    from gateway.counters.remote import CounterStore
+    from gateway.counters.counter_store import CounterStore
     from gateway.shared.tables import SharedTables
 
 

@@ -9,7 +9,7 @@ from typing import Final, LiteralString, cast
 import psycopg
 from psycopg.sql import SQL, Literal
 
-from gateway.counters.remote import CounterStoreUnavailable, SendStep
+from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.postgres import BEGIN, PostgresConnection
 from gateway.stores.store import Unavailable

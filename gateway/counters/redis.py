@@ -14,7 +14,7 @@ import trio
 from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
 from coredis.retry import NoRetryPolicy
 
-from gateway.counters.remote import CounterStoreUnavailable, SendStep
+from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
 
 _SCRIPT: Final = """
 local asked, P = cjson.decode(ARGV[1]), '{trigate}:'

@@ -12,9 +12,8 @@ import os
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -32,12 +31,15 @@ from gateway.counters.counter import (
     SumCounter,
     bounded_amount,
 )
+from gateway.counters.counter_store import CounterStore, CounterStoreUnavailable, SendStep
 from gateway.counters.delayed_amounts import DelayedAmounts
+from gateway.counters.known_states import KnownState, KnownStates
 from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
 from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
-from gateway.counters.share import KnownState, Share
+from gateway.counters.share import Share
 from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of, unrefilled_units
 from gateway.counters.steps import CountingStep, State, StepReply, decode_reply, encode_step, is_complete
+from gateway.counters.unsent import UnsentCounts
 from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate.counters")
@@ -50,35 +52,14 @@ _CONNECT_TIMEOUT: Final = 3.0
 """Seconds to connect and for the first step; no request waits for them."""
 _RESERVATIONS_PER_STEP: Final = 64
 """Reservations per step."""
-_MOST_KNOWN: Final = 10_000
-"""Counters whose last known level is remembered."""
+_MOST_EARLIER_SUMS: Final = 10_000
+"""Counters whose earlier sums are remembered."""
 _FRESH: Final = 1.0
 """Seconds for which a known level proves that a counter is full."""
 _REFRESH: Final = 5.0
 """Seconds between refreshes of a counter in use."""
 _DELAYED_PER_STEP: Final = 200
 """Claims of delayed amounts that end in one step, because a store performs nothing else meanwhile."""
-
-SendStep: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
-"""Send a step and return the reply; the float limits the wait in seconds."""
-
-
-class CounterStoreUnavailable(Exception):
-    """An error: the store is unreachable or failed. The message is for the operator and contains no secrets."""
-
-
-class CounterStore(Protocol):
-    """A store that performs steps atomically, one after the other."""
-
-    @property
-    def title(self) -> str:
-        """The store's name in the log."""
-        ...
-
-    def connect(self) -> AbstractAsyncContextManager[SendStep]:
-        """Open a connection. Raises ``CounterStoreUnavailable``, as sending does; a cancelled step may have been
-        performed."""
-        ...
 
 
 @attrs.define(eq=False, repr=False)
@@ -143,14 +124,11 @@ class RemoteCounters:
         self._left = trio.Event()
         self._waiting: deque[_PendingReservation] = deque()
         self._open: dict[str, _OpenClaim] = {}
-        self._unknown: dict[str, Claim] = {}  # claims held here and unknown to the store, by name
-        self._ended: dict[str, bool] = {}  # names of claims no longer held; true: not even their rates were used
-        self._added: dict[bytes, tuple[Counter, int]] = {}
+        self._unsent = UnsentCounts()
         self._delayed = DelayedAmounts()
         self._delays_until = 0.0
         self._in_transit: dict[bytes, tuple[Counter, int]] = {}  # amounts added and in transit
-        self._raised: dict[bytes, tuple[SumCounter, int]] = {}
-        self._known: OrderedDict[bytes, KnownState] = OrderedDict()
+        self._known = KnownStates()
         self._refreshes = PendingRefreshes()
         self._earlier_sums: OrderedDict[bytes, tuple[float, Sequence[int]]] = OrderedDict()
         self._chosen = ChosenInStore(most_chosen)
@@ -207,12 +185,12 @@ class RemoteCounters:
         is_counted = self._share is None or self._share.was_reserved_before(claim)
         for debit, amount in zip(claim.debits, map(bounded_amount, used), strict=True):
             if isinstance(debit.counter, RateCounter):
-                self._add(debit.counter, amount - debit.amount)
+                self._unsent.add(debit.counter, amount - debit.amount)
             elif isinstance(debit.counter, SumCounter):
-                self._add(debit.counter, amount)
-            if is_counted and (known := self._known.get(debit.counter.key)) is not None:
-                self._known[debit.counter.key] = known.without(debit.amount)
-        self._end(held, refund=False)
+                self._unsent.add(debit.counter, amount)
+            if is_counted:
+                self._known.release(debit)
+        self._unsent.end(held.name, refund=False)
         self._refreshes.add(debit.counter for debit in claim.debits)
         if self._share is not None:
             self._share.settle(claim, used)
@@ -240,18 +218,19 @@ class RemoteCounters:
             return found
         if self.is_away:
             return None
-        known = [self._known[key].counter for key in counter.earlier if key in self._known]
-        new = [attrs.evolve(counter, key=key, earlier=()) for key in counter.earlier if key not in self._known]
+        states = {key: self._known.get(key) for key in counter.earlier}
+        known = [state.counter for state in states.values() if state is not None]
+        new = [attrs.evolve(counter, key=key, earlier=()) for key, state in states.items() if state is None]
         if not await self._await_refresh((*known, *new)) or self.is_away:
             return None
         if (found := self._fresh_earlier_sums(counter)) is None:  # unless another request has read them meanwhile
-            states = [self._known.get(key) for key in counter.earlier]
-            found = [0 if state is None else int(state.state[0]) for state in states]
+            refreshed = map(self._known.get, counter.earlier)
+            found = [0 if state is None else int(state.state[0]) for state in refreshed]
             for unused in new:  # they need no regular refreshes
                 if (state := self._known.get(unused.key)) is not None and state.counter is unused:
-                    del self._known[unused.key]
+                    self._known.forget(unused)
             self._earlier_sums[counter.key] = self._clock(), found
-            if len(self._earlier_sums) > _MOST_KNOWN:
+            if len(self._earlier_sums) > _MOST_EARLIER_SUMS:
                 self._earlier_sums.popitem(last=False)
         return found
 
@@ -270,7 +249,7 @@ class RemoteCounters:
 
     def _unconfirmed_amount(self, counter: Counter) -> int:
         """Return the amount used of ``counter`` that the store has not confirmed."""
-        found = (amounts.get(counter.key) for amounts in (self._added, self._in_transit, self._delayed.unseen))
+        found = (amounts.get(counter.key) for amounts in (self._unsent.added, self._in_transit, self._delayed.unseen))
         return sum(one[1] for one in found if one is not None)
 
     def shortage_for(self, debit: Debit) -> Shortage | None:
@@ -283,10 +262,8 @@ class RemoteCounters:
         return short if short is not None and (fresh or short.is_lasting) else None
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
-        _, before = self._raised.get(counter.key, (counter, 0))
-        _, added = self._added.get(counter.key, (counter, 0))
-        later = added + self._delayed.amount(counter.key)  # a step raises before it adds
-        self._raised[counter.key] = counter, max(before, min(used, MOST_TOTAL) - later)
+        later = self._unsent.added_amount(counter) + self._delayed.amount(counter.key)  # a step raises before it adds
+        self._unsent.raise_to(counter, min(used, MOST_TOTAL) - later)
         self._wake.set()
 
     def on_settled(self, callback: OnSettled) -> None:
@@ -298,7 +275,7 @@ class RemoteCounters:
         if self._share is not None:
             return
         open = [one.claim for one in self._open.values()]
-        used = {**self._in_transit, **self._added, **self._delayed.unseen}
+        used = {**self._in_transit, **self._unsent.added, **self._delayed.unseen}
         unconfirmed = {key: self._unconfirmed_amount(counter) for key, (counter, _) in used.items()}
         self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()
@@ -330,20 +307,11 @@ class RemoteCounters:
         for claim in claims:
             name = str(next(self._numbers))
             self._open[claim.id] = _OpenClaim(claim, name)
-            self._unknown[name] = claim
+            self._unsent.held[name] = claim
             for debit in claim.debits:
                 if isinstance(debit.counter, RateCounter):
-                    self._add(debit.counter, debit.amount)
+                    self._unsent.add(debit.counter, debit.amount)
         return ()
-
-    def _add(self, counter: Counter, amount: int) -> None:
-        if amount:
-            _, before = self._added.get(counter.key, (counter, 0))
-            self._added[counter.key] = counter, max(-MOST_TOTAL, min(before + amount, MOST_TOTAL))
-
-    def _end(self, held: _OpenClaim, *, refund: bool) -> None:
-        if self._unknown.pop(held.name, None) is None:
-            self._ended[held.name] = refund
 
     def _give_up(self, waiting: _PendingReservation) -> None:
         """Abandon a reservation that no request waits for, and return what it reserved."""
@@ -353,7 +321,7 @@ class RemoteCounters:
         if waiting.short is not None and not waiting.short:
             for claim in waiting.claims:
                 if (held := self._open.pop(claim.id, None)) is not None:
-                    self._end(held, refund=True)
+                    self._unsent.end(held.name, refund=True)
         self._wake.set()
 
     # The task that sends steps
@@ -393,8 +361,8 @@ class RemoteCounters:
     @property
     def _has_news(self) -> bool:
         """True if this process has something to send to the store now."""
-        news = self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent
-        return bool(news or (self._delayed and self._clock() >= self._delays_until))
+        is_due = self._delayed and self._clock() >= self._delays_until
+        return bool(self._waiting or self._unsent or self._sent or is_due)
 
     async def _serve(self, send: SendStep) -> None:
         """Send steps until this process stops. Raises ``CounterStoreUnavailable``."""
@@ -434,27 +402,24 @@ class RemoteCounters:
         count = min(len(self._waiting), _RESERVATIONS_PER_STEP)
         waiting = [self._waiting.popleft() for _ in range(count)]
         self._delay_amounts()
-        joins = self._joining
+        unsent, self._unsent = self._unsent, UnsentCounts()
+        raised: list[tuple[Counter, float]] = [*unsent.raised.values()]
+        holds, ended, joins = unsent.held, unsent.ended, self._joining
         if joins:
             holds = {held.name: held.claim for held in self._open.values()} | self._delayed.claims
-            self._ended.clear()  # an abandoned name releases everything it held
-        else:
-            holds = self._unknown
-        raised: list[tuple[Counter, float]] = [*self._raised.values()]
-        if joins:
-            raised += [(known.counter, known.state[0]) for known in self._known.values()]
-        self._refreshes.add(self._stale_counters())
+            ended = {}  # an abandoned name releases everything it held
+            raised += [(known.counter, known.state[0]) for known in self._known]
+        self._refreshes.add(self._known.received_before(self._clock() - _REFRESH, self._now(), REFRESHES_PER_STEP))
         refreshes = self._refreshes.take()
         leaves = self._leaving and not self._waiting and not self._delayed  # open claims are released with the name
         step = CountingStep(
             name=self._name, number=self._step + 1, lease=self._lease, joins=joins, leaves=leaves,
-            former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=self._ended,
-            added=list(self._added.values()),
+            former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=ended,
+            added=list(unsent.added.values()),
             reserved=[list(zip(one.names, one.claims, strict=True)) for one in waiting],
             looked=refreshes.counters,
         )  # fmt: skip
-        self._in_transit = self._added
-        self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
+        self._in_transit = unsent.added
         return _Batch(step, encode_step(step), waiting, refreshes)
 
     def _delay_amounts(self) -> None:
@@ -464,29 +429,15 @@ class RemoteCounters:
         if self._clock() >= self._delays_until or self._leaving:
             for claim in list(itertools.islice(self._delayed.claims.values(), _DELAYED_PER_STEP)):
                 for seen in self._delayed.end(claim):
-                    if (known := self._known.get(seen.counter.key)) is not None:
-                        self._known[seen.counter.key] = known.without(seen.amount)
+                    self._known.release(seen)
                 for debit in claim.debits:
-                    self._add(debit.counter, debit.amount)
-                self._ended[claim.id] = False
+                    self._unsent.add(debit.counter, debit.amount)
+                self._unsent.ended[claim.id] = False
             return
-        used = [(counter, amount) for counter, amount in self._added.values() if isinstance(counter, SumCounter)]
-        if used:
+        if used := self._unsent.take_sums():
             name = str(next(self._numbers))
-            self._unknown[name] = claim = Claim(name, tuple(Debit(*one) for one in used))
+            self._unsent.held[name] = claim = Claim(name, tuple(Debit(*one) for one in used))
             self._delayed.add(claim)
-            for counter, _ in used:
-                del self._added[counter.key]
-
-    def _stale_counters(self) -> list[Counter]:
-        """Return counters not refreshed for a while, and forget those whose period is over."""
-        limit, now = self._clock() - _REFRESH, self._now()
-        unheard = itertools.takewhile(lambda one: one.received_at < limit, self._known.values())
-        stale = list(itertools.islice(unheard, REFRESHES_PER_STEP))
-        for one in stale:
-            if isinstance(one.counter, SumCounter) and one.counter.until <= now:
-                del self._known[one.counter.key]
-        return [one.counter for one in stale if one.counter.key in self._known]
 
     def _process_reply(self, batch: _Batch, reply: StepReply) -> None:
         self._sent = None
@@ -514,7 +465,7 @@ class RemoteCounters:
             self._update_known(debit.counter, state)
         if waiting.given_up:
             if taken:
-                self._ended.update(dict.fromkeys(waiting.names, True))
+                self._unsent.ended.update(dict.fromkeys(waiting.names, True))
             return
         if taken:
             for claim, name in zip(waiting.claims, waiting.names, strict=True):
@@ -530,12 +481,9 @@ class RemoteCounters:
         self._delayed.see(counter.key)
         unused = state[0] <= (self._now() if isinstance(counter, RateCounter) else 0)
         if unused and not any(state[1:]):
-            self._known.pop(counter.key, None)
-            return
-        self._known[counter.key] = KnownState(counter, state, self._clock())
-        self._known.move_to_end(counter.key)
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+            self._known.forget(counter)
+        else:
+            self._known.note(KnownState(counter, state, self._clock()))
 
     def _join_again(self, batch: _Batch) -> None:
         """Join the store under a new name after it lost steps, and send everything again.
@@ -552,16 +500,15 @@ class RemoteCounters:
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
         self._in_transit = {}
         for counter, amount in batch.step.added:
-            self._add(counter, amount)
+            self._unsent.add(counter, amount)
         for counter, value in batch.step.raised:
             if isinstance(counter, SumCounter):
-                _, before = self._raised.get(counter.key, (counter, 0))
-                self._raised[counter.key] = counter, max(before, int(value))
+                self._unsent.raise_to(counter, int(value))
         for waiting in reversed(batch.waiting):
             if not waiting.given_up:
                 self._waiting.appendleft(waiting)
         self._refreshes.put_back(batch.refreshes)
-        self._unknown.clear()  # joining sends all open claims
+        self._unsent.held.clear()  # joining sends all open claims
 
     def _lose_connection(self, why: str) -> None:
         """Handle a lost connection. The next connection repeats the sent step; waiting requests are decided without

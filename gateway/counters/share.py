@@ -5,36 +5,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from gateway.counters.counter import Claim, Counter, Debit, RateCounter, Shortage, SlotCounter, SumCounter
+from gateway.counters.known_states import KnownState, KnownStates
 from gateway.counters.memory import LocalCounters
-from gateway.counters.steps import State
-
-
-@attrs.frozen(eq=False, repr=False)
-class KnownState:
-    """The last known state of ``counter``, received at ``received_at`` by the local clock."""
-
-    counter: Counter
-    state: State = (0, 0, 0, 0)
-    received_at: float = 0.0
-
-    def without(self, held: int) -> "KnownState":
-        """Return the state after the end of a claim that held ``held``."""
-        value, before, *earlier = self.state
-        return attrs.evolve(self, state=(value, max(0, before - held), earlier[0], earlier[1]))
-
-    @property
-    def full(self) -> float:
-        """The time at which a rate has refilled."""
-        return self.state[0]
-
-    @property
-    def used_amount(self) -> int:
-        """The used amount of a sum, earlier slices included."""
-        return int(self.state[0]) + self.state[2]
-
-    @property
-    def held_amount(self) -> int:
-        return self.state[1] + self.state[3]
 
 
 class Share:
@@ -46,7 +18,7 @@ class Share:
     def __init__(
         self,
         alive: int,
-        known: Mapping[bytes, KnownState],
+        known: KnownStates,
         unconfirmed: Mapping[bytes, int],
         clock_offset: float,
         open: Sequence[Claim],

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.counters.remote import CounterStore
+from gateway.counters.counter_store import CounterStore
 from tests.support import redis
 
 

@@ -15,9 +15,10 @@ import trio
 
 from gateway.counters import remote
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
+from gateway.counters.counter_store import CounterStore, SendStep
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
-from gateway.counters.remote import CounterStore, RemoteCounters, SendStep
+from gateway.counters.remote import RemoteCounters
 from gateway.counters.steps import CountingStep, StepReply, decode_reply, encode_step
 from tests.support import postgres, redis
 from tests.support.counters import budget, claim, key, rate, slots

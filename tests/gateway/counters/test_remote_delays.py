@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from gateway.counters.counter import Claim, Level, SumCounter
-from gateway.counters.remote import CounterStoreUnavailable, RemoteCounters, SendStep
+from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
+from gateway.counters.remote import RemoteCounters
 from tests.support.counters import budget, claim
 
 LEASE = 6.0

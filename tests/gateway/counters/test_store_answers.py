@@ -7,7 +7,8 @@ import pytest
 import trio
 
 from gateway.counters.counter import Claim, Debit
-from gateway.counters.remote import RemoteCounters, SendStep
+from gateway.counters.counter_store import SendStep
+from gateway.counters.remote import RemoteCounters
 from tests.support.counters import budget
 
 
