@@ -107,10 +107,13 @@ ARROWS: Final = {
         people providers.apis providers.endpoints providers.interactions providers.neutral providers.responses request
         routing serving stores
         telemetry""",
+    "gateway.open_parts": """
+        access allowances answer_cache config counters followed_keys health kept_ledger kept_objects ledger open_store
+        people prompt_acts prompt_caches request_members secret_stores serving shared sign_in steps stores telemetry
+        upstream""",
     "gateway.open_service": """
-        access allowances answer_cache balancing config conversations counters exchange followed_keys health
-        kept_ledger kept_objects ledger model_lists open_store people prompt_acts prompt_caches request_members
-        routing secret_stores serving shared sign_in steps stores telemetry upstream""",
+        access answer_cache balancing config conversations exchange followed_keys kept_objects model_lists open_parts
+        open_store routing secret_stores serving shared stores telemetry""",
     "gateway.lifespan": "endpoints exchange people serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth

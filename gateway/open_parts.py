@@ -1,0 +1,382 @@
+"""The parts of a service, each opened from a configuration, or ``None`` if the configuration does not need it.
+
+A part with an argument ``before`` continues the one of an earlier configuration."""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares, UpstreamShare, storage_limits
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.queue import Queueing
+from gateway.answer_cache.opening import open_answers
+from gateway.answer_cache.store import AnswerStore
+from gateway.config.loading import Config
+from gateway.config.redaction import secrets_in
+from gateway.config.state_storage import KEEPING_KEYS, StateStorage
+from gateway.counters.counter import Counters
+from gateway.counters.open_counters import open_counters
+from gateway.health.health import Health
+from gateway.health.states import SharedStates
+from gateway.kept_ledger.ledger_keeping import LedgerWriter
+from gateway.kept_objects.inventory import MAX_BYTES, Inventory, MemoryInventory
+from gateway.ledger.ledger import Ledger
+from gateway.open_store import WORKERS_FILE, missing_package
+from gateway.prompt_caches.caching import PromptCaching
+from gateway.serving.lifecycle import Lifecycle
+from gateway.sign_in import sources_of
+from gateway.stores.store import Store
+from gateway.telemetry.metrics import Metrics, NoMetrics, open_metrics
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
+from gateway.upstream.client import Upstream
+from gateway.upstream.framing import MAX_CHUNK
+from gateway.upstream.request import CredentialSource
+
+if TYPE_CHECKING:
+    from gateway.allowances.raises import Raises
+    from gateway.followed_keys import FollowedKeys
+    from gateway.people.gate import PeopleGate
+    from gateway.people.issuers import IssuerDirectory
+    from gateway.people.own_keys import OwnKeys
+    from gateway.people.sessions import Sessions
+    from gateway.people.store import PeopleStore
+    from gateway.prompt_acts.acting import PromptCacheActs
+    from gateway.request_members.edits import ConfiguredMembers
+    from gateway.secret_stores.keeping import SecretKeeper
+    from gateway.shared.memory import SharedMemory
+    from gateway.shared.tables import SharedTables
+    from gateway.steps.loaded import StepSet
+    from gateway.steps.observers import FinishedRecords
+    from gateway.telemetry.content import ContentKeeper
+
+
+def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> Ledger:
+    """Return the ledger, whose open exchanges ``lifecycle`` settles at the end."""
+    ledger = Ledger(readable)
+    ledger.mask.apply_config(config)
+    lifecycle.on_flush(ledger.flush)
+    return ledger
+
+
+def open_recorder(config: Config, ledger: Ledger, folder: Path | None) -> ExchangeRecorder:
+    """Return the recorder of exchanges to ``folder``, which records nothing without a folder. Raises ``OSError``."""
+    if folder is None:
+        return ExchangeRecorder()
+    from gateway.telemetry.recording import Recorder  # imported only where it is needed
+
+    recorder = Recorder(folder, secrets_in(config))
+    ledger.observers.append(recorder)
+    return recorder
+
+
+def observe_metrics(config: Config, ledger: Ledger) -> Metrics | NoMetrics:
+    """Return the metrics of the process, which observe ``ledger``."""
+    metrics = open_metrics(config, ledger.mask)
+    if isinstance(metrics, Metrics):
+        ledger.observers.append(metrics)
+    return metrics
+
+
+def open_allowances(config: Config, shared: "SharedTables | None", stored_keys: "FollowedKeys | None") -> Allowances:
+    """Return the limits of clients and targets. Raises ``ConfigError``."""
+    counters = _open_counters(config, shared)
+    return Allowances(config, counters, queues=_shared_queues(counters, shared), raises=_open_raises(stored_keys))
+
+
+def open_health(config: Config, shared: "SharedTables | None") -> Health:
+    """Return the health of the targets, which ``shared`` shares with other workers."""
+    health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
+    health.apply_config(config)
+    return health
+
+
+def open_upstream(config: Config, shares: Shares) -> Upstream:
+    """Return the connections to providers, which the clients' ``shares`` divide."""
+    return Upstream(
+        max_connections=config.limits.upstream_connections,
+        max_chunk=max_chunk(config),
+        share=UpstreamShare(config, shares),
+        ca_path=str(config.ca_path) if config.ca_path else None,
+    )
+
+
+def open_prompt_caching(
+    config: Config, memory: "SharedMemory | None", before: PromptCaching | None = None
+) -> PromptCaching | None:
+    """Return the explanations of misses of prompt caches, ``None`` if ``config`` switches them off.
+
+    ``before`` continues with unchanged settings."""
+    if config.prompt_cache is False:
+        if before is not None:
+            before.close()
+        return None
+    return PromptCaching(config.prompt_cache, memory) if before is None else before.with_settings(config.prompt_cache)
+
+
+def open_issuers(config: Config) -> "IssuerDirectory | None":
+    """Return the issuers of ``config``, ``None`` if it has none."""
+    if not config.issuers:
+        return None
+    from gateway.people.issuers import IssuerDirectory
+
+    return IssuerDirectory(config)
+
+
+def _open_raises(stored_keys: "FollowedKeys | None") -> "Raises | None":
+    """Return the raises that ``stored_keys`` follows, ``None`` without a storage for them."""
+    if stored_keys is None or stored_keys.store is None:
+        return None
+    from gateway.allowances.raises import Raises
+
+    return Raises(lambda: stored_keys.other_rows)
+
+
+def open_people(
+    config: Config,
+    issuers: "IssuerDirectory | None",
+    stored_keys: "FollowedKeys | None",
+    before: "PeopleGate | None" = None,
+) -> "PeopleGate | None":
+    """Return the people of ``config``, who keep their state of ``before``; ``None`` without issuers."""
+    if issuers is None or not config.issuers:
+        return None
+    from gateway.people.directory import PeopleDirectory
+    from gateway.people.gate import PeopleGate
+
+    directory = PeopleDirectory() if before is None else before.directory
+    return PeopleGate(config, issuers, directory, lambda: None if stored_keys is None else stored_keys.other_rows)
+
+
+def open_own_keys(people: "PeopleGate | None", store: "PeopleStore | None") -> "OwnKeys | None":
+    """Return the own keys of ``people``, whom ``store`` notes when they are seen; ``None`` without one of both."""
+    if people is None or store is None:
+        return None
+    from gateway.people.own_keys import OwnKeys
+    from gateway.people.seen import SeenPeople
+
+    seen = people.directory.seen = people.directory.seen or SeenPeople(store)
+    return OwnKeys(store, people.rules, seen)
+
+
+def credentials_of(
+    config: Config, before: Mapping[str, CredentialSource], secrets: "SecretKeeper | None"
+) -> Mapping[str, CredentialSource]:
+    """Return the sources of credentials by the names of entries; unchanged sign-ins keep theirs of ``before``."""
+    found = sources_of(config, before)
+    if secrets is None:
+        return found
+    from gateway.secret_stores.keeping import stored_keys_of
+
+    return {**found, **stored_keys_of(config, secrets)}
+
+
+def open_sessions(
+    config: Config,
+    issuers: "IssuerDirectory | None",
+    store: "PeopleStore | None",
+    stored_keys: "FollowedKeys | None",
+    before: "Sessions | None" = None,
+) -> "Sessions | None":
+    """Return the sessions of people, ``None`` if the configuration has no issuers, or nothing to sign or store
+    sessions."""
+    if issuers is None or store is None or not (config.issuers and config.signing_key and config.public_url):
+        return None
+    from gateway.people.confirming import IssuerConfirmation
+    from gateway.people.followed import FollowedPeople
+    from gateway.people.rules import RuleBook
+    from gateway.people.seals import RefreshSeals
+    from gateway.people.sessions import Sessions
+
+    confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
+    followed = None if stored_keys is None else stored_keys.other_rows
+    return Sessions(
+        config,
+        store,
+        RuleBook(config.issuers),
+        confirmation if before is None else before.confirmation,
+        FollowedPeople(store.database.notation) if followed is None else followed,
+    )
+
+
+def open_steps(config: Config, before: "StepSet | None" = None) -> "StepSet | None":
+    """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
+    if not config.steps:
+        return None
+    from gateway.steps.loading import load_steps
+
+    return load_steps(config, before)
+
+
+def open_observers(
+    steps: "StepSet | None",
+    authenticator: Authenticator,
+    ledger: Ledger,
+    metrics: Metrics | NoMetrics,
+    finished: "FinishedRecords | None" = None,
+    contents: "ContentKeeper | None" = None,
+) -> "tuple[FinishedRecords | None, ContentKeeper | None]":
+    """Return the collectors of finished exchanges and of their texts, ``None`` if nothing needs them.
+
+    ``finished`` and ``contents`` of an earlier configuration use the observers of ``steps`` from now on."""
+    if finished is None and (steps is None or not any(step.is_observer for step in steps.steps)):
+        return None, contents
+    from gateway.steps.observers import FinishedRecords
+    from gateway.telemetry.content import ContentKeeper
+
+    if finished is None:
+        finished = FinishedRecords(metrics)
+        ledger.observers.append(finished)
+        ledger.finishers.append(finished.finish)
+    finished.use(steps, authenticator.find_group)
+    if contents is None and steps is not None and any(step.wants_content for step in steps.steps):
+        contents = ContentKeeper()
+        ledger.observers.insert(0, contents)  # before the observers that read the texts
+        contents.add(finished.wants_content)
+    return finished, contents
+
+
+def open_traced_texts(
+    config: Config,
+    authenticator: Authenticator,
+    ledger: Ledger,
+    tracing: ExchangeTracer,
+    contents: "ContentKeeper | None",
+) -> "ContentKeeper | None":
+    """Return the collector of texts, which also collects those for ``tracing``, if the configuration wants them."""
+    patterns = () if config.tracing is None else config.tracing.content
+    if not tracing.is_active or not patterns:
+        return contents
+    from gateway.steps.scope import matches
+    from gateway.telemetry.content import ContentKeeper
+    from gateway.telemetry.tracing import Tracing
+
+    assert isinstance(tracing, Tracing)
+    if contents is None:
+        contents = ContentKeeper()
+        ledger.observers.insert(0, contents)
+    tracing.shows_group = lambda group: matches(patterns, (group,))
+    tracing.use_groups(authenticator.find_group)
+    contents.add(tracing.wants_content)
+    return contents
+
+
+def open_request_members(config: Config) -> "ConfiguredMembers | None":
+    """Return the request members that ``config`` sets, ``None`` without any."""
+    of_names = (*(entry.request for entry in config.entries), *(route.request for route in config.routes.values()))
+    of_clients = (*(group.request for group in config.client_groups), *(key.request for key in config.client_keys))
+    if not any((*of_names, *of_clients)):
+        return None
+    from gateway.request_members.edits import ConfiguredMembers  # imported only where it is needed
+
+    return ConfiguredMembers(config)
+
+
+def open_cache_acts(config: Config, before: "PromptCacheActs | None" = None) -> "PromptCacheActs | None":
+    """Return the changes for prompt caches, with the state of ``before``; ``None`` if no entry requests any."""
+    if before is not None or not any(one.prompt_cache is not None and one.prompt_cache.acts for one in config.entries):
+        return before
+    from gateway.prompt_acts.acting import PromptCacheActs  # imported only where it is needed
+
+    return PromptCacheActs()
+
+
+def open_answer_store(config: Config) -> AnswerStore:
+    """Return the store of cached answers, encrypted if conversations are. Raises ``ConfigError``."""
+    storage = config.state_storage
+    try:
+        return open_answers(config.cache, () if storage is None else storage.encryption_key)
+    except ImportError:
+        needs = "redis" if config.cache.type == "redis" else "encryption"
+        raise missing_package(config, "cache.type", config.cache.type, needs) from None
+
+
+def open_kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerWriter:
+    """Return the kept ledger, which stores the lines of ``ledger`` if the state storage is a database."""
+    storage = config.state_storage
+    if store is None or storage is None or storage.type not in KEEPING_KEYS:
+        return LedgerWriter()
+    from gateway.kept_ledger.keeping import TableLedgerWriter
+    from gateway.kept_ledger.table import ROW_BYTES, open_table
+
+    table = open_table(storage)
+    if table is None:
+        return LedgerWriter()
+    kept = TableLedgerWriter(table, storage.ledger.keep, storage.ledger.max_bytes // ROW_BYTES, ledger.mask)
+    kept.use_config(config)
+    ledger.observers.append(kept)
+    lifecycle.on_flush(kept.write_blocking)  # after the ledger's own, which settles open exchanges
+    return kept
+
+
+def raise_new_budgets(
+    config: Config, kept_ledger: LedgerWriter, allowances: Allowances, before: Allowances | None = None
+) -> None:
+    """Raise the spent part of budgets that are new since ``before`` to the sums of the kept ledger and the opening
+    spend."""
+    opening = config.opening_spend
+    if not kept_ledger.keeps_lines and not opening:
+        return
+    from gateway.allowances.seeds import budgets_of, raise_to_opening, seed_budgets
+
+    budgets = budgets_of(allowances, before)
+    if kept_ledger.keeps_lines and budgets:
+        kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries, opening=opening))
+    elif budgets:
+        raise_to_opening(allowances, budgets, opening)
+
+
+def open_tracer(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:
+    """Return the tracer of exchanges and add it to the observers of ``ledger``.
+
+    It does nothing unless the configuration or the environment names a collector."""
+    if config.tracing is None and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        return ExchangeTracer()
+    from gateway.telemetry.tracing import Tracing, open_tracing
+
+    tracing = open_tracing(config, metrics, ledger.mask)
+    if isinstance(tracing, Tracing):
+        ledger.observers.append(tracing)
+    return tracing
+
+
+def open_object_inventory(config: Config) -> Inventory | None:
+    """Return the inventory of files and other objects that providers store for clients.
+
+    Raises ``ImportError`` for a missing package."""
+    storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
+    if workers_file is None and (storage is None or storage.type == "memory"):
+        inventory: Inventory | None = MemoryInventory(max_bytes=(storage or StateStorage()).max_bytes or MAX_BYTES)
+    else:
+        from gateway.kept_objects.inventory_table import open_inventory
+
+        inventory = open_inventory(storage, workers_file)
+    if inventory is not None:
+        inventory.limit_owners(storage_limits(config))
+    return inventory
+
+
+def _open_counters(config: Config, shared: "SharedTables | None") -> Counters:
+    try:
+        return open_counters(config.counters, shared)
+    except ImportError:
+        raise missing_package(config, "counters.type", config.counters.type) from None
+
+
+def _shared_queues(counters: Counters, shared: "SharedTables | None") -> Queueing | None:
+    """Return the queues that all workers share, or ``None`` if this is the only process."""
+    if shared is None:
+        return None
+    from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
+
+    is_alive, seat = shared.memory.has_seat, shared.seat
+    poll = LOCAL_POLL if counters.remote is None else REMOTE_POLL
+    return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)
+
+
+def max_chunk(config: Config) -> int:
+    """Return the largest permitted chunk of a provider's stream in bytes. The length of a stream is unlimited, and the
+    lane limits its events."""
+    return max(config.limits.answer, MAX_CHUNK)
