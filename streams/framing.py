@@ -3,7 +3,7 @@
 ``sse.SSE`` is one, ``event_stream.EVENT_STREAM`` another. The readers in ``providers/`` interpret the events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
@@ -99,3 +99,12 @@ class Framing:
     def matches_type(self, content_type: str | None) -> bool:
         """Return whether a body with that ``content-type`` is a stream of this framing."""
         return (content_type or "").lower().startswith(self.media_type)
+
+    def parse_all(self, body: bytes) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the data of each event of a whole stream, of any size. The last event may lack its end.
+
+        Raises ``FramingError`` before the first event."""
+        splitter = self.splitter(len(body) + 1)
+        for raw in (*splitter.feed(body), self.complete(splitter.close())):
+            if raw and (parsed := self.parse(raw)) is not None:
+                yield parsed

@@ -41,7 +41,6 @@ UNREADABLE: Final = 2
 
 _KEY: Final = bytes(32)
 _BYTES_PER_TOKEN: Final = 4
-_MOST_EVENT: Final = 2**26
 _SCOPE: Final = CacheScope(b"", "")
 
 
@@ -182,10 +181,8 @@ def _usage_of(api: Api, content_type: str, response: bytes) -> Usage | None:
     if framing is None:
         events = list(codec.read_answer(response))
     else:
-        reader, splitter = codec.reader(), framing.splitter(_MOST_EVENT)
-        raw = [*splitter.feed(response)]
-        parsed = [event for one in raw if (event := framing.parse(one)) is not None]
-        events = [event for name, data in parsed for event in reader.read_event(name, data)]
+        reader = codec.reader()
+        events = [event for name, data in framing.parse_all(response) for event in reader.read_event(name, data)]
         events += reader.close()
     return next((event for event in reversed(events) if isinstance(event, Usage)), None)
 

@@ -136,10 +136,8 @@ def _stream_framing(api: Api | None, response: ServerResponse) -> Framing | None
 
 
 def _split(framing: Framing, body: bytes) -> list[tuple[str, bytes]]:
-    splitter = framing.splitter(len(body) + 1)
     try:
-        raws = [*splitter.feed(body), *filter(None, (splitter.close(),))]
-        return [parsed for raw in raws if (parsed := framing.parse(raw)) is not None]
+        return list(framing.parse_all(body))
     except FramingError:
         return []
 

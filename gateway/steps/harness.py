@@ -23,6 +23,7 @@ from gateway.steps.runner import StepFailure
 from gateway.steps.session import StepSession
 from gateway.steps.slots import StepSlots
 from gateway.steps.verdicts import RefusedByStep, StepRecords
+from gateway.streaming.lane import read_events
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import Request
@@ -245,10 +246,7 @@ def _read_response(api: str, response: str | Mapping[str, Any] | bytes) -> list[
     try:
         if not isinstance(response, bytes):
             return list(codec.read_answer(msgspec.json.encode(response)))
-        reader, framing = codec.reader(), codec.wire.framing
-        raws = framing.splitter(_LIMIT).feed(response)
-        events = [event for raw in raws if (one := framing.parse(raw)) is not None for event in reader.read_event(*one)]
-        return [*events, *reader.close()]
+        return read_events(codec, response, codec.wire.framing)
     except GatewayError as error:
         raise ValueError(f"this is no response of {api}: {error.info.message}") from None
 

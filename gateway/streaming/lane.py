@@ -126,11 +126,8 @@ def read_events(
     ``FramingError``."""
     if framing is None:
         return list(read_whole(codec, body, texts, checked))
-    reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
-    events: list[Event] = []
-    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
-        if (parsed := framing.parse(raw)) is not None:
-            events.extend(reader.read_event(*parsed))
+    reader = codec.reader()
+    events = [event for name, data in framing.parse_all(body) for event in reader.read_event(name, data)]
     return [*events, *reader.close()]
 
 

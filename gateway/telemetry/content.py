@@ -175,15 +175,9 @@ def _answer_of(events: Iterable[Event]) -> Answer | None:
 
 def _stream_events(codec: Codec, data: bytes) -> dict[int, list[Event]]:
     """Return the events of a client's stream by choice."""
-    framing = framing_of(data)
     readers: dict[int, Reader] = {}
     found: dict[int, list[Event]] = {}
-    splitter = framing.splitter(len(data) + 1)
-    raws = splitter.feed(data)
-    for raw in filter(None, (*raws, framing.complete(splitter.close()))):
-        if (parsed := framing.parse(raw)) is None:
-            continue
-        name, value = parsed
+    for name, value in framing_of(data).parse_all(data):
         parts = split_choices(codec.api, value)
         if len(readers) > 1 and not value.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(readers, value)
@@ -199,11 +193,8 @@ def _listed_events(data: bytes) -> bytes | None:
     """Return the JSON values of a stream as a JSON list, or ``data`` itself if it is JSON."""
     if data[:64].lstrip()[:1] in _JSON_STARTS:
         return data
-    framing = framing_of(data)
     try:
-        splitter = framing.splitter(len(data) + 1)
-        raws = (*splitter.feed(data), framing.complete(splitter.close()))
-        parsed = [found[1] for raw in raws if raw and (found := framing.parse(raw)) is not None]
+        parsed = (value for _, value in framing_of(data).parse_all(data))
         values = [any_json(one) for one in parsed if one[:1] in _JSON_STARTS and one != _DONE]
     except (FramingError, *NOT_JSON):
         return None

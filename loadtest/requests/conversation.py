@@ -135,11 +135,9 @@ def _answer_events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
     if not streamed:
         yield from codec.read_answer(body, checked=False)
         return
-    framing = codec.wire.framing
-    reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
-    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
-        if (parsed := framing.parse(raw)) is not None:
-            yield from reader.read_event(*parsed)
+    reader = codec.reader()
+    for name, data in codec.wire.framing.parse_all(body):
+        yield from reader.read_event(name, data)
     yield from reader.close()
 
 

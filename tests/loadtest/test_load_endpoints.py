@@ -139,10 +139,8 @@ def whole_response():
         Usage(3, 5),
         AnswerEnd("stop"),
     )
-    framing = CODECS["responses"].wire.framing
     stream = b"".join(writer.send(event) for event in said)
-    parsed = [framing.parse(raw) for raw in framing.splitter(2**20).feed(stream)]
-    return [found[1].decode() for found in parsed if found is not None]
+    return [data.decode() for _, data in CODECS["responses"].wire.framing.parse_all(stream)]
 
 
 WHOLE = whole_response()

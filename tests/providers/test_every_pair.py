@@ -61,10 +61,8 @@ def read_events(api: str, body: bytes) -> list[Event]:
     codec = CODECS[api]
     if body.lstrip()[:1] == b"{":
         return list(codec.read_answer(body))
-    framing, reader = codec.wire.framing, codec.reader()
-    splitter = framing.splitter(len(body) + 1)
-    raws = [*splitter.feed(body), framing.complete(splitter.close())]
-    events = [event for raw in raws if raw and (said := framing.parse(raw)) for event in reader.read_event(*said)]
+    reader = codec.reader()
+    events = [event for name, data in codec.wire.framing.parse_all(body) for event in reader.read_event(name, data)]
     return [*events, *reader.close()]
 
 

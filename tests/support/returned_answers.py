@@ -25,10 +25,8 @@ def answer_items(api: str, body: bytes, *, streamed: bool) -> list[Json]:
     """Return the items of a client's history that contain the answer in ``body``."""
     if not streamed:
         return _FROM_WHOLE[api](json.loads(body))
-    framing = CODECS[api].wire.framing
-    raws = framing.splitter(2**24).feed(body)
-    parsed = [found[1] for raw in raws if (found := framing.parse(raw)) is not None and found[1] != b"[DONE]"]
-    return _FROM_STREAM[api](list(map(json.loads, parsed)))
+    events = CODECS[api].wire.framing.parse_all(body)
+    return _FROM_STREAM[api]([json.loads(data) for _, data in events if data != b"[DONE]"])
 
 
 def calls_of(api: str, items: Iterable[Json]) -> list[tuple[str, str]]:

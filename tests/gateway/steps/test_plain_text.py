@@ -72,9 +72,8 @@ def stream_of(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> li
 def read_text(api: str, data: bytes) -> str:
     """Return the text in the events of a stream."""
     codec = CODECS[api]
-    reader, framing = codec.reader(), codec.wire.framing
-    parsed = [one for raw in framing.splitter(2**20).feed(data) if (one := framing.parse(raw)) is not None]
-    events = [event for one in parsed for event in reader.read_event(*one)]
+    reader = codec.reader()
+    events = [event for name, value in codec.wire.framing.parse_all(data) for event in reader.read_event(name, value)]
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 

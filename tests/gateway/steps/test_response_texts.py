@@ -167,10 +167,8 @@ def recorded_streams(api: str) -> list[list[tuple[str, Any]]]:
     files = sorted((*folder.glob("*.response.sse"), *folder.glob("*.response.eventstream")))
     found = []
     for stream in (*own, *(file.read_bytes() for file in files)):
-        framing = CODECS[api].wire.framing
-        splitter = framing.splitter(2**24)
-        parsed = [framing.parse(raw) for raw in (*splitter.feed(stream), framing.complete(splitter.close()))]
-        found.append([(name, json.loads(data)) for name, data in filter(None, parsed) if data[:1] == b"{"])
+        events = CODECS[api].wire.framing.parse_all(stream)
+        found.append([(name, json.loads(data)) for name, data in events if data[:1] == b"{"])
     return found
 
 

@@ -67,8 +67,8 @@ def converse_content(out):
 
     They know the text and signature of reasoning, but no ``redactedContent`` (langchain-ai/langchain-aws#1223).
     """
-    framing, blocks = CODECS["converse"].wire.framing, {}
-    for kind, data in filter(None, map(framing.parse, framing.splitter(2**20).feed(out))):
+    blocks = {}
+    for kind, data in CODECS["converse"].wire.framing.parse_all(out):
         value = json.loads(data)
         if "contentBlockStart" in kind:
             blocks[value["contentBlockIndex"]] = {"toolUse": {**value["start"]["toolUse"], "input": ""}}
