@@ -101,7 +101,7 @@ class Authenticator:
         self._unread = config.stored_keys == "unread"
         self._operator_keys = frozenset(key for key in (config.metrics_key, config.ui_key) if key is not None)
         self._is_open_to_view = self._is_open and config.metrics_key is None
-        self._names = Names(config.entries, config.aliases, config.routes, config.model_names)
+        self._names = Names.of(config)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._people = config.people

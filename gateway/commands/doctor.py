@@ -64,7 +64,7 @@ class TargetsToCheck:
 
 def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToCheck:
     """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model."""
-    names = Names(config.entries, config.aliases, config.routes, config.model_names)
+    names = Names.of(config)
     targets_of = {name: names.meaning(name).found for name in models or (*config.aliases, *config.routes)}
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
     for name, targets in targets_of.items():

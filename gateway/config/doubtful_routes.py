@@ -19,7 +19,7 @@ NEARLY: Final = 0.9
 
 def doubtful(config: Config) -> Iterator[str]:
     """Yield a warning for each doubtful route of ``config``."""
-    names = Names(config.entries, config.aliases, config.routes, config.model_names)
+    names = Names.of(config)
     for route in config.routes.values():
         found = names.meaning(route.name).found
         for text in (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -28,6 +28,9 @@ from providers.catalog.provider import region_of
 from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Config
 
 May: TypeAlias = Callable[[str], bool]
 """A function that returns whether a client may use a model name."""
@@ -133,6 +136,11 @@ class Names:
         for one in route_or_entry:
             if one.default:
                 self.defaults.setdefault(self.type_of(one), one.name)
+
+    @classmethod
+    def of(cls, config: "Config") -> "Names":
+        """Return the index of a valid configuration."""
+        return cls(config.entries, config.aliases, config.routes, config.model_names)
 
     def type_of(self, route_or_entry: Route | ModelEntry) -> ModelType:
         """Return the type of a route's or entry's models, such as ``embedding``."""

@@ -83,7 +83,7 @@ def _unpriced_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
     """Yield the models without a price that a budget of money limits, at the root, an entry, a client or its group.
 
     Examines only one of several clients with the same models: there may be thousands of clients and of models."""
-    names = Names(config.entries, config.aliases, config.routes, config.model_names)
+    names = Names.of(config)
 
     @cache
     def find(name: str) -> tuple[Found, ...]:

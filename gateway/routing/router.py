@@ -77,7 +77,7 @@ class Router:
         self._config = config
         self.client_routing = config.client_routing
         self.several = config.retries or Retries()
-        self._names = Names(config.entries, config.aliases, config.routes, config.model_names)
+        self._names = Names.of(config)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self.mcp_servers = {server.name: server for server in config.mcp_servers}
         self._routes_anything = bool(config.routes) or config.retries is not None

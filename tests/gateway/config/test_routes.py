@@ -517,7 +517,7 @@ def test_a_route_of_any_shape_is_refused_or_planned(route, good):
         except ConfigError:
             continue
         plan = Router(config).plan("r", "chat")
-        meaning = Names(config.entries, config.aliases, config.routes).meaning("r")
+        meaning = Names.of(config).meaning("r")
         assert [one.target.entry for one in plan.candidates] == [found.entry for found in meaning.found]
         assert [one.group for one in plan.candidates] == [number for number, _ in config.routes["r"].places]
         assert len({(one.target.entry.name, one.target.model) for one in plan.candidates}) == len(plan.candidates)
