@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 import click
@@ -74,16 +74,14 @@ def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None
     try:
         file, trust = _find_file(config)
         found = examine(file, os.environ, trust=trust)
-        exposures = () if may_be_exposed else _exposures(found)
-        mistakes = [*found.mistakes, *_certificate_mistakes(found), *exposures]
-        if mistakes:
-            mistakes += _step_findings(found).mistakes
     except ConfigError as error:
         say(str(error))
         return None
-    if mistakes:
-        say(str(ConfigError(in_order(mistakes))))
-    return None if mistakes else found.config
+    judged = _judge(found, may_be_exposed=may_be_exposed, loads_steps="if there are mistakes")
+    if judged.mistakes:
+        say(str(ConfigError(judged.mistakes)))
+        return None
+    return found.config
 
 
 def _with_stored_secrets(config: Config, file: Path, trust: Trust, within: Collection[str] | None) -> Config:
@@ -121,18 +119,17 @@ def check(
         say(str(error))
         return 1
     config = found.config
-    about_steps = _step_findings(found) if imports_steps else StepFindings()
-    certificates = () if no_env else _certificate_mistakes(found)
-    exposures = () if is_open else _exposures(found)
-    mistakes = (*found.mistakes, *about_steps.mistakes, *certificates, *exposures)
+    judged = _judge(
+        found, reads_files=not no_env, may_be_exposed=is_open, loads_steps="always" if imports_steps else "never"
+    )
     ineffective = config.ineffective if strict else ()
-    if mistakes:
-        say(str(ConfigError(in_order(mistakes))))
+    if judged.mistakes:
+        say(str(ConfigError(judged.mistakes)))
     if ineffective:
         say(ConfigError(ineffective).list_mistakes("settings without effect"))
-    if mistakes or ineffective:
+    if judged.mistakes or ineffective:
         return 1
-    for kind, text in (*config.remarks, *about_steps.remarks):
+    for kind, text in (*config.remarks, *judged.remarks):
         say(sentence(f"{kind}: {text}"))
     for remark in () if no_env else _certificate_remarks(config):
         say(sentence(f"warning: {remark}"))
@@ -170,20 +167,42 @@ def _print_secrets(config: Config) -> int:
 
 
 @attrs.frozen(repr=False)
-class StepFindings:
-    """The mistakes of steps that only loading them shows; without any, remarks on the consequences of the steps."""
+class Judgement:
+    """The mistakes of a configuration; without any, remarks on the consequences of its steps."""
 
-    mistakes: Sequence[Mistake] = ()
+    mistakes: tuple[Mistake, ...] = ()
     remarks: Sequence[tuple[Remark, str]] = ()
 
 
-def _step_findings(found: Examined) -> StepFindings:
-    """Load the steps of a configuration.
+def _judge(
+    found: Examined,
+    *,
+    may_be_exposed: bool,
+    loads_steps: Literal["always", "if there are mistakes", "never"],
+    reads_files: bool = True,
+) -> Judgement:
+    """Return every mistake of a configuration, in the order of the file.
+
+    ``reads_files`` reads its certificates. ``loads_steps``: to serve a valid configuration, its steps are loaded
+    later."""
+    mistakes = list(found.mistakes)
+    if reads_files:
+        mistakes += _certificate_mistakes(found)
+    if not may_be_exposed:
+        mistakes += _exposures(found)
+    about_steps = Judgement()
+    if loads_steps == "always" or (loads_steps == "if there are mistakes" and mistakes):
+        about_steps = _judge_steps(found)
+    return Judgement(in_order((*mistakes, *about_steps.mistakes)), about_steps.remarks)
+
+
+def _judge_steps(found: Examined) -> Judgement:
+    """Load the steps of a configuration, and return the mistakes that only this shows.
 
     Steps are left out if they cannot be loaded because of other mistakes, or of variables without a value."""
     config = found.config
     if not config.steps:
-        return StepFindings()
+        return Judgement()
     from gateway.config.step_checks import has_unresolved
     from gateway.steps.advice import consequences
     from gateway.steps.loading import load_steps
@@ -198,8 +217,8 @@ def _step_findings(found: Examined) -> StepFindings:
     try:
         loaded = load_steps(attrs.evolve(config, steps=known))
     except ConfigError as error:
-        return StepFindings(error.mistakes)
-    return StepFindings(remarks=() if found.mistakes else tuple(consequences(config, loaded)))
+        return Judgement(error.mistakes)
+    return Judgement(remarks=() if found.mistakes else tuple(consequences(config, loaded)))
 
 
 _UNLOADABLE: Final = re.compile(r"(steps\[\d+\])\.(?:use|with|action|at|hold|restore)\b")
@@ -209,16 +228,18 @@ _UNLOADABLE: Final = re.compile(r"(steps\[\d+\])\.(?:use|with|action|at|hold|res
 def _exposures(found: Examined) -> Iterator[Mistake]:
     """Yield a mistake for each listener that other machines can use without a key."""
     mistaken = {one.path.split("[")[0] for one in found.mistakes}
-    if any(key in mistaken or _is_in_doubt(found, (key,)) for key in _ADMITTING):
+    if not mistaken.isdisjoint(_ADMITTING) or _is_in_doubt(found, (), _ADMITTING):
         return  # it may be protected
     for one in found.config.exposed_listeners:
-        if not any(_is_in_doubt(found, (*one.path, key)) for key in _PROTECTING):
+        if not _is_in_doubt(found, one.path, _PROTECTING):
             yield found.document.mistake((*one.path, "address"), exposure(one), EXPOSURE_ADVICE)
 
 
-def _is_in_doubt(found: Examined, path: KeyPath) -> bool:
-    """Return whether the configuration may lack the value at ``path``: part of it is faulty, or a variable gives it."""
-    return path in found.faulty or isinstance(found.document.at(path), Unresolved)
+def _is_in_doubt(found: Examined, path: KeyPath, keys: Collection[str]) -> bool:
+    """Return whether the configuration may lack the value of one of ``keys`` at ``path``: a part of it is faulty, the
+    key is misspelt, or a variable gives the value."""
+    values = (found.document.at((*path, key)) for key in keys)
+    return found.findings.is_faulty(path, keys) or any(isinstance(value, Unresolved) for value in values)
 
 
 _ADMITTING: Final = frozenset(("client_keys", "stored_keys", "issuers", "open"))

@@ -12,7 +12,6 @@ import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
-from configfile.document import Path as KeyPath
 from configfile.expanded import without_marks
 from configfile.keys import keys_of
 from configfile.reading import Reading, read
@@ -111,12 +110,12 @@ def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -
 class Examined:
     """The valid parts of a configuration, all mistakes in its file, and the file with expanded variables.
 
-    ``faulty`` has the places in the file that could not be read, as in ``Findings``."""
+    ``findings`` know the places in the file that could not be read."""
 
     config: Config
     mistakes: tuple[Mistake, ...]
     document: Document
-    faulty: frozenset[KeyPath]
+    findings: Findings
 
     def valid(self) -> Config:
         """Return the configuration. Raises ``ConfigError`` if it has mistakes."""
@@ -218,7 +217,7 @@ def _examine(
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes or written.mistakes:
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
-        return Examined(config, in_order(mistakes), expanded, findings.faulty)
+        return Examined(config, in_order(mistakes), expanded, findings)
     doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
     if config.claude_code is not None or config.issuers:
         from gateway.config.managed_settings import command_warnings
@@ -226,7 +225,7 @@ def _examine(
         doubts += tuple(command_warnings(config))
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
-    return Examined(without_marks(config), (), expanded, findings.faulty)
+    return Examined(without_marks(config), (), expanded, findings)
 
 
 def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:

@@ -237,16 +237,39 @@ def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path, more):
         ("tls: {client_ca: ca.pem}", "tls.certificate: missing"),
         ("tls: {certificate: a.pem, client_ca: 5}", "tls.client_ca: 5"),
         ("serves: helth", "serves: 'helth'"),
+        ("serve: health", "serve: unknown key"),
+        ("tsl: {certificate: a.pem, key: a.key, client_ca: ca.pem}", "tsl: unknown key"),
+        ("tls: {certificate: a.pem, key: a.key, clientca: ca.pem}", "tls.clientca: unknown key"),
     ],
 )
 def test_a_listener_whose_protection_is_mistaken_is_not_reported_as_exposed(tmp_path, listener, mistake):
     listeners = f"listeners:\n- {{address: 0.0.0.0, {listener}}}\n- {{address: 0.0.0.0, port: 12001}}\n"
     (tmp_path / "trigate.yaml").write_text(SMALL + listeners)
     found = invoke("check", "--no-env", cwd=tmp_path)
-    title, mistaken, exposed = found.stderr.splitlines()
+    title, mistaken, *_, exposed = found.stderr.splitlines()
     assert (found.returncode, title) == (1, "2 mistakes in the configuration:")
     assert f"listeners[0].{mistake}" in mistaken
     assert "listeners[1].address: client_keys is not set" in exposed
+
+
+@pytest.mark.parametrize(
+    "misspelt", ["client_key: [{name: a, key: tg-0123456789abcdef}]", "stored_key: on", "isuers: []", "opne: true"]
+)
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_no_listener_is_reported_as_exposed_if_the_key_that_protects_it_is_misspelt(tmp_path, command, misspelt):
+    (tmp_path / "trigate.yaml").write_text(f"{SMALL}listeners: [{{address: 0.0.0.0}}]\n{misspelt}\n")
+    found = invoke(command, cwd=tmp_path)
+    assert (found.returncode, found.stdout) == (1, "")
+    (mistake,) = found.stderr.splitlines()
+    assert f"{misspelt.partition(':')[0]}: unknown key" in mistake
+
+
+def test_an_unknown_key_that_protects_nothing_hides_no_exposed_listener(tmp_path):
+    (tmp_path / "trigate.yaml").write_text(f"{SMALL}listeners: [{{address: 0.0.0.0}}]\ncolour: red\n")
+    text = invoke("check", cwd=tmp_path).stderr
+    assert text.startswith("2 mistakes in the configuration:")
+    assert "listeners[0].address: client_keys is not set" in text
+    assert "colour: unknown key" in text
 
 
 @pytest.mark.parametrize("words", [("check",), ("explain", "x", "--config"), ("import",), ("load",)], ids=" ".join)
