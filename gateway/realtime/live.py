@@ -136,6 +136,5 @@ def _with_session_id(message: Piece, id: str) -> Piece:
     """Return the frame with ``id`` as that of its session; all other members keep their bytes."""
     members = read_object(message.encode() if isinstance(message, str) else message) or {}
     session = read_object(members["session"]) or {}
-    own = msgspec.json.encode({**session, "id": id})
-    changed = msgspec.json.encode({**members, "session": msgspec.Raw(own)})
+    changed = msgspec.json.encode({**members, "session": {**session, "id": id}})
     return changed.decode() if isinstance(message, str) else changed

@@ -18,6 +18,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import SMALL_TEXT, PlannedRequest
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
@@ -31,7 +32,6 @@ from gateway.routing.plan import ONCE, Candidate, Conditions, Outcome, Plan, Sen
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
-from providers.apis import CODECS
 from streams.errors import GatewayError
 from tests.support.bare_provider import listening, read_request, response
 from tests.support.upstreams import Script, render
@@ -73,24 +73,21 @@ class Providers:
 
 @attrs.frozen
 class Stage:
-    """A context, and plans over a chat and a messages provider."""
+    """An exchange, and plans over a chat and a messages provider."""
 
-    context: ExchangeContext
+    exchange: Exchange
     router: Router
-    nursery: trio.Nursery
+
+    @property
+    def context(self) -> ExchangeContext:
+        return self.exchange.context
 
     async def walk(self, models: Sequence[str], policy: Any = POLICY, **members: Any) -> Walk:
         body = {"model": "any", "messages": [{"role": "user", "content": "hi"}], **members}
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
         request = PlannedRequest(incoming, Plan(tuple(map(Candidate, targets)), policy), partial(prepare, incoming))
-        walk = Walk(self.context, request, RequestScope(self.nursery, "id"))
-        await walk.start()
-        return walk
-
-    async def read_all(self, walk: Walk) -> UnchangedAnswer:
-        with walk:
-            return await walk.run(partial(UnchangedAnswer, RequestScope(self.nursery, "id")))
+        return await self.exchange.start_walk(request)
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +104,8 @@ async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator
         admission = Admission(config, authenticator, Shares())
         service = Service(router, upstream, Lifecycle(), Limits(), 15.0, authenticator, admission, strict)
         record = Record("req_1", "chat")
-        yield Stage(ExchangeContext(service, CODECS["chat"], ClientRequest((), ""), record), router, nursery)
+        scope = RequestScope(nursery, "req_1")
+        yield Stage(Exchange(service, "chat", ClientRequest((), ""), scope, record), router)
         await upstream.aclose()
         nursery.cancel_scope.cancel()
 
@@ -121,7 +119,7 @@ async def test_each_attempt_is_prepared_for_its_own_target():
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         assert stage.context.record.lane == "byte"
-        found = await stage.read_all(walk)
+        found = await stage.exchange.read_unchanged(walk)
     assert found.response.status == 200
     assert [(path, body["model"]) for path, body in providers.asked] == [
         ("/v1/chat/completions", "by-chat"),
@@ -138,7 +136,7 @@ async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised(
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         with pytest.raises(GatewayError) as raised:
-            await stage.read_all(walk)
+            await stage.exchange.read_unchanged(walk)
     assert (raised.value.info.status, raised.value.info.message) == (404, "gone")
     assert len(providers.asked) == 2
 
@@ -147,7 +145,7 @@ async def test_a_plan_may_be_walked_once_only():
     providers = Providers({"/v1/chat/completions": DOWN})
     async with staged(providers) as stage:
         with pytest.raises(GatewayError) as raised:
-            await stage.read_all(await stage.walk(["by-chat", "by-messages"], ONCE))
+            await stage.exchange.read_unchanged(await stage.walk(["by-chat", "by-messages"], ONCE))
     assert raised.value.info.status == 503
     assert json.loads(raised.value.info.body)["error"]["message"] == "try later", "the provider's own"
     assert providers.paths == ["/v1/chat/completions"]
@@ -157,7 +155,7 @@ async def test_a_target_that_strict_mode_forbids_is_an_outcome():
     providers = Providers({"/v1/chat/completions": answer("chat")})
     async with staged(providers, strict=True) as stage:
         walk = await stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
-        await stage.read_all(walk)
+        await stage.exchange.read_unchanged(walk)
     assert providers.paths == ["/v1/chat/completions"]
     assert stage.context.record.dropped == (), "of what was sent nothing was lost"
 
@@ -173,8 +171,8 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
     providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages", stream=True)})
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"], stream=True)
-        scope = RequestScope(stage.nursery, "req_1")
-        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, await make_first_lane(walk)).begin()
+        scope, first_lane = stage.exchange.scope, await make_first_lane(walk)
+        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, first_lane).begin()
         text = b"".join([data async for data in body])
     assert text.count(b'"chat.completion.chunk"') > 1
     assert text.endswith(b"data: [DONE]\n\n"), "in the client's words"
@@ -185,7 +183,7 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
 async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
     async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
         walk = await stage.walk(["by-chat"], metadata={"note": "x" * SMALL_TEXT})
-        await stage.read_all(walk)
+        await stage.exchange.read_unchanged(walk)
         walk.release()
     held = (
         walk.request.incoming.body,
@@ -204,7 +202,7 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await walk.run(partial(Crashes, RequestScope(stage.nursery, "id")))
+            await walk.run(partial(Crashes, stage.exchange.scope))
         counts, target = stage.context.service.balancer.loads.counts, walk.target_request.target
     assert [one.reason for one in stage.context.record.bill.attempt_records] == ["internal"]
     assert counts.count(target.identity.place) == 0
