@@ -246,7 +246,7 @@ def test_a_listener_whose_protection_is_mistaken_is_not_reported_as_exposed(tmp_
     listeners = f"listeners:\n- {{address: 0.0.0.0, {listener}}}\n- {{address: 0.0.0.0, port: 12001}}\n"
     (tmp_path / "trigate.yaml").write_text(SMALL + listeners)
     found = invoke("check", "--no-env", cwd=tmp_path)
-    title, mistaken, *_, exposed = found.stderr.splitlines()
+    title, mistaken, exposed, *_ = found.stderr.splitlines()
     assert (found.returncode, title) == (1, "2 mistakes in the configuration:")
     assert f"listeners[0].{mistake}" in mistaken
     assert "listeners[1].address: client_keys is not set" in exposed
