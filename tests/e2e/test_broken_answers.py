@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Seen, Upstream, render, serve_upstream
@@ -131,7 +130,9 @@ def gateway() -> Iterator[Gateway]:
             assert "Traceback" not in "\n".join(process.log)
 
 
-@pytest.mark.parametrize(("name", "client"), by_turns(list(CASES), list(PATHS)))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("client", PATHS)
 def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
     """Half of these were taken for answers (BerriAI/litellm#24462), or failed in one API alone (maximhq/bifrost#5395,
     BerriAI/litellm#28599)."""

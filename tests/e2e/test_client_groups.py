@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from tests.support.apis import OLDER, question
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, Reply, config, eventually, free_port, provider, running
 from tests.support.upstreams import JSON, PATHS, Raw, Script
@@ -55,7 +54,9 @@ def listed(gateway: Gateway, key: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("api", "stream"), by_turns(OLDER, (False, True)))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_restricted_group_gets_the_failure_and_another_is_served(gateway, upstream, api, stream):
     # A key locked to one place got another's answer by way of the fallbacks: BerriAI/litellm#38572.
     upstream.script(Script(text="ok"), DOWN, DOWN, DOWN, Script(text="ok"))

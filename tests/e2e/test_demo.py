@@ -14,7 +14,6 @@ import pytest
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.apis import OLDER, question
-from tests.support.by_turns import by_turns
 from tests.support.command_line import running_command
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
@@ -114,7 +113,10 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@pytest.mark.parametrize(("api", "model", "stream"), by_turns(OLDER, MODELS, (False, True)))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("stream", [False, True])
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 

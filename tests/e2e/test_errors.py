@@ -8,7 +8,6 @@ import pytest
 
 from tests.support import apis
 from tests.support.apis import OLDER
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
 from tests.support.raw_call import SUCCESS
@@ -187,9 +186,11 @@ STATUSES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("api", "status", "kind", "stream"), by_turns(OLDER, list(STATUSES), list(BODIES), (True, False))
-)
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("stream", [True, False])
 def test_upstream_statuses(gateway, upstream, api, status, kind, stream):
     expected = STATUSES[status]
     headers, text = BODIES[kind]
@@ -328,7 +329,11 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
 
 
-@pytest.mark.parametrize(("api", "upstream_api", "said", "end"), by_turns(OLDER, OLDER, list(HALF), ENDS))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("upstream_api", OLDER)
+@pytest.mark.parametrize("said", HALF)
+@pytest.mark.parametrize("end", ENDS)
 def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
     model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
     raw = {

@@ -22,7 +22,6 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.apis import OLDER, question
 from tests.support.asgi_app import Client, eventually
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
 from tests.support.raw_call import SUCCESS
@@ -338,7 +337,10 @@ def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     assert upstream.seen == []
 
 
-@pytest.mark.parametrize(("name", "api", "model"), by_turns(BODIES, OLDER, ("on-chat", "on-messages")))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("model", ["on-chat", "on-messages"])
 def test_bodies_are_a_4xx_or_pass_whole(gateway, upstream, api, model, name):
     answered = "chat" if name.startswith("wildcard") else model.removeprefix("on-")
     upstream.script(render(Script("fine"), answered, {"model": "up"}))  # without reading what it gets

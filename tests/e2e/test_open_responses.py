@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import demo_thread, gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.harness import request as ask
@@ -61,9 +60,11 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.parametrize(
-    ("model", "store", "asked", "stream"), by_turns(DEMO, (True, False), list(ASKED), (True, False))
-)
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("model", DEMO)
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("stream", [True, False])
 def test_the_demo_is_valid(served, model, store, asked, stream):
     body = {"model": model, "input": "Hello", "stream": stream, "store": store, **ASKED[asked]}
     told = check(ask(served.url, "POST", PATH, body), "completed")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, question
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, serve_upstream
@@ -232,7 +231,7 @@ def test_the_overflow_is_reported_where_the_place_for_it_fails(gateway, provider
 @pytest.mark.parametrize(
     ("name", "api", "stream"),
     [
-        *by_turns(("best",), OLDER, (False, True)),
+        *(("best", api, stream) for api in OLDER for stream in (False, True)),
         *((name, "chat", True) for name in ("stubborn", "two", "grouped")),
     ],
 )

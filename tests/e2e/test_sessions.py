@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.by_turns import by_turns
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
 from tests.support.session_replay import Replay, clients, read_session
@@ -39,7 +38,9 @@ def test_there_are_sessions_of_clients_of_every_api():
     assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 
 
-@pytest.mark.parametrize(("client", "api"), by_turns(clients(), list(ENTRIES)))
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("client", clients())
+@pytest.mark.parametrize("api", ENTRIES)
 def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
     upstream.said.clear()
     upstream.refused.clear()

@@ -16,7 +16,6 @@ from tests.support.cases import case
 from tests.support.examples import examples, places
 from tests.support.provider_streams import check_order, cut, read_pieces
 from tests.support.recordings import ABSENT, answers, files
-from tests.support.samples import parts
 
 
 @attrs.frozen
@@ -77,7 +76,8 @@ def split_bytes(body: bytes) -> list[bytes]:
     return cut(body, 1 if len(body) <= LONG else 13)
 
 
-@parts(PARTS)
+@pytest.mark.sample(PARTS, by="place")
+@pytest.mark.parametrize("part", range(PARTS))
 def test_the_smallest_pieces_give_the_same_events(part: int) -> None:
     for stream in STREAMS[part::PARTS]:
         with case((stream.key, stream.api)):
@@ -106,7 +106,8 @@ def test_cuts_at_random_give_the_same_events_and_bytes(stream: Stream, cuts: lis
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
-@parts(PARTS)
+@pytest.mark.sample(PARTS, by="place")
+@pytest.mark.parametrize("part", range(PARTS))
 def test_the_byte_lane_forwards_every_byte_in_any_framing(part: int) -> None:
     """An event that lacks its blank line at the end gets it."""
     for stream in [one for one in STREAMS if one.api in OLDER][part::PARTS]:

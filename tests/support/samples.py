@@ -1,4 +1,4 @@
-"""The gate's sample of a test's cases, and its part of a long list. The soak has the others."""
+"""The gate's sample of a test's cases. The soak has the others."""
 
 import zlib
 from collections import Counter, defaultdict
@@ -9,16 +9,15 @@ import pytest
 MARK = "sample"
 
 
-def parts(count: int) -> pytest.MarkDecorator:
-    """Return a parameter ``part``: the gate tries the first of ``count`` parts of a list, ``list[part::count]``."""
-    return pytest.mark.parametrize("part", [pytest.param(n, marks=[pytest.mark.soak] * (n > 0)) for n in range(count)])
-
-
 def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     """Return the cases of tests with ``@pytest.mark.sample(N)`` that only the soak runs.
 
     The gate has about one case in ``N``, by a checksum of its name, so that tests with the same parameters have
     different ones. Each value that several cases of a test share is in at least one of them.
+
+    With ``by="place"``, the gate has the cases whose positions in stacked parameters add up to a multiple of ``N``. For
+    ``N`` of two, these are every value, and every pair of values if at least three parameters have several. For a
+    single parameter, it is its first value.
     """
     tests = defaultdict[tuple[object, str], list[pytest.Function]](list)
     for item in items:
@@ -31,7 +30,12 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
     config = cases[0].config
     if any("[" in argument for argument in config.args) and not config.getoption("soak"):
         return  # a case that failed in either run can be run again by its printed id
-    (number,) = next(cases[0].iter_markers(MARK)).args
+    mark = next(cases[0].iter_markers(MARK))
+    (number,) = mark.args
+    if mark.kwargs == {"by": "place"}:
+        yield from _outside_places(cases, number)
+        return
+    assert not mark.kwargs, f"{cases[0].originalname}: unknown {[*mark.kwargs]}"
     shared = Counter(value for case in cases for value in _values(case))
     seen: set[object] = set()
     for case in sorted(cases, key=lambda case: (_remainder(case, number), case.name)):
@@ -41,10 +45,19 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
         seen |= values
 
 
+def _outside_places(cases: list[pytest.Function], number: int) -> Iterator[pytest.Function]:
+    """Yield the cases whose positions in the parameters' values do not add up to a multiple of ``number``."""
+    places = defaultdict[str, dict[object, int]](dict)
+    for case in cases:
+        for name, value in _values(case):
+            places[name].setdefault(value, len(places[name]))
+    yield from (case for case in cases if sum(places[name][value] for name, value in _values(case)) % number)
+
+
 def _remainder(case: pytest.Function, number: int) -> int:
     return zlib.crc32(case.name.encode()) % number
 
 
-def _values(case: pytest.Function) -> Iterator[object]:
+def _values(case: pytest.Function) -> Iterator[tuple[str, object]]:
     for name, value in case.callspec.params.items():
         yield name, value if isinstance(value, str | int | None) else id(value)

@@ -29,7 +29,6 @@ from gateway.steps.tables import APIS
 from gateway.steps.tables.gemini import camel_case
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT, CORPUS
-from tests.support.samples import parts
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
 TYPES: Final[dict[str, tuple[str, Any]]] = {
@@ -270,7 +269,8 @@ def recorded_bodies(api: str) -> list[Any]:
     return [json.loads(file.read_bytes()) for file in sorted((CORPUS / folder).glob("*.request.json"))]
 
 
-@parts(3)
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("api", APIS)
 def test_every_string_of_a_recorded_request_is_in_one_passage_or_exempt(api: str, part: int) -> None:
     bodies = recorded_bodies(api)[part::3]

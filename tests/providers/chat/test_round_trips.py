@@ -40,7 +40,6 @@ from tests.support.cases import case
 from tests.support.chat_wire import OWN, answers, chunks, content, read, reply, write
 from tests.support.provider_streams import check_order, read_stream, without_places
 from tests.support.recordings import files
-from tests.support.samples import parts
 
 # Requests
 
@@ -242,7 +241,8 @@ RECORDED = [path for folder in FOLDERS for path in files(folder, "*.response.*")
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
-@parts(3)
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("part", range(3))
 def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole(part):
     for path in RECORDED[part::3]:
         with case(path.name):

@@ -33,7 +33,6 @@ from streams.sse import Splitter, parse
 from tests.support.cases import case
 from tests.support.open_responses import misfits, misfits_of_stream
 from tests.support.responses_streams import HELLO, ISSUER, as_plain_json, reply, write_events
-from tests.support.samples import parts
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "Ho", "logprob": -2}]}
@@ -106,7 +105,8 @@ def asked_with(request: dict[str, Any]) -> Reply:
     return attrs.evolve(reply(), request=call)
 
 
-@parts(3)
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("part", range(3))
 def test_an_answer_is_valid_streamed_and_whole(part):
     for (asked, request_), (said, answer) in [*itertools.product(ASKED.items(), ANSWERS.items())][part::3]:
         with case((asked, said)):

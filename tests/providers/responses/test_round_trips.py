@@ -55,7 +55,6 @@ from tests.support.responses_streams import (
     sdk_response,
     write_events,
 )
-from tests.support.samples import parts
 
 
 def essence(answer: Answer) -> Any:
@@ -274,7 +273,8 @@ def recorded_events(path: Path) -> Sequence[Event]:
 
 @needs_corpus
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of xAI's items, which the SDK's types lack
-@parts(3)
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("part", range(3))
 def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis(part: int) -> None:
     for path in RECORDED[part::3]:
         with case(path.name):

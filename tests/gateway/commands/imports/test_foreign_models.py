@@ -26,7 +26,6 @@ from tests.support.command_line import invoke
 from tests.support.examples import examples
 from tests.support.litellm_files import file_text
 from tests.support.places import changed_at, places
-from tests.support.samples import parts
 
 DIGEST: Final = "00112233445566778899aabbccddeeff" * 2
 
@@ -460,7 +459,8 @@ CHANGES: Final = [
 PARTS: Final = 150
 
 
-@parts(PARTS)
+@pytest.mark.sample(PARTS, by="place")
+@pytest.mark.parametrize("part", range(PARTS))
 def test_any_value_in_a_file_is_converted_or_refused(part):
     changes = CHANGES[part::PARTS]
     assert len(changes) > 15

@@ -17,7 +17,6 @@ from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
-from tests.support.samples import parts
 
 SILENT = {
     ("model_list", 1, "model_info", "mode"),  # the default of the model's name
@@ -71,7 +70,8 @@ def silent_settings(content: Any, part: int = 0, parts: int = 1) -> set[tuple[An
     }
 
 
-@parts(PARTS)
+@pytest.mark.sample(PARTS, by="place")
+@pytest.mark.parametrize("part", range(PARTS))
 def test_no_setting_of_a_company_is_silent(part):
     content = yaml.safe_load((ROOT / "tests/data/litellm/config.yaml").read_text())
     assert silent_settings(content, part, PARTS) - SILENT == set()
