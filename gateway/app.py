@@ -70,6 +70,9 @@ def app_of(config: Config, service: Service) -> App:
     """Return the app of one configuration. Several apps may serve requests at the same time; they share ``service``."""
     deployments = _deployment_roots(config)
     relayed, cors = RelayedPaths(service, deployments), Cors(config.cors)
+    app = App(config.limits.request_body, other_app=QuartPart(config, service).app)
+    routes = routes_of(app)
+    exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
 
     def is_served(path: str) -> bool:  # without a reference to the app, which only the collector would then free
         if has_path(routes, path) or relayed.methods(path) or is_admin_path(path):
@@ -77,10 +80,7 @@ def app_of(config: Config, service: Service) -> App:
         return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
     people = None if service.people is None else service.authenticator
-    app = App(config.limits.request_body, other_app=QuartPart(config, service).app)
-    routes = routes_of(app)
     app.extensions[GUARD] = ConfiguredGuard(config, service.ledger, is_served, people)
-    exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
     add_deployments(app, service, deployments, cors)
     add_relays(app, service, cors, relayed)
     if config.issuers:

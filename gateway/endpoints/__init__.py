@@ -5,8 +5,8 @@
 - ``models`` (in the ``model_shapes`` of each API), ``health``, ``metrics``: reports.
 - ``responses``, ``conversations``, ``interactions``: stored objects; ``stored_turns``: the turns of any API;
   ``provider_kept``: objects that a provider stores.
-- ``border`` reads a request, and turns it into an exchange; ``request_guard`` rejects hostile requests; ``hooks``:
-  CORS and client keys on Quart's routes.
+- ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
+  requests; ``hooks``: CORS and client keys on Quart's routes.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
 - ``html``: pages for people; ``oauth``: their sign-in; ``console``: their rights, usage, keys and groups.
 - ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets.

@@ -11,8 +11,8 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from gateway.conversations.deadline import unavailable
-from gateway.endpoints.border import read_decompressed
 from gateway.endpoints.plain_answers import PRIVATE, json_response, request_ids
+from gateway.endpoints.request_body import read_decompressed
 from gateway.exchange import responding
 from gateway.exchange.service import Service
 from gateway.http import paths

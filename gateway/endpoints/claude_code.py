@@ -21,7 +21,8 @@ from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.people.directory import SENDER, session_sender
-from gateway.serving.fast_route import HasExtensions, PiecesRequest, add_fast_route
+from gateway.serving.fast_route import HasExtensions, add_fast_route
+from gateway.serving.incoming_request import PiecesRequest
 from streams.errors import GatewayError
 
 SETTINGS: Final = "/managed/settings"

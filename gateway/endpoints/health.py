@@ -12,7 +12,8 @@ from gateway.endpoints.plain_answers import json_response, request_ids
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import IncomingRequest, OpenRoute
+from gateway.serving.fast_route import OpenRoute
+from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 ALIVE: Final = ("/healthz", "/health", "/health/liveliness", "/health/liveness")

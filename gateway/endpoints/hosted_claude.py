@@ -12,9 +12,10 @@ import attrs
 import msgspec
 
 from gateway.access.page_guard import Cors
-from gateway.endpoints.border import read_whole_body, serve
+from gateway.endpoints.border import serve
 from gateway.endpoints.count_tokens import count_tokens
 from gateway.endpoints.inference import MODEL, ModelRoute, with_cors
+from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.compatible import VERTEX_CLAUDE
@@ -24,8 +25,9 @@ from gateway.http.response import Response
 from gateway.ledger.record import ResponseForms
 from gateway.request.members import decode_member
 from gateway.request.parse import NO_PARAMETERS, PathParameters, decode_members
-from gateway.serving.fast_route import IncomingRequest, add_named_route
+from gateway.serving.fast_route import add_named_route
 from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest
 from providers.apis import CODECS
 from providers.neutral.invoked import INVOKED
 from streams.errors import invalid

@@ -6,16 +6,18 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 
 from gateway.access.page_guard import Cors
-from gateway.endpoints.border import read_whole_body, serve
+from gateway.endpoints.border import serve
 from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count_tokens
+from gateway.endpoints.request_body import read_whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.request.parse import PathParameters
-from gateway.serving.fast_route import IncomingRequest, add_fast_route, add_named_route
+from gateway.serving.fast_route import add_fast_route, add_named_route
 from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest
 from providers.apis import CODECS
 from providers.neutral.wire_api import Operation, RequestPath
 from streams.events import Api

@@ -15,7 +15,8 @@ from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import IncomingRequest, OpenRoute
+from gateway.serving.fast_route import OpenRoute
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics

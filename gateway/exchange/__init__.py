@@ -1,10 +1,12 @@
 """Processes one request from its body to its settlement.
 
 - ``exchange``: the whole process; its table ``BEFORE_SENDING`` applies to every request
-- ``planning``: reads the request and makes its plan, in the steps of its table ``STEPS``; ``planned`` is the result
-- ``target_request``: the request for one target
+- ``planning``: reads the request and makes its plan, in the steps of its table ``STEPS``; ``planned`` is the result,
+  ``requested_plan`` the plan for the requested models
+- ``target_request``: the request for one target; ``disclosure``: what the client may see of its response
 - the source of a response: the ``walk`` of the plan, or the cache around it (``cache_lookup``, ``cache_filling``)
-- ``attempt``: one request to one target; ``hedged`` runs two; ``conditions`` is the policy's input
+- ``attempt``: one request to one target, with a ``watched_upload``; ``hedged`` runs two; ``conditions`` is the
+  policy's input
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request
 - ``noted_prompts``: explains an attempt's misses of the provider's prompt cache, from the parts in ``sent_prompts``;
   ``prompt_texts``: the texts at the first difference of two prompts; ``readable_prompts`` finds the targets that cache

@@ -1,7 +1,6 @@
 """One request to one target: its signature, its transmission, and its response or failure."""
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,6 +9,7 @@ from gateway.allowances.reservation import CountedAs
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.context import AttemptLog, attempt_record
 from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.exchange.watched_upload import watch_upload
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
@@ -18,7 +18,7 @@ from gateway.request.wire import signature_headers
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
 from gateway.upstream.errors import UpstreamError, with_target_name
-from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
+from gateway.upstream.request import CredentialSource, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secret_parts
@@ -29,6 +29,8 @@ from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.exchange.noted_prompts import NotedAttempt
 
 ERROR_BODY = 2**20  # bytes read of a provider's error response
@@ -289,44 +291,3 @@ async def _renew_credential(
 ) -> Credential | None:
     """Return a new credential from ``source`` if the ``refused`` one has expired, otherwise ``None``."""
     return await source.renew(refused) if refused is not None and refusal.has_expired_credential else None
-
-
-class _WatchedPieces:
-    """The pieces of an upload, as an iterator that pauses the provider's time limit while the client sends."""
-
-    def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
-        self._pieces = upload.pieces
-        self._left = upload.length
-        self._watch = watch
-        self._before_end = before_end
-
-    def __aiter__(self) -> "_WatchedPieces":
-        return self
-
-    async def __anext__(self) -> bytes:
-        self._watch.pause()
-        try:
-            piece = await anext(self._pieces)
-        except StopAsyncIteration:
-            self._call_before_end()
-            raise
-        finally:
-            self._watch.restart_first_byte_limit()
-        if self._left is not None:
-            self._left -= len(piece)
-            if self._left <= 0:
-                self._call_before_end()
-        return piece
-
-    def _call_before_end(self) -> None:
-        # Called once, though the end follows the last piece.
-        before_end, self._before_end = self._before_end, None
-        if before_end is not None:
-            before_end()
-
-
-def watch_upload(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:
-    """Return ``upload`` under ``watch``, which only counts the provider's silence.
-
-    ``before_end()`` is called right before its last bytes are written."""
-    return attrs.evolve(upload, pieces=_WatchedPieces(upload, watch, before_end))

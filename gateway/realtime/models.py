@@ -7,7 +7,7 @@ import attrs
 
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planning import allowed_plan
+from gateway.exchange.requested_plan import allowed_plan
 from gateway.ledger.record import Record
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target

@@ -16,7 +16,7 @@ from gateway.kept_objects.owned_ids import FoundId, unsigned_error
 from gateway.relay.kept import KeptRequest, member_of
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.routing.target import Target
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 _URL_HEADER: Final = "x-goog-upload-url"

@@ -32,7 +32,7 @@ from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.router import passthrough_target
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import FREE
 from providers.neutral.codec import Outgoing

@@ -15,7 +15,7 @@ import msgspec
 from gateway.allowances.expected import RequestSize, dearest_nanos, expected_usage
 from gateway.allowances.reservation import check_priced
 from gateway.endpoints.inference import ROUTES
-from gateway.exchange.planning import allowed_plan
+from gateway.exchange.requested_plan import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from gateway.access.body_memory import HeldBody
-from gateway.endpoints.border import body_memory, read_whole_body
+from gateway.endpoints.request_body import body_memory, read_whole_body
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
-from gateway.exchange.planning import allowed_plan
+from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
@@ -25,7 +25,7 @@ from gateway.request.prepared import NO_OUTPUT, Prepared, RequestedOutput
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
-from gateway.serving.fast_route import PiecesRequest, ignore_arrived, too_large
+from gateway.serving.incoming_request import PiecesRequest, ignore_arrived, too_large
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName

@@ -20,8 +20,9 @@ from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from gateway.request.routing_options import refuse_requested_steps
-from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
+from gateway.serving.fast_route import add_fast_route, add_named_route
 from gateway.serving.http_app import App
+from gateway.serving.incoming_request import PiecesRequest
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 
 

@@ -16,6 +16,6 @@ On the wire:
 
 In the app:
 
-- ``http_app``: the app; ``fast_route``: its routes without Quart
+- ``http_app``: the app; ``fast_route``: its routes without Quart; ``incoming_request``: the requests that they get
 - ``quart_connections`` and ``quart_views``: everything with Quart
 - ``asgi_extensions``: extensions that connect the app with the server"""

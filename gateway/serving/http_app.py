@@ -26,7 +26,8 @@ from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
-from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
+from gateway.serving.fast_route import FastRoute, fast_routes
+from gateway.serving.incoming_request import AsgiRequest
 
 if TYPE_CHECKING:
     from gateway.http.compatible import Adapter

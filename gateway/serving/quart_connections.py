@@ -17,7 +17,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving import http_app
 from gateway.serving.asgi_extensions import ON_LEAVING, SCOPE, OnLeaving
-from gateway.serving.fast_route import send_continue
 from gateway.serving.http_app import (
     GUARD,
     MAX_BODY,
@@ -28,6 +27,7 @@ from gateway.serving.http_app import (
     origin_path,
     request_id,
 )
+from gateway.serving.incoming_request import send_continue
 from gateway.serving.quart_views import out_of_quart
 
 

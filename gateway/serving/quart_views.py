@@ -19,7 +19,7 @@ from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.serving.asgi_extensions import SCOPE
-from gateway.serving.fast_route import CountArrived, ignore_arrived, too_large, too_slow
+from gateway.serving.incoming_request import CountArrived, ignore_arrived, too_large, too_slow
 
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NoReturn
 
 from configfile.wording import nearest
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError, invalid
 from streams.surrogates import describe_json_error
 

@@ -10,7 +10,7 @@ from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.http.late_imports import load_module
 from gateway.people.directory import SENDER
 from gateway.people.values import Caller
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 
 _COOKIES: Final = "gateway.endpoints.oauth.browser_sessions"  # imported only with issuers
 

@@ -18,7 +18,7 @@ from gateway.http.offload import run_in_thread
 from gateway.people.records import AuditEntry
 from gateway.people.store import PeopleStore
 from gateway.people.values import Caller
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError
 
 T = TypeVar("T")

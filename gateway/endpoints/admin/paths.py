@@ -9,7 +9,8 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.response import Response
-from gateway.serving.fast_route import METHODS, HasExtensions, IncomingRequest, add_all_methods, add_named_route
+from gateway.serving.fast_route import METHODS, HasExtensions, add_all_methods, add_named_route
+from gateway.serving.incoming_request import IncomingRequest
 
 PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend")
 """Paths that, with everything below them, belong to this API. The last five are LiteLLM's."""

@@ -23,7 +23,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
 from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Changed, StoreFull, Unavailable
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo

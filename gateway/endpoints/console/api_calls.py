@@ -14,7 +14,7 @@ from gateway.endpoints.admin.table import ROUTES, AdminRoute
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.people.values import Caller
-from gateway.serving.fast_route import CountArrived, IncomingRequest
+from gateway.serving.incoming_request import CountArrived, IncomingRequest
 
 if TYPE_CHECKING:
     from hypercorn.typing import HTTPScope

@@ -30,7 +30,7 @@ from gateway.people.rules import GROUPS, NotAdmitted
 from gateway.people.sessions import OpenSession, PersonBlocked
 from gateway.people.token_format import TokenRefused
 from gateway.people.tokens import CannotJudge
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.incoming_request import PiecesRequest
 
 log = logging.getLogger("trigate.people")
 

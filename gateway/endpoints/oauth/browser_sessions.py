@@ -11,7 +11,7 @@ from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.people.directory import SENDER, Sender
 from gateway.people.sessions import OpenSession
 from gateway.people.values import Caller
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 
 _CHANGES_NOTHING: Final = frozenset(("GET", "HEAD"))
 

@@ -18,7 +18,7 @@ from gateway.people.issuers import IssuerDirectory
 from gateway.people.records import readable_text
 from gateway.people.sessions import Sessions
 from gateway.people.store import PeopleStore
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.incoming_request import PiecesRequest
 from gateway.stores.store import Unavailable
 
 _LONGEST_PROGRAM: Final = 100

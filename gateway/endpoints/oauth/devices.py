@@ -23,7 +23,7 @@ from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.people.records import DeviceGrant, digest_of
 from gateway.people.sessions import OpenSession
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.incoming_request import PiecesRequest
 from gateway.stores.store import Unavailable
 
 LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import trio
 
-from gateway.serving.fast_route import PiecesRequest, too_slow
+from gateway.serving.incoming_request import PiecesRequest, too_slow
 from streams.errors import invalid
 
 LARGEST: Final = 32 * 1024

@@ -7,7 +7,8 @@ from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import FastRoute, HasExtensions, LateRoute, PiecesRequest, add_all_methods
+from gateway.serving.fast_route import FastRoute, HasExtensions, LateRoute, add_all_methods
+from gateway.serving.incoming_request import PiecesRequest
 
 METADATA: Final = "/.well-known/oauth-authorization-server"
 DEVICE_AUTHORIZATION: Final = "/oauth/device_authorization"

@@ -25,7 +25,7 @@ from gateway.endpoints.oauth.paths import (
 from gateway.endpoints.oauth.token_grants import GRANT_TYPES, TokenGrants
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.incoming_request import PiecesRequest
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
 

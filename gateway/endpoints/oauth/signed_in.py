@@ -11,7 +11,7 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.people.values import Caller
-from gateway.serving.fast_route import IncomingRequest
+from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
 

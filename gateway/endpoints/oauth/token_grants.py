@@ -13,7 +13,7 @@ from gateway.people.rules import NotAdmitted
 from gateway.people.sessions import GrantRefused, IssuedTokens, PersonBlocked
 from gateway.people.token_format import is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenRefused
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.incoming_request import PiecesRequest
 
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 REFRESH: Final = "refresh_token"

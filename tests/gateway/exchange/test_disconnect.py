@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 from gateway.config.loading import from_mapping
-from gateway.exchange.attempt import watch_upload
 from gateway.exchange.disconnect import survive_disconnect_later
+from gateway.exchange.watched_upload import watch_upload
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody

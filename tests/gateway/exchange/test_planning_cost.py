@@ -8,7 +8,8 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planning import STEPS, Planning, allowed_plan
+from gateway.exchange.planning import STEPS, Planning
+from gateway.exchange.requested_plan import allowed_plan
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
 from gateway.open_service import open_service

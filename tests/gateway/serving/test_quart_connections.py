@@ -10,7 +10,8 @@ import trio.testing
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
-from gateway.serving.fast_route import IncomingRequest, add_fast_route, ignore_arrived
+from gateway.serving.fast_route import add_fast_route
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import MatchedRule, add_view, has_route
 from tests.support.asgi_app import eventually, serving, within
