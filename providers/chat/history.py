@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from providers.neutral.fields import Drops, Fields, join_path
-from providers.neutral.media import file_type, url_source, video_type
+from providers.neutral.media import file_type, is_data_url, url_source, video_type
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -229,7 +229,7 @@ _ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, 
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     """Return ``file_data`` as a source: a ``data:`` URL, or bare base64 whose type follows from its file name."""
-    source = url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
+    source = url_source(data, at) if is_data_url(data) else MediaSource("base64", data)
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 

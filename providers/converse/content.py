@@ -9,6 +9,7 @@ import msgspec
 
 from providers.converse.media import DOCUMENT_FORMATS
 from providers.neutral.fields import Drops, Fields, expect, join_path
+from providers.neutral.media import url_source
 from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
@@ -146,9 +147,9 @@ def _read_media(source: Fields, media_type: str | None, drops: Drops) -> MediaSo
         return MediaSource("base64", data, media_type)
     if place is None:
         raise invalid(f"{source.at} must have bytes, text or s3Location", source.at)
-    uri = place.need("uri", str)
+    found = url_source(place.need("uri", str), place.path("uri"), media_type)
     drops.add_unread(place)
-    return MediaSource("url", uri, media_type)
+    return found
 
 
 # Tools

@@ -14,7 +14,7 @@ from providers.converse.media import DocumentNames, document_block, image_block,
 from providers.converse.wording import tool_use_id
 from providers.neutral.arguments import call_input
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.media import is_video, parse_data_url
+from providers.neutral.media import is_video
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -240,9 +240,8 @@ class History:
             if part.detail not in (None, "auto"):
                 self._drops.add(join_path(part.at, "detail"))
             return image_block(part)
-        source = parse_data_url(part.source, part.at)
-        if is_video(source):
-            return video_block(source, part.at)
+        if is_video(part.source):
+            return video_block(part.source, part.at)
         block = document_block(part, self._names)
         if isinstance(context := part.marks.get("context"), str) and context:
             block["document"]["context"] = context

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.neutral.media import file_type, image_beginning, parse_data_url, video_type
+from providers.neutral.media import file_type, image_beginning, video_type
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import GatewayError, invalid
 
@@ -48,7 +48,7 @@ _NEUTRAL: Final = "Document {}"
 
 def image_block(part: ImagePart) -> Block:
     """Return an image block. Raises a 400 if Bedrock cannot receive it."""
-    source = parse_data_url(part.source, part.at)
+    source = part.source
     extension_format = _format_by_extension(source, IMAGE_FORMATS.values())
     label = (source.media_type or f"image/{extension_format or 'png'}").lower()
     format = IMAGE_FORMATS.get(image_beginning(source.value) or label) or extension_format
@@ -102,7 +102,7 @@ class DocumentNames:
 
 def document_block(part: FilePart, names: DocumentNames) -> Block:
     """Return a document block. Raises a 400 if Bedrock cannot receive it."""
-    source = parse_data_url(part.source, part.at)
+    source = part.source
     type = file_type(part.filename, source.media_type, source.value)
     format = (
         "txt"

@@ -146,12 +146,12 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     if kind == "inlineData":
         source = MediaSource("base64", standard_base64(data.need("data", str)), media_type)
     else:
-        source = link_source(data.need("fileUri", str), media_type)
+        source = link_source(data.need("fileUri", str), media_type, data.path("fileUri"))
     drops.add_unread(data)
-    family, _, format = (media_type or "").partition("/")
+    family, _, format = (source.media_type or "").partition("/")
     if family == "image":
         return ImagePart(source, at=part.at)
-    if family == "audio" and kind == "inlineData":
+    if family == "audio" and source.kind == "base64":
         return AudioPart(source.value, _AUDIO.get(format, format), part.at)
     return FilePart(source, name, part.at)
 

@@ -5,15 +5,13 @@ list"; google/adk-js#347, decolua/9router#3318).
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from providers.neutral.arguments import MANY
-from providers.neutral.media import actual_type, type_of_url
+from providers.neutral.media import actual_type, is_data_url, type_of_url, url_source
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource, TextPart, ToolResultPart
 from streams.errors import invalid
@@ -23,7 +21,6 @@ from streams.surrogates import NOT_JSON
 GeminiPart: TypeAlias = dict[str, Any]
 
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),(.*)", re.IGNORECASE | re.DOTALL)
 # URLs that Google fetches itself: its storage, uploaded files, and videos.
 _GOOGLE_URLS: Final = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/[^ ]*files/|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
@@ -32,10 +29,11 @@ _GOOGLE_URLS: Final = re.compile(
 _FILES: Final = "https://generativelanguage.googleapis.com/"
 
 
-def link_source(uri: str, media_type: str | None) -> MediaSource:
+def link_source(uri: str, media_type: str | None, at: str) -> MediaSource:
     """Return the source for a client's link: a URL if it is public, a file id if only Google can read it."""
-    everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
-    return MediaSource("url" if everywhere else "file_id", uri, media_type)
+    if is_data_url(uri) or (uri.startswith(("https://", "http://")) and not uri.startswith(_FILES)):
+        return url_source(uri, at, media_type)
+    return MediaSource("file_id", uri, media_type)
 
 
 def standard_base64(text: str) -> str:
@@ -54,8 +52,6 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
         return _inline_part(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
     name = part.filename if native and isinstance(part, FilePart) else None
     source = part.source
-    if source.kind == "url" and source.value[:5].lower() == "data:":
-        source = _data_url(source.value, part.at)
     image = isinstance(part, ImagePart)
     match source.kind:
         case "base64":
@@ -85,21 +81,6 @@ def _file_part(source: MediaSource, name: str | None) -> GeminiPart:
 
 def _display_name(name: str | None) -> GeminiPart:
     return {"displayName": name} if name else {}
-
-
-def _data_url(url: str, at: str) -> MediaSource:
-    found = _DATA_URL.fullmatch(url)
-    if found is None:
-        raise invalid(f"{at} is not a valid data: URL", at)
-    media_type, parameters, data = found.groups()
-    if not parameters.lower().endswith(";base64"):
-        text = unquote_to_bytes(data).decode("utf-8", "replace")
-        return MediaSource("text", text, media_type or None)
-    try:
-        b64decode(data[:64])
-    except ValueError:
-        raise invalid(f"{at} must be a data: URL with base64 data", at) from None
-    return MediaSource("base64", data, media_type or None)
 
 
 _REFERENCES: Final = re.compile(r'"\$(?:ref|defs)"\s*:')

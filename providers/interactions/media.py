@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, parse_data_url, type_of_url
+from providers.neutral.media import actual_type, type_of_url
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 
@@ -28,13 +28,14 @@ def read_media(content: Fields, kind: str, drops: Drops) -> Media:
     if data is None and uri is None:
         at = content.path("data")
         raise invalid(f"{at} is required: send the content in base64 there, or its link in uri", at)
-    source = (
-        link_source(uri or "", media_type) if data is None else MediaSource("base64", standard_base64(data), media_type)
-    )
+    if data is None:
+        source = link_source(uri or "", media_type, content.path("uri"))
+    else:
+        source = MediaSource("base64", standard_base64(data), media_type)
     if kind == "image":
         return ImagePart(source, at=content.at)
     if kind == "audio" and source.kind == "base64":
-        format = (media_type or "").rpartition("/")[2]
+        format = (source.media_type or "").rpartition("/")[2]
         return AudioPart(source.value, _AUDIO_NAMES.get(format, format), content.at)
     return FilePart(source, name, content.at)
 
@@ -49,7 +50,7 @@ def write_media(part: Media, native: bool) -> dict[str, Any]:
     """
     if isinstance(part, AudioPart):
         return {"type": "audio", "data": part.data, "mime_type": _SOUNDS.get(part.format, f"audio/{part.format}")}
-    source = parse_data_url(part.source, part.at)
+    source = part.source
     image = isinstance(part, ImagePart)
     if source.kind == "text":
         return {"type": "text", "text": source.value}

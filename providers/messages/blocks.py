@@ -17,7 +17,7 @@ from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, 
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.media import actual_type, parse_data_url
+from providers.neutral.media import actual_type
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -43,7 +43,6 @@ Block: TypeAlias = dict[str, Any]
 
 def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
     """Return the ``source`` of an image or a document. Raises a 400 if the provider cannot receive it."""
-    source = parse_data_url(source, at)
     match source.kind:
         case "base64":
             return _base64_source(source, image, at)

@@ -7,6 +7,7 @@ import msgspec
 
 from providers.messages.adapting import reference_text
 from providers.neutral.fields import Drops, Fields, expect, join_path
+from providers.neutral.media import url_source
 from providers.neutral.request import (
     NO_MARKS,
     FilePart,
@@ -87,7 +88,7 @@ def _read_media(source: Fields, drops: Drops) -> MediaSource | None:
         case "base64" | "text" as kind:
             found = MediaSource(kind, source.need("data", str), source.string("media_type"))
         case "url":
-            found = MediaSource("url", source.need("url", str))
+            found = url_source(source.need("url", str), source.path("url"))
         case "file":
             found = MediaSource("file_id", source.need("file_id", str))
         case _:

@@ -4,9 +4,7 @@ import base64
 import mimetypes
 import re
 from typing import Final
-from urllib.parse import unquote_to_bytes
-
-import attrs
+from urllib.parse import unquote, unquote_to_bytes
 
 from providers.neutral.request import MediaSource
 from streams.errors import invalid
@@ -70,27 +68,25 @@ def actual_type(source: MediaSource, image: bool) -> str:
     return (image and image_beginning(source.value)) or _IMAGE_NAMES.get(label, label)
 
 
-def parse_data_url(source: MediaSource, at: str) -> MediaSource:
-    """Parse a ``data:`` URL in ``source``. Raises a 400 if its content is not base64."""
-    if source.kind != "url" or not source.value.startswith("data:"):
-        return source
-    head, comma, data = source.value[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if not comma or not encoding.endswith("base64"):
-        raise invalid(f"{at} must be a data URL with base64 content", at)
-    return attrs.evolve(source, kind="base64", value=data, media_type=media_type or source.media_type)
-
-
 _DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
 
-def url_source(url: str, at: str) -> MediaSource:
-    """Return the source of a URL, or of the content of a ``data:`` URL (RFC 2397). Raises a 400 for an invalid one."""
-    if url[:5].lower() != "data:":
-        return MediaSource("url", url)
+def url_source(url: str, at: str, label: str | None = None) -> MediaSource:
+    """Return the source of a URL, or of the content of a ``data:`` URL (RFC 2397). Raises a 400 for an invalid one.
+
+    ``label`` is the media type that the client states next to the URL; the type in a ``data:`` URL overrides it.
+    """
+    if not is_data_url(url):
+        return MediaSource("url", url, label)
     if (match := _DATA_URL.match(url)) is None:
         raise invalid(f"{at} is not a valid data: URL", at)
     data = url[match.end() :]
     if "base64" not in match[2].lower().split(";"):
         data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
-    return MediaSource("base64", data, match[1].lower() or None)
+    elif "%" in data:
+        data = unquote(data)
+    return MediaSource("base64", data, match[1].lower() or label)
+
+
+def is_data_url(url: str) -> bool:
+    return url[:5].lower() == "data:"

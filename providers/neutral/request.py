@@ -20,7 +20,10 @@ NO_MARKS: Mapping[str, Any] = {}
 
 @attrs.frozen
 class MediaSource:
-    """The source of an image or file; ``value`` is a URL, base64 data, a provider's file id or plain text."""
+    """The source of an image or file; ``value`` is a URL, base64 data, a provider's file id or plain text.
+
+    A URL is never a ``data:`` URL: readers of clients' requests decode these with ``url_source``.
+    """
 
     kind: Literal["url", "base64", "file_id", "text"]
     value: str

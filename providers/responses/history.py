@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from providers.neutral.fields import Drops, Fields, expect, join_path
-from providers.neutral.media import file_type, url_source
+from providers.neutral.media import file_type, is_data_url, url_source
 from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
@@ -283,16 +283,16 @@ def _read_file(part: Fields, marks: Mapping[str, Any]) -> Part:
     if (detail := part.string("detail")) is not None:
         marks = {**marks, "detail": detail}
     if data is not None:
-        at = part.path("file_data")
         # Bare base64 is accepted as well.
-        source = url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
-        source = attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
+        source = url_source(data, part.path("file_data")) if is_data_url(data) else MediaSource("base64", data)
     elif url is not None:
-        source = MediaSource("url", url)
+        source = url_source(url, part.path("file_url"))
     elif file_id is not None:
         source = MediaSource("file_id", file_id)
     else:
         raise invalid(f"{part.at} needs file_data, file_url or file_id", part.at)
+    if source.kind == "base64":
+        source = attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
     return FilePart(source, name, part.at, marks)
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -12,6 +13,7 @@ from providers.neutral.media import file_type, url_source
 from providers.neutral.request import MediaSource
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
+from tests.support.cases import case
 
 TEXT = base64.b64encode(b"# Title").decode()
 PDF = base64.b64encode(b"%PDF-1.7").decode()
@@ -162,6 +164,7 @@ def test_a_video_that_bedrock_does_not_know_is_refused():
         ("DATA:image/PNG;charset=x;BASE64,AAAA", "image/png", "AAAA"),
         ("data:image/png;base64;charset=x,AAAA", "image/png", "AAAA"),
         ("data:;base64,AAAA", None, "AAAA"),
+        ("data:image/png;base64,A%2BA%3D", "image/png", "A+A="),
         ("data:image/svg+xml,%3Csvg%3E", "image/svg+xml", "PHN2Zz4="),
     ],
 )
@@ -174,3 +177,86 @@ def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
     assert url_source("https://a.test/b.png", "at") == MediaSource("url", "https://a.test/b.png")
     with pytest.raises(GatewayError, match="at is not a valid data: URL"):
         url_source("data:image/png;base64", "at")
+
+
+CONTENTS = (("image/png", b"\x89PNG\r\n\x1a\n"), ("application/pdf", b"%PDF-1.7 a+b"), ("text/plain", "é, b".encode()))
+
+
+def with_url(client: str, url: str) -> Any:
+    """Return the turns of a client of an API with an image or file at ``url``."""
+    media_type = url[len("data:") :].partition(",")[0].partition(";")[0].lower()
+    image = media_type.startswith("image/")
+    match client:
+        case "chat":
+            file = {"type": "file", "file": {"file_data": url}}
+            return turn({"type": "image_url", "image_url": {"url": url}} if image else file)
+        case "messages":
+            source = {"type": "url", "url": url}
+            return {"max_tokens": 9, **turn({"type": "image" if image else "document", "source": source})}
+        case "responses":
+            part = {"type": "input_image", "image_url": url} if image else {"type": "input_file", "file_url": url}
+            return {"input": [{"role": "user", "content": [part]}]}
+        case "gemini":
+            return {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url, "mimeType": media_type}}]}]}
+        case "converse":
+            source = {"s3Location": {"uri": url}}
+            image_block = {"image": {"format": media_type.rpartition("/")[2], "source": source}}
+            document = {"format": {"text/plain": "txt"}.get(media_type, "pdf"), "name": "d", "source": source}
+            return turn(image_block if image else {"document": document})
+        case _:
+            return {"input": [{"type": "image" if image else "document", "uri": url}]}
+
+
+def turn(part: Any) -> Any:
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+@pytest.mark.parametrize("provider", CODECS)
+@pytest.mark.parametrize("client", CODECS)
+def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, provider: str) -> None:
+    """A percent-encoded image became text for Gemini, passed as a link, or was refused."""
+    for media_type, content in CONTENTS:
+        with case(media_type):
+            encoded = base64.b64encode(content).decode()
+            sent = [
+                write_to(provider, client, with_url(client, url))
+                for url in (
+                    f"data:{media_type};base64,{encoded}",
+                    f"data:{media_type},{quote(content)}",
+                    f"DATA:{media_type.upper()},{quote(content)}",
+                    f"data:{media_type};charset=UTF-8,{quote(content)}",
+                )
+            ]
+            # Converse clients' text files are texts, and Messages providers get them as such
+            is_text = media_type == "text/plain" and (provider == "messages" or client == "converse")
+            assert (content.decode() if is_text and provider != "converse" else encoded) in json.dumps(
+                sent[0], ensure_ascii=False
+            )
+            assert sent[1:] == sent[:1] * 3
+
+
+def write_to(provider: str, client: str, turns: Any) -> Any:
+    """Return the body that a provider of an API gets of a client of another, of which nothing is lost."""
+    model = {} if client == "converse" else {"model": "m"}  # which the path of Converse has
+    request = CODECS[client].read_request({**model, **turns})
+    sent = CODECS[provider].write_request(request, Recipient("m", Issuer("p", "")))
+    assert not sent.dropped
+    return json.loads(sent.body)
+
+
+@pytest.mark.parametrize("client", CODECS)
+def test_an_invalid_data_url_is_refused_with_its_path(client: str) -> None:
+    with pytest.raises(GatewayError, match="is not a valid data: URL") as raised:
+        CODECS[client].read_request({"model": "m", **with_url(client, "data:image/png")})
+    assert raised.value.info.param
+    assert raised.value.info.status == 400
+
+
+def test_a_sound_in_a_data_url_is_audio() -> None:
+    part = {"fileData": {"fileUri": "data:audio/wav,a", "mimeType": "audio/wav"}}
+    heard = {"type": "input_audio", "input_audio": {"data": "YQ==", "format": "wav"}}
+    for client, turns in (
+        ("gemini", {"contents": [{"role": "user", "parts": [part]}]}),
+        ("interactions", {"input": [{"type": "audio", "uri": "data:audio/wav,a"}]}),
+    ):
+        assert write_to("chat", client, turns)["messages"][0]["content"] == [heard], client

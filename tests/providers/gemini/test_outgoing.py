@@ -238,7 +238,7 @@ def test_images_in_results_go_where_the_model_takes_them():
 @pytest.mark.parametrize("error", [False, True])
 def test_a_text_file_in_a_result_belongs_to_its_text(error):
     """The parts of a result have no text: Google refuses one (``FunctionResponsePart`` of google-genai)."""
-    sources = MediaSource("text", "y", "text/plain"), MediaSource("url", "data:text/plain,z")
+    sources = MediaSource("text", "y", "text/plain"), MediaSource("text", "z")
     parts = (TextPart("x"), *(FilePart(source) for source in sources))
     turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", parts, is_error=error)))
     found = contents(*turns)[2]["parts"][0]["functionResponse"]
@@ -447,7 +447,7 @@ VIDEO = "https://www.youtube.com/watch?v=1"
 def test_media():
     for part, expected in (
         (ImagePart(MediaSource("base64", "/9j/4A", "image/jpg")), inline("image/jpeg", "/9j/4A")),
-        (ImagePart(MediaSource("url", "data:image/webp;base64,UklG")), inline("image/webp", "UklG")),
+        (ImagePart(MediaSource("base64", "UklG")), inline("image/webp", "UklG")),
         (FilePart(MediaSource("base64", "JVBE")), inline("application/pdf", "JVBE")),
         (FilePart(MediaSource("text", "plain")), {"text": "plain"}),
         (AudioPart("AAAA", "wav"), inline("audio/wav", "AAAA")),
@@ -455,7 +455,7 @@ def test_media():
         (FilePart(MediaSource("url", VIDEO)), fetched(VIDEO)),
     ):
         assert media(part) == expected, part
-    for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1"), ("url", "data:x")):
+    for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1")):
         source = MediaSource(kind, value)
         assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 

@@ -149,7 +149,7 @@ def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
     ("part", "block"),
     [
         (
-            ImagePart(MediaSource("url", "data:image/gif;base64,R0lG")),
+            ImagePart(MediaSource("base64", "R0lG", "image/gif")),
             {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "R0lG"}},
         ),
         (
@@ -187,7 +187,7 @@ def test_media_are_written(part, block):
 def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label(label, data, written):
     """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
     NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
-    image = ImagePart(MediaSource("url", f"data:{label};base64,{data}"))
+    image = ImagePart(MediaSource("base64", data, label or None))
     assert messages(user(image))[0]["content"][0]["source"] == {
         "type": "base64", "media_type": written, "data": data,
     }  # fmt: skip
@@ -199,7 +199,6 @@ def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label(label, data,
         AudioPart("x", "wav", at="messages[1].content[0]"),
         ImagePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
         FilePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
-        ImagePart(MediaSource("url", "data:image/png,raw"), at="messages[1].content[0]"),
         FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"),
     ],
 )
