@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from providers.chat.chunks import Chunk, decode, decode_textless
-from providers.chat.reading import OpenAnswer, add_delta
+from providers.chat.reading import OpenAnswer, add_delta, start_nameless_calls
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
@@ -174,6 +174,7 @@ class ChatReader(StagedReader):
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
         self._answer.close_block(out)
+        start_nameless_calls(self._answer, out)
         out.extend(map(BlockEnd, self._answer.tools))
         if self._usage is not None:
             out.append(self._usage)

@@ -7,7 +7,7 @@ OpenAI numbers its calls and sends each name once. Other servers omit the number
 every fragment (langchain-ai/langchain#35281).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.chat.chunks import Choice, Delta
@@ -62,6 +62,11 @@ class Nesting:
         self._in_string ^= len(parts) % 2 == 0
 
     @property
+    def is_empty(self) -> bool:
+        """True until something has arrived."""
+        return not self._has_text
+
+    @property
     def is_incomplete(self) -> bool:
         """True while a string or bracket is open."""
         return self._depth > 0 or self._in_string
@@ -101,9 +106,12 @@ class Calls:
         self._by_id: dict[str, ToolCall] = {}
         self._last: ToolCall | None = None
 
+    def __iter__(self) -> Iterator[ToolCall]:
+        return iter(self._by_id.values())
+
     @property
     def is_incomplete(self) -> bool:
-        return any(call.is_incomplete for call in self._by_id.values())
+        return any(call.is_incomplete for call in self)
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
         """Return the call that ``fragment`` continues, or a new one."""
@@ -333,14 +341,28 @@ def _add_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Eve
     if not (name or text or fragment.get("id")):
         return
     call = answer.calls.find(fragment, name, text)
-    if call.block is None and name:
-        answer.close_block(out)
-        call.name, call.kind, call.block = name, kind, answer.next_block()
-        answer.tools.append(call.block)
-        out.append(ToolCallStart(call.block, call.id, name, kind))
-        out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
+    if call.block is None:
+        call.kind = kind
+        if name:
+            _start_call(answer, call, name, out)
     if text:
         _add_input(answer, call, text, out)
+
+
+def _start_call(answer: OpenAnswer, call: ToolCall, name: str, out: list[Event]) -> None:
+    """Add the start of ``call`` and its arguments so far."""
+    answer.close_block(out)
+    call.name, call.block = name, answer.next_block()
+    answer.tools.append(call.block)
+    out.append(ToolCallStart(call.block, call.id, name, call.kind))
+    out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
+
+
+def start_nameless_calls(answer: OpenAnswer, out: list[Event]) -> None:
+    """Add the calls whose name never arrived, with an empty name: the client must see that the model called."""
+    for call in answer.calls:
+        if call.block is None and not call.arguments.is_empty:
+            _start_call(answer, call, "", out)
 
 
 def _add_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:

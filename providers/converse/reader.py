@@ -8,8 +8,6 @@ Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of Amazon Bedrock's AP
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from providers.converse.errors import read_stream_failure
 from providers.converse.reading import SERVER_TOOL, ContentReading
 from providers.converse.wording import read_end, read_usage
@@ -17,7 +15,7 @@ from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answe
 from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
-from providers.neutral.values import as_object, as_string, bounded_objects
+from providers.neutral.values import arguments_text, as_object, as_string, bounded_objects
 from streams.errors import GatewayError
 from streams.event_stream import ERROR, EXCEPTION
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
@@ -176,8 +174,8 @@ def _stream_deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         text = reasoning.get("reasoningText")
         yield {"reasoningContent": text if isinstance(text, dict) else reasoning}
     call = block.get("toolUse")
-    if isinstance(call, dict) and call.get("type") != SERVER_TOOL and (input := call.get("input")):
-        yield {"toolUse": {"input": msgspec.json.encode(input).decode()}}
+    if isinstance(call, dict) and call.get("type") != SERVER_TOOL and (text := arguments_text(call.get("input"))):
+        yield {"toolUse": {"input": text}}
 
 
 READER: Final = ConverseReader

@@ -229,7 +229,7 @@ def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Ev
 
 
 _PART: Final[Shape] = {
-    "text": str, "thoughtSignature": str, "functionCall": {"name": str, "args": dict, "id": str}, "inlineData": dict,
+    "text": str, "thoughtSignature": str, "functionCall": {"name": str, "id": str}, "inlineData": dict,
     "executableCode": dict, "codeExecutionResult": dict, "toolCall": dict, "toolResponse": dict,
 }  # fmt: skip
 _SHAPE: Final[Shape] = {

@@ -15,6 +15,7 @@ import msgspec
 
 from providers.neutral.bounds import PLACE, VALUE, AnswerBudgets, Budget, check_length
 from providers.neutral.codec import new_id
+from providers.neutral.values import arguments_text, as_string
 from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
@@ -247,28 +248,28 @@ class UnfinishedAnswer(AnswerBudgets):
 def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
     """Return the events of a ``functionCall`` part.
 
-    Raises ``GatewayError`` for a piece of a call that has not started: it must not become an argument of the next call
-    (BerriAI/litellm#23815).
+    A call without a name keeps an empty one. Raises ``GatewayError`` for a piece of a call that has not started: it
+    must not become an argument of the next call (BerriAI/litellm#23815).
     """
     item = part["functionCall"]
     if not isinstance(item, dict):
         return []
-    if not item.get("name"):
+    name, args = as_string(item.get("name")), item.get("args")
+    if not name and (answer.arguments is not None or args is None):
         return _call_piece_events(answer, item)
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))
     state = {"part": "functionCall", "id": id, "signature": signature}
     events = answer.sign_block(state) if signature else answer.end_block()
     number = answer.new_block()
-    events.append(ToolCallStart(number, id, str(item["name"])))
+    events.append(ToolCallStart(number, id, name))
     if item.get("willContinue") or "partialArgs" in item:
         answer.number = number
         answer.arguments = PartialArguments(answer.held, answer.holds_content)
-        answer.arguments.set_whole(item.get("args"))
+        answer.arguments.set_whole(args)
         answer.arguments.add(item.get("partialArgs"))
         return events if item.get("willContinue") else [*events, *answer.end_block()]
-    text = msgspec.json.encode(item.get("args") or {}).decode()
-    return [*events, ToolCallDelta(number, text), BlockEnd(number)]
+    return [*events, ToolCallDelta(number, arguments_text(args) or "{}"), BlockEnd(number)]
 
 
 def _call_piece_events(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:

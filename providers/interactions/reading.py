@@ -10,9 +10,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from providers.interactions.citations import MAX_CITED, MAX_SCANNED, read_annotations
-from providers.interactions.errors import bad_arguments_error
 from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep, StepEvent, native_events
-from providers.neutral.arguments import is_json_object
 from providers.neutral.seal import MAX_SEALED
 from providers.neutral.values import Json, arguments_text, as_object, as_string, bounded_objects
 from streams.events import (
@@ -146,10 +144,8 @@ def _finish_thought(answer: OpenAnswer, step: OpenStep) -> list[Event]:
 
 
 def _start_call(answer: OpenAnswer, step: OpenStep, value: Json) -> list[Event]:
-    name, arguments = as_string(value.get("name")), value.get("arguments")
-    step.item = {"name": name}
-    id = answer.call_id(value.get("id"))
-    events = answer.call_events(step, [ToolCallStart(UNNUMBERED, id, name)])
+    id, arguments = answer.call_id(value.get("id")), value.get("arguments")
+    events = answer.call_events(step, [ToolCallStart(UNNUMBERED, id, as_string(value.get("name")))])
     if not isinstance(arguments, dict):
         return events + _add_arguments(answer, step, arguments_text(arguments))
     if arguments and answer.charge("arguments"):
@@ -169,18 +165,15 @@ def _continue_call(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[Even
 def _add_arguments(answer: OpenAnswer, step: OpenStep, text: str) -> list[Event]:
     if not text:
         return []
-    answer.keep_piece(step.pieces, text)
     step.text_size += len(text)
     return answer.call_events(step, [ToolCallDelta(_block(step), text)])
 
 
 def _finish_call(answer: OpenAnswer, step: OpenStep) -> list[Event]:
-    """Return the end of a call. Raises ``GatewayError`` if its arguments are not valid, so that no program runs it."""
+    """Return the end of a call, with arguments that it carried as an object."""
     events: list[Event] = []
     if not step.text_size and (arguments := step.item.get("arguments")):
         events = _add_arguments(answer, step, msgspec.json.encode(arguments).decode())
-    elif step.text_size and answer.holds_content and not is_json_object("".join(step.pieces)):
-        raise bad_arguments_error(step.item["name"])
     return events + answer.call_events(step, [BlockEnd(UNNUMBERED)])
 
 

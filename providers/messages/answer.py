@@ -17,7 +17,7 @@ from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
-from providers.neutral.values import as_string
+from providers.neutral.values import arguments_text, as_string
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -105,7 +105,7 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
     if kind == "redacted_thinking":
         return [ReasoningState(number, "messages", item), BlockEnd(number)]
     if kind == "tool_use":
-        text = input_text(item.get("input"))
+        text = arguments_text(item.get("input"))
         begin = tool_call_start(number, item, ids)
         return [begin, *([ToolCallDelta(number, text)] if text else []), BlockEnd(number)]
     return [NativeItem(number, "messages", kind, item)]
@@ -134,11 +134,6 @@ def tool_call_start(number: int, item: Mapping[str, Any], ids: set[str]) -> Tool
         id = new_id("toolu_")
     ids.add(id)
     return ToolCallStart(number, id, as_string(item.get("name")))
-
-
-def input_text(value: Any) -> str:
-    """Return the whole arguments of a block as text, "" for none."""
-    return msgspec.json.encode(value).decode() if value else ""
 
 
 _MESSAGE: Shape = {

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.messages.answer import block_events, input_text, reasoning_events, tool_call_start
+from providers.messages.answer import block_events, reasoning_events, tool_call_start
 from providers.neutral.bounds import PLACE, AnswerBudgets, check_length
-from providers.neutral.values import as_string
+from providers.neutral.values import arguments_text, as_string
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import any_json, decode_or, tolerate_lone_surrogates
 
@@ -107,7 +107,7 @@ def read_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Even
 def finish_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events for the end of a call, including an input that the start carried whole."""
     number = answer.number(block)
-    text = "" if block.pieces else input_text(block.item.get("input"))
+    text = "" if block.pieces else arguments_text(block.item.get("input"))
     return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
 
 

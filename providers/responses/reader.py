@@ -139,8 +139,8 @@ _RESPONSE: Shape = {
             {
                 "message": {"content": [_PART]},
                 "reasoning": {"summary": [{}], "content": [{}]},
-                "function_call": {"name": str, "arguments": str},
-                "custom_tool_call": {"name": str, "input": str},
+                "function_call": {"name": str},
+                "custom_tool_call": {"name": str},
             }
         )
     ],

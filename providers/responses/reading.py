@@ -204,10 +204,13 @@ REASONING_EVENTS: Mapping[str, TakeEvent] = {
 }
 
 
-def begin_call(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
-    """Return the events for the start of a call, once its name is known."""
+def begin_call(answer: OpenAnswer, item: OutputItem, value: Json, is_whole: bool = False) -> list[Event]:
+    """Return the events for the start of a call, once its name is known.
+
+    A whole call without a name starts with an empty one: the client must see that the model called.
+    """
     name = as_string(value.get("name"))
-    if not name or item.block is not None:
+    if item.block is not None or not (name or is_whole):
         return []
     events = answer.close_block()
     item.block = answer.next_block()
@@ -243,7 +246,7 @@ def _add_input(item: OutputItem, value: Any) -> Sequence[Event]:
 
 def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """Return the events for the rest of a whole call and its end."""
-    events = begin_call(answer, item, value)
+    events = begin_call(answer, item, value, is_whole=True)
     text = arguments_text(value.get(CALLS[item.type][1]))
     if item.block is not None and before is not PARTIAL and text:
         events.append(ToolCallDelta(item.block, text))

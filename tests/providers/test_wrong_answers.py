@@ -9,7 +9,7 @@ import pytest
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import ToolCallDelta
-from streams.fold import fold
+from streams.fold import ToolCallBlock, fold
 from tests.support.cases import case
 
 MESSAGE = {
@@ -75,7 +75,7 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         (RESPONSE | {"output": [{"type": "message", "content": [{"type": "output_text", "text": {}}]}]},
          "output[0].content[0].text"),
         (RESPONSE | {"output": [{"type": "reasoning", "summary": "x"}]}, "output[0].summary"),
-        (RESPONSE | {"output": [{"type": "function_call", "name": "f", "arguments": {}}]}, "output[0].arguments"),
+        (RESPONSE | {"output": [{"type": "function_call", "name": {}}]}, "output[0].name"),
         (RESPONSE | {"output": [], "usage": [1]}, "usage"),
         (RESPONSE | {"output": [], "status": 7}, "status"),
     ],
@@ -139,3 +139,32 @@ def test_arguments_of_a_wrong_type_are_not_left_out(api):
                   reader.read_event(name, json.dumps(value).encode())]  # fmt: skip
         text = "".join(event.text for event in events if isinstance(event, ToolCallDelta))
         assert json.loads(text) == arguments
+
+
+def whole_call(api: str, arguments: Any) -> Any:
+    """Return a whole answer with one call."""
+    call = {"id": "c", "name": "f", "input": arguments}
+    item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
+    part = {"functionCall": {"name": "f", "args": arguments}}
+    use = {"toolUse": {"toolUseId": "c", "name": "f", "input": arguments}}
+    return {
+        "chat": choice(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": arguments}}]),
+        "messages": MESSAGE | {"content": [{"type": "tool_use", **call}]},
+        "responses": RESPONSE | {"output": [item]},
+        "gemini": {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]},
+        "converse": {"output": {"message": {"content": [use]}}, "stopReason": "tool_use"},
+        "interactions": {"status": "requires_action", "steps": [item]},
+    }[api]
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_a_whole_answer_keeps_arguments_of_every_type(api):
+    """Answers of some APIs were a 502, and a string in others was encoded twice."""
+    for arguments in ([1, "a"], {"a": 1}, 5, True, '{"a": 1}', "text", '{"a":'):
+        with case(arguments):
+            (call,) = (
+                block
+                for block in fold(CODECS[api].read_answer(json.dumps(whole_call(api, arguments)).encode())).blocks
+                if isinstance(block, ToolCallBlock)
+            )
+            assert call.input == arguments if isinstance(arguments, str) else json.loads(call.input) == arguments

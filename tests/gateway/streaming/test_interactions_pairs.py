@@ -102,7 +102,7 @@ def test_a_call_that_the_limit_cut_off_is_no_error(source):
 
 @pytest.mark.parametrize("arguments", BROKEN)
 def test_a_whole_answer_with_broken_arguments_is_an_error_with_the_calls_name(arguments):
-    """N15."""
+    """N15: a program must not run such a call, and the API has only objects for it."""
     function = {"name": "get_weather", "arguments": arguments}
     message = {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": function}]}
     for reason in ("tool_calls", "length"):

@@ -1,0 +1,46 @@
+"""Calls to which the model gave no name, in every pair of APIs."""
+
+import json
+
+import pytest
+
+from providers.apis import CODECS
+from streams.fold import ToolCallBlock, fold
+from tests.support.lanes import events_of, hub_lane, reply_for
+from tests.support.provider_streams import read_stream
+from tests.support.upstreams import Script, ToolCall, render
+
+NAMELESS = Script(
+    text="Hi", calls=(ToolCall("call_1", "", '{"a": 1}'), ToolCall("call_2", "g", "{}")), stop="tool_calls"
+)
+
+
+def whole_body(source: str, *, has_member: bool) -> bytes:
+    """Return a whole answer with a nameless call; without ``has_member``, the name's member is missing."""
+    body = b"".join(render(NAMELESS, source, {"model": "up"}).pieces)
+    return body if has_member else body.replace(b'"name": "", ', b"").replace(b', "name": ""', b"")
+
+
+@pytest.mark.parametrize("has_member", [True, False])
+@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("source", CODECS)
+def test_a_whole_answer_keeps_a_call_without_a_name(source: str, client: str, has_member: bool) -> None:
+    """Answers of Chat and Responses providers lost the call, and those of Gemini were a 502."""
+    body = whole_body(source, has_member=has_member)
+    assert has_member or b'""' not in body
+    written = CODECS[client].write_answer(fold(CODECS[source].read_answer(body)), reply_for(client))
+    found = fold(CODECS[client].read_answer(written))
+    calls = {call.name: json.loads(call.input or "{}") for call in found.blocks if isinstance(call, ToolCallBlock)}
+    assert calls == {"": {"a": 1}, "g": {}}
+    assert found.end.reason == "tool_calls"
+
+
+@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("source", CODECS)
+def test_a_stream_keeps_a_call_without_a_name(source: str, client: str) -> None:
+    lane = hub_lane(source, client)
+    out = b"".join([*map(lane.feed, events_of(source, NAMELESS)), lane.end()])
+    assert lane.progress.error is None
+    found = fold(read_stream(CODECS[client], out))
+    calls = {call.name: json.loads(call.input or "{}") for call in found.blocks if isinstance(call, ToolCallBlock)}
+    assert calls == {"": {"a": 1}, "g": {}}
