@@ -143,16 +143,16 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
     else:
         level = thinking_level(reasoning, off, quirks, drops)
         config = {} if level is None else {"thinkingLevel": level}
-    if not off and _is_shown(request, reasoning):
+    if not off and shows_thoughts(request, reasoning):
         config["includeThoughts"] = True
     return config
 
 
-def _is_shown(request: Request, reasoning: Reasoning) -> bool:
+def shows_thoughts(request: Request, reasoning: Reasoning) -> bool:
     """Return whether the client receives thoughts: by default in some APIs, in the others on request."""
     if request.api == "messages":
         return (request.source.get("thinking") or {}).get("display") != "omitted"
-    return reasoning.summary is not None or request.api not in ("responses", "gemini")
+    return reasoning.summary is not None or request.api not in ("responses", "gemini", "interactions")
 
 
 def _budget_config(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:

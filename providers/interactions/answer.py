@@ -120,8 +120,9 @@ def _write_block(block: Block, reply: Reply) -> Iterator[Any]:
             yield from _write_thought(block, reply)
         case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
             yield {"type": "function_call", "id": id, "name": name, "arguments": call_input(arguments, kind)}
-        case NativeBlock(api="interactions", item=item):
-            yield item
+        case NativeBlock(api="interactions", kind=kind, item=item):
+            if kind != "thought" or shows_thoughts(reply):
+                yield item
 
 
 def _write_thought(block: ReasoningBlock, reply: Reply) -> Iterator[dict[str, Any]]:

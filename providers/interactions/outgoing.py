@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.gemini.settings import is_enforced, thinking_level, write_stop
+from providers.gemini.settings import is_enforced, shows_thoughts, thinking_level, write_stop
 from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIERS, interactions_safety, interactions_tool
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.history import History
@@ -21,7 +21,7 @@ from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import NO_MARKS, Format, NativeTool, Reasoning, Request, Tool, ToolChoice
+from providers.neutral.request import NO_MARKS, Format, NativeTool, Request, Tool, ToolChoice
 
 SEARCH: Final = "google_search"
 _WEB_SEARCH: Final = "web_search"
@@ -174,16 +174,9 @@ def _thinking(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
         return {}
     level = thinking_level(reasoning, off, quirks, drops)
     config = {} if level is None else {"thinking_level": level}
-    if not off and _is_shown(request, reasoning):
+    if not off and shows_thoughts(request, reasoning):
         config["thinking_summaries"] = "auto"
     return config
-
-
-def _is_shown(request: Request, reasoning: Reasoning) -> bool:
-    """Return whether the client receives thoughts: by default in some APIs, in the others on request."""
-    if request.api == "messages":
-        return (request.source.get("thinking") or {}).get("display") != "omitted"
-    return reasoning.summary is not None or request.api not in ("responses", "gemini", "interactions")
 
 
 def write_state(request: Request, body: dict[str, Any], drops: Drops) -> None:

@@ -28,6 +28,9 @@ Read: TypeAlias = Callable[[OpenAnswer, OpenStep, Json], list[Event]]
 Finish: TypeAlias = Callable[[OpenAnswer, OpenStep], list[Event]]
 
 _TYPE: Final = "type"
+_SUMMARY: Final = "summary"
+_TEXTLESS: Final = ("", "text", "thought_summary", "thought_signature")
+"""The types of contents and deltas of a thought that have nothing but text; the others are images."""
 _INPUT: Final = "user_input"
 _HELD: Final = "steps of Google's tools"
 
@@ -107,7 +110,7 @@ def _block(step: OpenStep) -> int:
 
 
 def _start_thought(answer: OpenAnswer, step: OpenStep, value: Json) -> list[Event]:
-    summaries = bounded_objects(value.get("summary"))
+    summaries = bounded_objects(value.get(_SUMMARY))
     events = [event for one in summaries for event in _add_summary(answer, step, one)]
     step.signature = as_string(value.get("signature"))
     return events
@@ -124,6 +127,8 @@ def _continue_thought(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[E
 def _add_summary(answer: OpenAnswer, step: OpenStep, content: Json) -> list[Event]:
     text = as_string(content.get("text"))
     if not text:
+        if as_string(content.get(_TYPE)) not in _TEXTLESS and answer.charge("images of thoughts"):
+            step.item.setdefault(_SUMMARY, []).append(dict(content))
         return []
     answer.keep_piece(step.pieces, text)
     step.text_size += len(text)
@@ -131,13 +136,18 @@ def _add_summary(answer: OpenAnswer, step: OpenStep, content: Json) -> list[Even
 
 
 def _finish_thought(answer: OpenAnswer, step: OpenStep) -> list[Event]:
+    """Return the end of a thought, and its images as another thought: only this API has them."""
     events: list[StepEvent] = []
     if step.signature:
         item: dict[str, Any] = {_TYPE: "thought", "signature": step.signature}
         if step.pieces:
-            item["summary"] = [{_TYPE: "text", "text": "".join(step.pieces)}]
+            item[_SUMMARY] = [{_TYPE: "text", "text": "".join(step.pieces)}]
         events.append(ReasoningState(UNNUMBERED, "interactions", item))
-    return answer.end(step, [*events, BlockEnd(UNNUMBERED)] if events or step.text_size else [])
+    if events or step.text_size:
+        events.append(BlockEnd(UNNUMBERED))
+    if images := step.item.get(_SUMMARY):
+        events += native_events("thought", {_TYPE: "thought", _SUMMARY: images})
+    return answer.end(step, events)
 
 
 # Calls

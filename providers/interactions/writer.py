@@ -155,8 +155,9 @@ class InteractionsWriter:
             case Citation():
                 self._citations.append(event)
                 return b""
-            case NativeItem(api=api, item=item):
-                return self._start_step(item) + self._stop_step() if api == "interactions" else b""
+            case NativeItem(api=api, kind=kind, item=item):
+                is_hidden = api != "interactions" or (kind == "thought" and not self._shows_thoughts)
+                return b"" if is_hidden else self._start_step(item) + self._stop_step()
             case BlockEnd():
                 return self._end_block()
             case _:

@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import pytest
 
 from gateway.streaming.translation import Translation
@@ -72,6 +73,48 @@ def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
     assert out.count(b"event: error\n") == 1
     assert b"interaction.completed" not in out
     assert b"[DONE]" not in out
+
+
+IMAGE = {"type": "image", "data": "iVBORw0KGgo=", "mime_type": "image/png"}
+SUMMARY = [{"type": "text", "text": "hm"}, IMAGE]
+ILLUSTRATED = stream(
+    begin(0, "thought", summary=SUMMARY[:1]), piece(0, type="thought_summary", content=IMAGE),
+    piece(0, type="thought_signature", signature="c2ln"), stop(0), begin(1), piece(1, text="Hi"), stop(1),
+)  # fmt: skip
+EARLY = stream(begin(0, "thought", summary=[IMAGE]), stop(0), begin(1), piece(1, text="Hi"), stop(1))
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_an_image_in_a_thought_reaches_interactions_clients_that_see_thoughts(is_shown):
+    reply = reply_for("interactions")
+    if not is_shown:
+        request = CODECS["interactions"].read_request({"model": "asked", "input": "hi"})
+        reply = attrs.evolve(reply, request=attrs.evolve(request, model="asked", stream=True))
+    steps = [{"type": "thought", "signature": "c2ln", "summary": SUMMARY}, text_step("Hi")]
+    written = CODECS["interactions"].write_answer(fold(CODECS["interactions"].read_answer(interaction(*steps))), reply)
+    outs = [written, *(translated(pieces, reply) for pieces in (ILLUSTRATED, EARLY))]
+    for out in outs:
+        assert (IMAGE["data"].encode() in out) is is_shown
+        assert b"Hi" in out
+    for out in outs[1:]:
+        verdict = judge("interactions", out, streamed=True)
+        assert (verdict.broken, verdict.outcome) == (None, "complete")
+    assert b"c2ln" in written
+
+
+def translated(pieces, reply):
+    """Return what an Interactions client gets of a stream of an Interactions provider, with its content decoded."""
+    codec = CODECS["interactions"]
+    return send(Translation(codec, codec.writer(reply), codec.wire.framing, lambda error: error, 2**20), list(pieces))
+
+
+@pytest.mark.parametrize("client", SOURCES)
+def test_an_image_in_a_thought_does_not_disturb_other_clients(client):
+    out = send(hub_lane("interactions", client), list(ILLUSTRATED))
+    verdict = judge(client, out, streamed=True)
+    assert (verdict.broken, verdict.outcome) == (None, "complete")
+    assert all(text in out for text in (b"Hi", b"hm"))
+    assert IMAGE["data"].encode() not in out
 
 
 BROKEN = ('{"a":', "[1]", "x")

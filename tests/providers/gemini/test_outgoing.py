@@ -390,7 +390,9 @@ def test_thinking_has_a_level_or_a_budget_and_never_both():
 
 def test_thoughts_are_shown_to_those_who_ask_for_them():
     for api, summary, shown in (("messages", None, True), ("responses", None, False), ("responses", "auto", True),
-                                ("gemini", None, False), ("gemini", "auto", True)):  # fmt: skip
+                                ("gemini", None, False), ("gemini", "auto", True), ("chat", None, True),
+                                ("converse", None, True), ("interactions", None, False),
+                                ("interactions", "auto", True)):  # fmt: skip
         found, _ = thinking(FLASH, api, effort="low", summary=summary)
         assert ("includeThoughts" in found) == shown, (api, summary)
     assert "generationConfig" not in encode_request(chat())[0]
