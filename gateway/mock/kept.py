@@ -4,7 +4,7 @@ If there are too many, the oldest are dropped."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -177,7 +177,9 @@ class MockObjects:
     # Batches
 
     def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """Create an OpenAI batch, completed at the next query."""
+        """Create an OpenAI batch, completed at the next query.
+
+        Results and errors are in separate files, each of which exists only if it has a line."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
             raise GatewayError(
@@ -186,19 +188,31 @@ class MockObjects:
                 param="input_file_id",
             )
         answers = [self._answer_batch_line(line) for line in file.content.splitlines() if line.strip()]
-        content = b"\n".join(map(msgspec.json.encode, answers)) + b"\n"
-        out = self._store_file(UploadedFile("output.jsonl", content), "file-", "batch_output")
+        failed = [one for one in answers if one["response"]["status_code"] >= 400]
+        succeeded = [one for one in answers if one["response"]["status_code"] < 400]
         about = {
             "id": new_id("batch_"), "object": "batch", "endpoint": call.members.get("endpoint"),
             "input_file_id": file.about["id"], "completion_window": "24h", "created_at": int(time.time()),
-            "status": "completed", "output_file_id": out.about["id"], "error_file_id": None,
+            "status": "completed", "output_file_id": self._store_lines("output.jsonl", succeeded),
+            "error_file_id": self._store_lines("error.jsonl", failed),
             "metadata": call.members.get("metadata"),
             "model": next((found for one in answers if (found := one["response"]["body"].get("model"))), None),
-            "request_counts": {"total": len(answers), "completed": len(answers), "failed": 0},
+            "request_counts": {"total": len(answers), "completed": len(succeeded), "failed": len(failed)},
             "usage": _sum_usage([one["response"]["body"] for one in answers]),
         }  # fmt: skip
         kept = self._store(MockObject(about))
-        return json_answer({**kept.about, "status": "validating", "output_file_id": None})
+        begun = dict.fromkeys(about["request_counts"], 0)
+        return json_answer({
+            **kept.about, "status": "validating", "output_file_id": None, "error_file_id": None,
+            "request_counts": begun,
+        })  # fmt: skip
+
+    def _store_lines(self, name: str, lines: Sequence[Any]) -> str | None:
+        """Store a file of a batch, and return its id; ``None`` without lines."""
+        if not lines:
+            return None
+        content = b"\n".join(map(msgspec.json.encode, lines)) + b"\n"
+        return str(self._store_file(UploadedFile(name, content), "file-", "batch_output").about["id"])
 
     def _answer_batch_line(self, line: bytes) -> dict[str, Any]:
         try:

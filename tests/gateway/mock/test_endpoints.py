@@ -118,12 +118,12 @@ def test_a_batch_is_answered_line_by_line():
     lines = b'{"custom_id":"a","url":"/v1/x","body":{"n":1}}\nno json\n'
     file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
     begun = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
-    assert (begun["status"], begun["output_file_id"]) == ("validating", None)
+    assert (begun["status"], begun["output_file_id"], begun["error_file_id"]) == ("validating", None, None)
     done = made(shelf.show(EndpointCall({}, path_parameters={"id": begun["id"]})))
-    out = content(shelf.content(EndpointCall({}, path_parameters={"id": done["output_file_id"]}))).splitlines()
-    first, second = map(json.loads, out)
+    (first,), (second,) = (lines_of(shelf, done[name]) for name in ("output_file_id", "error_file_id"))
     assert (first["custom_id"], first["response"]["body"]) == ("a", {"of": "/v1/x", "n": 1})
     assert second["response"]["status_code"] == 400
+    assert done["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
     asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
     batch = made(shelf.create_message_batch(EndpointCall(asked)))
     assert batch["processing_status"] == "in_progress"
@@ -133,6 +133,32 @@ def test_a_batch_is_answered_line_by_line():
     )
     (result,) = content(shelf.content(EndpointCall({}, path_parameters={"id": batch["id"]}))).splitlines()
     assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
+
+
+def lines_of(shelf, id):
+    """Return the decoded lines of the file ``id``."""
+    return [
+        json.loads(line) for line in content(shelf.content(EndpointCall({}, path_parameters={"id": id}))).splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "files"),
+    [([200, 200], (True, False)), ([400, 500], (False, True)), ([200, 429], (True, True)), ([], (False, False))],
+)
+def test_a_batch_has_a_file_for_results_and_one_for_errors(statuses, files):
+    """As OpenAI's: ``failed`` counts the lines of the second."""
+    shelf = MockObjects(lambda path, body: (body["status"], {}))
+    lines = [{"custom_id": f"{i}", "url": "/x", "body": {"status": status}} for i, status in enumerate(statuses)]
+    upload = UploadedFile("in.jsonl", "\n".join(map(json.dumps, lines)).encode())
+    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [upload]})))
+    id = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"]})))["id"]
+    done = made(shelf.show(EndpointCall({}, path_parameters={"id": id})))
+    good, bad = (lines_of(shelf, done[name]) if done[name] else [] for name in ("output_file_id", "error_file_id"))
+    assert (done["output_file_id"] is not None, done["error_file_id"] is not None) == files
+    assert [one["response"]["status_code"] for one in good] == [status for status in statuses if status == 200]
+    assert [one["response"]["status_code"] for one in bad] == [status for status in statuses if status != 200]
+    assert done["request_counts"] == {"total": len(statuses), "completed": len(good), "failed": len(bad)}
 
 
 def test_a_line_of_a_batch_that_is_no_request_fails_alone():
@@ -147,8 +173,9 @@ def test_a_line_of_a_batch_that_is_no_request_fails_alone():
         file = client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines)}).json()
         begun = client.post("/v1/batches", json={"input_file_id": file["id"], "endpoint": asked[0][0]}).json()
         done = client.get(f"/v1/batches/{begun['id']}").json()
-        out = client.get(f"/v1/files/{done['output_file_id']}/content").text.splitlines()
-    assert [json.loads(line)["response"]["status_code"] for line in out] == [200, 400, 400, 400]
+        ids = done["output_file_id"], done["error_file_id"]
+        files = [client.get(f"/v1/files/{id}/content").text.splitlines() for id in ids]
+    assert [[json.loads(line)["response"]["status_code"] for line in lines] for lines in files] == [[200], [400] * 3]
 
 
 @pytest.mark.parametrize(
