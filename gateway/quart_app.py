@@ -48,7 +48,7 @@ def quart_app(config: Config, service: Service) -> QuartTrio:
 
     people = None if service.people is None else service.authenticator
     configure(app, config.limits.request_body, ConfiguredGuard(config, service.ledger, is_served, people))
-    add_cors(app, Cors(config.cors))
+    add_cors(app, Cors(config.cors), deployments, relayed.methods)
     exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
     open_routes = (*health_routes(service, config), *metrics_routes(service, config))
     add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))

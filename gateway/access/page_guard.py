@@ -22,12 +22,13 @@ from streams.errors import GatewayError
 
 ANY = "*"
 
-_METHODS = "GET, POST, OPTIONS"
+_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _ALLOWED = (
     "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
     "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client", "last-event-id",
 )  # fmt: skip
-_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-", "mcp-")  # added by SDKs in a browser
+_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-", "mcp-", "x-goog-")
+"""Headers that SDKs add in a browser."""
 _REMEMBERED = "600"  # seconds; browsers limit it
 
 

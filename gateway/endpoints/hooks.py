@@ -1,6 +1,6 @@
 """Quart hooks before and after each view: CORS, and the client's key."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from quart import Response as QuartResponse
@@ -19,16 +19,23 @@ from streams.errors import GatewayError
 IMMEDIATE_ROUTES: Final = ("models", "model")
 """Routes that respond immediately and do not count as requests in flight."""
 
-_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/")
+_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/", "/model/")
 
 
-def add_cors(app: QuartTrio, cors: Cors) -> None:
-    """Let pages of the configured origins read the responses to programs: those below ``_PROGRAM_PATHS``."""
+def add_cors(app: QuartTrio, cors: Cors, deployments: Sequence[str], is_relayed: Callable[[str], object]) -> None:
+    """Let pages of the configured origins read the responses to programs.
+
+    These are the paths below ``_PROGRAM_PATHS`` and ``deployments``, and those that ``is_relayed``, such as the paths
+    of entries with pass-through."""
     if not cors:
         return
+    starts = (*_PROGRAM_PATHS, *deployments)
+
+    def is_shared(path: str) -> bool:
+        return path.startswith(starts) or bool(is_relayed(path))
 
     async def preflight() -> QuartResponse | None:
-        if request.method != "OPTIONS" or not request.path.startswith(_PROGRAM_PATHS):
+        if request.method != "OPTIONS" or not is_shared(request.path):
             return None
         requested_headers = request.headers.get("access-control-request-headers", "")
         response = through_quart(
@@ -39,7 +46,7 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
         return response
 
     async def add_cors_headers(response: QuartResponse) -> QuartResponse:
-        if request.method != "OPTIONS" and request.path.startswith(_PROGRAM_PATHS):
+        if request.method != "OPTIONS" and is_shared(request.path):
             for name, value in cors.response_headers(request.headers.get("origin"), response.headers.keys()):
                 response.headers.add(name, value)
         return response

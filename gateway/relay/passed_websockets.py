@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import attrs
 from quart import Response as QuartResponse
 from quart_trio import QuartTrio
+from werkzeug.routing import PathConverter
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
@@ -34,11 +35,18 @@ from gateway.routing.target import Target
 _LIVE: Final = "BidiGenerateContent"
 
 
+class _PassedPath(PathConverter):
+    """A path that may have escaped line breaks, which ``rest_of_path`` refuses with the reason."""
+
+    regex = "(?s:[^/].*?)"
+
+
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
     resumable = ResumableSessions()
+    app.url_map.converters = {**app.url_map.converters, "passed": _PassedPath}
     for name, entry in service.router.passthrough_entries().items():
         view = partial(_view, service, resumable, entry, name)
-        app.add_websocket(f"/{name}/<path:rest>", f"passed {name}", view)
+        app.add_websocket(f"/{name}/<passed:rest>", f"passed {name}", view)
 
 
 async def _view(

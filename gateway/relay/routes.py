@@ -147,7 +147,8 @@ def pattern_of(path: str) -> re.Pattern[str]:
         "".join(
             f"(?P<{part}>{_VARIABLE_PATTERNS.get(part, '[^/]+')})" if at % 2 else re.escape(part)
             for at, part in enumerate(parts)
-        )
+        ),
+        re.DOTALL,  # a pass-through path may have an escaped line break, which its module refuses with the reason
     )
 
 
@@ -238,7 +239,10 @@ class _ServedRoute:
 
     async def answer_path(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         """Answer a request with CORS headers; ``names`` are the variables of its path."""
-        response = await self._answer(incoming, names)
+        return self.share(await self._answer(incoming, names), incoming)
+
+    def share(self, response: Response, incoming: PiecesRequest) -> Response:
+        """Return ``response`` with CORS headers, if pages of other origins may use the gateway."""
         return self.cors.share(response, incoming.headers) if self.cors else response
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
@@ -278,7 +282,7 @@ class _PrefixRoutes:
         for route in self._routes:
             if (found := pattern_of(route.route.path).fullmatch(path)) is not None:
                 return await route.answer_path(incoming, found.groupdict())
-        return self._unknown_path_response(incoming, path)
+        return self._routes[0].share(self._unknown_path_response(incoming, path), incoming)
 
     def _unknown_path_response(self, incoming: PiecesRequest, path: str) -> Response:
         """Return a 404, or a 405 if the path exists for other methods."""

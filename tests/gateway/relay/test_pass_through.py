@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import httpx2
 import pytest
 import trio
 
+from gateway.relay.routes import ROUTES
+from providers.apis import CODECS
 from tests.support.cases import case
 from tests.support.endpoint_provider import (
     EndpointProvider,
@@ -23,6 +26,7 @@ from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
+EXCHANGES = [route.path for codec in CODECS.values() for route in codec.wire.routes()]
 CHAT = {
     "id": "x", "object": "chat.completion", "usage": {"prompt_tokens": 3, "completion_tokens": 4},
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
@@ -126,6 +130,19 @@ async def test_hostile_paths_reach_no_provider():
         assert provider.heads == [("GET", "/v1/a:b@c/d.e/..f/g..")]
 
 
+async def test_a_path_with_control_characters_is_refused_with_the_reason():
+    """A line break was a 404."""
+    async with passing(lambda asked: json_answer({})) as (served, provider):
+        for code in (*range(0x20), 0x7F):
+            for rest in (f"a%{code:02x}b", f"a/%{code:02X}", f"%{code:02x}/a"):
+                for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                    with case((method, rest)):
+                        found = await served.send(method, f"/mine/{rest}")
+                        assert found.status_code == 400
+                        assert "invalid characters" in found.json()["error"]["message"]
+        assert provider.heads == []
+
+
 REDIRECTS = {
     "/v1/other?x=1": "/v1/other?x=1",
     "HERE/v1/abs": "/v1/abs",
@@ -210,9 +227,43 @@ async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
 async def test_other_methods_get_405_with_those_of_the_path():
     """Also where a websocket may be opened: HEAD was a 426 there."""
     async with passing(lambda asked: json_answer({})) as (served, provider):
-        for method in ("HEAD", "PROPFIND", "TRACE"):
+        for method in ("HEAD", "OPTIONS", "PROPFIND", "TRACE"):
             found = await served.send(method, "/mine/x")
             assert (found.status_code, found.headers["allow"]) == (405, "DELETE, GET, PATCH, POST, PUT")
+        assert provider.heads == []
+
+
+PAGE = "https://app.example"
+PREFLIGHT = {
+    "origin": PAGE,
+    "access-control-request-method": "DELETE",
+    "access-control-request-headers": "x-goog-upload-command",
+}
+
+
+async def test_pages_of_configured_origins_may_call_every_path_of_programs():
+    """Preflights of pass-through and others got 405, so that browsers blocked the requests."""
+    paths = {re.sub(r"\{\w+\}", "x", route.path) for route in ROUTES}
+    paths |= {path.replace("{model}", "x") for path in EXCHANGES} | {"/mine/fine_tuning/jobs", "/mcp/x", "/v1/models"}
+    paths |= {"/openai/deployments/x/chat/completions", "/openai/deployments/x/embeddings"}
+    more = {"cors": [PAGE], "compatibility": ["azure"], "client_keys": [{"name": "ann", "key": KEY}]}
+    async with passing(lambda asked: json_answer({}), **more) as (served, provider):
+        for path in sorted(paths):
+            with case(path):
+                found = await served.send("OPTIONS", path, headers=PREFLIGHT)
+                assert (found.status_code, found.content) == (204, b"")
+                assert found.headers["access-control-allow-origin"] == PAGE
+                assert "DELETE" in found.headers["access-control-allow-methods"]
+                assert "x-goog-upload-command" in found.headers["access-control-allow-headers"]
+                refused = await served.send("OPTIONS", path, headers={**PREFLIGHT, "origin": "https://other.example"})
+                assert "access-control-allow-origin" not in refused.headers
+                wrong = await served.send("POST", path, headers={"origin": PAGE})
+                assert wrong.headers["access-control-allow-origin"] == PAGE
+        for path in ("/health", "/admin/v1/keys", "/minex", "/nowhere"):
+            with case(path):
+                found = await served.send("OPTIONS", path, headers=PREFLIGHT)
+                assert found.status_code >= 400
+                assert "access-control-allow-origin" not in found.headers
         assert provider.heads == []
 
 

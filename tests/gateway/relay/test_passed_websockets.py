@@ -104,6 +104,8 @@ async def test_a_refused_websocket_opens_no_provider_connection():
             ("/mine/openai/%64eployments/gpt-4o/realtime", bearer(KEY), 403),
             ("/mine/a/../../b", bearer(KEY), 400),
             ("/mine/%2e%2e/b", bearer(KEY), 400),
+            ("/mine/a%0ab", bearer(KEY), 400),
+            ("/mine/%0a", bearer(KEY), 400),
             ("/nobody/realtime", bearer(KEY), 426),
         ):
             async with calling(running.url, path, headers) as caller:
