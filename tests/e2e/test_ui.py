@@ -228,6 +228,7 @@ def test_with_keys_current_viewers_must_authenticate_too(configured):
     with viewer(process) as wire:
         wire.read_until(b"event: all")
         change(**KEYS)
+        wire.read_until(b"event: reconnect\ndata: {}\n\n")
         wire.read_until(b"\r\n0\r\n\r\n")
     bare = process.request("GET", "/ui")
     assert bare.status == 401
@@ -365,6 +366,33 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
     page.until(f"!{row(one.id)}")
     assert "complete" in page.until(f"{ended(one.id)}?.innerText")
     assert shots[0] != shots[1]
+
+
+@pytest.mark.process
+@needs_chromium
+def test_an_opened_stream_continues_after_a_reload(browser, configured, by_hand):
+    """The page said that the stream was not available, and its viewer had to open it again."""
+    process, change = configured
+    change()
+    browser.open(f"{process.url}/ui")
+    browser.until("document.getElementById('state').textContent === 'live'")
+    answer = answer_stream("chat")
+    with call(process, by_hand, HUB) as one:
+        browser.until(f"{row(one.id)}")
+        browser.value(f"{row(one.id)}.querySelector('button').click()")
+        one.up.send(SSE + chunks(*answer.opening, answer.first))
+        browser.until("document.getElementById('answer').innerText.includes('one t')")
+        browser.value("document.getElementById('filter').focus()")
+        for setting in (True, False):
+            change(ui_prompts=setting)
+            one.up.send(chunks(answer.first))
+            browser.until("document.getElementById('answer').innerText.includes('one tone t')")
+            browser.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        assert browser.value("document.activeElement.id") == "filter"
+        assert browser.value("document.getElementById('answer').innerText.split('one t').length") == 4
+        one.up.send(chunks(*answer.rest) + b"0\r\n\r\n")
+        one.client.read_until(b"message_stop")
+        browser.until("document.getElementById('opened-state').innerText === 'ended: complete'")
 
 
 def shoot(page: Page, scheme: str, folder: Path) -> bytes:

@@ -152,16 +152,22 @@ export function open(row) {
   source?.close();
   returnTo = document.activeElement === document.body ? null : document.activeElement;
   chosen = row.key;
+  section.hidden = false;
+  title.textContent = `Request ${row.id}`;
+  tellFacts(row);
+  connect(row);
+  title.focus();
+}
+
+/** Show the events of a stream from its first one on. */
+function connect(row) {
   kept = saidSize = 0;
   seen = new Set();
   passed.replaceChildren();
   answer.replaceChildren();
   showPrompt();
   showDifference();
-  section.hidden = false;
-  title.textContent = `Request ${row.id}`;
   state.textContent = "connecting…";
-  tellFacts(row);
   source = new EventSource(`/ui/streams/${row.n}?worker=${row.process}`);
   source.addEventListener("opened", event => {
     const told = JSON.parse(event.data), {kept} = told;
@@ -187,11 +193,14 @@ export function open(row) {
     if (line) tellFacts(line);
     if (!row.ended) toTheEnd();
   });
+  source.addEventListener("reconnect", () => {  // the gateway has a new configuration
+    source.close();
+    connect(row);
+  });
   source.addEventListener("error", () => {
     source.close();
     if (!state.textContent.startsWith("ended")) state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway ended the connection: open it again";
   });
-  title.focus();
 }
 
 document.getElementById("close").addEventListener("click", close);

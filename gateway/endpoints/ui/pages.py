@@ -38,6 +38,7 @@ from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
 from gateway.serving.quart_views import QuartRequest, View, current_scope
 from gateway.telemetry.live import LiveView
+from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS
 
@@ -184,6 +185,7 @@ def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
 def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]) -> Response:
     """Return a stream of the events that ``send_events`` sends, until the viewer's key expires or its rights change.
 
+    A new configuration or another change of rights ends it with ``_RECONNECT``: the page then authenticates again.
     Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
     scope, replaced = current_scope(), service.replaced.of(visitor.name)
     service.admission.take("viewers", visitor.name or NOBODY, scope)
@@ -196,12 +198,18 @@ def _events_for(service: Service, visitor: Visitor, send_events: Callable[[Send]
                         nursery.start_soon(_cancel_on, replaced, nursery.cancel_scope)
                         await send_events(to.send)
                         nursery.cancel_scope.cancel()
+                    if replaced.is_set():
+                        await to.send(_RECONNECT)
             except* trio.BrokenResourceError:  # the viewer has left
                 pass
 
     to, body = trio.open_memory_channel[bytes](1)
     scope.nursery.start_soon(run)
     return Response(200, _EVENTS, ChannelBody(body))
+
+
+_RECONNECT: Final = sse.event("reconnect", {})
+"""The last event of a stream whose page must connect again."""
 
 
 async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
