@@ -26,7 +26,7 @@ class QueuedWebSocket:
     ) -> None:
         self._connection = connection
         self._id = stream_id
-        self._websocket = WebSocketStream(connection, stream_id, send, lambda: self._has_ended)
+        self._websocket = WebSocketStream(connection, stream_id, send, lambda: self._has_ended, self._take_waiting)
         self._on_taken = on_taken
         self._waiting = bytearray()
         self._has_ended = False  # the client has ended its side of the stream
@@ -58,14 +58,17 @@ class QueuedWebSocket:
             await self._websocket.handle(event)
         self._changed.set()
 
+    def _take_waiting(self) -> bytes:
+        data, self._waiting = bytes(self._waiting), bytearray()
+        return data
+
     async def _run(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self._has_ended and not self._is_closed:
             await self._websocket.refuse()
         elif not self._is_closed:  # the client may have reset the stream before this task ran
             await self._websocket.begin("2", target, headers)
         while not self._is_closed:
-            if self._waiting:
-                data, self._waiting = bytes(self._waiting), bytearray()
+            if data := self._take_waiting():
                 await self._websocket.handle(Data(stream_id=self._id, data=data))
                 self._on_taken(len(data))
             elif self._has_ended:

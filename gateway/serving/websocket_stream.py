@@ -68,7 +68,8 @@ class MessageBuffer(WebsocketBuffer):
 class WebSocketStream:
     """One websocket.
 
-    ``has_hung_up`` returns whether the client has disconnected, although its earlier bytes are not handled yet."""
+    ``has_hung_up`` returns whether the client has disconnected, although its earlier bytes are not handled yet.
+    ``take_unread`` returns the bytes that have arrived since."""
 
     scope: WebsocketScope
     _handshake: Handshake
@@ -81,11 +82,13 @@ class WebSocketStream:
         stream_id: int,
         send: Callable[[Event], Awaitable[None]],
         has_hung_up: Callable[[], bool] = _return_false,
+        take_unread: Callable[[], bytes] = bytes,
     ) -> None:
         self._connection = connection
         self._id = stream_id
         self._send = send
         self._has_hung_up = has_hung_up
+        self._take_unread = take_unread
         self._state = WebSocketState.HANDSHAKE
         self._over = trio.Event()  # the client has disconnected, or the app has ended
         self._message = MessageBuffer(connection.server.registry.largest_message)
@@ -181,13 +184,17 @@ class WebSocketStream:
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
             elif isinstance(frame, CloseConnection):
-                close = self._codes.original_of(frame)
-                is_own = self._frames.state is ConnectionState.OPEN  # the library's, for an invalid frame
-                if self._taker is not None:
-                    code, reason = (CloseReason.ABNORMAL_CLOSURE, "") if is_own else (close.code, close.reason or "")
-                    self._taker.note_close(int(code), reason)
-                await self._send_frame(close.response())
+                await self._answer_close(frame)
                 await self._end_stream()
+
+    async def _answer_close(self, frame: CloseConnection) -> None:
+        """Report the client's close to the taker, and answer it."""
+        close = self._codes.original_of(frame)
+        is_own = self._frames.state is ConnectionState.OPEN  # the library's, for an invalid frame
+        if self._taker is not None:
+            code, reason = (CloseReason.ABNORMAL_CLOSURE, "") if is_own else (close.code, close.reason or "")
+            self._taker.note_close(int(code), reason)
+        await self._send_frame(close.response())
 
     def _on_arriving(self, arriving: Callable[[int], object]) -> None:
         self._arriving = arriving
@@ -224,8 +231,19 @@ class WebSocketStream:
             if not wait.cancelled_caught:
                 return
             if self._has_hung_up():
+                await self._answer_waiting_close()
                 await self._leave()
                 await self._end_stream()
+
+    async def _answer_waiting_close(self) -> None:
+        """Answer the close of a client that has disconnected, if it follows the message that waits."""
+        self._frames.receive_data(self._take_unread())
+        for frame in self._frames.events():
+            if isinstance(frame, CloseConnection):
+                await self._answer_close(frame)
+                return
+            if self._rate.count(frame):
+                await self._rate.end_turn()
 
     async def _close_for_client(self, code: CloseReason, reason: str) -> None:
         """Close, because the client exceeds a limit."""

@@ -2,17 +2,20 @@
 
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from tests.support.asgi_app import Client, eventually
 from tests.support.harness import PATIENCE
+from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -107,6 +110,39 @@ async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends
             peer.client.leave(how)
         await is_over(running)
         talk.over.set()
+
+
+@pytest.mark.parametrize("in_one_piece", [True, False])
+async def test_a_close_that_ends_its_stream_while_a_message_waits_is_the_clients(in_one_piece, caplog):
+    """The session counted as one whose client was lost."""
+    caplog.set_level(logging.INFO, "trigate")
+    talk = Unread()
+    async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
+        websocket = await Http2WebSocket.open(peer, PATH)
+        message = websocket.frame(BytesMessage(data=bytes(20_000)))
+        while not await waits(peer, websocket, message):
+            pass
+        close = websocket.frame(CloseConnection(code=4000, reason="done"))
+        peer.connection.send_data(websocket.stream, close, end_stream=in_one_piece)
+        if not in_one_piece:
+            await peer.flush()
+            peer.connection.end_stream(websocket.stream)
+        await peer.flush()
+        await is_over(running)
+        await eventually(lambda: logged_exchanges(caplog))
+        talk.over.set()
+    (line,) = logged_exchanges(caplog)
+    assert (line["ended"], line["reason"]) == ("complete", "client_closed")
+
+
+async def waits(peer: Http2Client, websocket: Http2WebSocket, message: bytes) -> bool:
+    """Send ``message`` and a ping; return whether the gateway does not answer it, because the message waits."""
+    peer.connection.send_data(websocket.stream, message[:16_384])
+    peer.connection.send_data(websocket.stream, message[16_384:] + websocket.frame(Ping(payload=b"x")))
+    await peer.flush()
+    with trio.move_on_after(0.5) as silence:
+        assert isinstance(await websocket.receive(), Pong)
+    return silence.cancelled_caught
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
