@@ -18,12 +18,13 @@ from gateway.people.key_sets import UNKNOWN_WAIT
 from gateway.people.signing_keys import VerificationKey
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
-from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, free_port, running
+from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, exchanges, free_port, running
 from tests.support.metrics_page import numbers
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, body_of, issuer, people_gateway
 from tests.support.signed_tokens import signing_key
 from tests.support.token_forms import FORMS, TokenForm
+from tests.support.websocket_client import Client
 
 CHAT = "/v1/chat/completions"
 KEY = "key-of-the-file-0123456789"
@@ -304,6 +305,33 @@ def test_an_opaque_token_is_judged_by_its_issuer():
         refused = setup.ask("chat", "another-token")
         assert (refused.status, "retry-after" in refused.headers) == (503, True)
         assert setup.ask("chat", "opaque-of-ada").status == 200
+
+
+def test_a_websocket_ends_if_its_token_belongs_to_another_person(monkeypatch: pytest.MonkeyPatch):
+    """Its requests continued in the name of the first one."""
+    monkeypatch.setattr(introspection, "CACHED_SECONDS", 0.2)
+    with open_provider() as identity, people_gateway([opaque(identity)]) as setup:
+        token, about = "opaque-of-ada", {"active": True, "aud": "trigate", "groups": ["ml"]}
+        identity.active[token] = {**about, "sub": "00u1"}
+        with Client.connect(setup.gateway.port, bearer(token)) as client:
+            assert client.ask(MODEL)[-1]["type"] == "response.completed"
+            identity.active[token] = {**about, "sub": "00u2"}
+            found: list[dict[str, Any]] = []
+
+            def is_refused() -> bool:
+                found[:] = client.ask(MODEL)
+                return found[-1]["type"] == "error"
+
+            eventually(is_refused, what="the next introspection")
+            assert (found[-1]["status"], "another client" in found[-1]["error"]["message"]) == (401, True)
+            assert client.read_close_code() == 1008
+        assert setup.client_of(setup.ask("chat", token)) == "okta:00u2"
+        names = {
+            line["client"]
+            for line in exchanges(setup.gateway.log)
+            if line["status"] == 200 and line["api"] == "responses"
+        }
+        assert names == {"okta:00u1"}
 
 
 @pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])

@@ -102,6 +102,7 @@ GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
 IDLE: Final = (1001, "the connection was idle for too long (websocket_idle): connect again")
 OUT_OF_MEMORY: Final = (1001, "other connections need the memory of this one: connect again")
 REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
+OTHER_CLIENT: Final = (1008, "the token now belongs to another client: connect again")
 TOO_MANY: Final = (1008, "too many requests are waiting for the current response")
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
@@ -331,7 +332,7 @@ class _Connection:
                         raise refusal
                     if self._service.people is not None:
                         await self._service.admission.prepare(self._arrival)
-                    self._service.admission.authenticate(self._arrival)  # the key may have expired
+                    self._authenticate_again()
                     self._service.admission.take("in_flight", self._holder, scope)
                     envelope = await self._read(frame.text, self._service.admission.body(self._holder, scope))
                     response = await self._response(exchange, envelope)
@@ -342,6 +343,16 @@ class _Connection:
                 await self._send_response(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1
+
+    def _authenticate_again(self) -> None:
+        """Check the client's key, which may have expired. Raises ``GatewayError`` (401).
+
+        If an issuer now reports another person for the token, the connection ends after the waiting frames: its turns,
+        shares and ledger lines belong to the first one."""
+        if self._service.admission.authenticate(self._arrival) != self._client_request.client:
+            self._ended_by = OTHER_CLIENT
+            self._put.close()
+            raise GatewayError("authentication", OTHER_CLIENT[1])
 
     async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
         """Return the response to a frame. Raises ``GatewayError``."""
