@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from providers.neutral.fields import Drops, Fields, join_path
-from providers.neutral.media import file_type, is_data_url, url_source, video_type
+from providers.neutral.media import audio_format, audio_type, file_type, is_data_url, url_source, video_type
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -208,6 +208,17 @@ def _read_video(part: Fields, drops: Drops) -> FilePart:
     return FilePart(attrs.evolve(source, media_type=video_type(source)), None, part.at, read_marks(part))
 
 
+def _read_audio_url(part: Fields, drops: Drops) -> AudioPart | FilePart:
+    """Return a sound, as data or as a link, a part that vLLM has."""
+    inner = Fields.of(part.need("audio_url", dict), part.path("audio_url"))
+    source = url_source(inner.need("url", str), inner.path("url"))
+    drops.add_unread(inner)
+    media_type = audio_type(source)
+    if source.kind == "base64":
+        return AudioPart(source.value, audio_format(media_type), part.at, read_marks(part))
+    return FilePart(attrs.evolve(source, media_type=media_type), None, part.at, read_marks(part))
+
+
 def _read_file(part: Fields, drops: Drops) -> FilePart:
     inner = Fields.of(part.need("file", dict), part.path("file"))
     name, data, id = inner.string("filename"), inner.string("file_data"), inner.string("file_id")
@@ -223,7 +234,9 @@ def _read_file(part: Fields, drops: Drops) -> FilePart:
 
 _PartReaders: TypeAlias = Mapping[str, Callable[[Fields, Drops], Part]]
 _RESULT_PARTS: _PartReaders = {"text": _read_text, "image_url": _read_image, "file": _read_file}
-_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _read_audio, "video_url": _read_video}
+_PARTS: _PartReaders = {
+    **_RESULT_PARTS, "input_audio": _read_audio, "audio_url": _read_audio_url, "video_url": _read_video,
+}  # fmt: skip
 _ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, "thinking": _read_thinking}
 
 

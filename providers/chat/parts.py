@@ -9,7 +9,7 @@ import attrs
 from providers.neutral.codec import Recipient
 from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
-from providers.neutral.media import is_video
+from providers.neutral.media import is_audio, is_video
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
@@ -101,6 +101,8 @@ def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dic
 def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[str, Any]:
     if source.kind in ("base64", "url") and is_video(source):
         return {"type": "video_url", "video_url": {"url": _media_url(source, part.at)}}
+    if source.kind == "url" and is_audio(source):
+        return {"type": "audio_url", "audio_url": {"url": source.value}}
     match source.kind:
         case "text":
             title = f"{part.filename}\n" if part.filename else ""

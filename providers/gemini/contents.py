@@ -16,6 +16,7 @@ from providers.gemini.media import link_source, standard_base64
 from providers.gemini.spellings import GeminiFields, spelling_in
 from providers.neutral.codec import derived_call_id
 from providers.neutral.fields import Drops
+from providers.neutral.media import audio_format
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -46,7 +47,6 @@ _DESCRIPTIVE: Final = frozenset(
 _RESULTS: Final = ("result", "output")
 """The member of a function's response that contains the result, if it is the only member."""
 
-_AUDIO: Final[Mapping[str, str]] = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
 
 Media: TypeAlias = ImagePart | FilePart | AudioPart
 
@@ -148,11 +148,11 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     else:
         source = link_source(data.need("fileUri", str), media_type, data.path("fileUri"))
     drops.add_unread(data)
-    family, _, format = (source.media_type or "").partition("/")
-    if family == "image":
+    kind_of_media = source.media_type or ""
+    if kind_of_media.startswith("image/"):
         return ImagePart(source, at=part.at)
-    if family == "audio" and source.kind == "base64":
-        return AudioPart(source.value, _AUDIO.get(format, format), part.at)
+    if kind_of_media.startswith("audio/") and source.kind == "base64":
+        return AudioPart(source.value, audio_format(kind_of_media), part.at)
     return FilePart(source, name, part.at)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, type_of_url
+from providers.neutral.media import actual_type, audio_format, type_of_url
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 
@@ -16,7 +16,6 @@ Media: TypeAlias = ImagePart | FilePart | AudioPart
 
 KINDS: Final = ("image", "audio", "document", "video")
 
-_AUDIO_NAMES: Final[Mapping[str, str]] = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
 
@@ -35,8 +34,7 @@ def read_media(content: Fields, kind: str, drops: Drops) -> Media:
     if kind == "image":
         return ImagePart(source, at=content.at)
     if kind == "audio" and source.kind == "base64":
-        format = (source.media_type or "").rpartition("/")[2]
-        return AudioPart(source.value, _AUDIO_NAMES.get(format, format), content.at)
+        return AudioPart(source.value, audio_format(source.media_type or ""), content.at)
     return FilePart(source, name, content.at)
 
 

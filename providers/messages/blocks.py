@@ -17,7 +17,7 @@ from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, 
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.media import actual_type
+from providers.neutral.media import actual_type, is_audio
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -36,7 +36,7 @@ from providers.neutral.request import (
     has_cache_marks,
 )
 from providers.neutral.tool_names import replacement_id
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 Block: TypeAlias = dict[str, Any]
 
@@ -55,6 +55,10 @@ def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Blo
                 return {"type": "file", "file_id": source.value}
             message = f"{at} names a file that this model's provider does not have: send its content instead"
             raise invalid(message, at)
+
+
+def _audio_error(at: str) -> GatewayError:
+    return invalid(f"{at} is audio, which this model's provider does not support", at)
 
 
 def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
@@ -191,10 +195,12 @@ class Prompt:
                 return [self._with_marks(block, part, CALL_MARKS)]
             case ToolResultPart():
                 return [self._result_block(part)]
+            case AudioPart(at=at):
+                raise _audio_error(at)
+            case FilePart(source=source, at=at) if is_audio(source):
+                raise _audio_error(at)
             case ImagePart() | FilePart():
                 return self._media_block(part, assistant)
-            case AudioPart(at=at):
-                raise invalid(f"{at} is audio, which this model's provider does not support", at)
             case NativePart(api=api, item=item, at=at):
                 if api == "messages":
                     return [self._breakpoints.copy_native(item, at)]

@@ -49,6 +49,31 @@ def video_type(source: MediaSource) -> str:
     return named if named is not None and named.startswith("video/") else "video/mp4"
 
 
+def is_audio(source: MediaSource) -> bool:
+    return (source.media_type or "").startswith("audio/")
+
+
+_AUDIO_FORMATS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
+"""The formats of sounds in the words of most APIs, by subtypes that differ from them."""
+_WAV: Final = "UklG"  # the beginning of a WAV file in base64
+
+
+def audio_type(source: MediaSource) -> str:
+    """Return the media type of a sound: its label, else the type of its URL's path, else WAV or MP3 by its bytes."""
+    if is_audio(source):
+        return str(source.media_type)
+    named = type_of_url(source.value) if source.kind == "url" else None
+    if named is not None and named.startswith("audio/"):
+        return named
+    return "audio/wav" if source.kind == "base64" and source.value.startswith(_WAV) else "audio/mpeg"
+
+
+def audio_format(media_type: str) -> str:
+    """Return the format of a sound of the type ``media_type``, such as ``mp3``."""
+    subtype = media_type.rpartition("/")[2]
+    return _AUDIO_FORMATS.get(subtype, subtype)
+
+
 _IMAGE_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
 """The first characters of images in base64, by type."""
 _IMAGE_NAMES: Final = {"image/jpg": "image/jpeg"}  # a name that only OpenAI accepts, and the standard one

@@ -260,3 +260,38 @@ def test_a_sound_in_a_data_url_is_audio() -> None:
         ("interactions", {"input": [{"type": "audio", "uri": "data:audio/wav,a"}]}),
     ):
         assert write_to("chat", client, turns)["messages"][0]["content"] == [heard], client
+
+
+WAV = base64.b64encode(b"RIFF\0\0\0\0WAVE").decode()
+
+
+def heard_by(provider: str, url: str) -> Any:
+    """Return the content that a provider of an API gets of a Chat client's ``audio_url``, vLLM's form."""
+    written = write_to(provider, "chat", turn({"type": "audio_url", "audio_url": {"url": url}}))
+    turns = next(written[name] for name in ("messages", "contents", "input") if name in written)
+    return (turns[0].get("content") or turns[0]["parts"])[0]
+
+
+@pytest.mark.parametrize("label", ["audio/wav", "AUDIO/X-WAV", "application/octet-stream", ""])
+def test_a_sound_at_a_data_url_reaches_every_provider_that_hears(label: str) -> None:
+    for url in (f"data:{label};base64,{WAV}", f"data:{label},{quote(base64.b64decode(WAV))}"):
+        assert heard_by("chat", url) == {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
+        assert heard_by("gemini", url) == {"inlineData": {"mimeType": "audio/wav", "data": WAV}}
+        assert heard_by("converse", url) == {"audio": {"format": "wav", "source": {"bytes": WAV}}}
+        assert heard_by("interactions", url) == {"type": "audio", "data": WAV, "mime_type": "audio/wav"}
+        for provider in ("messages", "responses"):
+            with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
+                heard_by(provider, url)
+            assert refused.value.info.status == 400
+    mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
+    assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [mp3] * 3
+
+
+def test_the_link_of_a_sound_reaches_providers_that_fetch_it() -> None:
+    link = "https://example.com/a.mp3?b=1"
+    assert heard_by("chat", link) == {"type": "audio_url", "audio_url": {"url": link}}
+    assert heard_by("interactions", link) == {"type": "audio", "uri": link, "mime_type": "audio/mpeg"}
+    for provider in ("messages", "responses", "gemini", "converse"):
+        with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
+            heard_by(provider, link)
+        assert refused.value.info.status == 400
