@@ -69,7 +69,9 @@ def run(options: CompareOptions) -> int:
             _server("--old", options.old, options.old_key_env),
             _server("--new", options.new, options.new_key_env),
         )
-        found = run_or_exit(_compare, options, servers)
+        # Before it connects: a mistake in a file needs no server to be found.
+        given = read_sources(options.sources, options.apis[0] if options.apis else None) if options.sources else None
+        found = run_or_exit(_compare, options, servers, given)
     except UnreadableRecording as error:
         click.echo(str(error), err=True)
         return 2
@@ -90,12 +92,15 @@ def _server(option: str, url: str, key_env: str | None) -> ComparedServer:
     return ComparedServer(option, url.rstrip("/").removesuffix("/v1"), key)
 
 
-async def _compare(options: CompareOptions, servers: tuple[ComparedServer, ComparedServer]) -> ServerComparison:
-    """Send all requests to both servers. Raises ``UnreadableRecording`` if a server cannot be reached."""
+async def _compare(
+    options: CompareOptions, servers: tuple[ComparedServer, ComparedServer], given: RequestsToCompare | None
+) -> ServerComparison:
+    """Send the ``given`` requests, or samples, to both servers. Raises ``UnreadableRecording`` if a server cannot be
+    reached."""
     async with Upstream() as client:
         for server in servers:
             await _check_reachable(client, server, options.seconds)
-        asked = await _requests(client, options, servers[0])
+        asked = given or await _samples(client, options, servers[0])
         pairs: list[ComparedPair | None] = [None] * len(asked.requests)
         numbered = iter(enumerate(asked.requests))
 
@@ -132,10 +137,8 @@ async def _check_reachable(client: Upstream, server: ComparedServer, seconds: fl
         )
 
 
-async def _requests(client: Upstream, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
-    """Return the requests of the sources, or samples for the models. Raises ``UnreadableRecording``."""
-    if options.sources:
-        return read_sources(options.sources, options.apis[0] if options.apis else None)
+async def _samples(client: Upstream, options: CompareOptions, old: ComparedServer) -> RequestsToCompare:
+    """Return samples for the models. Raises ``UnreadableRecording``."""
     models = options.models
     if not models or models == (ALL_MODELS,):
         request = ComparedRequest("", MODELS_PATH, b"", method="GET")

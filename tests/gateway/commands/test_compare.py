@@ -137,6 +137,18 @@ def test_a_command_that_cannot_compare_says_why(mock, args, words):
     assert words in " ".join(said.stderr.split())
 
 
+@pytest.mark.parametrize("content", ["not json", "[1]", '{"path": "/v1/unknown"}', ""])
+def test_a_file_is_checked_before_any_server_is_called(tmp_path, content):
+    """A mistake in the file was reported only after both servers had answered."""
+    log = tmp_path / "requests.jsonl"
+    log.write_text(content)
+    with refusing_port() as port:
+        said = compare(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", log)
+    assert said.returncode == 2
+    assert str(log) in said.stderr
+    assert "--old" not in said.stderr
+
+
 def test_a_server_that_does_not_run_is_reported(mock):
     with refusing_port() as port:
         said = compare(mock.url, f"http://127.0.0.1:{port}", "--model", "m")
