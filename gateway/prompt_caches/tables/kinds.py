@@ -10,8 +10,8 @@ KINDS: Final[Mapping[str, BlockKind]] = MappingProxyType(
     {
         # Chat and Responses
         "text": "text", "input_text": "text", "output_text": "text", "refusal": "text", "message": "text",
-        "image_url": "media", "video_url": "media", "audio_url": "media", "input_image": "media", "input_audio": "media",
-        "input_file": "media", "file": "media",
+        "image_url": "media", "video_url": "media", "audio_url": "media", "input_image": "media",
+        "input_audio": "media", "input_file": "media", "file": "media",
         "function_call": "tool_use", "custom_tool_call": "tool_use", "computer_call": "tool_use",
         "local_shell_call": "tool_use", "shell_call": "tool_use", "apply_patch_call": "tool_use",
         "mcp_call": "tool_use", "web_search_call": "tool_use", "file_search_call": "tool_use",

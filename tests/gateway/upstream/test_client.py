@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 import pytest
@@ -17,11 +17,13 @@ import trio
 import trio.testing
 
 from gateway.upstream import http11
+from gateway.upstream.address import Origin
 from gateway.upstream.client import Upstream
-from gateway.upstream.errors import UpstreamError
+from gateway.upstream.errors import StaleConnection, UpstreamError
 from gateway.upstream.framing import READ
 from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
+from gateway.upstream.proxies import UpstreamRoute
 from gateway.upstream.request import UploadedBody, UpstreamRequest
 from gateway.upstream.response import DENSE_BYTES
 from gateway.upstream.slots import ConcurrencyLimit
@@ -773,6 +775,43 @@ async def test_a_dead_pooled_connection_is_tried_once_more_on_a_fresh_one(serve,
         assert await response.read(10) == b"ok"
     assert bodies[:3] == [b"1", b"2", b"2"]
     assert server.accepted == 2
+
+
+async def scripted_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+@pytest.mark.parametrize("is_upload", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_upload):
+    """Its response is read while it is sent. Before its head is written, the end would be that of the last response."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        stream = await open_stream("127.0.0.1", port, 5)
+        peer = await listener.accept()
+        released = []
+
+        async def release(connection: http11.Connection, reusable: bool) -> None:
+            released.append(reusable)
+            if not reusable:
+                await connection.stream.aclose()
+
+        route = UpstreamRoute(Origin("http", "127.0.0.1", port))
+        connection = http11.Connection(route, stream, release)
+        await peer.send_all(OK)
+        response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
+        assert await response.body.read() == b"ok"
+        await response.body.aclose()
+        if reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await peer.aclose()
+        upload = UploadedBody(scripted_pieces(b"a", b"bc"), 3) if is_upload else None
+        large = http11.WireRequest(b"POST", b"/", (), b"" if is_upload else bytes(2**20), 2**20, upload=upload)
+        with pytest.raises(StaleConnection):
+            await connection.send(large)
+        assert released == [True, False]
 
 
 async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serve, upstream, monkeypatch):
