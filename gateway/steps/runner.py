@@ -155,6 +155,7 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
         try:
             if step.is_inline:
                 found = await offload(work_on(check.passages), step.function, check)
+                await trio.lowlevel.checkpoint_if_cancelled()  # a thread ends later than its deadline
             else:
                 found = await call_function(step, check.client, check)
             size = WORK_OF_FINDING * (len(found) + len(check.passages)) if found and isinstance(found, list) else 0

@@ -118,6 +118,24 @@ def test_a_call_ends_with_its_deadline(tmp_path, name):
     release_threads(step)
 
 
+LONG = "a word and another, " * 50_000
+SEARCHES = ("{use: secrets", "{use: pii", "{use: regex, with: {patterns: {code: '[A-Z]{3}-[0-9]{9}'}}")
+
+
+@pytest.mark.parametrize("end", ["", " ABC-123456789 ada@example.com"])
+@pytest.mark.parametrize("use", SEARCHES)
+def test_the_deadline_binds_a_search_in_a_thread(tmp_path, use, end):
+    """A search that found nothing, or little, counted as one in time."""
+    for deadline, in_time in (("1ms", False), ("60s", True)):
+        row = f"  - {use}, action: report, at: [request], deadline: {deadline}}}\n"
+        step = load_steps(step_config(tmp_path, row, CODE)).steps[0]
+        assert step.is_inline
+        if in_time:
+            trio.run(run_step, step, check(LONG + end))
+        else:
+            assert failure(step, LONG + end).reason == "deadline"
+
+
 def release_threads(step) -> None:
     step.callable.__globals__["release"].set()
 
