@@ -4,7 +4,7 @@ Imported with the first request for an entry with ``diagnose``. Only then are pr
 
 import time
 
-import attrs
+from msgspec import structs
 
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.noted_prompts import NotedExchange
@@ -41,7 +41,7 @@ async def _find_response(
     noted = context.record.prompt_caching
     if isinstance(noted, NotedExchange) and noted.original is not None:
         incoming = noted.original
-    sent = attrs.evolve(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
+    sent = structs.replace(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
     read = await offload(incoming.size, tracker.reader.read, sent)
     parent = None if read is None else tracker.parents.find(sent, read)
     if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
+from msgspec import structs
 
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form
@@ -160,10 +161,7 @@ class NotedExchange:
             if attempt.tracked is not None:
                 if known.committed:
                     _note_move(attempt.tracked[1], record)
-                verdict, loss = attempt.settle(*attempt.tracked, attempt.end)
-                judged = attrs.evolve(known, prompt_cache=verdict, prompt_cache_loss=loss)
-                records = record.bill.attempt_records
-                record.bill.attempt_records = tuple(judged if one is known else one for one in records)
+                known.set_prompt_cache(*attempt.settle(*attempt.tracked, attempt.end))
         if self.followed is not None and all(one.head is None for one in self.attempts):
             tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
             tracker.forget(self.followed)
@@ -172,7 +170,7 @@ class NotedExchange:
 def _note_move(followed: "FollowedAttempt", record: Record) -> None:
     """Note why the conversation went to another target than before, if only the balancer knows the reason."""
     if not followed.situation.move and record.landing in _MOVES:
-        followed.situation = attrs.evolve(followed.situation, move=record.landing)
+        followed.situation = structs.replace(followed.situation, move=record.landing)
         followed.verdict = None
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Final
 
-import attrs
 import msgspec
 
 from gateway.exchange.conditions import TargetConditions
@@ -33,7 +32,7 @@ def sent_request(
     if target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier:
         return sent, len(outgoing.body)
     own = incoming if original is None else original
-    changed = attrs.evolve(
+    changed = msgspec.structs.replace(
         sent,
         body=outgoing.body,
         client_members=partial(_with_earlier, own) if own.earlier else own.members,

@@ -60,6 +60,10 @@ class AttemptRecord:
     prompt_cache: "CacheVerdict | None" = None
     prompt_cache_loss: "CacheLoss | None" = None
 
+    def set_prompt_cache(self, verdict: "CacheVerdict", loss: "CacheLoss | None") -> None:
+        """Set the verdict on the provider's prompt cache. Nothing else of a record changes, also not its charge."""
+        vars(self).update(prompt_cache=verdict, prompt_cache_loss=loss)
+
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Charge:

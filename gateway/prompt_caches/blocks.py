@@ -24,6 +24,7 @@ from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
 from gateway.prompt_caches.prompt_blocks import SETTING, KeyMember, Section
 from gateway.prompt_caches.prompts import PromptDigest, front_digests
+from gateway.prompt_caches.structures import Structure
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
@@ -96,8 +97,7 @@ class PromptFront:
         return front_digests(self.tools.cumulative[-1], self.system.cumulative[-1], self.settings)
 
 
-@attrs.frozen(repr=False, eq=False)
-class KnownParts:
+class KnownParts(Structure, frozen=True):
     """The parts of a request that were read before, and their bytes in the request."""
 
     front: PromptFront | None = None
@@ -151,8 +151,7 @@ def _front_names(
 _UNKNOWN: Final = KnownParts()
 
 
-@attrs.frozen(repr=False, eq=False)
-class _PromptReader:
+class _PromptReader(Structure, frozen=True):
     """The reader of one request."""
 
     api: Api

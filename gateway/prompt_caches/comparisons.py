@@ -11,6 +11,7 @@ from gateway.prompt_caches.packed_blocks import KIND_NUMBERS
 from gateway.prompt_caches.positions import boundary_positions, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
+from gateway.prompt_caches.structures import Structure
 from gateway.prompt_caches.values import LEAST_SHARE, CauseName
 from providers.catalog.prompt_caching import CachingRow
 
@@ -18,8 +19,7 @@ _NO_ROW: Final = CachingRow()
 _COMPACTION: Final = KIND_NUMBERS["compaction"]
 
 
-@attrs.frozen(repr=False, eq=False, slots=False)
-class PromptComparison:
+class PromptComparison(Structure, frozen=True, dict=True):
     """A request compared with its parent and with the boundaries in memory.
 
     - ``prompt``: as sent; ``client_prompt``: as the client wrote it, in the words of the client's API, or ``None`` if

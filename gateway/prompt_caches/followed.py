@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.memory import ExchangeEnd, KnownConversation, PackedPrompts
 from gateway.prompt_caches.prompts import Anchor, PromptDigest
 from gateway.prompt_caches.situations import Boundary, Situation
+from gateway.prompt_caches.structures import MutableStructure, Structure
 from gateway.prompt_caches.values import CacheVerdict
 from gateway.prompt_caches.written_boundaries import PlannedBoundary
 from providers.catalog.prompt_caching import CachedSection, CachingRow
@@ -21,8 +21,7 @@ HEADER: Final = "header:"
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
 
-@attrs.frozen(eq=False, repr=False)
-class SentRequest:
+class SentRequest(Structure, frozen=True):
     """The parts of an attempt's request on which the caching of its prompt depends.
 
     ``client`` is the client whose earlier exchanges count. ``body`` is the sent body or its members, ``headers`` are
@@ -63,8 +62,7 @@ def _header_names(settings: tuple[tuple[str, CachedSection], ...]) -> tuple[str,
     return tuple(name.removeprefix(HEADER) for name, _ in settings if name.startswith(HEADER))
 
 
-@attrs.frozen(eq=False, repr=False)
-class ReadPrompts:
+class ReadPrompts(Structure, frozen=True):
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
     ``anchors`` are the last two of the client's prompt, the last first. ``members`` are those of the sent body,
@@ -98,8 +96,7 @@ class ReadPrompts:
         return self.client_prompt or self.prompt
 
 
-@attrs.frozen(eq=False, repr=False)
-class FoundParent:
+class FoundParent(Structure, frozen=True):
     """The exchange that a request continues, at ``end`` of its conversation.
 
     ``is_similar``: the request has another conversation, with almost the same tools and system texts. ``end`` is then
@@ -124,8 +121,7 @@ class FoundParent:
         return self.end is self.conversation.ends[-1]
 
 
-@attrs.define(eq=False, repr=False)
-class FollowedExchange:
+class FollowedExchange(MutableStructure):
     """The attempts of one exchange, which have the same parent and write the same conversation."""
 
     owner: bytes
@@ -138,8 +134,7 @@ class FollowedExchange:
     """The attempt whose prompt the conversation has."""
 
 
-@attrs.define(eq=False, repr=False)
-class FollowedAttempt:
+class FollowedAttempt(MutableStructure):
     """An attempt whose prompt was read, with everything that its verdict depends on.
 
     ``planned`` are the boundaries that it leaves if it succeeds, ``head`` is when its successful response began.

@@ -5,7 +5,6 @@ from functools import cache
 from hashlib import blake2b
 from typing import Final
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.digests import compact_json
@@ -13,22 +12,22 @@ from gateway.prompt_caches.items import LIST, RawBlock, pack_blocks, split_item,
 from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, join_blocks, join_ends, next_digest
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, TAIL
+from gateway.prompt_caches.structures import Structure
 from gateway.prompt_caches.tables.layouts import PromptLayout
 
 _BETWEEN: Final = b" \t\r\n,"
 _ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 
-@attrs.frozen(repr=False, eq=False)
-class ReadHistory:
+class ReadHistory(Structure, frozen=True):
     """The blocks of the first ``items`` items of a history, as in ``PromptDigest``.
 
     ``blocks`` are the first ``head`` blocks and the last ones; those between them are the gap. ``count`` and ``size``
     are the number and the bytes of all blocks. ``system`` are blocks of the section ``system``, outside the history."""
 
     items: int = 0
-    system: PackedBlocks = attrs.field(factory=PackedBlocks)
-    blocks: PackedBlocks = attrs.field(factory=PackedBlocks)
+    system: PackedBlocks = msgspec.field(default_factory=PackedBlocks)
+    blocks: PackedBlocks = msgspec.field(default_factory=PackedBlocks)
     head: int = 0
     count: int = 0
     size: int = 0
@@ -151,8 +150,7 @@ def read_history(
     return history
 
 
-@attrs.frozen(repr=False, eq=False)
-class _ItemReader:
+class _ItemReader(Structure, frozen=True):
     """The reader of the items of a history, with a memo of the last ones."""
 
     layout: PromptLayout

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.digests import digests_of, read_chunks, strict_digest
 from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
 from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
+from gateway.prompt_caches.structures import MutableStructure
 from gateway.prompt_caches.tables.kinds import KINDS
 from gateway.prompt_caches.tables.layouts import PromptLayout
 from streams.surrogates import decode_or
@@ -27,8 +27,7 @@ _MARKED_INSIDE: Final = ("tool_calls", "output")
 """Lists of an item, other than its content, whose members may have marks."""
 
 
-@attrs.define(repr=False, eq=False)
-class RawBlock:
+class RawBlock(MutableStructure):
     """A block's compact JSON without marks; ``text`` is the JSON of its text, if it is one."""
 
     where: str

@@ -3,7 +3,8 @@
 import attrs
 
 from gateway.prompt_caches.values import NO_LOSS, CacheVerdict
-from providers.catalog.prices import MILLION, NANOS, Grade, Price, computed_cost, worst_grade
+from providers.catalog import prices
+from providers.catalog.prices import NANOS, Grade, Price, computed_cost, worst_grade
 from streams.events import Usage
 
 
@@ -41,17 +42,7 @@ def write_premium(usage: Usage, price: Price | None, *, at: float | None = None)
     """Return the nano-dollars by which written tokens cost more than plain input; 0 without a price."""
     if price is None or not usage.cache_write or usage.estimated or price.origin == "subscription":
         return 0
-    if not (price.above or price.tiers or price.schedule):
-        usual = price.input if price.cache_write is None else price.cache_write
-        longer = usual if price.cache_write_1h is None else price.cache_write_1h
-        hour = min(usage.cache_write_1h or 0, usage.cache_write)
-        premium = (usage.cache_write - hour) * (usual - price.input) + hour * (longer - price.input)
-        return max(premium // MILLION, 0)
-    paid = attrs.evolve(usage, steps=(), units=())
-    plain = attrs.evolve(
-        paid, input=paid.input + paid.cache_write, cache_write=0, cache_write_1h=None, cache_write_5m=None
-    )
-    return max(computed_cost(price, paid, at=at).nanos - computed_cost(price, plain, at=at).nanos, 0)
+    return prices.write_premium(price, usage, at=at)
 
 
 def _with_more_reads(usage: Usage, missed: int) -> Usage:

@@ -5,8 +5,9 @@ from collections.abc import Hashable
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
-import attrs
 from xxhash import xxh3_64, xxh3_64_intdigest
+
+from gateway.prompt_caches.structures import Structure
 
 T = TypeVar("T")
 
@@ -22,8 +23,7 @@ MOST_MEMO: Final = 4 * 2**20
 _SEED: Final = int.from_bytes(os.urandom(8), "little")
 
 
-@attrs.frozen(repr=False, eq=False)
-class KnownPart(Generic[T]):
+class KnownPart(Structure, Generic[T], frozen=True):
     """A known beginning of a list: its ``length`` in bytes, and the hashes of all of them and of the last ones.
 
     ``hasher`` continues the hash for a longer part."""

@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.situations import Boundary, CacheScope
+from gateway.prompt_caches.structures import Structure
 from gateway.shared.layout import GROUP, prompt_tables
 from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import OWNER, Change, LocalRows, Rows
@@ -133,8 +133,7 @@ _BOUNDARY: Final = msgspec.msgpack.Decoder(StoredBoundary)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-@attrs.frozen(repr=False)
-class PackedPrompts:
+class PackedPrompts(Structure, frozen=True, eq=True):
     """The packed prompt of a conversation as sent, and as the client wrote it; empty if they are equal."""
 
     sent: tuple[bytes, ...]

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
-import attrs
+from msgspec import structs
 
 from gateway.prompt_caches.digests import equal_share
 from gateway.prompt_caches.earlier_responses import continued_response
@@ -131,7 +131,7 @@ class ParentFinder:
                 continue
             before = found.own
             if _are_equal(before.tools, prompt.tools) and _are_equal(before.system, prompt.system):
-                return attrs.evolve(found, is_compacted=True)
+                return structs.replace(found, is_compacted=True)
         return None
 
     def _find_similar(self, owner: bytes, sent: SentRequest, own: PromptDigest) -> FoundParent | None:
@@ -154,7 +154,7 @@ class ParentFinder:
         prompt, end = found.prompt, found.end
         tokens = end.tokens * prompt.front_size // max(1, prompt.size)
         front = ExchangeEnd(end.anchor, prompt.history_start, end.sent, end.head, tokens)
-        return attrs.evolve(found, end=front, is_similar=True)
+        return structs.replace(found, end=front, is_similar=True)
 
     def one_shot_anchor(self, sent: SentRequest) -> bytes:
         """Return the anchor of the client's one-shot requests for the same model and account."""

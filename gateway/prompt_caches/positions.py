@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
-import attrs
-
 from gateway.prompt_caches.digests import short_digest
 from gateway.prompt_caches.packed_blocks import (
     KIND_NUMBERS,
@@ -127,10 +125,10 @@ def continue_prompt(parent: PromptDigest, new: PromptDigest, key: bytes) -> Prom
     tools = new.tools or parent.tools
     system = join_blocks((new.system, *(_single_block(parent.system, number) for number in kept)))
     if new.gap:
-        return _continue_long(attrs.evolve(new, tools=tools, system=system, fronts=None), parent, key)
+        return _continue_long(new.replace(tools=tools, system=system, fronts=None), parent, key)
     return shorten(
-        attrs.evolve(
-            new, tools=tools, system=system, history=join_blocks((parent.history, new.history)),
+        new.replace(
+            tools=tools, system=system, history=join_blocks((parent.history, new.history)),
             history_size=parent.history_size + new.history_size, head=parent.head if parent.gap else HEAD,
             gap=parent.gap, gap_digest=parent.gap_digest, has_answer=True, digests=None, fronts=None,
         )
@@ -158,8 +156,8 @@ def _continue_long(new: PromptDigest, parent: PromptDigest, key: bytes) -> Promp
     head = parent.history.cut(0, parent.head)
     tail = new.history.cut(new.head, len(new.history))
     before = parent.history_digest(parent.history_count) or b""
-    return attrs.evolve(
-        new, history=join_blocks((head, tail)), history_size=parent.history_size + new.history_size, head=len(head),
+    return new.replace(
+        history=join_blocks((head, tail)), history_size=parent.history_size + new.history_size, head=len(head),
         has_answer=True, digests=None, gap=parent.history_count - len(head) + new.head + new.gap,
         gap_digest=blake2b(before + new.gap_digest, digest_size=DIGEST, key=key).digest(),
     )  # fmt: skip
@@ -187,7 +185,7 @@ def shorten(prompt: PromptDigest, most: int = TAIL) -> PromptDigest:
     digest = prompt.history_digest(prompt.head + prompt.gap + cut)
     assert digest is not None, "the gap grows at its end, where the digests are known"
     kept = join_blocks((blocks.cut(0, prompt.head), blocks.cut(prompt.head + cut, len(blocks))))
-    return attrs.evolve(prompt, history=kept, gap=prompt.gap + cut, gap_digest=digest)
+    return prompt.replace(history=kept, gap=prompt.gap + cut, gap_digest=digest)
 
 
 def lifetime_of(prompt: PromptDigest, row: CachingRow, mark: str | None) -> float | None:

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from itertools import islice
 from typing import Final
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.blocks import KnownParts, read_prompt, recognize
@@ -16,6 +15,7 @@ from gateway.prompt_caches.memory import MOST_BYTES, PackedPrompts, PromptMemory
 from gateway.prompt_caches.packing import pack
 from gateway.prompt_caches.positions import continue_prompt, continue_unknown, each_anchor
 from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.structures import Structure
 from gateway.prompt_caches.written_boundaries import planned_boundaries
 from providers.catalog.prompt_caching import CachingRow
 
@@ -34,8 +34,7 @@ _MOST_HASHED: Final = 2**20
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@attrs.frozen(repr=False, eq=False)
-class RecognizedRequest:
+class RecognizedRequest(Structure, frozen=True):
     """The ``members`` of a request as sent, and the parts of its prompts that were read before.
 
     ``client_parts`` are those of the client's request, if that differs. ``size`` are the bytes of all parts."""

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
-import attrs
+from msgspec import field, structs
 
 from gateway.prompt_caches.packed_blocks import PackedBlocks
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, KeyMember, PromptBlock, Section
+from gateway.prompt_caches.structures import Structure
 from streams.events import Api
 
 
-@attrs.frozen(repr=False, eq=False, slots=False)
-class PromptDigest:
+class PromptDigest(Structure, frozen=True, dict=True):
     """A request's prompt as blocks.
 
     A long ``history`` has only its first ``head`` blocks and its last ones. The gap between them has ``gap`` blocks,
@@ -47,7 +47,11 @@ class PromptDigest:
     digests: bytes | None = None
     ends: tuple[bytes, bytes, bytes] | None = None
     fronts: tuple[bytes, bytes, bytes] | None = None
-    known_lookups: dict[int, tuple[int, ...]] = attrs.field(init=False, factory=dict)
+    known_lookups: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> "PromptDigest":
+        """Return the prompt with ``changes``, and without results for the unchanged one."""
+        return structs.replace(self, known_lookups={}, **changes)
 
     @property
     def history_start(self) -> int:
@@ -199,8 +203,7 @@ def _front_digest(section: Section, before: bytes, settings: tuple[KeyMember, ..
     return blake2b(section.encode() + before + b"".join(known), digest_size=DIGEST).digest()
 
 
-@attrs.frozen(repr=False)
-class Anchor:
+class Anchor(Structure, frozen=True, eq=True):
     """A block by which later requests of the same client find this conversation.
 
     ``digest`` is that of the user's block or the message's tool results, and of the assistant's block before it.

@@ -2,10 +2,10 @@
 
 All times are seconds of one clock."""
 
-import attrs
 import msgspec
 
 from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.structures import Structure
 from providers.catalog.prompt_caching import CachingRow
 
 
@@ -50,8 +50,7 @@ class Boundary(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return lifetime is None or sent - self.used <= lifetime
 
 
-@attrs.frozen(repr=False)
-class Parent:
+class Parent(Structure, frozen=True, eq=True):
     """The earlier exchange that a request continues.
 
     - ``prompt``: as sent; ``client_prompt``: as the client wrote it, ``None`` if they are equal but for the model.
@@ -78,8 +77,7 @@ class Parent:
     response: bytes = b""
 
 
-@attrs.frozen(repr=False)
-class Situation:
+class Situation(Structure, frozen=True, eq=True):
     """The facts about an attempt on which its verdict depends.
 
     - ``sent``: when it was sent.

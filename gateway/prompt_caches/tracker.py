@@ -8,8 +8,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from gateway.prompt_caches.comparisons import PromptComparison
 from gateway.prompt_caches.earlier_responses import compared_response, continued_response
@@ -276,8 +276,8 @@ class PromptTracker:
             if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
                 parent = compared.parent
                 compares = parent is not None and bool(parent.response) and parent.response == attempt.compared_with
-                situation = attrs.evolve(attempt.situation, diagnosis=diagnosis, diagnoses_parent=compares)
-                compared = attrs.evolve(compared, situation=situation)
+                situation = structs.replace(attempt.situation, diagnosis=diagnosis, diagnoses_parent=compares)
+                compared = structs.replace(compared, situation=situation)
             attempt.verdict, attempt.usage = judge(compared, usage), usage
         return attempt.verdict
 
@@ -294,7 +294,7 @@ class PromptTracker:
         if attempt.head is not None:
             unread = self._leave_boundaries(attempt, usage, price, response_id)
         if unread or attempt.is_unkeyed:
-            verdict = attrs.evolve(verdict, unread=unread, is_unkeyed=attempt.is_unkeyed)
+            verdict.unread, verdict.is_unkeyed = unread, attempt.is_unkeyed
         if usage is None or not verdict.causes:
             return verdict, None
         return verdict, loss(verdict, usage, price)
@@ -347,7 +347,7 @@ class PromptTracker:
             for number, one in enumerate(known if is_here else ()):
                 if one.is_unread and _reads_first(reads, one, sent, row):
                     read.add(one.position)
-                    known[number] = msgspec.structs.replace(one, is_unread=False)
+                    known[number] = structs.replace(one, is_unread=False)
             if (end := conversation.end_of(exchange.sent)) is not None:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
                 latest = {one.position: one for one in (*known, *left)}

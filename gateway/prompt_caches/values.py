@@ -55,7 +55,7 @@ class CauseShare:
         return f"unknown:{self.at}" if self.name == "unknown" and self.at else self.name
 
 
-@attrs.frozen(repr=False)
+@attrs.define(repr=False)
 class CacheVerdict:
     """The comparison of an attempt with the provider's reported usage.
 
@@ -65,7 +65,7 @@ class CacheVerdict:
     - ``idle``: for ``expired``, the seconds for which the boundary was unused.
     - ``provider``: the provider's own diagnosis, unchanged.
     - ``unread``: nano-dollars, for sums only. Writing an entry adds what it cost more than plain input, and its first
-      reading subtracts that. So a sum has the price of entries that were not read.
+      reading subtracts that. So a sum has the price of entries that were not read. Settling the attempt sets it.
     - ``is_unkeyed``: the provider advises a cache key, and the request had none."""
 
     could: int = 0

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-import attrs
-
 from gateway.prompt_caches.positions import boundary_positions, lifetime_of
 from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.structures import Structure
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Usage
 
@@ -16,8 +15,7 @@ _SURE: Final = 0.95
 """The share of an estimated number of tokens from which on it counts as read."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class PlannedBoundary:
+class PlannedBoundary(Structure, frozen=True):
     """A position where the request leaves an entry if it succeeds.
 
     ``prefix`` is the digest of everything before it, ``size`` its bytes, ``ttl`` the lifetime that its mark states."""

@@ -186,6 +186,17 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
     return Cost(-(-amount // MILLION), grade)
 
 
+def write_premium(price: Price, usage: Usage, *, at: float | None = None) -> int:
+    """Return the nano-dollars by which the tokens written to a cache cost more than plain input.
+
+    ``usage`` counts as one model turn, even if it lists several."""
+    if price.schedule:
+        price = _current_price(price, time() if at is None else at)
+    price, _ = _applying_price(price, usage, usage.tier)
+    written, _ = _writes_cost(price, usage, "exact")
+    return max(written - usage.cache_write * price.input, 0) // MILLION
+
+
 def worst_grade(grades: Iterable[Grade]) -> Grade:
     """Return the worst of ``grades``, the grade of a sum of such costs; ``exact`` if there are none."""
     return max(grades, key=grade_rank, default="exact")
@@ -214,15 +225,7 @@ def _current_price(price: Price, at: float) -> Price:
 
 def _tokens_cost(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade]:
     """Return the cost of the tokens of one model turn, in millionths of a nano-dollar, and its grade."""
-    grade: Grade = "exact"
-    if tier is not None and tier not in USUAL_TIERS:
-        price, grade = _tier_price(price, tier.lower())
-    if price.above:  # depends on the whole prompt and applies to all kinds of tokens (Helicone/helicone#5766)
-        prompt = usage.input + usage.cache_read + usage.cache_write
-        if usage.calls and prompt > price.above[0][0]:
-            # Each call of a server tool adds a turn, and the prompts of all turns are added up.
-            prompt, grade = prompt // (1 + sum(times for _, times in usage.calls)), worst_grade((grade, "estimated"))
-        price = _prompt_price(price, prompt)
+    price, grade = _applying_price(price, usage, tier)
     amount = usage.input * price.input + usage.output * price.output
     if usage.cache_read:
         cached, grade = (price.input, _fallback_grade(price, grade)) if price.cached is None else (price.cached, grade)
@@ -234,6 +237,20 @@ def _tokens_cost(price: Price, usage: Usage, tier: str | None) -> tuple[int, Gra
         units_cost, grade = _units_cost(price, usage, grade)
         amount = max(0, amount + units_cost)  # media tokens beyond the counted ones refund nothing
     return amount, grade
+
+
+def _applying_price(price: Price, usage: Usage, tier: str | None) -> tuple[Price, Grade]:
+    """Return the price of the tokens of one model turn, by its service tier and its prompt, and the grade of that."""
+    grade: Grade = "exact"
+    if tier is not None and tier not in USUAL_TIERS:
+        price, grade = _tier_price(price, tier.lower())
+    if price.above:  # depends on the whole prompt and applies to all kinds of tokens (Helicone/helicone#5766)
+        prompt = usage.input + usage.cache_read + usage.cache_write
+        if usage.calls and prompt > price.above[0][0]:
+            # Each call of a server tool adds a turn, and the prompts of all turns are added up.
+            prompt, grade = prompt // (1 + sum(times for _, times in usage.calls)), worst_grade((grade, "estimated"))
+        price = _prompt_price(price, prompt)
+    return price, grade
 
 
 def _units_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
+from msgspec import structs
 
 from gateway.prompt_caches.followed import FollowedAttempt, SentRequest
 from gateway.prompt_caches.memory import PromptMemory
@@ -42,7 +43,7 @@ class Trial:
             "ann", "messages", members, {}, row_of("messages"), b"account", "sonnet", self.clock.now,
             "messages", None, "sonnet",
         )  # fmt: skip
-        sent = attrs.evolve(sent, **changes)
+        sent = structs.replace(sent, **changes)
         read = self.tracker.reader.read(sent)
         assert read is not None
         if like is not None:
@@ -142,12 +143,12 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
     )
     read = Trial().tracker.reader.read(sent)
     assert read is not None
-    assert read.belongs_to(attrs.evolve(sent, account=b"other", sent=2.0))
+    assert read.belongs_to(structs.replace(sent, account=b"other", sent=2.0))
     others: list[dict[str, Any]] = [
         {"body": dict(members)}, {"row": row_of("chat")}, {"headers": {"anthropic-beta": "fast-mode-2026-02-01"}},
         {"client_members": lambda: members},
     ]  # fmt: skip
-    assert [read.belongs_to(attrs.evolve(sent, **change)) for change in others] == [False] * 4
+    assert [read.belongs_to(structs.replace(sent, **change)) for change in others] == [False] * 4
 
 
 def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
@@ -158,7 +159,7 @@ def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
         client, "messages", members, {}, row_of("messages"), b"account", "sonnet", trial.clock.now,
         "messages", None, "sonnet",
     )  # fmt: skip
-    sent = attrs.evolve(sent, **changes)
+    sent = structs.replace(sent, **changes)
     read = trial.tracker.reader.read(sent)
     assert read is not None
     return trial.tracker.readable_at(sent, read, trial.tracker.parents.find(sent, read))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 
@@ -80,7 +79,9 @@ def calls_of_continuation(turns: int) -> int:
         own = user_item("responses", texts[-1])
         sent = client.send("chat", {"messages": [user_item("chat", text) for text in texts]})
         members = MEMBERS.decode(json.dumps({"input": [*stored, own]}).encode())
-        return attrs.evolve(sent, client_api="responses", client_members=lambda: members, client_earlier=turn)
+        return msgspec.structs.replace(
+            sent, client_api="responses", client_members=lambda: members, client_earlier=turn
+        )
 
     for turn in (turns, turns + 1):
         client.explain(send(turn))
