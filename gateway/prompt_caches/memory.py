@@ -10,7 +10,8 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from functools import lru_cache, partial
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -43,6 +44,9 @@ in a full table, those of a conversation in use must not be the oldest."""
 
 _MOST_WRITTEN: Final = 256
 """Conversations whose parts this process knows, to write only those that change."""
+
+_MOST_KEYS: Final = 1024
+"""Keys of rows that are not computed again."""
 
 _MOST_IDS: Final = 5
 """Conversations of an anchor, the latest ones."""
@@ -140,6 +144,13 @@ class PackedPrompts(Structure, frozen=True, eq=True):
     client: tuple[bytes, ...] = ()
 
 
+class _SplitPart(NamedTuple):
+    """A part of packed prompts, with the check of each of its pieces."""
+
+    data: bytes = b""
+    checks: bytes = b""
+
+
 class PromptMemory:
     """The three tables: of parts, of anchors and of boundaries. ``key`` is the key of all digests in them.
 
@@ -149,7 +160,8 @@ class PromptMemory:
         self.key = key
         self.clock = clock
         self._parts, self._anchors, self._boundaries = tables
-        self._written: OrderedDict[bytes, tuple[list[bytes], bytes]] = OrderedDict()
+        self._written: OrderedDict[bytes, tuple[_SplitPart, ...]] = OrderedDict()
+        self._row_key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
 
     @classmethod
     def open_shared(
@@ -183,9 +195,6 @@ class PromptMemory:
 
     def _digest(self, data: bytes, size: int = 16) -> bytes:
         return hashlib.blake2b(data, digest_size=size, key=self.key).digest()
-
-    def _row_key(self, owner: bytes, *parts: bytes) -> bytes:
-        return owner + hashlib.blake2b(b"".join(parts), digest_size=_ID, key=self.key).digest()
 
     # Conversations
 
@@ -233,56 +242,63 @@ class PromptMemory:
     def write(
         self, owner: bytes, conversation: bytes, content: KnownConversation, prompts: PackedPrompts
     ) -> RememberedHead:
-        """Write a conversation with its prompts, and return its first part. Parts that it has already are not
+        """Write a conversation with its prompts, and return its first part. Pieces that it has already are not
         written."""
-        name, parts = owner + conversation, (*prompts.sent, *prompts.client)
-        pieces = [part[at : at + _PIECE] for part in parts for at in range(0, len(part), _PIECE)]
-        checks = self._checks(name, pieces)
+        name = owner + conversation
+        before = self._written.pop(name, ())
+        parts = self._written[name] = self._split_all((*prompts.sent, *prompts.client), before)
+        if len(self._written) > _MOST_WRITTEN:
+            self._written.popitem(last=False)
+        checks = b"".join([part.checks for part in parts])
         key, now = self._row_key(owner, conversation), self.clock()
         known, written = b"", now
         if (value := self._parts.read(key)) is not None:
             head = _CHECKS.decode(value)
             if now - head.written <= _REFRESH:
                 known, written = head.checks, head.written
-        self._write_pieces(owner, conversation, pieces, checks, known)
-        new = RememberedHead(checks, tuple(map(len, parts)), written, content)
-        data, before = _encode_head(new), b""
+        self._write_pieces(owner, conversation, parts, known)
+        new = RememberedHead(checks, tuple([len(part.data) for part in parts]), written, content)
+        data, latest = _encode_head(new), b""
 
         def change(value: bytes | None, _: float) -> bytes:
-            nonlocal before
-            before = b"" if value is None else _CHECKS.decode(value).checks
+            nonlocal latest
+            latest = b"" if value is None else _CHECKS.decode(value).checks
             return data
 
         self._parts.update(key, change, KEEP)
-        if known and before != known:  # another worker has written the same conversation meanwhile
-            self._write_pieces(owner, conversation, pieces, checks, b"")
+        if known and latest != known:  # another worker has written the same conversation meanwhile
+            self._write_pieces(owner, conversation, parts, b"")
         return new
 
-    def _checks(self, name: bytes, pieces: list[bytes]) -> bytes:
-        """Return the digests of ``pieces``. Unchanged pieces are not hashed again."""
-        old, checks = self._written.pop(name, ([], b""))
-        same = len(old)
-        found = b"".join(
-            [
-                checks[number * _CHECK : (number + 1) * _CHECK]
-                if number < same and old[number] == piece
-                else self._digest(piece, _CHECK)
-                for number, piece in enumerate(pieces)
-            ]
-        )
-        self._written[name] = pieces, found
-        if len(self._written) > _MOST_WRITTEN:
-            self._written.popitem(last=False)
-        return found
+    def _split_all(self, parts: tuple[bytes, ...], before: tuple[_SplitPart, ...]) -> tuple[_SplitPart, ...]:
+        """Return the checks of all ``parts``. Those of unchanged pieces are the same as ``before``."""
+        if len(before) != len(parts):
+            before = (_SplitPart(),) * len(parts)
+        return tuple([self._split(part, one) for part, one in zip(parts, before, strict=True)])
 
-    def _write_pieces(
-        self, owner: bytes, conversation: bytes, pieces: list[bytes], checks: bytes, known: bytes
-    ) -> None:
-        """Write the pieces whose digests are not ``known``."""
-        for number, piece in enumerate(pieces):
-            check = checks[number * _CHECK : (number + 1) * _CHECK]
-            if known[number * _CHECK : (number + 1) * _CHECK] != check:
-                self._parts.update(self._part_key(owner, conversation, number), _constant(check + piece), KEEP)
+    def _split(self, data: bytes, before: _SplitPart) -> _SplitPart:
+        old = before.data
+        if data == old:
+            return before
+        changed = [at for at in range(0, len(data), _PIECE) if data[at : at + _PIECE] != old[at : at + _PIECE]]
+        checks = bytearray(before.checks[: -(-len(data) // _PIECE) * _CHECK])
+        for at in changed:
+            start = at // _PIECE * _CHECK
+            checks[start : start + _CHECK] = self._digest(data[at : at + _PIECE], _CHECK)
+        return _SplitPart(data, bytes(checks))
+
+    def _write_pieces(self, owner: bytes, conversation: bytes, parts: tuple[_SplitPart, ...], known: bytes) -> None:
+        """Write the pieces whose checks are not ``known``."""
+        number = 0
+        for part in parts:
+            checks = part.checks
+            for at in range(0, len(checks), _CHECK):
+                check = checks[at : at + _CHECK]
+                if known[number : number + _CHECK] != check:
+                    start = at // _CHECK * _PIECE
+                    value = check + part.data[start : start + _PIECE]
+                    self._parts.update(self._part_key(owner, conversation, number // _CHECK), _constant(value), KEEP)
+                number += _CHECK
 
     def remove(self, owner: bytes, conversation: bytes) -> None:
         """Forget a conversation."""
@@ -344,6 +360,10 @@ class PromptMemory:
 def merge_boundaries(known: StoredBoundary | None, new: StoredBoundary | None) -> StoredBoundary | None:
     """Return one boundary for two reports on the same entry, ``None`` without any."""
     return known or new if known is None or new is None else _merge(known, new)
+
+
+def _row_key(secret: bytes, owner: bytes, *parts: bytes) -> bytes:
+    return owner + hashlib.blake2b(b"".join(parts), digest_size=_ID, key=secret).digest()
 
 
 def _constant(value: bytes) -> Change:

@@ -2,13 +2,13 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Final, overload
 
 from gateway.prompt_caches.prompt_blocks import DIGEST, LOOSE, BlockKind, PromptBlock, Role, TextChunks
+from gateway.prompt_caches.structures import computed_once
 from gateway.prompt_caches.tables.layouts import PATH_WORDS
 
 _ROW: Final = struct.Struct(f"!{DIGEST}s{LOOSE}sIihBBBB")
@@ -87,12 +87,12 @@ class PackedBlocks(Sequence[PromptBlock]):
         """The role of each block, as in ``ROLE_NUMBERS``."""
         return self.rows[ROW - 2 :: ROW]
 
-    @cached_property
+    @computed_once
     def sizes(self) -> tuple[int, ...]:
         """The bytes of all blocks before each position."""
         return (0, *accumulate(size for (size,) in _SIZE.iter_unpack(self.rows)))
 
-    @cached_property
+    @computed_once
     def cumulative(self) -> tuple[bytes, ...]:
         """The cumulative digests of all positions."""
         return self.cumulative_after(b"")

@@ -1,6 +1,8 @@
 """Positions of a prompt: where later requests recognize it, and where a provider leaves and finds cache entries."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from hashlib import blake2b
 from typing import Final
 
@@ -221,15 +223,17 @@ def _last_markable(prompt: PromptDigest) -> int:
 
 def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
     """Return ``position`` and at most ``most`` earlier ones, where a run of tool calls or of tool results is one."""
-    kinds, steps, last = prompt.kinds, 0, None
-    for at in range(position, 0, -1):
-        kind = kinds[at - 1]
-        if last is not None and not (kind == last and kind in _RUNS):
-            steps += 1
-            if steps > most:
-                return range(at + 1, position + 1)
-        last = kind
-    return range(1, position + 1)
+    backwards = prompt.kinds[:position][::-1]
+    found = _last_steps(most + 1).match(backwards)
+    assert found is not None, "no step matches as well"
+    return range(position - found.end() + 1, position + 1)
+
+
+@cache
+def _last_steps(number: int) -> re.Pattern[bytes]:
+    """Return the pattern of at most ``number`` positions, by their kinds, of which a run counts as one."""
+    runs = b"|".join(re.escape(bytes((kind,))) + b"+" for kind in sorted(_RUNS))
+    return re.compile(b"(?:%b|.){,%d}" % (runs, number), re.DOTALL)
 
 
 def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:

@@ -42,22 +42,24 @@ class LocalRows:
         self._largest = b""  # about the owner with the most rows: it is compared with others when the table is full
 
     def read(self, key: bytes) -> bytes | None:
-        return self._value(key, self._clock())
+        row = self._rows.get(key)
+        return None if row is None or row[1] <= self._clock() else row[0]
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
         now = self._clock()
-        value = change(self._value(key, now), now)
-        self._put(key, value, now + keep)
+        row = self._rows.get(key)
+        value = change(None if row is None or row[1] <= now else row[0], now)
+        if value is None:
+            self._remove(key)
+        elif row is None:
+            self._add(key, value, now + keep)
+        else:
+            self._rows[key] = value, now + keep
+            self._rows.move_to_end(key)
+            self._by_owner[key[:OWNER]].move_to_end(key)
         return value
 
-    def _value(self, key: bytes, now: float) -> bytes | None:
-        value, until = self._rows.get(key, (None, 0.0))
-        return value if until > now else None
-
-    def _put(self, key: bytes, value: bytes | None, until: float) -> None:
-        self._remove(key)
-        if value is None:
-            return
+    def _add(self, key: bytes, value: bytes, until: float) -> None:
         self._rows[key] = value, until
         if (own := self._by_owner.get(owner := key[:OWNER])) is None:
             own = self._by_owner[owner] = OrderedDict()
