@@ -217,7 +217,10 @@ class Attempt(AnswerSource):
         most = None if target_request.request.incoming.stream else context.service.limits.answer
         upload = target_request.request.upload
         watched_upload = None if upload is None else watch_upload(upload, self.watch, self._on_last_bytes)
-        out = request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, watched_upload)
+        after_end = None if self.prompt is None else self.prompt.start
+        out = request.ready(
+            proof, most, self._on_send, self._claim_resend, self._on_last_bytes, watched_upload, after_end
+        )
         try:
             response = await context.service.upstream.send(out)
         except UpstreamError as error:
@@ -262,8 +265,6 @@ class Attempt(AnswerSource):
     def _on_last_bytes(self) -> None:
         """Note that the last bytes of the request are about to be written: the provider may bill it from now on."""
         self._delivered = True
-        if self.prompt is not None:
-            self.prompt.start()
         if (before_end := self.target_request.request.before_end) is not None:
             before_end()
 

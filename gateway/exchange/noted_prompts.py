@@ -15,7 +15,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers
-from gateway.http.offload import offload
+from gateway.http.offload import LARGE, offload
 from gateway.ledger.record import Record
 from gateway.prompt_caches.caching import PromptCaching
 from gateway.request.parse import Incoming
@@ -24,8 +24,9 @@ from providers.catalog.prices import NANOS
 if TYPE_CHECKING:
     from gateway.exchange.prompt_texts import ExchangeTexts
     from gateway.ledger.bill import AttemptRecord
-    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange, ReadPrompts
+    from gateway.prompt_caches.followed import FollowedAttempt, FollowedExchange, FoundParent, ReadPrompts, SentRequest
     from gateway.prompt_caches.loss import CacheLoss
+    from gateway.prompt_caches.prompt_reader import RecognizedRequest
     from gateway.prompt_caches.texts import LatestPrompts, ShownTexts
     from gateway.prompt_caches.tracker import PromptTracker
     from gateway.prompt_caches.values import CacheVerdict
@@ -40,7 +41,10 @@ _MOVES: Final = frozenset({"out", "busy", "absent"})
 """Results of balancing that explain why a conversation went to another target than before."""
 
 _CODE: Final = "gateway.exchange.sent_prompts"
-_NOTED: Final = frozenset(("previous_response_id", "previous_interaction_id", "diagnostics", "prompt_cache_options"))
+_CONTINUING: Final = frozenset(("previous_response_id", "previous_interaction_id"))
+"""Members by which the provider adds earlier turns."""
+
+_NOTED: Final = _CONTINUING | {"diagnostics", "prompt_cache_options"}
 """Members that make a short request matter: its prompt may be long, or the client requests a diagnosis."""
 
 
@@ -49,7 +53,7 @@ def note_attempt(
 ) -> "NotedAttempt | None":
     """Return the notes on an attempt that is about to be sent, ``None`` if its prompt is too short to matter.
 
-    A task in ``nursery`` reads it."""
+    It is read when it was sent, by a task in ``nursery`` if much of it is new."""
     request, caching = target_request.request, context.service.prompt_caching
     if len(target_request.prepared.outgoing.body) < LEAST_BODY and _NOTED.isdisjoint(request.incoming.members):
         return None
@@ -94,25 +98,52 @@ class NotedExchange:
         """The texts for viewers, ``None`` if the operator does not enable them."""
         return None if self.texts is None else self.texts.shown
 
-    async def follow(
-        self, context: ExchangeContext, target_request: TargetRequest, sent_at: float
-    ) -> "tuple[PromptTracker, FollowedAttempt] | None":
-        """Return the tracker with an attempt that it follows, ``None`` if the request has no prompt."""
-        tracker = await self.caching.tracker(_CODE)
+    def recognize(self, tracker: "PromptTracker", attempt: "UnreadAttempt") -> "UnreadPrompt":
+        """Return the request of ``attempt``, with the parts of its prompt that were read before."""
         from gateway.exchange.sent_prompts import sent_request
 
-        sent, size = sent_request(context, target_request, self.original, sent_at)
-        prompts = next((one for one in self.read if one.belongs_to(sent)), None)
-        if prompts is None:
-            known = tracker.reader.recognize(sent)
-            prompts = await offload(size - (known.size if known else 0), tracker.reader.read, sent, known)
+        sent, size = sent_request(attempt.context, attempt.target_request, self.original, attempt.sent_at)
+        prompts = next((one for one in self.read if one.belongs_to(sent)), None) if self.read else None
+        if prompts is not None:
+            return UnreadPrompt(sent, size, 0, None, prompts)
+        known = tracker.reader.recognize(sent)
+        return UnreadPrompt(sent, size, size - (known.size if known else 0), known)
+
+    def follow_short(self, tracker: "PromptTracker", unread: "UnreadPrompt") -> "FollowedAttempt | None":
+        """Return the attempt of a request of which little is new, as ``follow`` does."""
+        prompts = unread.prompts or tracker.reader.read(unread.sent, unread.known)
         if prompts is None:
             return None
-        parent = tracker.parents.find(sent, prompts) if self.followed is None else self.followed.parent
+        parent = self._find_parent(tracker, unread.sent, prompts)
         if tracker.continues(prompts):
-            prompts = await offload(size, tracker.reader.continue_from, parent, prompts)
-        self.followed = self.followed or tracker.open_exchange(sent, parent)
-        return tracker, tracker.follow(sent, prompts, self.followed)
+            prompts = tracker.reader.continue_from(parent, prompts)
+        return self._follow(tracker, unread.sent, prompts, parent)
+
+    async def follow(self, tracker: "PromptTracker", unread: "UnreadPrompt") -> "FollowedAttempt | None":
+        """Return the attempt that the tracker follows, ``None`` if the request has no prompt.
+
+        A thread reads a long one."""
+        sent, prompts = unread.sent, unread.prompts
+        if prompts is None:
+            prompts = await offload(unread.new, tracker.reader.read, sent, unread.known)
+        if prompts is None:
+            return None
+        parent = self._find_parent(tracker, sent, prompts)
+        if tracker.continues(prompts):
+            prompts = await offload(unread.size, tracker.reader.continue_from, parent, prompts)
+        return self._follow(tracker, sent, prompts, parent)
+
+    def _find_parent(
+        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts"
+    ) -> "FoundParent | None":
+        return tracker.parents.find(sent, prompts) if self.followed is None else self.followed.parent
+
+    def _follow(
+        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts", parent: "FoundParent | None"
+    ) -> "FollowedAttempt":
+        if self.followed is None:
+            self.followed = tracker.open_exchange(sent, parent)
+        return tracker.follow(sent, prompts, self.followed)
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         """Return the header of a response: the verdict of a whole one, the prediction of a stream."""
@@ -183,6 +214,37 @@ class AttemptEnd:
     response_id: str | None
 
 
+@attrs.define(eq=False, repr=False)
+class UnreadAttempt:
+    """An attempt whose prompt was not read, and when it was sent."""
+
+    context: ExchangeContext
+    target_request: TargetRequest
+    sent_at: float = 0.0
+
+
+@attrs.define(eq=False, repr=False)
+class UnreadPrompt:
+    """A sent request of ``size`` bytes, of which ``new`` were not read before.
+
+    ``known`` are the others, ``prompts`` the request's prompts if they were read to choose its target."""
+
+    sent: "SentRequest"
+    size: int
+    new: int
+    known: "RecognizedRequest | None" = None
+    prompts: "ReadPrompts | None" = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether reading it takes no longer than a switch to a thread."""
+        if self.size <= LARGE:
+            return True
+        known = self.prompts or self.known
+        # The provider may add earlier turns, whose digests are combined with all of the new ones.
+        return self.new <= LARGE and known is not None and _CONTINUING.isdisjoint(known.members)
+
+
 class NotedAttempt:
     """An attempt with a prompt that matters.
 
@@ -199,7 +261,7 @@ class NotedAttempt:
         self.end: AttemptEnd | None = None
         self._nursery = nursery
         self._is_whole = not target_request.request.incoming.stream
-        self._unread: tuple[ExchangeContext, TargetRequest] | None = (context, target_request)
+        self._unread: UnreadAttempt | None = UnreadAttempt(context, target_request)
 
     @property
     def is_committed(self) -> bool:
@@ -207,16 +269,26 @@ class NotedAttempt:
         return self.record is not None and self.record.committed
 
     def start(self) -> None:
-        """Read the prompt in a task, because the request is being sent."""
-        if (unread := self._unread) is None:
+        """Read the prompt, because the request was sent: immediately if little of it is new, otherwise in a task."""
+        if (attempt := self._unread) is None:
             return
         self._unread = None
-        now, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
+        attempt.sent_at, own = time.monotonic(), trio.lowlevel.current_task().parent_nursery
+        unread = None
+        if self.exchange.texts is None and (tracker := self.exchange.caching.opened_tracker) is not None:
+            try:
+                unread = self.exchange.recognize(tracker, attempt)
+                if unread.is_short:
+                    self._note_followed(tracker, self.exchange.follow_short(tracker, unread))
+                    return
+            except Exception:  # the boundary, as above
+                self.exchange.caching.note_error()
+                return
         try:
-            self._nursery.start_soon(self._follow, *unread, now)
+            self._nursery.start_soon(self._follow, attempt, unread)
         except RuntimeError:  # a turn in the background, which outlives its request
             if own is not None:
-                own.start_soon(self._follow, *unread, now)
+                own.start_soon(self._follow, attempt, unread)
 
     async def note_head(self) -> None:
         """Note that a successful response begins. If that was fast, let the task begin that reads the prompt."""
@@ -226,22 +298,30 @@ class NotedAttempt:
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _follow(self, context: ExchangeContext, target_request: TargetRequest, sent_at: float) -> None:
+    async def _follow(self, attempt: "UnreadAttempt", unread: "UnreadPrompt | None") -> None:
         exchange = self.exchange
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
-                self.tracked = await exchange.follow(context, target_request, sent_at)
+                tracker = await exchange.caching.tracker(_CODE)
+                followed = await exchange.follow(tracker, unread or exchange.recognize(tracker, attempt))
                 compare = None
-                if self.tracked is not None and exchange.texts is not None:
-                    compare = exchange.texts.note(*self.tracked, context, target_request)
-                if self.tracked is not None and self.head is not None:
-                    self._note_head(*self.tracked, self.head)
-                    if self.end is not None:
-                        self.settle(*self.tracked, self.end)
+                if followed is not None and exchange.texts is not None:
+                    compare = exchange.texts.note(tracker, followed, attempt.context, attempt.target_request)
+                self._note_followed(tracker, followed)
                 if compare is not None:
                     await compare()
             except Exception:  # the boundary, as above
                 exchange.caching.note_error()
+
+    def _note_followed(self, tracker: "PromptTracker", followed: "FollowedAttempt | None") -> None:
+        """Note that the prompt was read, perhaps after the response began or ended."""
+        if followed is None:
+            return
+        self.tracked = tracker, followed
+        if self.head is not None:
+            self._note_head(tracker, followed, self.head)
+            if self.end is not None:
+                self.settle(tracker, followed, self.end)
 
     @staticmethod
     def settle(

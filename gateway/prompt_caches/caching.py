@@ -45,6 +45,11 @@ class PromptCaching:
         if self.texts is not None:
             self.texts.close()
 
+    @property
+    def opened_tracker(self) -> "PromptTracker | None":
+        """The tracker, ``None`` until it is open and no request waits for it."""
+        return None if self._opening.locked() else self._tracker
+
     async def tracker(self, code: str) -> "PromptTracker":
         """Return the tracker. Its code and the module ``code`` are imported when they are first needed.
 

@@ -89,8 +89,9 @@ class Upstream(trio.abc.AsyncResource):
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
         most = self._max_chunk if request.max_chunk is None else request.max_chunk
         method, upgrades = request.method.encode("ascii"), request.upgrade is not None
-        before_end = request.before_end
-        return route, WireRequest(method, target, headers, request.body, most, upgrades, request.upload, before_end)
+        body, upload = request.body, request.upload
+        wire = WireRequest(method, target, headers, body, most, upgrades, upload, request.before_end, request.after_end)
+        return route, wire
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
         """Change the limits. Running requests continue."""

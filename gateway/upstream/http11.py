@@ -36,7 +36,7 @@ class WireRequest:
 
     ``max_chunk`` (bytes) bounds each chunk of its response. ``upgrades``: the response may switch the connection to
     another protocol. An ``upload`` follows the bytes of ``wire``. ``before_end()`` is called right before the last
-    bytes of ``wire`` are written, unless an upload follows."""
+    bytes of ``wire`` are written, ``after_end()`` right after them, unless an upload follows."""
 
     method: bytes
     target: bytes
@@ -46,6 +46,7 @@ class WireRequest:
     upgrades: bool = False
     upload: UploadedBody | None = None
     before_end: Callable[[], object] | None = None
+    after_end: Callable[[], object] | None = None
 
     def wire(self) -> Sequence[bytes | memoryview]:
         """Return the buffers to write in order: a single one, or pieces of a large body, which are not copied and which
@@ -185,6 +186,8 @@ class Connection:
             if request.before_end is not None:
                 request.before_end()
             await self.stream.write(first)
+            if request.after_end is not None:
+                request.after_end()
             head = await read_head(self.stream, request.upgrades)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -243,6 +246,8 @@ class Connection:
         if request.before_end is not None:
             request.before_end()
         await self.stream.write(pieces[-1], continues=True)
+        if request.after_end is not None:
+            request.after_end()
 
     async def _upload(self, upload: UploadedBody) -> None:
         """Write ``upload``. Raises ``UpstreamError`` and its errors."""

@@ -40,7 +40,7 @@ class UpstreamRequest:
     ``placed(request, waited)`` is called when the request has its slot, with whether it had to wait; ``connected()``
     after a new connection was opened for it; ``again()`` before it is sent a second time after a dead connection, and
     returns whether it may be; ``before_end()`` right before the last bytes of ``body`` are written, after which the
-    provider may have all of it.
+    provider may have all of it; ``after_end()`` right after them, to do work while the provider does its own.
 
     ``upgrade`` is the protocol that a 101 switches the connection to (RFC 9110, section 7.8). An ``upload`` replaces
     ``body`` and uses a new connection."""
@@ -57,6 +57,7 @@ class UpstreamRequest:
     again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
     before_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     upload: UploadedBody | None = attrs.field(default=None, repr=False, eq=False)
+    after_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
     def ready(
         self,
@@ -66,13 +67,14 @@ class UpstreamRequest:
         again: Callable[[], bool],
         before_end: Callable[[], object],
         upload: UploadedBody | None,
+        after_end: Callable[[], object] | None,
     ) -> "UpstreamRequest":
         """Return the request with ``headers`` added and its callbacks set.
 
         Every request passes through this, and ``attrs.evolve`` takes three times as long."""
         return UpstreamRequest(
             self.method, self.url, (*self.headers, *headers), self.body, self.connect_timeout, max_chunk, self.upgrade,
-            placed, self.connected, again, before_end, upload,
+            placed, self.connected, again, before_end, upload, after_end,
         )  # fmt: skip
 
 
