@@ -179,6 +179,8 @@ class NotedExchange:
             self._settle(record)
         except Exception:  # the boundary, as above
             self.caching.note_error()
+        if self.followed is not None:
+            self.followed.writer = None  # frees both without a garbage collection
         self.attempts, self.followed, self.read = [], None, ()
 
     def _settle(self, record: Record) -> None:

@@ -18,7 +18,7 @@ _NO_ROW: Final = CachingRow()
 _COMPACTION: Final = KIND_NUMBERS["compaction"]
 
 
-class PromptComparison(Structure, frozen=True, dict=True):
+class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     """A request compared with its parent and with the boundaries in memory.
 
     - ``prompt``: as sent; ``client_prompt``: as the client wrote it, in the words of the client's API, or ``None`` if

@@ -121,7 +121,7 @@ class FoundParent(Structure, frozen=True):
         return self.end is self.conversation.ends[-1]
 
 
-class FollowedExchange(MutableStructure):
+class FollowedExchange(MutableStructure, gc=True):
     """The attempts of one exchange, which have the same parent and write the same conversation."""
 
     owner: bytes
@@ -134,7 +134,7 @@ class FollowedExchange(MutableStructure):
     """The attempt whose prompt the conversation has."""
 
 
-class FollowedAttempt(MutableStructure):
+class FollowedAttempt(MutableStructure, gc=True):
     """An attempt whose prompt was read, with everything that its verdict depends on.
 
     ``planned`` are the boundaries that it leaves if it succeeds, ``head`` is when its successful response began.

@@ -43,7 +43,7 @@ _REFRESH: Final = 300.0
 in a full table, those of a conversation in use must not be the oldest."""
 
 _MOST_WRITTEN: Final = 256
-"""Conversations whose parts this process knows, to write only those that change."""
+"""Conversations whose parts this process knows, to decode and write only those that change."""
 
 _MOST_KEYS: Final = 1024
 """Keys of rows that are not computed again."""
@@ -161,6 +161,7 @@ class PromptMemory:
         self.clock = clock
         self._parts, self._anchors, self._boundaries = tables
         self._written: OrderedDict[bytes, tuple[_SplitPart, ...]] = OrderedDict()
+        self._heads: OrderedDict[bytes, tuple[bytes, RememberedHead]] = OrderedDict()
         self._row_key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
 
     @classmethod
@@ -221,7 +222,20 @@ class PromptMemory:
     def read_head(self, owner: bytes, conversation: bytes) -> RememberedHead | None:
         """Return the first part of a conversation. With equal ``checks`` its prompts are equal."""
         value = self._parts.read(self._row_key(owner, conversation))
-        return None if value is None else _HEAD.decode(value)
+        return None if value is None else self._decode_head(owner + conversation, value)
+
+    def _decode_head(self, name: bytes, value: bytes) -> RememberedHead:
+        """Return the first part of a conversation, decoded only if another process has changed it since."""
+        data, head = self._heads.pop(name, (b"", None))
+        if head is None or data != value:
+            head = _HEAD.decode(value)
+        self._keep_head(name, value, head)
+        return head
+
+    def _keep_head(self, name: bytes, value: bytes, head: RememberedHead) -> None:
+        self._heads[name] = value, head
+        if len(self._heads) > _MOST_WRITTEN:
+            self._heads.popitem(last=False)
 
     def read_prompts(self, owner: bytes, conversation: bytes, head: RememberedHead) -> PackedPrompts | None:
         """Return the prompts of a conversation, ``None`` if a part is missing or is being written."""
@@ -266,6 +280,8 @@ class PromptMemory:
             return data
 
         self._parts.update(key, change, KEEP)
+        self._heads.pop(name, None)
+        self._keep_head(name, data, new)
         if known and latest != known:  # another worker has written the same conversation meanwhile
             self._write_pieces(owner, conversation, parts, b"")
         return new
@@ -310,10 +326,13 @@ class PromptMemory:
         def change_head(value: bytes | None, _: float) -> bytes | None:
             if value is None:
                 return None
-            head = _HEAD.decode(value)
+            head = self._decode_head(name, value)
             change(head.conversation)
-            return _encode_head(head)
+            data = _encode_head(head)
+            self._keep_head(name, data, head)
+            return data
 
+        name = owner + conversation
         self._parts.update(self._row_key(owner, conversation), change_head, KEEP)
 
     def _part_key(self, owner: bytes, conversation: bytes, number: int) -> bytes:

@@ -12,7 +12,7 @@ from gateway.prompt_caches.structures import Structure, computed_once
 from streams.events import Api
 
 
-class PromptDigest(Structure, frozen=True, dict=True):
+class PromptDigest(Structure, frozen=True, dict=True, gc=True):
     """A request's prompt as blocks.
 
     A long ``history`` has only its first ``head`` blocks and its last ones. The gap between them has ``gap`` blocks,

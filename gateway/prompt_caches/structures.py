@@ -1,6 +1,7 @@
 """Bases of structures that many requests make: msgspec creates them faster than Python's own classes.
 
-They show none of their members in logs and tracebacks, because some of them are texts."""
+They show none of their members in logs and tracebacks, because some of them are texts. The garbage collector does not
+scan them, unless a class requests it: for attributes that are computed later, or members that refer to each other."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -10,14 +11,14 @@ import msgspec
 T = TypeVar("T")
 
 
-class Structure(msgspec.Struct, frozen=True, eq=False):
+class Structure(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A structure that does not change."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
-class MutableStructure(msgspec.Struct, eq=False):
+class MutableStructure(msgspec.Struct, eq=False, gc=False):
     """A structure whose members change."""
 
     def __repr__(self) -> str:
