@@ -9,8 +9,9 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
+from operator import attrgetter, eq
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -95,9 +96,11 @@ class KnownConversation(msgspec.Struct, array_like=True):
         return next((end for end in self.ends if end.sent == sent), None)
 
     def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
-        """Return the latest boundary at each position up to ``position``, the deepest last."""
-        latest = {one.position: one for one in self.boundaries if one.position <= position}
-        return tuple([latest[at] for at in sorted(latest)])
+        """Return the boundaries up to ``position``, the deepest last."""
+        found = sorted(self.boundaries, key=attrgetter("position"))  # each position has one
+        if found and found[-1].position > position:
+            found = [one for one in found if one.position <= position]
+        return tuple(found)
 
 
 class RememberedHead(msgspec.Struct, array_like=True):
@@ -108,14 +111,6 @@ class RememberedHead(msgspec.Struct, array_like=True):
     sizes: tuple[int, ...]
     written: float
     conversation: KnownConversation
-
-
-class _PartChecks(msgspec.Struct, array_like=True):
-    """The first members of a ``RememberedHead``, which are decoded without its conversation."""
-
-    checks: bytes
-    sizes: tuple[int, ...]
-    written: float
 
 
 class StoredBoundary(msgspec.Struct, array_like=True, gc=False):
@@ -132,7 +127,6 @@ class StoredBoundary(msgspec.Struct, array_like=True, gc=False):
 
 
 _HEAD: Final = msgspec.msgpack.Decoder(RememberedHead)
-_CHECKS: Final = msgspec.msgpack.Decoder(_PartChecks)
 _BOUNDARY: Final = msgspec.msgpack.Decoder(StoredBoundary)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -144,11 +138,49 @@ class PackedPrompts(Structure, frozen=True, eq=True):
     client: tuple[bytes, ...] = ()
 
 
-class _SplitPart(NamedTuple):
-    """A part of packed prompts, with the check of each of its pieces."""
+_Piece: TypeAlias = tuple[int, bytes, bytes]
+"""A piece of packed prompts: its number, its check and its bytes."""
 
-    data: bytes = b""
-    checks: bytes = b""
+
+class _WrittenParts(NamedTuple):
+    """The parts of packed prompts, each with the checks of its pieces."""
+
+    parts: tuple[bytes, ...]
+    checks: tuple[bytes, ...]
+
+    def has_pieces_of(self, other: "_WrittenParts") -> bool:
+        """Return whether pieces have the same numbers as those of ``other``; the last part may have others."""
+        return all(map(eq, map(len, self.checks[:-1]), map(len, other.checks)))
+
+    def pieces(self) -> Iterator[_Piece]:
+        number = 0
+        for part, checks in zip(self.parts, self.checks, strict=True):
+            for at in range(0, len(checks), _CHECK):
+                start = at // _CHECK * _PIECE
+                yield number, checks[at : at + _CHECK], part[start : start + _PIECE]
+                number += 1
+
+
+def _compare_parts(
+    before: _WrittenParts, parts: tuple[bytes, ...], check_of: Callable[[bytes], bytes]
+) -> tuple[_WrittenParts, list[_Piece]]:
+    """Return ``parts`` with their checks, and the pieces that differ from those with the same numbers ``before``."""
+    changed: list[_Piece] = []
+    checks: list[bytes] = []
+    number = 0
+    for part, old, known in zip(parts, before.parts, before.checks, strict=True):
+        if part != old:
+            found = bytearray(known[: -(-len(part) // _PIECE) * _CHECK])
+            for at in range(0, len(part), _PIECE):
+                piece = part[at : at + _PIECE]
+                if piece != old[at : at + _PIECE]:
+                    place = at // _PIECE
+                    found[place * _CHECK : (place + 1) * _CHECK] = check = check_of(piece)
+                    changed.append((number + place, check, piece))
+            known = bytes(found)
+        checks.append(known)
+        number += len(known) // _CHECK
+    return _WrittenParts(parts, tuple(checks)), changed
 
 
 class PromptMemory:
@@ -160,7 +192,7 @@ class PromptMemory:
         self.key = key
         self.clock = clock
         self._parts, self._anchors, self._boundaries = tables
-        self._written: OrderedDict[bytes, tuple[_SplitPart, ...]] = OrderedDict()
+        self._written: OrderedDict[bytes, _WrittenParts] = OrderedDict()
         self._heads: OrderedDict[bytes, tuple[bytes, RememberedHead]] = OrderedDict()
         self._row_key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
 
@@ -258,63 +290,44 @@ class PromptMemory:
     ) -> RememberedHead:
         """Write a conversation with its prompts, and return its first part. Pieces that it has already are not
         written."""
-        name = owner + conversation
-        before = self._written.pop(name, ())
-        parts = self._written[name] = self._split_all((*prompts.sent, *prompts.client), before)
+        name, parts = owner + conversation, (*prompts.sent, *prompts.client)
+        before = self._written.pop(name, None)
+        if before is None or len(before.parts) != len(parts):
+            before = _WrittenParts((b"",) * len(parts), (b"",) * len(parts))
+        now, changed = _compare_parts(before, parts, self._check)
+        self._written[name] = now
         if len(self._written) > _MOST_WRITTEN:
             self._written.popitem(last=False)
-        checks = b"".join([part.checks for part in parts])
-        key, now = self._row_key(owner, conversation), self.clock()
-        known, written = b"", now
-        if (value := self._parts.read(key)) is not None:
-            head = _CHECKS.decode(value)
-            if now - head.written <= _REFRESH:
+        checks = b"".join(now.checks)
+        key, written, known = self._row_key(owner, conversation), self.clock(), b""
+        if (stored := self._parts.read(key)) is not None:
+            head = self._decode_head(name, stored)
+            if written - head.written <= _REFRESH:
                 known, written = head.checks, head.written
-        self._write_pieces(owner, conversation, parts, known)
-        new = RememberedHead(checks, tuple([len(part.data) for part in parts]), written, content)
-        data, latest = _encode_head(new), b""
+        if not known or known != b"".join(before.checks) or not now.has_pieces_of(before):
+            changed = [one for one in now.pieces() if known[one[0] * _CHECK : (one[0] + 1) * _CHECK] != one[1]]
+        self._write_pieces(owner, conversation, changed)
+        new = RememberedHead(checks, tuple(map(len, parts)), written, content)
+        data, is_latest = _encode_head(new), True
 
         def change(value: bytes | None, _: float) -> bytes:
-            nonlocal latest
-            latest = b"" if value is None else _CHECKS.decode(value).checks
+            nonlocal is_latest
+            is_latest = value == stored
             return data
 
         self._parts.update(key, change, KEEP)
         self._heads.pop(name, None)
         self._keep_head(name, data, new)
-        if known and latest != known:  # another worker has written the same conversation meanwhile
-            self._write_pieces(owner, conversation, parts, b"")
+        if known and not is_latest:  # another worker has written the same conversation meanwhile
+            self._write_pieces(owner, conversation, now.pieces())
         return new
 
-    def _split_all(self, parts: tuple[bytes, ...], before: tuple[_SplitPart, ...]) -> tuple[_SplitPart, ...]:
-        """Return the checks of all ``parts``. Those of unchanged pieces are the same as ``before``."""
-        if len(before) != len(parts):
-            before = (_SplitPart(),) * len(parts)
-        return tuple([self._split(part, one) for part, one in zip(parts, before, strict=True)])
+    def _check(self, piece: bytes) -> bytes:
+        return self._digest(piece, _CHECK)
 
-    def _split(self, data: bytes, before: _SplitPart) -> _SplitPart:
-        old = before.data
-        if data == old:
-            return before
-        changed = [at for at in range(0, len(data), _PIECE) if data[at : at + _PIECE] != old[at : at + _PIECE]]
-        checks = bytearray(before.checks[: -(-len(data) // _PIECE) * _CHECK])
-        for at in changed:
-            start = at // _PIECE * _CHECK
-            checks[start : start + _CHECK] = self._digest(data[at : at + _PIECE], _CHECK)
-        return _SplitPart(data, bytes(checks))
-
-    def _write_pieces(self, owner: bytes, conversation: bytes, parts: tuple[_SplitPart, ...], known: bytes) -> None:
-        """Write the pieces whose checks are not ``known``."""
-        number = 0
-        for part in parts:
-            checks = part.checks
-            for at in range(0, len(checks), _CHECK):
-                check = checks[at : at + _CHECK]
-                if known[number : number + _CHECK] != check:
-                    start = at // _CHECK * _PIECE
-                    value = check + part.data[start : start + _PIECE]
-                    self._parts.update(self._part_key(owner, conversation, number // _CHECK), _constant(value), KEEP)
-                number += _CHECK
+    def _write_pieces(self, owner: bytes, conversation: bytes, pieces: Iterable[_Piece]) -> None:
+        for number, check, piece in pieces:
+            self._parts.update(self._part_key(owner, conversation, number), _constant(check + piece), KEEP)
 
     def remove(self, owner: bytes, conversation: bytes) -> None:
         """Forget a conversation."""

@@ -209,8 +209,11 @@ class PromptTracker:
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
             known, until = before.conversation, before.end
-            ends[:0] = [one for one in known.ends if one.sent <= until.sent]
-            boundaries = [one for one in known.boundaries if one.position <= until.position]
+            if before.is_latest:
+                ends, boundaries = [*known.ends, *ends], [*known.boundaries]
+            else:
+                ends[:0] = [one for one in known.ends if one.sent <= until.sent]
+                boundaries = [one for one in known.boundaries if one.position <= until.position]
             ttls += [] if known.longest_ttl is None else [known.longest_ttl]
         conversation = KnownConversation(
             attempt.situation.scope,
@@ -350,8 +353,9 @@ class PromptTracker:
                     known[number] = structs.replace(one, is_unread=False)
             if (end := conversation.end_of(exchange.sent)) is not None:
                 end.tokens, end.response, end.head = 0 if usage is None else usage.prompt, response, attempt.head
-                latest = {one.position: one for one in (*known, *left)}
-                conversation.boundaries = sorted(latest.values(), key=attrgetter("written"))
+                replaced = {one.position for one in left}
+                known = [one for one in known if one.position not in replaced]
+                conversation.boundaries = sorted([*known, *left], key=attrgetter("written"))
                 if attempt.is_diagnosed and end is conversation.ends[-1]:
                     conversation.response_id = response_id if response_id and len(response_id) <= _MAX_ID else ""
 
