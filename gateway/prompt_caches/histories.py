@@ -56,7 +56,7 @@ class _Collector:
         self._kept: list[PackedBlocks] = []
         self._digests = [start.digests]
         self._last = start.digests[-DIGEST:]
-        self._before_gap = start.blocks
+        self._joined = start.blocks
         self.count = start.count
         self._size = start.size
         self.items = start.items
@@ -67,32 +67,37 @@ class _Collector:
 
     def skip(self, blocks: list[RawBlock]) -> None:
         """Add the next blocks of the history, which are in the gap: only their digests count."""
+        self._join_kept(HEAD, 0)
         for block in blocks:
             self._last = next_digest(self._last, block.strict(self._key))
             self._digests.append(self._last)
             self.count += 1
             self._size += len(block.raw)
             self._has_answer = self._has_answer or block.role == "assistant"
-        if self._kept or len(self._before_gap) > HEAD:
-            self._before_gap = join_blocks((self._before_gap, *self._kept)).cut(0, HEAD)
-            self._kept = []
 
     def add(self, blocks: PackedBlocks) -> None:
         """Add the next blocks of the history."""
-        for strict, size in blocks.digests_and_sizes():
-            self._last = last = blake2b(self._last + strict, digest_size=DIGEST).digest()
-            self._digests.append(last)
-            self.count += 1
-            self._size += size
-        self._has_answer = self._has_answer or _ASSISTANT in blocks.roles
+        self.count += blocks.length
         self._kept.append(blocks)
+
+    def _join_kept(self, head: int = HEAD, tail: int = TAIL) -> None:
+        """Join the added blocks, and drop those between the first ``head`` and the last ``tail`` ones."""
+        kept, last = self._kept, self._last
+        if not kept and len(self._joined) <= head + tail:
+            return
+        for blocks in kept:
+            for strict, size in blocks.digests_and_sizes():
+                last = blake2b(last + strict, digest_size=DIGEST).digest()
+                self._digests.append(last)
+                self._size += size
+            self._has_answer = self._has_answer or _ASSISTANT in blocks.roles
+        self._last, self._kept = last, []
+        self._joined = join_ends((self._joined, *kept), head, tail)
 
     def to_history(self) -> ReadHistory:
         """Return the history up to here."""
-        if self._kept:
-            self._before_gap = join_ends((self._before_gap, *self._kept), HEAD, TAIL)
-            self._kept = []
-        blocks, system = self._before_gap, self._start.system
+        self._join_kept()
+        blocks, system = self._joined, self._start.system
         if self._system:
             system = join_blocks((system, pack_blocks(self._system, self._key, has_chunks=True)))
         return ReadHistory(
@@ -107,10 +112,11 @@ def read_history(
 ) -> ReadHistory:  # fmt: skip
     """Return the history in ``raw``, a JSON list of items, or a text that is one user message.
 
-    ``memo`` remembers it, under ``name``, up to its first mark or its end. So the next request of the conversation,
-    which has other marks, parses only the rest. It remembers the items of the rest as well, with and without their
-    marks. ``known`` is a beginning that it has found already. The first ``earlier`` items are stored turns. The memo
-    ends after them: the next ones get ids when they are stored, so the next request has other JSON for them."""
+    ``memo`` remembers it, under ``name``, with the last item without its mark: so the next request of the conversation,
+    which has other marks, parses only the new items. If an earlier item has a mark, it remembers the history up to
+    there, and the items of the rest with and without their marks. ``known`` is a beginning that it has found already.
+    The first ``earlier`` items are stored turns. The memo ends after them: the next ones get ids when they are stored,
+    so the next request has other JSON for them."""
     first = bytes(raw[:1])
     if first == b'"':
         text = bytes(raw)
@@ -124,29 +130,18 @@ def read_history(
     start, begin = (ReadHistory(), 1) if known is None else (known.value, _next_item(raw, known.length))
     assert isinstance(start, ReadHistory)
     items = LIST.decode(b"[" + bytes(raw[begin:]))
-    collector, marked = _Collector(start, key), None
-    reader = _ItemReader(layout, where, name, key, memo)
-    for number, item in enumerate(items):
-        if earlier and collector.items == earlier and marked is None:
-            marked = number, collector.to_history()
-        if number + TAIL < len(items) and collector.count >= HEAD:
-            blocks = split_item(layout, where, collector.items, compact_json(bytes(item)))
-            if marked is None and any(block.mark is not None for block in blocks):
-                marked = number, collector.to_history()
-            collector.skip(blocks)
-        elif collector.count or not layout.system_roles or not reader.read_system(collector, item):
-            packed = reader.read(collector.items, item, is_stored=marked is not None)
-            if marked is None and packed.marks and memo is not None:
-                marked = number, collector.to_history()
-                reader.store(collector.items, item, packed)
-            collector.add(packed)
-        collector.items += 1
+    collector, reader = _Collector(start, key), _ItemReader(layout, where, name, key, memo)
+    marked, unmarked = reader.read_all(collector, items, earlier)
     history = collector.to_history()
     if memo is not None:
         number, stored = marked or (len(items), history)
+        end = _end_of_items(raw, begin, items, number)
+        if unmarked:
+            end -= len(items[-1])
+            stored = msgspec.structs.replace(history, blocks=PackedBlocks(history.blocks.rows))
         if number:
             size = len(stored.digests) + len(stored.blocks.rows)
-            memo.store_part(name, raw, _end_of_items(raw, begin, items, number), stored, size, known)
+            memo.store_part(name, raw, end, stored, size, known, unmarked)
     return history
 
 
@@ -158,6 +153,35 @@ class _ItemReader(Structure, frozen=True):
     name: str
     key: bytes
     memo: BlockMemo | None
+
+    def read_all(
+        self, collector: _Collector, items: list[msgspec.Raw], earlier: int
+    ) -> tuple[tuple[int, ReadHistory] | None, bytes]:
+        """Add ``items`` to ``collector``. Return how many are before those with changing JSON, with the history there.
+
+        If only the last one changes, by its mark, return ``None``, and this item without its mark."""
+        marked: tuple[int, ReadHistory] | None = None
+        for number, item in enumerate(items):
+            if earlier and collector.items == earlier and marked is None:
+                marked = number, collector.to_history()
+            if number + TAIL < len(items) and collector.count >= HEAD:
+                blocks = split_item(self.layout, self.where, collector.items, compact_json(bytes(item)))
+                if marked is None and any(block.mark is not None for block in blocks):
+                    marked = number, collector.to_history()
+                collector.skip(blocks)
+            elif collector.count or not self.layout.system_roles or not self.read_system(collector, item):
+                packed = self.read(collector.items, item, is_stored=marked is not None)
+                if packed.marks and marked is None and self.memo is not None:
+                    unmarked = self.without_mark(item, packed) if number + 1 == len(items) else b""
+                    if unmarked:
+                        collector.add(packed)
+                        collector.items += 1
+                        return None, unmarked
+                    marked = number, collector.to_history()
+                    self.store(collector.items, item, packed)
+                collector.add(packed)
+            collector.items += 1
+        return marked, b""
 
     def read_system(self, collector: _Collector, item: msgspec.Raw) -> bool:
         """Add an item before the history if it belongs to the section ``system``, and return whether it does."""
@@ -183,12 +207,18 @@ class _ItemReader(Structure, frozen=True):
         """Remember the blocks of an item, also in the form without its mark that the next request will have."""
         if self.memo is None:
             return
-        raw, name = bytes(item), f"{self.name}:{index}"
-        self.memo.store(name, raw, packed, len(packed.rows))
-        if len(packed.marks) == 1 and sum(raw.count(b'"%b"' % name) for name in _mark_names(self.layout)) == 1:
-            bare, count = _mark_pattern(self.layout).subn(b"", raw)
-            if count:
-                self.memo.store(name, bare, PackedBlocks(packed.rows), len(packed.rows))
+        name = f"{self.name}:{index}"
+        self.memo.store(name, bytes(item), packed, len(packed.rows))
+        if unmarked := self.without_mark(item, packed):
+            self.memo.store(name, unmarked, PackedBlocks(packed.rows), len(packed.rows))
+
+    def without_mark(self, item: msgspec.Raw, packed: PackedBlocks) -> bytes:
+        """Return the JSON of an item without its only mark, b"" if it has another number of marks."""
+        raw = bytes(item)
+        if len(packed.marks) != 1 or sum(map(raw.count, _mark_names(self.layout))) != 1:
+            return b""
+        unmarked, count = _mark_pattern(self.layout).subn(b"", raw)
+        return unmarked if count else b""
 
     def _split(self, index: int, raw: bytes) -> list[RawBlock]:
         return split_item(self.layout, self.where, index, compact_json(raw))
@@ -196,7 +226,7 @@ class _ItemReader(Structure, frozen=True):
 
 @cache
 def _mark_names(layout: PromptLayout) -> tuple[bytes, ...]:
-    return tuple(name.encode() for name in (*layout.marks, *layout.mark_block))
+    return tuple(b'"%b"' % name.encode() for name in (*layout.marks, *layout.mark_block))
 
 
 @cache

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Hashable
 from operator import attrgetter
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
@@ -11,10 +11,12 @@ from gateway.prompt_caches.structures import Structure
 
 T = TypeVar("T")
 
+_PartKey: TypeAlias = tuple[str, int, int]
+
 _SAMPLE: Final = 256
 """Bytes at the end of a known part that are compared first."""
 
-_VALUES: Final = 8
+_VALUES: Final = 4
 """Lists of tools, system texts and single items that are remembered for each history."""
 
 MOST_MEMO: Final = 4 * 2**20
@@ -26,7 +28,8 @@ _SEED: Final = int.from_bytes(os.urandom(8), "little")
 class KnownPart(Structure, Generic[T], frozen=True):
     """A known beginning of a list: its ``length`` in bytes, and the hashes of all of them and of the last ones.
 
-    ``hasher`` continues the hash for a longer part."""
+    ``hasher`` continues the hash for a longer part. ``before`` is the key of the part that it continues, if that is
+    still needed."""
 
     name: str
     length: int
@@ -35,19 +38,24 @@ class KnownPart(Structure, Generic[T], frozen=True):
     sample: int
     value: T
     size: int
+    before: "_PartKey | None" = None
+
+    @property
+    def key(self) -> "_PartKey":
+        return self.name, self.length, self.hash
 
 
 class BlockMemo:
     """A bounded memory of lists of tools, of system texts, of items and of the beginnings of histories.
 
     The owner keeps one for each client key, so that no client learns from the time of reading what another sent. It
-    remembers ``most`` histories and eight times as many other values, with at most ``MOST_MEMO`` bytes of digests; the
+    remembers ``most`` histories and four times as many other values, with at most ``MOST_MEMO`` bytes of digests; the
     least recently used are dropped first. It has no text: only digests, and hashes with the process's random seed.
     ``size`` are the bytes of all digests."""
 
-    def __init__(self, most: int = 16) -> None:
+    def __init__(self, most: int = 32) -> None:
         self._most = most
-        self._parts: dict[tuple[str, int, int], KnownPart[object]] = {}
+        self._parts: dict[_PartKey, KnownPart[object]] = {}
         self._values: dict[tuple[Hashable, int, int], tuple[object, int]] = {}
         self.size = 0
 
@@ -79,26 +87,37 @@ class BlockMemo:
 
     def store_part(
         self, name: str, view: memoryview, length: int, value: object, size: int,
-        before: KnownPart[object] | None = None,
+        before: KnownPart[object] | None = None, end: bytes = b"",
     ) -> None:  # fmt: skip
-        """Store the ``value`` of the first ``length`` bytes of ``view``, which begin with the part ``before``."""
+        """Store the ``value`` of the first ``length`` bytes of ``view``, which begin with the part ``before``.
+
+        With ``end``, the known part has these bytes at its end, although ``view`` has others. Then ``before`` is still
+        needed, by a repeated request."""
         if before is None or length < before.length:
             hasher = xxh3_64(view[:length], _SEED)
         else:
             (hasher := before.hasher.copy()).update(view[before.length : length])
-        self._add(KnownPart(name, length, hasher.intdigest(), hasher, _sample(view, length), value, size))
+        sample, kept = _sample(view, length), None
+        if end:
+            hasher.update(end)
+            sample = _hash((bytes(view[max(length - _SAMPLE, 0) : length]) + end)[-_SAMPLE:])
+            length += len(end)
+            kept = None if before is None else before.key
+        self._add(KnownPart(name, length, hasher.intdigest(), hasher, sample, value, size, kept))
         if before is not None and length > before.length:
-            self._remove(before)
+            self._remove(before.before if end else before.key)
+            if not end:
+                self._remove(before.before)
 
     def _add(self, part: KnownPart[object]) -> None:
-        self._remove(part)
-        self._parts[part.name, part.length, part.hash] = part
+        self._remove(part.key)
+        self._parts[part.key] = part
         self.size += part.size
         while len(self._parts) > self._most or (self.size > MOST_MEMO and self._parts):
-            self._remove(next(iter(self._parts.values())))
+            self._remove(next(iter(self._parts)))
 
-    def _remove(self, part: KnownPart[object]) -> None:
-        if (known := self._parts.pop((part.name, part.length, part.hash), None)) is not None:
+    def _remove(self, key: _PartKey | None) -> None:
+        if key is not None and (known := self._parts.pop(key, None)) is not None:
             self.size -= known.size
 
 

@@ -161,13 +161,14 @@ def join_ends(parts: Sequence[PackedBlocks], head: int, tail: int) -> PackedBloc
     cut, start = max(len(rows) // ROW - head - tail, 0), 0
     marks: dict[int, str] = {}
     for blocks in parts:
-        for number, mark in blocks.marks.items():
-            at = start + number
-            if at < head or at >= head + cut:
-                marks[at if at < head else at - cut] = mark
+        if blocks.marks:
+            for number, mark in blocks.marks.items():
+                at = start + number
+                if at < head or at >= head + cut:
+                    marks[at if at < head else at - cut] = mark
         start += blocks.length
     if cut:
-        rows = rows[: head * ROW] + rows[-tail * ROW :]
+        rows = rows[: head * ROW] + rows[(head + cut) * ROW :]
     return PackedBlocks(rows, marks)
 
 
