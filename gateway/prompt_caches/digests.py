@@ -60,10 +60,10 @@ def compact_json(raw: bytes) -> bytes:
 
 
 def strict_digest(label: bytes, raw: bytes, key: bytes) -> bytes:
-    """Return the digest of compact JSON with a label, such as its role."""
+    """Return the digest of compact JSON with a label that ends with a zero, such as its role."""
     if len(raw) <= _LONGEST:
-        return blake2b(label + b"\0" + raw, digest_size=DIGEST, key=key).digest()
-    digest = blake2b(label + b"\0", digest_size=DIGEST, key=key)
+        return blake2b(label + raw, digest_size=DIGEST, key=key).digest()
+    digest = blake2b(label, digest_size=DIGEST, key=key)
     digest.update(raw)  # without a copy
     return digest.digest()
 
@@ -72,15 +72,16 @@ def digests_of(label: bytes, raw: bytes, key: bytes) -> tuple[bytes, bytes]:
     """Return the strict digest of JSON, and one without regard to order of members, escapes and spellings of numbers.
 
     Tool calls have their arguments as JSON in a string, which is read as well. Very long JSON is compared unchanged."""
-    strict = strict_digest(label, raw, key)
     if len(raw) > _LONGEST:
+        strict = strict_digest(label, raw, key)
         return strict, strict[:LOOSE]
+    strict = blake2b(label + raw, digest_size=DIGEST, key=key).digest()
     try:
         value = _LOOSELY.decode(raw)
         text = msgspec.json.encode(_with_arguments(value) if b'"arguments"' in raw else value, order="sorted")
     except NOT_JSON:
         return strict, strict[:LOOSE]
-    return strict, blake2b(label + b"\0" + text, digest_size=DIGEST, key=key).digest()[:LOOSE]
+    return strict, blake2b(label + text, digest_size=DIGEST, key=key).digest()[:LOOSE]
 
 
 def short_digest(raw: bytes, key: bytes, size: int = LOOSE) -> bytes:

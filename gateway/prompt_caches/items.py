@@ -6,11 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from gateway.prompt_caches.digests import digests_of, read_chunks, strict_digest
-from gateway.prompt_caches.packed_blocks import PackedBlocks, pack_block
+from gateway.prompt_caches.packed_blocks import ROLE_NUMBERS, PackedBlocks, pack_block
 from gateway.prompt_caches.prompt_blocks import BlockKind, Role, TextChunks
 from gateway.prompt_caches.structures import MutableStructure
 from gateway.prompt_caches.tables.kinds import KINDS
-from gateway.prompt_caches.tables.layouts import PromptLayout
+from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from streams.surrogates import decode_or
 
 OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -20,8 +20,15 @@ _ANY: Final = msgspec.json.Decoder()
 
 _LONGEST_WORD: Final = 64
 _NULL: Final = b"null"
+_LABELS: Final[Mapping[Role, bytes]] = {role: role.encode() + b"\0" for role in ROLE_NUMBERS}
 _RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user", "media": "user"}
 _PLAIN: Final = frozenset({"type", "text"})
+
+_WORDS: Final = {
+    msgspec.json.encode(word): word
+    for word in (*KINDS, *(role for layout in LAYOUTS.values() for role in layout.roles))
+}
+"""Types of blocks and roles of messages by their JSON."""
 
 _MARKED_INSIDE: Final = ("tool_calls", "output")
 """Lists of an item, other than its content, whose members may have marks."""
@@ -42,12 +49,12 @@ class RawBlock(MutableStructure):
 
     def strict(self, key: bytes) -> bytes:
         """Return the block's strict digest, which only equal JSON shares."""
-        return strict_digest(self.role.encode(), self.raw, key)
+        return strict_digest(_LABELS[self.role], self.raw, key)
 
     def pack(self, key: bytes) -> bytes:
         """Return the block's row."""
         place = self.where, self.index, self.within, self.part
-        return pack_block(place, self.role, self.kind, digests_of(self.role.encode(), self.raw, key), len(self.raw))
+        return pack_block(place, self.role, self.kind, digests_of(_LABELS[self.role], self.raw, key), len(self.raw))
 
     def chunks(self, key: bytes) -> TextChunks | None:
         text = None if self.text is None else decode_text(self.text, len(self.text))
@@ -58,13 +65,12 @@ def pack_blocks(
     blocks: Sequence[RawBlock], key: bytes, *, has_chunks: bool = False, parts: bytes = b""
 ) -> PackedBlocks:
     """Return the digests of ``blocks``; ``has_chunks`` is for system texts, ``parts`` for tools."""
-    texts = [(number, block.chunks(key)) for number, block in enumerate(blocks)] if has_chunks else []
-    return PackedBlocks(
-        b"".join([block.pack(key) for block in blocks]),
-        {number: block.mark for number, block in enumerate(blocks) if block.mark is not None},
-        parts,
-        {number: chunks for number, chunks in texts if chunks is not None},
-    )
+    rows = b"".join([block.pack(key) for block in blocks])
+    marks = {number: block.mark for number, block in enumerate(blocks) if block.mark is not None}
+    if not has_chunks:
+        return PackedBlocks(rows, marks, parts)
+    texts = [(number, block.chunks(key)) for number, block in enumerate(blocks)]
+    return PackedBlocks(rows, marks, parts, {number: chunks for number, chunks in texts if chunks is not None})
 
 
 def split_item(layout: PromptLayout, where: str, index: int, raw: bytes) -> list[RawBlock]:
@@ -89,10 +95,9 @@ def split_parts(layout: PromptLayout, place: tuple[str, int, str], content: byte
         return [] if content == _NULL else [RawBlock(where, index, "", -1, role, "other", content)]
     blocks: list[RawBlock] = []
     for part, raw in enumerate(LIST.decode(content)):
-        if not within:  # a list without an item around it, such as system texts
-            block = read_part(layout, (where, part, "", -1), bytes(raw), role)
-        else:
-            block = read_part(layout, (where, index, within, part), bytes(raw), role)
+        # A list without an item around it, such as system texts, has no name within one.
+        place = (where, index, within, part) if within else (where, part, "", -1)
+        block = read_part(layout, place, bytes(raw), role)
         if isinstance(block, str):
             if blocks:
                 blocks[-1].mark = block
@@ -230,7 +235,10 @@ def read_mark(raw: msgspec.Raw | None) -> str | None:
 
 def decode_word(raw: msgspec.Raw | None) -> str:
     """Return a short JSON string, "" if it is none."""
-    return decode_text(raw) or ""
+    if raw is None or len(raw) > _LONGEST_WORD:
+        return ""
+    data = bytes(raw)
+    return _WORDS.get(data) or decode_or(_TEXT.decode, data, "")
 
 
 def decode_text(raw: msgspec.Raw | bytes | None, most: int = _LONGEST_WORD) -> str | None:
