@@ -96,8 +96,8 @@ def split_parts(layout: PromptLayout, place: tuple[str, int, str], content: byte
     blocks: list[RawBlock] = []
     for part, raw in enumerate(LIST.decode(content)):
         # A list without an item around it, such as system texts, has no name within one.
-        place = (where, index, within, part) if within else (where, part, "", -1)
-        block = read_part(layout, place, bytes(raw), role)
+        path = (where, index, within, part) if within else (where, part, "", -1)
+        block = read_part(layout, path, bytes(raw), role)
         if isinstance(block, str):
             if blocks:
                 blocks[-1].mark = block

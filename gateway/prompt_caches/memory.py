@@ -210,9 +210,10 @@ class PromptMemory:
     @classmethod
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
         """Return tables of this process alone, of about ``size`` bytes."""
-        rows = [max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values()]
-        parts, anchors, boundaries = (LocalRows(most, clock, most_of_owner=most // 2) for most in rows)
-        return cls(os.urandom(32), (parts, anchors, boundaries), clock)
+        most, *others = (max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values())
+        conversations = LocalRows(most, clock, most_of_owner=most // 2, size_of=_rows_of)
+        anchors, boundaries = (LocalRows[bytes](rows, clock, most_of_owner=rows // 2) for rows in others)
+        return _PrivateMemory(os.urandom(32), conversations, (anchors, boundaries), clock)
 
     def owner_of(self, client: str) -> bytes:
         """Return the digest of the ``client`` whose requests are remembered."""
@@ -387,6 +388,73 @@ class PromptMemory:
 
         They reveal that some client sent a prompt, so nothing that a client or a viewer sees depends on them."""
         return scope[:OWNER]
+
+
+class _PrivateConversation(NamedTuple):
+    """A conversation in the memory of one process, which needs no encoding."""
+
+    head: RememberedHead
+    prompts: PackedPrompts
+
+
+def _rows_of(conversation: _PrivateConversation) -> int:
+    """Return the rows of the workers' memory that a conversation would take."""
+    return 1 + sum([-(-size // _PIECE) for size in conversation.head.sizes])
+
+
+class _PrivateMemory(PromptMemory):
+    """The tables of one process. A conversation is one row, a structure instead of pieces of bytes."""
+
+    def __init__(
+        self, key: bytes, conversations: LocalRows[_PrivateConversation], others: tuple[Rows, Rows],
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        super().__init__(key, (LocalRows(0, clock), *others), clock)
+        self._conversations = conversations
+        self._writes = 0
+
+    def read_head(self, owner: bytes, conversation: bytes) -> RememberedHead | None:
+        known = self._conversations.read(owner + conversation)
+        return None if known is None else known.head
+
+    def read_prompts(self, owner: bytes, conversation: bytes, head: RememberedHead) -> PackedPrompts | None:
+        known = self._conversations.read(owner + conversation)
+        return None if known is None or known.head.checks != head.checks else known.prompts
+
+    def write(
+        self, owner: bytes, conversation: bytes, content: KnownConversation, prompts: PackedPrompts
+    ) -> RememberedHead:
+        self._writes += 1
+        _limit_exchanges(content)
+        sizes = tuple(map(len, (*prompts.sent, *prompts.client)))
+        new = _PrivateConversation(
+            RememberedHead(self._writes.to_bytes(_CHECK, "little"), sizes, self.clock(), content), prompts
+        )
+        self._conversations.update(owner + conversation, lambda _, __: new, KEEP)
+        return new.head
+
+    def remove(self, owner: bytes, conversation: bytes) -> None:
+        self._conversations.update(owner + conversation, lambda _, __: None, KEEP)
+
+    def update(self, owner: bytes, conversation: bytes, change: Update) -> None:
+        def change_row(value: _PrivateConversation | None, _: float) -> _PrivateConversation | None:
+            if value is not None:
+                change(value.head.conversation)
+                _limit_exchanges(value.head.conversation)
+            return value
+
+        self._conversations.update(owner + conversation, change_row, KEEP)
+
+
+_MOST_EXCHANGES: Final = 10
+"""Ends and boundaries of a conversation in the memory of one process: as many as those of workers usually have."""
+
+
+def _limit_exchanges(conversation: KnownConversation) -> None:
+    """Forget the oldest exchanges of a conversation."""
+    for older in (conversation.ends, conversation.boundaries):
+        if len(older) > _MOST_EXCHANGES:
+            del older[: len(older) - _MOST_EXCHANGES]
 
 
 def merge_boundaries(known: StoredBoundary | None, new: StoredBoundary | None) -> StoredBoundary | None:

@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+
+V = TypeVar("V")
 
 OWNER: Final = 4
 """Bytes at the beginning of a key that identify its owner, such as the client whose conversation it is."""
@@ -29,56 +31,77 @@ class Rows(Protocol):
         ...
 
 
-class LocalRows:
-    """A table in the memory of one process with at most ``most`` rows, by ``clock``."""
+class LocalRows(Generic[V]):
+    """A table in the memory of one process with at most ``most`` rows, by ``clock``.
 
-    def __init__(self, most: int, clock: Callable[[], float], *, most_of_owner: int | None = None) -> None:
+    A value may be any object, and takes the place of ``size_of(value)`` rows."""
+
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float],
+        *,
+        most_of_owner: int | None = None,
+        size_of: Callable[[V], int] | None = None,
+    ) -> None:
         """Open an empty table. An owner has at most ``most_of_owner`` rows, even while others are free."""
         self._most = most
         self._most_of_owner = most if most_of_owner is None else most_of_owner
         self._clock = clock
-        self._rows: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._size_of = size_of
+        self._rows: OrderedDict[bytes, tuple[V, float, int]] = OrderedDict()
         self._by_owner: dict[bytes, OrderedDict[bytes, None]] = {}
+        self._sizes: dict[bytes, int] = {}
+        self._size = 0
         self._largest = b""  # about the owner with the most rows: it is compared with others when the table is full
 
-    def read(self, key: bytes) -> bytes | None:
+    def read(self, key: bytes) -> V | None:
         row = self._rows.get(key)
         return None if row is None or row[1] <= self._clock() else row[0]
 
-    def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
+    def update(self, key: bytes, change: Callable[[V | None, float], V | None], keep: float) -> V | None:
         now = self._clock()
         row = self._rows.get(key)
         value = change(None if row is None or row[1] <= now else row[0], now)
         if value is None:
             self._remove(key)
-        elif row is None:
-            self._add(key, value, now + keep)
-        else:
-            self._rows[key] = value, now + keep
+            return None
+        size = 1 if self._size_of is None else self._size_of(value)
+        if row is not None and row[2] == size:
+            self._rows[key] = value, now + keep, size
             self._rows.move_to_end(key)
             self._by_owner[key[:OWNER]].move_to_end(key)
+        else:
+            self._remove(key)
+            self._add(key, value, now + keep, size)
         return value
 
-    def _add(self, key: bytes, value: bytes, until: float) -> None:
-        self._rows[key] = value, until
-        if (own := self._by_owner.get(owner := key[:OWNER])) is None:
+    def _add(self, key: bytes, value: V, until: float, size: int) -> None:
+        self._rows[key] = value, until, size
+        owner = key[:OWNER]
+        if (own := self._by_owner.get(owner)) is None:
             own = self._by_owner[owner] = OrderedDict()
+            self._sizes[owner] = 0
         own[key] = None
-        if len(own) > self._most_of_owner:
+        self._sizes[owner] += size
+        self._size += size
+        while self._sizes.get(owner, 0) > self._most_of_owner:
             self._remove(next(iter(own)))
-        elif len(self._rows) > self._most:
+        while self._size > self._most:
             oldest = next(iter(self._rows))
-            self._largest = max(self._largest, oldest[:OWNER], key[:OWNER], key=self._number_of)
+            self._largest = max(self._largest, oldest[:OWNER], owner, key=self._number_of)
             # Its row unchanged for longest, which usually expires next
             self._remove(next(iter(self._by_owner[self._largest])))
 
     def _number_of(self, owner: bytes) -> int:
-        return len(self._by_owner.get(owner, ()))
+        return self._sizes.get(owner, 0)
 
     def _remove(self, key: bytes) -> None:
-        if self._rows.pop(key, None) is None:
+        if (row := self._rows.pop(key, None)) is None:
             return
         owner = key[:OWNER]
         del self._by_owner[owner][key]
+        self._size -= row[2]
+        self._sizes[owner] -= row[2]
         if not self._by_owner[owner]:
-            del self._by_owner[owner]
+            del self._by_owner[owner], self._sizes[owner]

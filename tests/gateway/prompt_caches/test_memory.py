@@ -21,6 +21,9 @@ from tests.support.live_objects import live_objects
 from tests.support.set_clock import SetClock
 
 SIZE = 2**20
+FEW = 20
+"""Calls that write a conversation of any size in the memory of one process."""
+
 SCOPE = CacheScope(b"s" * 16, "anthropic/claude")
 
 
@@ -165,7 +168,7 @@ def test_a_turn_writes_only_changed_parts(memory):
     first, second = long_prompts(), long_prompts(b"another block")
     all_parts = calls(lambda: memory.write(owner, id, conversation(), first))
     changed = calls(lambda: memory.write(owner, id, conversation(2.0), second))
-    assert changed < all_parts / 3
+    assert changed < max(all_parts / 3, FEW)
     assert read_prompts(memory, owner, id) == second
 
 
