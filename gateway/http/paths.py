@@ -46,7 +46,9 @@ _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTok
 _PREDICT = re.compile(r"/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/(?P<name>[^/]+):predict$")  # Vertex AI
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
-_GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
+_GOOGLE_VERSION = re.compile(r"/v1(?:beta|alpha)(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
+# With the version `v1`, Google's clients share these paths with OpenAI's and Anthropic's, or use their own names.
+_GOOGLE_V1 = re.compile(r"/v1/(?:files|models|batches|[a-z]+[A-Z][A-Za-z]*)(?:[/:]|$)")
 # Also under Vertex AI's project and location
 _INTERACTIONS = re.compile(r"/v1(?:beta1?|alpha)?(?:/projects/[^/]+/locations/[^/]+)?/interactions(?=/|$)")
 V1BETA: Final = "/v1beta"
@@ -90,7 +92,7 @@ def api_of(path: str, headers: Headers) -> Api:
     anthropic = is_anthropic(headers)
     if _INTERACTIONS.search(path) is not None:
         return "interactions"
-    if _is_googles(path) or _is_googles_file(path, headers, anthropic):
+    if _is_googles(path) or _is_googles_shared_path(path, headers, anthropic):
         return "gemini"
     if path.startswith(_MESSAGE_ONLY):
         return "converse"
@@ -116,13 +118,11 @@ def _is_googles(path: str) -> bool:
     )
 
 
-def _is_googles_file(path: str, headers: Headers, anthropic: bool) -> bool:
-    """Return whether a request for a file comes from a client of Google's, which uses the same path as OpenAI's and
-    Anthropic's clients (google-genai 3.4)."""
-    if path.startswith("/upload/"):
-        return True
-    files = path == "/v1/files" or path.startswith("/v1/files/")
-    return files and not anthropic and any(name == "x-goog-api-key" for name, _ in headers)
+def _is_googles_shared_path(path: str, headers: Headers, anthropic: bool) -> bool:
+    """Return whether a request for a file, a model or a batch comes from a client of Google's, which may use the same
+    paths as OpenAI's and Anthropic's clients (google-genai 3.4)."""
+    shared = _GOOGLE_V1.match(path) is not None
+    return shared and not anthropic and any(name == "x-goog-api-key" for name, _ in headers)
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:

@@ -165,3 +165,26 @@ def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
 )
 def test_the_origin_follows_from_a_valid_host_header(host, more, origin):
     assert origin_of({"scheme": "http"}, (("host", host), *more)) == origin
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models", "/v1/models/m", "/v1/tunedModels", "/v1/tunedModels/t", "/v1/cachedContents/c",
+        "/v1/batches/b:cancel", "/v1/files:register",
+    ],
+)  # fmt: skip
+def test_errors_of_googles_first_version_have_googles_form_for_its_clients(path):
+    """google-genai's own tests use the version v1, and read `error.code` and `error.status`."""
+    assert api_of(path, (("x-goog-api-key", "k"),)) == "gemini"
+    assert api_of(path, ()) == "chat"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/vector_stores"])
+def test_googles_key_on_paths_of_openai_changes_no_error(path):
+    assert api_of(path, (("x-goog-api-key", "k"),)) == api_of(path, ())
+
+
+@pytest.mark.parametrize("path", ["/v1alpha/batches/b", "/v1alpha/auth_tokens", "/v1alpha/models"])
+def test_errors_of_googles_alpha_version_have_googles_form(path):
+    assert api_of(path, ()) == "gemini"
