@@ -1,7 +1,8 @@
 """Requests to endpoints of the stand-in other than conversations."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -10,13 +11,16 @@ from providers.endpoints.multipart import MultipartData, MultipartHead, Multipar
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 
+_TYPE: Final = re.compile(rb"(?im)^content-type:[ \t]*([^\r\n]*[^\r\n \t])")
+
 
 @attrs.frozen
 class UploadedFile:
-    """An uploaded file in a form."""
+    """An uploaded file in a form. ``type`` is its media type."""
 
     name: str
     content: bytes
+    type: str = "application/octet-stream"
 
 
 @attrs.frozen
@@ -103,8 +107,10 @@ def _read_form(body: bytes, content_type: str) -> tuple[dict[str, Any], dict[str
     files: dict[str, list[UploadedFile]] = {}
     for head, pieces in parts:
         content = b"".join(pieces)
-        if head.file_name is not None:
-            files.setdefault(head.name, []).append(UploadedFile(head.file_name, content))
+        type = _TYPE.search(head.raw)
+        if head.file_name is not None or type is not None:  # Anthropic's SDK sends bytes without a name
+            named = "application/octet-stream" if type is None else type[1].decode("latin-1")
+            files.setdefault(head.name, []).append(UploadedFile(head.file_name or "upload", content, named))
         else:
             members[head.name] = content.decode(errors="replace")
     return members, files

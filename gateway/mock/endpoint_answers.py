@@ -231,7 +231,10 @@ def fill_in(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({**first, "object": "chat.completion", "choices": choices, "usage": used})
 
 
-_CATEGORIES: Final = ("harassment", "hate", "self-harm", "sexual", "violence")
+_CATEGORIES: Final = (
+    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
+    "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+)  # fmt: skip
 
 
 def moderations(call: EndpointCall) -> ScriptedAnswer:
@@ -245,7 +248,9 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
     for text in texts:
         found = {name: name in text.lower() for name in _CATEGORIES}
         scores = {name: 0.9 if there else 0.01 for name, there in found.items()}
-        results.append({"flagged": any(found.values()), "categories": found, "category_scores": scores})
+        types = {name: ["text"] for name in _CATEGORIES}
+        result = {"flagged": any(found.values()), "categories": found, "category_scores": scores}
+        results.append({**result, "category_applied_input_types": types})
     return json_answer({"id": new_id("modr-"), "model": call.model, "results": results})
 
 

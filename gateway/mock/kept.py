@@ -21,6 +21,8 @@ from streams.surrogates import NOT_JSON
 MAX_OBJECTS: Final = 200  # objects
 MAX_BYTES: Final = 64 * 2**20  # bytes of their contents
 
+_UPLOAD_SECONDS: Final = 3600
+
 AnswerLine = Callable[[str, Any], tuple[int, Any]]
 """A function that answers a request to a path with a status and JSON."""
 
@@ -59,8 +61,8 @@ class MockObjects:
                       "status": "processed"}  # fmt: skip
         else:
             about |= {"type": "file", "size_bytes": len(file.content), "created_at": _timestamp(), "downloadable": True,
-                      "mime_type": "application/octet-stream"}  # fmt: skip
-        return self._store(MockObject(about, file.content))
+                      "mime_type": file.type}  # fmt: skip
+        return self.store(MockObject(about, file.content))
 
     def start_upload(self, call: EndpointCall) -> ScriptedAnswer:
         members = {name: call.members.get(name) for name in ("filename", "purpose", "bytes", "mime_type")}
@@ -68,19 +70,25 @@ class MockObjects:
             **members,
             "id": new_id("upload_"),
             "object": "upload",
+            "created_at": int(time.time()),
+            "expires_at": int(time.time()) + _UPLOAD_SECONDS,
             "status": "pending",
-            "parts": [],
         }
-        return json_answer(self._store(MockObject(about)).about)
+        return json_answer(self.store(MockObject(about)).about)
 
     def add_part(self, call: EndpointCall) -> ScriptedAnswer:
-        upload = self._get(call)
-        part = {"id": new_id("part_"), "object": "upload.part", "upload_id": upload.about["id"]}
+        upload = self.get(call)
+        part = {
+            "id": new_id("part_"),
+            "object": "upload.part",
+            "created_at": int(time.time()),
+            "upload_id": upload.about["id"],
+        }
         content = b"".join(file.content for file in call.files.get("data", ()))
-        return json_answer(self._store(MockObject(part, content)).about)
+        return json_answer(self.store(MockObject(part, content)).about)
 
     def complete_upload(self, call: EndpointCall) -> ScriptedAnswer:
-        upload, parts = self._get(call), call.members.get("part_ids", [])
+        upload, parts = self.get(call), call.members.get("part_ids", [])
         content = b"".join(self._objects[id].content for id in parts if id in self._objects)
         file = self._store_file(
             UploadedFile(upload.about["filename"], content), "file-", upload.about["purpose"] or "user_data"
@@ -90,29 +98,33 @@ class MockObjects:
 
     # All kinds
 
-    def creator(self, prefix: str, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+    def creator(self, prefix: str, kind: str, **defaults: Any) -> Callable[[EndpointCall], ScriptedAnswer]:
+        """Return a function that creates a container or video. Requests may replace the ``defaults``."""
+
         def answer(call: EndpointCall) -> ScriptedAnswer:
             about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
-            known = {name: call.members[name] for name in ("name", "model", "prompt") if name in call.members}
-            return json_answer(self._store(MockObject({**about, **known}, picture(call.model))).about)
+            members = {name: call.members[name] for name in ("name", "prompt", *defaults) if name in call.members}
+            return json_answer(self.store(MockObject({**about, **defaults, **members}, picture(call.model))).about)
 
         return answer
 
     def show(self, call: EndpointCall) -> ScriptedAnswer:
-        return json_answer(self._get(call).about)
+        return json_answer(self.get(call).about)
 
     def content(self, call: EndpointCall) -> ScriptedAnswer:
-        return bytes_answer(self._get(call).content, "application/octet-stream")
+        return bytes_answer(self.get(call).content, "application/octet-stream")
 
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
-        about = self._get(call).about
+        about = self.get(call).about
         del self._objects[call.path_parameters["id"]]
         if call.is_from_anthropic_client:
             return json_answer({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
-        return json_answer({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
+        kind = about.get("object", "file")  # OpenAI has no `file.deleted`, but all the others
+        deleted = kind if kind == "file" else f"{kind}.deleted"
+        return json_answer({"id": about["id"], "object": deleted, "deleted": True})
 
     def cancel(self, call: EndpointCall) -> ScriptedAnswer:
-        about = self._get(call).about
+        about = self.get(call).about
         about.update({"processing_status": "canceling"} if "processing_status" in about else {"status": "cancelled"})
         return json_answer(about)
 
@@ -129,38 +141,32 @@ class MockObjects:
 
         return answer
 
-    def update(self, call: EndpointCall) -> ScriptedAnswer:
-        about = self._get(call).about
-        about.update({name: call.members[name] for name in ("name", "metadata") if name in call.members})
-        return json_answer(about)
-
-    def search(self, call: EndpointCall) -> ScriptedAnswer:
-        return json_answer(
-            {"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None}
-        )
-
     # Files within a vector store or container
 
-    def adder_within(self, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """Return a function that adds a stored file by its ``file_id``, or a new one from a form."""
+    def add_to_container(self, call: EndpointCall) -> ScriptedAnswer:
+        """Add a stored file by its ``file_id``, or a new one from a form."""
+        container = self.get(call).about["id"]
+        if "file" in call.files:
+            file = self._store_file(call.files["file"][0], "cfile_", "user")
+        else:
+            file = self.file(call.members.get("file_id"))
+        about = {
+            "id": file.about["id"], "object": "container.file", "created_at": int(time.time()),
+            "container_id": container, "path": f"/mnt/data/{file.about['filename']}", "bytes": len(file.content),
+            "source": "user",
+        }  # fmt: skip
+        return json_answer(self.store(MockObject(about, file.content), id_within(container, about["id"])).about)
 
-        def answer(call: EndpointCall) -> ScriptedAnswer:
-            outer = self._get(call).about["id"]
-            if "file" in call.files:
-                file = self._store_file(call.files["file"][0], "cfile_", "user")
-            else:
-                file = self._get(attrs.evolve(call, path_parameters={"id": str(call.members.get("file_id"))}))
-            about = {
-                "id": file.about["id"], "object": kind, "created_at": int(time.time()), "status": "completed",
-                "vector_store_id": outer, "container_id": outer, "path": f"/mnt/data/{file.about['filename']}",
-                "bytes": len(file.content), "usage_bytes": len(file.content), "source": "user", "last_error": None,
-            }  # fmt: skip
-            return json_answer(self._store(MockObject(about, file.content), _id_within(outer, about["id"])).about)
-
-        return answer
+    def file(self, id: Any) -> MockObject:
+        """Return the stored file ``id``. Raises ``GatewayError`` (404)."""
+        return self.get(EndpointCall({}, path_parameters={"id": str(id)}))
 
     def list_within(self, call: EndpointCall) -> ScriptedAnswer:
-        return self.lister(_id_within(self._get(call).about["id"], ""))(call)
+        return self.lister(id_within(self.get(call).about["id"], ""))(call)
+
+    def all_within(self, outer: str) -> list[MockObject]:
+        """Return the objects within the vector store or container ``outer``."""
+        return [one for id, one in self._objects.items() if id.startswith(id_within(outer, ""))]
 
     def within(self, answering: Callable[[EndpointCall], ScriptedAnswer]) -> Callable[[EndpointCall], ScriptedAnswer]:
         """Return a function that applies ``answering`` to one file within a vector store or container."""
@@ -168,7 +174,7 @@ class MockObjects:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             return answering(
                 attrs.evolve(
-                    call, path_parameters={"id": _id_within(call.path_parameters["id"], call.path_parameters["part"])}
+                    call, path_parameters={"id": id_within(call.path_parameters["id"], call.path_parameters["part"])}
                 )
             )
 
@@ -200,7 +206,7 @@ class MockObjects:
             "request_counts": {"total": len(answers), "completed": len(succeeded), "failed": len(failed)},
             "usage": _sum_usage([one["response"]["body"] for one in answers]),
         }  # fmt: skip
-        kept = self._store(MockObject(about))
+        kept = self.store(MockObject(about))
         begun = dict.fromkeys(about["request_counts"], 0)
         return json_answer({
             **kept.about, "status": "validating", "output_file_id": None, "error_file_id": None,
@@ -246,7 +252,7 @@ class MockObjects:
             "created_at": _timestamp(), "ended_at": _timestamp(), "expires_at": _timestamp(), "archived_at": None,
             "cancel_initiated_at": None, "results_url": f"{call.origin}/v1/messages/batches/{id}/results",
         }  # fmt: skip
-        kept = self._store(MockObject(about, content))
+        kept = self.store(MockObject(about, content))
         begun = {**dict.fromkeys(counts, 0), "processing": len(results)}
         return json_answer({
             **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
@@ -255,13 +261,13 @@ class MockObjects:
 
     # Storage
 
-    def _store(self, made: MockObject, key: str | None = None) -> MockObject:
+    def store(self, made: MockObject, key: str | None = None) -> MockObject:
         self._objects[key or made.about["id"]] = made
         while len(self._objects) > MAX_OBJECTS or _total_size(self._objects.values()) > MAX_BYTES:
             del self._objects[next(iter(self._objects))]
         return made
 
-    def _get(self, call: EndpointCall) -> MockObject:
+    def get(self, call: EndpointCall) -> MockObject:
         id = call.path_parameters.get("id", "")
         if id not in self._objects:
             raise GatewayError(
@@ -274,7 +280,7 @@ def _total_size(objects: Iterable[MockObject]) -> int:
     return sum(len(one.content) for one in objects)
 
 
-def _id_within(outer: str, id: str) -> str:
+def id_within(outer: str, id: str) -> str:
     return f"{outer}/{id}"
 
 
@@ -282,11 +288,16 @@ def _timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _sum_usage(answers: Iterable[Any]) -> dict[str, int]:
+def _sum_usage(answers: Iterable[Any]) -> dict[str, Any]:
     """Return the tokens of all ``answers`` of a batch."""
     found = Counter[str]()
     for answer in answers:
         usage = answer.get("usage") or {}
         found["input_tokens"] += usage.get("input_tokens", usage.get("prompt_tokens", 0))
         found["output_tokens"] += usage.get("output_tokens", usage.get("completion_tokens", 0))
-    return {**found, "total_tokens": found.total()}
+    return {
+        **found,
+        "total_tokens": found.total(),
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }

@@ -12,6 +12,7 @@ import trio
 from quart import request
 from quart_trio import QuartTrio
 
+from gateway.http.paths import is_anthropic
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.cache_reports import cache_view, with_cached_usage, with_reported_usage
 from gateway.mock.cache_rules import cache_descriptions
@@ -44,6 +45,8 @@ ISSUER: Final = Issuer("mock", mark=MARK)
 _GATEWAY_IDS: Final = f"_{PREFIX}".encode()
 _OWN_IDS: Final = f"_{MARK}".encode()
 _WORDS: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
+_IGNORED: Final = ("compaction", "cachedContent")
+"""Members of requests that no other API has, so that a translation refuses them. Their providers accept them."""
 NO_FAULT = Fault("a normal answer")
 
 
@@ -72,7 +75,7 @@ def create_mock(
             try:
                 body = await read_body()
                 decoded = expect(_decode(body), dict, "the request body")
-                call = codec.read_request(decoded)
+                call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
                 cache = caches.select(call.model)
@@ -113,12 +116,13 @@ async def _call_endpoint(
     answering: AnswerCall,
     read: Callable[[], EndpointCall],
 ) -> Response:
-    """Return the response to a request other than a conversation; errors and faults have Chat's format."""
-    codec = CODECS["chat"]
+    """Return the response to a request other than a conversation. Faults are those of Chat; errors have its format, or
+    Anthropic's for Anthropic's clients."""
+    codec = CODECS["messages" if is_anthropic(tuple(_headers().items())) else "chat"]
     try:
         call = read()
-        fault, number = _select_fault(call.model, codec.api, failures)
-        if (refusal := fault.refusals.get(codec.api)) is not None:
+        fault, number = _select_fault(call.model, "chat", failures)
+        if (refusal := fault.refusals.get("chat")) is not None:
             return _error(codec, refusal, fault.body)
         answer = fault.answer(answering(call), number)
     except GatewayError as error:

@@ -110,7 +110,8 @@ def test_a_batch_reports_the_tokens_of_its_answers():
     lines = b"".join(b'{"custom_id":"a","url":"%b","body":{}}\n' % url for url in (b"chat", b"responses", b"none"))
     file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
     batch = made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
-    assert batch["usage"] == {"input_tokens": 7, "output_tokens": 11, "total_tokens": 18}
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    assert batch["usage"] == {"input_tokens": 7, "output_tokens": 11, "total_tokens": 18, **details}
 
 
 def test_a_batch_is_answered_line_by_line():

@@ -1,0 +1,131 @@
+"""The stand-in's vector stores: their files, and batches of files. Files are ready immediately, and no search finds
+anything."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from gateway.mock.called import EndpointCall
+from gateway.mock.endpoint_answers import json_answer
+from gateway.mock.faults import ScriptedAnswer
+from gateway.mock.kept import MockObject, MockObjects, id_within
+from providers.neutral.codec import new_id
+
+PREFIX: Final = "vs_"
+"""The start of the ids of vector stores."""
+
+_CHUNKING: Final = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
+_CHANGEABLE: Final = ("name", "metadata", "expires_after")
+
+
+@attrs.frozen
+class MockVectorStores:
+    """The vector stores among ``objects``, with a method for each kind of request."""
+
+    objects: MockObjects
+
+    def create(self, call: EndpointCall) -> ScriptedAnswer:
+        now = int(time.time())
+        about: dict[str, Any] = {
+            "id": new_id(PREFIX), "object": "vector_store", "created_at": now, "last_active_at": now,
+            "status": "completed", "usage_bytes": 0, "file_counts": _counts(0), "expires_at": None,
+            **{name: call.members.get(name) for name in _CHANGEABLE}, "name": call.members.get("name") or "",
+        }  # fmt: skip
+        files = [self.objects.file(id) for id in call.members.get("file_ids") or ()]
+        self.objects.store(MockObject(about))
+        for file in files:
+            self._add(about["id"], file, call.members)
+        return json_answer(self._count(about))
+
+    def update(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self.objects.get(call).about
+        about.update({name: call.members[name] for name in _CHANGEABLE if name in call.members})
+        return json_answer(about)
+
+    def search(self, call: EndpointCall) -> ScriptedAnswer:
+        self.objects.get(call)
+        return json_answer({
+            "object": "vector_store.search_results.page", "search_query": call.texts("query"), "data": [],
+            "has_more": False, "next_page": None,
+        })  # fmt: skip
+
+    # Files
+
+    def add_file(self, call: EndpointCall) -> ScriptedAnswer:
+        store = self.objects.get(call).about
+        added = self._add(store["id"], self.objects.file(call.members.get("file_id")), call.members)
+        self._count(store)
+        return json_answer(added)
+
+    def update_file(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self.objects.get(call).about
+        about["attributes"] = call.members.get("attributes")
+        return json_answer(about)
+
+    def remove_file(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self.objects.get(call).about
+        removed = self.objects.remove(call)
+        self._count(self.objects.file(about["vector_store_id"]).about)
+        return removed
+
+    def show_content(self, call: EndpointCall) -> ScriptedAnswer:
+        """Return the text of a file."""
+        text = self.objects.get(call).content.decode(errors="replace")
+        return json_answer({
+            "object": "vector_store.file_content.page", "data": [{"type": "text", "text": text}], "has_more": False,
+            "next_page": None,
+        })  # fmt: skip
+
+    def _add(self, store: str, file: MockObject, members: Mapping[str, Any]) -> dict[str, Any]:
+        about = {
+            "id": file.about["id"], "object": "vector_store.file", "created_at": int(time.time()),
+            "vector_store_id": store, "status": "completed", "usage_bytes": len(file.content), "last_error": None,
+            "attributes": members.get("attributes"), "chunking_strategy": _CHUNKING,
+        }  # fmt: skip
+        self.objects.store(MockObject(about, file.content), id_within(store, about["id"]))
+        return about
+
+    def _count(self, store: dict[str, Any]) -> dict[str, Any]:
+        """Return the vector store with the count of its files."""
+        files = self.objects.all_within(store["id"])
+        store.update(file_counts=_counts(len(files)), usage_bytes=sum(len(file.content) for file in files))
+        return store
+
+    # Batches of files
+
+    def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
+        """Add the files of ``file_ids`` or ``files``."""
+        store = self.objects.get(call).about
+        wanted = call.objects("files") or [{"file_id": id} for id in call.members.get("file_ids") or ()]
+        files = [(self.objects.file(one.get("file_id")), {**call.members, **one}) for one in wanted]
+        added = [self._add(store["id"], file, members)["id"] for file, members in files]
+        self._count(store)
+        about = {
+            "id": new_id("vsfb_"), "object": "vector_store.files_batch", "created_at": int(time.time()),
+            "vector_store_id": store["id"], "status": "completed", "file_counts": _counts(len(added)),
+        }  # fmt: skip
+        return json_answer(self.objects.store(MockObject(about, " ".join(added).encode())).about)
+
+    def show_batch(self, call: EndpointCall) -> ScriptedAnswer:
+        return json_answer(self._batch(call).about)
+
+    def cancel_batch(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self._batch(call).about
+        about["status"] = "cancelled"
+        return json_answer(about)
+
+    def list_batch(self, call: EndpointCall) -> ScriptedAnswer:
+        """Return the list of the files in a batch."""
+        ids = self._batch(call).content.decode().split()
+        data = [one.about for one in self.objects.all_within(call.path_parameters["id"]) if one.about["id"] in ids]
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+        return json_answer({"object": "list", "data": data, "has_more": False, **ends})
+
+    def _batch(self, call: EndpointCall) -> MockObject:
+        return self.objects.file(call.path_parameters["part"])
+
+
+def _counts(completed: int) -> dict[str, int]:
+    return {"in_progress": 0, "completed": completed, "failed": 0, "cancelled": 0, "total": completed}

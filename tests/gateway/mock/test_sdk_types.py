@@ -1,0 +1,169 @@
+"""The stand-in's stored objects have the types of the official SDKs, which the SDKs check themselves.
+
+The calls are those of the SDKs' own tests of their resources."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+
+from tests.support.gateway_thread import mock_thread
+
+LINE = b'{"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}\n'
+MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[str]:
+    with mock_thread() as served:
+        yield served.url.removesuffix("/v1")
+
+
+@pytest.fixture(scope="module")
+def client(stand_in) -> Iterator[openai.OpenAI]:
+    """A client that refuses responses of other types."""
+    with openai.OpenAI(base_url=f"{stand_in}/v1", api_key="any", _strict_response_validation=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def claude(stand_in) -> Iterator[anthropic.Anthropic]:
+    """The same for Anthropic's API."""
+    with anthropic.Anthropic(base_url=stand_in, api_key="any", _strict_response_validation=True) as client:
+        yield client
+
+
+def stored_file(client: openai.OpenAI, content: bytes = b"one two") -> str:
+    return client.files.create(file=("a.txt", content), purpose="assistants").id
+
+
+def test_files(client):
+    id = stored_file(client)
+    assert client.files.retrieve(id).bytes == 7
+    assert id in {one.id for one in client.files.list()}
+    assert client.files.delete(id).object == "file"
+
+
+def test_uploads(client):
+    upload = client.uploads.create(bytes=4, filename="a.txt", mime_type="text/plain", purpose="assistants")
+    assert upload.expires_at > upload.created_at
+    part = client.uploads.parts.create(upload.id, data=io.BytesIO(b"data"))
+    assert part.created_at >= upload.created_at
+    done = client.uploads.complete(upload.id, part_ids=[part.id])
+    assert (done.status, done.file and done.file.bytes) == ("completed", 4)
+    assert client.uploads.cancel(upload.id).status == "cancelled"
+
+
+def test_vector_stores(client):
+    store = client.vector_stores.create(metadata={"topic": "x"})
+    assert (store.file_counts.total, store.metadata) == (0, {"topic": "x"})
+    assert client.vector_stores.update(store.id, name="docs").name == "docs"
+    file = client.vector_stores.files.create(store.id, file_id=stored_file(client), attributes={"year": 2026})
+    assert file.attributes == {"year": 2026}
+    changed = client.vector_stores.files.update(file.id, vector_store_id=store.id, attributes={"year": 2027})
+    assert changed.attributes == {"year": 2027}
+    assert [one.text for one in client.vector_stores.files.content(file.id, vector_store_id=store.id)] == ["one two"]
+    found = client.vector_stores.retrieve(store.id)
+    assert (found.file_counts.total, found.file_counts.completed, found.usage_bytes) == (1, 1, 7)
+    assert client.vector_stores.files.delete(file.id, vector_store_id=store.id).object == "vector_store.file.deleted"
+    assert store.id in {one.id for one in client.vector_stores.list()}
+    assert client.vector_stores.delete(store.id).deleted
+
+
+def test_batches_of_files_in_vector_stores(client):
+    store = client.vector_stores.create(name="docs", file_ids=[stored_file(client)])
+    ids = [stored_file(client) for _ in range(2)]
+    batch = client.vector_stores.file_batches.create(store.id, file_ids=ids)
+    assert batch.file_counts.total == 2
+    assert client.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id).status == "completed"
+    listed = client.vector_stores.file_batches.list_files(batch.id, vector_store_id=store.id)
+    assert {one.id for one in listed} == set(ids)
+    assert client.vector_stores.retrieve(store.id).file_counts.total == 3
+    assert client.vector_stores.file_batches.cancel(batch.id, vector_store_id=store.id).status == "cancelled"
+
+
+def test_containers(client):
+    container = client.containers.create(name="c")
+    file = client.containers.files.create(container.id, file=("a.txt", b"data"))
+    assert client.containers.files.retrieve(file.id, container_id=container.id).bytes == 4
+    assert client.containers.files.content.retrieve(file.id, container_id=container.id).read() == b"data"
+    assert [one.id for one in client.containers.files.list(container.id)] == [file.id]
+    client.containers.files.delete(file.id, container_id=container.id)
+    assert client.containers.retrieve(container.id).name == "c"
+
+
+def test_batches(client):
+    batch = client.batches.create(
+        completion_window="24h", endpoint="/v1/chat/completions", input_file_id=stored_file(client, LINE)
+    )
+    usage = client.batches.retrieve(batch.id).usage
+    assert usage is not None
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (0, 0)
+    assert batch.id in {one.id for one in client.batches.list()}
+
+
+def test_moderations(client):
+    (result,) = client.moderations.create(input="self-harm/intent").results
+    assert (result.flagged, result.categories.self_harm_intent, result.categories.violence_graphic) == (
+        True, True, False,
+    )  # fmt: skip
+
+
+CALLS: dict[str, Callable[[openai.OpenAI], Any]] = {
+    "completions": lambda client: client.completions.create(model="m", prompt="x"),
+    "embeddings": lambda client: client.embeddings.create(model="m", input="x", encoding_format="float"),
+    "images": lambda client: client.images.generate(prompt="x"),
+    "edited images": lambda client: client.images.edit(image=b"x", prompt="x"),
+    "videos": lambda client: client.videos.create(prompt="x"),
+    "transcriptions": lambda client: client.audio.transcriptions.create(file=b"x", model="m"),
+    "translations": lambda client: client.audio.translations.create(file=b"x", model="m"),
+    "models": lambda client: client.models.list(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # videos
+@pytest.mark.parametrize("endpoint", CALLS)
+def test_other_endpoints(client, endpoint):
+    assert CALLS[endpoint](client) is not None
+
+
+def test_files_of_anthropic(claude):
+    """The SDK sends bytes as a part with a content type and no file name."""
+    file = claude.files.upload(file=b"Example data")
+    assert (file.size_bytes, file.mime_type) == (12, "application/octet-stream")
+    named = claude.files.upload(file=("a.txt", b"Example data", "text/plain"))
+    assert (named.filename, named.mime_type) == ("a.txt", "text/plain")
+    assert claude.files.retrieve_metadata(file.id).id == file.id
+    assert claude.files.delete(file.id).type == "file_deleted"
+
+
+def test_batches_of_anthropic(claude):
+    batch = claude.messages.batches.create(requests=[{"custom_id": "a", "params": MESSAGE}])
+    assert claude.messages.batches.retrieve(batch.id).request_counts.succeeded == 1
+    assert [one.custom_id for one in claude.messages.batches.results(batch.id)] == ["a"]
+    assert claude.messages.batches.cancel(batch.id).processing_status == "canceling"
+    assert claude.messages.batches.delete(batch.id).type == "message_batch_deleted"
+
+
+def test_a_summary_that_anthropics_api_would_make_is_no_mistake(claude):
+    message = claude.beta.messages.create(
+        model="m", max_tokens=9, messages=MESSAGE["messages"], compaction={"type": "summarize"}
+    )
+    assert message.content
+
+
+def test_an_error_for_anthropics_client_has_anthropics_format(claude):
+    with pytest.raises(anthropic.NotFoundError) as raised:
+        claude.files.retrieve_metadata("file_none")
+    assert raised.value.body["error"]["type"] == "not_found_error"
+
+
+def test_a_cached_content_that_googles_api_would_have_is_no_mistake(stand_in):
+    body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "cachedContent": "cachedContents/c"}
+    response = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body)
+    assert response.json()["candidates"]
