@@ -132,7 +132,7 @@ class ConnectionAttempt:
         if credential is not None:
             self._sent_secrets += secret_parts(credential)
         headers = (*request.headers, *signature_headers(request, self._target, credential, time.time()))
-        out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
+        out = attrs.evolve(request, headers=headers, on_send=self._on_send)
         try:
             response = await context.service.upstream.send(out)
         except UpstreamError as error:

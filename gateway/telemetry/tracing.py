@@ -81,7 +81,7 @@ class Trace(CallObserver):
         self._attempts.append(attempt)
         headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
         return attrs.evolve(
-            request, headers=(*headers, *_context_headers(self._call)), connected=attempt.mark_connected
+            request, headers=(*headers, *_context_headers(self._call)), on_connect=attempt.mark_connected
         )
 
     def note_request(
@@ -96,7 +96,7 @@ class Trace(CallObserver):
 
     def _times(self, request: UpstreamRequest) -> AttemptTimes:
         """Return the times of the attempt of ``request``. Two may run at the same time."""
-        return next(one for one in reversed(self._attempts) if one.mark_connected == request.connected)
+        return next(one for one in reversed(self._attempts) if one.mark_connected == request.on_connect)
 
     def end(self, line: Mapping[str, Any]) -> None:
         """Create the spans of the ended exchange, with its log ``line``."""

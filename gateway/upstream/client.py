@@ -57,11 +57,11 @@ class Upstream(trio.abc.AsyncResource):
 
         Does not follow redirects. Raises ``UpstreamError``. Cancellation closes the connection immediately, so the
         provider stops. If a pooled connection was dead and broke immediately, the request is sent once more if
-        ``again`` allows it."""
+        ``claim_resend`` allows it."""
         slot = await self._slots.take(CLIENT.get())
         try:
-            if request.placed is not None:
-                request.placed(request, slot.waited)
+            if request.on_send is not None:
+                request.on_send(request, slot.waited)
             return await self._send_in_slot(request, slot)
         except BaseException:
             slot.free()
@@ -71,14 +71,14 @@ class Upstream(trio.abc.AsyncResource):
         route, wire = self._route_and_wire(request)
         began = time.monotonic()
         try:
-            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.connected), 1
+            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 1
         except StaleConnection:
-            if time.monotonic() - began > AT_ONCE_SECONDS or not (request.again is None or request.again()):
+            if time.monotonic() - began > AT_ONCE_SECONDS or not request.claim_resend():
                 raise
             # The server closed it while the request went out. Close the other idle ones of that age, so that the next
             # is new.
             await self._pool.close_idle(route)
-            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.connected), 2
+            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
         return UpstreamResponse(answer, attempts, slot.free)
 
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:

@@ -41,7 +41,7 @@ _CONNECT: Final = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n"
 
 
 async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: float) -> None:
-    """Ask the proxy to connect to the provider (RFC 9110, section 9.3.6)."""
+    """Request the proxy's connection to the provider (RFC 9110, section 9.3.6)."""
     authority = route.origin.authority
     assert route.proxy is not None
     credentials = b"".join(b"%b: %b\r\n" % pair for pair in proxy_headers(route.proxy))
@@ -74,8 +74,8 @@ class PoolStats:
 
 
 class Pool:
-    """The connections to providers. Each caller of ``ask`` has a slot, so there are no more connections than ``slots``,
-    including idle ones."""
+    """The connections to providers. Each caller of ``send`` has a slot, so there are no more connections than
+    ``slots``, including idle ones."""
 
     def __init__(
         self, roots: TlsRoots, slots: ConcurrencyLimit, permits_address: Callable[[str], bool] | None = None
@@ -92,19 +92,19 @@ class Pool:
         route: UpstreamRoute,
         request: WireRequest,
         connect_timeout: float,
-        connected: Callable[[], object] | None = None,
+        on_connect: Callable[[], object] | None = None,
     ) -> WireResponse:
         """Send ``request`` and return its response; closing the body returns the connection.
 
-        ``connected()`` is called after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it
+        ``on_connect()`` is called after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it
         leaves nothing open."""
         kept = await self._take_idle(route) if request.upload is None else None  # an upload cannot be repeated
         connection = kept or await self._connect(route, connect_timeout)
         self._active.add(connection)
         if self._closed:  # meanwhile: the request fails as cut
             await _close(connection)
-        if kept is None and connected is not None:
-            connected()
+        if kept is None and on_connect is not None:
+            on_connect()
         return await connection.send(request)
 
     async def _take_idle(self, route: UpstreamRoute) -> Connection | None:

@@ -37,10 +37,11 @@ class UpstreamRequest:
     applies to the name lookup and TCP connection together, and again to the TLS handshake and to a proxy's response.
     ``max_chunk`` (bytes) bounds each chunk of a response that is read as a whole; the default is the upstream's.
 
-    ``placed(request, waited)`` is called when the request has its slot, with whether it had to wait; ``connected()``
-    after a new connection was opened for it; ``again()`` before it is sent a second time after a dead connection, and
-    returns whether it may be; ``before_end()`` right before the last bytes of ``body`` are written, after which the
-    provider may have all of it; ``after_end()`` right after them, to do work while the provider does its own.
+    ``on_send(request, waited)`` is called when the request has its slot, with whether it had to wait; ``on_connect()``
+    after a new connection was opened for it; ``claim_resend()`` before it is sent a second time after a dead
+    connection, and returns whether it may be; ``before_end()`` right before the last bytes of ``body`` are written,
+    after which the provider may have all of it; ``after_end()`` right after them, to do work while the provider does
+    its own.
 
     ``upgrade`` is the protocol that a 101 switches the connection to (RFC 9110, section 7.8). An ``upload`` replaces
     ``body`` and uses a new connection."""
@@ -52,9 +53,9 @@ class UpstreamRequest:
     connect_timeout: float = 5.0
     max_chunk: int | None = None
     upgrade: str | None = None
-    placed: Callable[["UpstreamRequest", bool], object] | None = attrs.field(default=None, repr=False, eq=False)
-    connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
-    again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    on_send: Callable[["UpstreamRequest", bool], object] | None = attrs.field(default=None, repr=False, eq=False)
+    on_connect: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
+    claim_resend: Callable[[], bool] = attrs.field(default=lambda: True, repr=False, eq=False)
     before_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     upload: UploadedBody | None = attrs.field(default=None, repr=False, eq=False)
     after_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
@@ -63,8 +64,8 @@ class UpstreamRequest:
         self,
         headers: tuple[tuple[str, str], ...],
         max_chunk: int | None,
-        placed: Callable[["UpstreamRequest", bool], object],
-        again: Callable[[], bool],
+        on_send: Callable[["UpstreamRequest", bool], object],
+        claim_resend: Callable[[], bool],
         before_end: Callable[[], object],
         upload: UploadedBody | None,
         after_end: Callable[[], object] | None,
@@ -74,7 +75,7 @@ class UpstreamRequest:
         Every request passes through this, and ``attrs.evolve`` takes three times as long."""
         return UpstreamRequest(
             self.method, self.url, (*self.headers, *headers), self.body, self.connect_timeout, max_chunk, self.upgrade,
-            placed, self.connected, again, before_end, upload, after_end,
+            on_send, self.on_connect, claim_resend, before_end, upload, after_end,
         )  # fmt: skip
 
 

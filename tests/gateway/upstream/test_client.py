@@ -640,9 +640,9 @@ async def test_a_placed_request_reports_whether_it_waited(serve, nursery):
 
     async def ask(number: int) -> None:
         with scopes[number]:
-            await fetch(upstream, post(server.url, placed=lambda _, waited: told.append((number, waited))))
+            await fetch(upstream, post(server.url, on_send=lambda _, waited: told.append((number, waited))))
 
-    async with await upstream.send(post(server.url, placed=lambda _, waited: told.append((-1, waited)))) as response:
+    async with await upstream.send(post(server.url, on_send=lambda _, waited: told.append((-1, waited)))) as response:
         for number in range(3):
             nursery.start_soon(ask, number)
             await eventually(lambda number=number: upstream.stats().queued == number + 1)
@@ -842,7 +842,7 @@ async def test_a_resend_is_claimed_before_it_is_sent(serve, upstream, allowed):
         asked.append(allowed)
         return allowed
 
-    request = attrs.evolve(post(server.url), again=again)
+    request = attrs.evolve(post(server.url), claim_resend=again)
     if allowed:
         async with await upstream.send(request) as response:
             assert response.attempts == 2
