@@ -33,7 +33,7 @@ from streams.events import Usage
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
-    from gateway.prompt_acts.acting import MarkedRequest
+    from gateway.prompt_acts.acting import MarkedRequest, PromptCacheActs
     from gateway.steps.response_steps import ResponseSteps
 
 
@@ -155,13 +155,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     prepared, choices = await offload(request.incoming.size, _prepare_request, request, target, omissions)
     size, marked = None, None
     if context.service.cache_acts is not None and request.reports_target_health:
-        prepared, marked = await context.service.cache_acts.apply(
-            prepared, target, context.client_request, request.incoming, context.service.authenticator.group_of
-        )
-        wanted, caching = target.entry.prompt_cache, context.service.prompt_caching
-        if wanted is not None and wanted.diagnose and caching is not None:
-            code = await load_module("gateway.exchange.diagnosed_prompts")
-            prepared = await code.request_diagnosis(context, caching, prepared, target, request.incoming)
+        prepared, marked = await _apply_cache_acts(context, context.service.cache_acts, request, target, prepared)
     if request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members):
         size = await offload(prepared.size, size_of, prepared, target.api)
     target_request = TargetRequest.of(context, request, step, target, prepared, size, marked, choices)
@@ -172,6 +166,21 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     if cause in ("retry", "fallback"):
         target_request.report(context.record)
     return target_request
+
+
+async def _apply_cache_acts(
+    context: ExchangeContext, acts: "PromptCacheActs", request: PlannedRequest, target: Target, prepared: Prepared
+) -> "tuple[Prepared, MarkedRequest | None]":
+    """Return ``prepared`` with the changes for prompt caches that the target's entry requests, and its marks."""
+    service = context.service
+    prepared, marked = await acts.apply(
+        prepared, target, context.client_request, request.incoming, service.authenticator.group_of
+    )
+    wanted = target.entry.prompt_cache
+    if wanted is not None and wanted.diagnose and service.prompt_caching is not None:
+        code = await load_module("gateway.exchange.diagnosed_prompts")
+        prepared = await code.request_diagnosis(context, service.prompt_caching, prepared, target, request.incoming)
+    return prepared, marked
 
 
 def _prepare_request(request: PlannedRequest, target: Target, omissions: Omissions) -> tuple[Prepared, int]:
