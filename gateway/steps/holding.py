@@ -57,7 +57,7 @@ class HoldingStage:
         self.masked = False
         """True if anything was masked."""
         self.placeholders = placeholders
-        self._builder = builder or RunBuilder()
+        self.builder = builder or RunBuilder()
         self._held: deque[HeldEvent] = deque()
         self.runs: list[Run] = []  # not completely released, without those in ``_unended``
         self._unended: dict[Run, None] = {}  # released only at their end, which has not come
@@ -83,7 +83,7 @@ class HoldingStage:
 
     def held_text(self, block: int) -> str | None:
         """Return the text that is held, ``None`` if it is not only plain text of ``block``."""
-        run = self._builder.text_run(block)
+        run = self.builder.text_run(block)
         if run is None or self.is_over or self.is_bypassed or (run.spans and run.spans[-1].end > run.emitted):
             return None
         found = ""
@@ -97,12 +97,12 @@ class HoldingStage:
     def take_back(self, block: int) -> None:
         """Forget the text that is held."""
         self._held.clear()
-        if (run := self._builder.text_run(block)) is not None:
+        if (run := self.builder.text_run(block)) is not None:
             run.take_back()
 
     def pass_on(self, block: int, text: str) -> None:
         """Note ``text`` of ``block``, which the client has already."""
-        if (run := self._builder.text_run(block)) is not None:
+        if (run := self.builder.text_run(block)) is not None:
             self._opened.add(block)
             run.pass_on(text)
             run.forget_before(run.released - CONTEXT)
@@ -133,7 +133,7 @@ class HoldingStage:
     def add(self, events: Sequence[Event]) -> Sequence[Run] | None:
         """Hold ``events``, and return their new runs; ``None`` after a failure, which discards everything held."""
         new: list[Run] = []
-        continue_text, hold = self._builder.continue_text, self._held.append
+        continue_text, hold = self.builder.continue_text, self._held.append
         for event in events:
             if (run := continue_text(event)) is not None:
                 hold(HeldEvent(event, run, run.length - len(event.text), run.length))  # type: ignore[union-attr]
@@ -144,7 +144,7 @@ class HoldingStage:
                 self._unended.clear()
                 self.is_over = True
                 return None
-            held, runs = self._builder.add(event, self.note_end)
+            held, runs = self.builder.add(event, self.note_end)
             if isinstance(event, ReasoningState) and held.run is not None:
                 self.sealed.add(held.run)
             if type(event) in RELEASED_AT_END and self._continues_held(held):

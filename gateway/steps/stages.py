@@ -47,7 +47,7 @@ class StepStage(HoldingStage):
     ) -> None:
         super().__init__(placeholders, builder)
         self.step = step
-        self._judge = judge
+        self.call_step = judge
 
     def concerns(self, run: Run) -> bool:
         """Return whether the step sees the part of ``run``."""
@@ -61,7 +61,7 @@ class StepStage(HoldingStage):
         see again with more text."""
         passage = run.passage(start, end)
         counted = max(0, run.checked - start)
-        (spans,) = await self._judge(self.step, (passage,), is_last=is_last, counted=counted)
+        (spans,) = await self.call_step(self.step, (passage,), is_last=is_last, counted=counted)
         if self.step.sees_text_so_far:  # it judges held text anew
             run.forget_masks()
         self.mask(run, spans, start)
@@ -106,7 +106,7 @@ async def judge_together(stages: Sequence[WholeStage]) -> None:
     runs = [run for stage in stages for run in stage.runs_to_check()]
     first, found = stages[0], list[Sequence[Span]]()
     if runs:
-        found += await first._judge(first.step, [run.passage(0) for run in runs], is_last=True)
+        found += await first.call_step(first.step, [run.passage(0) for run in runs], is_last=True)
     await apply_masks(stages, found)
 
 
@@ -188,7 +188,7 @@ class TailStage(RunningStage):
             else Passage(run.part, run.path, text[: safe - start], run.tool, max(0, run.released - start))
         )
         if len(passage.text) > LARGE:  # a thread searches it
-            found = await self._judge(self.step, (passage,), is_last=run.is_complete)
+            found = await self.call_step(self.step, (passage,), is_last=run.is_complete)
         else:
             found = self._judge_inline(self.step, (passage,), run.is_complete)
         for spans in found:

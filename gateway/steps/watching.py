@@ -57,11 +57,11 @@ class WatchingStage(StepStage):
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         for event in events:
-            if self._builder.continue_text(event) is None:
+            if self.builder.continue_text(event) is None:
                 if isinstance(event, ErrorInfo):
                     self.is_over = True
                     return list(events)
-                _, runs = self._builder.add(event, self.note_end)
+                _, runs = self.builder.add(event, self.note_end)
                 for run in runs:
                     if self.concerns(run):
                         self.note_run(run)
@@ -73,7 +73,7 @@ class WatchingStage(StepStage):
         """Do nothing: nothing is held."""
 
     def pass_on(self, block: int, text: str) -> None:
-        if (run := self._builder.text_run(block)) is not None:
+        if (run := self.builder.text_run(block)) is not None:
             run.add(text)
             self._call_if_due()
 
@@ -110,7 +110,7 @@ class WatchingStage(StepStage):
 
     async def _call(self, passages: Sequence[Passage], *, is_last: bool) -> None:
         try:
-            await self._judge(self.step, passages, is_last=is_last)
+            await self.call_step(self.step, passages, is_last=is_last)
         except GatewayError as error:
             self._refused = error
             self._end_response()
