@@ -35,13 +35,25 @@ def test_slow(): pass
 def test_sampled(client, stream, row, text): pass
 """
 
+PLACED = """
+import pytest
 
-def outcomes(folder: Path, *options: str, cases: Sequence[str] = ()) -> tuple[dict[str, str], str]:
-    """Return the outcome of each test of ``PROGRAM`` that runs with ``options``, and pytest's output.
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("client", ["a", "b", "c"])
+@pytest.mark.parametrize("number", [4, 5])
+def test_sampled(client, stream, number): pass
+"""
+
+
+def outcomes(
+    folder: Path, *options: str, cases: Sequence[str] = (), program: str = PROGRAM
+) -> tuple[dict[str, str], str]:
+    """Return the outcome of each test of ``program`` that runs with ``options``, and pytest's output.
 
     With ``cases``, only these of the test with a sample run."""
     file = folder / "test_it.py"
-    file.write_text(PROGRAM)
+    file.write_text(program)
     fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA")
     wanted = [f"{file}::test_sampled[{case}]" for case in cases] or [file]
     command = [sys.executable, "-m", "pytest", *fixed, *options, *wanted]
@@ -87,3 +99,15 @@ def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(tmp_path):
     for options in ((), ("--soak",)):
         _, said = outcomes(tmp_path, *options, cases=[other])
         assert passed_cases(said) == {other}, options
+
+
+def test_a_sample_by_place_has_each_pair_of_values_and_the_soak_has_the_other_half(tmp_path):
+    _, said = outcomes(tmp_path, program=PLACED)
+    sample = passed_cases(said)
+    assert sample == {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}
+    _, said = outcomes(tmp_path, "--soak", "-p", "randomly", program=PLACED)
+    others = passed_cases(said)
+    assert (len(others), others & sample) == (6, set())
+    for options in ((), ("--soak",)):
+        _, said = outcomes(tmp_path, *options, cases=["5-a-True"], program=PLACED)
+        assert passed_cases(said) == {"5-a-True"}, options

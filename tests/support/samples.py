@@ -28,8 +28,11 @@ def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:
 
 def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
     config = cases[0].config
-    if any("[" in argument for argument in config.args) and not config.getoption("soak"):
-        return  # a case that failed in either run can be run again by its printed id
+    if any(
+        "[" in argument for argument in config.args
+    ):  # a case that failed in either run can be run by its printed id
+        yield from cases if config.getoption("soak") else ()
+        return
     mark = next(cases[0].iter_markers(MARK))
     (number,) = mark.args
     if mark.kwargs == {"by": "place"}:
@@ -48,7 +51,7 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
 def _outside_places(cases: list[pytest.Function], number: int) -> Iterator[pytest.Function]:
     """Yield the cases whose positions in the parameters' values do not add up to a multiple of ``number``."""
     places = defaultdict[str, dict[object, int]](dict)
-    for case in cases:
+    for case in sorted(cases, key=lambda case: (*case.callspec.indices.values(),)):  # they may be shuffled
         for name, value in _values(case):
             places[name].setdefault(value, len(places[name]))
     yield from (case for case in cases if sum(places[name][value] for name, value in _values(case)) % number)
