@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import has_token_count, tier_of, token_count
+from providers.neutral.billing import has_token_count, output_or_rest, tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
@@ -62,25 +62,30 @@ def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
 
 _SHORT, _LONG = "5m", "1h"
 
-_COUNTS: Final = (
-    "inputTokens", "outputTokens", "cacheReadInputTokens", "cacheReadInputTokenCount", "cacheWriteInputTokens",
-    "cacheWriteInputTokenCount",
+_COUNTS: Final = ("inputTokens", "outputTokens", "totalTokens")
+_PARTS: Final = (
+    "cacheReadInputTokens", "cacheReadInputTokenCount", "cacheWriteInputTokens", "cacheWriteInputTokenCount",
 )  # fmt: skip
 
 
 def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
     """Return the usage in an answer or a ``metadata`` event, or ``None`` if it has no count."""
     counts = metadata.get("usage")
-    if not isinstance(counts, dict) or not has_token_count(counts, _COUNTS):
+    if not isinstance(counts, dict) or not has_token_count(counts, _COUNTS, _PARTS):
         return None
     lifetimes = _tokens_by_lifetime(counts.get("cacheDetails"))
+    uncached = _read_count(counts, "inputTokens")
+    read = _read_count(counts, "cacheReadInputTokens") or _read_count(counts, "cacheReadInputTokenCount")
+    write = _read_count(counts, "cacheWriteInputTokens") or _read_count(counts, "cacheWriteInputTokenCount")
+    output, is_rest = output_or_rest(counts, "outputTokens", "totalTokens", uncached + read + write)
     return Usage(
-        _read_count(counts, "inputTokens"),
-        _read_count(counts, "cacheReadInputTokens") or _read_count(counts, "cacheReadInputTokenCount"),
-        _read_count(counts, "cacheWriteInputTokens") or _read_count(counts, "cacheWriteInputTokenCount"),
+        uncached,
+        read,
+        write,
         lifetimes.get(_SHORT),
         lifetimes.get(_LONG),
-        _read_count(counts, "outputTokens"),
+        output,
+        estimated=is_rest,
         tier=tier_of(as_object(metadata.get("serviceTier")).get("type")),
         reports_cache_read="cacheReadInputTokens" in counts or "cacheReadInputTokenCount" in counts,
     )

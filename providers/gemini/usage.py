@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import is_token_count, tier_of, token_count
+from providers.neutral.billing import has_token_count, is_token_count, tier_of, token_count
 from providers.neutral.values import as_objects, as_string
 from streams.events import Usage
 
@@ -13,6 +13,8 @@ _COUNTS: Final = (
     "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
     "thoughtsTokenCount", "totalTokenCount",
 )  # fmt: skip
+
+_MAIN: Final = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 
 _ONLY_A_TOTAL: Final = {"totalTokenCount"}
 """Usage with these counts alone: perhaps all tokens are output. A total of 0 is no count."""
@@ -61,7 +63,7 @@ class Counts:
 
     def usage(self) -> Usage | None:
         """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
-        if not self._seen and not self._searches:
+        if not has_token_count(self._seen, _MAIN, _COUNTS) and not self._searches:
             return None
         seen = self._seen.get
         prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)

@@ -7,14 +7,13 @@ thoughts. ``total_tokens`` of agents is not the sum. Source: ``Usage`` of the go
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import has_token_count, tier_of, token_count
+from providers.neutral.billing import has_token_count, output_or_rest, tier_of, token_count
 from providers.neutral.codec import complete_usage
 from providers.neutral.values import as_objects
 from streams.events import Usage
 
-_COUNTS: Final = (
-    "total_input_tokens", "total_tool_use_tokens", "total_cached_tokens", "total_output_tokens", "total_thought_tokens",
-)  # fmt: skip
+_COUNTS: Final = ("total_input_tokens", "total_output_tokens", "total_tokens")
+_PARTS: Final = ("total_tool_use_tokens", "total_cached_tokens", "total_thought_tokens")
 
 _SEARCHES: Final[Mapping[str, str]] = {"google_search": "web_search"}
 """Names of tools in price lists, by their type in ``grounding_tool_count``."""
@@ -33,7 +32,7 @@ class Counts:
 
     def add(self, usage: Any, tier: Any = None) -> None:
         """Replace the counts by those in ``usage``, if it has any, and the service tier by a known ``tier``."""
-        if isinstance(usage, dict) and (has_token_count(usage, _COUNTS) or usage.get("grounding_tool_count")):
+        if isinstance(usage, dict) and (has_token_count(usage, _COUNTS, _PARTS) or usage.get("grounding_tool_count")):
             self._seen = usage
         self._tier = tier_of(tier) or self._tier
 
@@ -50,10 +49,12 @@ class Counts:
         prompt = token_count(seen("total_input_tokens")) + token_count(seen("total_tool_use_tokens"))
         thoughts = token_count(seen("total_thought_tokens"))
         cached = min(token_count(seen("total_cached_tokens")), prompt)
+        output, is_rest = output_or_rest(self._seen, "total_output_tokens", "total_tokens", prompt + thoughts)
         return Usage(
             input=prompt - cached,
             cache_read=cached,
-            output=token_count(seen("total_output_tokens")) + thoughts,
+            output=output + thoughts,
+            estimated=is_rest,
             reasoning=thoughts if "total_thought_tokens" in self._seen else None,
             tier=self._tier,
             calls=_tool_runs(seen("grounding_tool_count")),

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from providers.neutral.billing import is_token_count, reported_nanos, tier_of, token_count, tool_calls
+from providers.neutral.billing import has_token_count, is_token_count, reported_nanos, tier_of, token_count, tool_calls
 from providers.neutral.bounds import check_length
 from providers.neutral.token_usage import diagnosis_word
 from streams.events import Usage, UsageStep
@@ -13,6 +13,8 @@ from streams.events import Usage, UsageStep
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 _TOKENS = (*_INPUT_SIDE, "output_tokens")
+
+_MAIN = ("input_tokens", "output_tokens")
 
 _COUNTS = (*_TOKENS, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "thinking_tokens")
 """The counts that are read; others are ignored, because a provider could send any number of them."""
@@ -76,7 +78,7 @@ class Counts:
         """Return the usage so far, or ``None`` if the provider has sent none that it bills."""
         tier, extras = _read_tier(self._extras), self._extras
         billed = tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier)
-        if self._seen.keys().isdisjoint(_TOKENS) and billed == _NOTHING_BILLED:
+        if not has_token_count(self._seen, _MAIN, _TOKENS) and billed == _NOTHING_BILLED:
             return None
         usage = _build_usage(self._seen, tier, *billed)
         return usage if self._diagnosis is None else attrs.evolve(usage, cache_diagnosis=self._diagnosis)

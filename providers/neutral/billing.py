@@ -31,12 +31,22 @@ def is_token_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
-def has_token_count(usage: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Return whether one of the members ``names`` of ``usage`` can be a number of tokens.
+def has_token_count(usage: Mapping[str, Any], names: Iterable[str], parts: Iterable[str] = ()) -> bool:
+    """Return whether one of the members ``names`` of ``usage`` can be a number of tokens, or one of ``parts`` is above
+    0.
 
-    Usage without one counts as missing, and its tokens are estimated.
+    Usage without one counts as missing, and its tokens are estimated. A part of 0 says nothing of the whole.
     """
-    return any(is_token_count(usage.get(name)) for name in names)
+    return any(is_token_count(usage.get(name)) for name in names) or any(token_count(usage.get(part)) for part in parts)
+
+
+def output_or_rest(usage: Mapping[str, Any], name: str, total: str, others: int) -> tuple[int, bool]:
+    """Return the output tokens, or without a count those in ``total`` besides the ``others``, and whether they are an
+    estimate: without any other count, perhaps all tokens are output."""
+    if is_token_count(usage.get(name)):
+        return token_count(usage[name]), False
+    rest = max(token_count(usage.get(total)) - others, 0)
+    return rest, rest > 0 and not others
 
 
 def tier_of(word: Any) -> str | None:

@@ -1,6 +1,8 @@
 """Usage that the provider did not report is estimated alike in every API, streamed and whole."""
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -20,8 +22,11 @@ from streams.events import (
 )
 from streams.events import ToolCallStart as CallStart
 from streams.fold import fold
+from tests.support.cases import case
 from tests.support.lanes import reply_for
-from tests.support.provider_streams import read_pieces
+from tests.support.provider_streams import read_pieces, read_stream
+from tests.support.scripts import Script, Tokens
+from tests.support.upstreams import render
 
 ANSWER: list[Event] = [
     AnswerStart(),
@@ -84,3 +89,58 @@ def test_an_estimated_usage_without_output_is_completed() -> None:
     assert (usage.prompt, usage.output) == (7, -(-CHARACTERS // 4))
     only_a_total = Usage(output=30, estimated=True)
     assert complete_usage(only_a_total, 7, CHARACTERS) is only_a_total
+
+
+COUNTS = {
+    "chat": ("prompt_tokens", "completion_tokens", "total_tokens"),
+    "messages": ("input_tokens", "output_tokens"),
+    "responses": ("input_tokens", "output_tokens", "total_tokens"),
+    "gemini": ("promptTokenCount", "candidatesTokenCount", "totalTokenCount"),
+    "converse": ("inputTokens", "outputTokens", "totalTokens"),
+    "interactions": ("total_input_tokens", "total_output_tokens", "total_tokens"),
+}
+"""The counts of input, output and both, which a provider must send; the others are parts of them."""
+
+
+def reported(provider: str, stream: bool, values: Sequence[object]) -> Usage | None:
+    """Return the usage of an answer whose counts are ``values``; those that are ``ABSENT`` are left out."""
+    sent = dict(zip(COUNTS[provider], values, strict=False))
+
+    def edit(usage: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in (usage | sent).items() if value is not ABSENT}
+
+    codec, request = CODECS[provider], {"model": "m", "stream": stream, "stream_options": {"include_usage": True}}
+    body = b"".join(render(Script(text="Hello", tokens=Tokens(edit=edit)), provider, request).pieces)
+    return fold(read_stream(codec, body) if stream else codec.read_answer(body)).usage
+
+
+ABSENT = object()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("provider", CODECS)
+def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, stream: bool) -> None:
+    """Parts of 0, such as cached tokens, made them a report of 0 tokens in some APIs."""
+    for missing in (None, ABSENT, "7", -1, True, [], {}):
+        with case(missing):
+            usage = reported(provider, stream, [missing] * 3)
+            for trusts_zeros in (True, False):
+                found = complete_usage(usage, 100, 5, trusts_zeros=trusts_zeros)
+                assert (found.prompt, found.output, found.estimated) == (100, 2, True)
+            found = complete_usage(reported(provider, stream, [11, missing, missing]), 100, 5)
+            assert (found.prompt, found.output, found.estimated) == (11, 2, True)
+            found = complete_usage(reported(provider, stream, [missing, 7, missing]), 100, 5)
+            assert (found.prompt, found.output, found.estimated) == (100, 7, True)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("provider", [api for api, counts in COUNTS.items() if len(counts) == 3])
+def test_a_total_has_the_output_that_a_provider_does_not_count(provider: str, stream: bool) -> None:
+    """Converse and Interactions providers were not read this way."""
+    for missing in (None, ABSENT):
+        usage = reported(provider, stream, [11, missing, 18])
+        assert usage is not None
+        assert (usage.prompt, usage.output, usage.estimated) == (11, 7, False)
+        only_a_total = reported(provider, stream, [missing, missing, 18])
+        assert only_a_total is not None
+        assert (only_a_total.prompt, only_a_total.output, only_a_total.estimated) == (0, 18, True)
