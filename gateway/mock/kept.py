@@ -185,7 +185,7 @@ class MockObjects:
     def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Create an OpenAI batch, completed at the next query.
 
-        Results and errors are in separate files, each of which exists only if it has a line."""
+        Results and errors are in separate files. A file without lines does not exist."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
             raise GatewayError(

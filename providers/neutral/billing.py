@@ -35,7 +35,7 @@ def has_token_count(usage: Mapping[str, Any], names: Iterable[str], parts: Itera
     """Return whether one of the members ``names`` of ``usage`` can be a number of tokens, or one of ``parts`` is above
     0.
 
-    Usage without one counts as missing, and its tokens are estimated. A part of 0 says nothing of the whole.
+    Usage without one counts as missing, and its tokens are estimated. A part of 0 is no count of the whole.
     """
     return any(is_token_count(usage.get(name)) for name in names) or any(token_count(usage.get(part)) for part in parts)
 

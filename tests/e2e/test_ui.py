@@ -371,7 +371,7 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
 @pytest.mark.process
 @needs_chromium
 def test_an_opened_stream_continues_after_a_reload(browser, configured, by_hand):
-    """The page said that the stream was not available, and its viewer had to open it again."""
+    """The page called the stream not available, and its viewer had to open it again."""
     process, change = configured
     change()
     browser.open(f"{process.url}/ui")

@@ -102,7 +102,7 @@ COUNTS = {
 """The counts of input, output and both, which a provider must send; the others are parts of them."""
 
 
-def reported(provider: str, stream: bool, values: Sequence[object]) -> Usage | None:
+def read_usage(provider: str, stream: bool, values: Sequence[object]) -> Usage | None:
     """Return the usage of an answer whose counts are ``values``; those that are ``ABSENT`` are left out."""
     sent = dict(zip(COUNTS[provider], values, strict=False))
 
@@ -123,13 +123,13 @@ def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, st
     """Parts of 0, such as cached tokens, made them a report of 0 tokens in some APIs."""
     for missing in (None, ABSENT, "7", -1, True, [], {}):
         with case(missing):
-            usage = reported(provider, stream, [missing] * 3)
+            usage = read_usage(provider, stream, [missing] * 3)
             for trusts_zeros in (True, False):
                 found = complete_usage(usage, 100, 5, trusts_zeros=trusts_zeros)
                 assert (found.prompt, found.output, found.estimated) == (100, 2, True)
-            found = complete_usage(reported(provider, stream, [11, missing, missing]), 100, 5)
+            found = complete_usage(read_usage(provider, stream, [11, missing, missing]), 100, 5)
             assert (found.prompt, found.output, found.estimated) == (11, 2, True)
-            found = complete_usage(reported(provider, stream, [missing, 7, missing]), 100, 5)
+            found = complete_usage(read_usage(provider, stream, [missing, 7, missing]), 100, 5)
             assert (found.prompt, found.output, found.estimated) == (100, 7, True)
 
 
@@ -138,9 +138,9 @@ def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, st
 def test_a_total_has_the_output_that_a_provider_does_not_count(provider: str, stream: bool) -> None:
     """Converse and Interactions providers were not read this way."""
     for missing in (None, ABSENT):
-        usage = reported(provider, stream, [11, missing, 18])
+        usage = read_usage(provider, stream, [11, missing, 18])
         assert usage is not None
         assert (usage.prompt, usage.output, usage.estimated) == (11, 7, False)
-        only_a_total = reported(provider, stream, [missing, missing, 18])
+        only_a_total = read_usage(provider, stream, [missing, missing, 18])
         assert only_a_total is not None
         assert (only_a_total.prompt, only_a_total.output, only_a_total.estimated) == (0, 18, True)

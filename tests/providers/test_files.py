@@ -236,7 +236,7 @@ def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, 
 
 
 def write_to(provider: str, client: str, turns: Any) -> Any:
-    """Return the body that a provider of an API gets of a client of another, of which nothing is lost."""
+    """Return the body that a provider of an API gets of a client of another. Nothing may be lost."""
     model = {} if client == "converse" else {"model": "m"}  # which the path of Converse has
     request = CODECS[client].read_request({**model, **turns})
     sent = CODECS[provider].write_request(request, Recipient("m", Issuer("p", "")))

@@ -92,7 +92,7 @@ def test_an_image_in_a_thought_reaches_interactions_clients_that_see_thoughts(is
         reply = attrs.evolve(reply, request=attrs.evolve(request, model="asked", stream=True))
     steps = [{"type": "thought", "signature": "c2ln", "summary": SUMMARY}, text_step("Hi")]
     written = CODECS["interactions"].write_answer(fold(CODECS["interactions"].read_answer(interaction(*steps))), reply)
-    outs = [written, *(translated(pieces, reply) for pieces in (ILLUSTRATED, EARLY))]
+    outs = [written, *(translate_stream(pieces, reply) for pieces in (ILLUSTRATED, EARLY))]
     for out in outs:
         assert (IMAGE["data"].encode() in out) is is_shown
         assert b"Hi" in out
@@ -102,7 +102,7 @@ def test_an_image_in_a_thought_reaches_interactions_clients_that_see_thoughts(is
     assert b"c2ln" in written
 
 
-def translated(pieces, reply):
+def translate_stream(pieces, reply):
     """Return what an Interactions client gets of a stream of an Interactions provider, with its content decoded."""
     codec = CODECS["interactions"]
     return send(Translation(codec, codec.writer(reply), codec.wire.framing, lambda error: error, 2**20), list(pieces))
