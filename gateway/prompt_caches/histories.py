@@ -23,7 +23,8 @@ class ReadHistory(Structure, frozen=True):
     """The blocks of the first ``items`` items of a history, as in ``PromptDigest``.
 
     ``blocks`` are the first ``head`` blocks and the last ones; those between them are the gap. ``count`` and ``size``
-    are the number and the bytes of all blocks. ``system`` are blocks of the section ``system``, outside the history."""
+    are the number and the bytes of all blocks. ``system`` are blocks of the section ``system``, outside the history.
+    ``has_items``: a memo may have the items after it."""
 
     items: int = 0
     system: PackedBlocks = msgspec.field(default_factory=PackedBlocks)
@@ -33,6 +34,7 @@ class ReadHistory(Structure, frozen=True):
     size: int = 0
     has_answer: bool = False
     digests: bytes = b""
+    has_items: bool = False
 
     @property
     def gap(self) -> int:
@@ -130,29 +132,38 @@ def read_history(
     start, begin = (ReadHistory(), 1) if known is None else (known.value, _next_item(raw, known.length))
     assert isinstance(start, ReadHistory)
     items = LIST.decode(b"[" + bytes(raw[begin:]))
-    collector, reader = _Collector(start, key), _ItemReader(layout, where, name, key, memo)
+    collector, reader = (
+        _Collector(start, key),
+        _ItemReader(layout, where, name, key, memo, known is None or start.has_items),
+    )
     marked, unmarked = reader.read_all(collector, items, earlier)
     history = collector.to_history()
     if memo is not None:
         number, stored = marked or (len(items), history)
-        end = _end_of_items(raw, begin, items, number)
+        if number:
+            end = _end_of_items(raw, begin, items, number)
+        else:
+            end = 0 if known is None else known.length
         if unmarked:
             end -= len(items[-1])
             stored = msgspec.structs.replace(history, blocks=PackedBlocks(history.blocks.rows))
-        if number:
+        elif number < len(items):
+            stored = msgspec.structs.replace(stored, has_items=True)
+        if end > 1 or unmarked:
             size = len(stored.digests) + len(stored.blocks.rows)
             memo.store_part(name, raw, end, stored, size, known, unmarked)
     return history
 
 
 class _ItemReader(Structure, frozen=True):
-    """The reader of the items of a history, with a memo of the last ones."""
+    """The reader of the items of a history, with a memo of the last ones, which may know some (``has_items``)."""
 
     layout: PromptLayout
     where: str
     name: str
     key: bytes
     memo: BlockMemo | None
+    has_items: bool
 
     def read_all(
         self, collector: _Collector, items: list[msgspec.Raw], earlier: int
@@ -195,9 +206,11 @@ class _ItemReader(Structure, frozen=True):
     def read(self, index: int, item: msgspec.Raw, *, is_stored: bool) -> PackedBlocks:
         """Return the blocks of an item."""
         raw = bytes(item)
-        if self.memo is not None and (known := self.memo.value(f"{self.name}:{index}", raw)) is not None:
-            assert isinstance(known, PackedBlocks)
-            return known
+        if self.has_items and self.memo is not None:
+            known = self.memo.value(f"{self.name}:{index}", raw)
+            if known is not None:
+                assert isinstance(known, PackedBlocks)
+                return known
         packed = pack_blocks(self._split(index, raw), self.key)
         if is_stored:
             self.store(index, item, packed)

@@ -19,6 +19,7 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _ANY: Final = msgspec.json.Decoder()
 
 _LONGEST_WORD: Final = 64
+_QUOTE, _BRACKET = b'"['
 _NULL: Final = b"null"
 _LABELS: Final[Mapping[Role, bytes]] = {role: role.encode() + b"\0" for role in ROLE_NUMBERS}
 _RESULT_ROLES: Final[Mapping[str, Role]] = {"tool_result": "user", "text": "user", "media": "user"}
@@ -53,8 +54,9 @@ class RawBlock(MutableStructure):
 
     def pack(self, key: bytes) -> bytes:
         """Return the block's row."""
-        place = self.where, self.index, self.within, self.part
-        return pack_block(place, self.role, self.kind, digests_of(_LABELS[self.role], self.raw, key), len(self.raw))
+        role, raw = self.role, self.raw
+        strict, loose = digests_of(_LABELS[role], raw, key)
+        return pack_block(self.where, self.index, self.within, self.part, role, self.kind, strict, loose, len(raw))
 
     def chunks(self, key: bytes) -> TextChunks | None:
         text = None if self.text is None else decode_text(self.text, len(self.text))
@@ -111,22 +113,27 @@ def read_part(layout: PromptLayout, place: tuple[str, int, str, int], raw: bytes
     if not raw.startswith(b"{"):
         return RawBlock(*place, role, "other", raw)
     members = OBJECT.decode(raw)
-    for name in layout.mark_block:
-        if name in members:
-            return read_mark(members[name]) or ""
+    if layout.mark_block:
+        for name in layout.mark_block:
+            if name in members:
+                return read_mark(members[name]) or ""
     raw, mark = without_marks(layout, raw, members)
-    kind = _kind_of(members)
-    return RawBlock(*place, role, kind, raw, mark, _text_of(members))
+    word, text = members.get("type"), members.get("text")
+    kind = _kind_by_member(members) if word is None else KINDS.get(decode_word(word), "other")
+    is_text = text is not None and memoryview(text)[0] == _QUOTE
+    return RawBlock(*place, role, kind, raw, mark, bytes(text or b"") if is_text else None)
 
 
 def without_marks(layout: PromptLayout, raw: bytes, members: dict[str, msgspec.Raw]) -> tuple[bytes, str | None]:
     """Return an object without its marks, with the lifetime of the last one. Removes them from ``members``, too."""
+    content = members.get("content")
+    if members.keys().isdisjoint(layout.marks) and (content is None or memoryview(content)[0] != _BRACKET):
+        return raw, None
     mark = None
     for name in layout.marks:
         if name in members:
             found = read_mark(members.pop(name))
             mark, raw = mark if found is None else found, b""
-    content = members.get("content")
     nested, inner = (None, None) if content is None else _without_nested_marks(layout, bytes(content))
     if nested is not None:
         members["content"], raw = msgspec.Raw(nested), b""
@@ -209,17 +216,11 @@ def _single_text(blocks: Sequence[RawBlock]) -> bytes | None:
     return blocks[0].text if OBJECT.decode(blocks[0].raw).keys() == _PLAIN else None
 
 
-def _kind_of(members: Mapping[str, msgspec.Raw]) -> BlockKind:
-    if "type" in members:
-        return KINDS.get(decode_word(members["type"]), "other")
+def _kind_by_member(members: Mapping[str, msgspec.Raw]) -> BlockKind:
+    """Return the kind of a block without a type."""
     if "thought" in members and bytes(members["thought"]) == b"true":
         return "reasoning"
     return next((KINDS[name] for name in members if name in KINDS), "other")
-
-
-def _text_of(members: Mapping[str, msgspec.Raw]) -> bytes | None:
-    text = members.get("text")
-    return bytes(text) if text is not None and bytes(memoryview(text)[:1]) == b'"' else None
 
 
 def text_part(text: bytes) -> bytes:

@@ -30,12 +30,11 @@ UNKNOWN: Final = 255
 
 
 def pack_block(
-    place: tuple[str, int, str, int], role: Role, kind: BlockKind, digests: tuple[bytes, bytes], size: int
+    where: str, index: int, within: str, part: int, role: Role, kind: BlockKind, strict: bytes, loose: bytes, size: int
 ) -> bytes:
-    """Return the row of a block: its ``place`` is ``where``, ``index``, ``within`` and ``part`` of ``PromptBlock``."""
-    where, index, within, part = place
+    """Return the row of a block, by the attributes of ``PromptBlock``."""
     return _ROW.pack(
-        *digests, size if size < _LARGEST_SIZE else _LARGEST_SIZE, index,
+        strict, loose, size if size < _LARGEST_SIZE else _LARGEST_SIZE, index,
         part if part < _LARGEST_PART else _LARGEST_PART, _WORDS.get(where, 0), _WORDS.get(within, 0),
         ROLE_NUMBERS[role], KIND_NUMBERS[kind],
     )  # fmt: skip

@@ -142,7 +142,7 @@ def continue_unknown(response: bytes, new: PromptDigest, key: bytes) -> PromptDi
 
     The placeholder is ``response``, the digest of the id of the response that ``new`` continues. It becomes part of
     each prefix, so that no other history has an equal one."""
-    row = pack_block(("", -1, "", -1), "assistant", "other", (response, bytes(LOOSE)), 0)
+    row = pack_block("", -1, "", -1, "assistant", "other", response, bytes(LOOSE), 0)
     earlier = PromptDigest(new.api, PackedBlocks(), PackedBlocks(), PackedBlocks(row), 0)
     return continue_prompt(earlier, new, key)
 
