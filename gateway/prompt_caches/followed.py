@@ -66,7 +66,7 @@ class ReadPrompts(Structure, frozen=True):
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
     ``anchors`` are the last two of the client's prompt, the last first. ``members`` are those of the sent body,
-    ``client_members`` those of the client's. ``stable`` is the prefix of tools and system. ``packed`` is ``None`` if
+    ``client_members`` those of the client's. ``packed`` is ``None`` if
     the prompt has too many tools to be remembered. ``key_headers`` are those of the request."""
 
     row: CachingRow | None
@@ -76,9 +76,13 @@ class ReadPrompts(Structure, frozen=True):
     client_prompt: PromptDigest | None
     anchors: tuple[Anchor, ...]
     boundaries: tuple[PlannedBoundary, ...]
-    stable: bytes
     packed: PackedPrompts | None
     key_headers: tuple[str | None, ...]
+
+    @property
+    def stable(self) -> bytes:
+        """The prefix of tools and system texts."""
+        return self.prompt.prefix(self.prompt.history_start) or b""
 
     @property
     def anchor(self) -> Anchor | None:

@@ -140,10 +140,9 @@ def read_history(
     history = collector.to_history()
     if memo is not None:
         number, stored = marked or (len(items), history)
+        end = 0 if known is None else known.length
         if number:
             end = _end_of_items(raw, begin, items, number)
-        else:
-            end = 0 if known is None else known.length
         if unmarked:
             end -= len(items[-1])
             stored = msgspec.structs.replace(history, blocks=PackedBlocks(history.blocks.rows))

@@ -93,6 +93,8 @@ class KnownConversation(msgspec.Struct, array_like=True):
 
     def end_of(self, sent: float) -> ExchangeEnd | None:
         """Return the end of the exchange that was sent at ``sent``."""
+        if self.ends and self.ends[-1].sent == sent:
+            return self.ends[-1]
         return next((end for end in self.ends if end.sent == sent), None)
 
     def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
@@ -211,7 +213,7 @@ class PromptMemory:
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
         """Return tables of this process alone, of about ``size`` bytes."""
         most, *others = (max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values())
-        conversations = LocalRows(most, clock, most_of_owner=most // 2, size_of=_rows_of)
+        conversations = LocalRows(most, clock, most_of_owner=most // 2, size_of=attrgetter("rows"))
         anchors, boundaries = (LocalRows[bytes](rows, clock, most_of_owner=rows // 2) for rows in others)
         return _PrivateMemory(os.urandom(32), conversations, (anchors, boundaries), clock)
 
@@ -391,15 +393,12 @@ class PromptMemory:
 
 
 class _PrivateConversation(NamedTuple):
-    """A conversation in the memory of one process, which needs no encoding."""
+    """A conversation in the memory of one process, which needs no encoding. ``rows`` are those it would take in the
+    memory of workers."""
 
     head: RememberedHead
     prompts: PackedPrompts
-
-
-def _rows_of(conversation: _PrivateConversation) -> int:
-    """Return the rows of the workers' memory that a conversation would take."""
-    return 1 + sum([-(-size // _PIECE) for size in conversation.head.sizes])
+    rows: int
 
 
 class _PrivateMemory(PromptMemory):
@@ -427,23 +426,18 @@ class _PrivateMemory(PromptMemory):
         self._writes += 1
         _limit_exchanges(content)
         sizes = tuple(map(len, (*prompts.sent, *prompts.client)))
-        new = _PrivateConversation(
-            RememberedHead(self._writes.to_bytes(_CHECK, "little"), sizes, self.clock(), content), prompts
-        )
+        head = RememberedHead(self._writes.to_bytes(_CHECK, "little"), sizes, self.clock(), content)
+        new = _PrivateConversation(head, prompts, 1 + sum([-(-size // _PIECE) for size in sizes]))
         self._conversations.update(owner + conversation, lambda _, __: new, KEEP)
-        return new.head
+        return head
 
     def remove(self, owner: bytes, conversation: bytes) -> None:
         self._conversations.update(owner + conversation, lambda _, __: None, KEEP)
 
     def update(self, owner: bytes, conversation: bytes, change: Update) -> None:
-        def change_row(value: _PrivateConversation | None, _: float) -> _PrivateConversation | None:
-            if value is not None:
-                change(value.head.conversation)
-                _limit_exchanges(value.head.conversation)
-            return value
-
-        self._conversations.update(owner + conversation, change_row, KEEP)
+        if (known := self._conversations.read(owner + conversation)) is not None:
+            change(known.head.conversation)
+            _limit_exchanges(known.head.conversation)
 
 
 _MOST_EXCHANGES: Final = 10
@@ -452,9 +446,10 @@ _MOST_EXCHANGES: Final = 10
 
 def _limit_exchanges(conversation: KnownConversation) -> None:
     """Forget the oldest exchanges of a conversation."""
-    for older in (conversation.ends, conversation.boundaries):
-        if len(older) > _MOST_EXCHANGES:
-            del older[: len(older) - _MOST_EXCHANGES]
+    if len(conversation.ends) > _MOST_EXCHANGES:
+        del conversation.ends[:-_MOST_EXCHANGES]
+    if len(conversation.boundaries) > _MOST_EXCHANGES:
+        del conversation.boundaries[:-_MOST_EXCHANGES]
 
 
 def merge_boundaries(known: StoredBoundary | None, new: StoredBoundary | None) -> StoredBoundary | None:

@@ -135,7 +135,6 @@ class PromptReader:
             client_prompt,
             tuple(islice(each_anchor(client_prompt or prompt, self.memory.key), 2)),
             planned_boundaries(prompt, row),
-            prompt.prefix(prompt.history_start) or b"",
             pack_prompts(prompt, client_prompt),
             key_headers,
         )

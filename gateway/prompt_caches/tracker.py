@@ -274,7 +274,7 @@ class PromptTracker:
 
     def judge(self, attempt: FollowedAttempt, usage: Usage | None) -> CacheVerdict:
         """Return the verdict for the provider's ``usage``."""
-        if attempt.verdict is None or attempt.usage != usage:
+        if attempt.verdict is None or attempt.usage is not usage:
             compared = self.compare(attempt)
             if usage is not None and (diagnosis := usage.cache_diagnosis) is not None:
                 parent = compared.parent
