@@ -118,34 +118,35 @@ def recognize(
     if layout is None:
         return _UNKNOWN
     name, raw = _front_of(api, members, row or _NO_ROW, headers)
-    front = memo.value(name, raw) if len(raw) <= most else None
+    front_size = sum(map(len, raw))
+    front = memo.value(name, *raw) if front_size <= most else None
     where, view = _find_history(layout, members)
     history = memo.longest_part(f"{api}:{where}", view, most)
-    size = (len(raw) if front else 0) + (history.length if history else 0)
+    size = (front_size if front else 0) + (history.length if history else 0)
     return KnownParts(cast("PromptFront | None", front), history, size)
 
 
 def _front_of(
     api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str]
-) -> tuple[Hashable, bytes]:
-    """Return a name and the bytes of everything on which a ``PromptFront`` depends; equal pairs have equal fronts."""
+) -> tuple[Hashable, list[bytes | msgspec.Raw]]:
+    """Return a name and the JSON of everything on which a ``PromptFront`` depends; equal pairs have equal fronts."""
     names, header_names = _front_names(api, row.settings, row.mark_member, row.lifetime_member)
-    present = [name for name in names if name in members]
-    found = [members[name] for name in present]
-    values = [headers[name] for name in header_names if name in headers]
-    sizes = [*map(len, found), *map(len, values)]
-    return (api, row.ignores, *present, *sizes), b"".join([*map(bytes, found), *map(str.encode, values)])
+    present = [name for name in members if name in names]
+    found: list[bytes | msgspec.Raw] = [members[name] for name in present]
+    if header_names:
+        found += [headers[name].encode() for name in header_names if name in headers]
+    return (api, row.ignores, *present, *map(len, found)), found
 
 
 @lru_cache(maxsize=256)
 def _front_names(
     api: Api, settings: tuple[tuple[str, CachedSection], ...], mark: str | None, lifetime: str | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[frozenset[str], tuple[str, ...]]:
     """Return the members and headers on which a ``PromptFront`` depends."""
     layout, stated = LAYOUTS[api], [name for name, _ in settings]
     paths = [*(path[0] for path in layout.tools), *layout.system, *layout.settings, *stated, mark or "", lifetime or ""]
-    members = dict.fromkeys(path.partition(".")[0] for path in (*paths, _OPTIONS) if not path.startswith(_HEADER))
-    return tuple(members), tuple(name.removeprefix(_HEADER) for name in stated if name.startswith(_HEADER))
+    members = frozenset(path.partition(".")[0] for path in (*paths, _OPTIONS) if not path.startswith(_HEADER))
+    return members, tuple(name.removeprefix(_HEADER) for name in stated if name.startswith(_HEADER))
 
 
 _UNKNOWN: Final = KnownParts()
@@ -178,8 +179,8 @@ class _PromptReader(Structure, frozen=True):
     def _read_front(self, members: Mapping[str, msgspec.Raw], headers: Mapping[str, str]) -> PromptFront:
         """Return everything but the history, from the memo if it was read before."""
         memo, row = self.memo, self.row
-        name, raw = ("", b"") if memo is None else _front_of(self.api, members, row, headers)
-        if memo is not None and (known := memo.value(name, raw)) is not None:
+        name, raw = ("", []) if memo is None else _front_of(self.api, members, row, headers)
+        if memo is not None and (known := memo.value(name, *raw)) is not None:
             return cast("PromptFront", known)
         options = decode_object(members.get(_OPTIONS))
         lifetime = None if row.lifetime_member is None else decode_text(members.get(row.lifetime_member))
@@ -203,12 +204,12 @@ class _PromptReader(Structure, frozen=True):
         where, raw = located[0], bytes(located[1])
         if not raw:
             return _NOTHING
-        name = f"{self.api}:{section}:{where}:{self.row.ignores}"
+        name = f"{self.api}:{section}:{where}:{self.row.ignores}:{len(raw)}"
         if self.memo is not None and (known := self.memo.value(name, raw)) is not None:
             return cast("PackedBlocks", known)
         blocks = read(where, compact_json(raw))
         if self.memo is not None:
-            self.memo.store(name, raw, blocks, len(blocks.rows))
+            self.memo.store(name, (raw,), blocks, len(blocks.rows))
         return blocks
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:

@@ -206,7 +206,7 @@ class _ItemReader(Structure, frozen=True):
         """Return the blocks of an item."""
         raw = bytes(item)
         if self.has_items and self.memo is not None:
-            known = self.memo.value(f"{self.name}:{index}", raw)
+            known = self.memo.value(f"{self.name}:{index}:{len(raw)}", raw)
             if known is not None:
                 assert isinstance(known, PackedBlocks)
                 return known
@@ -220,9 +220,9 @@ class _ItemReader(Structure, frozen=True):
         if self.memo is None:
             return
         name = f"{self.name}:{index}"
-        self.memo.store(name, bytes(item), packed, len(packed.rows))
+        self.memo.store(f"{name}:{len(item)}", (item,), packed, len(packed.rows))
         if unmarked := self.without_mark(item, packed):
-            self.memo.store(name, unmarked, PackedBlocks(packed.rows), len(packed.rows))
+            self.memo.store(f"{name}:{len(unmarked)}", (unmarked,), PackedBlocks(packed.rows), len(packed.rows))
 
     def without_mark(self, item: msgspec.Raw, packed: PackedBlocks) -> bytes:
         """Return the JSON of an item without its only mark, b"" if it has another number of marks."""

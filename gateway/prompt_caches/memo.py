@@ -1,10 +1,11 @@
 """A memory of the results of reading JSON, by the process's own hash of its bytes."""
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from operator import attrgetter
 from typing import Final, Generic, TypeAlias, TypeVar
 
+import msgspec
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from gateway.prompt_caches.structures import Structure
@@ -56,20 +57,20 @@ class BlockMemo:
     def __init__(self, most: int = 32) -> None:
         self._most = most
         self._parts: dict[_PartKey, KnownPart[object]] = {}
-        self._values: dict[tuple[Hashable, int, int], tuple[object, int]] = {}
+        self._values: dict[tuple[Hashable, int], tuple[object, int]] = {}
         self.size = 0
 
-    def value(self, name: Hashable, raw: bytes) -> object | None:
-        """Return the value that was stored for all of ``raw``."""
-        key = (name, len(raw), _hash(raw))
+    def value(self, name: Hashable, *raw: bytes | msgspec.Raw) -> object | None:
+        """Return the value that was stored for all pieces of ``raw``, whose sizes are in ``name`` if they are many."""
+        key = name, _hash_all(raw)
         if (found := self._values.pop(key, None)) is not None:
             self._values[key] = found
             return found[0]
         return None
 
-    def store(self, name: Hashable, raw: bytes, value: object, size: int) -> None:
-        """Store ``value``, computed from the whole of ``raw``; it occupies ``size`` bytes."""
-        key = (name, len(raw), _hash(raw))
+    def store(self, name: Hashable, raw: Sequence[bytes | msgspec.Raw], value: object, size: int) -> None:
+        """Store ``value``, computed from all pieces of ``raw``; it occupies ``size`` bytes."""
+        key = name, _hash_all(raw)
         self.size += size - self._values.pop(key, (None, 0))[1]
         self._values[key] = value, size
         while len(self._values) > _VALUES * self._most or (self.size > MOST_MEMO and self._values):
@@ -124,6 +125,14 @@ class BlockMemo:
 def _hash(data: bytes | memoryview) -> int:
     """Return a hash that other processes cannot predict. It takes 25 microseconds for a megabyte."""
     return xxh3_64_intdigest(data, _SEED)
+
+
+def _hash_all(pieces: Sequence[bytes | msgspec.Raw]) -> int:
+    """Return the hash of ``pieces`` in a row, without a copy of them."""
+    hasher = xxh3_64(b"", _SEED)
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.intdigest()
 
 
 def _sample(view: memoryview, length: int) -> int:

@@ -65,6 +65,60 @@ def test_any_edits_are_read_as_without_a_memo(api: str, edits: list[tuple[str, s
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
 
 
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+def marked_item(api: str, text: str) -> dict[str, Any]:
+    """Return a message of the user that ends with a mark, which the API may not know."""
+    item = user_item(api, text)
+    for name in ("content", "parts"):
+        if isinstance(content := item.get(name), list) and content:
+            return {**item, name: [*content[:-1], {**content[-1], **MARK}]}
+    return {**item, "content": [{"type": "text", "text": text, **MARK}]}
+
+
+_STEPS = st.sampled_from(["append", "append", "append", "repeat", "go back", "edit", "mark two", "mark none"])
+
+
+@settings(max_examples=examples(60))
+@given(st.sampled_from(APIS), st.lists(st.tuples(_STEPS, st.text(max_size=40), st.integers(0, 30)), max_size=14))
+def test_turns_whose_mark_moves_are_read_as_without_a_memo(api: str, steps: list[tuple[str, str, int]]):
+    memo, texts, marks = BlockMemo(most=4), ["start"], 1
+    for step, text, at in steps:
+        marks = {"mark two": 2, "mark none": 0}.get(step, marks if step == "repeat" else 1)
+        match step:
+            case "append" | "mark two" | "mark none":
+                texts.append(text)
+            case "go back":
+                texts = [*texts[: at % len(texts)], text]
+            case "edit":
+                texts[at % len(texts)] = text
+        first = len(texts) - marks
+        items = [(marked_item if number >= first else user_item)(api, one) for number, one in enumerate(texts)]
+        body = json.dumps({HISTORY[api]: items}).encode()
+        assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_a_history_is_known_to_its_end_when_its_mark_moves(is_repeated: bool):
+    """Also if the same request is sent again before the next one."""
+    memo, texts = BlockMemo(), [f"Message {number} of a conversation" for number in range(4)]
+
+    def send(count: int) -> bytes:
+        items = [*(user_item("messages", one) for one in texts[: count - 1]), marked_item("messages", texts[count - 1])]
+        body = json.dumps({"messages": items}).encode()
+        read("messages", body, memo=memo)
+        return body
+
+    for count in (2, 3, 3) if is_repeated else (2, 3):
+        send(count)
+    items = [*(user_item("messages", one) for one in texts[:3]), marked_item("messages", texts[3])]
+    raw = json.dumps(items).encode()
+    known = memo.longest_part("messages:messages", memoryview(raw))
+    assert known is not None
+    assert raw[: known.length] == json.dumps(items[:3]).encode()[:-1]
+
+
 def test_a_known_history_is_not_parsed_again():
     """The processor time of a turn with 400 kB of history, compared with that of the first reading."""
     first, second = (json.dumps(request_of("messages", rounds)).encode() for rounds in (480, 481))

@@ -234,3 +234,25 @@ def test_local_and_shared_rows_behave_alike(steps):
                     assert len({twin.update(key(name), put(value), keep) for twin in twins}) == 1
             first, second = ([twin.read(key(name)) for name in range(6)] for twin in twins)
             assert first == second
+
+
+def test_a_value_may_take_the_place_of_several_rows():
+    """An owner's values take at most its rows, and a new size of a value counts."""
+    table: LocalRows[tuple[str, int]] = LocalRows(8, lambda: 0.0, most_of_owner=6, size_of=lambda value: value[1])
+
+    def write(name: str, size: int) -> None:
+        table.update(name.encode(), lambda _, __: (name, size), 1.0)
+
+    def names() -> list[str]:
+        return [name for name in ("anna1", "anna2", "anna3", "bob_1") if table.read(name.encode()) is not None]
+
+    for name in ("anna1", "anna2", "anna3"):
+        write(name, 2)
+    assert names() == ["anna1", "anna2", "anna3"]
+    write("anna3", 3)
+    assert names() == ["anna2", "anna3"]
+    write("bob_1", 4)
+    assert names() == ["anna3", "bob_1"]
+    write("anna3", 1)
+    write("anna1", 3)
+    assert names() == ["anna1", "anna3", "bob_1"]

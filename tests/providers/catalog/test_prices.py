@@ -21,6 +21,7 @@ from providers.catalog.prices import (
     read_price,
     total_cost,
     worst_grade,
+    write_premium,
 )
 from streams.events import Usage, UsageStep
 
@@ -281,3 +282,35 @@ def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
 @pytest.mark.parametrize("grade", ["subscription", "exact", "estimated", "at_least"])
 def test_the_ledger_gets_a_grade_back_by_its_rank(grade):
     assert grade_at(grade_rank(grade)) == grade
+
+
+WRITTEN = Usage(input=10, cache_read=50, cache_write=900, cache_write_1h=300, output=5)
+PREMIUMS = (
+    Price(1_000, 5_000, cached=100, cache_write=1_250, cache_write_1h=2_000),
+    Price(1_000, 5_000, cache_write=1_250),
+    Price(1_000, 5_000),
+    Price(1_000, 5_000, cache_write=900),
+    Price(1_000, 5_000, above=((900, Price(3_000, 9_000, cache_write=4_000)),)),
+    Price(1_000, 5_000, tiers=(("priority", Price(2_000, 9_000, cache_write=3_000)),)),
+    Price(1_000, 5_000, schedule=((Validity(), Price(7_000, 9_000, cache_write=8_000)),)),
+)
+
+
+@pytest.mark.parametrize("tier", [None, "priority"])
+@pytest.mark.parametrize("price", PREMIUMS)
+def test_the_premium_of_cache_writes_is_their_cost_less_that_of_input(price: Price, tier: str | None):
+    """Each token costs whole nano-dollars, so that no cost is rounded."""
+    price = _in_nanos(price)
+    usage = attrs.evolve(WRITTEN, tier=tier)
+    plain = attrs.evolve(usage, input=usage.input + usage.cache_write, cache_write=0, cache_write_1h=None)
+    paid = computed_cost(price, usage, at=1.0).nanos - computed_cost(price, plain, at=1.0).nanos
+    assert write_premium(price, usage, at=1.0) == max(paid, 0)
+
+
+def _in_nanos(price: Price) -> Price:
+    kinds = {name: getattr(price, name) for name in ("input", "output", "cached", "cache_write", "cache_write_1h")}
+    nested = {
+        name: tuple((key, _in_nanos(other)) for key, other in getattr(price, name))
+        for name in ("above", "tiers", "schedule")
+    }
+    return attrs.evolve(price, **{name: one and one * 1_000_000 for name, one in kinds.items()}, **nested)
