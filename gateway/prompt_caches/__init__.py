@@ -28,5 +28,6 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``caching``: opens the ``tracker``, which follows attempts (``followed``) and remembers them in the ``memory`` of all
   workers, with the boundaries that they leave (``written_boundaries``). ``rates`` counts recent requests. The tracker's
   ``prompt_reader`` reads requests with each client's memo, and its ``parents`` finds what a request continues.
+- ``structures``: the bases of structures that many requests make
 
 The cache of responses (``answer_cache``) is unrelated."""

@@ -66,8 +66,8 @@ class ReadPrompts(Structure, frozen=True):
     """The prompt of a request as sent, and as the client wrote it, with everything that takes longer for larger ones.
 
     ``anchors`` are the last two of the client's prompt, the last first. ``members`` are those of the sent body,
-    ``client_members`` those of the client's. ``packed`` is ``None`` if
-    the prompt has too many tools to be remembered. ``key_headers`` are those of the request."""
+    ``client_members`` those of the client's. ``packed`` is ``None`` if the prompt has too many tools to be remembered.
+    ``key_headers`` are those of the request."""
 
     row: CachingRow | None
     members: Members

@@ -632,6 +632,29 @@ async def test_a_higher_limit_admits_waiting_requests_and_ends_none(serve, nurse
     await upstream.aclose()
 
 
+@pytest.mark.parametrize("size", [10, 3 * MIB], ids=["small", "in pieces"])
+async def test_work_after_the_last_bytes_precedes_the_response(serve, upstream, size):
+    """The provider responds only after that work, and has the whole request before it."""
+    steps: list[str] = []
+    is_done = trio.Event()
+
+    async def talk(peer: Peer) -> None:
+        _, body = await peer.request()
+        await is_done.wait()
+        steps.append(f"{len(body)} bytes")
+        await peer.send(OK)
+
+    def work() -> None:
+        steps.append("after")
+        is_done.set()
+
+    server = await serve(talk)
+    request = post(server.url, body=b"x" * size, before_end=lambda: steps.append("before"), after_end=work)
+    with trio.fail_after(PATIENCE):
+        assert await fetch(upstream, request) == b"ok"
+    assert steps == ["before", "after", f"{size} bytes"]
+
+
 async def test_a_placed_request_reports_whether_it_waited(serve, nursery):
     upstream = Upstream(max_connections=1, trust_env=False)
     server = await serve(once(OK))
