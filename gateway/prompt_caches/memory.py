@@ -236,15 +236,17 @@ class PromptMemory:
 
     def conversations_at(self, owner: bytes, anchor: bytes) -> tuple[bytes, ...]:
         """Return the ids of the conversations in which ``anchor`` was the last one, the latest first."""
-        value = self._anchors.read(self._row_key(owner, anchor)) or b""
+        if (value := self._anchors.read(self._row_key(owner, anchor))) is None:
+            return ()
         return tuple(value[at : at + _ID] for at in range(len(value) - _ID, -1, -_ID))
 
     def add_anchor(self, owner: bytes, anchor: bytes, conversation: bytes) -> None:
         """Let ``anchor`` lead to ``conversation``."""
 
         def change(value: bytes | None, _: float) -> bytes:
-            known = value or b""
-            others = (known[at : at + _ID] for at in range(0, len(known), _ID))
+            if value is None:
+                return conversation
+            others = (value[at : at + _ID] for at in range(0, len(value), _ID))
             return b"".join([*(one for one in others if one != conversation), conversation][-_MOST_IDS:])
 
         self._anchors.update(self._row_key(owner, anchor), change, KEEP)

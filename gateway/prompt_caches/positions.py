@@ -258,10 +258,14 @@ def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[A
 def _anchor(prompt: PromptDigest, key: bytes, start: int, at: int, roles: bytes) -> Anchor | None:
     """Return the anchor of the blocks from ``start`` to ``at`` of the kept history; ``None`` if they are too short."""
     blocks = prompt.history
-    digests, sizes = zip(*blocks.digests_and_sizes(start, at + 1), strict=True)
-    if sum(sizes) < SHORTEST_ANCHOR:
+    if start == at:
+        digests, size = blocks.strict(at), blocks.size(at)
+    else:
+        several = [*blocks.digests_and_sizes(start, at + 1)]
+        digests, size = b"".join([one for one, _ in several]), sum([one for _, one in several])
+    if size < SHORTEST_ANCHOR:
         return None
     answer = roles.rfind(_ASSISTANT, 0, start)
-    digest = short_digest(b"".join(digests) + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
+    digest = short_digest(digests + (blocks.strict(answer) if answer >= 0 else b""), key, SETTING)
     gap = prompt.gap if at >= prompt.head else 0
     return Anchor(digest, prompt.history_start + at + 1 + gap)

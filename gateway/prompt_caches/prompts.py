@@ -140,12 +140,15 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
     @computed_once
     def marks(self) -> tuple[tuple[int, str], ...]:
         """The positions after the client's marked blocks, with the lifetimes of the marks."""
-        start, after_gap = self.history_start + 1, self.history_start + 1 + self.gap
-        found = [(number + 1, mark) for number, mark in self.tools.marks.items()]
-        found += [(self.tools.length + number + 1, mark) for number, mark in self.system.marks.items()]
-        found += [
-            (number + (start if number < self.head else after_gap), mark) for number, mark in self.history.marks.items()
-        ]
+        found: list[tuple[int, str]] = []
+        if self.tools.marks:
+            found += [(number + 1, mark) for number, mark in self.tools.marks.items()]
+        if self.system.marks:
+            found += [(self.tools.length + number + 1, mark) for number, mark in self.system.marks.items()]
+        if self.history.marks:
+            start, after_gap = self.history_start + 1, self.history_start + 1 + self.gap
+            marks = self.history.marks.items()
+            found += [(number + (start if number < self.head else after_gap), mark) for number, mark in marks]
         return tuple(sorted(found))
 
     def prefix(self, position: int) -> bytes | None:
