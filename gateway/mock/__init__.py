@@ -6,4 +6,4 @@
   ``cache_prompts``: prompts as a cache reads them; ``cache_reports``: the counts in usage and at ``/cache``.
 - ``faults``: faulty responses; ``failures``: faults by reason, for testing routes, with a model for each.
 - ``endpoints``: paths other than conversations; ``called`` reads their requests, ``endpoint_answers`` makes
-  responses, with ``media``; ``kept``: stored objects; ``realtime``: sessions."""
+  responses, with ``media``; ``kept``: stored objects, with ``vector_stores``; ``realtime``: sessions."""

@@ -6,7 +6,7 @@ with another provider's reasoning, which is base64 of bytes because SDKs decode 
 in the API's reference; google-genai's ``models``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, assert_never
 
 import attrs
@@ -15,6 +15,7 @@ import msgspec
 from providers.gemini.ends import REASONS
 from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
+from providers.gemini.grounding import Grounding
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
@@ -66,27 +67,15 @@ def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str
     return part if signature is None else {**part, "thoughtSignature": signature}
 
 
-def end_members(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
+def end_members(end: AnswerEnd, grounding: Grounding) -> dict[str, Any]:
     """Return the members of a candidate about its end."""
     own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
     if isinstance(end.details, dict) and isinstance(explanation := end.details.get("explanation"), str):
         members["finishMessage"] = explanation
-    if grounding := _grounding_metadata(citations):
-        members["groundingMetadata"] = grounding
+    if metadata := grounding.metadata():
+        members["groundingMetadata"] = metadata
     return members
-
-
-def _grounding_metadata(citations: Iterable[Citation]) -> dict[str, Any]:
-    """Return the pages that the answer cites, each once."""
-    pages: dict[str, str] = {}
-    for citation in citations:
-        item = citation.item if isinstance(citation.item, dict) else {}
-        item = item.get("url_citation", item) if isinstance(item.get("url_citation", item), dict) else item
-        if isinstance(url := item.get("url"), str) and url:
-            title = item.get("title")
-            pages.setdefault(url, title if isinstance(title, str) else "")
-    return {"groundingChunks": [{"web": {"uri": uri, "title": title}} for uri, title in pages.items()]} if pages else {}
 
 
 def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
@@ -157,11 +146,19 @@ def make_signature(issuer: Issuer, state: ReasoningState, text: str) -> Signatur
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the answer as JSON. See ``Codec.write_answer``."""
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
-    cited = [one for block in texts for one in block.citations]
+    grounding = Grounding()
+    for block in answer.blocks:
+        if isinstance(block, (TextBlock, RefusalBlock)):
+            grounding.add_text(block.text)
+            for one in block.citations if isinstance(block, TextBlock) else ():
+                grounding.cite(one)
+            grounding.end_block()
     parts = list(_write_parts(answer.blocks, reply))
     candidate: dict[str, Any] = {
-        "content": {"role": "model", "parts": parts or [{"text": ""}]}, **end_members(answer.end, cited), "index": 0,
-    }  # fmt: skip
+        "content": {"role": "model", "parts": parts or [{"text": ""}]},
+        **end_members(answer.end, grounding),
+        "index": 0,
+    }
     if logprobs := [one for block in texts for one in block.logprobs]:
         candidate["logprobsResult"] = logprobs_result(logprobs)
     whole = {
@@ -252,7 +249,7 @@ class GeminiWriter:
         self._waiting: Signature | None = None  # signature for the next part
         self._thoughts: list[str] = []  # pieces of the open reasoning block
         self._thought_length = 0
-        self._citations: list[Citation] = []
+        self._grounding = Grounding()
 
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
@@ -261,6 +258,7 @@ class GeminiWriter:
             type(event) is TextDelta and self._waiting is None and event.logprobs is None
         ):  # by far the most frequent event
             self._characters += len(event.text)
+            self._grounding.add_text(event.text)
             return b"%b%b%b" % (self._prefix, sse.dump(event.text), self._suffix)
         return self._send(event)
 
@@ -271,11 +269,13 @@ class GeminiWriter:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
                 self._characters += len(text)
+                self._grounding.add_text(text)
                 return self._flush_signature("text") + self._encode_chunk(
                     {"text": text, **self._pop_signature()}, logprobs
                 )
             case RefusalDelta(text=text):
                 self._characters += len(text)
+                self._grounding.add_text(text)
                 return self._flush_signature("text") + self._encode_chunk({"text": text, **self._pop_signature()})
             case ReasoningDelta(text=text):
                 return self._flush_signature() + self._write_thought(text)
@@ -307,7 +307,7 @@ class GeminiWriter:
             case Usage():
                 self._usage = event
             case Citation():
-                self._citations.append(event)
+                self._grounding.cite(event)
             case AnswerStart():
                 pass
             case _:
@@ -348,6 +348,7 @@ class GeminiWriter:
     def _end_block(self, block: int) -> bytes:
         self._thoughts.clear()
         self._thought_length = 0
+        self._grounding.end_block()
         if (call := self._calls.get(block)) is None:
             return b""
         call.ended = True
@@ -364,7 +365,7 @@ class GeminiWriter:
         signature = self._flush_signature()
         candidate = {
             "content": {"role": "model", "parts": [{"text": ""}]},
-            **end_members(end, self._citations),
+            **end_members(end, self._grounding),
             "index": 0,
         }
         usage = usage_metadata(self._usage, self._estimate, self._characters)

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.interactions.citations import CitedText, write_annotations
+from providers.interactions.citations import write_annotations
 from providers.interactions.errors import bad_arguments_error
 from providers.interactions.usage import write_usage
 from providers.neutral.arguments import call_input, is_json_object
+from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import Reply, corrected_reason, new_id
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_object, as_string

@@ -19,11 +19,12 @@ from providers.interactions.answer import (
     write_signature,
     write_status,
 )
-from providers.interactions.citations import CitedText, write_annotations
+from providers.interactions.citations import write_annotations
 from providers.interactions.errors import error_event
 from providers.interactions.usage import write_usage
 from providers.neutral.arguments import StreamedInput, is_json_object
 from providers.neutral.block_order import BlockEvent, BlockOrder
+from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.neutral.seal import MAX_SEALED
 from streams import sse

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -192,7 +193,48 @@ def test_refusals_log_probabilities_and_citations_have_their_places():
         "topCandidates": [{"candidates": [{"token": "Ho", "logProbability": -2.0}]}],
     }  # fmt: skip
     assert second["content"]["parts"] == [{"text": "No."}]
-    assert last["groundingMetadata"] == {"groundingChunks": [{"web": {"uri": "https://e.org", "title": "E"}}]}
+    assert last["groundingMetadata"]["groundingChunks"] == [{"web": {"uri": "https://e.org", "title": "E"}}]
+
+
+def link(**members: Any) -> dict[str, Any]:
+    return {"url_citation": {"url": "https://e.org", "title": "E", **members}}
+
+
+OTHER = {"url": "https://o.org"}
+CITED: list[Event] = [
+    TextDelta(0, "Zü"), TextDelta(0, "rich is big."), Citation(0, "chat", link(start_index=0, end_index=6)),
+    Citation(0, "responses", {**OTHER, "start_index": 0, "end_index": 6}), BlockEnd(0),
+    TextDelta(1, "So."), Citation(1, "messages", {**OTHER, "cited_text": "x"}), BlockEnd(1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
+    """Google's examples insert links at these places of ``response.text``, and fail without them
+    (https://ai.google.dev/gemini-api/docs/google-search)."""
+    events = [*CITED, *END]
+    answers = (
+        chunks(write_stream(events)) if streamed else [json.loads(GEMINI.write_answer(fold(events), gemini_reply()))]
+    )
+    candidates = [one["candidates"][0] for one in answers]
+    text = "".join(part["text"] for one in candidates for part in one["content"]["parts"]).encode()
+    assert candidates[-1]["groundingMetadata"] == {
+        "groundingChunks": [
+            {"web": {"uri": "https://e.org", "title": "E"}}, {"web": {"uri": "https://o.org", "title": ""}},
+        ],
+        "groundingSupports": [
+            {"segment": {"startIndex": 0, "endIndex": 7}, "groundingChunkIndices": [0, 1]},
+            {"segment": {"startIndex": 15, "endIndex": 18}, "groundingChunkIndices": [1]},
+        ],
+    }  # fmt: skip
+    assert (text[0:7], text[15:18]) == ("Zürich".encode(), b"So.")
+
+
+@pytest.mark.parametrize("places", [{}, {"start_index": 3, "end_index": 3}, {"start_index": 0, "end_index": 99}])
+def test_a_citation_without_valid_places_supports_its_whole_text(places):
+    events = [TextDelta(0, "Hi"), Citation(0, "chat", link(**places)), BlockEnd(0), *END]
+    (support,) = chunks(write_stream(events))[-1]["candidates"][0]["groundingMetadata"]["groundingSupports"]
+    assert support["segment"] == {"startIndex": 0, "endIndex": 2}
 
 
 def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():

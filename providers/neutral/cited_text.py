@@ -1,0 +1,53 @@
+"""Links that an answer's text cites, and the positions of cited text for the APIs of Google, which count bytes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from providers.neutral.values import as_object
+from streams.events import Citation
+
+MAX_CITED: Final = 2**20
+"""Characters of a text that are kept to convert positions; longer texts are cited as a whole."""
+
+
+class CitedText:
+    """The text of an open block, kept only from its first character outside ASCII on."""
+
+    __slots__ = ("_ascii", "_pieces", "_size")
+
+    def __init__(self) -> None:
+        self._ascii = 0  # characters before the kept pieces
+        self._pieces: list[str] = []
+        self._size = 0
+
+    def add(self, text: str) -> None:
+        if not self._pieces and text.isascii():
+            self._ascii += len(text)
+        elif self._size <= MAX_CITED:
+            self._pieces.append(text)
+            self._size += len(text)
+
+    def clear(self) -> None:
+        """Forget the text, at the end of its block."""
+        if self._ascii or self._pieces:
+            self._ascii = self._size = 0
+            self._pieces = []
+
+    def byte_positions(self, places: Iterable[int]) -> dict[int, int]:
+        """Return the byte positions by the character positions ``places``, without those outside the text."""
+        if self._size > MAX_CITED:
+            return {place: place for place in places if 0 <= place <= self._ascii}
+        tail = "".join(self._pieces)
+        found: dict[int, int] = {}
+        before = count = 0
+        for place in sorted({place for place in places if 0 <= place <= self._ascii + len(tail)}):
+            at = max(place - self._ascii, 0)
+            count += len(tail[before:at].encode("utf-8", "surrogatepass"))
+            before, found[place] = at, min(place, self._ascii) + count
+        return found
+
+
+def link_of(citation: Citation) -> Mapping[str, Any]:
+    """Return the object with ``url``, ``title`` and positions in characters, as far as ``citation`` has them."""
+    item = as_object(citation.item)
+    return as_object(item.get("url_citation", item)) if citation.api == "chat" else item
