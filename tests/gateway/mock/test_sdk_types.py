@@ -25,14 +25,14 @@ def stand_in() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(stand_in) -> Iterator[openai.OpenAI]:
-    """A client that refuses responses of other types."""
+    """Yield a client that refuses responses of other types."""
     with openai.OpenAI(base_url=f"{stand_in}/v1", api_key="any", _strict_response_validation=True) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def claude(stand_in) -> Iterator[anthropic.Anthropic]:
-    """The same for Anthropic's API."""
+    """Yield such a client of Anthropic's API."""
     with anthropic.Anthropic(base_url=stand_in, api_key="any", _strict_response_validation=True) as client:
         yield client
 
