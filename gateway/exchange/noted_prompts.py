@@ -110,7 +110,7 @@ class NotedExchange:
         return UnreadPrompt(sent, size, size - (known.size if known else 0), known)
 
     def follow_short(self, tracker: "PromptTracker", unread: "UnreadPrompt") -> "FollowedAttempt | None":
-        """Return the attempt of a request of which little is new, as ``follow`` does."""
+        """Return the attempt of a request with little new text, as ``follow`` does."""
         prompts = unread.prompts or tracker.reader.read(unread.sent, unread.known)
         if prompts is None:
             return None
@@ -227,7 +227,7 @@ class UnreadAttempt:
 
 @attrs.define(eq=False, repr=False)
 class UnreadPrompt:
-    """A sent request of ``size`` bytes, of which ``new`` were not read before.
+    """A sent request of ``size`` bytes. ``new`` of them were not read before.
 
     ``known`` are the others, ``prompts`` the request's prompts if they were read to choose its target."""
 

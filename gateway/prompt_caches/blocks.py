@@ -24,7 +24,7 @@ from gateway.prompt_caches.memo import BlockMemo, KnownPart
 from gateway.prompt_caches.packed_blocks import PackedBlocks, join_blocks
 from gateway.prompt_caches.prompt_blocks import SETTING, KeyMember, Section
 from gateway.prompt_caches.prompts import PromptDigest, front_digests
-from gateway.prompt_caches.structures import Structure, computed_once
+from gateway.prompt_caches.structures import Structure, once_property
 from gateway.prompt_caches.tables.layouts import LAYOUTS, PromptLayout
 from providers.catalog.prompt_caching import CachedSection, CachingRow
 from streams.events import Api
@@ -92,7 +92,7 @@ class PromptFront:
             self._joined = more, attrs.evolve(self, system=join_blocks((self.system, more)), joined=None)
         return self._joined[1]
 
-    @computed_once
+    @once_property
     def digests(self) -> tuple[bytes, bytes, bytes]:
         return front_digests(self.tools.cumulative[-1], self.system.cumulative[-1], self.settings)
 

@@ -10,7 +10,7 @@ from gateway.prompt_caches.packed_blocks import KIND_NUMBERS
 from gateway.prompt_caches.positions import boundary_positions, lookup_positions, marks
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import Boundary, Parent, Situation
-from gateway.prompt_caches.structures import Structure, computed_once
+from gateway.prompt_caches.structures import Structure, once_property
 from gateway.prompt_caches.values import LEAST_SHARE, CauseName
 from providers.catalog.prompt_caching import CachingRow
 
@@ -43,7 +43,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     stated_row: CachingRow | None
     situation: Situation
 
-    @computed_once
+    @once_property
     def row(self) -> CachingRow:
         """The provider's rules; a row without any if they are unknown."""
         return self.stated_row or _NO_ROW
@@ -53,7 +53,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         """True if the request continues a conversation that the memory does not have."""
         return self.parent is None and self.prompt.has_answer
 
-    @computed_once
+    @once_property
     def could(self) -> int:
         """The tokens that the cache could serve; none if the provider has refused the client's marks before."""
         if self.has_lost_marks and self.parent is not None and self._parent_has_lost_marks:
@@ -71,14 +71,14 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
             return all(boundary.is_exact for boundary in self.boundaries if boundary.tokens == self.could)
         return last is None or last.is_exact
 
-    @computed_once
+    @once_property
     def difference(self) -> Difference | None:
         """The first difference of the request as sent from the parent's."""
         if self.parent is None:
             return None
         return first_difference(self.parent.prompt, self.prompt, self.parent.position)
 
-    @computed_once
+    @once_property
     def intact(self) -> int:
         """The tokens up to the deepest boundary that is unchanged, in the scope of the request."""
         least = self.row.minimum or 0
@@ -90,7 +90,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         before = [one.tokens for one in self.parent.boundaries if one.position <= self.difference.position]
         return min(max([known, self._common_tokens, *before]), self.could)
 
-    @computed_once
+    @once_property
     def readable(self) -> int:
         """The tokens up to the deepest boundary that is unchanged, alive, and where the provider searches."""
         row, sent = self.row, self.situation.sent
@@ -99,7 +99,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
             alive.append(min(self._common_tokens, self.intact))
         return max(alive, default=0)
 
-    @computed_once
+    @once_property
     def idle(self) -> float | None:
         """The seconds for which the deepest intact boundary was unused."""
         last = self.deepest_intact
@@ -107,11 +107,11 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
 
     # Scope
 
-    @computed_once
+    @once_property
     def is_elsewhere(self) -> bool:
         return self.parent is not None and self.parent.scope.digest != self.situation.scope.digest
 
-    @computed_once
+    @once_property
     def selectors_changed(self) -> tuple[CauseName, ...]:
         if self.parent is None:
             return ()
@@ -123,7 +123,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
 
     # Differences
 
-    @computed_once
+    @once_property
     def change_in_reach(self) -> Difference | None:
         """The difference, if it is before the last boundary; one after it explains nothing."""
         change, last = self.difference, self.last_boundary
@@ -131,7 +131,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
             return None
         return change
 
-    @computed_once
+    @once_property
     def client_difference(self) -> Difference | None:
         """The client's own difference that caused the change in reach; ``None`` if the client's prefix is equal."""
         change, parent = self.change_in_reach, self.parent
@@ -149,7 +149,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         own = first_difference(before, after)
         return None if own is None or own.rank > change.rank else own
 
-    @computed_once
+    @once_property
     def is_compacted(self) -> bool:
         if self.situation.is_compacted or self.parent is None:
             return self.situation.is_compacted
@@ -167,7 +167,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         after = [one.tokens for one in self.parent.boundaries if one.position > change.position]
         return max(position, (self.intact + min(after)) / 2 - 1) if after else position
 
-    @computed_once
+    @once_property
     def _common_tokens(self) -> int:
         """For a cache without marks and ends: the tokens of the common prefix with the parent, by whole steps."""
         if self.parent is None or self.is_elsewhere or self.row.boundaries in ("marks", "ends"):
@@ -197,7 +197,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
 
     # Boundaries
 
-    @computed_once
+    @once_property
     def has_lost_marks(self) -> bool:
         """True if the gateway removed all of the client's marks, because the provider refuses them, or adds none."""
         if _has_lost_marks(self.prompt, self.client_prompt, self.row):
@@ -211,13 +211,13 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     def _parent_has_lost_marks(self) -> bool:
         return self.parent is not None and _has_lost_marks(self.parent.prompt, self.parent.client_prompt, self.row)
 
-    @computed_once
+    @once_property
     def last_boundary(self) -> Boundary | None:
         if self.parent is None or not self.parent.boundaries:
             return None
         return self.parent.boundaries[-1]
 
-    @computed_once
+    @once_property
     def _intact_boundaries(self) -> tuple[Boundary, ...]:
         """The boundaries in the scope of the request whose prefix it leaves unchanged, the deepest last."""
         own: list[Boundary] = []
@@ -228,17 +228,17 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         known = {boundary.position: boundary for boundary in (*own, *self.boundaries) if boundary.tokens >= least}
         return tuple([known[position] for position in sorted(known)])
 
-    @computed_once
+    @once_property
     def deepest_intact(self) -> Boundary | None:
         if self._intact_boundaries:
             return self._intact_boundaries[-1]
         return self.last_boundary if self._common_tokens else None
 
-    @computed_once
+    @once_property
     def _lookup_positions(self) -> frozenset[int]:
         return frozenset(lookup_positions(self.prompt, self.row))
 
-    @computed_once
+    @once_property
     def marks_of_parent(self) -> tuple[int, ...]:
         return () if self.parent is None else boundary_positions(self.parent.prompt, self.row)
 
@@ -250,13 +250,13 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     def lifetime(self, boundary: Boundary) -> float | None:
         return self.row.lifetime if boundary.ttl is None else boundary.ttl
 
-    @computed_once
+    @once_property
     def is_expired(self) -> bool:
         last = self.deepest_intact
         lifetime = None if last is None else self.lifetime(last)
         return lifetime is not None and self.idle is not None and self.idle > lifetime
 
-    @computed_once
+    @once_property
     def is_early(self) -> bool:
         """True if the response that wrote the deepest intact boundary had not begun when the request was sent."""
         last = self.deepest_intact

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, overload
 
 from gateway.prompt_caches.prompt_blocks import DIGEST, LOOSE, BlockKind, PromptBlock, Role, TextChunks
-from gateway.prompt_caches.structures import computed_once
+from gateway.prompt_caches.structures import once_property
 from gateway.prompt_caches.tables.layouts import PATH_WORDS
 
 _ROW: Final = struct.Struct(f"!{DIGEST}s{LOOSE}sIihBBBB")
@@ -86,12 +86,12 @@ class PackedBlocks(Sequence[PromptBlock]):
         """The role of each block, as in ``ROLE_NUMBERS``."""
         return self.rows[ROW - 2 :: ROW]
 
-    @computed_once
+    @once_property
     def sizes(self) -> tuple[int, ...]:
         """The bytes of all blocks before each position."""
         return (0, *accumulate(size for (size,) in _SIZE.iter_unpack(self.rows)))
 
-    @computed_once
+    @once_property
     def cumulative(self) -> tuple[bytes, ...]:
         """The cumulative digests of all positions."""
         return self.cumulative_after(b"")

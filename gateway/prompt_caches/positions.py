@@ -231,7 +231,7 @@ def _positions_before(prompt: PromptDigest, position: int, most: int) -> range:
 
 @cache
 def _last_steps(number: int) -> re.Pattern[bytes]:
-    """Return the pattern of at most ``number`` positions, by their kinds, of which a run counts as one."""
+    """Return the pattern of the kinds of at most ``number`` positions. A run counts as one."""
     runs = b"|".join(re.escape(bytes((kind,))) + b"+" for kind in sorted(_RUNS))
     return re.compile(b"(?:%b|.){,%d}" % (runs, number), re.DOTALL)
 

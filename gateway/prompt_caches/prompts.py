@@ -8,7 +8,7 @@ from msgspec import field, structs
 
 from gateway.prompt_caches.packed_blocks import PackedBlocks
 from gateway.prompt_caches.prompt_blocks import DIGEST, HEAD, KeyMember, PromptBlock, Section
-from gateway.prompt_caches.structures import Structure, computed_once
+from gateway.prompt_caches.structures import Structure, once_property
 from streams.events import Api
 
 
@@ -52,17 +52,17 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
         """Return the prompt with ``changes``, and without results for the unchanged one."""
         return structs.replace(self, known_lookups={}, **changes)
 
-    @computed_once
+    @once_property
     def history_start(self) -> int:
         """The position of the first block of the history, the end of system."""
         return self.tools.length + self.system.length
 
-    @computed_once
+    @once_property
     def end(self) -> int:
         """The position after the last block."""
         return self.history_start + self.history_count
 
-    @computed_once
+    @once_property
     def history_count(self) -> int:
         """The blocks of the history, with those of the gap."""
         return self.history.length + self.gap
@@ -77,7 +77,7 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
         """The bytes of tools and system."""
         return self.tools.sizes[-1] + self.system.sizes[-1]
 
-    @computed_once
+    @once_property
     def section_digests(self) -> tuple[bytes, bytes, bytes]:
         """The cumulative digests at the ends of tools, system and history, each of its own section."""
         if self.ends is not None:
@@ -124,12 +124,12 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
             return front + sizes[head] + gap_size * (number - head) // self.gap
         return front + gap_size + sizes[number - self.gap]
 
-    @computed_once
+    @once_property
     def kinds(self) -> bytes:
         """The kinds of all blocks, as numbers (``packed_blocks``). Those in the gap are unknown."""
         return self._expand(self.tools.kinds + self.system.kinds, self.history.kinds)
 
-    @computed_once
+    @once_property
     def roles(self) -> bytes:
         """The roles of all blocks, like ``kinds``."""
         return self._expand(self.tools.roles + self.system.roles, self.history.roles)
@@ -137,7 +137,7 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
     def _expand(self, front: bytes, history: bytes) -> bytes:
         return b"".join((front, history[: self.head], b"\xff" * self.gap, history[self.head :]))
 
-    @computed_once
+    @once_property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """The positions after the client's marked blocks, with the lifetimes of the marks."""
         found: list[tuple[int, str]] = []
@@ -164,7 +164,7 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
         cumulative = self.history_digest(position - self.history_start)
         return None if cumulative is None else history + cumulative
 
-    @computed_once
+    @once_property
     def _fronts(self) -> tuple[bytes, bytes, bytes]:
         return front_digests(*self.section_digests[:2], self.settings)
 
@@ -181,7 +181,7 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
             return self.gap_digest if number == head + self.gap else None
         return self._remembered_digests[number - 1 if number <= head else number - 1 - self.gap]
 
-    @computed_once
+    @once_property
     def _remembered_digests(self) -> tuple[bytes, ...]:
         if not self.gap:
             return self.history.cumulative[1:]

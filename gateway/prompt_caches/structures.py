@@ -25,7 +25,7 @@ class MutableStructure(msgspec.Struct, eq=False, gc=False):
         return f"<{type(self).__name__}>"
 
 
-class computed_once(Generic[T]):  # a decorator
+class once_property(Generic[T]):  # a decorator
     """A property that is computed at its first use, without the lock of ``functools.cached_property``.
 
     Two threads may compute it simultaneously, with the same result."""
