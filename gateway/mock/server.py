@@ -27,6 +27,7 @@ from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import add_view, current_scope, read_body
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
+from providers.neutral.choices import MEMBERS, MOST_SPLIT, join_choices
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect
 from providers.neutral.seal import PREFIX, Issuer
@@ -168,10 +169,17 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
         answer = ScriptedAnswer(codec.wire.framing, pieces, stream_headers(framing))
         return answer if framing is codec.wire.framing else _reframe(answer, codec.wire.framing, framing)
     try:
-        body = codec.write_answer(fold(events), reply)
+        body = _repeat_choice(codec.write_answer(fold(events), reply), reply)
     except GatewayError as error:
         body = codec.write_error(error.info, current_scope().id)
     return ScriptedAnswer(None, (Piece(_with_own_ids(codec, body)),), JSON_HEADERS)
+
+
+def _repeat_choice(body: bytes, reply: Reply) -> bytes:
+    """Return a whole answer with as many equal choices as its request wants, if its API has choices."""
+    wanted = reply.request.parameters.get("n") if reply.request.api in MEMBERS else None
+    number = wanted.value if wanted is not None and type(wanted.value) is int else 1
+    return join_choices([body] * min(number, MOST_SPLIT), reply.request.api) if number > 1 else body
 
 
 def _with_own_ids(codec: Codec, data: bytes) -> bytes:

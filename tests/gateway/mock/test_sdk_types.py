@@ -167,3 +167,16 @@ def test_a_cached_content_that_googles_api_would_have_is_no_mistake(stand_in):
     body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "cachedContent": "cachedContents/c"}
     response = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body)
     assert response.json()["candidates"]
+
+
+def test_the_requested_number_of_choices(client, stand_in):
+    """The tests of google-genai request two candidates."""
+    chat = client.chat.completions.create(model="m", n=3, messages=MESSAGE["messages"])
+    assert [choice.index for choice in chat.choices] == [0, 1, 2]
+    body = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"candidateCount": 2}}
+    answer = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body).json()
+    assert [candidate["index"] for candidate in answer["candidates"]] == [0, 1]
+
+
+def test_an_api_without_choices_has_one_answer(claude):
+    assert len(claude.messages.create(**MESSAGE).content) == 1
