@@ -283,6 +283,8 @@ class NotedAttempt:
                 if unread.is_short:
                     self._note_followed(tracker, self.exchange.follow_short(tracker, unread))
                     return
+            except RecursionError:  # a task has more of the stack for deep nesting
+                unread = None
             except Exception:  # the boundary, as above
                 self.exchange.caching.note_error()
                 return
