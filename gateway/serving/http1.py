@@ -1,8 +1,9 @@
-"""A client's HTTP/1.1 connection. h11 reads requests. ``heads`` writes responses, except a 100 and the handshake of a
-websocket."""
+"""A client's HTTP/1.1 connection. h11 reads requests, except plain ones. ``heads`` writes responses, except a 100 and
+the handshake of a websocket."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 import h11
@@ -13,10 +14,12 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
 from gateway.http.turns import TINY, TURN, take_turn
+from gateway.serving.asgi_extensions import OnReading
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter
 from gateway.serving.http2 import speak_http2
 from gateway.serving.http_stream import STREAM_ID, Backlog, HttpStream
+from gateway.serving.plain_request import PlainReader, PlainRequest
 from gateway.serving.refusals import error_response
 from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
 from gateway.serving.websocket_stream import WebSocketStream
@@ -116,7 +119,7 @@ class Http1:
     def __init__(self, context: ConnectionContext, connection: ClientConnection) -> None:
         self._context = context
         self._connection = connection
-        self.reader = self._next_reader()
+        self.reader: PlainReader | RequestReader = PlainReader()
         self._state = ReadState.READING
         self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
         self._room = trio.Event()  # for more of a pipelined request
@@ -129,12 +132,9 @@ class Http1:
         self._answer: ResponseWriter | None = None  # to the open request
         self._head = b""  # waits for the first bytes of the body: one write instead of two
 
-    def _next_reader(self, arrived: bytes = b"") -> RequestReader:
-        """Return the reader of the next request; ``arrived`` are its bytes so far."""
-        most = self._context.server.config.h11_max_incomplete_size
-        reader = RequestReader(h11.SERVER, max_incomplete_event_size=most)
-        reader.receive_data(arrived)
-        return reader
+    def _request_reader(self) -> RequestReader:
+        """Return the reader of a request in any form."""
+        return RequestReader(h11.SERVER, max_incomplete_event_size=self._context.server.config.h11_max_incomplete_size)
 
     def farewell(self) -> bytes:
         return b""
@@ -152,6 +152,11 @@ class Http1:
     # Requests
 
     async def _receive_data(self, data: bytes) -> None:
+        if isinstance(self.reader, PlainReader) and self.reader.their_state is h11.IDLE:
+            if self._state is ReadState.READING and (request := self.reader.read(data)) is not None:
+                self._begin_plain(request)
+                return
+            self.reader = self._request_reader()
         try:
             self._reading.acquire_nowait()  # `acquire` yields to other tasks, as the read has just done
         except trio.WouldBlock:
@@ -221,21 +226,37 @@ class Http1:
                 await self._connection.close()
 
     async def _begin(self, request: h11.Request) -> None:
+        reader = self.reader
+        assert isinstance(reader, RequestReader), "it has read the request"
         if is_preface(request) and not self._has_begun:
             await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
-        headers = self.reader.headers
-        if b"upgrade" in self.reader.fields and asks_for_websocket(request.method, self.reader.fields):
-            await self._speak_websocket(request)
+        if b"upgrade" in reader.fields and asks_for_websocket(request.method, reader.fields):
+            await self._speak_websocket(request, reader)
             return
         # Other upgrades are ignored (RFC 9110, section 7.8), including h2c, cleartext HTTP/2.
+        line = RequestLine.of(request.method, request.http_version, reader.headers)
+        on_reading = partial(self._send_continue, reader) if reader.they_are_waiting_for_100_continue else None
+        self._begin_stream(line, request.target, reader.headers, on_reading)
+
+    def _begin_plain(self, request: PlainRequest) -> None:
+        self._connection.set_idle(False)
+        line = RequestLine(request.method, b"1.1", closes=False)
+        self._begin_stream(line, request.target, request.headers).take_whole_body(request.body)
+
+    def _begin_stream(
+        self,
+        line: RequestLine,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        on_reading: OnReading | None = None,
+    ) -> HttpStream:
         self._has_begun = True
-        self._line = RequestLine.of(request.method, request.http_version, headers)
-        self._stream = HttpStream(self._context, self, self._write_now)
-        method, version = request.method.decode().upper(), request.http_version.decode()
-        on_reading = self._send_continue if self.reader.they_are_waiting_for_100_continue else None
-        self._stream.begin(method, version, request.target, headers, on_reading)
+        self._line = line
+        self._stream = stream = HttpStream(self._context, self, self._write_now)
+        stream.begin(line.method.decode().upper(), line.version.decode(), target, headers, on_reading)
+        return stream
 
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
@@ -246,15 +267,15 @@ class Http1:
         await self._refuse(505)
         await self._connection.close()
 
-    async def _speak_websocket(self, request: h11.Request) -> None:
+    async def _speak_websocket(self, request: h11.Request, reader: RequestReader) -> None:
         self._state = ReadState.ENDED
-        self._connection.protocol = protocol = WebSocketOverHttp1(self._context, self._connection, self.reader)
+        self._connection.protocol = protocol = WebSocketOverHttp1(self._context, self._connection, reader)
         await protocol.begin(request)
 
-    async def _send_continue(self) -> None:
+    async def _send_continue(self, reader: RequestReader) -> None:
         """Ask a client that waits for 100 (Continue) to send its body, after its head was accepted."""
-        if self.reader.they_are_waiting_for_100_continue and self._answer is None:
-            await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
+        if reader.they_are_waiting_for_100_continue and self._answer is None:
+            await self._connection.write(reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     # Responses (``ResponseSender``)
 
@@ -321,10 +342,12 @@ class Http1:
             await self._connection.close()
             return
         arrived, _ = reader.trailing_data
-        self.reader = self._next_reader(arrived)
+        self.reader = PlainReader()
         self._line, self._answer = UNKNOWN, None
         self._connection.set_idle(True)
         if arrived:
+            self.reader = self._request_reader()
+            self.reader.receive_data(arrived)
             self._context.tasks.spawn(self._read_pipelined)
 
     def _close_stream(self) -> None:

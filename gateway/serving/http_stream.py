@@ -185,6 +185,10 @@ class HttpStream:
             self.backlog.add(size)
             self._inbox.put_body(data, size)
 
+    def take_whole_body(self, data: bytes) -> None:
+        """Pass the whole body to the app, which has not run yet."""
+        self._inbox.put({"type": "http.request", "body": data, "more_body": False})
+
     def end_body(self) -> None:
         """Pass the end of the request's body to the app."""
         if not self._closed:
