@@ -131,6 +131,14 @@ class Fold:
                 opened = self._open(block, event)
                 opened.pieces.append(text)
                 opened.logprobs.extend(logprobs or ())
+            case BlockEnd():  # the events of every answer come before the rest: each class before takes time
+                pass
+            case AnswerStart():
+                self.start = event
+            case Usage():
+                self._usage = event
+            case AnswerEnd():
+                self._end = event
             case RefusalDelta(block=block, text=text) | ReasoningDelta(block=block, text=text):
                 self._open(block, event).pieces.append(text)
             case ToolCallDelta(block=block, text=text):
@@ -141,16 +149,8 @@ class Fold:
                 self._open(block, event).state = event
             case Citation(block=block):
                 self._open(block, event).citations.append(event)
-            case AnswerStart():
-                self.start = event
-            case Usage():
-                self._usage = event
-            case AnswerEnd():
-                self._end = event
             case ErrorInfo():
                 self.error = event
-            case BlockEnd():
-                pass
 
     def _open(self, block: int, event: Event) -> _OpenBlock:
         found = self._blocks.get(block)
