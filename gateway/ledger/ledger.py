@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Ended, Record
+from gateway.ledger.record import Ended, Record, StepsReport
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -136,7 +136,6 @@ class Ledger:
         usage, estimated = record.bill.usage_or_estimate()
         cached = record.cache == "hit"
         cost = record.bill.cost() if record.attempts or cached else None
-        saved = record.bill.saved_charge() if cached else None
         fields = {
             "event": "exchange",
             "at": _format_second(int(time.time())),
@@ -179,10 +178,7 @@ class Ledger:
             "cost_grade": cost and cost.grade,
             "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
             "cache": record.cache if record.cache != "off" else None,
-            "cache_age_s": record.cache_age,
-            "saved_input_tokens": saved and saved.usage.prompt,
-            "saved_output_tokens": saved and saved.usage.output,
-            "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
+            **(_cached_fields(record) if cached else _NO_FIELDS),
             **(_NO_FIELDS if record.prompt_caching is None else record.prompt_caching.fields(record)),
             "attempts": record.attempts,
             "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),
@@ -196,13 +192,12 @@ class Ledger:
             "upstream_request_id": self._mask_and_cut(
                 record.upstream_id or (record.answer_start and record.answer_start.id) or None, LONGEST_NAME
             ),
-            "dropped": record.dropped and self._paths(record.dropped),
-            "adapted": record.adapted and self._paths(record.adapted),
-            "steps": None if record.steps is None else record.steps.fields(),
-            "refused_by": None if record.steps is None else record.steps.refused_by,
+            "dropped": self._paths(record.dropped) if record.dropped else None,
+            "adapted": self._paths(record.adapted) if record.adapted else None,
+            **(_NO_FIELDS if record.steps is None else _steps_fields(record.steps)),
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
-        return {name: value for name, value in fields.items() if value is not None and value != ()}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
@@ -245,6 +240,22 @@ class Ledger:
 def adds_information(tried: tuple[AttemptRecord, ...]) -> bool:
     """Return whether the attempts add information to the log line: a single successful attempt adds none."""
     return len(tried) > 1 or (bool(tried) and tried[0].reason != "ok")
+
+
+def _cached_fields(record: Record) -> Mapping[str, Any]:
+    """Return the fields about a response from the cache."""
+    saved = record.bill.saved_charge()
+    return {
+        "cache_age_s": record.cache_age,
+        "saved_input_tokens": saved and saved.usage.prompt,
+        "saved_output_tokens": saved and saved.usage.output,
+        "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
+    }
+
+
+def _steps_fields(steps: StepsReport) -> Mapping[str, Any]:
+    """Return the fields about the operator's steps."""
+    return {"steps": steps.fields(), "refused_by": steps.refused_by}
 
 
 @lru_cache(maxsize=1)

@@ -84,7 +84,7 @@ def _join_list(value: Any) -> str:
 
 def _valid_text(text: str) -> str:
     """Return ``text`` with invalid characters escaped, such as half a surrogate pair."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shorten(text: str) -> str:
