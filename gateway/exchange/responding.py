@@ -105,7 +105,9 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-refused-by": None if record.steps is None else record.steps.refused_by,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped)))),
+        "x-trigate-dropped": _encode_paths(tuple(chain.from_iterable(map(with_explanation, record.dropped))))
+        if record.dropped
+        else None,
         "x-trigate-adapted": _encode_paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)

@@ -1,6 +1,6 @@
 """A response to a client, independent of web frameworks, and its body."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
@@ -62,16 +62,13 @@ class ResponseBody(Protocol):
         return
 
 
-def _cut(headers: Iterable[tuple[str, str]]) -> Headers:
-    return tuple([(name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER]) for name, value in headers])
-
-
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Response:
-    """A response. Its ``headers`` include the content type; the server adds the length of a body of bytes."""
+    """A response. Its ``headers`` include the content type; the server cuts them at ``MAX_HEADER`` and adds the length
+    of a body of bytes."""
 
     status: int
-    headers: Headers = attrs.field(converter=_cut)
+    headers: Headers
     body: bytes | ResponseBody = b""
 
 

@@ -45,11 +45,13 @@ class ResponseWriter:
 
     def __init__(self, line: RequestLine, status: int, headers: Headers) -> None:
         """Prepare the head. Raises ``ValueError`` for an invalid header."""
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
+        fields = dict(headers)
+        length = int(fields[b"content-length"]) if b"content-length" in fields else None
         never = status in (204, 304)  # these statuses have no body
         sized = never or length is not None
         self.chunks = not sized and line.version >= b"1.1"
-        self.closes = line.closes or not (sized or self.chunks) or ends_connection(headers)
+        wants_close = line.closes or (b"connection" in fields and ends_connection(headers))
+        self.closes = wants_close or not (sized or self.chunks)
         self._has_no_body = never or line.method == b"HEAD"
         self._left = 0 if self._has_no_body else length
         self.ended = False

@@ -24,7 +24,7 @@ from configfile.document import ConfigError
 from gateway.http.headers import may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
+from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import CLIENT_LEFT, IMMEDIATE, WRITE_NOW
 from gateway.serving.fast_route import FastRoute, fast_routes
 from gateway.serving.incoming_request import AsgiRequest
@@ -233,7 +233,7 @@ class HttpConnection:
         last = b""
         if isinstance(body, bytes):
             last = body
-            if response.status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
+            if response.status not in (204, 304) and b"content-length" not in dict(headers):
                 headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
@@ -261,8 +261,10 @@ class HttpConnection:
 
 
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return ``headers`` as bytes. Each byte of a provider's header is one character, which becomes that byte again."""
-    return [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers]
+    """Return ``headers`` as bytes, each with at most ``MAX_HEADER`` of its value.
+
+    Each byte of a provider's header is one character, which becomes that byte again."""
+    return [(name.lower().encode(), value[:MAX_HEADER].encode("latin-1", "replace")) for name, value in headers]
 
 
 _OWN_ID = re.compile(rb"[!-~]{1,128}")

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, cast
 import trio
 from hypercorn.protocol.events import Body, EndBody, Event, StreamClosed
 from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
-from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
+from hypercorn.utils import UnexpectedMessageError, suppress_body
 
 from gateway.http.response import WriteNow
 from gateway.serving.app_tasks import AppInbox
@@ -231,8 +231,8 @@ class HttpStream:
             raise UnexpectedMessageError(self._state, message["type"])
 
     async def _start(self, message: HTTPResponseStartEvent) -> None:
-        status, headers = int(message["status"]), build_and_validate_headers(message.get("headers", []))
-        await self._sender.start(status, headers)
+        status = message["status"]
+        await self._sender.start(status, list(message["headers"]))
         self._state = ResponseState.NO_BODY if suppress_body(self.scope["method"], status) else ResponseState.BODY
 
     async def _body(self, message: HTTPResponseBodyEvent) -> None:

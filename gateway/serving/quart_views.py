@@ -74,9 +74,11 @@ def out_of_quart(response: ResponseTypes) -> Response | None:
     """Return the response of this project inside a Quart response, or ``None`` if Quart made its body."""
     body = response.response
     if isinstance(body, DataBody):
-        return Response(response.status_code, response.headers.items(), body.data[body.begin : body.end])
+        return Response(response.status_code, tuple(response.headers.items()), body.data[body.begin : body.end])
     return (
-        Response(response.status_code, response.headers.items(), body.body) if isinstance(body, _WrappedBody) else None
+        Response(response.status_code, tuple(response.headers.items()), body.body)
+        if isinstance(body, _WrappedBody)
+        else None
     )
 
 
