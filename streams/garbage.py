@@ -25,9 +25,13 @@ _TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.
 _MIB = 2**20
 
 
-def freeze_startup_objects() -> None:
-    """Exempt all existing objects from collection, as objects from start-up live as long as the process."""
-    gc.collect()
+def freeze_startup_objects(*, collects: bool = True) -> None:
+    """Exempt all existing objects from collection, as objects from start-up live as long as the process.
+
+    Without ``collects``, this includes garbage until ``collect_startup_garbage``. Finding it takes a tenth of the time
+    until a server responds."""
+    if collects:
+        gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_THRESHOLD, NEVER, NEVER)
     gc.enable()
@@ -65,6 +69,17 @@ class InFlight(Protocol):
 
     @property
     def in_flight(self) -> int: ...
+
+
+async def collect_startup_garbage(requests: InFlight) -> None:
+    """Free the garbage among the exempted objects, once, as soon as no request is in flight."""
+    while True:
+        await trio.sleep(CHECK_SECONDS)
+        if not requests.in_flight:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            return
 
 
 async def collect_when_idle(requests: InFlight, spare: int = 0) -> None:

@@ -34,7 +34,7 @@ from gateway.serving.listeners import BindFailed
 from gateway.serving.registry import raise_limit
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
-from streams.garbage import freeze_startup_objects
+from streams.garbage import collect_startup_garbage, freeze_startup_objects
 
 if TYPE_CHECKING:
     from gateway.endpoints.ui.workers import OtherWorkers
@@ -298,13 +298,14 @@ async def serve_config(
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         keys.on_names = lambda names: served.current[1].replaced.set_for(names)
-        freeze_startup_objects()
+        freeze_startup_objects(collects=False)
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = service.metrics.report_stale_keys
             nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, keys, listeners, nursery)
+            nursery.start_soon(collect_startup_garbage, lifecycle)
             await serve(
                 served,
                 [one.sock for one in listeners],

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.serving.registry import ConnectionRegistry
 from streams import garbage
-from streams.garbage import CHECK_SECONDS, collect_when_idle
+from streams.garbage import CHECK_SECONDS, collect_startup_garbage, collect_when_idle, freeze_startup_objects
 
 
 class Knot:
@@ -83,6 +83,23 @@ async def test_an_idle_process_runs_no_garbage_collection(autojump_clock, monkey
         finally:
             gc.callbacks.pop()
     assert looked == []
+
+
+async def test_garbage_of_the_start_is_freed_once_without_requests(autojump_clock):
+    registry, before = ConnectionRegistry(), gc.get_threshold()
+    registry.in_flight = 1
+    left = knot()
+    try:
+        freeze_startup_objects(collects=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect_startup_garbage, registry)
+            await trio.sleep(3 * CHECK_SECONDS)
+            assert left() is not None
+            registry.in_flight = 0
+        assert left() is None
+        assert gc.get_freeze_count()
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_the_settings_apply_until_the_end_of_the_block():
