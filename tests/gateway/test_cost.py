@@ -268,10 +268,10 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
 @pytest.mark.parametrize(
     ("steps", "calls"),
     [
-        ((), 1900),
-        (ON_REQUESTS, 2075),
-        (({"use": "pii", "at": ["response"], "action": "mask"},), 2060),
-        (({"use": "pii", "at": ["response"], "action": "report"},), 2050),
+        ((), 1600),
+        (ON_REQUESTS, 1790),
+        (({"use": "pii", "at": ["response"], "action": "mask"},), 1755),
+        (({"use": "pii", "at": ["response"], "action": "report"},), 1745),
     ],
 )
 async def test_a_small_request(provider, steps, calls):
@@ -294,7 +294,7 @@ KEY = "key-of-ann-0123456789"
 LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_flight": 9}}
 
 
-@pytest.mark.parametrize(("caller", "calls"), [("key", 2395), ("person", 2630)])
+@pytest.mark.parametrize(("caller", "calls"), [("key", 2060), ("person", 2310)])
 async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
     """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
     more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}
