@@ -29,6 +29,7 @@ from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
+from gateway.serving.huge_pages import use_huge_pages_soon
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.registry import raise_limit
@@ -306,6 +307,7 @@ async def serve_config(
             nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, keys, listeners, nursery)
             nursery.start_soon(collect_startup_garbage, lifecycle)
+            nursery.start_soon(use_huge_pages_soon)
             await serve(
                 served,
                 [one.sock for one in listeners],

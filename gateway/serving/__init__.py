@@ -5,6 +5,7 @@ The process:
 - ``worker``: the app's lifespan, the accept loop and the drain
 - ``listeners``: listening sockets, and settings; ``lifecycle``: signals and shutdown
 - ``supervisor``: several processes; ``shared_directory``: their files
+- ``huge_pages``: the memory of a process
 
 On the wire:
 
