@@ -15,6 +15,7 @@ from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
+from providers.neutral.made_images import MadeImage, made_images
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
 from streams import sse
@@ -36,7 +37,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+from streams.fold import Answer, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from streams.surrogates import any_json, decode_or
 
 _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -201,6 +202,7 @@ class ChatWriter:
         self._seals = ReasoningDetails(reply.issuer)
         self._citations = Citations()
         self._usage: Usage | None = None
+        self._images = 0  # the number of images so far
         self._content_length = 0  # characters of text
         self._other_length = 0  # characters of everything else
 
@@ -247,11 +249,15 @@ class ChatWriter:
             case ErrorInfo():  # without `[DONE]`, or some clients would take it for complete (BerriAI/litellm#40578)
                 self._stage = ENDED
                 return sse.data({"error": openai_error(event)})
+            case NativeItem(api=api, item=item):
+                images = image_members(made_images(api, item), self._images)
+                self._images += len(images)
+                return self._first_chunk(None) + self._encode_chunk({"images": images}) if images else b""
             case _:
                 self._store(event)
                 return b""
 
-    def _store(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
+    def _store(self, event: ReasoningState | Citation | Usage | AnswerStart) -> None:
         """Store an event that is written later or never."""
         match event:
             case ReasoningState():
@@ -260,7 +266,7 @@ class ChatWriter:
                 self._citations.add(event)
             case Usage():
                 self._usage = event
-            case AnswerStart() | NativeItem():
+            case AnswerStart():
                 pass
             case _:
                 assert_never(event)
@@ -335,6 +341,20 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     return msgspec.json.encode(whole)
 
 
+def answer_images(answer: Answer) -> list[dict[str, Any]]:
+    """Return the ``images`` of a message, which OpenRouter's, LiteLLM's and Vercel's clients read."""
+    natives = [block for block in answer.blocks if isinstance(block, NativeBlock)]
+    return image_members([image for block in natives for image in made_images(block.api, block.item)], 0)
+
+
+def image_members(images: Sequence[MadeImage], begin: int) -> list[dict[str, Any]]:
+    """Return ``images`` in Chat's form, numbered from ``begin`` so that clients can join the events of a stream."""
+    return [
+        {"index": number, "type": "image_url", "image_url": {"url": image.url}}
+        for number, image in enumerate(images, begin)
+    ]
+
+
 def _message_object(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
     reasoning = [block for block in answer.blocks if isinstance(block, ReasoningBlock)]
@@ -353,6 +373,7 @@ def _message_object(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str
     more: dict[str, Any] = {
         "reasoning_content": "".join(block.text for block in reasoning),
         "reasoning_details": seals.details(),
+        "images": answer_images(answer),
         **tools.message_members(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }
     return message | {name: value for name, value in more.items() if value}

@@ -18,12 +18,14 @@ from providers.gemini.framing import KEEP_ALIVE, event
 from providers.gemini.grounding import Grounding
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
+from providers.neutral.made_images import made_images
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_objects
 from streams import sse
 from streams.events import (
     AnswerEnd,
     AnswerStart,
+    Api,
     BlockEnd,
     Citation,
     ErrorInfo,
@@ -206,6 +208,12 @@ def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
             yield {**call_part(id, name, arguments, kind), **mark}
         case NativeBlock(api="gemini", item=item):
             yield item
+        case NativeBlock(api=api, item=item):
+            yield from _image_parts(api, item)
+
+
+def _image_parts(api: Api, item: Any) -> list[dict[str, Any]]:
+    return [{"inlineData": {"mimeType": one.media_type, "data": one.data}} for one in made_images(api, item)]
 
 
 def _belongs_on(signature: Signature, block: Block) -> bool:
@@ -290,7 +298,8 @@ class GeminiWriter:
                 self._calls[block].pieces.append(text)
                 return b""
             case NativeItem(api=api, item=item):
-                return self._flush_signature() + (self._encode_chunk(item) if api == "gemini" else b"")
+                parts = [item] if api == "gemini" else _image_parts(api, item)
+                return self._flush_signature() + b"".join(map(self._encode_chunk, parts))
             case BlockEnd(block=block):
                 return self._end_block(block)
             case AnswerEnd() | ErrorInfo():

@@ -15,9 +15,10 @@ from providers.interactions.usage import write_usage
 from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import Reply, corrected_reason, new_id
+from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_object, as_string
-from streams.events import AnswerEnd, Reason, ReasoningState
+from streams.events import AnswerEnd, Api, Reason, ReasoningState
 from streams.fold import (
     Answer,
     Block,
@@ -84,6 +85,14 @@ def text_content(text: str, annotations: list[dict[str, Any]]) -> dict[str, Any]
     return {"type": "text", "text": text, **({"annotations": annotations} if annotations else {})}
 
 
+def native_steps(api: Api, item: Any) -> list[Any]:
+    """Return the steps for a native item of ``api``: its own, or the images of another one."""
+    if api == "interactions":
+        return [item]
+    images = [{"type": "image", "mime_type": one.media_type, "data": one.data} for one in made_images(api, item)]
+    return [{"type": "model_output", "content": images}] if images else []
+
+
 _REFUSED = "the model refused to answer"
 
 
@@ -121,9 +130,9 @@ def _write_block(block: Block, reply: Reply) -> Iterator[Any]:
             yield from _write_thought(block, reply)
         case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
             yield {"type": "function_call", "id": id, "name": name, "arguments": call_input(arguments, kind)}
-        case NativeBlock(api="interactions", kind=kind, item=item):
+        case NativeBlock(api=api, kind=kind, item=item):
             if kind != "thought" or shows_thoughts(reply):
-                yield item
+                yield from native_steps(api, item)
 
 
 def _write_thought(block: ReasoningBlock, reply: Reply) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from providers.interactions.answer import (
     IN_PROGRESS,
     check_calls,
     common_members,
+    native_steps,
     shows_thoughts,
     text_content,
     write_answer,
@@ -157,8 +158,8 @@ class InteractionsWriter:
                 self._citations.append(event)
                 return b""
             case NativeItem(api=api, kind=kind, item=item):
-                is_hidden = api != "interactions" or (kind == "thought" and not self._shows_thoughts)
-                return b"" if is_hidden else self._start_step(item) + self._stop_step()
+                steps = [] if kind == "thought" and not self._shows_thoughts else native_steps(api, item)
+                return b"".join(self._start_step(step) + self._stop_step() for step in steps)
             case BlockEnd():
                 return self._end_block()
             case _:

@@ -9,6 +9,6 @@
 - Requests: ``tool_names``, ``tool_changes``, ``custom_tools``, ``arguments`` of calls, ``formats`` of structured
   output, ``media``, the ``seal`` of reasoning, estimated ``tokens``, and ``hosting`` of an API by a platform.
 - Answers: ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory, ``block_order``, ``cited_text``,
-  several ``choices``, ``moderation`` results, ``token_usage``, other ``billing``, the frames of an ``invoked`` model,
-  and ``kept_turns``, which are stored.
+  ``made_images``, several ``choices``, ``moderation`` results, ``token_usage``, other ``billing``, the frames of an
+  ``invoked`` model, and ``kept_turns``, which are stored.
 """
