@@ -46,7 +46,7 @@ ISSUER: Final = Issuer("mock", mark=MARK)
 _GATEWAY_IDS: Final = f"_{PREFIX}".encode()
 _OWN_IDS: Final = f"_{MARK}".encode()
 _WORDS: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
-_IGNORED: Final = ("compaction", "cachedContent")
+_IGNORED: Final = ("compaction",)
 """Members of requests that no other API has, so that a translation refuses them. Their providers accept them."""
 NO_FAULT = Fault("a normal answer")
 

@@ -163,10 +163,11 @@ def test_an_error_for_anthropics_client_has_anthropics_format(claude):
     assert raised.value.body["error"]["type"] == "not_found_error"
 
 
-def test_a_cached_content_that_googles_api_would_have_is_no_mistake(stand_in):
+def test_a_cached_content_is_a_mistake_because_the_stand_in_has_none(stand_in):
+    """google-genai's own tests expect an error for an unknown name."""
     body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "cachedContent": "cachedContents/c"}
     response = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body)
-    assert response.json()["candidates"]
+    assert (response.status_code, response.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
 
 def test_the_requested_number_of_choices(client, stand_in):
