@@ -243,7 +243,11 @@ class Http1:
     def _begin_plain(self, request: PlainRequest) -> None:
         self._connection.set_idle(False)
         line = RequestLine(request.method, b"1.1", closes=False)
-        self._begin_stream(line, request.target, request.headers).take_whole_body(request.body)
+        stream = self._begin_stream(line, request.target, request.headers)
+        if not request.missing:
+            stream.take_whole_body(request.body)
+        elif request.body:
+            stream.take_body(request.body)
 
     def _begin_stream(
         self,

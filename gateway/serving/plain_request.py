@@ -1,8 +1,8 @@
-"""HTTP/1.1 requests in the form that nearly all have, each read in one step. h11 reads all others, and needs a tenth of
-the time of a small request for it.
+"""HTTP/1.1 requests in the form that nearly all have, whose heads are read in one step. h11 reads all others, and needs
+a tenth of the time of a small request for it.
 
-A plain request arrives in one piece, alone and whole, with a short head of printable ASCII without repeated headers.
-It is read exactly as ``request_reader`` would read it."""
+The head of a plain request is the first that arrives, in one piece. It is short printable ASCII without repeated
+headers, and states the length of the body. The request is read exactly as ``request_reader`` would read it."""
 
 import re
 from typing import Final
@@ -17,7 +17,7 @@ _HEAD: Final = re.compile(
     rb"((?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[ \t]*(?:[!-~](?:[ -~\t]*[!-~])?)?\r\n)+)\r\n"
 )
 _HEADER: Final = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")  # in lines that match ``_HEAD``
-_LONGEST_LENGTH: Final = 9  # digits; a body in one piece needs fewer
+_LONGEST_LENGTH: Final = 9  # digits; no accepted body needs more
 _KEEP: Final = b"keep-alive"
 _SPECIAL: Final = (b"transfer-encoding", b"upgrade", b"expect")
 """Headers that need more than one step."""
@@ -25,16 +25,19 @@ _SPECIAL: Final = (b"transfer-encoding", b"upgrade", b"expect")
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class PlainRequest:
-    """A whole request, with header names in lower case. Its connection stays open."""
+    """A request with header names in lower case. Its connection stays open.
+
+    ``body`` is what has arrived of the body, and ``missing`` the number of its other bytes."""
 
     method: bytes
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    missing: int
 
 
 def read_plain_request(data: bytes) -> PlainRequest | None:
-    """Return the plain request that ``data`` consists of, or ``None`` if it is anything else."""
+    """Return the plain request that ``data`` begins, and of which nothing else is a part; otherwise ``None``."""
     head = _HEAD.match(data, 0, SHORT_HEAD)
     if head is None:
         return None
@@ -42,41 +45,56 @@ def read_plain_request(data: bytes) -> PlainRequest | None:
     headers = [(name.lower(), value) for name, value in _HEADER.findall(lines)]
     fields, body = dict(headers), data[head.end() :]
     length = fields.get(b"content-length", b"0")
+    if not (length.isdigit() and len(length) <= _LONGEST_LENGTH):
+        return None
+    missing = int(length) - len(body)
     if (
-        len(fields) < len(headers)
+        missing < 0
+        or len(fields) < len(headers)
         or b"host" not in fields
         or not is_host(fields[b"host"])
-        or not (length.isdigit() and len(length) <= _LONGEST_LENGTH and int(length) == len(body))
         or fields.get(b"connection", _KEEP).lower() != _KEEP
         or any(name in fields for name in _SPECIAL)
     ):
         return None
-    return PlainRequest(method, target, headers, body)
+    return PlainRequest(method, target, headers, body, missing)
 
 
 class PlainReader:
-    """The reader of a connection's next request until its first bytes arrive, and after a plain request.
+    """The reader of a connection's next request until its first bytes arrive, and of the rest of a plain request.
 
     It has the interface of ``RequestReader``, and keeps the bytes that follow the request."""
 
     def __init__(self) -> None:
-        self._following = bytearray()
         self.their_state: object = h11.IDLE
+        self._arrived = bytearray()
+        self._missing = 0
 
     @property
     def trailing_data(self) -> tuple[bytes, bool]:
-        return bytes(self._following), False
+        return bytes(self._arrived), False
 
     def read(self, data: bytes) -> PlainRequest | None:
-        """Return the plain request that ``data`` consists of, or ``None`` if another reader must read it."""
+        """Return the plain request that ``data`` begins, or ``None`` if another reader must read it."""
         request = read_plain_request(data)
         if request is not None:
-            self.their_state = h11.DONE
+            self._missing = request.missing
+            self.their_state = h11.SEND_BODY if request.missing else h11.DONE
         return request
 
     def receive_data(self, data: bytes) -> None:
-        """Keep ``data``, which follows the request."""
-        self._following += data
+        """Receive more of the body, or what follows the request."""
+        self._arrived += data
 
     def next_event(self) -> object:
-        return h11.NEED_DATA
+        if self.their_state is not h11.SEND_BODY:
+            return h11.NEED_DATA
+        if not self._missing:
+            self.their_state = h11.DONE
+            return h11.EndOfMessage()
+        if not self._arrived:
+            return h11.NEED_DATA
+        piece = bytes(self._arrived[: self._missing])
+        del self._arrived[: self._missing]
+        self._missing -= len(piece)
+        return h11.Data(data=piece)

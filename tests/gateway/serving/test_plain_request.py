@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.serving.plain_request import PlainRequest, read_plain_request
+from gateway.serving.plain_request import PlainReader, PlainRequest, read_plain_request
 from gateway.serving.request_reader import SHORT_HEAD, RequestReader
 
 HEAD = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nhost: x\r\nContent-Length: 2\r\nx-a:b\t c\r\n"
@@ -27,12 +27,12 @@ def read_by_h11(data: bytes) -> PlainRequest | None:
     assert reader.trailing_data == (b"", False)
     assert not reader.they_are_waiting_for_100_continue
     assert request.http_version == b"1.1"
-    return PlainRequest(request.method, request.target, reader.headers, body)
+    return PlainRequest(request.method, request.target, reader.headers, body, 0)
 
 
-def members(request: PlainRequest | None) -> object:
+def members(request: PlainRequest | None, rest: bytes = b"") -> object:
     assert request is not None
-    return request.method, request.target, request.headers, request.body
+    return request.method, request.target, request.headers, request.body + rest
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_plain_requests_are_read_as_by_h11(data):
 @pytest.mark.parametrize(
     "data",
     [
-        PLAIN[:-1],  # incomplete
+        HEAD,  # incomplete
         PLAIN + b"G",  # with a part of the next request
         b"\r\n" + PLAIN,
         HEAD + b"transfer-encoding: chunked\r\n\r\nhi",
@@ -113,4 +113,36 @@ def changed_requests(draw: st.DrawFn) -> bytes:
 @example(PLAIN)
 def test_no_request_is_read_differently_than_by_h11(data):
     if (request := read_plain_request(data)) is not None:
-        assert members(request) == members(read_by_h11(data))
+        rest = b"r" * request.missing
+        assert members(request, rest) == members(read_by_h11(data + rest))
+
+
+@given(st.data())
+def test_a_body_in_pieces_is_read_as_by_h11(data):
+    head, sent = HEAD.replace(b"Length: 2", b"Length: 7") + b"\r\n", b"content" + b"GET /"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    first, *pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    plain, full = PlainReader(), RequestReader(h11.SERVER)
+    request = plain.read(head + first)
+    if request is None:
+        assert len(first) > 7
+        return
+    full.receive_data(head + first)
+    assert isinstance(full.next_event(), h11.Request)
+    bodies = [request.body, read_rest(full)]
+    for piece in pieces:
+        for at, reader in enumerate((plain, full)):
+            if piece:
+                reader.receive_data(piece)
+            bodies[at] += read_rest(reader)
+        assert bodies[0] == bodies[1]
+        assert plain.their_state is full.their_state
+        assert plain.trailing_data == full.trailing_data
+
+
+def read_rest(reader: PlainReader | RequestReader) -> bytes:
+    """Return what has arrived of the body."""
+    body = b""
+    while reader.their_state is h11.SEND_BODY and isinstance(event := reader.next_event(), h11.Data):
+        body += event.data
+    return body
