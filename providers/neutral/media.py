@@ -4,10 +4,9 @@ import base64
 import mimetypes
 import re
 from typing import Final
-from urllib.parse import unquote, unquote_to_bytes
 
 from providers.neutral.request import MediaSource
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 DOCUMENT = "application/pdf"  # nearly all files of clients
 
@@ -104,13 +103,43 @@ def url_source(url: str, at: str, label: str | None = None) -> MediaSource:
     if not is_data_url(url):
         return MediaSource("url", url, label)
     if (match := _DATA_URL.match(url)) is None:
-        raise invalid(f"{at} is not a valid data: URL", at)
+        raise _invalid_data_url(at)
     data = url[match.end() :]
     if "base64" not in match[2].lower().split(";"):
-        data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
+        data = base64.b64encode(_percent_decoded(data, at)).decode("ascii")
     elif "%" in data:
-        data = unquote(data)
+        data = _percent_decoded(data, at).decode("utf-8", "replace")
     return MediaSource("base64", data, match[1].lower() or label)
+
+
+_ESCAPES: Final = re.compile(rb"(?:%[0-9a-f]{2})+", re.IGNORECASE)
+_PIECE: Final = 2**16
+"""Bytes that are decoded in one step. The standard library decodes everything in one step, in which 16 MB of escapes
+take 1.3 GB of memory and block other threads."""
+
+
+def _percent_decoded(text: str, at: str) -> bytes:
+    """Return the bytes of percent-encoded ``text``. Raises a 400 for text that no URL has."""
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise _invalid_data_url(at) from None
+    decoded, start = bytearray(), 0
+    while start < len(encoded):
+        end = start + _PIECE
+        if (escape := encoded.rfind(b"%", end - 2, end)) != -1:  # do not cut an escape
+            end = escape
+        decoded += _ESCAPES.sub(_escaped_bytes, encoded[start:end])
+        start = end
+    return bytes(decoded)
+
+
+def _escaped_bytes(escapes: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escapes[0].replace(b"%", b"").decode("ascii"))
+
+
+def _invalid_data_url(at: str) -> GatewayError:
+    return invalid(f"{at} is not a valid data: URL", at)
 
 
 def is_data_url(url: str) -> bool:

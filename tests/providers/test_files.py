@@ -2,8 +2,9 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 
@@ -177,6 +178,30 @@ def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
     assert url_source("https://a.test/b.png", "at") == MediaSource("url", "https://a.test/b.png")
     with pytest.raises(GatewayError, match="at is not a valid data: URL"):
         url_source("data:image/png;base64", "at")
+    for form in ("data:text/plain,a\ud800", "data:text/plain;base64,YQ%3D\ud800"):
+        with pytest.raises(GatewayError, match="at is not a valid data: URL"):
+            url_source(form, "at")
+
+
+def test_percent_encoded_content_decodes_as_in_the_standard_library() -> None:
+    """Escapes may be invalid, and anywhere in the pieces that are decoded separately."""
+    for text in ("%41" * 70_000, "a%41" * 50_000, "%%%%" * 50_000 + "%4", "%zz%", "é%C3%A9" * 30_000, ""):
+        for before in ("", "a", "ab"):
+            expected = base64.b64encode(unquote_to_bytes(before + text)).decode()
+            assert url_source(f"data:text/plain,{before}{text}", "at").value == expected
+
+
+def test_decoding_percent_encoded_content_takes_little_memory() -> None:
+    """``unquote_to_bytes`` needs 80 times the size of the text."""
+    for head in ("data:image/png,", "data:image/png;base64,"):
+        url = head + "%41" * 700_000
+        tracemalloc.start()
+        try:
+            url_source(url, "at")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 5 * len(url)
 
 
 CONTENTS = (("image/png", b"\x89PNG\r\n\x1a\n"), ("application/pdf", b"%PDF-1.7 a+b"), ("text/plain", "é, b".encode()))
