@@ -4,7 +4,8 @@ Google's examples insert links into ``response.text`` at ``groundingSupports[].s
 the bytes of the whole text. Source: https://ai.google.dev/gemini-api/docs/google-search
 """
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from providers.neutral.cited_text import CitedText, link_of
 from providers.neutral.values import as_string
@@ -21,7 +22,8 @@ class Grounding:
         self._begin = self._end = 0  # of the open block, in bytes of the whole text
         self._cited: list[Citation] = []  # in the open block
         self._pages: dict[str, tuple[int, str]] = {}  # number and title by URL
-        self._segments: dict[tuple[int, int], list[int]] = {}  # numbers of pages by the start and end of cited text
+        # The numbers of pages, as keys, by the start and end of cited text
+        self._segments: dict[tuple[int, int], dict[int, None]] = {}
 
     def add_text(self, text: str) -> None:
         """Add a piece of the open block."""
@@ -35,16 +37,16 @@ class Grounding:
     def end_block(self) -> None:
         """End the open block, and find the positions of its citations."""
         links = [link for one in self._cited if as_string((link := link_of(one)).get("url"))]
-        wanted = {place for link in links for name in _POSITIONS if type(place := link.get(name)) is int}
+        positions = [_positions_of(link) for link in links]
+        wanted = {place for pair in positions if pair is not None for place in pair}
         places = self._text.byte_positions(wanted) if wanted else {}
-        for link in links:
+        for link, pair in zip(links, positions, strict=True):
             number, _ = self._pages.setdefault(link["url"], (len(self._pages), as_string(link.get("title"))))
-            start, end = (places.get(link.get(name, -1)) for name in _POSITIONS)
+            start, end = (None, None) if pair is None else map(places.get, pair)
             if start is None or end is None or start >= end:  # the whole block is cited
                 start, end = 0, self._end - self._begin
-            numbers = self._segments.setdefault((self._begin + start, self._begin + end), [])
-            if end > 0 and number not in numbers:
-                numbers.append(number)
+            if end > 0:
+                self._segments.setdefault((self._begin + start, self._begin + end), {})[number] = None
         self._text.clear()
         self._cited.clear()
         self._begin = self._end
@@ -56,11 +58,13 @@ class Grounding:
             return {}
         chunks = [{"web": {"uri": url, "title": title}} for url, (_, title) in self._pages.items()]
         supports = [
-            {"segment": {"startIndex": start, "endIndex": end}, "groundingChunkIndices": numbers}
+            {"segment": {"startIndex": start, "endIndex": end}, "groundingChunkIndices": [*numbers]}
             for (start, end), numbers in self._segments.items()
-            if numbers
         ]
         return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {"groundingChunks": chunks}
 
 
-_POSITIONS: Final = ("start_index", "end_index")
+def _positions_of(link: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the start and end of the cited text in characters, ``None`` if they are no numbers."""
+    start, end = link.get("start_index"), link.get("end_index")
+    return (start, end) if type(start) is int and type(end) is int else None

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
+from tests.support.growth import assert_time_grows_linearly
 
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "EqQB"}
 CALL: list[Event] = [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{"a": '), ToolCallDelta(1, "1}"), BlockEnd(1)]
@@ -230,11 +232,27 @@ def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
     assert (text[0:7], text[15:18]) == ("Zürich".encode(), b"So.")
 
 
-@pytest.mark.parametrize("places", [{}, {"start_index": 3, "end_index": 3}, {"start_index": 0, "end_index": 99}])
+@pytest.mark.parametrize(
+    "places",
+    [
+        {}, {"start_index": 3, "end_index": 3}, {"start_index": 0, "end_index": 99},
+        *({"start_index": wrong, "end_index": 1} for wrong in ([0], {}, "0", None, 0.0, False, -1, 2**70)),
+    ],
+)  # fmt: skip
 def test_a_citation_without_valid_places_supports_its_whole_text(places):
     events = [TextDelta(0, "Hi"), Citation(0, "chat", link(**places)), BlockEnd(0), *END]
     (support,) = chunks(write_stream(events))[-1]["candidates"][0]["groundingMetadata"]["groundingSupports"]
     assert support["segment"] == {"startIndex": 0, "endIndex": 2}
+
+
+def test_citations_take_time_linear_in_their_number():
+    """A provider may send thousands, which the event loop writes at once."""
+
+    def writing(number: int) -> Callable[[], object]:
+        cited = [Citation(0, "responses", {"url": f"https://e.org/{one}"}) for one in range(4 * number)]
+        return lambda: write_stream([TextDelta(0, "Hi"), *cited, BlockEnd(0), *END])
+
+    assert_time_grows_linearly(writing)
 
 
 def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():
