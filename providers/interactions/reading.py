@@ -30,7 +30,7 @@ Finish: TypeAlias = Callable[[OpenAnswer, OpenStep], list[Event]]
 
 _TYPE: Final = "type"
 _SUMMARY: Final = "summary"
-_TEXTLESS: Final = ("", "text", "thought_summary", "thought_signature")
+_TEXT_TYPES: Final = ("", "text", "thought_summary", "thought_signature")
 """The types of contents and deltas of a thought that have nothing but text; the others are images."""
 _INPUT: Final = "user_input"
 _HELD: Final = "steps of Google's tools"
@@ -128,7 +128,7 @@ def _continue_thought(answer: OpenAnswer, step: OpenStep, delta: Json) -> list[E
 def _add_summary(answer: OpenAnswer, step: OpenStep, content: Json) -> list[Event]:
     text = as_string(content.get("text"))
     if not text:
-        if as_string(content.get(_TYPE)) not in _TEXTLESS and answer.charge("images of thoughts"):
+        if as_string(content.get(_TYPE)) not in _TEXT_TYPES and answer.charge("images of thoughts"):
             step.item.setdefault(_SUMMARY, []).append(dict(content))
         return []
     answer.keep_piece(step.pieces, text)

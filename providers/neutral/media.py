@@ -105,7 +105,7 @@ def url_source(url: str, at: str, label: str | None = None) -> MediaSource:
     if (match := _DATA_URL.match(url)) is None:
         raise _invalid_data_url(at)
     data = url[match.end() :]
-    if "base64" not in match[2].lower().split(";"):
+    if "base64" not in match[2].lower().replace(" ", "").split(";"):
         data = base64.b64encode(_percent_decoded(data, at)).decode("ascii")
     elif "%" in data:
         data = _percent_decoded(data, at).decode("utf-8", "replace")

@@ -164,6 +164,7 @@ def test_a_video_that_bedrock_does_not_know_is_refused():
         ("data:image/png;base64,AAAA", "image/png", "AAAA"),
         ("DATA:image/PNG;charset=x;BASE64,AAAA", "image/png", "AAAA"),
         ("data:image/png;base64;charset=x,AAAA", "image/png", "AAAA"),
+        ("data:image/png; base64,AAAA", "image/png", "AAAA"),
         ("data:;base64,AAAA", None, "AAAA"),
         ("data:image/png;base64,A%2BA%3D", "image/png", "A+A="),
         ("data:image/svg+xml,%3Csvg%3E", "image/svg+xml", "PHN2Zz4="),
