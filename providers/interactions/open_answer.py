@@ -43,7 +43,7 @@ class OpenStep:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.number: int | None = None  # of the open block
-        self.pieces: list[str] = []  # of its text or arguments
+        self.pieces: list[str] = []  # of its text
         self.text_size = 0
         self.item: dict[str, Any] = {}  # members of a step that only this API knows, or of a call
         self.signature = ""
