@@ -35,9 +35,9 @@ _POSITIONS: Final = ("start_index", "end_index")
 
 def _with_characters(note: Mapping[str, Any], places: Mapping[Any, int]) -> dict[str, Any]:
     found = {"type": URL, **{name: value for name, value in note.items() if name not in _POSITIONS}}
-    start, end = note.get("start_index") or 0, note.get("end_index")
-    if end in places:
-        found |= {"start_index": places.get(start, 0), "end_index": places[end]}
+    start, end = (places.get(place) if type(place := note.get(name)) is int else None for name in _POSITIONS)
+    if end is not None:
+        found |= {"start_index": start or 0, "end_index": end}
     return found
 
 

@@ -9,7 +9,7 @@ from tests.support.grammar_changes import Events
 from tests.support.repository import ROOT
 
 _FILE: Final = ROOT / "tests" / "data" / "full_answers.json"
-STREAMED: Final = ("chat", "messages", "responses", "gemini")
+STREAMED: Final = ("chat", "messages", "responses", "gemini", "interactions")
 """The APIs with a stream of their answer here."""
 
 
@@ -99,7 +99,35 @@ def _responses_events(answer: dict[str, Any]) -> Iterator[Any]:
     yield {"type": "response.completed", "response": answer}
 
 
+def _interactions_events(answer: dict[str, Any]) -> Iterator[Any]:
+    about = {name: value for name, value in answer.items() if name != "steps"}
+    yield {"event_type": "interaction.created", "interaction": {**about, "status": "in_progress"}}
+    for index, step in enumerate(answer["steps"]):
+        yield {"event_type": "step.start", "index": index, "step": {"type": step["type"], "id": step.get("id")}}
+        for delta in _interactions_deltas(step):
+            yield {"event_type": "step.delta", "index": index, "delta": delta}
+        yield {"event_type": "step.stop", "index": index}
+    yield {"event_type": "interaction.completed", "interaction": about}
+
+
+def _interactions_deltas(step: dict[str, Any]) -> Iterator[Any]:
+    match step["type"]:
+        case "thought":
+            yield from ({"type": "thought_summary", "content": one} for one in step["summary"])
+            yield {"type": "thought_signature", "signature": step["signature"]}
+        case "model_output":
+            text, image = step["content"]
+            yield {"type": "text", "text": text["text"]}
+            yield {"type": "text_annotation_delta", "annotations": text["annotations"]}
+            yield image
+        case "function_call":
+            yield {"type": "arguments_delta", "arguments": json.dumps(step["arguments"])}
+        case _:
+            yield step
+
+
 _EVENTS: Final = {
+    "interactions": _interactions_events,
     "chat": _chat_events,
     "messages": _messages_events,
     "responses": _responses_events,
