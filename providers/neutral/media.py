@@ -1,6 +1,7 @@
 """Media types of files and images, and ``data:`` URLs."""
 
 import base64
+import binascii
 import mimetypes
 import re
 from typing import Final
@@ -92,9 +93,6 @@ def actual_type(source: MediaSource, image: bool) -> str:
     return (image and image_beginning(source.value)) or _IMAGE_NAMES.get(label, label)
 
 
-_DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
-
-
 def url_source(url: str, at: str, label: str | None = None) -> MediaSource:
     """Return the source of a URL, or of the content of a ``data:`` URL (RFC 2397). Raises a 400 for an invalid one.
 
@@ -102,24 +100,32 @@ def url_source(url: str, at: str, label: str | None = None) -> MediaSource:
     """
     if not is_data_url(url):
         return MediaSource("url", url, label)
-    if (match := _DATA_URL.match(url)) is None:
+    if (comma := url.find(",", 0, _LONGEST_HEAD)) == -1:
         raise _invalid_data_url(at)
-    data = url[match.end() :]
-    if "base64" not in match[2].lower().replace(" ", "").split(";"):
+    media_type, *parameters = url[len(_SCHEME) : comma].lower().replace(" ", "").split(";")
+    data = url[comma + 1 :]
+    if "base64" not in parameters:
         data = base64.b64encode(_percent_decoded(data, at)).decode("ascii")
     elif "%" in data:
         data = _percent_decoded(data, at).decode("utf-8", "replace")
-    return MediaSource("base64", data, match[1].lower() or label)
+    return MediaSource("base64", data, media_type or label)
 
 
-_ESCAPES: Final = re.compile(rb"(?:%[0-9a-f]{2})+", re.IGNORECASE)
+_SCHEME: Final = "data:"
+_LONGEST_HEAD: Final = 1000
+"""The most characters up to the content, for the scheme, the media type and its parameters."""
+
+_NO_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PIECE: Final = 2**16
-"""Bytes that are decoded in one step. The standard library decodes everything in one step, in which 16 MB of escapes
-take 1.3 GB of memory and block other threads."""
+"""Bytes that are decoded in one step, so that other threads can run between two."""
 
 
-def _percent_decoded(text: str, at: str) -> bytes:
-    """Return the bytes of percent-encoded ``text``. Raises a 400 for text that no URL has."""
+def _percent_decoded(text: str, at: str) -> bytearray:
+    """Return the bytes of percent-encoded ``text``. Raises a 400 for text that no URL has.
+
+    The standard library's ``unquote_to_bytes`` takes 1.3 GB of memory for 16 MB of escapes. Its decoder of
+    quoted-printable text, whose escapes differ only in their first character, works in place.
+    """
     try:
         encoded = text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair
@@ -129,13 +135,10 @@ def _percent_decoded(text: str, at: str) -> bytes:
         end = start + _PIECE
         if (escape := encoded.rfind(b"%", end - 2, end)) != -1:  # do not cut an escape
             end = escape
-        decoded += _ESCAPES.sub(_escaped_bytes, encoded[start:end])
+        escapes = _NO_ESCAPE.sub(b"%25", encoded[start:end])
+        decoded += binascii.a2b_qp(escapes.replace(b"=", b"%3D").replace(b"%", b"="))
         start = end
-    return bytes(decoded)
-
-
-def _escaped_bytes(escapes: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(escapes[0].replace(b"%", b"").decode("ascii"))
+    return decoded
 
 
 def _invalid_data_url(at: str) -> GatewayError:
@@ -143,4 +146,4 @@ def _invalid_data_url(at: str) -> GatewayError:
 
 
 def is_data_url(url: str) -> bool:
-    return url[:5].lower() == "data:"
+    return url[: len(_SCHEME)].lower() == _SCHEME

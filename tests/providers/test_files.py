@@ -179,14 +179,25 @@ def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
     assert url_source("https://a.test/b.png", "at") == MediaSource("url", "https://a.test/b.png")
     with pytest.raises(GatewayError, match="at is not a valid data: URL"):
         url_source("data:image/png;base64", "at")
-    for form in ("data:text/plain,a\ud800", "data:text/plain;base64,YQ%3D\ud800"):
+    long = f"data:image/png{';a=b' * 1000},AAAA"  # a search for its end would block every stream
+    for form in (long, "data:text/plain,a\ud800", "data:text/plain;base64,YQ%3D\ud800"):
         with pytest.raises(GatewayError, match="at is not a valid data: URL"):
             url_source(form, "at")
 
 
 def test_percent_encoded_content_decodes_as_in_the_standard_library() -> None:
     """Escapes may be invalid, and anywhere in the pieces that are decoded separately."""
-    for text in ("%41" * 70_000, "a%41" * 50_000, "%%%%" * 50_000 + "%4", "%zz%", "é%C3%A9" * 30_000, ""):
+    texts = (
+        "%41" * 70_000,
+        "a%41" * 50_000,
+        "%%%%" * 50_000 + "%4",
+        "%zz%",
+        "é%C3%A9" * 30_000,
+        "",
+        "=",
+        "a=\r\n=41_ \n",
+    )
+    for text in (*texts, "%3D%3d=%0A%\r\n%25%2541%fF%Fg", bytes(range(256)).decode("latin-1") * 1000):
         for before in ("", "a", "ab"):
             expected = base64.b64encode(unquote_to_bytes(before + text)).decode()
             assert url_source(f"data:text/plain,{before}{text}", "at").value == expected
