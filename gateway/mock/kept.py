@@ -149,7 +149,7 @@ class MockObjects:
         if "file" in call.files:
             file = self._store_file(call.files["file"][0], "cfile_", "user")
         else:
-            file = self.file(call.members.get("file_id"))
+            file = self.find(call.members.get("file_id"))
         about = {
             "id": file.about["id"], "object": "container.file", "created_at": int(time.time()),
             "container_id": container, "path": f"/mnt/data/{file.about['filename']}", "bytes": len(file.content),
@@ -157,9 +157,12 @@ class MockObjects:
         }  # fmt: skip
         return json_answer(self.store(MockObject(about, file.content), id_within(container, about["id"])).about)
 
-    def file(self, id: Any) -> MockObject:
-        """Return the stored file ``id``. Raises ``GatewayError`` (404)."""
-        return self.get(EndpointCall({}, path_parameters={"id": str(id)}))
+    def find(self, id: Any, kind: str = "file") -> MockObject:
+        """Return the stored object ``id``, which is a ``kind``. Raises ``GatewayError`` (404)."""
+        found = self._objects.get(str(id))
+        if found is None or found.about.get("object", "file") != kind:
+            raise _missing(id)
+        return found
 
     def list_within(self, call: EndpointCall) -> ScriptedAnswer:
         return self.lister(id_within(self.get(call).about["id"], ""))(call)
@@ -270,10 +273,14 @@ class MockObjects:
     def get(self, call: EndpointCall) -> MockObject:
         id = call.path_parameters.get("id", "")
         if id not in self._objects:
-            raise GatewayError(
-                "not_found", f"there is no object {id[:80]}; the stand-in loses its objects when it ends", param="id"
-            )
+            raise _missing(id)
         return self._objects[id]
+
+
+def _missing(id: Any) -> GatewayError:
+    return GatewayError(
+        "not_found", f"there is no object {str(id)[:80]}; the stand-in loses its objects when it ends", param="id"
+    )
 
 
 def _total_size(objects: Iterable[MockObject]) -> int:

@@ -16,6 +16,8 @@ from providers.neutral.codec import new_id
 PREFIX: Final = "vs_"
 """The start of the ids of vector stores."""
 
+_STORE: Final = "vector_store"
+_BATCH: Final = "vector_store.files_batch"
 _CHUNKING: Final = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
 _CHANGEABLE: Final = ("name", "metadata", "expires_after")
 
@@ -29,11 +31,11 @@ class MockVectorStores:
     def create(self, call: EndpointCall) -> ScriptedAnswer:
         now = int(time.time())
         about: dict[str, Any] = {
-            "id": new_id(PREFIX), "object": "vector_store", "created_at": now, "last_active_at": now,
+            "id": new_id(PREFIX), "object": _STORE, "created_at": now, "last_active_at": now,
             "status": "completed", "usage_bytes": 0, "file_counts": _counts(0), "expires_at": None,
             **{name: call.members.get(name) for name in _CHANGEABLE}, "name": call.members.get("name") or "",
         }  # fmt: skip
-        files = [self.objects.file(id) for id in call.members.get("file_ids") or ()]
+        files = list(map(self.objects.find, call.ids("file_ids")))
         self.objects.store(MockObject(about))
         for file in files:
             self._add(about["id"], file, call.members)
@@ -55,7 +57,7 @@ class MockVectorStores:
 
     def add_file(self, call: EndpointCall) -> ScriptedAnswer:
         store = self.objects.get(call).about
-        added = self._add(store["id"], self.objects.file(call.members.get("file_id")), call.members)
+        added = self._add(store["id"], self.objects.find(call.members.get("file_id")), call.members)
         self._count(store)
         return json_answer(added)
 
@@ -65,9 +67,9 @@ class MockVectorStores:
         return json_answer(about)
 
     def remove_file(self, call: EndpointCall) -> ScriptedAnswer:
-        about = self.objects.get(call).about
+        store = self.objects.find(self.objects.get(call).about["vector_store_id"], _STORE)
         removed = self.objects.remove(call)
-        self._count(self.objects.file(about["vector_store_id"]).about)
+        self._count(store.about)
         return removed
 
     def show_content(self, call: EndpointCall) -> ScriptedAnswer:
@@ -98,12 +100,12 @@ class MockVectorStores:
     def create_batch(self, call: EndpointCall) -> ScriptedAnswer:
         """Add the files of ``file_ids`` or ``files``."""
         store = self.objects.get(call).about
-        wanted = call.objects("files") or [{"file_id": id} for id in call.members.get("file_ids") or ()]
-        files = [(self.objects.file(one.get("file_id")), {**call.members, **one}) for one in wanted]
+        wanted = call.objects("files") or [{"file_id": id} for id in call.ids("file_ids")]
+        files = [(self.objects.find(one.get("file_id")), {**call.members, **one}) for one in wanted]
         added = [self._add(store["id"], file, members)["id"] for file, members in files]
         self._count(store)
         about = {
-            "id": new_id("vsfb_"), "object": "vector_store.files_batch", "created_at": int(time.time()),
+            "id": new_id("vsfb_"), "object": _BATCH, "created_at": int(time.time()),
             "vector_store_id": store["id"], "status": "completed", "file_counts": _counts(len(added)),
         }  # fmt: skip
         return json_answer(self.objects.store(MockObject(about, " ".join(added).encode())).about)
@@ -124,7 +126,7 @@ class MockVectorStores:
         return json_answer({"object": "list", "data": data, "has_more": False, **ends})
 
     def _batch(self, call: EndpointCall) -> MockObject:
-        return self.objects.file(call.path_parameters["part"])
+        return self.objects.find(call.path_parameters["part"], _BATCH)
 
 
 def _counts(completed: int) -> dict[str, int]:
