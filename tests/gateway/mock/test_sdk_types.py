@@ -87,7 +87,7 @@ def test_batches_of_files_in_vector_stores(client):
 
 
 def test_mistakes_with_vector_stores(stand_in, client):
-    """The stand-in answered with 500 and a page in HTML."""
+    """They got 500 and a page in HTML."""
     stores = f"{stand_in}/v1/vector_stores"
     store, file = client.vector_stores.create().id, stored_file(client, b"\xff")
     inside = f"{stores}/{store}"

@@ -246,7 +246,7 @@ def test_a_citation_without_valid_places_supports_its_whole_text(places):
 
 
 def test_citations_take_time_linear_in_their_number():
-    """A provider may send thousands, which the event loop writes at once."""
+    """A provider may send thousands, which are written in one turn of the event loop."""
 
     def writing(number: int) -> Callable[[], object]:
         cited = [Citation(0, "responses", {"url": f"https://e.org/{one}"}) for one in range(4 * number)]
