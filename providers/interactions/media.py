@@ -6,9 +6,11 @@ Source: ``ImageContent``, ``AudioContent``, ``DocumentContent`` and ``VideoConte
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+import attrs
+
 from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, audio_format, type_of_url
+from providers.neutral.media import actual_type, audio_format, audio_type, type_of_url, video_type
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 
@@ -33,9 +35,15 @@ def read_media(content: Fields, kind: str, drops: Drops) -> Media:
         source = MediaSource("base64", standard_base64(data), media_type)
     if kind == "image":
         return ImagePart(source, at=content.at)
+    if kind in _TYPES and source.kind in ("base64", "url"):
+        source = attrs.evolve(source, media_type=_TYPES[kind](source))
     if kind == "audio" and source.kind == "base64":
         return AudioPart(source.value, audio_format(source.media_type or ""), content.at)
     return FilePart(source, name, content.at)
+
+
+_TYPES: Final = {"audio": audio_type, "video": video_type}
+"""Functions that return the media type of a content, which clients may leave out, by kind."""
 
 
 # Writing

@@ -324,6 +324,26 @@ def test_a_sound_at_a_data_url_reaches_every_provider_that_hears(label: str) -> 
     assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [mp3] * 3
 
 
+@pytest.mark.parametrize("label", [{}, {"mime_type": ""}, {"mime_type": "application/octet-stream"}])
+def test_a_sound_or_film_of_an_interaction_needs_no_type(label: dict[str, str]) -> None:
+    """Sounds had the format "" or that of the label, and links of both were those of documents."""
+
+    def content(provider: str, kind: str, **source: str) -> Any:
+        turns = write_to(provider, "interactions", {"input": [{"type": kind, **source, **label}]})
+        return next(turns[name] for name in ("messages", "contents") if name in turns)[0]
+
+    for source in ({"data": WAV}, {"uri": f"data:;base64,{WAV}"}):
+        heard = {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
+        assert content("chat", "audio", **source)["content"] == [heard]
+        assert content("gemini", "audio", **source)["parts"] == [{"inlineData": {"mimeType": "audio/wav", "data": WAV}}]
+    for kind, name in (("audio", "a.mp3"), ("audio", "a"), ("video", "a.mp4"), ("video", "a")):
+        link = f"https://example.com/{name}"
+        (part,) = content("chat", kind, uri=link)["content"]
+        assert part == {"type": f"{kind}_url", f"{kind}_url": {"url": link}}
+    with pytest.raises(GatewayError, match="is audio, which"):
+        content("messages", "audio", uri="https://example.com/a")
+
+
 def test_the_link_of_a_sound_reaches_providers_that_fetch_it() -> None:
     link = "https://example.com/a.mp3?b=1"
     assert heard_by("chat", link) == {"type": "audio_url", "audio_url": {"url": link}}
