@@ -1,6 +1,7 @@
 """Links that an answer's text cites, and the positions of cited text for the APIs of Google, which count bytes."""
 
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from typing import Any, Final
 
 from providers.neutral.values import as_object
@@ -13,31 +14,33 @@ MAX_CITED: Final = 2**20
 class CitedText:
     """The text of an open block, kept only from its first character outside ASCII on."""
 
-    __slots__ = ("_ascii", "_pieces", "_size")
+    __slots__ = ("_ascii", "_kept", "_size")
 
     def __init__(self) -> None:
-        self._ascii = 0  # characters before the kept pieces
-        self._pieces: list[str] = []
+        self._ascii = 0  # characters before the kept ones
+        self._kept: StringIO | None = None  # a list of small pieces would take far more memory
         self._size = 0
 
     def add(self, text: str) -> None:
-        if not self._pieces and text.isascii():
-            self._ascii += len(text)
-        elif self._size <= MAX_CITED:
-            self._pieces.append(text)
+        if self._kept is None:
+            if text.isascii():
+                self._ascii += len(text)
+                return
+            self._kept = StringIO()
+        if self._size <= MAX_CITED:
+            self._kept.write(text)
             self._size += len(text)
 
     def clear(self) -> None:
         """Forget the text, at the end of its block."""
-        if self._ascii or self._pieces:
-            self._ascii = self._size = 0
-            self._pieces = []
+        self._ascii = self._size = 0
+        self._kept = None
 
     def byte_positions(self, places: Iterable[int]) -> dict[int, int]:
         """Return the byte positions by the character positions ``places``, without those outside the text."""
         if self._size > MAX_CITED:
             return {place: place for place in places if 0 <= place <= self._ascii}
-        tail = "".join(self._pieces)
+        tail = "" if self._kept is None else self._kept.getvalue()
         found: dict[int, int] = {}
         before = count = 0
         for place in sorted({place for place in places if 0 <= place <= self._ascii + len(tail)}):
