@@ -152,16 +152,17 @@ class Http1:
     # Requests
 
     async def _receive_data(self, data: bytes) -> None:
-        if isinstance(self.reader, PlainReader) and self.reader.their_state is h11.IDLE:
-            if self._state is ReadState.READING and (request := self.reader.read(data)) is not None:
-                self._begin_plain(request)
-                return
-            self.reader = self._request_reader()
+        reader = self.reader if self._state is ReadState.READING else None
+        if isinstance(reader, PlainReader) and (request := reader.read(data)) is not None:
+            self._begin_plain(request)
+            return
         try:
             self._reading.acquire_nowait()  # `acquire` yields to other tasks, as the read has just done
         except trio.WouldBlock:
             await self._reading.acquire()
         try:
+            if self.reader.their_state is h11.IDLE and isinstance(self.reader, PlainReader):
+                self.reader = self._request_reader()  # not before the wait, during which a request may end
             self.reader.receive_data(data)
             await self._handle_events()
             self._await_head()

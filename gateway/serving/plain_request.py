@@ -75,11 +75,12 @@ class PlainReader:
         return bytes(self._arrived), False
 
     def read(self, data: bytes) -> PlainRequest | None:
-        """Return the plain request that ``data`` begins, or ``None`` if another reader must read it."""
-        request = read_plain_request(data)
-        if request is not None:
-            self._missing = request.missing
-            self.their_state = h11.SEND_BODY if request.missing else h11.DONE
+        """Return the plain request that ``data`` begins, or ``None`` if another reader must read it, or if ``data``
+        follows a request."""
+        if self.their_state is not h11.IDLE or (request := read_plain_request(data)) is None:
+            return None
+        self._missing = request.missing
+        self.their_state = h11.SEND_BODY if request.missing else h11.DONE
         return request
 
     def receive_data(self, data: bytes) -> None:
@@ -87,6 +88,7 @@ class PlainReader:
         self._arrived += data
 
     def next_event(self) -> object:
+        """Return the next piece or the end of the body, or that more data is needed."""
         if self.their_state is not h11.SEND_BODY:
             return h11.NEED_DATA
         if not self._missing:

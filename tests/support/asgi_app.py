@@ -6,6 +6,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 
 import trio
+from hypercorn.typing import ASGIFramework
 from quart import request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -196,8 +197,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(max_body: int = 1000, sock: socket.socket | None = None, **options: object) -> AsyncIterator[Server]:
-    """Serve the app on a free port. The end of the block cancels it."""
+async def serving(
+    max_body: int = 1000, sock: socket.socket | None = None, app: ASGIFramework | None = None, **options: object
+) -> AsyncIterator[Server]:
+    """Serve ``app``, or that of ``make_app``, on a free port. The end of the block cancels it."""
     witness = Witness()
     sock = sock or bind("127.0.0.1", 0)
     server = Server(sock.getsockname()[1], witness)
@@ -205,7 +208,7 @@ async def serving(max_body: int = 1000, sock: socket.socket | None = None, **opt
 
     async def run() -> None:
         await serve(
-            make_app(witness, max_body),
+            app or make_app(witness, max_body),
             [sock],
             **{"state": witness.lifecycle, "ready": ready.set, "signals": False, **options},
         )

@@ -69,6 +69,31 @@ async def test_a_client_that_leaves_after_a_flood_is_released():
         await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)
 
 
+async def answer_in_one_step(scope, receive, send):
+    """Respond as soon as the request has arrived, without another turn of the loop."""
+    while scope["type"] == "lifespan" and (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    if scope["type"] == "http":
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")]})
+        await send({"type": "http.response.body", "body": b"end", "more_body": False})
+
+
+async def test_a_request_at_the_end_of_a_long_pipelined_one_is_answered():
+    """It has arrived while another task reads the one before, whose response may come first."""
+    one = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    chunked = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 900 + END
+    async with serving(app=answer_in_one_step) as server:
+        for _ in range(20):  # the order of the tasks is random
+            async with server.connect() as client:
+                await client.send(one + chunked)
+                await client.until(b"end")
+                await client.send(one)
+                await client.until(b"end")
+                await client.until(b"end")
+
+
 @pytest.mark.parametrize("behind", [b"\r\n", b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n", b"x" * 200_000])
 async def test_data_after_a_connections_last_request_is_ignored(behind):
     async with serving() as server, server.connect() as client:
