@@ -88,9 +88,10 @@ class PromptFront:
         """Return the front with the system texts of the history."""
         if not more.length:
             return self
-        if self._joined is None or self._joined[0] is not more:
-            self._joined = more, attrs.evolve(self, system=join_blocks((self.system, more)), joined=None)
-        return self._joined[1]
+        joined = self._joined  # another thread may replace it
+        if joined is None or joined[0] is not more:
+            joined = self._joined = more, attrs.evolve(self, system=join_blocks((self.system, more)), joined=None)
+        return joined[1]
 
     @once_property
     def digests(self) -> tuple[bytes, bytes, bytes]:
@@ -130,12 +131,13 @@ def _front_of(
     api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str]
 ) -> tuple[Hashable, list[bytes | msgspec.Raw]]:
     """Return a name and the JSON of everything on which a ``PromptFront`` depends; equal pairs have equal fronts."""
-    names, header_names = _front_names(api, row.settings, row.mark_member, row.lifetime_member)
+    rules = row.settings, row.mark_member, row.lifetime_member
+    names, header_names = _front_names(api, *rules)
     present = [name for name in members if name in names]
     found: list[bytes | msgspec.Raw] = [members[name] for name in present]
     if header_names:
-        found += [headers[name].encode() for name in header_names if name in headers]
-    return (api, row.ignores, *present, *map(len, found)), found
+        found += [headers.get(name, "").encode() for name in header_names]
+    return (api, row.ignores, rules, *present, *map(len, found)), found
 
 
 @lru_cache(maxsize=256)

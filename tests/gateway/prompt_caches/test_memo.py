@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.prompt_caches.memo import MOST_MEMO, BlockMemo
 from gateway.prompt_caches.packing import pack
 from gateway.prompt_caches.prompts import PromptDigest
+from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, read, request_of, user_item
 from tests.support.examples import examples
@@ -27,6 +28,29 @@ def test_turns_are_read_as_without_a_memo(api: str):
     for rounds in (0, 1, 2, 2, 5, 3, 200, 201):
         body = request_of(api, rounds)
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
+
+
+_SETTINGS = {
+    "chat": {"reasoning_effort": "low", "tool_choice": "auto"}, "responses": {"reasoning": {"effort": "low"}},
+    "messages": {"tool_choice": {"type": "auto"}, "thinking": {"type": "adaptive"}, "cache_control": {"ttl": "1h"}},
+    "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("api", _SETTINGS)
+def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str):
+    """A fallback may have another row, with other members in its key."""
+    body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}
+    rows = [row for models in ROWS.values() for _, row in models]
+    rows += [CachingRow(settings=tuple((f"header:{name}", "tools") for name in names)) for names in ("ab", "bc")]
+    memo = BlockMemo()
+    for row in (*rows, *rows):
+        found, expected = read(api, body, row, memo, headers), read(api, body, row, headers=headers)
+        assert _facts(found) == _facts(expected)
+        assert [(one.name, one.section) for one in found.settings] == [
+            (one.name, one.section) for one in expected.settings
+        ]
+        assert (found.end_mark, found.lifetime) == (expected.end_mark, expected.lifetime)
 
 
 _TEXTS = st.text(max_size=40)
