@@ -209,11 +209,12 @@ class PromptTracker:
         ttls = [one.ttl for one in read.boundaries if one.ttl is not None]
         if before is not None:
             known, until = before.conversation, before.end
-            if before.is_latest:
-                ends, boundaries = [*known.ends, *ends], [*known.boundaries]
-            else:
-                ends[:0] = [one for one in known.ends if one.sent <= until.sent]
-                boundaries = [one for one in known.boundaries if one.position <= until.position]
+            earlier, boundaries = known.ends, [*known.boundaries]
+            if not before.is_latest:
+                earlier = [one for one in earlier if one.sent <= until.sent]
+                boundaries = [one for one in boundaries if one.position <= until.position]
+            # An exchange that still runs changes the end in the written conversation, but not the one of the parent.
+            ends[:0] = [one if one.tokens else structs.replace(one) for one in earlier]
             ttls += [] if known.longest_ttl is None else [known.longest_ttl]
         conversation = KnownConversation(
             attempt.situation.scope,

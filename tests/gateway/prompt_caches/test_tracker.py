@@ -83,6 +83,21 @@ def test_a_request_sent_after_the_response_began_is_not_early(trial):
     assert causes(trial.answer(trial.send(5), READ)) == []
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_request_counts_all_that_its_parent_left_after_it_was_sent(trial, earlier):
+    """The client repeats a turn whose stream it no longer reads; the numbers of the first one come later."""
+    for _ in range(earlier):
+        trial.answer(trial.send(2))
+    first = trial.send(3)
+    trial.tracker.note_head(first, trial.clock.now)
+    second = trial.send(4)
+    trial.answer(first, READ)
+    parent = trial.tracker.compare(second).parent
+    assert parent is not None
+    assert parent.boundaries[-1].position == parent.position
+    assert trial.answer(second, MISSED).readable == READ.prompt - READ.input
+
+
 def test_equal_requests_at_the_same_time_miss_nothing_of_their_parent(trial):
     trial.answer(trial.send(3))
     children = [trial.send(4) for _ in range(3)]
