@@ -149,7 +149,7 @@ def read_history(
         elif number < len(items):
             stored = msgspec.structs.replace(stored, has_items=True)
         if end > 1 or unmarked:
-            size = len(stored.digests) + len(stored.blocks.rows)
+            size = len(stored.digests) + len(stored.blocks.rows) + stored.system.digest_size
             memo.store_part(name, raw, end, stored, size, known, unmarked)
     return history
 

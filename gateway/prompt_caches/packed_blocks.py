@@ -86,6 +86,14 @@ class PackedBlocks(Sequence[PromptBlock]):
         """The role of each block, as in ``ROLE_NUMBERS``."""
         return self.rows[ROW - 2 :: ROW]
 
+    @property
+    def digest_size(self) -> int:
+        """The bytes of the digests of all blocks, of their parts and of their chunks."""
+        size = len(self.rows) + len(self.parts)
+        if not self.chunks:
+            return size
+        return size + sum([len(one.digests) + len(one.kinds) + len(one.values) for one in self.chunks.values()])
+
     @once_property
     def sizes(self) -> tuple[int, ...]:
         """The bytes of all blocks before each position."""

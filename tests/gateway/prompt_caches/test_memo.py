@@ -180,6 +180,24 @@ def test_the_memo_of_many_blocks_is_bounded():
         assert 0 < memo.size <= MOST_MEMO
 
 
+@pytest.mark.parametrize("api", ["messages", "chat"])
+def test_long_system_texts_count_with_their_chunks(api: str):
+    memo, sizes = BlockMemo(), []
+    for number in range(12):
+        texts = [f"{number} {text} ".ljust(16_500, "x") for text in range(100)]
+        body: dict[str, Any] = {"messages": [user_item("messages", "Hello")]}
+        if api == "messages":
+            body["system"] = [{"type": "text", "text": text} for text in texts]
+        else:
+            body["messages"][:0] = [{"role": "system", "content": text} for text in texts]
+        prompt = read(api, body, memo=memo)
+        chunks = sum(len(one.digests) for one in prompt.system.chunks.values())
+        assert chunks > 100 * 100 * 8
+        sizes.append(memo.size)
+    assert sizes[0] > chunks
+    assert sizes[0] < sizes[1] <= max(sizes) <= MOST_MEMO
+
+
 def test_the_memo_is_bounded_and_forgets_the_oldest():
     memo = BlockMemo(most=4)
     bodies = [json.dumps({"messages": [user_item("chat", f"Conversation {number}")]}).encode() for number in range(20)]
