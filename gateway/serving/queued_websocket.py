@@ -26,7 +26,7 @@ class QueuedWebSocket:
     ) -> None:
         self._connection = connection
         self._id = stream_id
-        self._websocket = WebSocketStream(connection, stream_id, send, lambda: self._has_ended, self._take_waiting)
+        self._websocket = WebSocketStream(connection, stream_id, send, lambda: self._has_ended, self._take_unread)
         self._on_taken = on_taken
         self._waiting = bytearray()
         self._has_ended = False  # the client has ended its side of the stream
@@ -60,6 +60,12 @@ class QueuedWebSocket:
 
     def _take_waiting(self) -> bytes:
         data, self._waiting = bytes(self._waiting), bytearray()
+        return data
+
+    def _take_unread(self) -> bytes:
+        """Return the waiting bytes, which count as handled."""
+        data = self._take_waiting()
+        self._on_taken(len(data))
         return data
 
     async def _run(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from quart import websocket
 from quart_trio import QuartTrio
-from wsproto.events import CloseConnection, Ping, Pong
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -26,6 +26,7 @@ from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
+from gateway.serving.http2 import MORE_WINDOW
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ServerConfig, bind
 from gateway.serving.quart_connections import configure
@@ -282,6 +283,42 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
         await eventually(lambda: not lifecycle.connections)
         assert taken == ["0", "1", "2", b"\x00binary"]
         assert closed == [(4321, "enough")]
+
+
+async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_client_leaves():
+    """The window is that of all streams of a connection, which may be a proxy's."""
+    taken, size, batch = set(), 60_000, 50
+
+    class Taker:
+        async def take(self, message: str | bytes) -> None:
+            taken.add(message)
+            await trio.sleep_forever()
+
+        def note_close(self, code: int, reason: str) -> None:
+            raise AssertionError("the client closes without a frame")
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            websocket.scope["extensions"][TAKE_MESSAGES](Taker())
+            await websocket.accept()
+            await trio.sleep_forever()
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    async with serving(add) as (port, _), http2_client(f"http://127.0.0.1:{port}") as peer:
+        for _ in range(1 + (MORE_WINDOW + 65_535) // (size * batch)):
+            opened = [await Http2WebSocket.open(peer, "/v1/responses") for _ in range(batch)]
+            for one in opened:
+                await one.send(f"{one.stream}")
+            await eventually(lambda opened=opened: taken.issuperset(f"{one.stream}" for one in opened))
+            for one in opened:
+                unread = one.frame(BytesMessage(data=bytes(size)))
+                for at in range(0, len(unread), 16_384):
+                    peer.connection.send_data(one.stream, unread[at : at + 16_384])
+                peer.connection.end_stream(one.stream)
+                await peer.flush()
+            for one in opened:
+                await peer.until(h2.events.StreamEnded, one.stream)
 
 
 async def test_a_close_without_a_code_is_sent_as_one():
