@@ -53,7 +53,7 @@ def note_attempt(
 ) -> "NotedAttempt | None":
     """Return the notes on an attempt that is about to be sent, ``None`` if its prompt is too short to matter.
 
-    It is read when it was sent, by a task in ``nursery`` if much of it is new."""
+    The prompt is read right after the request was sent, by a task in ``nursery`` if much of it is new."""
     request, caching = target_request.request, context.service.prompt_caching
     if len(target_request.prepared.outgoing.body) < LEAST_BODY and _NOTED.isdisjoint(request.incoming.members):
         return None
@@ -218,7 +218,7 @@ class AttemptEnd:
 
 @attrs.define(eq=False, repr=False)
 class UnreadAttempt:
-    """An attempt whose prompt was not read, and when it was sent."""
+    """An attempt whose prompt is not read yet, and the time when it was sent."""
 
     context: ExchangeContext
     target_request: TargetRequest
@@ -227,9 +227,9 @@ class UnreadAttempt:
 
 @attrs.define(eq=False, repr=False)
 class UnreadPrompt:
-    """A sent request of ``size`` bytes. ``new`` of them were not read before.
+    """A sent request of ``size`` bytes. ``new`` is the number of bytes that were not read before.
 
-    ``known`` are the others, ``prompts`` the request's prompts if they were read to choose its target."""
+    ``known`` are the parts that were read before, ``prompts`` its prompts if they were read to choose its target."""
 
     sent: "SentRequest"
     size: int

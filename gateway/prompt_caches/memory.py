@@ -395,8 +395,9 @@ class PromptMemory:
 
 
 class _PrivateConversation(NamedTuple):
-    """A conversation in the memory of one process, which needs no encoding. ``rows`` are those it would take in the
-    memory of workers."""
+    """A conversation in the memory of one process, which needs no encoding.
+
+    ``rows`` is the number of rows that it would have in the memory of workers."""
 
     head: RememberedHead
     prompts: PackedPrompts

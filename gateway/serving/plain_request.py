@@ -1,8 +1,8 @@
-"""HTTP/1.1 requests in the form that nearly all have, whose heads are read in one step. h11 reads all others, and needs
-a tenth of the time of a small request for it.
+"""HTTP/1.1 requests in the form that nearly all have, whose heads are read in one step. h11 reads the others, which
+takes a tenth of the time of a small request.
 
 The head of a plain request is the first that arrives, in one piece. It is short printable ASCII without repeated
-headers, and states the length of the body. The request is read exactly as ``request_reader`` would read it."""
+headers, and states the length of the body. The result is exactly that of ``request_reader``."""
 
 import re
 from typing import Final

@@ -53,7 +53,7 @@ class LocalRows(Generic[V]):
         self._by_owner: dict[bytes, OrderedDict[bytes, None]] = {}
         self._sizes: dict[bytes, int] = {}
         self._size = 0
-        self._largest = b""  # about the owner with the most rows: it is compared with others when the table is full
+        self._largest = b""  # probably the owner with the most rows; compared with others when the table is full
 
     def read(self, key: bytes) -> V | None:
         row = self._rows.get(key)
@@ -90,7 +90,7 @@ class LocalRows(Generic[V]):
         while self._size > self._most:
             oldest = next(iter(self._rows))
             self._largest = max(self._largest, oldest[:OWNER], owner, key=self._number_of)
-            # Its row unchanged for longest, which usually expires next
+            # The row that is unchanged for the longest time usually expires next.
             self._remove(next(iter(self._by_owner[self._largest])))
 
     def _number_of(self, owner: bytes) -> int:
