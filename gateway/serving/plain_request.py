@@ -10,7 +10,9 @@ from typing import Final
 import attrs
 import h11
 
-from gateway.serving.request_reader import SHORT_HEAD, is_host
+from gateway.serving.request_reader import MAX_LINES, is_host
+
+SHORT_HEAD: Final = 4096  # bytes
 
 _HEAD: Final = re.compile(
     rb"(GET|POST) ([!-~]+) HTTP/1\.1\r\n"
@@ -51,6 +53,7 @@ def read_plain_request(data: bytes) -> PlainRequest | None:
     if (
         missing < 0
         or len(fields) < len(headers)
+        or len(headers) > MAX_LINES
         or b"host" not in fields
         or not is_host(fields[b"host"])
         or fields.get(b"connection", _KEEP).lower() != _KEEP

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, requires at least 8000
 MAX_LINES: Final = 256  # lines of a head; each takes about four microseconds
-SHORT_HEAD: Final = 4096  # bytes of a first read whose lines are not counted
 HUGE_CHUNK: Final = 2**40  # bytes: no client sends a chunk of this size
 
 _NAME: Final = rb"[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}"
@@ -66,7 +65,7 @@ class RequestReader(h11.Connection):
 
     It also reads while a pipelined request waits, so that a disconnect is noticed."""
 
-    _has_received = _has_too_many_lines = False
+    _has_too_many_lines = False
     headers: list[tuple[bytes, bytes]]
     """The headers of the last request, with names in lower case."""
     fields: dict[bytes, bytes]
@@ -78,9 +77,7 @@ class RequestReader(h11.Connection):
         if self.their_state is h11.IDLE:
             if data[:2] == b"\r\n" and not self.trailing_data[0]:
                 data = data[2:]
-            if self._has_received or data[SHORT_HEAD:]:
-                self._count_lines(data)
-            self._has_received = True
+            self._count_lines(data)
         if data:
             super().receive_data(data)
 

@@ -317,6 +317,15 @@ async def test_a_head_of_many_lines_is_refused_in_pieces_as_well():
         assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("name", [b"a:\r\n", b"a%d:\r\n"])
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_short_head_of_many_lines_is_refused(name, more):
+    lines = b"".join(name % number if b"%" in name else name for number in range(MAX_LINES - 1 + more))
+    async with serving() as server, server.connect() as client:
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\n" + lines + b"\r\n")
+        assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 431 " if more else b"HTTP/1.1 200 ")
+
+
 async def test_a_body_of_tiny_chunks_is_read_between_the_turns_of_others():
     """A read of 64 KiB contains ten thousand chunks of a byte, and was handled in one step (CWE-400)."""
     async with serving(max_body=10_000_000) as server, server.connect() as client:

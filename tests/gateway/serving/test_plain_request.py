@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.serving.plain_request import PlainReader, PlainRequest, read_plain_request
-from gateway.serving.request_reader import SHORT_HEAD, RequestReader
+from gateway.serving.plain_request import SHORT_HEAD, PlainReader, PlainRequest, read_plain_request
+from gateway.serving.request_reader import MAX_LINES, RequestReader
 
 HEAD = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nhost: x\r\nContent-Length: 2\r\nx-a:b\t c\r\n"
 PLAIN = HEAD + b"\r\nhi"
@@ -71,6 +71,7 @@ def test_plain_requests_are_read_as_by_h11(data):
         HEAD + b"a: b\x0bc\r\n\r\nhi",
         HEAD + b"\n\r\nhi",
         HEAD + b"a: " + b"b" * SHORT_HEAD + b"\r\n\r\nhi",
+        HEAD + b"".join(b"a%d:\r\n" % number for number in range(MAX_LINES)) + b"\r\nhi",
         PLAIN.replace(b"Length: 2", b"Length: +2"),
         PLAIN.replace(b"Length: 2", b"Length: 2, 2"),
         PLAIN.replace(b"Length: 2", b"Length: 0x2"),
