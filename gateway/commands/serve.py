@@ -279,12 +279,13 @@ async def serve_config(
     worker: ConfigCopies | None = None,
     others: "OtherWorkers | None" = None,
     shared: "SharedTables | None" = None,
-    signals: bool = True,
+    owns_process: bool = True,
 ) -> None:
     """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
 
     ``judge`` raises ``ConfigError`` to reject a reload. ``worker`` is the file of a worker, ``others`` are the other
-    workers, ``shared`` is the memory of all workers. ``signals`` must be false outside the main thread."""
+    workers, ``shared`` is the memory of all workers. With ``owns_process``, which needs the main thread, this handles
+    signals and arranges the memory of the process."""
     async with ServedConfig(config, worker, judge, log) as served_config:
         config = await served_config.read_secrets()
         store, alone = await open_store(config), worker is None
@@ -299,15 +300,17 @@ async def serve_config(
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         keys.on_names = lambda names: served.current[1].replaced.set_for(names)
-        freeze_startup_objects(collects=False)
+        if owns_process:
+            freeze_startup_objects(collects=False)
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])
             report_stale = service.metrics.report_stale_keys
             nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, report_stale)
             served_config.serve(served, keys, listeners, nursery)
-            nursery.start_soon(collect_startup_garbage, lifecycle)
-            nursery.start_soon(use_huge_pages_soon)
+            if owns_process:
+                nursery.start_soon(collect_startup_garbage, lifecycle)
+                nursery.start_soon(use_huge_pages_soon)
             await serve(
                 served,
                 [one.sock for one in listeners],
@@ -318,7 +321,7 @@ async def serve_config(
                 write_timeout=config.write_timeout,
                 ready=announce,
                 reload=served_config.reload,
-                signals=signals,
+                signals=owns_process,
             )
             nursery.cancel_scope.cancel()
         for one in (key_store, served.current[1].people_store):

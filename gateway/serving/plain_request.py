@@ -39,7 +39,7 @@ class PlainRequest:
 
 
 def read_plain_request(data: bytes) -> PlainRequest | None:
-    """Return the plain request that ``data`` begins, and of which nothing else is a part; otherwise ``None``."""
+    """Return the plain request that ``data`` begins. Return ``None`` if it is not plain, or if more follows it."""
     head = _HEAD.match(data, 0, SHORT_HEAD)
     if head is None:
         return None

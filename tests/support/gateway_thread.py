@@ -4,7 +4,6 @@ For tests of responses. Tests of signals, workers, memory, speed and crashes run
 """
 
 import contextlib
-import gc
 import io
 import logging
 import os
@@ -81,7 +80,7 @@ def gateway_thread(
             log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
-                await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, signals=False)
+                await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, owns_process=False)
 
             with _run_in_thread(main, lifecycle, lines, port) as served:
                 yield served
@@ -142,11 +141,10 @@ def _run_in_thread(
         _LINES.set(lines)
         ended.append(outcome.capture(trio.run, until_stopped))
 
-    thread, collects = threading.Thread(target=run, daemon=True), gc.get_threshold()
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         eventually(lambda: ready.is_set() or ended, START_SECONDS, "a server that listens")
-        gc.set_threshold(*collects)  # of this process, which has more to collect than a gateway
         if not ended:
             yield ThreadGateway(port, None, lines.lines, thread, lifecycle, token[0])
     finally:
