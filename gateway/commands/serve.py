@@ -300,8 +300,7 @@ async def serve_config(
         service = attrs.evolve(service, other_workers=others)
         served = ReloadableApp(config, service, alone=alone)
         keys.on_names = lambda names: served.current[1].replaced.set_for(names)
-        if owns_process:
-            freeze_startup_objects(collects=False)
+        freeze_startup_objects(collects=not owns_process)
         async with _raise_step_errors(service.steps), trio.open_nursery() as nursery:
             if others is not None:
                 nursery.start_soon(others.answer, lambda: served.current[1])

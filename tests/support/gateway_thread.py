@@ -4,6 +4,7 @@ For tests of responses. Tests of signals, workers, memory, speed and crashes run
 """
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -141,10 +142,11 @@ def _run_in_thread(
         _LINES.set(lines)
         ended.append(outcome.capture(trio.run, until_stopped))
 
-    thread = threading.Thread(target=run, daemon=True)
+    thread, collects = threading.Thread(target=run, daemon=True), gc.get_threshold()
     thread.start()
     try:
         eventually(lambda: ready.is_set() or ended, START_SECONDS, "a server that listens")
+        gc.set_threshold(*collects)  # of this process, which has more to collect than a gateway
         if not ended:
             yield ThreadGateway(port, None, lines.lines, thread, lifecycle, token[0])
     finally:
