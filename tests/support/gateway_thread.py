@@ -77,7 +77,9 @@ def gateway_thread(
     with config_file(settings, port) as (file, port):
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
-        with unlink_sockets_on_exit(listeners), _make_log(lines, chosen) as log:
+        with contextlib.ExitStack() as sockets, unlink_sockets_on_exit(listeners), _make_log(lines, chosen) as log:
+            for one in listeners:
+                sockets.enter_context(one.sock)  # which stay open if it does not begin to serve
             log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
