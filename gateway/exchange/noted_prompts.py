@@ -239,7 +239,7 @@ class UnreadPrompt:
 
     @property
     def is_short(self) -> bool:
-        """Whether reading it takes no longer than a switch to a thread."""
+        """True if reading it takes no longer than a switch to a thread."""
         if self.size <= LARGE:
             return True
         known = self.prompts or self.known

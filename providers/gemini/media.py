@@ -5,13 +5,12 @@ list"; google/adk-js#347, decolua/9router#3318).
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from providers.neutral.arguments import MANY
-from providers.neutral.media import actual_type, is_data_url, type_of_url, url_source
+from providers.neutral.media import actual_type, is_data_url, type_of_format, type_of_url, url_source
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource, TextPart, ToolResultPart
 from streams.errors import invalid
@@ -20,7 +19,6 @@ from streams.surrogates import NOT_JSON
 
 GeminiPart: TypeAlias = dict[str, Any]
 
-_SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 # URLs that Google fetches itself: its storage, uploaded files, and videos.
 _GOOGLE_URLS: Final = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/[^ ]*files/|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
@@ -49,7 +47,7 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
     Raises a 400 if this API's providers cannot receive it.
     """
     if isinstance(part, AudioPart):
-        return _inline_part(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
+        return _inline_part(type_of_format(part.format), part.data)
     name = part.filename if native and isinstance(part, FilePart) else None
     source = part.source
     image = isinstance(part, ImagePart)

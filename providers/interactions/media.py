@@ -3,22 +3,19 @@
 Source: ``ImageContent``, ``AudioContent``, ``DocumentContent`` and ``VideoContent`` of the google-genai package.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 
 from providers.gemini.media import link_source, standard_base64
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, audio_format, audio_type, type_of_url, video_type
+from providers.neutral.media import actual_type, audio_format, audio_type, type_of_format, type_of_url, video_type
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 
 Media: TypeAlias = ImagePart | FilePart | AudioPart
 
 KINDS: Final = ("image", "audio", "document", "video")
-
-_SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
 
 def read_media(content: Fields, kind: str, drops: Drops) -> Media:
@@ -55,7 +52,7 @@ def write_media(part: Media, native: bool) -> dict[str, Any]:
     Raises a 400 if this API's providers cannot receive it.
     """
     if isinstance(part, AudioPart):
-        return {"type": "audio", "data": part.data, "mime_type": _SOUNDS.get(part.format, f"audio/{part.format}")}
+        return {"type": "audio", "data": part.data, "mime_type": type_of_format(part.format)}
     source = part.source
     image = isinstance(part, ImagePart)
     if source.kind == "text":

@@ -74,6 +74,11 @@ def audio_format(media_type: str) -> str:
     return _AUDIO_FORMATS.get(subtype, subtype)
 
 
+def type_of_format(format: str) -> str:
+    """Return the media type of a sound in ``format``, such as ``audio/mpeg``."""
+    return "audio/mpeg" if format == "mp3" else f"audio/{format}"
+
+
 _IMAGE_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
 """The first characters of images in base64, by type."""
 _IMAGE_NAMES: Final = {"image/jpg": "image/jpeg"}  # a name that only OpenAI accepts, and the standard one
