@@ -75,13 +75,14 @@ def write_error(error: ErrorInfo, request_id: str) -> bytes:
 
 
 def error_event(error: ErrorInfo) -> bytes:
-    """Return the end of a failed stream: one event that consists of two lines.
+    """Return the end of a failed stream: the error as bare JSON, then as an event.
 
-    Google's JavaScript and Go SDKs recognize only plain JSON as an error, and read an event with one as an empty piece
-    of an answer; other clients only read events. Each of them skips the line meant for the others.
+    Google's older SDKs for JavaScript and those for Go recognize only bare JSON as an error, and read an event with one
+    as an empty piece of an answer. All other clients read only events. The newer SDK for JavaScript skips an event that
+    does not begin with ``data:``, so a blank line separates the two.
     """
     data = event({"error": google_error(error)})
-    return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
+    return data.removeprefix(b"data: ") + data
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:

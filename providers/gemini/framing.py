@@ -190,17 +190,24 @@ def complete_element(rest: bytes) -> bytes:
 
 
 class ArrayElements:
-    """A writer of one JSON array with an element for each event, sent immediately."""
+    """A writer of one JSON array with an element for each event, sent immediately.
+
+    An event that repeats an error, for clients that recognize only one of its two forms, is no element."""
 
     def __init__(self) -> None:
-        self._pending_cr = False
+        self._has_elements = False
+        self._error = b""
 
     def event(self, name: str, data: bytes) -> bytes:
-        before, self._pending_cr = (b",\r\n" if self._pending_cr else b"["), True
+        if data.startswith(b'{"error"'):
+            if data == self._error:
+                return b""
+            self._error = data
+        before, self._has_elements = (b",\r\n" if self._has_elements else b"["), True
         return before + data
 
     def close(self) -> bytes:
-        return b"]" if self._pending_cr else b"[]"
+        return b"]" if self._has_elements else b"[]"
 
 
 ARRAY: Final = Framing(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, Stream, table
+from providers.grammar.rules import Finding, FrameFormat, Outcome, ReadEvent, Rule, States, Stream, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_base64, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
@@ -17,7 +17,17 @@ TYPES = "types of the google-genai package"
 GOOGLE = "Google, as recorded"
 NEW = "Google: new ones come unannounced"
 
-FRAMES = SSE_FRAMES
+_BARE_ERROR = b'{"error"'
+
+
+def _read_event(raw: bytes) -> ReadEvent:
+    """Return one event. A bare JSON error counts as a comment, because most clients skip it."""
+    if raw.startswith(_BARE_ERROR) and b"data:" not in raw:
+        return ReadEvent(None, None, ())
+    return SSE_FRAMES.read(raw)
+
+
+FRAMES = FrameFormat(SSE_FRAMES.split, _read_event)
 
 RULES: Mapping[str, Rule] = table(
     *(rule for rule in FRAME_RULES if rule.id != "frame.fields"),  # Google's SDKs require a bare JSON line for errors

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from providers.gemini import GEMINI
+from providers.gemini.framing import ARRAY, KEEP_ALIVE
 from providers.neutral.cited_text import CitedText
 from providers.neutral.request import ReasoningPart
 from providers.neutral.seal import Seal
@@ -274,19 +275,28 @@ def test_text_that_nothing_cites_takes_little_memory():
 
 
 def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():
-    """Google's SDKs for JavaScript and Go take bare JSON for an error and nothing else, other clients an event."""
+    """Old SDKs of Google take bare JSON for an error and nothing else; all other clients read only events.
+
+    The two forms are separate events: the SDK for JavaScript skips an event that does not begin with ``data:``."""
     failed = ErrorInfo("overloaded", "busy", headers=(("retry-after", "34.4"),))
     out = write_stream([*TEXT, failed, AnswerEnd("stop"), TextDelta(3, "x")])
-    event = out.split(b"\r\n\r\n")[-2]
-    bare, data = event.split(b"\r\n")
+    bare, data = out.split(b"\r\n\r\n")[-3:-1]
     assert json.loads(bare) == json.loads(data.removeprefix(b"data: "))
     assert json.loads(bare)["error"] == {
         "code": 503, "message": "busy", "status": "UNAVAILABLE",
         "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "35s"}],
     }  # fmt: skip
-    assert GEMINI.last_event(failed, AnswerStart(), 3) == event + b"\r\n\r\n"
-    parsed = GEMINI.wire.framing.parse(event + b"\r\n\r\n")
-    assert parsed == ("", bare), "one event to whoever reads events"
+    ending = bare + b"\r\n\r\n" + data + b"\r\n\r\n"
+    assert GEMINI.last_event(failed, AnswerStart(), 3) == ending
+    assert [json.loads(data) for _, data in GEMINI.wire.framing.parse_all(ending)] == [json.loads(bare)] * 2
+
+
+def test_a_failure_is_one_element_of_an_array():
+    ending = GEMINI.last_event(ErrorInfo("overloaded", "busy"), AnswerStart(), 3)
+    writer = ARRAY.writer()
+    out = b"".join(writer.event(*event) for event in GEMINI.wire.framing.parse_all(KEEP_ALIVE + KEEP_ALIVE + ending))
+    elements = json.loads(out + writer.close())
+    assert [list(element) for element in elements] == [["candidates"], ["candidates"], ["error"]]
 
 
 def test_errors_are_in_the_shape_of_google_s_apis():
