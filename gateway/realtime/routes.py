@@ -10,12 +10,11 @@ from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
 from gateway.http.late_imports import load_module
-from providers.endpoints.endpoint import EndpointName
+from providers.endpoints.endpoint import LIVE_VERSIONS, EndpointName
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
 GEMINI_PATHS: Final = tuple(
-    f"/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
-    for version in ("v1beta", "v1alpha")
+    f"/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent" for version in LIVE_VERSIONS
 )
 
 TRANSLATIONS: Final[EndpointName] = "realtime_translations"

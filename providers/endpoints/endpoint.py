@@ -77,6 +77,9 @@ _SLOW_SECONDS: Final = 600.0
 
 _GOOGLE_ROOTS: Final = ("/v1beta", "/v1")  # google-genai uses both
 
+LIVE_VERSIONS: Final = ("v1", "v1beta", "v1alpha")
+"""The versions of Gemini's Live API in paths: Google's SDK for JavaScript uses ``v1`` since 3.0."""
+
 
 def _paths(root: str, *rest: str) -> tuple[str, ...]:
     return (root, *(root + end for end in rest))
@@ -159,7 +162,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
             "/openai/realtime",
             *(
                 f"/ws/google.ai.generativelanguage.{version}.GenerativeService.{method}"
-                for version in ("v1beta", "v1alpha")
+                for version in LIVE_VERSIONS
                 for method in ("BidiGenerateContent", "BidiGenerateContentConstrained")
             ),
         ),

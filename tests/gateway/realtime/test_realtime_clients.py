@@ -148,6 +148,16 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
 
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+async def test_gemini_live_has_each_version_of_the_api(version):
+    path = LIVE.replace("v1beta", version)
+    async with served(talking) as (running, server), calling(running.url, f"{path}?key={KEY}") as caller:
+        assert caller.status == 101
+        await caller.send({"setup": {"model": "models/live"}})
+        assert await caller.receive() == b'{"setupComplete":{}}'
+        assert server.peers[-1].target == LIVE
+
+
 async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
