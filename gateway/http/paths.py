@@ -37,12 +37,18 @@ _SPOKEN: Final[Mapping[str, Api]] = {
 _UNDER_V1: Final = ("chat", "responses")
 """The steps after a base URL that ends in ``/v1``."""
 
+_METHODS: Final = ":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$"
+_GOOGLE_METHOD = re.compile(_METHODS)
 # Prefixes that Google's clients put before `/models/`: versions, also twice, and Vertex AI's project and publisher.
 _GOOGLE = re.compile(
     r"(?:/v1(?:beta1?|alpha)?)*(?P<place>(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models"
-    r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$|/|$)"
+    rf"(?=/.+{_METHODS}|/|$)"
 )
-_GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
+# A model of the form `provider/model` without `models/`, as Vercel's AI SDK and LangChain for JavaScript send it
+_GOOGLE_NAME = re.compile(
+    r"(?:/v1(?:beta|alpha)?)+(?=/(?!(?:v1(?:beta1?|alpha)?|models|projects|publishers|tunedModels)/)"
+    rf"(?!.*/v1(?:beta|alpha)?/)[^/]+/.+{_METHODS})"
+)
 _PREDICT = re.compile(r"/projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/(?P<name>[^/]+):predict$")  # Vertex AI
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
@@ -78,9 +84,11 @@ def canonical(path: str) -> str:
 def _of_google(path: str) -> str:
     """Return ``path`` with the model or ``interactions`` directly after the version.
 
-    Google's clients may put a project, a publisher or a repeated version before it."""
+    Google's clients may put a project, a publisher or a repeated version before it, or leave out `models/`."""
     if (interactions := _INTERACTIONS.search(path)) is not None:
         return f"{V1BETA}/interactions{path[interactions.end() :]}"
+    if (version := _GOOGLE_NAME.match(path)) is not None:
+        return f"{V1BETA}/models{path[version.end() :]}"
     found = _GOOGLE.match(path)
     if found is None or (found["place"] and not _GOOGLE_METHOD.search(path)):
         return path

@@ -35,6 +35,17 @@ ANTHROPIC = (("anthropic-version", "2023-06-01"),)
             "/v1beta/models/m:streamGenerateContent",
         ),
         ("/v1/publishers/google/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        # Google's clients in other frameworks leave out ``models/`` before a name with a slash
+        ("/v1beta/openai/gpt-4o:streamGenerateContent", "/v1beta/models/openai/gpt-4o:streamGenerateContent"),
+        ("/v1/vllm/Qwen/Qwen3-32B:countTokens", "/v1beta/models/vllm/Qwen/Qwen3-32B:countTokens"),
+        ("/v1beta/v1alpha/a/b:embedContent", "/v1beta/models/a/b:embedContent"),
+        ("/v1beta/a/models/b:1:generateContent", "/v1beta/models/a/models/b:1:generateContent"),
+        ("/v1beta/m:generateContent", "/v1beta/m:generateContent"),
+        ("/v1beta/openai/gpt-4o:predict", "/v1beta/openai/gpt-4o:predict"),
+        ("/v1beta/tunedModels/t:generateContent", "/v1beta/tunedModels/t:generateContent"),
+        ("/v1beta/projects/p/models/m:generateContent", "/v1beta/projects/p/models/m:generateContent"),
+        ("/v1beta/openai/v1beta/models/m:generateContent", "/v1beta/openai/v1beta/models/m:generateContent"),
+        ("/openai/gpt-4o:generateContent", "/openai/gpt-4o:generateContent"),
         ("/v1/publishers/anthropic/models/m:rawPredict", "/v1/publishers/anthropic/models/m:rawPredict"),
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name is not looked into
         ("/v1/v2/rerank", "/v2/rerank"),  # Cohere's client before a base that ends in /v1
