@@ -1,6 +1,7 @@
 """Realtime sessions of the stand-in, which introduces itself in text and tone whatever it hears."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -42,11 +43,14 @@ class MockSession:
                 yield _event("session.updated", session=self._session)
             case "conversation.item.create":
                 item = {"id": new_id("item_"), "object": "realtime.item", **(event.get("item") or {})}
-                yield _event("conversation.item.added", item=item, previous_item_id=None)
-                yield _event("conversation.item.done", item=item, previous_item_id=None)
+                yield from _item_events(item)
             case "input_audio_buffer.commit":
-                yield _event("input_audio_buffer.committed", item_id=new_id("item_"), previous_item_id=None)
-            case "input_audio_buffer.append" | "input_audio_buffer.clear" | "response.cancel":
+                item = _message("user", [{"type": "input_audio", "transcript": None}])
+                yield _event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=None)
+                yield from _item_events(item)
+            case "input_audio_buffer.clear":
+                yield _event("input_audio_buffer.cleared")
+            case "input_audio_buffer.append" | "response.cancel":
                 return
             case "response.create":
                 yield from self._answer(event.get("response") or {})
@@ -55,28 +59,51 @@ class MockSession:
 
     def _answer(self, options: Mapping[str, Any]) -> Iterator[str]:
         with_audio = "audio" in (options.get("output_modalities") or self._session["output_modalities"])
+        part, text_event, member = (
+            ("audio", "output_audio_transcript", "transcript") if with_audio else ("text", "output_text", "text")
+        )
+        text = words.WHO
         response: dict[str, Any] = {"id": new_id("resp_"), "object": "realtime.response", "status": "in_progress"}
-        item = {"id": new_id("item_"), "object": "realtime.item", "type": "message", "role": "assistant"}
-        place = {"response_id": response["id"], "item_id": item["id"], "output_index": 0, "content_index": 0}
-        kind_of_text = "output_audio_transcript" if with_audio else "output_text"
+        item = _message("assistant", [], "in_progress")
+        done = {**item, "status": "completed", "content": [{"type": f"output_{part}", member: text}]}
+        within = {"response_id": response["id"], "output_index": 0}
+        place = {**within, "item_id": item["id"], "content_index": 0}
         yield _event("response.created", response={**response, "output": []})
-        yield _event("response.output_item.added", item=item, response_id=response["id"], output_index=0)
-        for word in words.WHO.split():
-            yield _event(f"response.{kind_of_text}.delta", delta=f"{word} ", **place)
+        yield _event("response.output_item.added", item=item, **within)
+        yield _event("conversation.item.added", item=item, previous_item_id=None)
+        yield _event("response.content_part.added", part={"type": part, member: ""}, **place)
+        for word in re.findall(r"\s*\S+", text):
+            yield _event(f"response.{text_event}.delta", delta=word, **place)
         if with_audio:
-            sound = tone(words.WHO)
-            for at in range(0, len(sound), _AUDIO_BYTES):
-                yield _event(
-                    "response.output_audio.delta",
-                    delta=base64.b64encode(sound[at : at + _AUDIO_BYTES]).decode(),
-                    **place,
-                )
-            yield _event("response.output_audio.done", **place)
-        yield _event(f"response.{kind_of_text}.done", **place, **{"transcript" if with_audio else "text": words.WHO})
+            yield from _audio_events(tone(text), place)
+        yield _event(f"response.{text_event}.done", **place, **{member: text})
+        yield _event("response.content_part.done", part={"type": part, member: text}, **place)
+        yield _event("response.output_item.done", item=done, **within)
+        yield _event("conversation.item.done", item=done, previous_item_id=None)
         yield _event(
             "response.done",
-            response={**response, "status": "completed", "output": [item], "usage": _usage(with_audio)},
+            response={**response, "status": "completed", "output": [done], "usage": _usage(with_audio)},
         )
+
+
+def _message(role: str, content: list[dict[str, Any]], status: str = "completed") -> dict[str, Any]:
+    return {
+        "id": new_id("item_"), "object": "realtime.item", "type": "message", "role": role, "status": status,
+        "content": content,
+    }  # fmt: skip
+
+
+def _item_events(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the events that add ``item`` to the conversation."""
+    yield _event("conversation.item.added", item=item, previous_item_id=None)
+    yield _event("conversation.item.done", item=item, previous_item_id=None)
+
+
+def _audio_events(sound: bytes, place: Mapping[str, Any]) -> Iterator[str]:
+    for at in range(0, len(sound), _AUDIO_BYTES):
+        piece = base64.b64encode(sound[at : at + _AUDIO_BYTES]).decode()
+        yield _event("response.output_audio.delta", delta=piece, **place)
+    yield _event("response.output_audio.done", **place)
 
 
 def _usage(with_audio: bool) -> dict[str, Any]:
