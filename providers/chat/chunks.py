@@ -24,6 +24,7 @@ class Delta(msgspec.Struct):
     function_call: Any = None
     annotations: Any = None
     audio: Any = None
+    images: Any = None  # OpenRouter and others: images that the model made
 
 
 class Choice(msgspec.Struct):

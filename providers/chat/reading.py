@@ -1,4 +1,4 @@
-"""Readers of the content of a provider's Chat answer, by kind: texts, reasoning, tool calls.
+"""Readers of the content of a provider's Chat answer, by kind: texts, reasoning, images, tool calls.
 
 ``add_delta`` reads one delta; all kinds share an ``OpenAnswer``.
 
@@ -19,6 +19,7 @@ from streams.events import (
     BlockEnd,
     Citation,
     Event,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -328,6 +329,14 @@ def _add_reasoning(answer: OpenAnswer, field: str, text: str, out: list[Event]) 
     answer.field = field
 
 
+def add_images(answer: OpenAnswer, images: Any, out: list[Event]) -> None:
+    """Add the images that the model made, each as an item of its own."""
+    for image in bounded_objects(images):
+        answer.places.spend(PLACE, "images")
+        answer.close_block(out)
+        out.append(NativeItem(answer.next_block(), "chat", "image_url", image))
+
+
 def add_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     """Add the events of fragments of tool calls."""
     for fragment in bounded_objects(delta.tool_calls):
@@ -397,10 +406,16 @@ def add_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
         add_audio(answer, delta.audio, content, out)
     if delta.annotations and answer.holds_content:
         add_citations(answer, delta.annotations, out)
+    if delta.refusal or delta.images or delta.tool_calls or delta.function_call:
+        _add_after_text(answer, delta, out)
+
+
+def _add_after_text(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     if delta.refusal and isinstance(delta.refusal, str):
         out.append(RefusalDelta(answer.block_for(RefusalDelta, out), delta.refusal))
-    if delta.tool_calls or delta.function_call:
-        add_calls(answer, delta, out)
+    if delta.images:
+        add_images(answer, delta.images, out)
+    add_calls(answer, delta, out)
 
 
 def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:

@@ -15,9 +15,10 @@ from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
-from providers.neutral.made_images import MadeImage, made_images
+from providers.neutral.made_images import made_images
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
+from providers.neutral.values import as_object, as_string
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -250,7 +251,7 @@ class ChatWriter:
                 self._stage = ENDED
                 return sse.data({"error": openai_error(event)})
             case NativeItem(api=api, item=item):
-                images = image_members(made_images(api, item), self._images)
+                images = image_members(_image_urls(api, item), self._images)
                 self._images += len(images)
                 return self._first_chunk(None) + self._encode_chunk({"images": images}) if images else b""
             case _:
@@ -344,15 +345,20 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 def answer_images(answer: Answer) -> list[dict[str, Any]]:
     """Return the ``images`` of a message, which OpenRouter's, LiteLLM's and Vercel's clients read."""
     natives = [block for block in answer.blocks if isinstance(block, NativeBlock)]
-    return image_members([image for block in natives for image in made_images(block.api, block.item)], 0)
+    return image_members([url for block in natives for url in _image_urls(block.api, block.item)], 0)
 
 
-def image_members(images: Sequence[MadeImage], begin: int) -> list[dict[str, Any]]:
-    """Return ``images`` in Chat's form, numbered from ``begin`` so that clients can join the events of a stream."""
-    return [
-        {"index": number, "type": "image_url", "image_url": {"url": image.url}}
-        for number, image in enumerate(images, begin)
-    ]
+def _image_urls(api: Api, item: Any) -> list[str]:
+    """Return the URLs of the images in a native item of ``api``; another Chat server's own, which may be a link."""
+    if api == "chat":
+        url = as_string(as_object(as_object(item).get("image_url")).get("url"))
+        return [url] if url else []
+    return [image.url for image in made_images(api, item)]
+
+
+def image_members(urls: Sequence[str], begin: int) -> list[dict[str, Any]]:
+    """Return images in Chat's form, numbered from ``begin`` so that clients can join the events of a stream."""
+    return [{"index": number, "type": "image_url", "image_url": {"url": url}} for number, url in enumerate(urls, begin)]
 
 
 def _message_object(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from providers.neutral.made_images import made_images
 from providers.neutral.media import file_type, image_beginning, video_type
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
+from providers.neutral.values import as_object, as_string
 from streams.errors import GatewayError, invalid
+from streams.events import Api
 
 Block: TypeAlias = dict[str, Any]
 
@@ -36,6 +39,11 @@ _VIDEO_FORMATS: Final[Mapping[str, str]] = {
 _ACCEPTED: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
 
 S3: Final = "s3://"
+
+_IMAGE_PIECE: Final = 4 * 2**20
+"""Characters of an image in one delta, a multiple of 4, so that each piece is base64 of its own. Amazon's SDKs accept
+frames of up to 24 MiB."""
+
 _SOUNDS: Final = frozenset(
     ("mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm", "webm")
 )
@@ -55,6 +63,27 @@ def image_block(part: ImagePart) -> Block:
     if format is None:
         raise invalid(f"{part.at} is {label}, which this model's provider does not support: send PNG or JPEG", part.at)
     return {"image": {"format": format, "source": _source(source, part.at)}}
+
+
+def made_image_blocks(api: Api, item: Any) -> list[Block]:
+    """Return blocks for the images in a native item of another ``api``, without formats that the API lacks."""
+    return [
+        {"image": {"format": one.format, "source": {"bytes": one.data}}}
+        for one in made_images(api, item)
+        if one.format in IMAGE_FORMATS.values()
+    ]
+
+
+def image_deltas(image: Mapping[str, Any]) -> Iterator[Block]:
+    """Yield the deltas of an image in a stream, whose frames are limited in size."""
+    source = as_object(image.get("source"))
+    data = as_string(source.get("bytes"))
+    for at in range(0, len(data), _IMAGE_PIECE):
+        yield {"source": {"bytes": data[at : at + _IMAGE_PIECE]}}
+    if rest := {name: value for name, value in image.items() if name not in ("format", "source")}:
+        yield rest
+    if source and not data:
+        yield {"source": source}
 
 
 def sound_block(part: AudioPart) -> Block:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from providers.neutral.bounds import PLACE, AnswerBudgets
 from providers.neutral.codec import new_id
-from providers.neutral.values import arguments_text, as_string
+from providers.neutral.values import arguments_text, as_object, as_string
 from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
@@ -168,8 +168,8 @@ class ReasoningReading:
 
 def _join_base64(pieces: list[str]) -> str:
     """Return base64 pieces joined into one."""
-    if len(pieces) == 1:
-        return pieces[0]
+    if all(len(piece) % 4 == 0 and not piece.endswith("=") for piece in pieces[:-1]):
+        return "".join(pieces)
     try:
         return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
     except ValueError:
@@ -206,6 +206,7 @@ class NativeReading:
         self._kind = kind
         self._item = dict(start) if shared.holds_content else {}
         self._input: list[str] = []
+        self._pieces: list[str] = []  # of an image's bytes
         if shared.holds_content:
             shared.charge_event("content blocks")
 
@@ -220,6 +221,8 @@ class NativeReading:
             self._shared.keep_piece(self._input, piece)
         elif isinstance(value, dict):
             self._shared.charge_event("content blocks")
+            if isinstance(piece := as_object(value.get("source")).get("bytes"), str):
+                self._pieces.append(piece)
             self._item |= value
         return ()
 
@@ -227,6 +230,8 @@ class NativeReading:
         if self._input:
             text = "".join(self._input)
             self._item["input"] = decode_or(lambda text: any_json(text.encode()), text, text)
+        if len(self._pieces) > 1:
+            self._item["source"] = {"bytes": _join_base64(self._pieces)}
         events = self._shared.pop_delayed_end()
         return [*events, NativeItem(self._shared.next_block(), "converse", self._kind, {self._kind: self._item})]
 

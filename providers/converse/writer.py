@@ -13,6 +13,7 @@ import msgspec
 
 from providers.converse import PING
 from providers.converse.errors import error_event
+from providers.converse.media import image_deltas, made_image_blocks
 from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
 from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
@@ -71,7 +72,7 @@ def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
             call = {"toolUseId": tool_use_id(id), "name": name, "input": call_input(text, kind)}
             return [{"toolUse": call}]
         case NativeBlock(api=api, item=item):
-            return [item] if api == "converse" and isinstance(item, dict) else []
+            return [item] if api == "converse" and isinstance(item, dict) else made_image_blocks(api, item)
 
 
 def _encode_frame(name: str, value: Mapping[str, Any]) -> bytes:
@@ -151,7 +152,8 @@ class ConverseWriter:
             case Citation(api=api, item=item):
                 return self._write_delta({"citation": item}) if api == "converse" else b""
             case NativeItem(api=api, item=item):
-                return self._write_native(item) if api == "converse" and isinstance(item, dict) else b""
+                own = api == "converse" and isinstance(item, dict)
+                return b"".join(map(self._write_native, [item] if own else made_image_blocks(api, item)))
             case BlockEnd():
                 return self._end_block()
             case _:
@@ -188,7 +190,7 @@ class ConverseWriter:
         return self._write_delta({"toolUse": {"input": text}}) if text else b""
 
     def _write_native(self, item: Mapping[str, Any]) -> bytes:
-        """Write a call of a tool that ran at Amazon, or its result."""
+        """Write a call of a tool that ran at Amazon, its result, or an image."""
         start = b""
         for kind, inner in item.items():
             if kind == "toolUse" and isinstance(inner, dict):
@@ -197,6 +199,9 @@ class ConverseWriter:
             elif kind == "toolResult" and isinstance(inner, dict):
                 start = self._start_block({kind: {name: value for name, value in inner.items() if name != "content"}})
                 start += self._write_delta({kind: inner.get("content", [])})
+            elif kind == "image" and isinstance(inner, dict):
+                start = self._start_block({kind: {"format": inner.get("format")}})
+                start += b"".join(self._write_delta({kind: delta}) for delta in image_deltas(inner))
         return start + self._stop_block()
 
     def _end_block(self) -> bytes:

@@ -22,6 +22,7 @@ _Part: TypeAlias = Mapping[str, Any]
 
 _SIGNATURES: Final = ("thoughtSignature", "thought_signature")
 _CALLS: Final = ("functionCall", "function_call")
+_NEED_SIGNATURE: Final = (*_CALLS, "inlineData", "inline_data")
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
@@ -98,7 +99,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
     """Remove thoughts and signatures. See ``Codec.without_reasoning``.
 
-    A signed call gets the placeholder that Google documents for unsigned calls.
+    A signed call or image gets the placeholder that Google documents for missing signatures.
     """
     return _change_parts(body, _drop_reasoning)
 
@@ -163,7 +164,7 @@ def _without_signatures(parts: Sequence[Any]) -> Iterator[Any]:
             yield part
             continue
         rest = {key: value for key, value in part.items() if key not in _SIGNATURES}
-        if name is not None and any(one in part for one in _CALLS):
+        if name is not None and any(one in part for one in _NEED_SIGNATURE):
             yield {**rest, name: PLACEHOLDER}
         elif _has_content(rest):
             yield rest

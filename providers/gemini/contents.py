@@ -12,11 +12,11 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from providers.gemini.media import link_source, standard_base64
+from providers.gemini.media import link_source
 from providers.gemini.spellings import GeminiFields, spelling_in
 from providers.neutral.codec import derived_call_id
 from providers.neutral.fields import Drops
-from providers.neutral.media import audio_format
+from providers.neutral.media import audio_format, standard_base64
 from providers.neutral.request import (
     AudioPart,
     FilePart,

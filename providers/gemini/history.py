@@ -15,6 +15,7 @@ from providers.gemini.media import GeminiPart, media_of, media_part, result_medi
 from providers.gemini.turns import ModelTurn
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.made_images import turn_images
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -171,11 +172,20 @@ class Contents:
                 case ReasoningPart():
                     written.reasoning(part)
                 case _:
-                    written.add(self._client_parts(part))
+                    self._add_model_part(part, written)
         calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
         self._order = {id: place for place, id in enumerate(calls)}
         self._ids.update(written.ids)
         return written.all_parts()
+
+    def _add_model_part(self, part: Part, written: ModelTurn) -> None:
+        is_native = isinstance(part, NativePart) and part.api == "gemini"
+        images = [] if is_native else turn_images(part)
+        for image in images:
+            self._drop_marks(image)
+            written.image(image)
+        if not images:
+            written.add(self._client_parts(part))
 
 
 def _split_by_role(message: Message) -> Iterator[Message]:

@@ -34,13 +34,6 @@ def link_source(uri: str, media_type: str | None, at: str) -> MediaSource:
     return MediaSource("file_id", uri, media_type)
 
 
-def standard_base64(text: str) -> str:
-    """Return ``text`` in the alphabet that all APIs accept; google-genai uses the URL-safe one, sometimes without
-    padding."""
-    text = text.replace("-", "+").replace("_", "/")
-    return text + "=" * (-len(text) % 4)
-
-
 def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPart:
     """Return the part; ``native`` means that the client speaks this API and its file references work.
 

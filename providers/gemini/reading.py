@@ -15,6 +15,7 @@ import msgspec
 
 from providers.neutral.bounds import PLACE, VALUE, AnswerBudgets, Budget, check_length
 from providers.neutral.codec import new_id
+from providers.neutral.made_images import SIGNED, image_mark, made_images
 from providers.neutral.values import arguments_text, as_string
 from streams.errors import GatewayError
 from streams.events import (
@@ -351,8 +352,15 @@ def _thought_events(answer: UnfinishedAnswer, text: str, signature: str) -> list
 
 
 def _native_events(answer: UnfinishedAnswer, kind: str, part: Mapping[str, Any]) -> list[Event]:
-    """Return the events of a part that only this API can express, whole."""
+    """Return the events of a part that only this API can express, whole.
+
+    The signature of an image precedes it: clients of other APIs send both back, in different places.
+    """
     events = answer.end_block()
     if kind in REPLAYED:
         events += answer.state_block({"part": kind, "native": part})
+    elif kind == SIGNED and (signature := as_string(part.get("thoughtSignature"))):
+        for image in made_images("gemini", part):
+            answer.places.spend(PLACE, "images")
+            events += answer.state_block({"part": kind, "id": image_mark(image.data), "signature": signature})
     return [*events, NativeItem(answer.new_block(), "gemini", kind, part)]

@@ -2,8 +2,8 @@
 
 Only the endpoint that made a signature accepts it ("Corrupted thought signature"; BerriAI/litellm#32140). Parts of
 every kind may have one. For clients of other APIs a seal carries it as an item ``{"part": KIND, "signature": TEXT}``:
-with the ``id`` of its call, with ``empty`` for a part that only held the signature, and with the whole part as
-``native`` for Google's own tools.
+with the ``id`` of its call or the mark of its image, with ``empty`` for a part that only held the signature, and with
+the whole part as ``native`` for Google's own tools.
 """
 
 import re
@@ -12,17 +12,18 @@ from typing import Any, Final
 
 import attrs
 
-from providers.gemini.media import GeminiPart
+from providers.gemini.media import GeminiPart, media_part
 from providers.gemini.reading import REPLAYED
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.request import Part, ReasoningPart, Request, ToolCallPart
+from providers.neutral.made_images import SIGNED, image_mark
+from providers.neutral.request import ImagePart, Part, ReasoningPart, Request, ToolCallPart
 from providers.neutral.tool_names import match_ids
 from streams.events import Api
 
 PLACEHOLDER: Final = "skip_thought_signature_validator"
-"""Google's documented placeholder for the signature of an unsigned call (agentjido/req_llm#427)."""
+"""Google's documented placeholder for a missing signature (agentjido/req_llm#427)."""
 
 
 @attrs.frozen
@@ -112,6 +113,9 @@ class ModelTurn:
         originals = {one.id: one for one in signed}  # the client's ids for calls may replace the provider's
         matched = match_ids([part.id for part in parts if isinstance(part, ToolCallPart)], originals)
         self._signatures_by_call = {id: originals[original] for id, original in matched.items()}
+        self._signatures_by_image = {
+            one.id: one.signature for items in self._items.values() for one in items if one.kind == SIGNED
+        }
         self._sends_ids = request.api == "gemini" or any(not _OWN_ID.fullmatch(one.id) for one in signed)
         self._unsigned_call: ToolCallPart | None = None  # the turn's first call, if unsigned
         self._first_call: GeminiPart | None = None
@@ -119,6 +123,19 @@ class ModelTurn:
     def add(self, parts: Sequence[GeminiPart]) -> None:
         """Add parts without signatures."""
         self._parts.extend(parts)
+
+    def image(self, part: ImagePart) -> None:
+        """Add an image that a model made. Gemini 3 refuses it without a signature (langchain-ai/langchain-google#1431).
+
+        Images of other models, and changed ones, have none.
+        """
+        written = media_part(part, native=False)
+        if signature := self._signatures_by_image.get(image_mark(part.source.value)):
+            written["thoughtSignature"] = signature
+        elif self._quirks.signed_calls:
+            written["thoughtSignature"] = PLACEHOLDER
+            self._drops.add(join_path(part.at, "thoughtSignature"))
+        self._parts.append(written)
 
     def reasoning(self, part: ReasoningPart) -> None:
         """Add the parts and signatures that an earlier answer's reasoning carries."""

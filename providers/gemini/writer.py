@@ -18,7 +18,7 @@ from providers.gemini.framing import KEEP_ALIVE, event
 from providers.gemini.grounding import Grounding
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
-from providers.neutral.made_images import made_images
+from providers.neutral.made_images import made_images, signs_image
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from providers.neutral.values import as_objects
 from streams import sse
@@ -140,8 +140,8 @@ def make_signature(issuer: Issuer, state: ReasoningState, text: str) -> Signatur
         return Signature(seal_in_base64(issuer, state.api, sealed_item(state, text)))
     item = state.item if isinstance(state.item, dict) else {}
     signed = item.get("signature")
-    if not isinstance(signed, str) or not signed or "native" in item:  # the part itself is sent, with its signature
-        return None
+    if not isinstance(signed, str) or not signed or "native" in item or signs_image(state):
+        return None  # the part itself is sent, with its signature
     return Signature(signed, str(item.get("part", "")), str(item.get("id", "")), item.get("empty") is True)
 
 

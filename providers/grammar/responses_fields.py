@@ -147,6 +147,7 @@ PREFIXES: Mapping[str, str] = {
     "reasoning": "rs_",
     "function_call": "fc_",
     "custom_tool_call": "ctc_",
+    "image_generation_call": "ig_",
 }
 
 RESPONSE: Shape = {"id": "text", "object": one_of("response"), "status": "text", "output": "array"}

@@ -7,9 +7,17 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.gemini.media import link_source, standard_base64
+from providers.gemini.media import link_source
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.media import actual_type, audio_format, audio_type, type_of_format, type_of_url, video_type
+from providers.neutral.media import (
+    actual_type,
+    audio_format,
+    audio_type,
+    standard_base64,
+    type_of_format,
+    type_of_url,
+    video_type,
+)
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import invalid
 

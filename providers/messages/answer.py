@@ -15,6 +15,7 @@ from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
+from providers.neutral.made_images import signs_image
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import arguments_text, as_string
@@ -267,7 +268,7 @@ def _write_block(block: Block, issuer: Issuer) -> list[Any]:
         case RefusalBlock(text=text):
             return [text_block(text)] if text else []
         case ReasoningBlock(text="", state=state):
-            return [] if state is None else [textless_block(issuer, state)]
+            return [] if state is None or signs_image(state) else [textless_block(issuer, state)]
         case ReasoningBlock(text=text, state=state):
             return [{"type": "thinking", "thinking": text, "signature": signature(issuer, state)}]
         case ToolCallBlock(id=id, name=name, input=text, kind=kind):

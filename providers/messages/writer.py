@@ -14,6 +14,7 @@ from providers.messages.usage import usage_delta
 from providers.neutral.arguments import StreamedInput
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
+from providers.neutral.made_images import signs_image
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -150,7 +151,7 @@ class MessagesWriter:
                 self._input = StreamedInput(kind)
                 return self._start_block(call_block(id, name, {}), ("input_json_delta", "partial_json"))
             case ReasoningState():
-                return self._write_state(event)
+                return b"" if signs_image(event) else self._write_state(event)
             case Citation(api=api, item=item):
                 if api == "messages" and self._open is not None and self._open.kind == "text":
                     return self._open.delta(type="citations_delta", citation=item)

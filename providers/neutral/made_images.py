@@ -5,11 +5,24 @@ from typing import Any, Final
 
 import attrs
 
+from providers.neutral.media import image_beginning, is_data_url, standard_base64
+from providers.neutral.request import ImagePart, MediaSource, NativePart, Part
 from providers.neutral.values import as_object, as_objects, as_string
-from streams.events import Api
+from streams.events import Api, ReasoningState
 
-_FORMATS: Final[Mapping[str, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+SIGNED: Final = "inlineData"
+"""The kind of a signed part of Gemini that has an image."""
+
+_FORMATS: Final[Mapping[str, str]] = {
+    "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif", "svg": "image/svg+xml",
+}  # fmt: skip
 """The media types by the ``output_format`` of Responses; ``png`` is its default."""
+
+_LONGEST_HEAD: Final = 200
+"""The most characters of a ``data:`` URL before its content."""
+
+_SAMPLE: Final = 24
+"""The characters of a content that identify it, in addition to its length."""
 
 
 @attrs.frozen
@@ -24,22 +37,67 @@ class MadeImage:
         """The image as a ``data:`` URL."""
         return f"data:{self.media_type};base64,{self.data}"
 
+    @property
+    def format(self) -> str:
+        """The format by the first bytes, or by the media type: ``png``, ``jpeg``, ``gif``, ``webp`` or another one."""
+        return (image_beginning(self.data) or self.media_type).removeprefix("image/")
+
 
 def made_images(api: Api, item: Any) -> list[MadeImage]:
     """Return the images in a native item of ``api``, without those that have only an address."""
     return [one for one in _read(api, as_object(item)) if one.data and one.media_type.startswith("image/")]
 
 
+def image_mark(data: str) -> str:
+    """Return a mark of an image in base64, which tells the images of a conversation apart.
+
+    Images have tens of megabytes, so only characters from the middle are read: all PNG images have the same end.
+    """
+    middle = len(data) // 2
+    return f"{len(data)}:{data[middle : middle + _SAMPLE]}"
+
+
+def signs_image(state: ReasoningState) -> bool:
+    """Return whether ``state`` is the signature of an image, which is useless without the image."""
+    return state.api == "gemini" and as_object(state.item).get("part") == SIGNED
+
+
+def turn_images(part: Part) -> list[ImagePart]:
+    """Return the images that ``part`` of a model's turn has, at its path."""
+    if isinstance(part, ImagePart):
+        return [part]
+    if not isinstance(part, NativePart):
+        return []
+    images = made_images(part.api, part.item)
+    return [ImagePart(MediaSource("base64", one.data, one.media_type), at=part.at) for one in images]
+
+
 def _read(api: Api, item: Mapping[str, Any]) -> Iterator[MadeImage]:
     match api:
+        case "chat":
+            yield _read_url(as_string(as_object(item.get("image_url")).get("url")))
         case "gemini":
-            inline = as_object(item.get("inlineData"))
-            yield MadeImage(as_string(inline.get("mimeType")), as_string(inline.get("data")))
+            inline = as_object(item.get("inlineData", item.get("inline_data")))
+            media_type = as_string(inline.get("mimeType", inline.get("mime_type")))
+            yield MadeImage(media_type, standard_base64(as_string(inline.get("data"))))
         case "interactions":
-            contents = as_objects(item.get("content")) if item.get("type") == "model_output" else []
+            contents = as_objects(item.get("content")) if item.get("type") == "model_output" else [item]
             for content in contents:
                 if content.get("type") == "image":
                     yield MadeImage(as_string(content.get("mime_type")), as_string(content.get("data")))
         case "responses" if item.get("type") == "image_generation_call":
             format = as_string(item.get("output_format")) or "png"
             yield MadeImage(_FORMATS.get(format, ""), as_string(item.get("result")))
+        case "converse":
+            image = as_object(item.get("image"))
+            data = as_string(as_object(image.get("source")).get("bytes"))
+            yield MadeImage(f"image/{as_string(image.get('format')) or 'png'}", data)
+
+
+def _read_url(url: str) -> MadeImage:
+    """Return the image in a ``data:`` URL, or an empty one."""
+    comma = url.find(",", 0, _LONGEST_HEAD) if is_data_url(url) else -1
+    head = url[:comma].lower()
+    if comma == -1 or not head.endswith(";base64"):
+        return MadeImage("", "")
+    return MadeImage(head[len("data:") :].partition(";")[0], url[comma + 1 :])

@@ -89,6 +89,13 @@ def image_beginning(data: str) -> str | None:
     return next((kind for start, kind in _IMAGE_BEGINNINGS.items() if data.startswith(start)), None)
 
 
+def standard_base64(text: str) -> str:
+    """Return ``text`` in the alphabet that all APIs accept; google-genai uses the URL-safe one, sometimes without
+    padding."""
+    text = text.replace("-", "+").replace("_", "/")
+    return text + "=" * (-len(text) % 4)
+
+
 def actual_type(source: MediaSource, image: bool) -> str:
     """Return the media type of an image or document.
 

@@ -18,6 +18,7 @@ from providers.responses.output import (
     call_item,
     final_status,
     find_called_tool,
+    image_items,
     message_item,
     native_reasoning,
     reasoning_item,
@@ -166,10 +167,9 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
                     parts = output[-1]["content"]
                 parts.append(_part_object(block))
             case _:
-                if (
-                    item := _item_object(block, reply, tools, status if block is answer.blocks[-1] else "completed")
-                ) is not None:
-                    output.append(item)
+                last = status if block is answer.blocks[-1] else "completed"
+                if items := _item_objects(block, reply, tools, last):
+                    output += items
                     parts = []
     if parts:
         output[-1]["status"] = status
@@ -182,21 +182,21 @@ def _part_object(block: TextBlock | RefusalBlock) -> Object:
     return text_part(block.text, annotations(block.citations, len(block.text)), token_logprobs(block.logprobs))
 
 
-def _item_object(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status: str) -> Any:
+def _item_objects(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status: str) -> list[Any]:
     match block:
         case ReasoningBlock(text=text, state=state):
             native = native_reasoning(state, kept=bool(reply.id))
             if native is not None:
-                return native
+                return [native]
             own = None if state is None else sealed_text(reply.issuer, state)
-            return reasoning_item(own_id("rs_"), text, own, status)
+            return [reasoning_item(own_id("rs_"), text, own, status)]
         case ToolCallBlock():
             tool, wrapped = find_called_tool(block, tools)
             text = custom_tools.unwrap_text(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS
-            return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)
+            return [call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)]
         case NativeBlock(api=api, item=item):
-            return item if api == "responses" else None
+            return [item] if api == "responses" else image_items(api, item)
         case _:
-            return None
+            return []

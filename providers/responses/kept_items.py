@@ -22,6 +22,7 @@ _PREFIXES: Mapping[str, str] = {
     "function_call_output": "fco_",
     "custom_tool_call_output": "ctco_",
     "compaction": "cmp_",
+    "image_generation_call": "ig_",
 }
 _OTHER = "item_"
 _INSTRUCTIONS = ("system", "developer")

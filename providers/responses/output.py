@@ -13,6 +13,7 @@ import msgspec
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.billing import OPENAI_TIERS
 from providers.neutral.codec import Reply
+from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.values import as_objects
 from providers.responses.ids import own_id
@@ -21,6 +22,7 @@ from streams import sse
 from streams.events import (
     AnswerEnd,
     AnswerStart,
+    Api,
     Citation,
     ErrorInfo,
     ErrorKind,
@@ -93,6 +95,8 @@ INCOMPLETE: Mapping[Reason, str] = {
     "refusal": "content_filter",
 }
 DEFAULT_FORMAT_NAME = "output"  # the name of a format without one
+IMAGE_CALL = "image_generation_call"
+_IMAGE_FORMATS = ("png", "webp", "jpeg", "gif")
 NO_ARGUMENTS = "{}"  # clients parse the arguments, even of a call without any (su-kaka/gcli2api#406)
 
 # Reasons of this API only, written back unchanged.
@@ -320,6 +324,23 @@ def call_item(id: str, call_id: str, tool: DeclaredTool, input: str = "", status
     if tool.namespace is not None:
         item["namespace"] = tool.namespace
     return item
+
+
+def image_items(api: Api, item: Any) -> list[Object]:
+    """Return items for the images in a native item of another ``api``, as if a hosted tool had made them.
+
+    ``output_format`` has a few values, so that clients find the format of others by the image's first bytes.
+    """
+    found: list[Object] = []
+    for image in made_images(api, item):
+        made: Object = {"id": own_id("ig_"), "type": IMAGE_CALL, "status": "completed", "result": image.data}
+        found.append(made | ({"output_format": image.format} if image.format in _IMAGE_FORMATS else {}))
+    return found
+
+
+def announced_image(item: Object) -> Object:
+    """Return the item of an image before its content: an event with the content follows."""
+    return {**item, "status": "in_progress", "result": None}
 
 
 def annotation(cited: Citation, length: int) -> Object | None:

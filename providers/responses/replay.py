@@ -8,7 +8,7 @@ import msgspec
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.values import as_objects, as_string
 from providers.responses.numbering import EventSequence
-from providers.responses.output import INTERRUPTED, Object, refusal_part, summary_part, text_part
+from providers.responses.output import IMAGE_CALL, INTERRUPTED, Object, refusal_part, summary_part, text_part
 from streams import sse
 from streams.event_log import Resumption
 from streams.surrogates import NOT_JSON
@@ -145,4 +145,5 @@ _TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, W
     "reasoning": ({"summary": []}, _reasoning_events),
     "function_call": ({"arguments": ""}, _call_events),
     "custom_tool_call": ({"input": ""}, _call_events),
+    IMAGE_CALL: ({"result": None}, lambda out, item, where: iter(())),
 }

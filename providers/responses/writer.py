@@ -9,7 +9,15 @@ from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_chec
 
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, Writer
 from providers.responses.numbering import EventSequence, in_order
-from providers.responses.output import Object, ResponseTemplate, final_status, find_called_tool, native_reasoning
+from providers.responses.output import (
+    Object,
+    ResponseTemplate,
+    announced_image,
+    final_status,
+    find_called_tool,
+    image_items,
+    native_reasoning,
+)
 from providers.responses.tools import declared_tools
 from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
 from streams import sse
@@ -204,10 +212,15 @@ class ResponsesWriter:
 
     def _write_native(self, event: NativeItem) -> bytes:
         if event.api != "responses":
-            return b""
+            return b"".join(map(self._write_image, image_items(event.api, event.item)))
         data = self._close_unopened_message()
         index = self._out.new_index()
         return data + self._out.item_added(index, event.item) + self._out.item_done(index, event.item)
+
+    def _write_image(self, item: Object) -> bytes:
+        data = self._close_unopened_message()
+        index = self._out.new_index()
+        return data + self._out.item_added(index, announced_image(item)) + self._out.item_done(index, item)
 
     def _close_block(self, block: int) -> bytes:
         item = self._open.pop(block, None)

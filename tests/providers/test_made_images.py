@@ -1,36 +1,38 @@
 """Images that a model made reach clients of the APIs that have a place for them, streamed and whole."""
 
+import base64
 import json
 from typing import Any
 
+import openai
 import pytest
+from botocore.eventstream import EventStreamBuffer
 
 from providers.apis import CODECS
 from providers.grammar import judge
+from providers.neutral.made_images import MadeImage, made_images
+from providers.responses.replay import replay
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, NativeItem, TextDelta, Usage
 from streams.fold import fold
 from tests.support.lanes import reply_for
 
+PNG = "iVBORw0KGgo="
+URL = f"data:image/png;base64,{PNG}"
 ITEMS: dict[str, Any] = {
-    "gemini": {"inlineData": {"mimeType": "image/png", "data": "aGk="}, "thoughtSignature": "c2ln"},
-    "interactions": {
-        "type": "model_output", "content": [{"type": "image", "mime_type": "image/png", "data": "aGk="}],
-    },
-    "responses": {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "aGk="},
-}  # fmt: skip
-PLACES: dict[str, Any] = {
-    "chat": {"index": 0, "type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
-    "gemini": {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
-    "interactions": {"type": "image", "mime_type": "image/png", "data": "aGk="},
+    "chat": {"index": 0, "type": "image_url", "image_url": {"url": URL}},
+    "gemini": {"inlineData": {"mimeType": "image/png", "data": PNG}, "thoughtSignature": "c2ln"},
+    "converse": {"image": {"format": "png", "source": {"bytes": PNG}}},
+    "interactions": {"type": "model_output", "content": [{"type": "image", "mime_type": "image/png", "data": PNG}]},
+    "responses": {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": PNG},
 }
-PAIRS = [(client, provider) for client in PLACES for provider in ITEMS if client != provider]
+CLIENTS = tuple(ITEMS)
+PAIRS = [(client, provider) for client in CLIENTS for provider in ITEMS]
 
 
-def answer_of(provider: str) -> list[Event]:
-    return [
-        AnswerStart("a", "m"), TextDelta(0, "Look:"), BlockEnd(0), NativeItem(1, provider, "image", ITEMS[provider]),
-        Usage(input=3, output=4), AnswerEnd("stop"),
-    ]  # fmt: skip
+def answer_of(provider: str, *items: Any) -> list[Event]:
+    images = [NativeItem(1 + i, provider, "image", item) for i, item in enumerate(items or [ITEMS[provider]])]
+    begin = [AnswerStart("a", "m"), TextDelta(0, "Look:"), BlockEnd(0)]
+    return [*begin, *images, Usage(input=3, output=4), AnswerEnd("stop")]
 
 
 def stream_for(client: str, events: list[Event]) -> bytes:
@@ -38,25 +40,43 @@ def stream_for(client: str, events: list[Event]) -> bytes:
     return b"".join(map(writer.send, events))
 
 
-def find_all(value: Any, wanted: Any) -> int:
-    """Return how often ``wanted`` is in ``value``."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return int(value == wanted) + sum(find_all(one, wanted) for one in inner)
+def whole_for(client: str, events: list[Event]) -> bytes:
+    return CODECS[client].write_answer(fold(events), reply_for(client))
 
 
+def read_events(client: str, body: bytes) -> list[Event]:
+    """Return the events that a reader of the client's API finds in a body, streamed or whole."""
+    codec = CODECS[client]
+    if body.startswith(b"{"):
+        return list(codec.read_answer(body))
+    reader = codec.reader()
+    events = [event for name, data in codec.wire.framing.parse_all(body) for event in reader.read_event(name, data)]
+    return [*events, *reader.close()]
+
+
+def images_in(client: str, body: bytes) -> list[MadeImage]:
+    natives = [event for event in read_events(client, body) if isinstance(event, NativeItem)]
+    return [image for event in natives for image in made_images(event.api, event.item)]
+
+
+@pytest.mark.parametrize("write", [stream_for, whole_for])
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
-def test_a_made_image_is_in_a_whole_answer(client, provider):
-    body = CODECS[client].write_answer(fold(answer_of(provider)), reply_for(client))
-    assert find_all(json.loads(body), PLACES[client]) == 1
+def test_a_reader_finds_the_made_image_in_what_a_writer_wrote(client, provider, write):
+    body = write(client, answer_of(provider))
+    assert images_in(client, body) == [MadeImage("image/png", PNG)]
+    assert fold(read_events(client, body)).blocks[0].text == "Look:"
+    if write is stream_for:
+        verdict = judge(client, body)
+        assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
-@pytest.mark.parametrize(("client", "provider"), PAIRS)
-def test_a_made_image_is_in_a_stream(client, provider):
-    out = stream_for(client, answer_of(provider))
-    lines = [line.removeprefix(b"data: ") for line in out.splitlines() if line.startswith(b"data: {")]
-    assert sum(find_all(json.loads(line), PLACES[client]) for line in lines) == 1
-    verdict = judge(client, out)
-    assert (verdict.outcome, verdict.broken) == ("complete", None)
+@pytest.mark.parametrize("write", [stream_for, whole_for])
+@pytest.mark.parametrize("provider", ITEMS)
+def test_clients_of_messages_get_the_text_alone(provider, write):
+    """Messages has no block for a model's images."""
+    body = write("messages", answer_of(provider))
+    assert PNG.encode() not in body
+    assert [block.text for block in fold(read_events("messages", body)).blocks] == ["Look:"]
 
 
 @pytest.mark.parametrize("client", CODECS)
@@ -64,14 +84,141 @@ def test_a_made_image_is_in_a_stream(client, provider):
 def test_items_without_an_image_of_their_own_are_left_out(client, provider):
     """Files with an address alone, other media, and calls that made nothing."""
     items = {
+        "chat": {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}},
         "gemini": {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
+        "converse": {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://a/b.png"}}}},
         "interactions": {"type": "model_output", "content": [{"type": "image", "uri": "https://e.org/a.png"}]},
         "responses": {"type": "image_generation_call", "status": "failed", "result": None},
     }
-    plain = [AnswerStart("a", "m"), TextDelta(0, "Hi"), BlockEnd(0), AnswerEnd("stop")]
-    events = [*plain[:3], NativeItem(1, provider, "image", items[provider]), plain[3]]
-    whole = CODECS[client].write_answer(fold(events), reply_for(client))
-    for made in (PLACES["chat"], PLACES["gemini"], PLACES["interactions"]):
-        assert find_all(json.loads(whole), made) == 0
+    events = answer_of(provider, items[provider])
+    assert images_in(client, whole_for(client, events)) == []
     if client != provider:  # its own items pass unchanged
-        assert b"aGk=" not in stream_for(client, events)
+        for place in (b"aGk=", b"e.org", b"s3:", b"failed"):
+            assert place not in stream_for(client, events)
+
+
+@pytest.mark.parametrize("write", [stream_for, whole_for])
+def test_a_link_of_another_chat_server_reaches_chat_clients(write):
+    link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
+    assert b'"url":"https://e.org/a.png"' in write("chat", answer_of("chat", link))
+
+
+@pytest.mark.parametrize("write", [stream_for, whole_for])
+def test_several_images_stay_in_order(write):
+    second = "/9j/4AAQ"
+    jpeg = {"inlineData": {"mimeType": "image/jpeg", "data": second}}
+    for client in CLIENTS:
+        found = images_in(client, write(client, answer_of("gemini", ITEMS["gemini"], jpeg)))
+        assert [image.data for image in found] == [PNG, second]
+        assert [image.media_type for image in found] == ["image/png", "image/jpeg"]
+
+
+# Chat servers
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_images_of_a_chat_server_reach_all_clients(client):
+    """OpenRouter sends them next to the text, in a delta or in the message."""
+    message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
+    chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
+    chunks[1]["choices"][0]["finish_reason"] = "stop"
+    streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+    for body in (json.dumps(whole).encode(), streamed):
+        events = read_events("chat", body)
+        for write in (stream_for, whole_for):
+            assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
+
+
+@pytest.mark.parametrize("images", ["x", [1], [{}], [{"image_url": "x"}], {"a": 1}])
+@pytest.mark.parametrize("client", CODECS)
+def test_malformed_images_of_a_chat_server_do_not_break_an_answer(client, images):
+    message = {"role": "assistant", "content": "Hi", "images": images}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    events = read_events("chat", json.dumps(whole).encode())
+    for write in (stream_for, whole_for):
+        assert images_in(client, write(client, events)) == []
+        assert b"Hi" in write(client, events)
+
+
+def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
+    note = {"type": "url_citation", "url_citation": {"url": "https://e.org", "start_index": 0, "end_index": 2}}
+    message = {"role": "assistant", "content": "Hi", "annotations": [note], "images": [ITEMS["chat"]]}
+    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    block = fold(read_events("chat", json.dumps(whole).encode())).blocks[0]
+    assert [cited.item for cited in block.citations] == [note]
+
+
+# The types of the SDKs
+
+
+@pytest.mark.parametrize("provider", [name for name in ITEMS if name != "responses"])
+def test_the_openai_sdk_reads_the_item(provider):
+    whole = openai.types.responses.Response.model_validate_json(whole_for("responses", answer_of(provider)))
+    item = whole.output[1]
+    assert isinstance(item, openai.types.responses.response_output_item.ImageGenerationCall)
+    assert (item.status, item.result) == ("completed", PNG)
+    assert item.model_extra == {"output_format": "png"} or item.output_format == "png"
+
+
+def test_the_item_is_announced_without_its_content():
+    lines = stream_for("responses", answer_of("gemini")).splitlines()
+    events = [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
+    added, done = (
+        next(
+            one["item"] for one in events if one["type"] == f"response.output_item.{kind}" and one["output_index"] == 1
+        )
+        for kind in ("added", "done")
+    )
+    assert (added["status"], added["result"]) == ("in_progress", None)
+    assert (done["id"], done["status"], done["result"]) == (added["id"], "completed", PNG)
+
+
+@pytest.mark.parametrize("size", [2**20, 10 * 2**20])
+def test_large_images_fit_in_the_frames_of_amazon(size):
+    """Its SDKs accept no frame of more than 24 MiB, and join the bytes of the deltas."""
+    data = base64.b64encode(bytes(range(256)) * (size // 256)).decode()
+    item = {"inlineData": {"mimeType": "image/webp", "data": data}}
+    out = stream_for("converse", answer_of("gemini", item))
+    frames = EventStreamBuffer()
+    frames.add_data(out)
+    deltas = [json.loads(frame.payload) for frame in frames if frame.headers[":event-type"] == "contentBlockDelta"]
+    pieces = [one["delta"]["image"]["source"]["bytes"] for one in deltas if "image" in one["delta"]]
+    assert b"".join(map(base64.b64decode, pieces)) == base64.b64decode(data)
+    assert images_in("converse", out) == [MadeImage("image/webp", data)]
+
+
+def test_pieces_of_an_image_are_joined_also_within_a_byte():
+    """Each delta of Converse is base64 of its own."""
+    pieces = [base64.b64encode(piece).decode() for piece in (b"a", b"bcde", b"fgh")]
+    reader = CODECS["converse"].reader()
+    events = list(reader.read_event("messageStart", b'{"role":"assistant"}'))
+    events += reader.read_event("contentBlockStart", b'{"contentBlockIndex":0,"start":{"image":{"format":"png"}}}')
+    for piece in pieces:
+        delta = {"contentBlockIndex": 0, "delta": {"image": {"source": {"bytes": piece}}}}
+        events += reader.read_event("contentBlockDelta", json.dumps(delta).encode())
+    events += reader.read_event("contentBlockStop", b'{"contentBlockIndex":0}')
+    image = next(event for event in events if isinstance(event, NativeItem))
+    assert made_images("converse", image.item) == [MadeImage("image/png", base64.b64encode(b"abcdefgh").decode())]
+
+
+@pytest.mark.parametrize("client", CODECS)
+def test_an_image_alone_is_an_answer(client):
+    events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
+    assert judge(client, stream_for(client, events)).broken is None
+    wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
+    assert images_in(client, stream_for(client, events)) == wanted
+    assert images_in(client, whole_for(client, events)) == wanted
+
+
+def test_a_format_that_converse_lacks_is_left_out():
+    avif = {"inlineData": {"mimeType": "image/avif", "data": "AAAA"}}
+    assert images_in("converse", stream_for("converse", answer_of("gemini", avif))) == []
+
+
+def test_a_stored_answer_is_repeated_with_its_image():
+    out = replay(json.loads(whole_for("responses", answer_of("gemini"))))
+    verdict = judge("responses", out)
+    assert (verdict.outcome, verdict.broken) == ("complete", None)
+    assert images_in("responses", out) == [MadeImage("image/png", PNG)]

@@ -70,10 +70,13 @@ _DETAILS: Final = array(
     )
 )  # fmt: skip
 
+_IMAGES: Final = array(record(None, image_url=record(None, Leaf("url"), url=URL), **exempt("type", "index")))
+"""The images that a model made."""
+
 _MEMBERS: Final = dict(
     content=_CONTENT, refusal=TEXT, reasoning_content=text("reasoning"), reasoning=text("reasoning"),
     reasoning_details=_DETAILS, tool_calls=array(_CALL), function_call=_OLD_CALL, audio=record(None, id=HELD),
-    **_MARKS, **exempt("role", "tool_call_id", "channel"),
+    images=_IMAGES, **_MARKS, **exempt("role", "tool_call_id", "channel"),
 )  # fmt: skip
 
 
@@ -141,6 +144,7 @@ ANSWER: Final = record(
 """The shape of a complete response and of each event of a stream."""
 
 NATIVE: Final = record(
-    None, reasoning_details=_DETAILS, url_citation=record(None, title=TEXT, url=TEXT), **exempt("type", "field")
+    None, reasoning_details=_DETAILS, url_citation=record(None, title=TEXT, url=TEXT),
+    image_url=record(None, Leaf("url"), url=URL), **exempt("type", "field", "index"),
 )  # fmt: skip
-"""The shape of reasoning and citations that readers report whole."""
+"""The shape of reasoning, citations and images that readers report whole."""

@@ -97,8 +97,15 @@ def test_parts_of_googles_own_tools_come_whole_and_sealed_for_other_clients():
     part = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB"}, "thoughtSignature": "s"}
     events = read_chunks(candidate(part, text("x"), **STOP))
     assert events[1:4] == [*state(0, part="toolCall", native=part), NativeItem(1, "gemini", "toolCall", part)]
-    image = {"inlineData": {"mimeType": "image/png", "data": "AA"}, "thoughtSignature": "s"}
-    assert read_chunks(candidate(image, **STOP))[1:2] == [NativeItem(0, "gemini", "inlineData", image)]
+
+
+def test_an_image_follows_its_signature_which_has_its_mark():
+    image = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "thoughtSignature": "s"}
+    assert read_chunks(candidate(image, **STOP))[1:4] == [
+        *state(0, part="inlineData", id="4:AA", signature="s"), NativeItem(1, "gemini", "inlineData", image),
+    ]  # fmt: skip
+    unsigned = {"inlineData": image["inlineData"]}
+    assert read_chunks(candidate(unsigned, **STOP))[1:2] == [NativeItem(0, "gemini", "inlineData", unsigned)]
 
 
 REASONS = (

@@ -63,8 +63,7 @@ def test_every_signature_is_given_to_the_client_unchanged():
             for candidate in chunk.get("candidates", ())
             for part in (candidate.get("content") or {}).get("parts", ())
         ]
-        sent = [part["thoughtSignature"] for part in parts
-                if "thoughtSignature" in part and "inlineData" not in part]  # fmt: skip
+        sent = [part["thoughtSignature"] for part in parts if "thoughtSignature" in part]
         items = [event.item for event in read(path) if isinstance(event, State)]
         got = [item.get("signature") or item["native"].get("thoughtSignature") for item in items]
         assert [one for one in got if one] == sent, path.name
