@@ -13,6 +13,7 @@ from providers.neutral.request import (
     ImagePart,
     MediaSource,
     Message,
+    NativePart,
     Part,
     ReasoningPart,
     RefusalPart,
@@ -91,6 +92,7 @@ def _read_assistant(message: Fields, history: _History) -> Iterator[Part]:
     message.ignore("content")
     if refusal := message.string("refusal"):
         yield RefusalPart(refusal, message.path("refusal"))
+    yield from _read_made_images(message)
     for call in message.objects("tool_calls"):
         yield _read_call(call, history)
     if (function := message.object("function_call")) is not None:
@@ -99,6 +101,14 @@ def _read_assistant(message: Fields, history: _History) -> Iterator[Part]:
         id = history.functions[name] = f"call_function_{history.legacy_calls}"
         yield ToolCallPart(id, name, function.string("arguments") or "", at=function.at)
         history.drops.add_unread(function)
+
+
+def _read_made_images(message: Fields) -> Iterator[NativePart]:
+    """Yield the images of an earlier answer, in the form of OpenRouter's. A malformed list is left unread."""
+    images = message.data.get("images")
+    if isinstance(images, list) and all(isinstance(image, dict) for image in images):
+        message.ignore("images")
+        yield from (NativePart("chat", "image_url", image, message.path("images")) for image in images)
 
 
 def _read_call(call: Fields, history: _History) -> ToolCallPart:

@@ -13,10 +13,12 @@ from providers.catalog.strict import fits_strict, provider_strict
 from providers.chat.parts import (
     PartsTarget,
     complete_reasoning,
+    numbered_images,
     sends_custom_tools,
     simplify_content,
     write_call,
     write_content,
+    write_made_images,
     write_reasoning,
     write_result,
     write_result_media,
@@ -113,6 +115,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
     pieces: list[dict[str, Any]] = []
     refusals: list[str] = []
     calls: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     reasoning_parts: list[ReasoningPart] = []
     for part in parts:
         match part:
@@ -124,13 +127,13 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
                 calls.append(write_call(to, part))
             case ReasoningPart():
                 reasoning_parts.append(part)
-            case NativePart():
-                to.drops.add(part.at)
-            case ImagePart() | FilePart() | AudioPart() | ToolResultPart():
+            case NativePart() | ImagePart():
+                images += write_made_images(to, part)
+            case FilePart() | AudioPart() | ToolResultPart():
                 raise invalid(f"{part.at} is not supported in an assistant message for this model", part.at)
             case _:
                 assert_never(part)
-    if not (pieces or refusals or calls):
+    if not (pieces or refusals or calls or images):
         places = (place for part in reasoning_parts for place in part.places)
         to.drops.add(*places)  # providers reject a message with reasoning only
         return
@@ -142,7 +145,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
     message |= {"content": simplify_content(to, pieces) if pieces else None}
     if refusals:
         message["refusal"] = "".join(refusals)
-    message |= reasoning
+    message |= reasoning | numbered_images(images)
     if calls:
         message["tool_calls"] = calls
     yield message

@@ -9,6 +9,7 @@ import attrs
 from providers.neutral.codec import Recipient
 from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
+from providers.neutral.made_images import turn_images
 from providers.neutral.media import is_audio, is_video
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
@@ -96,6 +97,22 @@ def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dic
             return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
         case _:
             assert_never(part)
+
+
+def write_made_images(to: PartsTarget, part: NativePart | ImagePart) -> list[dict[str, Any]]:
+    """Return the images that ``part`` of a model's turn has, if the provider takes them; other parts are dropped."""
+    if to.quirks.message_images:
+        if isinstance(part, NativePart) and part.api == "chat":  # may be a link
+            return [{"type": "image_url", "image_url": part.item.get("image_url")}]
+        if images := [one for one in turn_images(part) if one.source.kind in ("base64", "url")]:
+            return [{"type": "image_url", "image_url": {"url": _media_url(one.source, one.at)}} for one in images]
+    to.drops.add(part.at)
+    return []
+
+
+def numbered_images(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the member of a message with its ``images``, ``{}`` without any."""
+    return {"images": [{"index": number, **image} for number, image in enumerate(images)]} if images else {}
 
 
 def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[str, Any]:

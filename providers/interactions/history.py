@@ -16,6 +16,7 @@ from providers.interactions.steps import PLACEHOLDER
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.made_images import turn_images
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -131,7 +132,9 @@ class History:
 
     def _add_native(self, part: NativePart, speaker: str) -> None:
         if part.api != "interactions" or not isinstance(part.item, dict):
-            self._drops.add(part.at)
+            images = [content for image in turn_images(part) for content in self._media_contents(image)]
+            self._add_content(speaker, images)
+            self._drops.add(*([] if images else [part.at]))
         elif str(part.item.get("type")).endswith(_REPLAYED):
             self.steps.append(part.item)
         else:

@@ -49,7 +49,7 @@ def made_images(api: Api, item: Any) -> list[MadeImage]:
 
 
 def image_mark(data: str) -> str:
-    """Return a mark of an image in base64, which tells the images of a conversation apart.
+    """Return a mark of an image in base64, which differs between the images of a conversation.
 
     Images have tens of megabytes, so only characters from the middle are read: all PNG images have the same end.
     """

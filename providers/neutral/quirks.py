@@ -85,6 +85,14 @@ class Quirks:
         "Chat: the member in which the provider gets its reasoning back.", "reasoning_content"
     )
 
+    message_images: bool = setting(
+        "Chat: `true` if the server accepts the `images` of earlier answers in the assistant's messages. Otherwise a "
+        "translated request drops them.",
+        False,
+        shown="`false`; `true` for OpenRouter",
+    )
+    """See https://openrouter.ai/docs/features/multimodal/image-generation"""
+
     reasoning_replay: Literal["own", "every_message"] = setting(
         "Chat: `own` sends the reasoning field only with messages that have reasoning. `every_message` sends it with "
         "every assistant message after the first one with reasoning.",
@@ -270,8 +278,8 @@ class Quirks:
     )
 
     signed_calls: bool = setting(
-        "Gemini: `true` if the model refuses earlier tool calls without a thought signature. The gateway then adds "
-        "the placeholder that Google documents.",
+        "Gemini: `true` if the model refuses its earlier tool calls and images without a thought signature. The "
+        "gateway then adds the placeholder that Google documents.",
         False,
         shown="depends on the model",
     )

@@ -14,7 +14,7 @@ from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses.compaction import as_message, is_own, summary
 from providers.responses.ids import is_own_id
-from providers.responses.items import unseal_items, without_own_id
+from providers.responses.items import is_own_image, unseal_items, without_own_id
 
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
@@ -63,7 +63,7 @@ def _restore_item(item: Any, issuer: Issuer) -> list[Any]:
     if (text := _find_seal(item)) is not None:
         seal = unseal(text)
         return [] if seal is None else unseal_items(seal, issuer)
-    if is_own_id(item.get("id")) and item.get("type") in ("reasoning", "item_reference"):
+    if is_own_image(item) or (is_own_id(item.get("id")) and item.get("type") in ("reasoning", "item_reference")):
         return []
     return [without_own_id(item)]
 

@@ -30,6 +30,7 @@ from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
 from providers.responses.history import ANSWER_MARKS
 from providers.responses.ids import is_own_id
+from providers.responses.output import IMAGE_CALL
 from streams.errors import invalid
 from streams.events import ToolKind
 
@@ -143,7 +144,7 @@ class _InputWriter:
             case ReasoningPart():
                 self._add_reasoning(part, message)
             case NativePart(api=api, item=item):
-                if api == "responses" and self._native:
+                if api == "responses" and self._native and not is_own_image(item):
                     self._add_item(without_own_id(item), part.at, message)
                 else:
                     self._drops.add(part.at)
@@ -171,6 +172,8 @@ class _InputWriter:
             self._add_text(part, message)
         elif isinstance(part, RefusalPart):
             self._content += [{"type": "refusal", "refusal": part.text}] if part.text else []
+        elif isinstance(part, ImagePart):  # the API has images of a model only as calls that its provider knows by id
+            self._drops.add(part.at)
         else:
             raise _unsupported_error(part.at)
 
@@ -263,6 +266,14 @@ class _InputWriter:
 def without_own_id(item: Object) -> Object:
     """Return ``item`` without an id of the gateway, which providers reject (Kilo-Org/kilocode#10197)."""
     return {name: value for name, value in item.items() if name != "id"} if is_own_id(item.get("id")) else item
+
+
+def is_own_image(item: Object) -> bool:
+    """Return whether ``item`` is an image in a call that the gateway made up for another provider's answer.
+
+    A provider knows only its own calls, by their ids.
+    """
+    return item.get("type") == IMAGE_CALL and is_own_id(item.get("id"))
 
 
 def _unsupported_error(at: str) -> Exception:

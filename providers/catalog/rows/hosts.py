@@ -117,11 +117,11 @@ HOSTS = (
             "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/embeddings", READ
         ),
     ),
-    # OpenRouter's Messages endpoint only accepts Bearer keys. Its Chat accepts both names of the token limit and the
-    # role `developer`.
+    # OpenRouter's Messages endpoint only accepts Bearer keys. Its Chat accepts both names of the token limit, the
+    # role `developer`, and the `images` of earlier answers (`ChatAssistantImages` of its API).
     Provider(
         "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", speaks=ALL_THREE, all_in_chat=True,
-        auth=BEARER, known=Quirks(), key_env="OPENROUTER_API_KEY",
+        auth=BEARER, quirks=attrs.evolve(COMPATIBLE, message_images=True), known=Quirks(), key_env="OPENROUTER_API_KEY",
         client_headers=(*APP_HEADERS, "x-openrouter-title", "x-openrouter-categories"),
         sources=sources(READ, **dict.fromkeys(("chat", "messages", "responses"), _COMPARED + "openrouter")),
         endpoints=places(

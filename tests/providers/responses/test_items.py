@@ -92,7 +92,7 @@ def test_media_is_written_with_what_the_api_requires() -> None:
     [
         user(AudioPart("CC", "wav", "messages[0].content[0]")),
         user(ImagePart(MediaSource("file_id", "f"), None, "messages[0].content[0]")),
-        assistant(ImagePart(MediaSource("url", "u"), None, "messages[0].content[0]")),
+        assistant(AudioPart("CC", "wav", "messages[0].content[0]")),
     ],
 )
 def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message) -> None:

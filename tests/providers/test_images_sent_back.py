@@ -1,0 +1,268 @@
+"""Images of earlier answers, which clients send back: "make an image", then "now make the sky blue"."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.apis import CODECS
+from providers.gemini.turns import PLACEHOLDER
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
+from providers.responses.incoming import read_continuation
+from providers.responses.kept_items import prepare_input
+from tests.providers.test_made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
+from tests.support.lanes import reply_for
+
+MAKER = Issuer("openai", "account")  # of ``reply_for``
+GEMINI_3 = Recipient("gemini-3-pro-image", MAKER, Quirks(signed_calls=True))
+SIGNED = {"inlineData": {"mimeType": "image/png", "data": PNG}, "thoughtSignature": "c2lnbmVk"}
+FIRST, SECOND = "make an image", "now make the sky blue"
+
+
+def made_by_gemini(*parts: Any) -> list[Any]:
+    """Return the events of a Gemini answer with ``parts``."""
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP"}
+    return read_events("gemini", json.dumps({"candidates": [candidate], "modelVersion": "g"}).encode())
+
+
+def next_chat(body: bytes) -> dict[str, Any]:
+    if body.startswith(b"{"):
+        message = json.loads(body)["choices"][0]["message"]
+    else:
+        message = {"role": "assistant", "content": ""}
+        for line in body.splitlines():
+            chunk = json.loads(line[6:]) if line.startswith(b"data: {") else {"choices": []}
+            for delta in (choice["delta"] for choice in chunk["choices"]):
+                message["content"] += delta.get("content") or ""
+                for name in ("images", "reasoning_details"):
+                    if name in delta:
+                        message.setdefault(name, []).extend(delta[name])
+    return {"messages": [{"role": "user", "content": FIRST}, message, {"role": "user", "content": SECOND}]}
+
+
+def output_of(body: bytes) -> list[Any]:
+    if body.startswith(b"{"):
+        return list(json.loads(body)["output"])
+    last = [line for line in body.splitlines() if line.startswith(b"data: ")][-1]
+    return list(json.loads(last[6:])["response"]["output"])
+
+
+def next_responses(body: bytes) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": FIRST}, *output_of(body), {"role": "user", "content": SECOND}]}
+
+
+def next_gemini(body: bytes) -> dict[str, Any]:
+    chunks = [json.loads(body)] if body.startswith(b"{") else [
+        json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")
+    ]  # fmt: skip
+    candidates = [candidate for chunk in chunks for candidate in chunk.get("candidates", ())]
+    parts = [part for one in candidates for part in one.get("content", {}).get("parts", ())]
+    user = [{"role": "user", "parts": [{"text": text}]} for text in (FIRST, SECOND)]
+    return {"contents": [user[0], {"role": "model", "parts": parts}, user[1]]}
+
+
+def next_converse(body: bytes) -> dict[str, Any]:
+    content = json.loads(body)["output"]["message"]["content"] if body.startswith(b"{") else joined_blocks(body)
+    user = [{"role": "user", "content": [{"text": text}]} for text in (FIRST, SECOND)]
+    return {"messages": [user[0], {"role": "assistant", "content": content}, user[1]]}
+
+
+def joined_blocks(body: bytes) -> list[dict[str, Any]]:
+    """Return the blocks of a stream, as an SDK joins them; their bytes are in one delta here."""
+    blocks: dict[int, dict[str, Any]] = {}
+    for name, data in CODECS["converse"].wire.framing.parse_all(body):
+        event = json.loads(data)
+        block = blocks.setdefault(event.get("contentBlockIndex", -1), {})
+        for kind, value in {**event.get("start", {}), **event.get("delta", {})}.items():
+            if name == "contentBlockStop":
+                continue
+            if isinstance(value, str):
+                block[kind] = block.get(kind, "") + value
+            else:
+                inner = block.setdefault(kind, {})
+                reasoning = inner.setdefault("reasoningText", {}) if kind == "reasoningContent" else inner
+                reasoning |= value
+    return [block for block in blocks.values() if block]
+
+
+def next_interactions(body: bytes) -> dict[str, Any]:
+    steps = json.loads(body)["steps"] if body.startswith(b"{") else joined_steps(body)
+    user = [{"type": "user_input", "content": [{"type": "text", "text": text}]} for text in (FIRST, SECOND)]
+    return {"input": [user[0], *steps, user[1]]}
+
+
+def joined_steps(body: bytes) -> list[dict[str, Any]]:
+    """Return the steps of a stream, as an SDK joins them."""
+    steps: list[dict[str, Any]] = []
+    for line in body.splitlines():
+        event = json.loads(line[6:]) if line.startswith(b"data: {") else {}
+        delta = event.get("delta", {})
+        if event.get("event_type") == "step.start":
+            steps.append(dict(event["step"]))
+        elif delta.get("type") == "text":
+            steps[-1].setdefault("content", []).append(delta)
+        elif delta.get("type") == "thought_signature":
+            steps[-1]["signature"] = delta["signature"]
+    return steps
+
+
+NEXT: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "chat": next_chat, "responses": next_responses, "gemini": next_gemini, "converse": next_converse,
+    "interactions": next_interactions,
+}  # fmt: skip
+WRITES = (whole_for, stream_for)
+
+
+def sent_to(provider: str, client: str, body: dict[str, Any], to: Recipient) -> tuple[Any, Outgoing]:
+    request = CODECS[client].read_request(body if client == "converse" else {"model": "m", **body})
+    outgoing = CODECS[provider].write_request(request, to)
+    return json.loads(outgoing.body), outgoing
+
+
+def model_parts(sent: Any) -> list[Any]:
+    return [part for content in sent["contents"] if content["role"] == "model" for part in content["parts"]]
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("client", NEXT)
+def test_a_signed_image_returns_to_gemini_unchanged(client, write):
+    """langchain-ai/langchain-google#1431"""
+    body = write(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    assert model_parts(sent) == [{"text": "Look:"}, SIGNED]
+    assert sent["contents"][-1] == {"role": "user", "parts": [{"text": SECOND}]}
+    assert outgoing.dropped == ()
+
+
+@pytest.mark.parametrize("client", NEXT)
+def test_each_image_gets_its_own_signature(client):
+    other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
+    body = whole_for(client, made_by_gemini(SIGNED, other))
+    sent, _ = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    assert model_parts(sent) == [SIGNED, other]
+
+
+def test_an_image_that_the_client_removed_takes_no_signature_of_another():
+    other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
+    body = next_chat(whole_for("chat", made_by_gemini(SIGNED, other)))
+    del body["messages"][1]["images"][0]
+    assert model_parts(sent_to("gemini", "chat", body, GEMINI_3)[0]) == [other]
+
+
+@pytest.mark.parametrize("client", ["chat", "responses", "converse", "interactions"])
+def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents(client):
+    """Clients may send no reasoning back. Models before Gemini 3 need none."""
+    body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
+    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+    assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
+    assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
+    older = attrs.evolve(GEMINI_3, quirks=Quirks())
+    sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
+    assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
+
+
+@pytest.mark.parametrize("client", ["chat", "responses", "converse"])
+def test_a_signature_of_another_account_is_not_sent(client):
+    body = whole_for(client, made_by_gemini(SIGNED))
+    to = attrs.evolve(GEMINI_3, issuer=Issuer("google", "other"))
+    sent, _ = sent_to("gemini", client, NEXT[client](body), to)
+    assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
+
+
+@pytest.mark.parametrize("maker", ITEMS)
+@pytest.mark.parametrize("client", NEXT)
+def test_images_of_all_makers_reach_gemini(client, maker):
+    events = read_events(maker, whole_for(maker, made_by_gemini(SIGNED)))
+    sent, _ = sent_to("gemini", client, NEXT[client](whole_for(client, events)), GEMINI_3)
+    assert [part["inlineData"] for part in model_parts(sent)] == [SIGNED["inlineData"]]
+
+
+@pytest.mark.parametrize("client", NEXT)
+def test_an_image_reaches_interactions(client):
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    sent, _ = sent_to("interactions", client, NEXT[client](body), Recipient("m", Issuer("p", "")))
+    outputs = [step["content"] for step in sent["input"] if step["type"] == "model_output"]
+    image = {"type": "image", "data": PNG, "mime_type": "image/png"}
+    assert [content for contents in outputs for content in contents] == [{"type": "text", "text": "Look:"}, image]
+
+
+@pytest.mark.parametrize("client", NEXT)
+def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does(client):
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
+    sent, _ = sent_to("chat", client, NEXT[client](body), to)
+    assert sent["messages"][1]["content"] == "Look:"
+    assert sent["messages"][1]["images"] == [{"index": 0, "type": "image_url", "image_url": {"url": URL}}]
+
+
+def test_a_link_reaches_only_chat_servers_that_take_images():
+    link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
+    message = {"role": "assistant", "content": "Look:", "images": [link]}
+    body = {"messages": [{"role": "user", "content": FIRST}, message, {"role": "user", "content": SECOND}]}
+    to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
+    assert sent_to("chat", "chat", body, to)[0]["messages"][1]["images"] == [{"index": 0, **link}]
+    for provider in ("gemini", "interactions", "responses", "messages", "converse"):
+        assert sent_to(provider, "chat", body, to)[1].dropped == ("messages[].images",)
+
+
+PLACES = {
+    "chat": "messages[].images", "responses": "input[]", "gemini": "contents[].parts[]",
+    "converse": "messages[].content[]", "interactions": "input[].content[]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ["chat", "messages", "responses", "converse"])
+@pytest.mark.parametrize("client", NEXT)
+def test_other_providers_get_the_conversation_without_the_image(client, provider):
+    """The loss is reported, and neither the image nor its signature is sent."""
+    body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
+    _, outgoing = sent_to(provider, client, NEXT[client](body), Recipient("m", Issuer("p", "")))
+    assert PNG not in outgoing.body.decode()
+    assert all(text in outgoing.body.decode() for text in ("Look:", SECOND))
+    assert PLACES[client] in outgoing.dropped
+
+
+@pytest.mark.parametrize("images", ["x", [1], {"a": 1}])
+def test_malformed_images_are_dropped_as_a_whole(images):
+    body = {"messages": [{"role": "assistant", "content": "a", "images": images}, {"role": "user", "content": "b"}]}
+    for provider in CODECS:
+        assert sent_to(provider, "chat", body, Recipient("m", Issuer("p", "")))[1].dropped == ("messages[].images",)
+
+
+# The Responses API
+
+
+def test_the_byte_lane_removes_images_that_its_provider_does_not_know():
+    """OpenAI refuses ids that are not its own."""
+    body = next_responses(whole_for("responses", made_by_gemini(SIGNED)))
+    body["input"].insert(1, ITEMS["responses"])
+    changed, lost = CODECS["responses"].restore(body, Issuer("p", ""))
+    assert changed["input"] == [body["input"][0], ITEMS["responses"], body["input"][-1]]
+    assert lost == ("input[]",)
+
+
+def test_an_own_image_of_a_responses_provider_returns_to_it_with_its_id():
+    body = {"input": [{"role": "user", "content": FIRST}, ITEMS["responses"], {"role": "user", "content": SECOND}]}
+    sent, outgoing = sent_to("responses", "responses", body, Recipient("m", Issuer("p", "")))
+    assert sent["input"][1] == ITEMS["responses"]
+    assert outgoing.dropped == ()
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_stored_turn_continues_with_its_image(write):
+    """``previous_response_id``"""
+    earlier = prepare_input(
+        [{"role": "user", "content": FIRST}, *output_of(write("responses", made_by_gemini(SIGNED)))]
+    )
+    request = read_continuation({"model": "m", "previous_response_id": "resp_1", "input": SECOND}, earlier)
+    outgoing = CODECS["gemini"].write_request(request, GEMINI_3)
+    assert model_parts(json.loads(outgoing.body)) == [SIGNED]
+    assert outgoing.dropped == ()
+
+
+def test_the_reply_uses_the_account_that_returns():
+    assert reply_for("chat").issuer == MAKER
