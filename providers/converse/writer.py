@@ -12,6 +12,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from providers.converse import PING
+from providers.converse.citations import write_citation
 from providers.converse.errors import error_event
 from providers.converse.media import image_deltas, made_image_blocks
 from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
@@ -56,9 +57,9 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
     match block:
         case TextBlock(text=text, citations=citations):
-            own = [citation.item for citation in citations if citation.api == "converse"]
-            if own:
-                return [{"citationsContent": {"content": [{"text": text}], "citations": own}}]
+            cited = [one for citation in citations if (one := write_citation(citation)) is not None]
+            if cited:
+                return [{"citationsContent": {"content": [{"text": text}], "citations": cited}}]
             return [{"text": text}] if text else []
         case RefusalBlock(text=text):
             return [{"text": text}] if text else []
@@ -149,8 +150,9 @@ class ConverseWriter:
                 return self._start_block({"toolUse": {"toolUseId": tool_use_id(id), "name": name}})
             case ToolCallDelta(text=text):
                 return self._write_arguments(text)
-            case Citation(api=api, item=item):
-                return self._write_delta({"citation": item}) if api == "converse" else b""
+            case Citation():
+                cited = write_citation(event)
+                return b"" if cited is None else self._write_delta({"citation": cited})
             case NativeItem(api=api, item=item):
                 own = api == "converse" and isinstance(item, dict)
                 return b"".join(map(self._write_native, [item] if own else made_image_blocks(api, item)))

@@ -35,6 +35,7 @@ HINTS = (
     "*.phase",
     "*input[].content[].annotations",
     "*input[].content[].logprobs",
+    "*.citationsContent.citations",  # of an earlier answer
     "reasoning.summary",  # how reasoning is shown
     "thinking.display",
     "*.defer_loading",  # when a tool is loaded

@@ -1,0 +1,91 @@
+"""Pages that the answer of another API cites, for Converse clients."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from providers.converse.citations import write_citation
+from providers.grammar import judge
+from providers.neutral.hints import is_loss
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Citation, Event, TextDelta, Usage
+from streams.fold import fold
+from tests.providers.converse.test_writer import join_blocks
+from tests.providers.test_made_images import read_events, stream_for, whole_for
+
+URL = "https://www.example.org/a?b=c"
+LINKS: dict[str, Any] = {
+    "chat": {"type": "url_citation", "url_citation": {"url": URL, "title": "T", "start_index": 0, "end_index": 2}},
+    "messages": {
+        "type": "web_search_result_location", "url": URL, "title": "T", "encrypted_index": "x", "cited_text": "a fact",
+    },
+    "responses": {"type": "url_citation", "url": URL, "title": "T", "start_index": 0, "end_index": 2},
+    "gemini": {"url": URL, "title": "T"},
+    "interactions": {"type": "url_citation", "url": URL, "title": "T"},
+}  # fmt: skip
+PAGE = {"location": {"web": {"url": URL, "domain": "www.example.org"}}, "title": "T"}
+
+
+def answer_with(*cited: Citation) -> list[Event]:
+    return [AnswerStart(), TextDelta(0, "Hi"), *cited, BlockEnd(0), Usage(input=3, output=4), AnswerEnd("stop")]
+
+
+def citation_of(provider: str) -> dict[str, Any]:
+    return PAGE | ({"sourceContent": [{"text": "a fact"}]} if provider == "messages" else {})
+
+
+@pytest.mark.parametrize("provider", LINKS)
+def test_a_cited_page_is_in_a_whole_answer(provider):
+    body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = json.loads(body)["output"]["message"]["content"]
+    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+
+
+@pytest.mark.parametrize("provider", LINKS)
+def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
+    out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = join_blocks(out)
+    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+    verdict = judge("converse", out)
+    assert (verdict.outcome, verdict.broken) == ("complete", None)
+
+
+@pytest.mark.parametrize("write", [whole_for, stream_for])
+@pytest.mark.parametrize("provider", LINKS)
+def test_a_reader_finds_the_page_that_a_writer_wrote(provider, write):
+    body = write("converse", answer_with(Citation(0, provider, LINKS[provider])))
+    (block,) = fold(read_events("converse", body)).blocks
+    assert [(one.item["url"], one.item["title"]) for one in block.citations] == [(URL, "T")]
+    again = write("converse", answer_with(*block.citations))
+    assert again == body
+
+
+@pytest.mark.parametrize(
+    ("url", "domain"),
+    [
+        ("https://e.org", "e.org"), ("http://user@e.org:80/x", "e.org"), ("https://E.org?q=//x", "E.org"),
+        ("gs://bucket/a", "bucket"), ("/a", None), ("https://", None), ("https://[x/a", "[x"), ("mailto:a@b", None),
+    ],
+)  # fmt: skip
+def test_the_domain_is_that_of_the_url(url, domain):
+    found = write_citation(Citation(0, "gemini", {"url": url}))
+    assert found == {"location": {"web": {"url": url} | ({"domain": domain} if domain else {})}}
+
+
+@pytest.mark.parametrize("item", [{}, {"type": "char_location", "document_index": 0}, {"url": 1}, {"url": ""}, None])
+@pytest.mark.parametrize("provider", LINKS)
+def test_citations_without_a_page_are_left_out(provider, item):
+    out = whole_for("converse", answer_with(Citation(0, provider, item)))
+    assert json.loads(out)["output"]["message"]["content"] == [{"text": "Hi"}]
+
+
+@pytest.mark.parametrize("provider", [name for name in CODECS if name != "converse"])
+def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters(provider):
+    message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
+        "message"
+    ]
+    user = {"role": "user", "content": [{"text": "Hi"}]}
+    request = CODECS["converse"].read_request({"messages": [user, message, user]})
+    assert [path for path in request.dropped if is_loss(path)] == []
+    assert [part.text for part in request.messages[1].parts] == ["Hi"]
