@@ -13,6 +13,7 @@ from providers.neutral.media import (
     actual_type,
     audio_format,
     audio_type,
+    is_video,
     standard_base64,
     type_of_format,
     type_of_url,
@@ -71,7 +72,7 @@ def write_media(part: Media, native: bool) -> dict[str, Any]:
     if source.kind == "file_id" and not native:
         message = f"{part.at} is a file id of another provider: send the file's content instead"
         raise invalid(message, part.at)
-    guess = source.media_type or type_of_url(source.value)
+    guess = video_type(source) if is_video(source) else source.media_type or type_of_url(source.value)
     found = {"type": _kind(image, guess or ""), "uri": source.value}
     return found | ({"mime_type": guess} if guess else {})
 

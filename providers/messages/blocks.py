@@ -17,7 +17,7 @@ from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, 
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
-from providers.neutral.media import actual_type, is_audio
+from providers.neutral.media import actual_type, is_audio, is_video
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -57,8 +57,8 @@ def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Blo
             raise invalid(message, at)
 
 
-def _audio_error(at: str) -> GatewayError:
-    return invalid(f"{at} is audio, which this model's provider does not support", at)
+def _unsupported_error(at: str, kind: str) -> GatewayError:
+    return invalid(f"{at} is {kind}, which this model's provider does not support", at)
 
 
 def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
@@ -196,9 +196,11 @@ class Prompt:
             case ToolResultPart():
                 return [self._result_block(part)]
             case AudioPart(at=at):
-                raise _audio_error(at)
+                raise _unsupported_error(at, "audio")
             case FilePart(source=source, at=at) if is_audio(source):
-                raise _audio_error(at)
+                raise _unsupported_error(at, "audio")
+            case FilePart(source=source, at=at) if is_video(source) and self._request.api != "messages":
+                raise _unsupported_error(at, "a video")
             case ImagePart() | FilePart():
                 return self._media_block(part, assistant)
             case NativePart(api=api, item=item, at=at):

@@ -37,14 +37,21 @@ def type_of_url(url: str) -> str | None:
     return mimetypes.guess_type(url.partition("#")[0].partition("?")[0])[0]
 
 
+_YOUTUBE: Final = re.compile(r"https?://(?:(?:www\.|m\.)?youtube\.com/|youtu\.be/)", re.IGNORECASE)
+"""Matches addresses of videos without a file name, which Google's APIs accept."""
+
+
 def is_video(source: MediaSource) -> bool:
-    return (source.media_type or "").startswith("video/")
+    """Return whether a file is a video: by its label, or for a link without one by its address."""
+    if source.media_type or source.kind != "url":
+        return (source.media_type or "").startswith("video/")
+    return _YOUTUBE.match(source.value) is not None or (type_of_url(source.value) or "").startswith("video/")
 
 
 def video_type(source: MediaSource) -> str:
     """Return the media type of a video: its label, else the type of its URL's path, else MP4."""
-    if is_video(source):
-        return str(source.media_type)
+    if source.media_type is not None and source.media_type.startswith("video/"):
+        return source.media_type
     named = type_of_url(source.value) if source.kind == "url" else None
     return named if named is not None and named.startswith("video/") else "video/mp4"
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, assert_never
 
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops
-from providers.neutral.media import is_audio
+from providers.neutral.media import is_audio, is_video
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -195,7 +195,7 @@ class _InputWriter:
             case TextPart(text=text):
                 marks = self._accepted_marks(part)
                 return [{"type": "input_text", "text": text, **marks}] if text else []
-            case FilePart(source=source) if is_audio(source) and not self._native:
+            case FilePart(source=source) if not self._native and (is_audio(source) or is_video(source)):
                 raise _unsupported_error(part.at)
             case ImagePart() | FilePart():
                 return [{**self._media_part(part), **self._accepted_marks(part)}]

@@ -109,6 +109,45 @@ def test_the_link_of_a_video_reaches_providers_that_fetch_it():
             video_of(provider, link)
 
 
+FILMS = [f"data:video/mp4;base64,{MP4}", YOUTUBE, "https://example.com/a.mp4", "https://[x/a.webm?b"]
+
+
+@pytest.mark.parametrize("provider", ["messages", "responses"])
+@pytest.mark.parametrize("url", FILMS)
+@pytest.mark.parametrize("client", ["chat", "gemini", "gemini without a type", "interactions"])
+def test_a_video_is_refused_for_providers_without_videos(client: str, url: str, provider: str):
+    """They were sent as documents, which these providers refuse with other words."""
+    api, _, untyped = client.partition(" ")
+    label = {} if untyped else {"mimeType": "video/mp4"}
+    bodies: dict[str, Any] = {
+        "chat": turn({"type": "video_url", "video_url": {"url": url}}),
+        "gemini": {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url, **label}}]}]},
+        "interactions": {"input": [{"type": "video", "uri": url}]},
+    }
+    with pytest.raises(GatewayError, match=r"(?:is a video, which|is not supported by)") as refused:
+        write_to(provider, api, bodies[api])
+    assert refused.value.info.status == 400
+    assert refused.value.info.param is not None
+
+
+def test_a_video_at_an_address_without_a_type_is_a_video_for_other_providers():
+    for url in FILMS[1:]:
+        body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url}}]}]}
+        (part,) = write_to("chat", "gemini", body)["messages"][0]["content"]
+        assert part == {"type": "video_url", "video_url": {"url": url}}
+        (step,) = write_to("interactions", "gemini", body)["input"]
+        assert step["content"][0]["type"] == "video"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://youtube.com.example.org/a", "https://example.org/a", "https://e.org/a.pdf"]
+)
+def test_other_addresses_stay_documents(address: str):
+    body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": address}}]}]}
+    (part,) = write_to("messages", "gemini", body)["messages"][0]["content"]
+    assert part == {"type": "document", "source": {"type": "url", "url": address}}
+
+
 @pytest.mark.parametrize("provider", ["gemini", "interactions"])
 def test_the_type_of_a_file_needs_no_valid_link(provider: str):
     link = "https://[x/a.pdf"
