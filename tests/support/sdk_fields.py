@@ -39,6 +39,7 @@ UNLISTED: dict[str, dict[str, Any]] = {
 NO_PARAMETERS = {"type": "object", "properties": {}}
 COMPANIONS: dict[str, dict[str, Any]] = {
     "BetaCompactionBlockParam": {"content": "Notes."},
+    "ImageGenerationCall": {"result": "aGk="},
     "ContentDict": {"role": "user", "parts": [{"text": "hi"}]},
     "BlobDict": {"mimeType": "image/png", "data": "aGk="},
     "FileDataDict": {"fileUri": "https://example.com/a.png", "mimeType": "image/png"},
