@@ -28,6 +28,15 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
     raise trio.ClosedResourceError("this socket was already closed")
 
 
+def receive_now(socket: trio.socket.SocketType, size: int) -> bytes:
+    """Return up to ``size`` bytes that have already arrived, ``b""`` without any. ``receive`` reports the end and
+    errors."""
+    try:
+        return os.read(socket.fileno(), size)
+    except OSError:
+        return b""
+
+
 def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> tuple[Data, ...]:
     """Send what the kernel accepts immediately of ``head`` and ``data``, and return the rest in parts, without a copy.
 

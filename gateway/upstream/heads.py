@@ -46,13 +46,17 @@ class HeadReader:
 
     def __init__(self, upgrades: bool = False) -> None:
         self._upgrades = upgrades
-        self._held = bytearray()
+        self._held: bytes | bytearray = b""
         self._searched = 0
         self._interim = 0
 
     def feed(self, data: bytes) -> Head | None:
         """Return the head if ``data`` completes it. Raises ``ValueError`` for an invalid or too large head."""
-        self._held += data
+        if self._held:  # usually a head arrives in one read, which is not copied
+            self._held = bytearray(self._held) if isinstance(self._held, bytes) else self._held
+            self._held += data
+        else:
+            self._held = data
         while (head := self._next()) is not None:
             if head.status >= 200 or (head.status == 101 and self._upgrades):
                 return head
@@ -61,7 +65,7 @@ class HeadReader:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise ValueError("it has too many interim responses")
-            self._held, self._searched = bytearray(head.rest), 0
+            self._held, self._searched = head.rest, 0
         return None
 
     def _next(self) -> Head | None:

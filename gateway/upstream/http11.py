@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from gateway.upstream.errors import UpstreamError, failure, invalid_http
-from gateway.upstream.framing import READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
+from gateway.upstream.framing import LONG_READ, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
 from gateway.upstream.proxies import UpstreamRoute
@@ -194,9 +194,13 @@ class Connection:
                 await self.release(whole=False)
             raise
         self._reusable = head.lasts and head.status != 101
-        framing = _framing(head, request.max_chunk)
-        has_arrived = isinstance(framing, Sized) and framing.left <= len(head.rest)
-        return WireResponse(head.status, head.headers, WireBody(self, framing, head.rest), has_arrived)
+        framing, first, has_arrived = _framing(head, request.max_chunk), head.rest, False
+        if isinstance(framing, Sized):
+            missing = framing.left - len(first)
+            if missing > 0 and len(first) > READ // 2:  # probably the next bytes have arrived, too: wait for no turn
+                first += self.stream.read_now(min(missing, LONG_READ))
+            has_arrived = framing.left <= len(first)
+        return WireResponse(head.status, head.headers, WireBody(self, framing, first), has_arrived)
 
     async def _send_large(
         self, request: WireRequest, first: bytes | memoryview, rest: Sequence[bytes | memoryview]

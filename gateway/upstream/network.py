@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from gateway.http.sockets import receive, send
+from gateway.http.sockets import receive, receive_now, send
 from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
@@ -84,6 +84,10 @@ class NetworkStream:
             raise StaleConnection
         self._answered = True
         return data
+
+    def read_now(self, max_bytes: int) -> bytes:
+        """Return bytes that have already arrived, if that is cheap. The next ``read`` reports the end and errors."""
+        return receive_now(self.socket, max_bytes) if self._plain else b""
 
     def _is_stale(self) -> bool:
         # A new connection that breaks this way means that the provider has a problem, and after one byte the provider

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.http.sockets import receive, send
+from gateway.http.sockets import receive, receive_now, send
 
 
 class BeforeNextStep(trio.abc.Instrument):
@@ -63,6 +63,18 @@ async def test_a_reader_takes_nothing_of_the_next_socket_with_its_number():
     os.close(number)
     others.close()
     other_peer.close()
+
+
+async def test_a_read_that_does_not_wait_leaves_the_end_to_the_next_one():
+    mine, peer = trio.socket.socketpair()
+    assert receive_now(mine, 10) == b""
+    await peer.send(b"0123456789ab")
+    assert receive_now(mine, 10) == b"0123456789"
+    peer.close()
+    assert receive_now(mine, 10) == b"ab"
+    assert receive_now(mine, 10) == await receive(mine, 10) == b""
+    mine.close()
+    assert receive_now(mine, 10) == b""
 
 
 # Writes

@@ -805,24 +805,32 @@ async def scripted_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-@pytest.mark.parametrize("is_upload", [False, True])
-@pytest.mark.parametrize("reset", [False, True])
-async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_upload):
-    """Its response is read while it is sent. Before its head is written, the end would be that of the last response."""
+@contextlib.asynccontextmanager
+async def bare_connection() -> AsyncIterator[tuple[http11.Connection, trio.SocketStream, list[bool]]]:
+    """Yield a connection, the provider's side of it, and a list of whether it was reusable after each request."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
         port = listener.socket.getsockname()[1]
         stream = await open_stream("127.0.0.1", port, 5)
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**18)  # room for a large response
         peer = await listener.accept()
-        released = []
+        released: list[bool] = []
 
         async def release(connection: http11.Connection, reusable: bool) -> None:
             released.append(reusable)
             if not reusable:
                 await connection.stream.aclose()
 
-        route = UpstreamRoute(Origin("http", "127.0.0.1", port))
-        connection = http11.Connection(route, stream, release)
+        async with peer:
+            yield http11.Connection(UpstreamRoute(Origin("http", "127.0.0.1", port)), stream, release), peer, released
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("is_upload", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_upload):
+    """Its response is read while it is sent. Before its head is written, the end would be that of the last response."""
+    async with bare_connection() as (connection, peer, released):
         await peer.send_all(OK)
         response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
         assert await response.body.read() == b"ok"
@@ -835,6 +843,73 @@ async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_up
         with pytest.raises(StaleConnection):
             await connection.send(large)
         assert released == [True, False]
+
+
+async def has_arrived(connection: http11.Connection, size: int) -> None:
+    """Wait until the kernel has at least ``size`` bytes of the response."""
+    with trio.fail_after(PATIENCE):
+        while len(await connection.stream.socket.recv(2**20, socket.MSG_PEEK)) < size:
+            await trio.lowlevel.checkpoint()
+
+
+async def read_whole(connection: http11.Connection) -> bytes:
+    """Send a request and return the body of its response."""
+    response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
+    found = bytearray()
+    try:
+        while piece := await response.body.read():
+            found += piece
+    finally:
+        await response.body.aclose()
+    return bytes(found)
+
+
+@pytest.mark.parametrize("missing", [0, 1, READ // 4])
+async def test_a_large_body_is_complete_with_its_head_if_it_has_arrived(missing):
+    """It takes no second turn of the loop."""
+    async with bare_connection() as (connection, peer, released):
+        body = random.randbytes(READ * 3 // 2)
+        arrived = body[: len(body) - missing]
+        await peer.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + arrived)
+        await has_arrived(connection, len(arrived))
+        response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
+        assert response.has_arrived == (not missing)
+        found = await response.body.read()
+        assert found == arrived
+        if missing:
+            await peer.send_all(body[len(arrived) :])
+        while piece := await response.body.read():
+            found += piece
+        assert found == body
+        await response.body.aclose()
+        assert released == [True]
+        assert not connection.stream.readable
+
+
+async def test_bytes_after_a_large_body_end_its_connection():
+    """The pool drops an idle connection with bytes that no request has asked for."""
+    async with bare_connection() as (connection, peer, released):
+        body = bytes(READ * 3 // 2)
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        await peer.send_all(answer + OK)
+        await has_arrived(connection, len(answer + OK))
+        assert await read_whole(connection) == body
+        assert released == [False] or connection.stream.readable
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_large_body_that_has_arrived_in_part_is_cut(reset):
+    async with bare_connection() as (connection, peer, released):
+        arrived = bytes(READ * 3 // 2)
+        await peer.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (len(arrived) + 1) + arrived)
+        await has_arrived(connection, len(arrived))
+        if reset:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await peer.aclose()
+        with pytest.raises(UpstreamError) as caught:
+            await read_whole(connection)
+        assert caught.value.cause == "cut"
+        assert released == [False]
 
 
 async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serve, upstream, monkeypatch):
