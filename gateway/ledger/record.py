@@ -131,7 +131,7 @@ class Record:
     waited: float = 0.0  # seconds between attempts, or until an unavailable target recovered
     first_byte: float | None = None  # seconds from the request to the first byte of the response
     first_write: float | None = None  # seconds from the request to the first event of a stream
-    last_write: float = 0.0  # when the last write finished
+    last_write: float = 0.0  # when the last write finished, or started if it did not wait for the client
     gaps: Buckets | None = None  # seconds between writes, of all streams
     answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
     picture: Mapping[str, str] | None = None  # the log fields of a request for images
@@ -190,9 +190,10 @@ class Record:
             self.first_write = now - self.began
         elif self.gaps is not None:
             self.gaps.add(now - self.last_write)
+        self.last_write = now
 
     def mark_write_finished(self) -> None:
-        """Record the end of a write, whose duration depends on the client."""
+        """Record the end of a write that waited for the client."""
         self.last_write = time.perf_counter()
 
     def ending(self, disconnected: bool) -> Ended:

@@ -96,18 +96,22 @@ class Transcript:
         self._last: tuple[float, bytes] = (0.0, b"")
 
     def add(self, received: bytes, sent: bytes) -> None:
-        same = received == sent
-        size = len(received) if same else len(received) + len(sent)
+        if received == sent:
+            size, kept = len(received), None
+        else:
+            size, kept = len(received) + len(sent), sent
         if self._full:
             self._leave_out(size, sent)
             return
+        room = self._room
         size += PIECE
         self.size += size
-        self._room.held += size
-        if self.size > EACH or self._room.held > self._room.most:
+        room.held += size
+        if self.size > EACH or room.held > room.most:
             self._make_room(size, sent)
-        if not self._full:
-            self._pieces += (perf_counter(), received, None if same else sent)
+            if self._full:
+                return
+        self._pieces += perf_counter(), received, kept
 
     def _make_room(self, size: int, sent: bytes) -> None:
         """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
