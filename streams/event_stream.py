@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from streams.framing import EventTooComplex, EventTooLarge, Framing, FramingError
+from streams.framing import EventSplitter, EventTooComplex, EventTooLarge, Framing, FramingError
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import any_json, decode_or
 
@@ -63,7 +63,7 @@ class ChecksumError(FramingError):
 # Reading
 
 
-class FrameSplitter:
+class FrameSplitter(EventSplitter):
     """A splitter of a byte stream into whole frames, which verifies both checksums of each.
 
     The returned pieces add up to the input, byte for byte. Work is linear in the input for any sizes of frames and

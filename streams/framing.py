@@ -47,6 +47,11 @@ class EventSplitter(Protocol):
         """Return the bytes of an unfinished event."""
         ...
 
+    def parse_lone(self, data: bytes) -> tuple[str, bytes] | None:
+        """Return the name and the data of the only event in ``data`` if it has the most frequent form: no other lines,
+        such as comments. The caller does not ``feed`` it then. ``None`` means nothing."""
+        return None
+
 
 class EventWriter(Protocol):
     """A writer of the events of one stream in its framing."""

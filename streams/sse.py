@@ -28,6 +28,11 @@ _SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
 _EVENT_NAME = re.compile(rb" ?[a-z_.]*")
 
+LONE: Final = 1024
+"""Bytes up to which an event is recognized by one regular expression, which is slower than several searches for a
+larger one."""
+_LONE_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
+
 COMMENT_PING = b": ping\n\n"
 
 MAX_LINES = 20_000
@@ -99,6 +104,17 @@ class Splitter:
         if start < len(data):
             self._hold(data[start:])
         return events
+
+    def parse_lone(self, data: bytes) -> tuple[str, bytes] | None:
+        """Return the event in ``data`` if that is exactly one with a line of data, and perhaps a name before it. See
+        ``EventSplitter.parse_lone``."""
+        if self._held or self._was_cr or len(data) > LONE or _CR in data:
+            return None
+        found = _LONE_EVENT(data)
+        if found is None:
+            return None
+        name, value = found.groups("")
+        return (name.decode() if name else ""), value
 
     def close(self) -> bytes:
         """Return the rest after the last blank line: an unfinished event."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway.steps.gate import UNFINISHED
 from providers.neutral.codec import Reader
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta
-from streams.framing import Framing
+from streams.framing import EventSplitter, Framing
 
 _LENGTH: Final = 8
 """Bytes of the length before each frame."""
@@ -57,7 +57,7 @@ def _frame(value: object) -> bytes:
     return len(data).to_bytes(_LENGTH, "big") + data
 
 
-class ReleasedFrameSplitter:
+class ReleasedFrameSplitter(EventSplitter):
     """Splits bytes into frames."""
 
     def __init__(self, limit: int) -> None:

@@ -62,6 +62,8 @@ class Passthrough:
             self._hid_last_event = False
             self.progress.add(event)
             return data
+        if (parsed := self._splitter.parse_lone(data)) is not None:
+            return self._forward_event(data, *parsed)
         return b"".join(map(self._forward, self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
@@ -95,22 +97,32 @@ class Passthrough:
         return self._framing.comment if self._plain or own else b""  # a client that skips events skips comments, too
 
     def _forward(self, raw: bytes) -> bytes:
-        """Read an event of the provider, and return the client's bytes for it."""
+        """Read an event of the provider in any form, and return the client's bytes for it."""
         parsed = self._parse(raw)
+        if parsed is not None:
+            self._plain = self._plain and self._is_plain(raw, *parsed)
+            return self._forward_event(raw, *parsed)
         if self._has_ended or self.progress.error is not None:
-            return self._after_error(raw, parsed)
-        if parsed is None:
-            self._plain = self._plain and self._is_plain(raw, "", b"")
-            return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
-        name, data = parsed
-        self._plain = self._plain and self._is_plain(raw, name, data)
+            return b""
+        self._plain = self._plain and self._is_plain(raw, "", b"")
+        return b"" if self._reframe_event is not None or (self._hid_last_event and raw == b"\n") else raw
+
+    def _forward_event(self, raw: bytes, name: str, data: bytes) -> bytes:
+        """Read the event ``raw``, parsed as ``name`` and ``data``, and return the client's bytes for it."""
+        progress = self.progress
+        if self._has_ended or progress.error is not None:
+            return self._after_error(raw, name, data)
         if self._reframe_event is not None:
             raw = self._reframe_event(name, data)
         self._events += 1
         for event in self._reader.read_event(name, data):
-            if isinstance(event, ErrorInfo):
+            if type(event) is TextDelta:  # by far the most frequent event
+                progress.characters += len(event.text)
+                progress.committed = True
+            elif isinstance(event, ErrorInfo):
                 return self._forward_error(event, raw, name, data)
-            self.progress.add(event)
+            else:
+                progress.add(event)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)
             return b"" if self._hid_last_event else raw
@@ -127,11 +139,11 @@ class Passthrough:
             return out
         return out + self._error_event(error)
 
-    def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
+    def _after_error(self, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event after the error."""
-        if self._has_ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
+        if self._has_ended or not self._codec.wire.words.repeats_error(name, data):
             return b""
-        raw = raw if self._reframe_event is None else self._reframe_event(*parsed)
+        raw = raw if self._reframe_event is None else self._reframe_event(name, data)
         return self._framing.change_payload(raw, self._redact)
 
     def _note_forwarded_error(self, error: ErrorInfo) -> bytes:

@@ -80,6 +80,8 @@ class Translation:
         self._map_error = map_error
 
     def feed(self, data: bytes) -> bytes:
+        if (parsed := self._splitter.parse_lone(data)) is not None:
+            return self._translate(data, *parsed)
         return b"".join(map(self._take, self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
@@ -100,9 +102,11 @@ class Translation:
         return self._writer.ping() if self.progress.committed else self._client.comment
 
     def _take(self, raw: bytes) -> bytes:
-        if (parsed := self._parse(raw)) is None:
-            return b""
-        events = self._reader.read_event(*parsed)
+        return b"" if (parsed := self._parse(raw)) is None else self._translate(raw, *parsed)
+
+    def _translate(self, raw: bytes, name: str, data: bytes) -> bytes:
+        """Return the client's bytes for the event ``raw``, parsed as ``name`` and ``data``."""
+        events = self._reader.read_event(name, data)
         if len(events) == 1:
             event = events[0]
             if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent event

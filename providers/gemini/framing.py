@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from streams import sse
-from streams.framing import EventTooComplex, EventTooLarge, Framing
+from streams.framing import EventSplitter, EventTooComplex, EventTooLarge, Framing
 from streams.structure import MAX_ELEMENTS, has_more_elements
 
 _PREFIX: Final = b"data: "
@@ -42,7 +42,7 @@ def complete(rest: bytes) -> bytes:
     return whole.rstrip(b"\r\n") + _END if whole.strip() else whole
 
 
-class CrlfSplitter:
+class CrlfSplitter(EventSplitter):
     """A splitter like ``streams.sse.Splitter`` that never splits between the CR and LF of a line.
 
     A keep-alive between them would hide the end of the event from JavaScript clients.
@@ -100,7 +100,7 @@ _IN_STRING: Final = re.compile(rb'["\\]')
 _SEPARATORS: Final = b" \t\r\n,"
 
 
-class ArraySplitter:
+class ArraySplitter(EventSplitter):
     """A splitter of a JSON array into its objects, each including the bytes before it.
 
     The end of the array is a separate piece. An object without an array is one piece. Every byte is scanned once.

@@ -98,6 +98,38 @@ def test_one_byte_reads_are_the_same_events(data):
     assert parsed(pieces) == parsed([data])
 
 
+LONE_EVENTS = st.builds(
+    lambda start, data, end: start + data + end,
+    st.sampled_from(
+        [b"data: ", b"event: a.b_c\ndata: ", b"event: A\ndata: ", b"event: \ndata: ", b": c\ndata: ", b"data:"]
+    ),
+    st.lists(
+        st.sampled_from([b"x", b"{", b" ", b"\n", b"\r", b"data: ", b"id: 1", b"\xff", b"x" * 600]), max_size=4
+    ).map(b"".join),
+    st.sampled_from([b"\n\n", b"\n", b"\r\n\r\n", b"\n\n\n", b"\n\ndata: y\n\n", b""]),
+)
+
+
+@given(LONE_EVENTS, st.sampled_from([b"", b"data: x\n\n", b"data: x", b"data: x\n", b"data: x\r\n\r", b"\n"]))
+@example(b"data: x\n\n", b"")
+@example(b"event: a\ndata: x\n\n", b"data: x\n\n")
+@example(b"data: \n\n", b"")
+@example(b"\ndata: x\n\n", b"data: x\r\n\r")
+def test_an_event_that_is_recognized_alone_is_the_only_one_and_needs_no_other_step(data, before):
+    splitter = sse.Splitter()
+    splitter.feed(before)
+    if (event := splitter.parse_lone(data)) is not None:
+        assert splitter.feed(data) == [data]
+        assert sse.parse(data) == event
+        assert sse.is_plain(data, *event)
+
+
+def test_the_usual_events_are_recognized_alone():
+    splitter = sse.Splitter()
+    assert splitter.parse_lone(b'data: {"a": 1}\n\n') == ("", b'{"a": 1}')
+    assert splitter.parse_lone(b"event: content_block_delta\ndata: {}\n\n") == ("content_block_delta", b"{}")
+
+
 def parse_by_standard(data: bytes) -> list[tuple[str, bytes]]:
     """Parse a stream with LF alone by the standard's algorithm (WHATWG HTML 9.2.6).
 

@@ -37,7 +37,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, TextBlock, ToolCallBlock
-from streams.framing import EventTooLarge, Framing, FramingError
+from streams.framing import EventSplitter, EventTooLarge, Framing, FramingError
 
 LEAST: Final = 9
 """The bytes of a frame without name and data."""
@@ -62,7 +62,7 @@ def change_frame(raw: bytes, change: Any) -> bytes:
     return frame(name, json.loads(change(data)))
 
 
-class FrameSplitter:
+class FrameSplitter(EventSplitter):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = b""
