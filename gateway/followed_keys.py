@@ -117,7 +117,10 @@ class FollowedKeys:
         if config.stored_keys == "off" or self._table is None:
             return config
         found = self._stored(config, self._table)
-        self._log_refused(found)
+        for name, why in found.refused.items():
+            if self._logged.get(name) != why:
+                log.warning("the stored client %s is refused: %s", name, why)
+        self._logged = dict(found.refused)
         return found.beside(config)
 
     async def read(self, config: Config) -> Config:
@@ -246,12 +249,6 @@ class FollowedKeys:
         found = reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
         unreadable = {item.name: raw for item, raw in self._known.items() if isinstance(raw, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
-
-    def _log_refused(self, found: StoredClients) -> None:
-        for name, why in found.refused.items():
-            if self._logged.get(name) != why:
-                log.warning("the stored client %s is refused: %s", name, why)
-        self._logged = dict(found.refused)
 
 
 def _client_or_error(item: "StoredItem") -> ClientKey | str:

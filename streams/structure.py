@@ -55,16 +55,11 @@ def count_elements(data: bytes, limit: int, exact_above: int) -> int:
 
     If there are at most ``exact_above`` including those in strings, returns that number, which is cheaper to determine.
     """
-    upper_bound = _count_all_marks(data, exact_above)
-    return upper_bound if upper_bound <= exact_above else _count_outside_strings(data, limit)
-
-
-def _count_all_marks(data: bytes, limit: int) -> int:
     total, start = 0, 0
-    while start < len(data) and total <= limit:
+    while start < len(data) and total <= exact_above:
         total += _count_marks(data[start : start + PIECE])
         start += PIECE
-    return total
+    return total if total <= exact_above else _count_outside_strings(data, limit)
 
 
 def _count_outside_strings(data: bytes, limit: int) -> int:

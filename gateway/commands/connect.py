@@ -232,19 +232,16 @@ def _save_note(path: Path, written: undoing.WrittenFile | None) -> None:
 def undo(name: str) -> int:
     """Remove the settings that ``--write`` added for the client ``name``. Return the exit status, as ``run`` does."""
     try:
-        return _undo_client(_find_client(name))
+        client = _find_client(name)
+        if client.file is None:
+            raise ConnectFailed(f"nothing to undo: {client.title} has no settings file that trigate knows", 2)
+        for file in client.files:
+            for one in tuple(filter(_is_noted, file.versions)) or (file,):
+                _undo_file(one)
+        return 0
     except ConnectFailed as error:
         say(sentence(str(error)))
         return error.status
-
-
-def _undo_client(client: Client) -> int:
-    if client.file is None:
-        raise ConnectFailed(f"nothing to undo: {client.title} has no settings file that trigate knows", 2)
-    for file in client.files:
-        for one in tuple(filter(_is_noted, file.versions)) or (file,):
-            _undo_file(one)
-    return 0
 
 
 def _undo_file(file: SettingsFile) -> None:

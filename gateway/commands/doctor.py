@@ -25,7 +25,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
 from gateway.commands.terminal import count_text, echo_styled, run_or_exit
 from gateway.config.model_entry import ModelEntry
-from gateway.config.names import Found, Names
+from gateway.config.names import Names
 from gateway.config.settings import Config
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router
@@ -69,7 +69,7 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
     for name, targets in targets_of.items():
         for found in targets:
-            form = _unique_name(found)
+            form = f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])
     skipped: list[SkippedTarget] = []
     for entry in () if models else config.entries:
@@ -88,11 +88,6 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
             else:
                 tried.append(TargetToCheck(form, tuple(dict.fromkeys(aliases))))
     return TargetsToCheck(tuple(tried), tuple(skipped))
-
-
-def _unique_name(found: Found) -> str:
-    """Return the unique name of this entry and model."""
-    return f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
 
 
 def _own_model(entry: ModelEntry) -> str | None:

@@ -3,20 +3,15 @@
 from collections.abc import Iterator
 
 from gateway.routing.plan import Plan
-from gateway.routing.target import Target
 from providers.catalog.prompt_caching import CachingRow
 
 
 def cache_texts(plan: Plan) -> Iterator[str]:
     """Yield the known rules of the prompt cache of each target of ``plan``."""
     for one in plan.candidates:
-        text = _target_text(one.target)
+        row = one.target.caching
+        text = "its rules are not known, so few cache misses get a cause" if row is None else row_text(row)
         yield f"{one.target.place}: {text}" if len(plan.candidates) > 1 else text
-
-
-def _target_text(target: Target) -> str:
-    row = target.caching
-    return "its rules are not known, so few cache misses get a cause" if row is None else row_text(row)
 
 
 def row_text(row: CachingRow) -> str:

@@ -78,7 +78,7 @@ def run(options: LoadOptions) -> int:
             runs = _run_load(plan, keys, outputs, ends, wait)
             runs = runs and outputs.with_remarks(runs)
     except (ConfigError, InvalidReport, Unreachable, CrewFailed, UnknownPart, NotReady, StartTimePassed) as error:
-        click.echo(_error_message(error), err=True)
+        click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error), err=True)
         return UNUSABLE
     if not runs:
         return INTERRUPTED
@@ -89,10 +89,6 @@ def run(options: LoadOptions) -> int:
     status = finish(runs, options.outputs, conditions, ends.verdicts, part=part)
     _print_key_advice(runs, plan, keys)
     return UNUSABLE if ends.was_refused and status != INTERRUPTED else status
-
-
-def _error_message(error: Exception) -> str:
-    return error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error)
 
 
 def _overhead_text(test: SelfTest) -> str:

@@ -3,7 +3,7 @@
 The kinds of steps are in ``gateway.steps.kinds``, which depends on this package; so it is looked up by its name."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final, get_args
 
@@ -145,13 +145,8 @@ def planned_step(item: StepSettings, defaults: Any, *, is_code: bool) -> StepPla
     if item.action is None and action == "refuse" and set(at) == {"finished"}:
         action = "mask"
     hold = item.hold if item.hold is not None else defaults.hold
-    parts = item.parts or defaults.parts or tuple(kind_module_parts())
+    parts = item.parts or defaults.parts or tuple(import_module(KINDS_MODULE).DEFAULT_PARTS)
     return StepPlan(at, action, "whole" if hold is None else hold, parts)
-
-
-def kind_module_parts() -> Iterable[str]:
-    """Return the parts that a step sees by default."""
-    return import_module(KINDS_MODULE).DEFAULT_PARTS  # type: ignore[no-any-return]
 
 
 def contradictions(item: StepSettings, plan: StepPlan) -> Iterator[tuple[tuple[str, ...], str, str]]:

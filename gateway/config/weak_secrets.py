@@ -40,7 +40,12 @@ def weak(config: Config) -> Iterator[str]:
     for client in config.client_keys:
         for key in client.keys:
             yield from short(f"client_keys: the key of {client.name}", key.key)
-    yield from unencrypted_keys(config)
+    for entry in config.all_entries:
+        if (host := _plain_http_host(entry)) is not None:
+            yield (
+                f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
+                "https in base_url"
+            )
     yield from exposed_metrics(config)
 
 
@@ -68,16 +73,6 @@ def guessable_text(what: str) -> str:
         f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand "
         "-hex 32`"
     )
-
-
-def unencrypted_keys(config: Config) -> Iterator[str]:
-    """Yield a warning for each provider on another machine that receives its key without TLS."""
-    for entry in config.all_entries:
-        if (host := _plain_http_host(entry)) is not None:
-            yield (
-                f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
-                "https in base_url"
-            )
 
 
 def _plain_http_host(entry: ModelEntry) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from gateway.counters.counter import Claim, Counter, Debit, RateCounter, SlotCounter
+from gateway.counters.counter import Claim, Counter, RateCounter, SlotCounter
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -84,11 +84,7 @@ def encode_step(step: CountingStep) -> bytes:
 
 
 def _debits(claim: Claim) -> list[list[Any]]:
-    return [_debit(debit) for debit in claim.debits]
-
-
-def _debit(debit: Debit) -> list[Any]:
-    return [*_counter(debit.counter), str(debit.amount)]
+    return [[*_counter(debit.counter), str(debit.amount)] for debit in claim.debits]
 
 
 def _counter(counter: Counter) -> list[Any]:

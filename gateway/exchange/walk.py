@@ -249,7 +249,8 @@ class Walk:
         if (affinity := self.request.affinity) is not None:
             balancer, plan = self.context.service.balancer, self.request.plan
             self.context.record.landing = balancer.record_landing(plan, account.target, affinity, self._outcomes)
-        self._remember_rejections(account.target)
+        if self._outcomes and (paths := learned_paths(self._outcomes, account.target)):
+            self.context.service.rejections.remember(account.target, self.context.client_request, paths)
 
     # Two concurrent attempts
 
@@ -436,8 +437,3 @@ class Walk:
             error, target_request.prepared, target_request.sent, target_request.target,
             partial(self.request.prepare, target_request.target),
         )  # fmt: skip
-
-    def _remember_rejections(self, target: Target) -> None:
-        """Remember what the provider of ``target`` rejects in this client's requests."""
-        if self._outcomes and (paths := learned_paths(self._outcomes, target)):
-            self.context.service.rejections.remember(target, self.context.client_request, paths)

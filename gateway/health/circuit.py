@@ -179,7 +179,8 @@ def after_success(circuit: Circuit, now: float, sent: float, trial: int = 0) -> 
 
 def after_failure(circuit: Circuit, failure: Failure, settings: CircuitSettings) -> Circuit:
     """Apply a failed attempt whose reason concerns the target."""
-    is_new = _is_new_failure(circuit, failure)
+    is_trial = failure.trial != 0 and circuit.trial == failure.trial
+    is_new = not is_out(circuit, failure.at) and (is_trial or _was_sent_while_available(circuit, failure.sent))
     circuit = without_trial(circuit, failure.trial)
     match failure.reason:
         case "rate_limited":
@@ -302,12 +303,6 @@ def _extend_outage(circuit: Circuit, failure: Failure, until: float) -> Circuit:
 def _was_sent_while_available(circuit: Circuit, sent: float) -> bool:
     """Return whether a request was sent while the target was available."""
     return sent >= circuit.until - CLOCK_TOLERANCE
-
-
-def _is_new_failure(circuit: Circuit, failure: Failure) -> bool:
-    """Return whether a failure is new, not one of a request sent before the outage or without another target."""
-    is_trial = failure.trial != 0 and circuit.trial == failure.trial
-    return not is_out(circuit, failure.at) and (is_trial or _was_sent_while_available(circuit, failure.sent))
 
 
 def _increment(times: int, is_new: bool) -> int:

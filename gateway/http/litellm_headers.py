@@ -5,7 +5,7 @@ the requested model, or read ``x-litellm-attempted-fallbacks``, to notice that a
 (https://docs.litellm.ai/docs/proxy/response_headers)."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeAlias, cast
 
@@ -46,11 +46,7 @@ def _attempt_headers(tried: str, groups: Mapping[str, str]) -> Iterator[tuple[by
     """Yield the headers about the attempts in ``tried``: ``entry=reason`` for each, in order."""
     entries = [part.rpartition("=")[0] for part in tried.split(", ")]
     served = [groups.get(entry, entry) for entry in entries]
-    fallbacks = _changes(served)
+    fallbacks = sum(before != after for before, after in pairwise(served))
     yield b"x-litellm-model-group", served[-1].encode("latin-1", "replace")
     yield b"x-litellm-attempted-fallbacks", str(fallbacks).encode()
     yield b"x-litellm-attempted-retries", str(len(served) - 1 - fallbacks).encode()
-
-
-def _changes(names: Sequence[str]) -> int:
-    return sum(before != after for before, after in pairwise(names))

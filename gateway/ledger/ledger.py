@@ -183,7 +183,7 @@ class Ledger:
             "attempts": record.attempts,
             "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
-            "tried": self._attempts_fields(record.bill.attempt_records)
+            "tried": [self._attempt(one) for one in record.bill.attempt_records[-MOST_TRIED:]]
             if adds_information(record.bill.attempt_records)
             else None,
             # If the client stopped reading, timing decides whether it still received the error.
@@ -202,10 +202,6 @@ class Ledger:
     def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
         return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
-
-    def _attempts_fields(self, tried: tuple[AttemptRecord, ...]) -> list[dict[str, Any]]:
-        """Return the last ``MOST_TRIED`` attempts as fields."""
-        return [self._attempt(one) for one in tried[-MOST_TRIED:]]
 
     def _attempt(self, one: AttemptRecord) -> dict[str, Any]:
         fields = {

@@ -69,7 +69,7 @@ class _Lines(logging.Formatter):
     def _json(self, record: logging.LogRecord) -> str:
         line = {
             "event": "log",
-            "at": _format_time(record),
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
             "message": self._mask_text(record.getMessage()),
         }
@@ -90,10 +90,6 @@ def _valid_text(text: str) -> str:
 def _shorten(text: str) -> str:
     """Return ``text``, or its two ends if it is too long."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
-
-
-def _format_time(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
 
 
 _STARTING: Final = logging.getLogger("trigate.start")

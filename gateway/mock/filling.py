@@ -158,7 +158,7 @@ class _ValueBuilder:
             candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
         for value in candidates:
             if type(value) in (int, float) and _is_valid_number(flat, value):
-                return _without_fraction(value)
+                return int(value) if isinstance(value, float) and value.is_integer() else value
         raise NoMatchingValue
 
     def boolean(self, flat: Flat, name: str, nth: int, path: Path) -> bool:
@@ -311,8 +311,3 @@ def _smallest_whole_multiple(step: object) -> float:
     if not isinstance(step, int | float) or isinstance(step, bool) or step <= 0:
         return 1
     return next((int(step * times) for times in range(1, 1001) if step * times % 1 == 0), 1)
-
-
-def _without_fraction(value: float) -> float:
-    """Return ``value`` as an int if it has no fraction."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -75,7 +75,7 @@ def create_mock(
         async def answer(_base: str = "", model: str | None = None) -> Response:
             try:
                 body = await read_body()
-                decoded = expect(_decode(body), dict, "the request body")
+                decoded = expect(decode_or(msgspec.json.decode, body, None), dict, "the request body")
                 call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
                 if model is not None:
                     call = attrs.evolve(call, model=model, stream=bool(route.streamed))
@@ -133,10 +133,6 @@ async def _call_endpoint(
 
 def _headers() -> dict[str, str]:
     return {name.lower(): value for name, value in request.headers.items()}
-
-
-def _decode(body: bytes) -> object:
-    return decode_or(msgspec.json.decode, body, None)
 
 
 def _error(codec: Codec, error: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:

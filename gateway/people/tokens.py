@@ -127,10 +127,6 @@ class TokenChecker:
             permitted = ", ".join(issuer.algorithms)
             raise TokenRefused("algorithm", f"the token's `alg` is not permitted: {issuer.name} may use {permitted}")
         expiry = check_times(parts.claims, now, issuer.clock_skew)
-        self._check_signature(parts, issuer)
-        return Claims(issuer.name, parts.payload, expiry + issuer.clock_skew, digest_of(token))
-
-    def _check_signature(self, parts: SignedToken, issuer: TrustedIssuer) -> None:
         known = self._keys(issuer.name)
         if known is None:
             raise CannotJudge(issuer.name, parts.key_id)
@@ -139,6 +135,7 @@ class TokenChecker:
         keys = known.keys_for(parts.key_id, parts.algorithm)
         if not any(key.verifies(parts.algorithm, parts.signed, parts.signature) for key in keys):
             raise WrongSignature(issuer.name)
+        return Claims(issuer.name, parts.payload, expiry + issuer.clock_skew, digest_of(token))
 
 
 def digest_of(token: str) -> bytes:

@@ -125,7 +125,9 @@ class BatchChecks:
 
     def note_file(self, owner: str, file: str) -> None:
         """Note that the steps have checked the requests in ``file``."""
-        note_checked(owner, file, self.names)
+        _checked_files[owner, file] = self.names
+        if len(_checked_files) > MAX_FILES:
+            _checked_files.popitem(last=False)
 
     def refuse_file(self) -> None:
         """Raise ``GatewayError`` (403) if a step must check files that are for no batch."""
@@ -329,12 +331,6 @@ def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
         return msgspec.json.decode(members.get(name, b"null"), type=str | None)
     except NOT_JSON:
         return None
-
-
-def note_checked(owner: str, file: str, names: frozenset[str]) -> None:
-    _checked_files[owner, file] = names
-    if len(_checked_files) > MAX_FILES:
-        _checked_files.popitem(last=False)
 
 
 def noted_steps(owner: str, file: str) -> frozenset[str]:

@@ -89,11 +89,7 @@ def _gzip(body: bytes, limit: int) -> bytes:
 def _deflate(body: bytes, limit: int) -> bytes:
     """Decode zlib's format, which RFC 9110 requires, or the bare format that some clients send."""
     wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
-    return _inflate(body, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS, limit)
-
-
-def _inflate(body: bytes, window: int, limit: int) -> bytes:
-    decoder = zlib.decompressobj(window)
+    decoder = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
     try:
         data = decoder.decompress(body, limit + 1)
     except zlib.error as error:

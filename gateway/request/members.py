@@ -79,7 +79,10 @@ def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
 
     ``members`` were decoded from the JSON object ``body``."""
     if not members.keys() <= KNOWN:
-        _check_case(members)
+        for name in members:
+            if name not in KNOWN and (meant := name[:_SHOWN].casefold()) in KNOWN:
+                found = f"{name} differs from {meant} only in case"
+                raise invalid(f"{found}, and servers differ in whether they accept it: write {meant}", meant)
     check_duplicates(body, members)
 
 
@@ -99,13 +102,6 @@ def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
     if room != 6 * number or len(body) > _SMALL:
         return False
     return body == b"{" + b", ".join([b'"%b": %b' % (name.encode(), raw) for name, raw in members.items()]) + b"}"
-
-
-def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
-    for name in members:
-        if name not in KNOWN and (meant := name[:_SHOWN].casefold()) in KNOWN:
-            found = f"{name} differs from {meant} only in case"
-            raise invalid(f"{found}, and servers differ in whether they accept it: write {meant}", meant)
 
 
 def _find_duplicate(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:

@@ -49,7 +49,11 @@ def runs_at_providers(incoming: Incoming) -> bool:
     if not _RUN_BY_PROVIDERS.isdisjoint(incoming.members):
         return True
     try:
-        tools = _tools(incoming)
+        within = CODECS[incoming.api].wire.tools_within
+        members: Mapping[str, msgspec.Raw] = incoming.members
+        if within is not None and within in members:
+            members = _OBJECT.decode(members[within])
+        tools = members.get("tools")
         if tools is None or bytes(tools) == b"null":
             return False
         if (clients := CODECS[incoming.api].wire.client_tools) is not None:
@@ -57,15 +61,6 @@ def runs_at_providers(incoming: Incoming) -> bool:
         return not all(map(_is_client_tool, _TOOLS.decode(tools)))
     except NOT_JSON:
         return True
-
-
-def _tools(incoming: Incoming) -> msgspec.Raw | None:
-    """Return the JSON of the request's tools. Raises ``MsgspecError`` if the member around them is no object."""
-    within = CODECS[incoming.api].wire.tools_within
-    members: Mapping[str, msgspec.Raw] = incoming.members
-    if within is not None and within in members:
-        members = _OBJECT.decode(members[within])
-    return members.get("tools")
 
 
 def is_in_background(incoming: Incoming) -> bool:

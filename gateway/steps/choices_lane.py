@@ -86,14 +86,11 @@ class ChoicesLane:
         """Yield the end of each choice. The usage and the terminator of the API follow the last one."""
         for choice in sorted(ends):
             writer = self._writer_of(choice)
-            writer.send(self._known_usage())
+            writer.send(complete_usage(self.progress.usage, self._input_estimate, self.progress.characters))
             is_last = choice == max(ends)
             yield from self._events_of(choice, writer.send(ends[choice]), others=is_last)
         if ends:
             self.progress.add(ends[min(ends)])
-
-    def _known_usage(self) -> Usage:
-        return complete_usage(self.progress.usage, self._input_estimate, self.progress.characters)
 
     def _write_failure(self, error: ErrorInfo) -> bytes:
         error = self._map_error(error)

@@ -171,7 +171,14 @@ def _find(use: str, folder: Path, faults: StepFaults) -> Any:
     is_file = "/" in place or place.endswith(".py")
     with _ReportedImport(place, faults):
         module = _load_file(folder / place, faults) if is_file else _import_installed(place)
-    return _member(module, name, place, faults)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            names = [one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one))]
+            advice = "use the name of a function or class in it"
+            faults.stop(f"{place} has no function or class {name!r}", advice, nearest(name, names))
+        found = getattr(found, part)
+    return found
 
 
 def _load_entry_point(name: str, faults: StepFaults) -> Any:
@@ -246,17 +253,6 @@ def _load_file(path: Path, faults: StepFaults) -> ModuleType:
         raise
     _FILES[real] = module
     return module
-
-
-def _member(module: ModuleType, name: str, place: str, faults: StepFaults) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            names = [one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one))]
-            advice = "use the name of a function or class in it"
-            faults.stop(f"{place} has no function or class {name!r}", advice, nearest(name, names))
-        found = getattr(found, part)
-    return found
 
 
 def _make_code(target: Any, settings: StepSettings, faults: StepFaults, *, observes: bool) -> Any:

@@ -332,14 +332,9 @@ def _without_text(data: bytes, text: str) -> bytes | None:
     raw = b'"%b"' % text.encode("utf-8", "replace")
     if (at := data.find(raw)) >= 0 and _BACKSLASH not in raw:
         return data[: at + 1] + data[at + len(raw) - 1 :]
-    written = _find_escaped(data, text)
-    return None if written is None else data.replace(written, b'""', 1)
-
-
-def _find_escaped(data: bytes, text: str) -> bytes | None:
-    """Return the string ``text`` as ``data`` writes it, ``None`` if it is not in ``data`` or has unusual escapes."""
     escaped = (json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"), json.dumps(text).encode())
-    return next((one for one in escaped if one in data), None)
+    written = next((one for one in escaped if one in data), None)
+    return None if written is None else data.replace(written, b'""', 1)
 
 
 def _form_of(data: bytes) -> bytes:

@@ -244,7 +244,7 @@ class TextWalk:
         if written.translate(None, _BASE64):
             self._add(OTHER, path, context, route, "string", string_text(written), (start, end))
             return
-        is_text = _is_text_type(context.media_type)
+        is_text = context.media_type is not None and _TEXT_TYPES.match(context.media_type.lower()) is not None
         part: Part = (leaf.part or context.part) if is_text else "media"
         if part not in self._parts:
             return
@@ -347,10 +347,6 @@ _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
 _NUMBERS: Final = re.compile(rb"[\[ \t\r\n]*+[0-9-][\[\]0-9,. \t\r\n+eE-]*+")
 _DATA_URL: Final = re.compile(rb"[dD][aA][tT][aA]:([^;,\"]{0,200}+)(?:;[^;,\"]{1,200})*?;[bB][aA][sS][eE]64,")
 _TEXT_TYPES: Final = re.compile(r"text/|application/(?:.*[+.])?(?:json|xml|yaml|javascript|csv|x-ndjson|sql)\b|.*\+xml")
-
-
-def _is_text_type(media_type: str | None) -> bool:
-    return media_type is not None and _TEXT_TYPES.match(media_type.lower()) is not None
 
 
 def _decode_base64(data: bytes) -> bytes:

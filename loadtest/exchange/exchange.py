@@ -198,7 +198,8 @@ class TimedExchange:
         if self.request.websocket:
             await self._run_over_websocket(server, request)
             return
-        connection = await self._acquire_connection(server)
+        kept = server.connections.idle_channel() if self.manner != "reads slowly" else None
+        connection = kept if kept is not None else await self._connect(server)
         reused = connection.used
         try:
             await self._send_and_receive(server, connection, request)
@@ -222,10 +223,6 @@ class TimedExchange:
         if self._fault is not None:
             raise self._fault
         self._check_status()
-
-    async def _acquire_connection(self, server: LoadTarget) -> Channel:
-        kept = server.connections.idle_channel() if self.manner != "reads slowly" else None
-        return kept if kept is not None else await self._connect(server)
 
     async def _connect(self, server: LoadTarget) -> Channel:
         self.phase = "connect"

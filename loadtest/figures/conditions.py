@@ -14,7 +14,6 @@ from loadtest.plan.comparison import (
     STATISTICS,
     Comparison,
     InvalidCondition,
-    LoadPart,
     UnknownPart,
     parse_comparison,
     parse_percentile,
@@ -113,7 +112,9 @@ class Condition:
 
         Raises ``UnknownPart``.
         """
-        part = _part_named(self.comparison.of, run)
+        kinds = (str(request["name"]) for request in run.scenario.get("requests", ()))
+        targets = (run.target, *run.scenario.get("targets", ()))
+        part = part_of(self.comparison.of, targets, tuple(dict.fromkeys((*kinds, *run.requests))))
         if not part.contains(run.target, part.request):
             return None
         tally = run.requests.get(part.request, Tally()) if part.request else run.tally
@@ -129,12 +130,6 @@ def judge_figure(run: str, compared: Comparison, value: float | None, show: Form
     """Return the result of a condition. It fails if nothing was measured."""
     ok = value is not None and not compared(value)
     return ConditionVerdict(run, compared.text, ok, value, compared.limit, "" if value is None else show(value))
-
-
-def _part_named(name: str, run: RunResult) -> LoadPart:
-    kinds = (str(request["name"]) for request in run.scenario.get("requests", ()))
-    targets = (run.target, *run.scenario.get("targets", ()))
-    return part_of(name, targets, tuple(dict.fromkeys((*kinds, *run.requests))))
 
 
 def judge_conditions(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tuple[ConditionVerdict, ...]:

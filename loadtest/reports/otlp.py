@@ -137,7 +137,9 @@ class RunMetrics:
         if not record.is_counted:
             return
         base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
-        self._count_record(record, missed, base)
+        self._so_far.add_to_counter("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
+        good = record.end == "whole" and not missed
+        self._so_far.add_to_counter("trigate_load_good_requests", "{request}", base, float(good))
         self._observe_conventions(record, (*self._convention_labels(record), *base))
         for name, own in _OWN_NAMES.items():
             if name not in _THEIRS and (found := MEASURES[name].values_of(record).values):
@@ -147,11 +149,6 @@ class RunMetrics:
     def set_under_way(self, count: int) -> None:
         """Set the number of exchanges under way."""
         self._so_far.set_gauge("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
-
-    def _count_record(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
-        self._so_far.add_to_counter("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
-        good = record.end == "whole" and not missed
-        self._so_far.add_to_counter("trigate_load_good_requests", "{request}", base, float(good))
 
     def _convention_labels(self, record: ExchangeRecord) -> Labels:
         operation, provider = _OPERATIONS.get(record.api, (record.api, record.api))

@@ -87,7 +87,8 @@ def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken:
     members = _body_members(before)
     member = CODECS[answered.api].wire.conversation.member
     new = [*_turn_messages(answered, said), *_raw_messages(answered.api, spoken)]
-    members[member] = _extend_array(_messages_array(answered.api, members.get(member)), new)
+    had, more = _messages_array(answered.api, members.get(member))[1:-1].strip(), msgspec.json.encode(new)[1:-1]
+    members[member] = msgspec.Raw(b"[%b]" % b",".join(filter(None, (had, more))))
     return msgspec.json.encode(members)
 
 
@@ -235,12 +236,6 @@ def _is_content(item: bytes) -> bool:
 
 
 _CONTENTS: Final = frozenset(("text", "image", "audio", "document", "video"))
-
-
-def _extend_array(array: bytes, new: Sequence[Any]) -> msgspec.Raw:
-    """Return the array with more elements. The existing ones stay unchanged."""
-    had, more = array[1:-1].strip(), msgspec.json.encode(new)[1:-1]
-    return msgspec.Raw(b"[%b]" % b",".join(filter(None, (had, more))))
 
 
 ROUNDS: Final = 10

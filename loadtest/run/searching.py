@@ -273,10 +273,6 @@ def _comparison_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | Non
     name = ALIASES.get(asked.name, asked.name)
     if name in COUNTS and asked.unit == "%" and not asked.is_upper_bound and asked.limit > 0:
         return LimitEvidence(1 - asked.limit / 100, tally.counts["started"], tally.counts[name])
-    return _percentile_evidence(asked, tally)
-
-
-def _percentile_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.is_upper_bound:
         return None
     share = parse_percentile(asked.text, asked.statistic) / 100

@@ -249,7 +249,7 @@ def _applying_price(price: Price, usage: Usage, tier: str | None) -> tuple[Price
         if usage.calls and prompt > price.above[0][0]:
             # Each call of a server tool adds a turn, and the prompts of all turns are added up.
             prompt, grade = prompt // (1 + sum(times for _, times in usage.calls)), worst_grade((grade, "estimated"))
-        price = _prompt_price(price, prompt)
+        price = next((other for above, other in reversed(price.above) if prompt > above), price)
     return price, grade
 
 
@@ -311,10 +311,6 @@ def _tier_price(price: Price, tier: str) -> tuple[Price, Grade]:
         return price.half, "exact"
     first, _, more = tier.partition(" ")  # fast mode or a country: its batch price is unknown
     return _tier_price(price, BATCH)[0] if first == BATCH and more else price, "estimated"
-
-
-def _prompt_price(price: Price, tokens: int) -> Price:
-    return next((other for above, other in reversed(price.above) if tokens > above), price)
 
 
 def _steps_cost(price: Price, usage: Usage) -> tuple[int, Grade]:

@@ -33,11 +33,6 @@ _LENGTH: Final = 8
 _SEPARATORS: Final = re.compile(r"[\s._-]+")
 
 
-def new_device_code() -> str:
-    """Return a code of 256 bits for a program."""
-    return secrets.token_urlsafe(32)
-
-
 def new_user_code() -> str:
     """Return a code for people, such as ``WDJB-MJHT``."""
     return _spell("".join(secrets.choice(LETTERS) for _ in range(_LENGTH)))
@@ -91,7 +86,7 @@ class DeviceSignIn:
         """Store a grant with codes that no other grant has, and return both."""
         program, address = program_of(incoming.headers), incoming.scope.address or ""
         for _ in range(_TRIES):
-            device_code, user_code = new_device_code(), new_user_code()
+            device_code, user_code = secrets.token_urlsafe(32), new_user_code()
             grant = DeviceGrant(
                 digest_of(device_code), digest_of(user_code), program, address, began=now, until=now + LIFETIME
             )

@@ -1,6 +1,6 @@
 """Forms that clients and browsers send, read strictly."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -42,18 +42,14 @@ def parse_form(body: bytes) -> Form:
         )
     except (ValueError, UnicodeDecodeError):
         raise invalid("the form is unreadable: send up to 50 fields in UTF-8, percent-encoded") from None
-    return _require_single_values(pairs)
-
-
-def parse_query(query: str) -> Form:
-    """Return the parameters of a URL. Raises as ``parse_form`` does."""
-    return parse_form(query.encode("latin-1"))
-
-
-def _require_single_values(pairs: Iterable[tuple[str, str]]) -> Form:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
             raise invalid(f"the parameter {name[:50]!r} occurs twice")
         fields[name] = value
     return fields
+
+
+def parse_query(query: str) -> Form:
+    """Return the parameters of a URL. Raises as ``parse_form`` does."""
+    return parse_form(query.encode("latin-1"))

@@ -247,16 +247,13 @@ class _Connection:
         self._forget_waiting(frame)
         await self._answer(frame)
         self._count_memory()
-        await self._remember()
+        local = self._memory.local
+        size = 0 if local is None else (await local.size()).bytes
+        self._remembered.remember(self, self._holder, size + self._prewarms.size)
 
     def _forget_waiting(self, frame: LaneFrame) -> None:
         self._waiting_size -= frame.size
         self._count_memory()
-
-    async def _remember(self) -> None:
-        local = self._memory.local
-        size = 0 if local is None else (await local.size()).bytes
-        self._remembered.remember(self, self._holder, size + self._prewarms.size)
 
     def end_when_idle(self) -> None:
         """End after the frames received so far are answered: the client reconnects, and sends the whole conversation.
@@ -360,7 +357,12 @@ class _Connection:
         members, body = await offload(size, self._with_prewarm, envelope.members)
         if envelope.generate:
             return await exchange.answer(body)
-        return await self._prewarm(exchange, members, body)
+        planned = await exchange.read(body)
+        id = own_id("resp_")
+        events = write_prewarm_response(id, planned.incoming, planned.plan.first)
+        self._prewarms.remember(id, members)
+        exchange.record.bill.is_complete = True
+        return exchange.respond(events, 200, STREAM_HEADERS)
 
     async def _read(self, frame: str | bytes | None, held: HeldBody) -> Envelope:
         """Return the frame's contents. Raises ``GatewayError``: 400 if invalid, 413 if too large, 429 or 503 without
@@ -375,14 +377,6 @@ class _Connection:
         body = body_of(members)
         check_structure(body, len(body), self._service.limits.elements)
         return members, body
-
-    async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
-        planned = await exchange.read(body)
-        id = own_id("resp_")
-        events = write_prewarm_response(id, planned.incoming, planned.plan.first)
-        self._prewarms.remember(id, members)
-        exchange.record.bill.is_complete = True
-        return exchange.respond(events, 200, STREAM_HEADERS)
 
     async def _send_response(self, response: Response, stream_id: str | None, record: Record) -> None:
         """Send the response as frames. A client that does not read delays only its own streams."""
