@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from gateway.exchange.noted_prompts import NotedAttempt
 
-ERROR_BODY = 2**20  # bytes read of a provider's error response
-
 
 @attrs.frozen(eq=False, repr=False)
 class Refusal:
@@ -271,12 +269,7 @@ class Attempt(AnswerSource):
     async def _read_refusal(self, response: UpstreamResponse) -> Refusal:
         """Read the provider's error response and close it."""
         target_request = self.target_request
-        try:
-            body = await response.read(ERROR_BODY)
-        except GatewayError:
-            body = b""  # cut or endless: the status is sufficient
-        finally:
-            await response.aclose()
+        body = await response.read_error()
         target_request.context.observer.note_body(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, read, response.headers)

@@ -33,8 +33,6 @@ from providers.errors.ended import may_accept_new_credential
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-ERROR_BODY: Final = 2**20  # bytes read of a rejection
-
 BETA_HEADER: Final = "openai-beta"
 
 NOT_UPGRADED: Final = (
@@ -151,12 +149,7 @@ class ConnectionAttempt:
 
     async def _read_rejection(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
         """Read a rejected handshake: return the client's error, and whether a new credential may fix it."""
-        try:
-            body = await response.read(ERROR_BODY)
-        except GatewayError:
-            body = b""
-        finally:
-            await response.aclose()
+        body = await response.read_error()
         if response.status < 400:  # redirects are not followed with a credential
             return ErrorInfo("upstream", NOT_UPGRADED.format(response.status)), False
         api = self._context.codec.api

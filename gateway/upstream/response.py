@@ -12,10 +12,14 @@ from gateway.http.pieces import join_pieces
 from gateway.upstream.decoding import content_codings, decode
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import WireBody, WireResponse
+from streams.errors import GatewayError
 from streams.pipe import BATCH_LINES
 
 DENSE_BYTES: Final = 16 * 1024
 """Bytes of a piece that readers get in one call if it has many lines, as each may be an event or a batch's result."""
+
+ERROR_BYTES: Final = 2**20
+"""The most bytes of an error response that are read."""
 
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
@@ -136,6 +140,16 @@ class UpstreamResponse(trio.abc.AsyncResource):
                 raise UpstreamError("upstream", TOO_LARGE.format(limit), cause="too_large")
             parts.append(piece)
         return await join_pieces(parts, size)
+
+    async def read_error(self) -> bytes:
+        """Return the body of an error, empty if it breaks off or is too long, because the status is sufficient. Closes
+        the response."""
+        try:
+            return await self.read(ERROR_BYTES)
+        except GatewayError:
+            return b""
+        finally:
+            await self.aclose()
 
     async def receive(self) -> bytes:
         """Return the next bytes of an upgraded connection, ``b""`` at its end. Cancellation loses nothing. Raises

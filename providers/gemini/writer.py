@@ -112,12 +112,6 @@ def usage_metadata(usage: Usage | None, reply_estimate: int, characters: int) ->
     return counts
 
 
-def shows_thoughts(reply: Reply) -> bool:
-    """Return whether the client requested the text of thoughts; others would read it as the answer."""
-    reasoning = reply.request.reasoning
-    return reasoning is not None and reasoning.summary is not None
-
-
 @attrs.frozen
 class Signature:
     """A signature for a part of that ``kind``, or for any next part (""); ``id`` is the id of its call."""
@@ -173,7 +167,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def _write_parts(blocks: Sequence[Block], reply: Reply) -> Iterator[dict[str, Any]]:
-    shows_text = shows_thoughts(reply)
+    shows_text = reply.shows_thoughts
     waiting: Signature | None = None
     for block in blocks:
         if waiting is not None and not _belongs_on(waiting, block):
@@ -245,7 +239,7 @@ class GeminiWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._issuer, self._estimate = reply.issuer, reply.input_estimate
-        self._shows_thoughts = shows_thoughts(reply)
+        self._shows_thoughts = reply.shows_thoughts
         self._common = {"modelVersion": reply.request.model, "responseId": reply.id or new_id("")}
         common = sse.dump(self._common)[1:]
         self._prefix = b'data: {"candidates":[{"content":{"role":"model","parts":[{"text":'

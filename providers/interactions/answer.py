@@ -64,11 +64,6 @@ def common_members(reply: Reply) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def shows_thoughts(reply: Reply) -> bool:
-    """Return whether the client requested summaries of thoughts."""
-    return reply.request.reasoning is not None and reply.request.reasoning.summary is not None
-
-
 def write_signature(issuer: Issuer, state: ReasoningState, text: str) -> str:
     """Return the signature of a thought: the provider's own, or a seal; "" if nothing must be sent back.
 
@@ -131,12 +126,12 @@ def _write_block(block: Block, reply: Reply) -> Iterator[Any]:
         case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
             yield {"type": "function_call", "id": id, "name": name, "arguments": call_input(arguments, kind)}
         case NativeBlock(api=api, kind=kind, item=item):
-            if kind != "thought" or shows_thoughts(reply):
+            if kind != "thought" or reply.shows_thoughts:
                 yield from native_steps(api, item)
 
 
 def _write_thought(block: ReasoningBlock, reply: Reply) -> Iterator[dict[str, Any]]:
-    shown = block.text if shows_thoughts(reply) else ""
+    shown = block.text if reply.shows_thoughts else ""
     hidden = "" if shown else block.text
     signature = "" if block.state is None else write_signature(reply.issuer, block.state, hidden)
     if shown or signature:

@@ -14,7 +14,6 @@ from providers.interactions.answer import (
     check_calls,
     common_members,
     native_steps,
-    shows_thoughts,
     text_content,
     write_answer,
     write_signature,
@@ -65,7 +64,7 @@ class InteractionsWriter:
     def __init__(self, reply: Reply) -> None:
         self._issuer, self._estimate = reply.issuer, reply.input_estimate
         self._common = common_members(reply)
-        self._shows_thoughts = shows_thoughts(reply)
+        self._shows_thoughts = reply.shows_thoughts
         self._stage: AnswerStage = WAITING
         self._number = 0  # events so far
         self._index = -1  # of the open or last step

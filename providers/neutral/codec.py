@@ -105,6 +105,11 @@ class Reply:
     unsent: Collection[str] = ()
     """Paths of the request that were not sent; an answer that repeats its request omits them."""
 
+    @property
+    def shows_thoughts(self) -> bool:
+        """True if the client requested the text of thoughts; others would read it as the answer."""
+        return self.request.reasoning is not None and self.request.reasoning.summary is not None
+
 
 class Reader(Protocol):
     """A reader of a provider's stream, event by event.

@@ -9,7 +9,7 @@ import attrs
 from configfile.keys import setting
 from configfile.wording import Wrong
 from gateway.steps.kinds import numbers
-from gateway.steps.kinds.normal import SHORTEST, decode_texts, unescape_text
+from gateway.steps.kinds.normal import SHORTEST
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep, without_overlaps
 
 PiiLabel: TypeAlias = Literal[
@@ -76,19 +76,7 @@ class PiiStep(ScanningStep):
             return None
         return tail
 
-    def search(self, text: str, start: int, end: int) -> Iterator[Match]:
-        yield from self._search_plain(text, start, end)
-        if (decoded := decode_texts(text, start, end)) is not None:
-            for label, first, last in self._search_plain(decoded.text, 0, len(decoded.text)):
-                if (span := decoded.span(first, last)) is not None:
-                    yield label, *span
-        if (unescaped := unescape_text(text, start, end)) is not None:
-            for label, first, last in self._search_plain(unescaped.text, 0, len(unescaped.text)):
-                a, b = unescaped.span(first, last)
-                if b - a > last - first and self.end_of_segment(text, a, b) == b:
-                    yield label, a, b
-
-    def _search_plain(self, text: str, start: int, end: int) -> Iterable[Match]:
+    def search_plain(self, text: str, start: int, end: int) -> Iterable[Match]:
         """Return the values, of several that overlap the one whose label is first in ``ALL``."""
         found = [(self._ranks[label], *span) for label, find in self._finders for span in find(text, start, end)]
         if self._formats:

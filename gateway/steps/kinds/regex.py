@@ -9,7 +9,7 @@ import attrs
 from configfile.keys import setting
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
-from gateway.steps.kinds.normal import SHORTEST, NormalText, copies_of, decode_texts, unescape_text
+from gateway.steps.kinds.normal import SHORTEST, DecodedTexts, NormalText, copies_of
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, ScanningStep
 
 ENCODED: Final = "[A-Za-z0-9+/_%-]"
@@ -64,19 +64,12 @@ class RegexStep(ScanningStep):
     def may_match(self, text: str, start: int) -> bool:
         return start < len(text)
 
-    def search(self, text: str, start: int, end: int) -> Iterator[Match]:
-        yield from self._search_plain(text, start, end)
-        if (decoded := decode_texts(text, start, end)) is not None:
-            for run in decoded.runs:
-                for label, first, last in self._search_plain(run.text, 0, len(run.text)):
-                    yield label, *run.span(first, last)
-        if (unescaped := unescape_text(text, start, end)) is not None:
-            for label, first, last in self._search_plain(unescaped.text, 0, len(unescaped.text)):
-                a, b = unescaped.span(first, last)
-                if b - a > last - first and self.end_of_segment(text, a, b) == b:
-                    yield label, a, b
+    def search_decoded(self, decoded: DecodedTexts) -> Iterator[Match]:
+        for run in decoded.runs:
+            for label, first, last in self.search_plain(run.text, 0, len(run.text)):
+                yield label, *run.span(first, last)
 
-    def _search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
+    def search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
         for label, pattern in self._patterns:
             for first, last in pattern.spans(text, start, end):
                 yield label, first, last

@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import Final, TypeAlias
 
 from gateway.steps.joined_texts import JoinedPassage, part_spans, without_repetitions
-from gateway.steps.kinds.normal import NormalText, copies_of
+from gateway.steps.kinds.normal import DecodedTexts, NormalText, copies_of, decode_texts, unescape_text
 from trigate.steps import Check, Finding, Passage
 
 Match: TypeAlias = tuple[str, int, int]
@@ -185,8 +185,26 @@ class ScanningStep:
         """Return whether ``text`` may have findings after ``start``. A fast test: false is certain."""
         raise NotImplementedError
 
-    def search(self, text: str, start: int, end: int) -> Iterable[Match]:
-        """Yield the values in the segments between two positions; the text before them is context."""
+    def search(self, text: str, start: int, end: int) -> Iterator[Match]:
+        """Yield the values in the segments between two positions, also encoded and escaped ones; the text before them
+        is context."""
+        yield from self.search_plain(text, start, end)
+        if (decoded := decode_texts(text, start, end)) is not None:
+            yield from self.search_decoded(decoded)
+        if (unescaped := unescape_text(text, start, end)) is not None:
+            for label, first, last in self.search_plain(unescaped.text, 0, len(unescaped.text)):
+                a, b = unescaped.span(first, last)
+                if b - a > last - first and self.end_of_segment(text, a, b) == b:
+                    yield label, a, b
+
+    def search_decoded(self, decoded: DecodedTexts) -> Iterator[Match]:
+        """Yield the values in decoded text."""
+        for label, first, last in self.search_plain(decoded.text, 0, len(decoded.text)):
+            if (span := decoded.span(first, last)) is not None:
+                yield label, *span
+
+    def search_plain(self, text: str, start: int, end: int) -> Iterable[Match]:
+        """Yield the values between two positions as they are written."""
         raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from configfile.keys import setting
-from gateway.steps.kinds.normal import decode_texts, unescape_text
+from gateway.steps.kinds.normal import DecodedTexts
 from gateway.steps.kinds.scanning import LONGEST_SEGMENT, Match, RankedSpan, ScanningStep, without_overlaps
 from gateway.steps.kinds.secret_formats import ROWS, SecretRow
 
@@ -124,27 +124,17 @@ class SecretsStep(ScanningStep):
         found = _OPEN_JWT.search(text, max(start, end - 8192), end)
         return end if found is None else found.start()
 
-    def search(self, text: str, start: int, end: int) -> Iterator[Match]:
-        for label, first, last in self._search_plain(text, start, end):
-            yield label, first, last
-        if (decoded := decode_texts(text, start, end)) is not None:
-            for run in decoded.runs if _BEGIN in decoded.text else ():
-                if (key := _private_key(run.text, 0, len(run.text))) is not None:
-                    yield PRIVATE_KEY, *run.span(*key)
-            for label, first, last in self._search_plain(decoded.text, 0, len(decoded.text)):
-                if (span := decoded.span(first, last)) is not None:
-                    yield label, *span
-        if (unescaped := unescape_text(text, start, end)) is not None:
-            for label, first, last in self._search_plain(unescaped.text, 0, len(unescaped.text)):
-                a, b = unescaped.span(first, last)
-                if b - a > last - first and self.end_of_segment(text, a, b) == b:
-                    yield label, a, b
+    def search_decoded(self, decoded: DecodedTexts) -> Iterator[Match]:
+        for run in decoded.runs if _BEGIN in decoded.text else ():
+            if (key := _private_key(run.text, 0, len(run.text))) is not None:
+                yield PRIVATE_KEY, *run.span(*key)
+        yield from super().search_decoded(decoded)
 
     def search_end(self, text: str, first: int, end: int) -> Iterator[Match]:
-        yield from self._search_plain(text, first, end)  # a key may be long
+        yield from self.search_plain(text, first, end)  # a key may be long
         yield from super().search_end(text, first, end)
 
-    def _search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
+    def search_plain(self, text: str, start: int, end: int) -> Iterator[Match]:
         if (key := _private_key(text, start, end)) is not None:
             yield PRIVATE_KEY, *key
             return
