@@ -1,30 +1,14 @@
 """The protocol with which an exchange stores its turn."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gateway.routing.target import Target
-from gateway.stores.store import Node
 from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.fold import Answer
 
 if TYPE_CHECKING:
-    from gateway.conversations.stored_api import StoredApi
-
-
-class DetachableTurn(Protocol):
-    """A turn that runs without its client and is stored by whatever runs it."""
-
-    api: "StoredApi"
-    id: str
-    is_persisted: bool
-    """True once the complete turn is stored."""
-
-    async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
-        """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
-        cancellation."""
-        ...
+    from gateway.conversations.local_turn import LocalTurn
 
 
 class TurnRecorder:
@@ -42,7 +26,7 @@ class TurnRecorder:
         return False
 
     @property
-    def background(self) -> DetachableTurn | None:
+    def background(self) -> "LocalTurn | None":
         """The turn itself if it runs without its client, started by ``Background.start``."""
         return None
 
