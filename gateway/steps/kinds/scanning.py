@@ -204,7 +204,7 @@ class ScanningStep:
                 yield label, *span
 
     def search_plain(self, text: str, start: int, end: int) -> Iterable[Match]:
-        """Yield the values between two positions as they are written."""
+        """Yield the values in the text between two positions, without decoding it."""
         raise NotImplementedError
 
 
