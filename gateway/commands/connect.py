@@ -174,7 +174,9 @@ def short_path(file: SettingsFile) -> str:
 def _write(client: Client, address: GatewayAddress) -> int:
     if client.file is None:
         raise ConnectFailed(
-            f"{client.title} has no settings file that trigate knows: enter the settings in its own form", 2
+            f"trigate knows no settings file of {client.title}: enter the settings that trigate connect {client.name} "
+            "prints in the program's own form",
+            2,
         )
     kept = {file.name for file in client.files}
     for file in CLIENTS[client.name].files:
@@ -234,7 +236,7 @@ def undo(name: str) -> int:
     try:
         client = _find_client(name)
         if client.file is None:
-            raise ConnectFailed(f"nothing to undo: {client.title} has no settings file that trigate knows", 2)
+            raise ConnectFailed(f"nothing to undo: trigate knows no settings file of {client.title}", 2)
         for file in client.files:
             for one in tuple(filter(_is_noted, file.versions)) or (file,):
                 _undo_file(one)
@@ -366,6 +368,12 @@ def _colour_diff_line(line: str) -> str:
 
 def _start_client(client: Client, address: GatewayAddress, arguments: Sequence[str]) -> NoReturn:
     """Replace this process by the client. Raises ``ConnectFailed`` if the client cannot start."""
+    if client.environment is None and client.file is None:
+        raise ConnectFailed(
+            f"trigate cannot start {client.title}: enter the settings that trigate connect {client.name} prints in the "
+            "program's own form",
+            2,
+        )
     if client.environment is None:
         raise ConnectFailed(
             f"{client.title} reads settings only from its file: use trigate connect {client.name} --write", 2

@@ -103,7 +103,8 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
         ("cluade", ConnectOptions(), 2, "did you mean claude?"),
         ("claude", ConnectOptions(model="gpt-7"), 2, "'gpt-7' is not configured here"),
         ("claude", ConnectOptions(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
-        ("openai-compatible", ConnectOptions(write=True), 2, "no settings file that trigate knows"),
+        ("openai-compatible", ConnectOptions(write=True), 2, "in the program's own form"),
+        ("openai-compatible", ConnectOptions(arguments=("qwen",)), 2, "in the program's own form"),
         ("llm", ConnectOptions(arguments=()), 2, "--write"),
         ("openai-python", ConnectOptions(arguments=()), 2, "no program given"),
     ],
@@ -114,6 +115,14 @@ def test_connect_reports_impossible_options(home, capsys, name, options, status,
     out, err = capsys.readouterr()
     assert says in err
     assert out == ""
+
+
+def test_a_client_that_trigate_cannot_start_is_written_only_if_it_has_a_file(home, capsys):
+    not_started = [client for client in CLIENTS.values() if client.environment is None]
+    assert not_started
+    for client in not_started:
+        assert connect(client.name, ConnectOptions(arguments=("program",))) == 2
+        assert ("--write" in capsys.readouterr().err) == (client.file is not None), client.name
 
 
 def test_the_own_config_is_taken_next_to_a_file_of_another_program(home, capsys):
