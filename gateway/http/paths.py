@@ -54,7 +54,7 @@ _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1(?:beta|alpha)(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
 # With the version `v1`, Google's clients share these paths with OpenAI's and Anthropic's, or use their own names.
-_GOOGLE_V1 = re.compile(r"/v1/(?:files|models|batches|[a-z]+[A-Z][A-Za-z]*)(?:[/:]|$)")
+_GOOGLE_V1 = re.compile(r"/v1/(?:files|models|batches|auth_tokens|[a-z]+[A-Z][A-Za-z]*)(?:[/:]|$)")
 # Also under Vertex AI's project and location
 _INTERACTIONS = re.compile(r"/v1(?:beta1?|alpha)?(?:/projects/[^/]+/locations/[^/]+)?/interactions(?=/|$)")
 V1BETA: Final = "/v1beta"

@@ -182,7 +182,7 @@ def test_the_origin_follows_from_a_valid_host_header(host, more, origin):
     "path",
     [
         "/v1/models", "/v1/models/m", "/v1/tunedModels", "/v1/tunedModels/t", "/v1/cachedContents/c",
-        "/v1/batches/b:cancel", "/v1/files:register",
+        "/v1/batches/b:cancel", "/v1/files:register", "/v1/auth_tokens",
     ],
 )  # fmt: skip
 def test_errors_of_googles_first_version_have_googles_form_for_its_clients(path):
