@@ -5,4 +5,5 @@
 - ``flight``: a response in progress that several requests follow.
 - ``store``: the protocol of stores and the one in memory; others are ``sqlite`` and ``redis``, and
   ``encrypted`` over them. ``opening`` chooses one.
-- ``stored_answer``: the stored form, and its replay."""
+- ``stored_answer``: the stored form, and its replay.
+- ``own_members``: the members that a Responses provider repeats of its request."""

@@ -99,10 +99,9 @@ class ReplayedBody:
         self._pieces = iter(())
 
 
-def replay_response(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
-    """Return ``answer`` as a provider's response, with its recorded pauses or without any."""
-    pieces = _with_pauses(answer) if pace == "recorded" and answer.pauses else _without_pauses(answer.body)
-    return local_response(ReplayedBody(pieces), (("content-type", answer.content_type),))
+def replay_body(answer: StoredAnswer, pace: CachePace) -> ReplayedBody:
+    """Return the body of ``answer``, with its recorded pauses or without any."""
+    return ReplayedBody(_with_pauses(answer) if pace == "recorded" and answer.pauses else _without_pauses(answer.body))
 
 
 def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:

@@ -19,7 +19,8 @@ from gateway.answer_cache.eligible import (
     sets_length,
 )
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_response
+from gateway.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
 from gateway.config.cached_answers import CacheUse
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import A, begin_answer
@@ -31,6 +32,7 @@ from gateway.ledger.bill import AttemptOutcome, AttemptRecord
 from gateway.request.wire import upstream_request
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
+from gateway.upstream.http11 import BodySource
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
@@ -91,6 +93,12 @@ class AnswerKind(Protocol):
         """Return the function that checks whether a complete body may be cached."""
         ...
 
+    def with_own_members(
+        self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
+    ) -> BodySource:
+        """Return a cached ``body`` with the members of ``target_request`` that a provider repeats in its response."""
+        ...
+
 
 class ConversationAnswers:
     """The cache's rules for conversations."""
@@ -112,6 +120,15 @@ class ConversationAnswers:
         api, framing = target.api, target.framing if is_stream(target_request, content_type) else None
         limited = sets_length(target_request.request.incoming)
         return lambda body: is_cacheable(api, body, framing=framing, limited=limited)
+
+    def with_own_members(
+        self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
+    ) -> BodySource:
+        target = target_request.target
+        if target.api != "responses" or target.lane != "byte":  # the gateway writes the response itself
+            return body
+        framing = target.framing if is_stream(target_request, content_type) else None
+        return OwnMembersBody.of(body, target_request.prepared.outgoing.body, framing, event_limit)
 
 
 class CacheHit(AnswerSource):
@@ -189,9 +206,10 @@ class CacheLookup:
         failures: list[ErrorInfo] = []
         for _ in range(MAX_FLIGHTS):
             if (answer := await self._cache.find(key, self.cache_control.max_age)) is not None:
-                return CacheHit(
-                    target_request, replay_response(answer, self._use.pace), answer.stamp, self._cache.age(answer)
+                response = self._local_response(
+                    target_request, replay_body(answer, self._use.pace), answer.content_type
                 )
+                return CacheHit(target_request, response, answer.stamp, self._cache.age(answer))
             flight = self._cache.flights.get(key)
             if flight is None or not flight.may_be_joined:
                 return None
@@ -219,12 +237,8 @@ class CacheLookup:
                     with trio.move_on_after(JOIN_SECONDS):
                         await flight.wait_until_sent()
                 if (flight.holder == self.holder or flight.was_sent) and await flight.wait_for_content():
-                    return CacheHit(
-                        target_request,
-                        local_response(reader, (("content-type", flight.content_type),)),
-                        flight.stamp,
-                        0,
-                    )
+                    response = self._local_response(target_request, reader, flight.content_type)
+                    return CacheHit(target_request, response, flight.stamp, 0)
         except BaseException:
             await reader.aclose()
             raise
@@ -232,6 +246,13 @@ class CacheLookup:
         if time.cancelled_caught:
             raise GatewayError.of(_LATE)
         return None
+
+    def _local_response(self, target_request: TargetRequest, body: BodySource, content_type: str) -> UpstreamResponse:
+        """Return ``body`` as the response to ``target_request``, with the members that it repeats of the request."""
+        if OWN_MEMBER in self._excluded_members(target_request.target):
+            limit = self._context.service.limits.event
+            body = self.kind.with_own_members(target_request, body, content_type, limit)
+        return local_response(body, (("content-type", content_type),))
 
     async def keep(self, key: bytes, answer: StoredAnswer) -> None:
         """Store ``answer`` in the cache under ``key``."""

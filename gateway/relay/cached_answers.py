@@ -17,6 +17,7 @@ from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.wire import MediaTypes, upstream_request
+from gateway.upstream.http11 import BodySource
 from gateway.upstream.request import UpstreamRequest
 from providers.endpoints.endpoint import EndpointName
 from providers.neutral.draft import Draft
@@ -69,6 +70,11 @@ class RelayedAnswers:
         return partial(
             _is_cacheable, self.relayed.filter(target_request.target), (("content-type", content_type),), limited
         )
+
+    def with_own_members(
+        self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
+    ) -> BodySource:
+        return body  # no response repeats members of its request
 
 
 def _has_zero_temperature(incoming: Incoming) -> bool:

@@ -9,7 +9,7 @@ from gateway.answer_cache.stored_answer import (
     decode_response,
     encode_response,
     local_response,
-    replay_response,
+    replay_body,
     use_ids,
 )
 from providers.neutral.codec import new_id
@@ -34,12 +34,13 @@ async def test_a_stream_is_replayed_with_or_without_its_pauses(autojump_clock):
     answer = StoredAnswer(0.0, "text/event-stream", STAMP, body, tuple(flight.pauses))
     assert decode_response(encode_response(answer)) == answer
     begun = trio.current_time()
-    came = [(trio.current_time() - begun, piece) async for piece in replay_response(answer, "recorded").chunks()]
+    replayed = local_response(replay_body(answer, "recorded"), ())
+    came = [(trio.current_time() - begun, piece) async for piece in replayed.chunks()]
     assert came == [(1.0, b"one two "), (3.5, b"three")]
-    assert [piece async for piece in replay_response(answer, "none").chunks()] == [body]
+    assert [piece async for piece in local_response(replay_body(answer, "none"), ()).chunks()] == [body]
     assert trio.current_time() - begun == 3.5
     large = StoredAnswer(0.0, "application/json", STAMP, bytes(PIECE + 1))
-    assert [len(piece) async for piece in replay_response(large, "recorded").chunks()] == [PIECE, 1]
+    assert [len(piece) async for piece in local_response(replay_body(large, "recorded"), ()).chunks()] == [PIECE, 1]
 
 
 async def test_a_response_beyond_the_memory_limit_follows_its_fastest_reader(autojump_clock):
