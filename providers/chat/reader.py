@@ -174,7 +174,8 @@ class ChatReader(StagedReader):
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
         self._answer.close_block(out)
-        start_nameless_calls(self._answer, out)
+        has_called = REASONS.get(finish_word(self._finish)) == "tool_calls"
+        start_nameless_calls(self._answer, out, has_called=has_called)
         out.extend(map(BlockEnd, self._answer.tools))
         if self._usage is not None:
             out.append(self._usage)

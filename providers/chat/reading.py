@@ -367,10 +367,15 @@ def _start_call(answer: OpenAnswer, call: ToolCall, name: str, out: list[Event])
     out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
 
 
-def start_nameless_calls(answer: OpenAnswer, out: list[Event]) -> None:
-    """Add the calls whose name never arrived, with an empty name: the client must see that the model called."""
+def start_nameless_calls(answer: OpenAnswer, out: list[Event], *, has_called: bool) -> None:
+    """Add the calls whose name never arrived, with an empty name: the client must see that the model called.
+
+    A call with neither a name nor arguments may be a server's empty fragment, unless the answer has no other call
+    although it ``has_called`` a tool, according to its end.
+    """
+    is_only = has_called and not answer.tools
     for call in answer.calls:
-        if call.block is None and not call.arguments.is_empty:
+        if call.block is None and (is_only or not call.arguments.is_empty):
             _start_call(answer, call, "", out)
 
 

@@ -246,18 +246,25 @@ class UnfinishedAnswer(AnswerBudgets):
                 self.text = []
 
 
+_OF_CALLS: Final = ("id", "partialArgs", "willContinue")
+"""The members that show that a part without a name and arguments is a call."""
+
+
 def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
     """Return the events of a ``functionCall`` part.
 
-    A call without a name keeps an empty one. Raises ``GatewayError`` for a piece of a call that has not started: it
-    must not become an argument of the next call (BerriAI/litellm#23815).
+    A call without a name keeps an empty one, also if its arguments arrive in pieces: these must not become arguments of
+    the next call (BerriAI/litellm#23815).
     """
     item = part["functionCall"]
     if not isinstance(item, dict):
         return []
     name, args = as_string(item.get("name")), item.get("args")
-    if not name and (answer.arguments is not None or args is None):
-        return _call_piece_events(answer, item)
+    if not name and answer.arguments is not None:
+        answer.arguments.add(item.get("partialArgs"))
+        return [] if item.get("willContinue") else answer.end_block()
+    if not name and args is None and not any(item.get(member) for member in _OF_CALLS):
+        return []  # the end of a call that has already ended
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))
     state = {"part": "functionCall", "id": id, "signature": signature}
@@ -271,17 +278,6 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
         answer.arguments.add(item.get("partialArgs"))
         return events if item.get("willContinue") else [*events, *answer.end_block()]
     return [*events, ToolCallDelta(number, arguments_text(args) or "{}"), BlockEnd(number)]
-
-
-def _call_piece_events(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
-    """Return the events of another piece of the open call. A piece without members marks the end."""
-    if answer.arguments is None:
-        if not item:
-            return []
-        message = "the provider sent a part of a tool call before its start"
-        raise GatewayError("upstream", message, reason="bad_answer")
-    answer.arguments.add(item.get("partialArgs"))
-    return [] if item.get("willContinue") else answer.end_block()
 
 
 REPLAYED: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")

@@ -44,3 +44,25 @@ def test_a_stream_keeps_a_call_without_a_name(source: str, client: str) -> None:
     found = fold(read_stream(CODECS[client], out))
     calls = {call.name: json.loads(call.input or "{}") for call in found.blocks if isinstance(call, ToolCallBlock)}
     assert calls == {"": {"a": 1}, "g": {}}
+
+
+@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("fragments", [[{"id": "call_1"}], [{"index": 0, "id": "call_1", "function": {"name": ""}}]])
+def test_a_chat_call_without_a_name_and_arguments_is_kept_if_the_answer_ends_with_a_call(
+    fragments, client: str
+) -> None:
+    """The client got an answer without content, and did not see that the model called."""
+    message = {"role": "assistant", "content": None, "tool_calls": fragments}
+    for finish, names in (("tool_calls", [""]), ("stop", [])):
+        body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": finish}]}).encode()
+        written = CODECS[client].write_answer(fold(CODECS["chat"].read_answer(body)), reply_for(client))
+        found = fold(CODECS[client].read_answer(written))
+        assert [call.name for call in found.blocks if isinstance(call, ToolCallBlock)] == names
+
+
+def test_an_empty_fragment_next_to_a_call_is_no_call() -> None:
+    calls = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}, {"index": 1, "id": "b"}]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}).encode()
+    found = fold(CODECS["chat"].read_answer(body))
+    assert [call.name for call in found.blocks if isinstance(call, ToolCallBlock)] == ["f"]

@@ -244,13 +244,29 @@ def test_a_piece_with_an_invalid_path_is_a_failure(path):
     assert isinstance(events[-1], ErrorInfo)
 
 
-def test_a_piece_without_a_call_is_no_argument_of_the_next_one():
-    """BerriAI/litellm#23815"""
-    events = read_chunks(
-        candidate({"functionCall": {"partialArgs": [piece("$.a", stringValue="x")]}}), candidate(call(), **STOP)
-    )
-    assert isinstance(events[-1], ErrorInfo)
+NAMELESS = [
+    [{"partialArgs": [piece("$.a", stringValue="x")]}],
+    [{"partialArgs": [piece("$.a", True, stringValue="")], "willContinue": True},
+     {"partialArgs": [piece("$.a", stringValue="x")]}],
+    [{"willContinue": True}, {"partialArgs": [piece("$.a", stringValue="x")], "willContinue": True}, {}],
+    [{"id": "c", "partialArgs": [piece("$.a", stringValue="x")]}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", NAMELESS)
+def test_a_call_in_pieces_without_a_name_keeps_an_empty_one(parts):
+    """BerriAI/litellm#23815: they are no arguments of the next call. The whole answer was a 502."""
+    chunks = [candidate({"functionCall": part}) for part in parts]
+    events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
+    calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
+    assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
+
+
+@pytest.mark.parametrize("part", [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}])
+def test_the_end_of_no_call_is_no_call(part):
+    events = read_chunks(candidate(text("a")), candidate({"functionCall": part}, **STOP))
     assert not [event for event in events if isinstance(event, ToolCallStart)]
+    assert events[-1] == AnswerEnd("stop", "STOP")
 
 
 # Citations and probabilities
