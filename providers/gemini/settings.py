@@ -32,7 +32,10 @@ OWN_SETTINGS: Final = (
 MOST_STOPS: Final = 5
 MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
-_SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
+_SPECIAL_CASES: Final = (
+    "stop", "n", "logprobs", "top_logprobs", "modalities", "web_search_options", "service_tier", "store",
+)  # fmt: skip
+_MODALITIES: Final = ("text", "image")
 LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
 
 
@@ -71,6 +74,7 @@ def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: D
     write_stop(request, "stopSequences", config, drops)
     _write_choices(request, config)
     _write_logprobs(request, config, drops)
+    _write_modalities(request, config, drops)
     _write_tier(request, drops)
     if enforced and request.format is not None:
         config |= _format_config(request.format, quirks, drops)
@@ -105,6 +109,18 @@ def _write_choices(request: Request, config: dict[str, Any]) -> None:
     if not 0 < control.value <= MOST:
         raise invalid(f"{control.at} must be between 1 and {MOST} for this model's provider", control.at)
     config["candidateCount"] = control.value
+
+
+def _write_modalities(request: Request, config: dict[str, Any], drops: Drops) -> None:
+    """Write the kinds of output, such as images, which OpenRouter's clients request. Speech is dropped: a translated
+    answer has none."""
+    control = request.parameters.get("modalities")
+    if control is None or control.value == BY_NAME["modalities"].default:
+        return
+    if control.value and all(word in _MODALITIES for word in control.value):
+        config["responseModalities"] = [word.upper() for word in control.value]
+    else:
+        drops.add(control.at)
 
 
 def _write_logprobs(request: Request, config: dict[str, Any], drops: Drops) -> None:

@@ -513,3 +513,16 @@ def test_tokens_are_counted_of_the_whole_prompt():
     asked = {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [HELLO]}
     assert encode_count(request) == {"generateContentRequest": {"model": f"models/{FLASH}", **asked}}
     assert encode_count(request, wrapped_count=False) == asked
+
+
+@pytest.mark.parametrize(
+    ("modalities", "sent", "dropped"),
+    [
+        (["text", "image"], ["TEXT", "IMAGE"], ()), (["image"], ["IMAGE"], ()), (["text"], None, ()),
+        (["text", "audio"], None, ("modalities",)), ([], None, ("modalities",)), ([1], None, ("modalities",)),
+    ],
+)  # fmt: skip
+def test_a_chat_client_requests_images_as_at_openrouter(modalities, sent, dropped):
+    body, lost = encode_request(chat(user(TextPart("a cat")), parameters=controls(modalities=modalities)))
+    assert body.get("generationConfig", {}).get("responseModalities") == sent
+    assert lost == dropped
