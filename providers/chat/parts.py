@@ -103,8 +103,8 @@ def write_made_images(to: PartsTarget, part: NativePart | ImagePart) -> list[dic
     """Return the images that ``part`` of a model's turn has, if the provider takes them; other parts are dropped."""
     if to.quirks.message_images:
         if isinstance(part, NativePart) and part.api == "chat":  # may be a link
-            return [{"type": "image_url", "image_url": part.item.get("image_url")}]
-        if images := [one for one in turn_images(part) if one.source.kind in ("base64", "url")]:
+            return [{name: value for name, value in part.item.items() if name != "index"}]
+        if images := [one for one in turn_images(part, to.drops) if one.source.kind in ("base64", "url")]:
             return [{"type": "image_url", "image_url": {"url": _media_url(one.source, one.at)}} for one in images]
     to.drops.add(part.at)
     return []

@@ -180,7 +180,7 @@ class Contents:
 
     def _add_model_part(self, part: Part, written: ModelTurn) -> None:
         is_native = isinstance(part, NativePart) and part.api == "gemini"
-        images = [] if is_native else turn_images(part)
+        images = [] if is_native else turn_images(part, self._drops)
         for image in images:
             self._drop_marks(image)
             written.image(image)

@@ -132,7 +132,7 @@ class History:
 
     def _add_native(self, part: NativePart, speaker: str) -> None:
         if part.api != "interactions" or not isinstance(part.item, dict):
-            images = [content for image in turn_images(part) for content in self._media_contents(image)]
+            images = [content for image in turn_images(part, self._drops) for content in self._media_contents(image)]
             self._add_content(speaker, images)
             self._drops.add(*([] if images else [part.at]))
         elif str(part.item.get("type")).endswith(_REPLAYED):

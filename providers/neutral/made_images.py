@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import attrs
 
+from providers.neutral.fields import Drops, join_path
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 from providers.neutral.request import ImagePart, MediaSource, NativePart, Part
 from providers.neutral.values import as_object, as_objects, as_string
@@ -62,14 +63,32 @@ def signs_image(state: ReasoningState) -> bool:
     return state.api == "gemini" and as_object(state.item).get("part") == SIGNED
 
 
-def turn_images(part: Part) -> list[ImagePart]:
-    """Return the images that ``part`` of a model's turn has, at its path."""
+def turn_images(part: Part, drops: Drops) -> list[ImagePart]:
+    """Return the images that ``part`` of a model's turn has, at its path. Its unknown members are reported as lost."""
     if isinstance(part, ImagePart):
         return [part]
     if not isinstance(part, NativePart):
         return []
     images = made_images(part.api, part.item)
+    if images:
+        drops.add(*(join_path(part.at, name) for name in part.item if name not in _MEMBERS[part.api]))
     return [ImagePart(MediaSource("base64", one.data, one.media_type), at=part.at) for one in images]
+
+
+_MEMBERS: Final[Mapping[Api, frozenset[str]]] = {
+    "chat": frozenset(("type", "index", "image_url")),
+    "gemini": frozenset((
+        "inlineData", "inline_data", "thought", "thoughtSignature", "thought_signature", "partMetadata",
+        "part_metadata", "mediaResolution", "media_resolution",
+    )),
+    "interactions": frozenset(("type", "data", "mime_type", "resolution", "content")),
+    "responses": frozenset((
+        "type", "id", "status", "result", "action", "background", "error", "output_format", "quality",
+        "revised_prompt", "size", "svg_usage", "created_by",
+    )),
+    "converse": frozenset(("image",)),
+}  # fmt: skip
+"""The members of items with images. All but the image itself only describe it."""
 
 
 def _read(api: Api, item: Mapping[str, Any]) -> Iterator[MadeImage]:

@@ -233,6 +233,15 @@ def test_malformed_images_are_dropped_as_a_whole(images):
         assert sent_to(provider, "chat", body, Recipient("m", Issuer("p", "")))[1].dropped == ("messages[].images",)
 
 
+def test_an_unknown_member_of_an_image_is_reported():
+    body = next_responses(whole_for("responses", made_by_gemini(SIGNED)))
+    body["input"][2]["unheard"] = 1
+    assert sent_to("gemini", "responses", body, GEMINI_3)[1].dropped == ("input[].unheard",)
+    body = next_chat(whole_for("chat", made_by_gemini(SIGNED)))
+    body["messages"][1]["images"][0]["unheard"] = 1
+    assert sent_to("gemini", "chat", body, GEMINI_3)[1].dropped == ("messages[].images.unheard",)
+
+
 # The Responses API
 
 

@@ -30,6 +30,7 @@ SILENT: Final[dict[str, frozenset[str]]] = {
         "prompt_cache_options",  # hints, which become marks
         "input[] reasoning", "input[].summary[]",  # a thought, which another model gets as text
         "tools[].format", "tools[].tools[].format",  # free text, the default of every API
+        "input[].error", "input[].error.moderation_details", "input[].svg_usage",  # about the call that made an image
     )),
     "converse": frozenset((
         "messages[].content[].audio.error", "messages[].content[].image.error",
