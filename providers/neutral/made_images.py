@@ -8,6 +8,7 @@ import attrs
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 from providers.neutral.request import ImagePart, MediaSource, NativePart, Part
+from providers.neutral.seal import Seal
 from providers.neutral.values import as_object, as_objects, as_string
 from streams.events import Api, ReasoningState
 
@@ -58,7 +59,7 @@ def image_mark(data: str) -> str:
     return f"{len(data)}:{data[middle : middle + _SAMPLE]}"
 
 
-def signs_image(state: ReasoningState) -> bool:
+def signs_image(state: ReasoningState | Seal) -> bool:
     """Return whether ``state`` is the signature of an image, which is useless without the image."""
     return state.api == "gemini" and as_object(state.item).get("part") == SIGNED
 

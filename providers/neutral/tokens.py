@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from providers.neutral.made_images import made_images, signs_image
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -57,6 +58,8 @@ def _content_tokens(part: Part) -> float:
     match part:
         case TextPart(text=text) | RefusalPart(text=text):
             return _text_tokens(text)
+        case ReasoningPart(seal=seal) if seal is not None and signs_image(seal):
+            return 0  # as large as the image, which is counted
         case ReasoningPart(text=text, native=native, seal=seal):
             return _text_tokens(text) or _json_tokens(native if native is not None else seal and seal.item)
         case ImagePart():
@@ -71,8 +74,8 @@ def _content_tokens(part: Part) -> float:
             return _text_tokens(name) + _text_tokens(text) + _text_tokens(id) + TURN
         case ToolResultPart(parts=parts, call_id=id):
             return sum(map(_part_tokens, parts)) + _text_tokens(id) + TURN
-        case NativePart(item=item):
-            return _json_tokens(item)
+        case NativePart(api=api, item=item):
+            return IMAGE * len(made_images(api, item)) or _json_tokens(item)
 
 
 def _tools_tokens(tools: Iterable[Tool | NativeTool]) -> float:

@@ -9,11 +9,14 @@ import pytest
 
 from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
+from providers.grammar import judge
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
+from providers.neutral.tokens import IMAGE, estimate
 from providers.responses.incoming import read_continuation
 from providers.responses.kept_items import prepare_input
+from streams.fold import fold
 from tests.providers.test_made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
 from tests.support.lanes import reply_for
 
@@ -138,6 +141,16 @@ def test_a_signed_image_returns_to_gemini_unchanged(client, write):
     assert outgoing.dropped == ()
 
 
+@pytest.mark.parametrize("write", WRITES)
+def test_a_client_of_messages_gets_no_signature_of_an_image_that_it_does_not_get(write):
+    """It can have as many megabytes as the image."""
+    body = write("messages", made_by_gemini({"text": "Look:"}, SIGNED, {"text": "Bye"}))
+    assert b"thinking" not in body
+    assert [block.text for block in fold(read_events("messages", body)).blocks] == ["Look:", "Bye"]
+    if write is stream_for:
+        assert judge("messages", body).broken is None
+
+
 @pytest.mark.parametrize("client", NEXT)
 def test_each_image_gets_its_own_signature(client):
     other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
@@ -240,6 +253,15 @@ def test_an_unknown_member_of_an_image_is_reported():
     body = next_chat(whole_for("chat", made_by_gemini(SIGNED)))
     body["messages"][1]["images"][0]["unheard"] = 1
     assert sent_to("gemini", "chat", body, GEMINI_3)[1].dropped == ("messages[].images.unheard",)
+
+
+@pytest.mark.parametrize("client", NEXT)
+def test_an_image_and_its_signature_count_as_one_image(client):
+    """They count as millions of tokens otherwise."""
+    large = {"inlineData": {"mimeType": "image/png", "data": "iVBO" * 100_000}, "thoughtSignature": "c2ln" * 100_000}
+    body = NEXT[client](whole_for(client, made_by_gemini(large)))
+    request = CODECS[client].read_request(body if client == "converse" else {"model": "m", **body})
+    assert IMAGE < estimate(request) < 3000
 
 
 # The Responses API
