@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.stores.memory import MemoryStore
-from tests.gateway.test_gemini_provider import Google
 from tests.support.gemini_answers import candidate, text
+from tests.support.google import Google
 from tests.support.in_process import gateway, providers
 
 MODEL = "gemini/gemini-3-pro-image"

@@ -10,8 +10,9 @@ import pytest
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal_in_base64
 from tests.support.gemini_answers import call, candidate, text, thought_part
+from tests.support.google import Google, sse
 from tests.support.harness import PATIENCE
-from tests.support.in_process import CountingProvider, gateway, providers
+from tests.support.in_process import gateway, providers
 
 MODEL = "gemini/gemini-3.8-flash"
 KEY = "AIza-of-google"
@@ -31,30 +32,6 @@ BROKEN = b"""{
 """
 TOOL = {"name": "get_time", "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}}}
 ASKED = {"role": "user", "content": "Hi"}
-
-
-def sse(*chunks: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
-
-
-class Google(CountingProvider):
-    """Answers with ``says``, bytes as they are and all else as a stream."""
-
-    says: Any = ()
-
-    def _answer(self, path: str, body: bytes) -> bytes:
-        if path.endswith(":countTokens"):
-            kind, data = "application/json", b'{"totalTokens": 31}'
-        elif isinstance(self.says, bytes):
-            kind, data = "text/event-stream", self.says
-        elif "streamGenerateContent" in path:
-            kind, data = "text/event-stream", sse(*self.says)
-        else:
-            kind, data = "application/json", json.dumps(self.says[-1]).encode()
-        self.raw = body
-        self.bodies = [*getattr(self, "bodies", []), json.loads(body)]
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
-        return head.encode() + data
 
 
 def config(url: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from providers.neutral.tokens import IMAGE, estimate
 from providers.responses.incoming import read_continuation
 from providers.responses.kept_items import prepare_input
 from streams.fold import fold
-from tests.providers.test_made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
 from tests.support.lanes import reply_for
+from tests.support.made_images import ITEMS, PNG, URL, read_events, stream_for, whole_for
 
 MAKER = Issuer("openai", "account")  # of ``reply_for``
 GEMINI_3 = Recipient("gemini-3-pro-image", MAKER, Quirks(signed_calls=True))

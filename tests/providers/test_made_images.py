@@ -2,61 +2,20 @@
 
 import base64
 import json
-from typing import Any
 
 import openai
 import pytest
-from botocore.eventstream import EventStreamBuffer
 
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.neutral.made_images import MadeImage, made_images
 from providers.responses.replay import replay
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, NativeItem, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, NativeItem
 from streams.fold import fold
-from tests.support.lanes import reply_for
+from tests.support.made_images import ITEMS, PNG, answer_of, images_in, read_events, stream_for, whole_for
 
-PNG = "iVBORw0KGgo="
-URL = f"data:image/png;base64,{PNG}"
-ITEMS: dict[str, Any] = {
-    "chat": {"index": 0, "type": "image_url", "image_url": {"url": URL}},
-    "gemini": {"inlineData": {"mimeType": "image/png", "data": PNG}, "thoughtSignature": "c2ln"},
-    "converse": {"image": {"format": "png", "source": {"bytes": PNG}}},
-    "interactions": {"type": "model_output", "content": [{"type": "image", "mime_type": "image/png", "data": PNG}]},
-    "responses": {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": PNG},
-}
 CLIENTS = tuple(ITEMS)
 PAIRS = [(client, provider) for client in CLIENTS for provider in ITEMS]
-
-
-def answer_of(provider: str, *items: Any) -> list[Event]:
-    images = [NativeItem(1 + i, provider, "image", item) for i, item in enumerate(items or [ITEMS[provider]])]
-    begin = [AnswerStart("a", "m"), TextDelta(0, "Look:"), BlockEnd(0)]
-    return [*begin, *images, Usage(input=3, output=4), AnswerEnd("stop")]
-
-
-def stream_for(client: str, events: list[Event]) -> bytes:
-    writer = CODECS[client].writer(reply_for(client))
-    return b"".join(map(writer.send, events))
-
-
-def whole_for(client: str, events: list[Event]) -> bytes:
-    return CODECS[client].write_answer(fold(events), reply_for(client))
-
-
-def read_events(client: str, body: bytes) -> list[Event]:
-    """Return the events that a reader of the client's API finds in a body, streamed or whole."""
-    codec = CODECS[client]
-    if body.startswith(b"{"):
-        return list(codec.read_answer(body))
-    reader = codec.reader()
-    events = [event for name, data in codec.wire.framing.parse_all(body) for event in reader.read_event(name, data)]
-    return [*events, *reader.close()]
-
-
-def images_in(client: str, body: bytes) -> list[MadeImage]:
-    natives = [event for event in read_events(client, body) if isinstance(event, NativeItem)]
-    return [image for event in natives for image in made_images(event.api, event.item)]
 
 
 @pytest.mark.parametrize("write", [stream_for, whole_for])
@@ -179,11 +138,11 @@ def test_the_item_is_announced_without_its_content():
 def test_large_images_fit_in_the_frames_of_amazon(size):
     """Its SDKs accept no frame of more than 24 MiB, and join the bytes of the deltas."""
     data = base64.b64encode(bytes(range(256)) * (size // 256)).decode()
+    buffer = pytest.importorskip("botocore.eventstream", reason="Amazon's SDK is not installed").EventStreamBuffer()
     item = {"inlineData": {"mimeType": "image/webp", "data": data}}
     out = stream_for("converse", answer_of("gemini", item))
-    frames = EventStreamBuffer()
-    frames.add_data(out)
-    deltas = [json.loads(frame.payload) for frame in frames if frame.headers[":event-type"] == "contentBlockDelta"]
+    buffer.add_data(out)
+    deltas = [json.loads(frame.payload) for frame in buffer if frame.headers[":event-type"] == "contentBlockDelta"]
     pieces = [one["delta"]["image"]["source"]["bytes"] for one in deltas if "image" in one["delta"]]
     assert b"".join(map(base64.b64decode, pieces)) == base64.b64decode(data)
     assert images_in("converse", out) == [MadeImage("image/webp", data)]

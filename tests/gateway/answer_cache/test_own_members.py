@@ -10,11 +10,9 @@ from gateway.answer_cache.eligible import EXCLUDED
 from gateway.answer_cache.own_members import REPEATED, OwnMembersBody
 from providers.grammar import judge
 from streams.sse import SSE
-from tests.gateway.answer_cache.test_cached_answers import Stage, entry, settings
 from tests.support.asgi_app import eventually
 from tests.support.flights import Body
 from tests.support.in_process import CountingProvider, gateway, providers
-from tests.support.settled_lines import SettledLines
 
 MINE = {"metadata": {"ticket": "1"}, "user": "ann", "safety_identifier": "s1", "prompt_cache_key": "k1"}
 YOURS = {"metadata": {"ticket": "2"}, "user": "ben", "safety_identifier": "s2", "prompt_cache_key": "k2"}
@@ -44,6 +42,13 @@ class Repeating(CountingProvider):
         return b"\r\n".join([*lines, b"content-length: %d" % len(data)]) + blank + data
 
 
+def settings(provider: CountingProvider) -> dict[str, Any]:
+    entry = {"model": "openai/m", "name": "up", "access_key": "k", "base_url": f"{provider.url}/v1"}
+    alias = {"target": "up", "cache": {"ttl": "1h"}}
+    entries = [{**entry, "speaks": ["responses"]}]
+    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"m": alias}}
+
+
 def members_repeated_in(answer: Any) -> list[dict[str, Any]]:
     """Return the repeated members of each response object in an answer."""
     if answer.text.startswith("{"):
@@ -58,10 +63,9 @@ def members_repeated_in(answer: Any) -> list[dict[str, Any]]:
 async def test_a_hit_repeats_the_members_of_its_own_request(stream):
     async with providers(1) as (provider,):
         provider.__class__ = Repeating
-        async with gateway(settings(entry(provider, api="responses"))) as gate:
-            stage = Stage(provider, gate, SettledLines(gate))
+        async with gateway(settings(provider)) as gate:
             for members, cached in ((MINE, "miss"), (YOURS, "hit"), ({}, "hit"), (MINE, "hit")):
-                answer = await stage.ask(api="responses", stream=stream, store=False, **members)
+                answer = await gate.ask("m", "responses", stream=stream, store=False, **members)
                 assert (answer.status_code, answer.headers["x-trigate-cache"]) == (200, cached)
                 found = members_repeated_in(answer)
                 assert found == [EMPTY | members] * (3 if stream else 1)
@@ -73,10 +77,9 @@ async def test_a_hit_repeats_the_members_of_its_own_request(stream):
 async def test_the_other_form_of_a_cached_answer_repeats_them_too(stream):
     async with providers(1) as (provider,):
         provider.__class__ = Repeating
-        async with gateway(settings(entry(provider, api="responses"))) as gate:
-            stage = Stage(provider, gate, SettledLines(gate))
-            await stage.ask(api="responses", stream=stream, store=False, **MINE)
-            answer = await stage.ask(api="responses", stream=not stream, store=False, **YOURS)
+        async with gateway(settings(provider)) as gate:
+            await gate.ask("m", "responses", stream=stream, store=False, **MINE)
+            answer = await gate.ask("m", "responses", stream=not stream, store=False, **YOURS)
             assert answer.headers["x-trigate-cache"] == "hit"
             assert {one["metadata"]["ticket"] for one in members_repeated_in(answer)} == {"2"}
 
@@ -85,11 +88,11 @@ async def test_the_other_form_of_a_cached_answer_repeats_them_too(stream):
 async def test_identical_requests_at_the_same_time_get_their_own_members(stream):
     async with providers(1) as (provider,):
         provider.__class__ = Repeating
-        async with gateway(settings(entry(provider, api="responses"))) as gate:
-            stage, found = Stage(provider, gate, SettledLines(gate)), dict[str, Any]()
+        async with gateway(settings(provider)) as gate:
+            found: dict[str, Any] = {}
 
             async def ask(members: dict[str, Any]) -> None:
-                answer = await stage.ask(api="responses", stream=stream, store=False, **members)
+                answer = await gate.ask("m", "responses", stream=stream, store=False, **members)
                 found[members["user"]] = members_repeated_in(answer)
 
             with provider.hold_answers():

@@ -11,8 +11,10 @@ from providers.grammar import judge
 from providers.neutral.hints import is_loss
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Citation, Event, TextDelta, Usage
 from streams.fold import fold
-from tests.providers.converse.test_writer import join_blocks
-from tests.providers.test_made_images import read_events, stream_for, whole_for
+from tests.support.made_images import read_events, stream_for, whole_for
+
+pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
+from tests.support.converse_sdk import join_blocks
 
 URL = "https://www.example.org/a?b=c"
 LINKS: dict[str, Any] = {
