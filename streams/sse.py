@@ -113,8 +113,8 @@ class Splitter:
         found = _LONE_EVENT(data)
         if found is None:
             return None
-        name, value = found.groups("")
-        return (name.decode() if name else ""), value
+        name = found[1]
+        return (name.decode() if name else ""), found[2]
 
     def close(self) -> bytes:
         """Return the rest after the last blank line: an unfinished event."""

@@ -123,7 +123,7 @@ class StreamBody(ResponseBody):
 
     def try_write_through(self, chunk: Chunk) -> bool:
         """Process a chunk in the pump's task. Return false if the server's task has to complete it."""
-        actions = self._delivery.receive(chunk) if type(chunk) is bytes else self._delivery.receive(b"", chunk)
+        actions = self._delivery.receive(chunk) if isinstance(chunk, bytes) else self._delivery.receive(b"", chunk)
         if not actions:
             return True
         data = actions[0]  # usually the only one

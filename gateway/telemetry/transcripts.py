@@ -109,9 +109,8 @@ class Transcript:
         room.held += size
         if self.size > EACH or room.held > room.most:
             self._make_room(size, sent)
-            if self._full:
-                return
-        self._pieces += perf_counter(), received, kept
+        if not self._full:
+            self._pieces += perf_counter(), received, kept
 
     def _make_room(self, size: int, sent: bytes) -> None:
         """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
