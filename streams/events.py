@@ -8,12 +8,15 @@ The reader numbers blocks in the order in which they open: 0, 1, 2, … A block 
 ``ReasoningDelta``, ``RefusalDelta``, ``ReasoningState`` or ``ToolCallStart`` with a new number) and never reopens after
 its ``BlockEnd``. Tool calls may interleave, as Chat's do; at most one other block is open at a time. A reader closes
 every block before ``AnswerEnd``; after ``ErrorInfo`` blocks may remain open.
+
+The most frequent events are structs of msgspec, which C code constructs.
 """
 
 from collections import Counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
+import msgspec
 
 Api: TypeAlias = str
 """The name of a wire API registered in ``providers/apis.py``."""
@@ -84,8 +87,7 @@ class AnswerStart:
     created: int | None = None  # Unix seconds
 
 
-@attrs.frozen
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """A piece of visible text, never empty.
 
     ``logprobs`` are the log probabilities of its tokens, if requested: a list of objects ``{token, logprob, bytes,
@@ -99,16 +101,14 @@ class TextDelta:
     phase: str | None = None
 
 
-@attrs.frozen
-class RefusalDelta:
+class RefusalDelta(msgspec.Struct, frozen=True):
     """A piece of the model's refusal (``message.refusal``, a ``refusal`` part), never empty."""
 
     block: int
     text: str
 
 
-@attrs.frozen
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True):
     """A piece of visible reasoning, never empty."""
 
     block: int
@@ -149,8 +149,7 @@ class ToolCallStart:
     kind: ToolKind = "function"
 
 
-@attrs.frozen
-class ToolCallDelta:
+class ToolCallDelta(msgspec.Struct, frozen=True):
     """A piece of the arguments of a tool call; the pieces of a block add up to the text that the model wrote."""
 
     block: int
@@ -335,6 +334,16 @@ Event: TypeAlias = (
     | AnswerEnd
     | ErrorInfo
 )
+
+E = TypeVar("E")
+
+
+def change_event(event: E, **changes: Any) -> E:
+    """Return a copy of ``event``, of any kind, with ``changes``."""
+    if isinstance(event, msgspec.Struct):
+        return msgspec.structs.replace(event, **changes)
+    return attrs.evolve(event, **changes)  # type: ignore[misc]  # the others are classes of attrs
+
 
 CONTENT = (TextDelta, RefusalDelta, ReasoningDelta, ReasoningState, ToolCallStart, NativeItem, AnswerEnd)
 """The events that commit an exchange: after the first of them the gateway cannot retry.

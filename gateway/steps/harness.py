@@ -38,6 +38,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     Usage,
+    change_event,
 )
 from streams.fold import fold
 from streams.pipe import Watch
@@ -276,7 +277,7 @@ def _cut_texts(events: Iterable[Event], seed: int) -> list[Event]:
         at = 0
         while at < len(event.text):
             size = source.choice((1, 3, 10)) if seed >= 0 else 1
-            found.append(attrs.evolve(event, text=event.text[at : at + size]))
+            found.append(change_event(event, text=event.text[at : at + size]))
             at += size
     return found
 

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
-import attrs
 import trio
 
 from gateway.http.offload import LARGE, offload
@@ -23,6 +22,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    change_event,
 )
 
 CONTEXT: Final = 256
@@ -262,10 +262,10 @@ class HoldingStage:
             return ()
         self._opened.add(event.block)
         if run.is_masked and isinstance(event, TextDelta) and event.logprobs is not None:
-            event = attrs.evolve(event, logprobs=None)  # they may be those of masked text before
+            event = change_event(event, logprobs=None)  # they may be those of masked text before
         if text == event.text:
             return (event,)
-        return (attrs.evolve(event, text=text),)
+        return (change_event(event, text=text),)
 
     def _events_without_text(self, held: HeldEvent, run: Run) -> Iterable[Event]:
         """Return the client's form of an event that belongs to a run but has no text."""

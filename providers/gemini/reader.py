@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final, TypeAlias
 
-import attrs
-
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.gemini.ends import (
     CONTINUED,
@@ -31,7 +29,7 @@ from providers.neutral.bounds import ANSWER, ID, check_length
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_object, as_string, bounded_objects, character_positions
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, TextDelta, Usage, change_event
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
 
@@ -224,7 +222,7 @@ def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Ev
     """Return ``events`` with ``tokens`` added to the last piece of text."""
     for i, event in reversed(list(enumerate(events))):
         if isinstance(event, TextDelta):
-            return [*events[:i], attrs.evolve(event, logprobs=tokens), *events[i + 1 :]]
+            return [*events[:i], change_event(event, logprobs=tokens), *events[i + 1 :]]
     return events
 
 

@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import attrs
-
 from providers.neutral.block_order import join_texts
 from providers.neutral.bounds import ID, PLACE, AnswerBudgets, memory_of
 from providers.neutral.codec import new_id
@@ -23,6 +21,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    change_event,
 )
 
 StepEvent: TypeAlias = (
@@ -140,7 +139,7 @@ class OpenAnswer(AnswerBudgets):
         if step.number is None:
             step.number = self._block_count
             self._block_count += 1
-        found = event if event.block == step.number else attrs.evolve(event, block=step.number)
+        found = event if event.block == step.number else change_event(event, block=step.number)
         if isinstance(event, _LAST):
             step.number = None
         return found

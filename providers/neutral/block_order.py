@@ -4,8 +4,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-import attrs
-
 from streams.events import (
     BlockEnd,
     Citation,
@@ -16,6 +14,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    change_event,
 )
 
 BlockEvent: TypeAlias = (
@@ -72,7 +71,7 @@ def _join(run: Sequence[E]) -> E:
     if len(run) == 1:
         return run[0]
     first: Any = run[0]
-    joined: E = attrs.evolve(first, text="".join([event.text for event in run if isinstance(event, _TEXTS)]))
+    joined: E = change_event(first, text="".join([event.text for event in run if isinstance(event, _TEXTS)]))
     return joined
 
 
