@@ -4,7 +4,7 @@ Members may have any type, because one unexpected value must not break a stream.
 is an error.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -63,6 +63,39 @@ class Chunk(msgspec.Struct):
         return bare or self.object == "error" or self.type == "error"
 
 
+_NONE: TypeAlias = Literal[""] | Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+"""The values of a member that say nothing."""
+
+
+class _TextDelta(Delta, kw_only=True):
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    reasoning_content: _NONE = None
+    reasoning: _NONE = None
+    reasoning_details: _NONE = None
+    refusal: _NONE = None
+    tool_calls: _NONE = None
+    function_call: _NONE = None
+    annotations: _NONE = None
+    audio: _NONE = None
+
+
+class _TextChoice(Choice, kw_only=True):
+    index: Literal[0] | None = 0
+    delta: _TextDelta
+    finish_reason: _NONE = None
+    logprobs: _NONE = None
+    error: _NONE = None
+
+
+class _TextChunk(Chunk, kw_only=True):
+    """A chunk with a piece of text and nothing else that a reader uses in the middle of an answer."""
+
+    choices: tuple[_TextChoice]  # type: ignore[assignment]  # it is only read
+    usage: _NONE = None
+    moderation: None = None
+    error: _NONE = None
+
+
 class _TextlessDelta(Delta):
     content: msgspec.Raw = msgspec.Raw()
 
@@ -87,6 +120,7 @@ _MESSAGE: Shape = {
 _ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
 
 _decode_chunk = tolerate_lone_surrogates(msgspec.json.Decoder(Chunk).decode)
+_decode_text_chunk = msgspec.json.Decoder(_TextChunk).decode
 _decode_textless_chunk = tolerate_lone_surrogates(msgspec.json.Decoder(_TextlessChunk).decode)
 
 
@@ -105,6 +139,13 @@ def decode(data: bytes, checked: bool = False) -> Chunk:
     if checked and not chunk.is_failure:
         _check_untyped(chunk)
     return chunk
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text of a chunk that has only a piece of text for ``Chunk``'s readers, as nearly all have.
+
+    Raises one of ``NOT_JSON`` for any other, which may be a valid chunk."""
+    return _decode_text_chunk(data).choices[0].delta.content
 
 
 def _check_untyped(chunk: Chunk) -> None:

@@ -5,11 +5,11 @@ more.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from providers.chat.chunks import Chunk, decode, decode_textless
+from providers.chat.chunks import Chunk, decode, decode_text, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta, start_nameless_calls
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
@@ -18,7 +18,7 @@ from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, FailureReason, Reason, Usage
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, FailureReason, Reason, TextDelta, Usage
 from streams.surrogates import NOT_JSON, any_json
 
 REASONS: Mapping[str, Reason] = {
@@ -95,6 +95,11 @@ def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = 
 LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
 
 
+TEXT_TRIES: Final = 8
+"""Events with more than text, or without any, that follow text before the reader stops to expect text alone. Some
+servers send their usage with each event."""
+
+
 class ChatReader(StagedReader):
     """A reader of a provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
@@ -107,10 +112,23 @@ class ChatReader(StagedReader):
         self._finish = ""
         self._stopped_by: str | None = None
         self._moderation: Any = None
+        self._text_tries = TEXT_TRIES
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
+        answer = self._answer
+        block = answer.block
+        if (
+            block is not None
+            and answer.speech is TextDelta
+            and self._text_tries
+            and not (event or self._finish or answer.logprobs)
+        ):
+            try:
+                return (TextDelta(block, decode_text(data)),)
+            except NOT_JSON:
+                self._text_tries -= 1
         if data.startswith(b"[DONE]"):
             read_whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
             return self._end() if read_whole else self._fail(EARLY)

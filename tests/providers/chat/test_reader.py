@@ -1,9 +1,11 @@
 """The reader of Chat streams: odd chunks become correct events. All bytes; no sockets."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.chat.reader import ChatReader
 from streams import sse
 from streams.events import AnswerEnd, ReasoningState
 from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
@@ -306,3 +308,78 @@ def test_a_stream_has_its_blocks_and_end_for_any_split(name):
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([stream for stream, *_ in STREAMS.values()]), max_size=4))
 def test_no_bytes_make_the_reader_raise(reads):
     check_order(read(reads))
+
+
+MEMBERS = {
+    "delta": (
+        *("content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call"),
+        *("annotations", "audio", "role"),
+    ),
+    "choice": ("delta", "index", "finish_reason", "logprobs", "error", "message", "stop_reason"),
+    "chunk": ("choices", "id", "model", "usage", "moderation", "error", "errors", "message", "type"),
+}
+CALL = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
+VALUES = (
+    None,
+    "",
+    [],
+    {},
+    0,
+    1,
+    "x",
+    "stop",
+    True,
+    [CALL],
+    {"content": [{"token": "a"}]},
+    {"prompt_tokens": 1},
+    [{}],
+    {"input": {"results": [{}]}},
+)
+PLACES = [(place, name) for place, names in MEMBERS.items() for name in names]
+
+
+def text_chunk(changes: list[tuple[tuple[str, str], object]]) -> bytes:
+    """Write a chunk of text whose members have the values in ``changes``."""
+    delta = {"content": "a"}
+    choice = {"index": 0, "delta": delta}
+    chunk = {"choices": [choice]}
+    for (place, name), value in changes:
+        {"delta": delta, "choice": choice, "chunk": chunk}[place][name] = value
+    return msgspec.json.encode(chunk)
+
+
+RAW_CHUNKS = st.one_of(
+    st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(VALUES)), max_size=2).map(text_chunk),
+    st.sampled_from(
+        [
+            rb'{"choices":[{"index":0,"delta":{"content":"\ud83d"}}]}',
+            b'{"id":"\xff","choices":[{"index":0,"delta":{"content":"a"}}]}',
+            b'{"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}',
+            b'{"choices":[{"index":0,"delta":{"content":"a"},"delta":{"content":5}}]}',
+            b'{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1},"usage":null}',
+            b'{"choices":[{"index":0,"delta":{"content":"a"}}]',
+            b"[DONE]",
+            b"",
+        ]
+    ),
+)
+
+
+def check_text_after_text(*chunks: bytes) -> None:
+    """Assert that a reader that expects text reads ``chunks`` after text like one that does not: those have a name."""
+    expecting, other = ChatReader(), ChatReader()
+    end = text_chunk([(("choice", "delta"), {}), (("choice", "finish_reason"), "stop")])
+    for data in (text_chunk([]), *chunks, end):
+        assert [*expecting.read_event("", data)] == [*other.read_event("some_name", data)]
+    assert [*expecting.close()] == [*other.close()]
+
+
+@given(st.lists(RAW_CHUNKS, max_size=3))
+def test_text_after_text_is_read_like_any_event(chunks):
+    check_text_after_text(*chunks)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_text_with_another_member_is_read_like_any_event(place):
+    for value in VALUES:
+        check_text_after_text(text_chunk([(place, value)]), text_chunk([]))
