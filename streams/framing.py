@@ -73,6 +73,8 @@ class Framing:
     - ``splitter(limit)`` returns a splitter that buffers up to ``limit`` bytes.
     - ``parse(raw)`` returns the name ("" for none) and the data of a whole event, or ``None`` if it has no data. It
       never raises.
+    - ``parse_usual(raw)`` returns the same for a frequent form of events for which ``is_plain`` is true; otherwise
+      ``None``.
     - ``complete(rest)`` turns the result of the splitter's ``close`` into a whole event if only its end is missing,
       else returns ``b""``.
     - ``writer()`` returns a writer for one stream.
@@ -92,6 +94,7 @@ class Framing:
     splitter: Callable[[int], EventSplitter]
     parse: Callable[[bytes], tuple[str, bytes] | None]
     complete: Callable[[bytes], bytes]
+    parse_usual: Callable[[bytes], tuple[str, bytes] | None] = lambda raw: None
     writer: "Callable[[], EventWriter] | None" = None
     comment: bytes = b""
     is_plain: Callable[[bytes, str, bytes], bool] = lambda raw, name, data: True

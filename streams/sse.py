@@ -28,10 +28,10 @@ _SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
 _EVENT_NAME = re.compile(rb" ?[a-z_.]*")
 
-LONE: Final = 1024
+SHORT: Final = 1024
 """Bytes up to which an event is recognized by one regular expression, which is slower than several searches for a
 larger one."""
-_LONE_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
+_USUAL_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
 
 COMMENT_PING = b": ping\n\n"
 
@@ -108,13 +108,7 @@ class Splitter:
     def parse_lone(self, data: bytes) -> tuple[str, bytes] | None:
         """Return the event in ``data`` if that is exactly one with a line of data, and perhaps a name before it. See
         ``EventSplitter.parse_lone``."""
-        if self._held or self._was_cr or len(data) > LONE or _CR in data:
-            return None
-        found = _LONE_EVENT(data)
-        if found is None:
-            return None
-        name = found[1]
-        return (name.decode() if name else ""), found[2]
+        return None if self._held or self._was_cr else parse_usual(data)
 
     def close(self) -> bytes:
         """Return the rest after the last blank line: an unfinished event."""
@@ -154,6 +148,16 @@ def _has_too_many_lines(raw: bytes) -> bool:
         return False
     crs = raw.count(b"\r") if _CR in raw else 0  # to find none is much cheaper than to count none
     return raw.count(b"\n") + crs > 2 * MAX_LINES
+
+
+def parse_usual(raw: bytes) -> tuple[str, bytes] | None:
+    """Return ``parse(raw)`` for a short event of one line of data, perhaps with a name before it; otherwise ``None``.
+
+    ``is_plain`` is true for such an event."""
+    if len(raw) > SHORT or _CR in raw or (found := _USUAL_EVENT(raw)) is None:
+        return None
+    name = found[1]
+    return (name.decode() if name else ""), found[2]
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
@@ -315,6 +319,7 @@ SSE = Framing(
     content_type="text/event-stream; charset=utf-8",
     splitter=Splitter,
     parse=parse,
+    parse_usual=parse_usual,
     complete=complete,
     writer=SseEvents,
     comment=COMMENT_PING,

@@ -40,6 +40,7 @@ class Passthrough:
         self.source = framing = source or self._framing
         self._splitter = framing.splitter(event_limit)
         self._parse = framing.parse
+        self._parse_usual = framing.parse_usual
         self._is_plain = framing.is_plain
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
@@ -98,6 +99,8 @@ class Passthrough:
 
     def _forward(self, raw: bytes) -> bytes:
         """Read an event of the provider in any form, and return the client's bytes for it."""
+        if (parsed := self._parse_usual(raw)) is not None:
+            return self._forward_event(raw, *parsed)
         parsed = self._parse(raw)
         if parsed is not None:
             self._plain = self._plain and self._is_plain(raw, *parsed)

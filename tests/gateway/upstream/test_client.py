@@ -887,7 +887,7 @@ async def test_a_large_body_is_complete_with_its_head_if_it_has_arrived(missing)
 
 
 async def test_bytes_after_a_large_body_end_its_connection():
-    """The pool drops an idle connection that holds bytes without a request for them."""
+    """The pool drops an idle connection with bytes that belong to no response."""
     async with bare_connection() as (connection, peer, released):
         body = bytes(READ * 3 // 2)
         answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
