@@ -236,16 +236,16 @@ CHAT = "/v1/chat/completions"
 @pytest.mark.parametrize(
     ("path", "steps", "calls"),
     [
-        (CHAT, (), 148),
-        ("/v1/messages", (), 154),
-        ("/v1/responses", (), 157),
-        (CHAT, ON_REQUESTS, 148),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 201),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 204),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 200),
-        (CHAT, ON_RESPONSES, 204),
-        ("/v1/messages", ON_RESPONSES, 196),
-        ("/v1/responses", ON_RESPONSES, 199),
+        (CHAT, (), 124),
+        ("/v1/messages", (), 136),
+        ("/v1/responses", (), 138),
+        (CHAT, ON_REQUESTS, 124),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 177),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 176),
+        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 172),
+        (CHAT, ON_RESPONSES, 176),
+        ("/v1/messages", ON_RESPONSES, 179),
+        ("/v1/responses", ON_RESPONSES, 184),
     ],
 )
 async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
