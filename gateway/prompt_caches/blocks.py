@@ -196,7 +196,7 @@ class _PromptReader(Structure, frozen=True):
             lifetime or decode_text(options.get("ttl")),
         )
         if memo is not None:
-            memo.store(name, raw, front, front.tools.digest_size + front.system.digest_size)
+            memo.store(name, raw, front, front.tools.memory_size + front.system.memory_size)
         return front
 
     def _remember(
@@ -211,7 +211,7 @@ class _PromptReader(Structure, frozen=True):
             return cast("PackedBlocks", known)
         blocks = read(where, compact_json(raw))
         if self.memo is not None:
-            self.memo.store(name, (raw,), blocks, blocks.digest_size)
+            self.memo.store(name, (raw,), blocks, blocks.memory_size)
         return blocks
 
     def _read_tools(self, where: str, raw: bytes) -> PackedBlocks:

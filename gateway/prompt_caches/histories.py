@@ -149,7 +149,8 @@ def read_history(
         elif number < len(items):
             stored = msgspec.structs.replace(stored, has_items=True)
         if end > 1 or unmarked:
-            size = len(stored.digests) + len(stored.blocks.rows) + stored.system.digest_size
+            # ``PromptFront.with_system`` may keep a copy of the system texts.
+            size = len(stored.digests) + stored.blocks.memory_size + 2 * stored.system.memory_size
             memo.store_part(name, raw, end, stored, size, known, unmarked)
     return history
 
@@ -220,9 +221,10 @@ class _ItemReader(Structure, frozen=True):
         if self.memo is None:
             return
         name = f"{self.name}:{index}"
-        self.memo.store(f"{name}:{len(item)}", (item,), packed, len(packed.rows))
+        self.memo.store(f"{name}:{len(item)}", (item,), packed, packed.memory_size)
         if unmarked := self.without_mark(item, packed):
-            self.memo.store(f"{name}:{len(unmarked)}", (unmarked,), PackedBlocks(packed.rows), len(packed.rows))
+            bare = PackedBlocks(packed.rows)
+            self.memo.store(f"{name}:{len(unmarked)}", (unmarked,), bare, bare.memory_size)
 
     def without_mark(self, item: msgspec.Raw, packed: PackedBlocks) -> bytes:
         """Return the JSON of an item without its only mark, b"" if it has another number of marks."""

@@ -21,7 +21,13 @@ _VALUES: Final = 4
 """Lists of tools, system texts and single items that are remembered for each history."""
 
 MOST_MEMO: Final = 4 * 2**20
-"""Bytes of the digests in a memo. A history of 200,000 blocks has 3.2 MB."""
+"""Bytes of memory of the values in a memo. A history of 200,000 blocks has 3.2 MB."""
+
+_VALUE: Final = 300
+"""Bytes of memory of a value's name and its place."""
+
+_PART: Final = 1_000
+"""The same for a part, which has a hasher."""
 
 _SEED: Final = int.from_bytes(os.urandom(8), "little")
 
@@ -50,9 +56,9 @@ class BlockMemo:
     """A bounded memory of lists of tools, of system texts, of items and of the beginnings of histories.
 
     The owner keeps one for each client key, so that no client learns from the time of reading what another sent. It
-    remembers ``most`` histories and four times as many other values, with at most ``MOST_MEMO`` bytes of digests; the
-    least recently used are dropped first. It has no text: only digests, and hashes with the process's random seed.
-    ``size`` are the bytes of all digests."""
+    remembers ``most`` histories and four times as many other values, with at most ``MOST_MEMO`` bytes; the least
+    recently used are dropped first. It has no text: only digests, and hashes with the process's random seed. ``size``
+    are the bytes of memory of all values."""
 
     def __init__(self, most: int = 32) -> None:
         self._most = most
@@ -70,7 +76,7 @@ class BlockMemo:
 
     def store(self, name: Hashable, raw: Sequence[bytes | msgspec.Raw], value: object, size: int) -> None:
         """Store ``value``, computed from all pieces of ``raw``; it occupies ``size`` bytes."""
-        key = name, _hash_all(raw)
+        key, size = (name, _hash_all(raw)), size + _VALUE
         self.size += size - self._values.pop(key, (None, 0))[1]
         self._values[key] = value, size
         while len(self._values) > _VALUES * self._most or (self.size > MOST_MEMO and self._values):
@@ -104,7 +110,7 @@ class BlockMemo:
             sample = _hash((bytes(view[max(length - _SAMPLE, 0) : length]) + end)[-_SAMPLE:])
             length += len(end)
             kept = None if before is None else before.key
-        self._add(KnownPart(name, length, hasher.intdigest(), hasher, sample, value, size, kept))
+        self._add(KnownPart(name, length, hasher.intdigest(), hasher, sample, value, size + _PART, kept))
         if before is not None and length > before.length:
             self._remove(before.before if end else before.key)
             if not end:

@@ -22,6 +22,13 @@ _KINDS: Final[tuple[BlockKind, ...]] = (
 )  # fmt: skip
 _WORDS: Final = {word: number for number, word in enumerate(PATH_WORDS)}
 
+_BLOCK: Final = 100
+"""Bytes of memory of a block's cumulative digest and of its position, in addition to its row."""
+_MARK: Final = 350
+"""Bytes of memory of a mark with its word, wherever it is listed."""
+_TEXT: Final = 350
+"""Bytes of memory of a text's chunks, in addition to their digests, kinds and values."""
+
 ROW: Final = _ROW.size
 ROLE_NUMBERS: Final = {role: number for number, role in enumerate(_ROLES)}
 KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
@@ -87,12 +94,15 @@ class PackedBlocks(Sequence[PromptBlock]):
         return self.rows[ROW - 2 :: ROW]
 
     @property
-    def digest_size(self) -> int:
-        """The bytes of the digests of all blocks, of their parts and of their chunks."""
-        size = len(self.rows) + len(self.parts)
-        if not self.chunks:
-            return size
-        return size + sum([len(one.digests) + len(one.kinds) + len(one.values) for one in self.chunks.values()])
+    def memory_size(self) -> int:
+        """The bytes of memory of all blocks, with what is computed from them later."""
+        size = len(self.rows) + len(self.parts) + self.length * _BLOCK
+        if self.marks:
+            size += len(self.marks) * _MARK
+        if self.chunks:
+            chunks = self.chunks.values()
+            size += sum([_TEXT + len(one.digests) + len(one.kinds) + len(one.values) for one in chunks])
+        return size
 
     @once_property
     def sizes(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from gateway.prompt_caches.earlier_responses import continued_response
 from gateway.prompt_caches.followed import FoundParent, ReadPrompts, SentRequest
 from gateway.prompt_caches.memory import (
     ANCHOR_BYTES,
+    MOST_BYTES,
     ExchangeEnd,
     KnownConversation,
     PackedPrompts,
@@ -25,8 +26,11 @@ from gateway.prompt_caches.prompts import PromptDigest
 _MOST_PROMPTS: Final = 256
 """Conversations whose prompts are not decoded again."""
 
-_SMALL: Final = 16 * 1024
-"""Bytes of a prompt's cumulative digests with which it is kept. A packed prompt has only the last ones."""
+MOST_PROMPT_BYTES: Final = 16 * 2**20
+"""Bytes of memory of these prompts."""
+
+_LARGE: Final = 128 * 1024
+"""Bytes of memory beyond which prompts are kept packed, and are decoded again for the next request."""
 
 _MOST_CANDIDATES: Final = 4
 
@@ -48,7 +52,8 @@ class ParentFinder:
 
     def __init__(self, memory: PromptMemory) -> None:
         self.memory = memory
-        self._prompts: OrderedDict[bytes, tuple[bytes, Prompts | PackedPrompts | None]] = OrderedDict()
+        self._prompts: OrderedDict[bytes, tuple[bytes, Prompts | PackedPrompts, int]] = OrderedDict()
+        self._size = 0
 
     def find(self, sent: SentRequest, read: ReadPrompts) -> FoundParent | None:
         """Return the exchange that the request continues, if it is remembered."""
@@ -94,20 +99,43 @@ class ParentFinder:
         return FoundParent(id, conversation, sent, client, end)
 
     def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
-        """Return the prompts of a conversation, which are decoded once."""
-        checks, prompts = self._prompts.pop(owner + id, (b"", None))
-        if checks != head.checks or prompts is None:
-            prompts = self.memory.read_prompts(owner, id, head)
-        if isinstance(prompts, PackedPrompts):
-            prompts = unpack(prompts.sent), unpack(prompts.client) if prompts.client else None
-        if prompts is not None:
-            self._keep_prompts(owner + id, head.checks, prompts)
+        """Return the prompts of a conversation, which are usually decoded once."""
+        name = owner + id
+        known = self._pop_prompts(name)
+        if known is None or known[0] != head.checks:
+            packed: Prompts | PackedPrompts | None = self.memory.read_prompts(owner, id, head)
+        else:
+            packed = known[1]
+        if packed is None:
+            return None
+        if isinstance(packed, PackedPrompts):
+            prompts: Prompts = unpack(packed.sent), unpack(packed.client) if packed.client else None
+        else:
+            prompts = packed
+        self._keep_prompts(name, head.checks, packed, prompts)
         return prompts
 
-    def _keep_prompts(self, name: bytes, checks: bytes, prompts: Prompts | PackedPrompts) -> None:
-        self._prompts[name] = checks, prompts
-        if len(self._prompts) > _MOST_PROMPTS:
-            self._prompts.popitem(last=False)
+    def _pop_prompts(self, name: bytes) -> tuple[bytes, Prompts | PackedPrompts] | None:
+        """Remove the prompts of a conversation, and return them after the checks of their parts."""
+        if (known := self._prompts.pop(name, None)) is None:
+            return None
+        checks, prompts, size = known
+        self._size -= size
+        return checks, prompts
+
+    def _keep_prompts(
+        self, name: bytes, checks: bytes, packed: Prompts | PackedPrompts, prompts: Prompts | None
+    ) -> None:
+        """Keep ``prompts``, or ``packed`` if they are large. The least recently used ones are dropped."""
+        size = MOST_BYTES
+        if prompts is not None:
+            decoded = sum([one.memory_size for one in prompts if one is not None])
+            if decoded <= _LARGE:
+                packed, size = prompts, decoded
+        self._prompts[name] = checks, packed, size
+        self._size += size
+        while len(self._prompts) > _MOST_PROMPTS or self._size > MOST_PROMPT_BYTES:
+            self._pop_prompts(next(iter(self._prompts)))
 
     def write(
         self,
@@ -119,9 +147,8 @@ class ParentFinder:
     ) -> None:
         """Write a conversation with its prompts. In this process, the next request does not decode ``prompts``."""
         head = self.memory.write(owner, id, conversation, packed)
-        self._prompts.pop(owner + id, None)
-        is_small = prompts is not None and all(one is None or len(one.digests or b"") <= _SMALL for one in prompts)
-        self._keep_prompts(owner + id, head.checks, prompts if prompts is not None and is_small else packed)
+        self._pop_prompts(owner + id)
+        self._keep_prompts(owner + id, head.checks, packed, prompts)
 
     def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
         """Return the latest exchange of ``session`` with the same tools and system texts and twice the history."""

@@ -22,11 +22,11 @@ from providers.catalog.prompt_caching import CachingRow
 _MOST_MEMOS: Final = 128
 """Clients whose messages are recognized without parsing them."""
 
-_MOST_MEMO_BYTES: Final = 32 * 2**20
-"""Bytes of digests by which they are recognized."""
+MOST_MEMO_BYTES: Final = 32 * 2**20
+"""Bytes of memory of the digests by which they are recognized."""
 
-_LARGE_MEMO: Final = _MOST_MEMO_BYTES // _MOST_MEMOS
-"""Bytes of digests up to which the memo of each client may have them."""
+_LARGE_MEMO: Final = MOST_MEMO_BYTES // _MOST_MEMOS
+"""Bytes of memory up to which the memo of each client may have digests."""
 
 _MOST_HASHED: Final = 2**20
 """Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
@@ -84,6 +84,8 @@ class PromptReader:
             return self._read(sent, memo, known)
         finally:
             lock.release()
+            if memo.size > _LARGE_MEMO:
+                self._limit_memos()
 
     def continue_from(self, parent: FoundParent | None, read: ReadPrompts) -> ReadPrompts:
         """Return the prompts of a request whose provider adds earlier turns: those of ``parent``, if it is known."""
@@ -98,10 +100,25 @@ class PromptReader:
         with self._memos_lock:
             found = self._memos.pop(client, None) or (BlockMemo(), threading.Lock())
             self._memos[client] = found
-            size = sum(memo.size for memo, _ in self._memos.values()) if found[0].size > _LARGE_MEMO else 0
-            while len(self._memos) > _MOST_MEMOS or size > _MOST_MEMO_BYTES:
-                size -= self._memos.popitem(last=False)[1][0].size
+            if len(self._memos) > _MOST_MEMOS:
+                self._memos.popitem(last=False)
         return found
+
+    def _limit_memos(self) -> None:
+        """Drop the largest memos until all of them together have few enough bytes."""
+        with self._memos_lock:
+            sizes = {client: memo.size for client, (memo, _) in self._memos.items()}
+            size = sum(sizes.values())
+            while size > MOST_MEMO_BYTES:
+                largest = max(sizes, key=sizes.__getitem__)
+                size -= sizes.pop(largest)
+                del self._memos[largest]
+
+    @property
+    def memo_size(self) -> int:
+        """The bytes of memory of all memos."""
+        with self._memos_lock:
+            return sum(memo.size for memo, _ in self._memos.values())
 
     def _read(self, sent: SentRequest, memo: BlockMemo | None, known: RecognizedRequest | None) -> ReadPrompts | None:
         key, row, body = self.memory.key, sent.row, sent.body

@@ -1,0 +1,120 @@
+"""The memory that prompts of hostile clients occupy in a process: it is counted, and it is bounded."""
+
+import json
+import os
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from gateway.prompt_caches.followed import SentRequest
+from gateway.prompt_caches.memo import BlockMemo
+from gateway.prompt_caches.memory import KnownConversation, PackedPrompts, PromptMemory
+from gateway.prompt_caches.packed_blocks import ROW, PackedBlocks
+from gateway.prompt_caches.parents import MOST_PROMPT_BYTES, ParentFinder
+from gateway.prompt_caches.prompt_blocks import DIGEST, TextChunks
+from gateway.prompt_caches.prompt_reader import MOST_MEMO_BYTES, PromptReader
+from gateway.prompt_caches.prompts import PromptDigest
+from gateway.prompt_caches.situations import CacheScope
+from tests.support.cached_prompts import read, row_of
+from tests.support.set_clock import SetClock
+
+MANY: Final = 600
+TALK: Final = [{"role": "user", "content": "hi " * 20}, {"role": "assistant", "content": "a"}]
+MARK: Final = "x" * 50
+
+
+def _text(number: int, **more: Any) -> dict[str, Any]:
+    return {"type": "text", "text": f"text {number}", **more}
+
+
+def _marked(number: int) -> dict[str, Any]:
+    return _text(number, cache_control={"ttl": f"{number}{MARK}"})
+
+
+REQUESTS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
+    "tools": lambda: {"tools": [{"name": f"f{i}", "input_schema": {}} for i in range(MANY)], "messages": TALK},
+    "system texts": lambda: {"system": [_text(i) for i in range(MANY)], "messages": TALK},
+    "long system texts": lambda: {"system": [_text(i) | {"text": f"{i} a " * 900} for i in range(9)], "messages": TALK},
+    "marked system texts": lambda: {"system": [_marked(i) for i in range(MANY)], "messages": TALK},
+    "marked texts": lambda: {"messages": [{"role": "user", "content": [_marked(i) for i in range(MANY)]}, *TALK]},
+    "marked messages": lambda: {"messages": [{"role": "user", "content": [_marked(i)]} for i in range(MANY)]},
+    "messages": lambda: {"messages": [{"role": "user", "content": f"message {i}"} for i in range(MANY)]},
+}  # fmt: skip
+
+
+@contextmanager
+def counted_bytes() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the bytes that were allocated since, and are still in use."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        yield lambda: tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+def _use(prompt: PromptDigest) -> None:
+    """Compute everything that a prompt computes once."""
+    assert prompt.prefix(prompt.history_start)
+    assert prompt.size_at(prompt.end) == prompt.size
+    assert len(prompt.kinds) == len(prompt.roles) == prompt.end
+    assert len(prompt.marks) <= prompt.end
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_memo_counts_the_memory_of_what_it_keeps(name: str):
+    raw, memo = json.dumps(REQUESTS[name]()).encode(), BlockMemo()
+    read("messages", json.loads(raw))  # fills caches
+    body = json.loads(raw)
+    with counted_bytes() as count:
+        _use(read("messages", body, memo=memo))
+        assert count() <= 1.3 * memo.size + 20_000
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_prompt_counts_its_memory(name: str):
+    body = REQUESTS[name]()
+    read("messages", body)
+    with counted_bytes() as count:
+        prompt = read("messages", body)
+        _use(prompt)
+        assert count() <= 1.3 * prompt.memory_size + 20_000
+
+
+def _hostile_prompt() -> PromptDigest:
+    """Return a prompt of 350 system texts with 256 chunks each."""
+    chunks = {at: TextChunks(64, 2**14, os.urandom(2048), os.urandom(256), os.urandom(1024)) for at in range(350)}
+    system = PackedBlocks(os.urandom(350 * ROW), chunks=chunks)
+    history = PackedBlocks(os.urandom(ROW))
+    return PromptDigest("messages", PackedBlocks(), system, history, 100, head=1, digests=os.urandom(DIGEST))
+
+
+def test_decoded_prompts_occupy_bounded_memory():
+    """A client that sends them in 100 conversations would otherwise occupy 120 MB in each process."""
+    memory = PromptMemory.make_private(2**20, SetClock())
+    parents, owner = ParentFinder(memory), memory.owner_of("mallory")
+    with counted_bytes() as count:
+        for number in range(100):
+            conversation = KnownConversation(CacheScope(b"s" * 16, "anthropic/claude"), [], [])
+            prompt = _hostile_prompt()
+            parents.write(owner, b"%012d" % number, conversation, PackedPrompts((b"", b"", b"")), (prompt, None))
+        assert count() < MOST_PROMPT_BYTES + 2 * 2**20
+
+
+def test_memos_of_many_clients_occupy_bounded_memory():
+    """Each client sends one request, whose prompt makes its memo large."""
+    memory = PromptMemory.make_private(2**20, SetClock())
+    reader, row = PromptReader(memory), row_of("messages")
+    system = msgspec.json.encode([_text(number) for number in range(2 * MANY)])
+    for number in range(40):  # 45 MB
+        messages = msgspec.json.encode([{"role": "user", "content": f"message {number}"}])
+        members = {"system": msgspec.Raw(system), "messages": msgspec.Raw(messages)}
+        sent = SentRequest(
+            f"client {number}", "messages", members, {}, row, b"account", "sonnet", 1.0, "messages", None, "sonnet"
+        )
+        assert reader.read(sent) is not None
+        assert reader.memo_size <= MOST_MEMO_BYTES
