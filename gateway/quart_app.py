@@ -29,14 +29,14 @@ from gateway.http.response import Response
 from gateway.realtime.routes import add_realtime
 from gateway.relay.routes import PATHS, RelayedPaths
 from gateway.serving.fast_route import OpenRoute
-from gateway.serving.quart_connections import configure
+from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import MatchedRule, QuartRequest, add_view, has_route
 from providers.interactions import INTERACTIONS
 
 
 def quart_app(config: Config, service: Service) -> QuartTrio:
     """Return the Quart app of ``config``."""
-    app = QuartTrio("trigate", static_folder=None)
+    app = HostlessQuart("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_rule_class = MatchedRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

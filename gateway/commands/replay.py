@@ -18,7 +18,7 @@ from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
-from gateway.serving.quart_connections import configure
+from gateway.serving.quart_connections import HostlessQuart, configure
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
@@ -122,7 +122,7 @@ def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> QuartTrio:
     """Return an ASGI app that sends the response of ``recorded`` to every POST.
 
     ``pace`` is the pause between two events in seconds."""
-    app = QuartTrio("trigate-replay", static_folder=None)
+    app = HostlessQuart("trigate-replay", static_folder=None)
     configure(app)
     headers = (("content-type", recorded.content_type), *recorded.headers)
     assert recorded.response is not None

@@ -8,9 +8,12 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable
 from quart import Request
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
+from quart.routing import QuartMap
 from quart.typing import ResponseTypes
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from werkzeug.routing import MapAdapter
 
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
@@ -29,6 +32,24 @@ from gateway.serving.http_app import (
 )
 from gateway.serving.incoming_request import send_continue
 from gateway.serving.quart_views import out_of_quart
+
+
+class HostlessRoutes(QuartMap):
+    """Routes that are the same for all hosts.
+
+    Clients choose their ``Host``, and Werkzeug raises an error for names that DNS does not allow, such as ``a..b``."""
+
+    def bind_to_request(
+        self, request: BaseRequestWebsocket, subdomain: str | None, server_name: str | None
+    ) -> MapAdapter:
+        query = request.query_string.decode("latin-1")
+        return self.bind("", request.root_path, None, request.scheme, request.method, request.path, query)
+
+
+class HostlessQuart(QuartTrio):
+    """An app of Quart's whose routes are the same for all hosts."""
+
+    url_map_class = HostlessRoutes
 
 
 def configure(app: QuartTrio, max_body: int = MAX_BODY, guard: RequestGuard = NO_GUARD) -> None:
