@@ -2,17 +2,31 @@
 
 import base64
 import json
+from collections.abc import Sequence
 
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.neutral.made_images import MadeImage, made_images
+from providers.neutral.media import image_beginning
 from providers.responses.replay import replay
-from streams.events import AnswerEnd, AnswerStart, NativeItem
-from streams.fold import fold
-from tests.support.made_images import ITEMS, PNG, answer_of, images_in, read_events, stream_for, whole_for
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, NativeItem, TextDelta, Usage
+from streams.fold import NativeBlock, TextBlock, fold
+from tests.support.examples import examples
+from tests.support.made_images import (
+    ITEMS,
+    PNG,
+    answer_of,
+    images_in,
+    item_with,
+    read_events,
+    stream_for,
+    whole_for,
+)  # fmt: skip
 
 CLIENTS = tuple(ITEMS)
 PAIRS = [(client, provider) for client in CLIENTS for provider in ITEMS]
@@ -181,3 +195,64 @@ def test_a_stored_answer_is_repeated_with_its_image():
     verdict = judge("responses", out)
     assert (verdict.outcome, verdict.broken) == ("complete", None)
     assert images_in("responses", out) == [MadeImage("image/png", PNG)]
+
+
+# Any answer
+
+
+def encode_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+WORDS = st.text("ab \u00e9\u2028\U0001f600", min_size=1, max_size=5)
+IMAGES = st.builds(
+    MadeImage, st.sampled_from(("image/png", "image/webp")), st.binary(min_size=3, max_size=12).map(encode_base64)
+).filter(lambda image: image_beginning(image.data) is None)
+
+
+@pytest.mark.sample(3)
+@pytest.mark.parametrize("write", [stream_for, whole_for])
+@pytest.mark.parametrize(("client", "provider"), PAIRS)
+@settings(max_examples=examples(15), deadline=None)
+@given(contents=st.lists(WORDS | IMAGES, min_size=1, max_size=6))
+def test_texts_and_images_of_any_answer_arrive_in_order(client, provider, write, contents):
+    """Only Chat has the images apart from the texts."""
+    body = write(client, events_with(provider, contents))
+    assert images_in(client, body) == [one for one in contents if isinstance(one, MadeImage)]
+    texts = [block.text for block in fold(read_events(client, body)).blocks if isinstance(block, TextBlock)]
+    assert "".join(texts) == "".join(one for one in contents if isinstance(one, str))
+    if client != "chat":
+        assert contents_of(client, body) == joined_texts(contents)
+    if write is stream_for:
+        assert judge(client, body).broken is None
+
+
+def events_with(provider: str, contents: Sequence[str | MadeImage]) -> list[Event]:
+    events: list[Event] = [AnswerStart("a", "m")]
+    for block, one in enumerate(contents):
+        if isinstance(one, str):
+            events += [TextDelta(block, one), BlockEnd(block)]
+        else:
+            events.append(NativeItem(block, provider, "image", item_with(provider, one)))
+    return [*events, Usage(input=3, output=4), AnswerEnd("stop")]
+
+
+def contents_of(client: str, body: bytes) -> list[str | MadeImage]:
+    found: list[str | MadeImage] = []
+    for block in fold(read_events(client, body)).blocks:
+        match block:
+            case TextBlock(text=text):
+                found.append(text)
+            case NativeBlock(api=api, item=item):
+                found += made_images(api, item)
+    return joined_texts(found)
+
+
+def joined_texts(contents: Sequence[str | MadeImage]) -> list[str | MadeImage]:
+    joined: list[str | MadeImage] = []
+    for one in contents:
+        if joined and isinstance(one, str) and isinstance(last := joined[-1], str):
+            joined[-1] = last + one
+        else:
+            joined.append(one)
+    return joined

@@ -17,6 +17,23 @@ ITEMS: dict[str, Any] = {
     "interactions": {"type": "model_output", "content": [{"type": "image", "mime_type": "image/png", "data": PNG}]},
     "responses": {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": PNG},
 }
+"""An image as a native item of each API."""
+
+
+def item_with(api: str, image: MadeImage) -> Any:
+    """Return ``image`` as a native item of ``api``."""
+    format = image.media_type.removeprefix("image/")
+    item = replace_strings(ITEMS[api], {PNG: image.data, URL: image.url, "png": format, "image/png": image.media_type})
+    return item | ({"id": f"ig_{image.data}", "output_format": format} if api == "responses" else {})
+
+
+def replace_strings(value: Any, words: dict[str, str]) -> Any:
+    """Return ``value`` with other strings."""
+    if isinstance(value, dict):
+        return {name: replace_strings(inner, words) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [replace_strings(inner, words) for inner in value]
+    return words.get(value, value) if isinstance(value, str) else value
 
 
 def answer_of(provider: str, *items: Any) -> list[Event]:
