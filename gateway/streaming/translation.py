@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway.streaming.lane import MapError, StreamProgress, read_whole, too_large
-from providers.neutral.bounds import ANSWER, BLOCKS, ID, PLACE, AnswerTooLarge, Budget, memory_of
+from providers.neutral.bounds import ANSWER, BLOCKS, CITATIONS, ID, PLACE, AnswerTooLarge, Budget, memory_of
 from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
@@ -75,6 +75,7 @@ class Translation:
         self._reader = source.reader(content_limit)
         self._held = Budget(content_limit)
         self._blocks = Budget(BLOCKS)
+        self._citations = Budget(CITATIONS)
         self._client = client
         self._writer = writer
         self._map_error = map_error
@@ -124,7 +125,9 @@ class Translation:
         for event in events:
             if isinstance(event, ToolCallDelta):  # interleaved calls wait for each other
                 self._held.spend(len(event.text) + ID, "tool calls")
-            elif isinstance(event, BlockEnd):  # some writers list all blocks at the end
+            elif isinstance(event, Citation):  # some writers list all citations at the end
+                self._citations.spend(1, "citations")
+            elif isinstance(event, BlockEnd):  # and all blocks
                 self._held.spend(PLACE, "blocks")
                 self._blocks.spend(1, "blocks")
 

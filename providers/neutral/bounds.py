@@ -25,6 +25,9 @@ ID: Final = 150
 BLOCKS: Final = 8192
 """The most blocks of an answer whose writer may list all of them at the end, in one turn of the event loop."""
 
+CITATIONS: Final = 8192
+"""The most citations of a streamed answer, for the same reason."""
+
 PARTS: Final = 4096
 """The most elements of an array that a reader processes: calls, details or blocks."""
 

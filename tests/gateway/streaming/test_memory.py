@@ -14,7 +14,7 @@ import pytest
 from gateway.streaming.lane import Lane, read_whole
 from gateway.streaming.translation import Translation
 from providers.apis import CODECS
-from providers.neutral.bounds import BLOCKS, PARTS
+from providers.neutral.bounds import BLOCKS, CITATIONS, PARTS
 from streams.errors import GatewayError
 from streams.fold import fold
 from streams.framing import EventTooComplex
@@ -122,6 +122,25 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     lane.feed(wire("gemini", STREAMS["gemini"]["thoughts and text by turns"](BLOCKS)))
     assert lane.progress.error is not None
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
+
+
+@pytest.mark.parametrize("client", CODECS)
+def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(client):
+    """A client of Gemini or Interactions gets all of them in one event: 140,000 delayed other streams by 0.4 s."""
+    lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)
+    read = wire("chat", STREAMS["chat"]["citations of a text"](CITATIONS + 1))
+    lane.feed(read)
+    assert lane.progress.error is not None
+    assert lane.progress.error.message == "the provider sent too many citations in one answer"
+
+
+@pytest.mark.parametrize("client", CODECS)
+def test_a_stream_with_as_many_citations_as_allowed_is_complete(client):
+    lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)
+    lane.feed(wire("chat", STREAMS["chat"]["citations of a text"](CITATIONS)))
+    lane.end()
+    assert lane.progress.error is None
+    assert lane.progress.end is not None
 
 
 def test_an_event_that_fails_by_its_size_is_not_read_again_as_an_error():
