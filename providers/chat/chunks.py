@@ -64,7 +64,7 @@ class Chunk(msgspec.Struct):
 
 
 _NONE: TypeAlias = Literal[""] | Annotated[list[Any], msgspec.Meta(max_length=0)] | None
-"""The values of a member that say nothing."""
+"""The values of a member without information."""
 
 
 class _TextDelta(Delta, kw_only=True):
