@@ -95,7 +95,7 @@ class PackedBlocks(Sequence[PromptBlock]):
 
     @property
     def memory_size(self) -> int:
-        """The bytes of memory of all blocks, with what is computed from them later."""
+        """The bytes of memory of all blocks, including values that are computed from them later."""
         size = len(self.rows) + len(self.parts) + self.length * _BLOCK
         if self.marks:
             size += len(self.marks) * _MARK

@@ -82,7 +82,7 @@ class PromptDigest(Structure, frozen=True, dict=True, gc=True):
 
     @property
     def memory_size(self) -> int:
-        """The bytes of memory of the prompt, with what is computed from it later."""
+        """The bytes of memory of the prompt, including values that are computed from it later."""
         blocks = self.tools.memory_size + self.system.memory_size + self.history.memory_size
         return blocks + len(self.digests or b"") + _PROMPT
 

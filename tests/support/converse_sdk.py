@@ -42,10 +42,10 @@ def join_blocks(body: bytes) -> list[Any]:
                 else:
                     reasoning = block.setdefault(kind, {"reasoningText": {}})["reasoningText"]
                     reasoning.update({name: reasoning.get(name, "") + part for name, part in value.items()})
-    return [_settled(found[index]) for index in sorted(found)]
+    return [_complete_block(found[index]) for index in sorted(found)]
 
 
-def _settled(block: dict[str, Any]) -> dict[str, Any]:
+def _complete_block(block: dict[str, Any]) -> dict[str, Any]:
     if isinstance(call := block.get("toolUse"), dict):
         call["input"] = json.loads(call["input"])
     if "citations" in block:

@@ -11,7 +11,7 @@ def sse(*chunks: Any) -> bytes:
 
 
 class Google(CountingProvider):
-    """Answers with ``says``, bytes as they are and all else as a stream."""
+    """A server that answers with ``says``: unchanged if it is bytes, or else as a stream."""
 
     says: Any = ()
 

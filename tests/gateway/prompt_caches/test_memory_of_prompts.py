@@ -31,7 +31,7 @@ def _text(number: int, **more: Any) -> dict[str, Any]:
     return {"type": "text", "text": f"text {number}", **more}
 
 
-def _marked(number: int) -> dict[str, Any]:
+def _marked_text(number: int) -> dict[str, Any]:
     return _text(number, cache_control={"ttl": f"{number}{MARK}"})
 
 
@@ -39,9 +39,9 @@ REQUESTS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "tools": lambda: {"tools": [{"name": f"f{i}", "input_schema": {}} for i in range(MANY)], "messages": TALK},
     "system texts": lambda: {"system": [_text(i) for i in range(MANY)], "messages": TALK},
     "long system texts": lambda: {"system": [_text(i) | {"text": f"{i} a " * 900} for i in range(9)], "messages": TALK},
-    "marked system texts": lambda: {"system": [_marked(i) for i in range(MANY)], "messages": TALK},
-    "marked texts": lambda: {"messages": [{"role": "user", "content": [_marked(i) for i in range(MANY)]}, *TALK]},
-    "marked messages": lambda: {"messages": [{"role": "user", "content": [_marked(i)]} for i in range(MANY)]},
+    "marked system texts": lambda: {"system": [_marked_text(i) for i in range(MANY)], "messages": TALK},
+    "marked texts": lambda: {"messages": [{"role": "user", "content": [_marked_text(i) for i in range(MANY)]}, *TALK]},
+    "marked messages": lambda: {"messages": [{"role": "user", "content": [_marked_text(i)]} for i in range(MANY)]},
     "messages": lambda: {"messages": [{"role": "user", "content": f"message {i}"} for i in range(MANY)]},
 }  # fmt: skip
 
