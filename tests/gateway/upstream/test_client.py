@@ -848,7 +848,7 @@ async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_up
 async def has_arrived(connection: http11.Connection, size: int) -> None:
     """Wait until the kernel has at least ``size`` bytes of the response."""
     with trio.fail_after(PATIENCE):
-        while len(await connection.stream.socket.recv(2**20, socket.MSG_PEEK)) < size:
+        while len(await connection.stream.socket.recv(2**20, socket.MSG_PEEK)) < size:  # noqa: ASYNC110
             await trio.lowlevel.checkpoint()
 
 
