@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
@@ -152,11 +153,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     sys.addaudithook(_judge)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run a test, and report it in one message if it passes: those of xdist take longer than most tests."""
+    in_worker = hasattr(item.config, "workerinput")
     _Current.test = item
     try:
-        return (yield)
+        if not in_worker:
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in runtestprotocol(item, log=not in_worker, nextitem=nextitem):
+            if in_worker and (report.when == "call" or not report.passed):
+                item.ihook.pytest_runtest_logreport(report=report)
+        if not in_worker:
+            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
     finally:
         _Current.test = None
 
