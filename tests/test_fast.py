@@ -1,11 +1,11 @@
-"""Checks that ``pytest --fast`` omits tests by their marks, and that a test needs a mark to start a process,
-and that a sample has each value of its parameters."""
+"""Checks that ``pytest --fast`` omits tests by their marks, that a test needs a mark to start a process,
+that a sample has each value of its parameters, and that workers report every test."""
 
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -46,20 +46,65 @@ def test_sampled(client, stream, number): pass
 """
 
 
-def outcomes(
-    folder: Path, *options: str, cases: Sequence[str] = (), program: str = PROGRAM
-) -> tuple[dict[str, str], str]:
-    """Return the outcome of each test of ``program`` that runs with ``options``, and pytest's output.
+REPORTED = """
+import os, pytest
 
-    With ``cases``, only these of the test with a sample run."""
-    file = folder / "test_it.py"
-    file.write_text(program)
-    fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA")
-    wanted = [f"{file}::test_sampled[{case}]" for case in cases] or [file]
-    command = [sys.executable, "-m", "pytest", *fixed, *options, *wanted]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
-    found = re.findall(r"^(PASSED|FAILED) \S*::test_(\w+)", said, re.M)
-    return {name: outcome for outcome, name in found}, said
+def test_passes(): pass
+def test_fails(): assert "a" == "b"
+def test_skipped(): pytest.skip("no reason")
+@pytest.fixture
+def broken(): raise ValueError
+def test_without_fixture(broken): pass
+def test_captured(capfd):
+    os.write(1, b"text")
+    assert capfd.readouterr().out == "text"
+"""
+
+SESSIONS = """
+import json, os, sys
+import hypothesis, pytest, trio
+import tests.support.certificates, tests.support.harness, tests.support.upstreams
+for line in sys.stdin:
+    if (pid := os.fork()) == 0:
+        pytest.main(json.loads(line))
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    print("\\nENDED", flush=True)
+"""
+"""A program that forks a process for each run of pytest, because the imports take most of its time."""
+
+IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+
+Run = Callable[..., tuple[dict[str, str], str]]
+
+
+@pytest.fixture(scope="module")
+def sessions() -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", SESSIONS]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def outcomes(sessions, tmp_path) -> Run:
+    def run(*options: str, cases: Sequence[str] = (), **programs: str) -> tuple[dict[str, str], str]:
+        """Return the outcome of each test of ``programs`` that runs with ``options``, and pytest's output.
+
+        With ``cases``, only these of the test with a sample run."""
+        files = []
+        for name, program in (programs or {"it": PROGRAM}).items():
+            files.append(tmp_path / f"test_{name}.py")
+            files[-1].write_text(program)
+        fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA", "-W", IMPORTED)
+        wanted = [f"{files[0]}::test_sampled[{case}]" for case in cases] or map(str, files)
+        print(json.dumps([*fixed, *options, *wanted]), file=sessions.stdin, flush=True)
+        said = "".join(iter(sessions.stdout.readline, "ENDED\n"))
+        found = re.findall(r"^(PASSED|FAILED|ERROR|SKIPPED) \S*::test_(\w+)", said, re.M)
+        return {name: outcome for outcome, name in found}, said
+
+    return run
 
 
 CASES = 18
@@ -70,16 +115,16 @@ def passed_cases(said: str) -> set[str]:
     return {*re.findall(r"^PASSED \S*::test_sampled\[(.*)\]", said, re.M)}
 
 
-def test_marked_tests_are_skipped_and_unmarked_processes_fail(tmp_path):
-    found, said = outcomes(tmp_path, "--fast")
+def test_marked_tests_are_skipped_and_unmarked_processes_fail(outcomes):
+    found, said = outcomes("--fast")
     del found["sampled"]
     assert found == {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
     assert said.count("NotMarked: subprocess.Popen: a test that starts a process is marked with") >= 2
     assert f"{4 + CASES - len(passed_cases(said))} deselected" in said
 
 
-def test_the_mark_server_is_for_programs_of_servers(tmp_path):
-    found, _ = outcomes(tmp_path)
+def test_the_mark_server_is_for_programs_of_servers(outcomes):
+    found, _ = outcomes()
     del found["sampled"]
     marked = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
     assert found == {
@@ -87,27 +132,34 @@ def test_the_mark_server_is_for_programs_of_servers(tmp_path):
     }  # fmt: skip
 
 
-def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(tmp_path):
-    _, said = outcomes(tmp_path, "-k", "sampled")
+def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(outcomes):
+    _, said = outcomes("-k", "sampled")
     sample = passed_cases(said)
     assert CASES // 4 <= len(sample) <= CASES // 2
     assert {part for name in sample for part in name.split("-")} == {*"123xyzabc", "True", "False"}
-    _, said = outcomes(tmp_path, "-k", "sampled", "--soak", "-p", "randomly")
+    _, said = outcomes("-k", "sampled", "--soak", "-p", "randomly")
     assert len(passed_cases(said)) == CASES - len(sample)
     assert not passed_cases(said) & sample
     other = sorted(passed_cases(said))[0]
     for options in ((), ("--soak",)):
-        _, said = outcomes(tmp_path, *options, cases=[other])
+        _, said = outcomes(*options, cases=[other])
         assert passed_cases(said) == {other}, options
 
 
-def test_a_sample_by_place_has_each_pair_of_values_and_the_soak_has_the_other_half(tmp_path):
-    _, said = outcomes(tmp_path, program=PLACED)
+def test_a_sample_by_place_has_each_pair_of_values_and_the_soak_has_the_other_half(outcomes):
+    _, said = outcomes(it=PLACED)
     sample = passed_cases(said)
     assert sample == {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}
-    _, said = outcomes(tmp_path, "--soak", "-p", "randomly", program=PLACED)
+    _, said = outcomes("--soak", "-p", "randomly", it=PLACED)
     others = passed_cases(said)
     assert (len(others), others & sample) == (6, set())
     for options in ((), ("--soak",)):
-        _, said = outcomes(tmp_path, *options, cases=["5-a-True"], program=PLACED)
+        _, said = outcomes(*options, cases=["5-a-True"], it=PLACED)
         assert passed_cases(said) == {"5-a-True"}, options
+
+
+def test_workers_report_every_test(outcomes):
+    found, said = outcomes("-n", "2", "--dist", "loadfile", it=REPORTED)
+    assert found == {"passes": "PASSED", "fails": "FAILED", "without_fixture": "ERROR", "captured": "PASSED"}
+    assert "1 failed, 2 passed, 1 skipped, 1 error" in said
+    assert "AssertionError" in said
