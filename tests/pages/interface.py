@@ -3,6 +3,7 @@
 ``python -m tests.pages.interface`` writes them to ``tests/data/interface.json``: run it after a release.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ def interface() -> dict[str, list[str]]:
     """Return the names of this version by kind, sorted. A metric has one name for each of its labels."""
     page = (ROOT / "docs/log.md").read_text()
     return {
-        "configuration keys": sorted(_keys(schema(), "", ())),
+        "configuration keys": sorted(_keys(_schema(), "", ())),
         "commands and options": sorted(_commands(trigate, "")),
         "metrics": sorted(f"{row.name} ({row.kind}) {label}".rstrip() for row in ROWS for label in ("", *row.labels)),
         "log fields": sorted(f"{table}: {row[0]}" for table in LOG_TABLES for row in rows_of(page, table)),
@@ -40,10 +41,13 @@ def interface() -> dict[str, list[str]]:
     }
 
 
+_schema = functools.cache(schema)
+
+
 def _keys(shape: Mapping[str, Any], path: str, inside: tuple[str, ...]) -> Iterator[str]:
     """Yield the path of each key that ``shape`` allows. ``inside`` are the definitions around it, which may recur."""
     if (name := shape.get("$ref", "").rpartition("/")[2]) and name not in inside:
-        yield from _keys(schema()["$defs"][name], path, (*inside, name))
+        yield from _keys(_schema()["$defs"][name], path, (*inside, name))
     for key, value in shape.get("properties", {}).items():
         yield f"{path}{key}"
         yield from _keys(value, f"{path}{key}.", inside)
