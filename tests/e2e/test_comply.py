@@ -58,7 +58,7 @@ def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[st
     return {result.pop("id"): result for result in json.loads(out.getvalue())["results"]}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_demo_complies(served, model, format):
@@ -83,6 +83,7 @@ def undefaulted() -> Iterator[Gateway]:
             yield found
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("format", [format for format in FORMATS if format != "google-genai"])  # nothing is left out
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 def test_cases_excluded_from_the_demo_comply_with_other_settings(undefaulted, api, format):

@@ -224,6 +224,7 @@ def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
     assert (found["output_tokens"], found["usage_complete"]) == (17, True)
 
 
+@pytest.mark.sample(8)
 @shows("disconnects before it has read a complete answer")
 @leave
 def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):

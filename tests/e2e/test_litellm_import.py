@@ -84,6 +84,7 @@ def test_a_model_without_an_entry_is_an_error(folder):
     assert "titan-on-sagemaker (sagemaker/" in found.stderr
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("key", "model", "status"),
     [

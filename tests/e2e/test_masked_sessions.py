@@ -42,6 +42,7 @@ def gateway(stand_in, request) -> Iterator[Gateway]:
         yield served
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("client", "gateway"), SESSIONS, indirect=["gateway"])
 def test_a_session_goes_to_its_end_behind_masks(gateway, stand_in, client):
     for answer in Replay(gateway, "best").run(read_session(client)):

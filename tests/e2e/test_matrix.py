@@ -274,6 +274,7 @@ def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
     return Cell(client, request.param, upstream_api, stream, upstream)
 
 
+@pytest.mark.sample(8)
 def test_text_and_the_system_prompt(cell):
     cell.script(Script(text="Grüezi, the sky is \u2028 blue. 😀"))
     cell.client.system("Answer shortly.")
@@ -316,6 +317,7 @@ def test_the_token_limit_goes_under_the_providers_own_name(cell):
     )
 
 
+@pytest.mark.sample(8)
 def test_a_tool_call_its_result_and_the_next_question(cell):
     cell.script(
         Script(text="Let me look.", calls=(WEATHER,), stop="tool_calls"),
@@ -359,6 +361,7 @@ def _tools(api: str, body: dict[str, Any]) -> list[tuple[str, Any]]:
             return [(tool["name"], tool["parameters"]) for tool in body["tools"]]
 
 
+@pytest.mark.sample(8)
 def test_two_parallel_tool_calls(cell):
     cell.script(Script(calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
     cell.client.user("Weather and time?")
@@ -388,7 +391,7 @@ def test_two_parallel_tool_calls(cell):
         assert roles == ["user", "assistant", "tool", "tool", "user"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("with_call", [True, False], ids=["and_a_call", "and_text"])
 def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     """Whatever API the client speaks, on the next turn the provider gets its own reasoning back, byte for byte."""

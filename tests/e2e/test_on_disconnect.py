@@ -106,7 +106,7 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
         return {key: one.check_line() for key, one in calls.items()}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @shows("disconnects during the answer, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_an_answer_is_read_to_its_end(lines_of, cell, how):

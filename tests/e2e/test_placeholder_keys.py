@@ -84,7 +84,7 @@ def begun(api: str) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)

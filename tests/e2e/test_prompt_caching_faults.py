@@ -108,6 +108,7 @@ def with_and_without(mock) -> Iterator[tuple[Gateway, Gateway]]:
         yield one, other
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 def test_no_request_fails_by_its_comparison(with_and_without, case, path):

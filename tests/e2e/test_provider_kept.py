@@ -367,6 +367,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("kind", ["responses", "conversations"])
 @pytest.mark.parametrize("rest", ["", "/input_items", "/cancel", "/items", "/items/%2e%2e"])
 def test_no_id_leads_a_request_astray(gateway, one, two, kind, rest):

@@ -129,7 +129,7 @@ def first_events(api: str, *, count: int) -> Raw:
 # Fallback
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("failing", ["status", "nothing", "cut", "reset"])
 def test_the_next_target_answers_the_same_request(gateway, providers, api, stream, failing):
     # agentgateway/agentgateway#1081, kgateway-dev/kgateway#13216, BerriAI/litellm#28216

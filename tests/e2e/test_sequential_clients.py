@@ -40,6 +40,7 @@ def gateway(request) -> Iterator[Gateway]:
             yield started
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("path", BODIES)
 def test_no_request_of_a_sequential_client_is_refused(gateway, path):
     """Each was answered before the next was sent; 8 to 34 of 100 were refused."""

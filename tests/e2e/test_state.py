@@ -41,6 +41,7 @@ def gateway(request, upstream, storage) -> Iterator[Gateway]:
         yield process
 
 
+@pytest.mark.sample(8)
 @over_each_store
 def test_every_turn_sends_only_new_messages_and_the_provider_gets_all(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
@@ -65,6 +66,7 @@ def test_every_turn_sends_only_new_messages_and_the_provider_gets_all(sdk, upstr
     assert len(ids) == len(TURNS), "the provider has said the same id each time"
 
 
+@pytest.mark.sample(8)
 @over_each_store
 def test_stored_turns_can_be_read_again(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS[:3]))
@@ -89,6 +91,7 @@ def test_stored_turns_can_be_read_again(sdk, upstream, api, stream):
     assert len({item.id for item in items}) == len(items)
 
 
+@pytest.mark.sample(8)
 @over_each_store
 def test_a_conversation_continues_by_its_own_id(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))

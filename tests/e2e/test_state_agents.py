@@ -105,6 +105,7 @@ def expect(upstream: Upstream, api: str) -> None:
     assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
 
 
+@pytest.mark.sample(8)
 @both_ways
 @EACH_API
 def test_an_agent_continues_from_its_own_responses(gateway, upstream, api, stream):

@@ -132,6 +132,7 @@ NO_COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("text", ["x" * 400, ""], ids=["text", "no_text"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", ALL)

@@ -71,7 +71,7 @@ def test_a_stream_matches_its_row():
             assert len(read_stream(api, shape, 6)()) >= len(events)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @each_row
 def test_reading_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))

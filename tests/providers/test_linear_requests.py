@@ -107,7 +107,7 @@ def test_translating_takes_linear_steps(api, shape, targets):
     assert_steps_grow_linearly(lambda n: translate_request(api, shape, targets, n))
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @each_row
 def test_editing_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: edit_request(api, shape, n))

@@ -146,6 +146,7 @@ SETTINGS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
 @settings(max_examples=examples(25))  # of each of 36 pairs
 @given(
@@ -155,6 +156,7 @@ def test_each_turn_begins_with_the_turn_before(client, provider, quirks, setting
     check_prefixes(provider, list(conversation(client, provider, quirks, setting, turns)))
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
 @settings(max_examples=examples(25))
 @given(setting=SETTINGS, turns=st.lists(st.tuples(SAID, ANSWERED), min_size=2, max_size=4))

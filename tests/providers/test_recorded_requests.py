@@ -372,6 +372,7 @@ ACCOUNTS: tuple[Account, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.sample(8)
 @pairs
 @by_turns
 def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream: Api, is_each: bool) -> None:

@@ -1,5 +1,6 @@
 """The gate's sample of a test's cases. The soak has the others."""
 
+import math
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,8 +13,8 @@ MARK = "sample"
 def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     """Return the cases of tests with ``@pytest.mark.sample(N)`` that only the soak runs.
 
-    The gate has about one case in ``N``, by a checksum of its name, so that tests with the same parameters have
-    different ones. Each value that several cases of a test share is in at least one of them.
+    The gate has one case in ``N``, or as many as it takes to have each value that several cases of a test share. A
+    checksum of their names chooses them, so that tests with the same parameters have different ones.
 
     With ``by="place"``, the gate has the cases whose positions in stacked parameters add up to a multiple of ``N``. For
     ``N`` of two, these are every value, and every pair of values if at least three parameters have several. For a
@@ -39,13 +40,14 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
         yield from _outside_places(cases, number)
         return
     assert not mark.kwargs, f"{cases[0].originalname}: unknown {[*mark.kwargs]}"
+    cases = sorted(cases, key=lambda case: zlib.crc32(case.name.encode()))
     shared = Counter(value for case in cases for value in _values(case))
-    seen: set[object] = set()
-    for case in sorted(cases, key=lambda case: (_remainder(case, number), case.name)):
-        values = {value for value in _values(case) if shared[value] > 1}
-        if _remainder(case, number) and values <= seen:
-            yield case
-        seen |= values
+    new = {case: {value for value in _values(case) if shared[value] > 1} for case in cases}
+    missing = set[object]().union(*new.values())
+    while missing or len(new) > len(cases) - math.ceil(len(cases) / number):
+        chosen = max(new, key=lambda case: len(new[case] & missing))  # the first one of several
+        missing -= new.pop(chosen)
+    yield from new
 
 
 def _outside_places(cases: list[pytest.Function], number: int) -> Iterator[pytest.Function]:
@@ -55,10 +57,6 @@ def _outside_places(cases: list[pytest.Function], number: int) -> Iterator[pytes
         for name, value in _values(case):
             places[name].setdefault(value, len(places[name]))
     yield from (case for case in cases if sum(places[name][value] for name, value in _values(case)) % number)
-
-
-def _remainder(case: pytest.Function, number: int) -> int:
-    return zlib.crc32(case.name.encode()) % number
 
 
 def _values(case: pytest.Function) -> Iterator[tuple[str, object]]:

@@ -193,6 +193,7 @@ def test_every_route_has_a_row():
     assert set(CONVERSATIONS.values()) == set(APIS)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
 @pytest.mark.parametrize("api", APIS)
 async def test_conversations_reserve_what_their_provider_receives(api, leaves):
@@ -204,6 +205,7 @@ async def test_conversations_reserve_what_their_provider_receives(api, leaves):
                 await compare(served, provider, held, sent, leaves=leaves)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
 @pytest.mark.parametrize("endpoint", [*REQUESTS, *FORMS])
 async def test_endpoints_reserve_what_their_provider_receives(endpoint, leaves):

@@ -51,7 +51,7 @@ def turn(number: int, api: str) -> dict[str, Any]:
     return {"input" if api == "responses" else "messages": said}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("named", NAMED)
 async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(named, api):

@@ -39,6 +39,7 @@ def loaded(tmp_path, text, env):
     return load(path, env)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("row", USABLE, ids=lambda row: row.id)
 @pytest.mark.parametrize("keyed", [False, True])
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):

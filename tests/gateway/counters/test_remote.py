@@ -146,6 +146,7 @@ async def test_while_the_store_is_away_each_gateway_has_its_share(server, gatewa
     assert (await used(one, both)).held == 4
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("comes_back", ["empty", "old"])
 async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gateways, comes_back):
     """Reseeding multiplied spending by the number of pods; a restart brought old counters back (BerriAI/litellm#28247,
@@ -180,6 +181,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gatewa
     assert await other.reserve([claim((tokens, 30))]), "a rate has not been filled by that"
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_store_that_is_emptied_in_use_loses_no_charge(server, gateways, times):
     """The gateway that rejoined last raised the sum to what it knew, which included no charge since then."""

@@ -211,6 +211,7 @@ async def test_errors_about_requests_have_codes_that_are_words(body, headers, st
         assert provider.asked == []
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("status", "body", "expected", "code"),
     [

@@ -297,7 +297,7 @@ COURSES = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("provider_api", ALL)
 async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):

@@ -49,6 +49,7 @@ async def ask_at_once(running: InProcess, number: int, model: str = "r", **how: 
     return found
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 async def test_five_failures_stop_requests_until_a_trial(api, stream):
@@ -236,6 +237,7 @@ async def test_a_waiting_client_that_disconnects_lets_the_next_one_wait():
         assert a.take_count() == 1
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize(("status", "reason"), [(401, "credential"), (402, "quota")])

@@ -287,7 +287,7 @@ KEY_WORDS: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("name", KEY_WORDS)
 async def test_a_revoked_key_leaves_all_routes_with_its_first_request(api, name):
@@ -325,6 +325,7 @@ async def test_a_single_client_s_repeated_request_proves_nothing(keys):
         assert await at.ask(ANN, "Hi") == "a=ok"
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("keys", [(), (ANN,), (ANN, BOB)], ids=["no keys", "one key", "two keys"])
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
 async def test_a_passed_websocket_does_not_affect_its_targets_health(keys, status):

@@ -105,7 +105,7 @@ def no_secret_in(*texts: str) -> None:
         assert not [word for word in SECRETS if word.lower() in text.lower()], text
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("form", ["whole", "stream", "broken_stream"])
 @pytest.mark.parametrize("api", PATHS)
 async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, caplog):

@@ -73,7 +73,7 @@ def gateway(upstream):
         yield served
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("api", ALL)

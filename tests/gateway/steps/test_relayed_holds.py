@@ -111,6 +111,7 @@ def split(text: str, seed: int) -> list[str]:
     return found
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("hold", HOLDS)
 async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold):

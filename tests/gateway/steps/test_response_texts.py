@@ -55,7 +55,7 @@ def find_unseen(api: str, strings: Iterator[tuple[str, Any]]) -> tuple[list[str]
     return wrong, count
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("full", [False, True], ids=["alone", "with all members"])
 @pytest.mark.parametrize(("api", "kind"), TYPES.values(), ids=TYPES)
 def test_every_string_of_an_sdk_is_found_or_exempt(api: str, kind: Any, full: bool) -> None:

@@ -119,6 +119,7 @@ async def test_the_last_node_of_a_duplicate_id_in_a_write_counts(store):
     assert found.body == b"second"
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     "text", ["ü", "💬" * 100, "'; DROP TABLE nodes; --", "%s %(a)s ? :a {}", '"\\\n\t', " ", "\x7f"]
 )

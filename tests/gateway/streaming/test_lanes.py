@@ -105,6 +105,7 @@ def looks_whole(api: str, data: bytes) -> bool:
     return any(mark in data for mark in SUCCESS[api])
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("api", OLDER)
 def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
@@ -162,6 +163,7 @@ def whole_from(api: str, script: Script) -> int:
     raise AssertionError("the stream has no end")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("name", "end"), [("short", None), ("short_call", CUT)], ids=["closed", "broken"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
@@ -276,6 +278,7 @@ LAST = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("after", ["success", "done"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_events_after_an_error_do_not_make_a_success(way, after):

@@ -105,7 +105,7 @@ def translations() -> Iterator[Any]:
             yield pytest.param(api, shape, client, id=f"{api}: {shape}-{client}", marks=marks)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(8)
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "client"), list(translations()))
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):

@@ -774,6 +774,7 @@ def test_the_same_credential_twice_is_no_loss():
     assert convert_litellm({"model_list": models, "credential_list": [credential, credential]}).losses == []
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("model", "base", "listed"),
     [
@@ -862,6 +863,7 @@ def test_text_completions_are_models_for_completions():
 EMBEDDER = item("e", "openai/text-embedding-3-small")
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     "settings", [{"default_fallbacks": ["m"]}, {"fallbacks": [{"*": ["m"]}]}, {"default_fallbacks": ["m", "e"]}]
 )

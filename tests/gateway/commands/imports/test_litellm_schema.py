@@ -91,7 +91,7 @@ READ = {"expires", "models", "blocked", "key_alias", "team_alias", "max_budget",
 COLUMNS = [(table, column) for table in SILENT for column in SCHEMA[table] if column not in ROWS[table]]
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_column_is_silent(table, column):
     """Each column with a value changes the new file, or it is in the list of columns without settings."""

@@ -131,7 +131,7 @@ def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
     return seconds[1] / max(seconds[0], 1e-4)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("repeated", REPEATED, ids=ascii)
 def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
@@ -139,14 +139,14 @@ def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
     check_growth(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
 @pytest.mark.parametrize("name", MIXED)
 def test_work_on_random_text_grows_with_its_length(kind, name):
     check_growth(STEPS[kind], MIXED[name])
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
 @pytest.mark.parametrize("value", VALUES)
 def test_work_on_many_values_grows_with_their_number(kind, value):

@@ -31,7 +31,7 @@ NEIGHBOURS: Final = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=ascii)
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in VALUES.items() for value in values])
 def test_a_value_is_found_next_to_each_character(kind, value, neighbour):
