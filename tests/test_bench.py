@@ -35,7 +35,7 @@ def rows(printed: str) -> list[list[str]]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("events", ["0", "2"])
+@pytest.mark.parametrize("events", [pytest.param("0", marks=pytest.mark.soak), "2"])
 def test_the_cost_of_prompt_caches_is_measured_in_both_lanes(events):
     options = ("--sizes", "4", "--rounds", "2", "--events", events)
     command = [sys.executable, "bench/prompt_caches.py", *options]

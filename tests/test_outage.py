@@ -64,7 +64,7 @@ def test_unavailable_providers_get_few_requests_and_recover_immediately():
     assert found["route"][5].answered == found["route"][5].offered
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
     """Retries add a fifth to the clients' requests, and three a second."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.2, "overloaded", 0.1),)), rate=10)

@@ -16,7 +16,9 @@ from tests.support.processes import workers as crew
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.parametrize(("workers", "moment"), [(1, "at_once"), (2, "at_once"), (2, "with_workers")])
+@pytest.mark.parametrize(
+    ("workers", "moment"), [(1, "at_once"), pytest.param(2, "at_once", marks=pytest.mark.soak), (2, "with_workers")]
+)
 def test_a_reload_while_it_starts_ends_nothing(tmp_path, workers, moment):
     """Deployments send one as soon as they have written the file."""
     port, file = free_port(), tmp_path / "c.yaml"

@@ -101,11 +101,15 @@ def port_is_free(port: int) -> bool:
 
 
 def eventually(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "the condition") -> Any:
-    """Return the first true value of ``condition``, which is checked every 5 ms. Fails the test after ``seconds``."""
-    deadline = time.monotonic() + seconds
+    """Return the first true value of ``condition``. Fails the test after ``seconds``.
+
+    The condition is checked every 5 ms, and less often the longer it takes: to check it may be a request.
+    """
+    began = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
-        time.sleep(0.005)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"{what} did not come true within {seconds} s"
+        time.sleep(min(max(0.005, waited / 20), 0.1))
     return value
 
 

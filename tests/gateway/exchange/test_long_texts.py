@@ -11,7 +11,7 @@ KEYS = [{"name": name, "key": f"sk-of-{name}-which-is-long"} for name in ("alice
 LIMITS = {"request_body": "64MiB"}
 
 
-@pytest.mark.parametrize("api", ["chat", "messages"])
+@pytest.mark.parametrize("api", ["chat", pytest.param("messages", marks=pytest.mark.soak)])
 def test_a_text_of_tens_of_megabytes_is_not_searched_in_the_loop(api, upstream):
     """Ten searches for words that may begin an id took 0.6 s in one step: no stream got an event (CWE-400)."""
     settings = config([provider("openai/up", upstream.url, ["chat"])], client_keys=KEYS, limits=LIMITS)

@@ -1,5 +1,6 @@
 """Every string of the official SDKs' request types is in exactly one passage, or on the list of exemptions."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -64,9 +65,14 @@ def is_seen_once(texts: RequestTexts) -> bool:
     return count == 1 or (count == 0 and any(one.tool == MARKER for one in texts.passages))
 
 
+@functools.cache
+def _exempt_paths(api: str) -> frozenset[str]:
+    return frozenset(exempt_paths(api))
+
+
 def find_unseen(api: str, strings: Iterator[tuple[str, Any]]) -> tuple[list[str], int]:
     """Return the strings that no passage has, or several, and that are not exempt; and the number of all."""
-    exempt, wrong, count = set(exempt_paths(api)), [], 0
+    exempt, wrong, count = _exempt_paths(api), [], 0
     for path, body in strings:
         name = path.removeprefix(".")
         if re.split(r"[.\[{]", name)[0] in HEADERS:
