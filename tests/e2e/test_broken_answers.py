@@ -130,7 +130,7 @@ def gateway() -> Iterator[Gateway]:
             assert "Traceback" not in "\n".join(process.log)
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("client", PATHS)
 def test_the_next_target_answers(gateway: Gateway, name: str, client: str):

@@ -186,7 +186,7 @@ STATUSES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("kind", BODIES)
@@ -329,7 +329,7 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("upstream_api", OLDER)
 @pytest.mark.parametrize("said", HALF)

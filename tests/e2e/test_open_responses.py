@@ -60,7 +60,7 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("model", DEMO)
 @pytest.mark.parametrize("store", [True, False])
 @pytest.mark.parametrize("asked", ASKED)

@@ -38,7 +38,7 @@ def test_there_are_sessions_of_clients_of_every_api():
     assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("client", clients())
 @pytest.mark.parametrize("api", ENTRIES)
 def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):

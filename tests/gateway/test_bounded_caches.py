@@ -87,6 +87,7 @@ def test_names_of_models():
     assert long_keys() == set()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", CODECS)
 def test_names_of_members(api):
     to = Recipient("m", Issuer("openai", "account"))
@@ -140,6 +141,7 @@ BODIES: dict[str, dict[str, Any]] = {
 """Requests in which each empty text becomes a long one."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", BODIES)
 async def test_a_gateway_holds_no_long_name_after_its_request(path):
     """40 names of 3 MB took 240 MB, and thousands of them were kept."""

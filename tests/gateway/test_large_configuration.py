@@ -32,6 +32,7 @@ def large():
         yield gateway
 
 
+@pytest.mark.sample(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [*OF_OPERATORS, *OF_CLIENTS])
 def test_no_page_about_keys_and_models_delays_a_stream(large, path):

@@ -77,7 +77,7 @@ def test_reading_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("api", "shape", "clients"), list(written_rows()))
 def test_writing_takes_linear_steps(api, shape, clients):
     assert_steps_grow_linearly(lambda n: write_to(clients, api, shape, n))

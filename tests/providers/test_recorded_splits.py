@@ -85,6 +85,7 @@ def test_the_smallest_pieces_give_the_same_events(part: int) -> None:
             check_order(read_whole(stream))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "stream", [one for one in STREAMS if len(one.body) <= SMALL], ids=lambda one: f"{one.key}-{one.api}"
 )

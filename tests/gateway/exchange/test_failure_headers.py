@@ -155,6 +155,7 @@ def answers_of_pairs() -> Iterator[Any]:
         yield pytest.param(client, provider, ANSWERS, id=f"{client}-{provider}-each", marks=pytest.mark.soak)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("client_api", "provider_api", "answers"), list(answers_of_pairs()))
 async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
     client_api: str, provider_api: str, answers: Sequence[tuple[int, bool]]

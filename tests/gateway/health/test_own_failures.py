@@ -179,6 +179,7 @@ def every_third(number: int) -> dict[str, Failing]:
     return dict(itertools.islice(FAILURES.items(), number % 3, None, 3))
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("api", "lane", "stream", "failures"), list(forms_of_requests()))
 async def test_failures_caused_by_one_client_keep_targets_available_to_others(api, lane, stream, failures):
     """A file id of someone else made a provider's 403 take its credential out of all routes."""

@@ -152,6 +152,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
     """Ten thousand frames fit in one read, and were handled in one step (CWE-400)."""

@@ -73,7 +73,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_no_request_blocks_the_loop(gateway, kind):

@@ -66,7 +66,7 @@ def large_stream(monkeypatch):
     monkeypatch.setattr(runner, "SMALL_TEXTS", 2**30)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(24)
 @pytest.mark.parametrize(("api", "shape", "kind"), [*rows()])
 def test_streams_are_checked_in_linear_time(steps, api, shape, kind):
     assert_steps_grow_linearly(lambda n: check_stream(steps[kind], api, shape, n), EVENTS, RATIO)

@@ -80,7 +80,7 @@ def size_of(root: object) -> int:
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.slow
 @each_hostile
 def test_a_stream_that_passes_is_not_held(api, shape):
