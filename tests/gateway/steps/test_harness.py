@@ -71,6 +71,7 @@ def test_a_mask_without_holding_is_an_error():
         run(_words, REQUEST, "falcon-77", hold="nothing")
 
 
+@pytest.mark.usefixtures("_fewer_splits")
 def test_a_step_that_holds_too_little_is_found_out():
     with pytest.raises(AssertionError, match=r"releases|shows"):
         run(step(hold=3)(lambda check: _words(check)), REQUEST, "it is falcon-77 today", seeds=3)
