@@ -11,7 +11,6 @@ from tests.support.sdk_fields import PARAMS, samples
 PAIRS = [(api, target) for api in PARAMS for target in APIS if api != target]
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize(("api", "target"), PAIRS)
 def test_every_field_of_the_sdks_is_mapped_dropped_by_name_or_refused(api, target):
     lost = [
