@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import msgspec
@@ -17,6 +17,7 @@ import trio
 
 from gateway.conversations.bodies import head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.deadline import store_deadline
+from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.stored_api import StoredApi
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
@@ -28,9 +29,6 @@ from gateway.stores.store import Changed, Node, Store, Unavailable
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption, skip_events
-
-if TYPE_CHECKING:
-    from gateway.conversations.local_turn import LocalTurn
 
 log = logging.getLogger("trigate")
 
@@ -54,7 +52,7 @@ class BackgroundTurn:
 
     owner: str
     scope: RequestScope
-    turn: "LocalTurn"
+    turn: DetachableTurn
     response: Callable[[str], Mapping[str, Any]]
     record: Record
     answer: Callable[[RequestScope], Awaitable[Response]]

@@ -1,14 +1,30 @@
 """The protocol with which an exchange stores its turn."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.routing.target import Target
+from gateway.stores.store import Node
 from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.fold import Answer
 
 if TYPE_CHECKING:
-    from gateway.conversations.local_turn import LocalTurn
+    from gateway.conversations.stored_api import StoredApi
+
+
+class DetachableTurn(Protocol):
+    """A turn that runs without its client and is stored by whatever runs it."""
+
+    api: "StoredApi"
+    id: str
+    is_persisted: bool
+    """True once the complete turn is stored."""
+
+    async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
+        """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
+        cancellation."""
+        ...
 
 
 class TurnRecorder:
@@ -26,7 +42,7 @@ class TurnRecorder:
         return False
 
     @property
-    def background(self) -> "LocalTurn | None":
+    def background(self) -> DetachableTurn | None:
         """The turn itself if it runs without its client, started by ``Background.start``."""
         return None
 

@@ -5,13 +5,10 @@ by the amount actually used. Amounts are integers."""
 
 import itertools
 import secrets
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import attrs
-
-if TYPE_CHECKING:
-    from gateway.counters.remote import RemoteCounters
 
 MOST_AMOUNT: Final = 10**17
 """The largest amount of one debit: 100 million dollars. Every store can add it to ``MOST_TOTAL`` exactly."""
@@ -147,7 +144,7 @@ class Counters(Protocol):
     """A set of counters, used from one thread."""
 
     @property
-    def remote(self) -> "RemoteCounters | None":
+    def remote(self) -> "ServerCounters | None":
         """These counters, if a server keeps them for several gateways."""
         ...
 
@@ -186,4 +183,29 @@ class Counters(Protocol):
 
     def on_settled(self, callback: OnSettled) -> None:
         """Call ``callback`` with each claim settled in this process, because it freed room."""
+        ...
+
+
+class ServerCounters(Counters, Protocol):
+    """Counters on a server, common to several gateways."""
+
+    @property
+    def is_away(self) -> bool:
+        """True if the server does not respond."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the state of the connection, as ``GET /readyz?verbose`` shows it."""
+        ...
+
+    def take_outage_reservations(self) -> int:
+        """Return the number of reservations that were made without the server since the last call."""
+        ...
+
+    async def run(self) -> None:
+        """Exchange counts with the server until cancelled."""
+        ...
+
+    async def finish(self) -> None:
+        """Send the counts that are left."""
         ...

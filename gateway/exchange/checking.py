@@ -108,7 +108,7 @@ def with_body(incoming: Incoming, body: bytes) -> Incoming:
 
 
 class SessionChecks:
-    """The operator's steps of one exchange, for its attempts and its response."""
+    """The steps of one exchange, for its attempts and its response."""
 
     def __init__(self, session: StepSession, context: ExchangeContext) -> None:
         self.session = session
@@ -124,7 +124,6 @@ class SessionChecks:
             self.session.start_concurrent_steps(texts)
 
     def move_to(self, scope: RequestScope) -> None:
-        """Run the tasks of the steps in ``scope``, because the response outlives its request."""
         self.session.spawn = scope.nursery.start_soon
         if self._start_later is not None:
             self._start_later()

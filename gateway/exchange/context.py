@@ -15,7 +15,7 @@ from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
 if TYPE_CHECKING:
-    from gateway.exchange.checking import SessionChecks
+    from gateway.exchange.planned import ExchangeChecks
     from gateway.telemetry.content import ExchangeContent
 
 
@@ -67,11 +67,11 @@ class ExchangeContext:
     record: Record
     observer: CallObserver = UNOBSERVED
     recording: ExchangeRecording = NO_RECORDING
-    checks: "SessionChecks | None" = None
+    checks: "ExchangeChecks | None" = None
     content: "ExchangeContent | None" = None
     attempt_log: AttemptLog = attrs.field(default=attrs.Factory(lambda self: AttemptLog(self.record), takes_self=True))
 
-    def with_checks(self, checks: "SessionChecks") -> "ExchangeContext":
+    def with_checks(self, checks: "ExchangeChecks") -> "ExchangeContext":
         """Return the context with the operator's steps."""
         return ExchangeContext(  # for each request; ``attrs.evolve`` takes several times as long
             self.service, self.codec, self.client_request, self.record, self.observer, self.recording, checks,

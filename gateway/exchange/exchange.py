@@ -7,13 +7,14 @@ failure is an HTTP status; after it, it is an error event."""
 
 from collections.abc import Awaitable, Callable, Collection
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
+from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.cache_filling import AnswerOrigin, CachedOrigin, with_cache
@@ -21,7 +22,7 @@ from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.planned import PlannedRequest, StoppedAnswer
+from gateway.exchange.planned import ExchangeChecks, PlannedRequest, StoppedAnswer
 from gateway.exchange.planning import STEPS, STEPS_WITH_MEMBERS, Planning, PlanningStep
 from gateway.exchange.reserving import reservation_for
 from gateway.exchange.responding import error_response, make_response
@@ -43,10 +44,6 @@ from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.event_log import Resumption
 from streams.events import Api, ErrorInfo
-
-if TYPE_CHECKING:
-    from gateway.conversations.local_turn import LocalTurn
-    from gateway.exchange.checking import SessionChecks
 
 
 class Exchange:
@@ -81,7 +78,7 @@ class Exchange:
         self.record = record
         self._reservation = None
 
-    def use_checks(self, checks: "SessionChecks", reservation: Reservation | None) -> None:
+    def use_checks(self, checks: ExchangeChecks, reservation: Reservation | None) -> None:
         """Check the request and its response with ``checks``. ``reservation`` is what the client has reserved."""
         self.context = attrs.evolve(self.context, checks=checks)
         self._reservation = reservation
@@ -261,7 +258,7 @@ class Exchange:
 
     # Background turns
 
-    async def _start_in_background(self, origin: AnswerOrigin, turn: "LocalTurn") -> Response:
+    async def _start_in_background(self, origin: AnswerOrigin, turn: DetachableTurn) -> Response:
         """Start a turn that continues in the background in its own scope, and return its response so far."""
 
         async def answer_in(scope: RequestScope) -> Response:

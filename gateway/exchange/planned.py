@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -12,6 +12,7 @@ from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
+from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RequestBudget
@@ -24,6 +25,7 @@ from streams.events import ErrorInfo, Event
 
 if TYPE_CHECKING:
     from gateway.request_members.edits import RequestEdits, Write
+    from gateway.steps.response_steps import ResponseSteps
     from gateway.upstream.response import UpstreamResponse
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
@@ -37,6 +39,36 @@ class Form(enum.Enum):
     """Translate the provider's response."""
     REJECTED = "rejected"
     """Reject it, because nothing can translate this response."""
+
+
+class ExchangeChecks(Protocol):
+    """The operator's steps of one exchange.
+
+    ``restores``: the response for the client has masked values, which no provider has seen, in place of their
+    placeholders. ``may_restore``: the response of this or a later attempt may have them."""
+
+    @property
+    def may_hide_later(self) -> bool:
+        """Whether a step may mask or refuse the request after its plan is made."""
+        ...
+
+    @property
+    def restores(self) -> bool: ...
+
+    @property
+    def may_restore(self) -> bool: ...
+
+    def response_steps(self, target: Target) -> "ResponseSteps | None":
+        """Return the steps for a response of ``target``, ``None`` if there are none."""
+        ...
+
+    async def check_for_target(self, request: "PlannedRequest", target: Target) -> "PlannedRequest":
+        """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
+        ...
+
+    def move_to(self, scope: RequestScope) -> None:
+        """Run the tasks of the steps in ``scope``, because the response outlives its request."""
+        ...
 
 
 class StoppedAnswer(GatewayError):

@@ -6,14 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import trio
 
 from gateway.http.addresses import IpNetwork, customer_of, parse_ip
-
-if TYPE_CHECKING:
-    from gateway.serving.connections import ClientConnection
 
 LARGEST_MESSAGE: Final = 16 * 2**20
 
@@ -27,11 +24,31 @@ SCAN_SECONDS: Final = 0.1
 """Seconds between two scans of all connections, which are too expensive to do for each new connection."""
 
 
+class OpenConnection(Protocol):
+    """A client's open connection: its address, its idle time, and the ways to end it."""
+
+    client: tuple[str, int] | None
+    """The address of the client, if it has one."""
+
+    @property
+    def idle_since(self) -> float:
+        """When it became idle, on trio's clock; infinite while it is busy."""
+
+    def end_idle(self) -> None:
+        """End the connection if it is idle, or as soon as it becomes idle."""
+
+    def cut(self) -> None:
+        """Close the socket synchronously, also during reads and writes."""
+
+    def reset(self) -> None:
+        """Cut the connection with an RST."""
+
+
 class ConnectionRegistry:
     """The client connections that a process has open."""
 
     def __init__(self) -> None:
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[OpenConnection] = set()
         self.draining = False
         """The process stops: readiness returns 503, and each response asks its client to connect elsewhere."""
         self.in_flight = 0
