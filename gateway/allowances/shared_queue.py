@@ -5,13 +5,14 @@ import itertools
 import struct
 from collections import Counter as Numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
 from gateway.allowances.queue import TryReserve, pause_after
 from gateway.counters.counter import Claim, Counters, Shortage
 from gateway.routing.target import Target
+from gateway.shared.rows import Change, Rows
 
 _TICKET: Final = struct.Struct("=8sIIId")
 
@@ -40,23 +41,13 @@ class Ticket(NamedTuple):
 IsAlive: TypeAlias = Callable[[int, int], bool]
 """A function that returns whether a worker with that seat and process id is running."""
 
-Change: TypeAlias = Callable[[bytes | None, float], bytes | None]
-
-
-class LineRows(Protocol):
-    """The part of a table of shared rows that queues need."""
-
-    def read(self, key: bytes) -> bytes | None: ...
-
-    def update(self, key: bytes, change: Change, keep: float) -> bytes | None: ...
-
 
 class SharedLine:
     """The tickets in one row. Clients take turns; each client's tickets stay in order.
 
     Tickets of one client are adjacent, and those of the client whose turn it is come first."""
 
-    def __init__(self, rows: LineRows, name: str, is_alive: IsAlive, clock: Callable[[], float]) -> None:
+    def __init__(self, rows: Rows, name: str, is_alive: IsAlive, clock: Callable[[], float]) -> None:
         self._rows = rows
         self._key = hashlib.blake2b(name.encode(), digest_size=16, person=b"queue").digest()
         self._is_alive = is_alive
@@ -167,7 +158,7 @@ class SharedQueues:
     def __init__(
         self,
         counters: Counters,
-        rows: LineRows,
+        rows: Rows,
         seat: int,
         process: int,
         is_alive: IsAlive,
