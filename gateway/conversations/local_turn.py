@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 import msgspec
@@ -12,7 +12,7 @@ from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.recorder import TurnRecorder
-from gateway.conversations.stored_api import RecordableWriter, StateOptions, StoredApi
+from gateway.conversations.stored_api import StateOptions, StoredApi
 from gateway.conversations.stored_responses import STORED_RESPONSES
 from gateway.http.offload import offload
 from gateway.routing.target import Target
@@ -23,6 +23,9 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from streams.event_log import EventLog, events_in
 from streams.fold import Answer
+
+if TYPE_CHECKING:
+    from providers.responses import TurnWriter
 
 log = logging.getLogger("trigate")
 
@@ -54,7 +57,7 @@ class LocalTurn(TurnRecorder):
         self._parent = parent
         self._input = input
         self._log = EventLog()
-        self._writer: RecordableWriter | None = None
+        self._writer: TurnWriter | None = None
         self._reply: Reply | None = None  # of the stream whose writer is made next
         self._has_target = False
         self._is_id_known = options.background  # to the client, which may request the turn by it
@@ -85,7 +88,7 @@ class LocalTurn(TurnRecorder):
     def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._has_target = True
         if writer is not None:
-            self._writer = cast("RecordableWriter", writer)
+            self._writer = cast("TurnWriter", writer)
 
     def may_pass(self, data: bytes, progress: StreamProgress) -> bool:
         self._is_id_known = self._is_id_known or progress.committed

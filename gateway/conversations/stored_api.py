@@ -2,7 +2,7 @@
 the state options of its requests."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -10,26 +10,10 @@ from gateway.conversations.bodies import Object, StoredHead, StoredTurn
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
 from providers.neutral.fields import parse_json
+from providers.responses import TurnWriter
 from streams.events import Api, ErrorInfo
 
 Items: TypeAlias = list[dict[str, Any]]
-
-
-class RecordableWriter(Writer, Protocol):
-    """A ``Writer`` whose answer can be stored.
-
-    ``response`` is the object of the complete answer, ``None`` before its end, and ``partial_response`` the answer so
-    far if it failed. Both are ready for ``msgspec.json.encode`` and must not be changed."""
-
-    @property
-    def response(self) -> Mapping[str, Any] | None: ...
-
-    @property
-    def partial_response(self) -> Mapping[str, Any] | None: ...
-
-    def interrupted_response(self, status: Any, error: ErrorInfo | None = None) -> Mapping[str, Any]:
-        """Return the response object as if the stream ended here, with ``status``. Changes nothing."""
-        ...
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -103,7 +87,7 @@ class StoredApi:
     outline: Callable[[Reply], Callable[[str], Mapping[str, Any]]]
     with_error: Callable[[Mapping[str, Any], str, str], Mapping[str, Any]]
     unstored: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    recordable: Callable[[Writer, Reply], RecordableWriter]
+    recordable: Callable[[Writer, Reply], TurnWriter]
     is_end: Callable[[bytes], bool]
     replay: Callable[[Mapping[str, Any]], bytes]
     cancelled_end: Callable[[Mapping[str, Any], int], bytes]

@@ -58,8 +58,8 @@ class FoldedWriter:
         self._writer = writer
         self._reply = reply
         self._fold = Fold()
-        self.response: Object | None = None
-        self.partial_response: Object | None = None
+        self.response: dict[str, Any] | None = None
+        self.partial_response: dict[str, Any] | None = None
 
     def send(self, event: Event) -> bytes:
         data = self._writer.send(event)
@@ -77,7 +77,7 @@ class FoldedWriter:
         elif isinstance(event, ErrorInfo):
             self.response = self.partial_response = self.interrupted_response("failed", event)
 
-    def interrupted_response(self, status: Any, error: ErrorInfo | None = None) -> Object:
+    def interrupted_response(self, status: Any, error: ErrorInfo | None = None) -> dict[str, Any]:
         """Return the interaction as if the stream ended here. Calls whose arguments may be incomplete are left out."""
         if self.response is not None:
             return self.response

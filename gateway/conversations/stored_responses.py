@@ -5,10 +5,10 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
-from gateway.conversations.stored_api import RecordableWriter, StateOptions, StoredApi, decode_member
+from gateway.conversations.stored_api import StateOptions, StoredApi, decode_member
 from gateway.request.parse import Incoming
 from providers.neutral.codec import Reply, Writer
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, TurnWriter
 from providers.responses.kept_items import answered_ids, prepare_input, previous_items
 from providers.responses.output import ResponseTemplate
 from providers.responses.replay import replay
@@ -54,8 +54,8 @@ def _state(options: StateOptions, is_stored: bool) -> Object:
     }
 
 
-def _recordable(writer: Writer, reply: Reply) -> RecordableWriter:
-    return cast("RecordableWriter", writer)  # the codec of this API has no other
+def _recordable(writer: Writer, reply: Reply) -> TurnWriter:
+    return cast("TurnWriter", writer)  # the codec of this API has no other
 
 
 def _is_end(event: bytes) -> bool:
