@@ -20,7 +20,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.opening_spend import OpeningSpend
 from gateway.kept_ledger.columns import DAY_SUM
 from gateway.kept_ledger.statements import Dimension
-from gateway.kept_ledger.table import LedgerSum, LedgerTable, total
+from gateway.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
 from gateway.stores.store import Unavailable
 
 log = logging.getLogger("trigate.ledger")
@@ -221,26 +221,13 @@ def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
             yield SeededPart(budget, (_to_microseconds(period.start), _to_microseconds(period.end)), now)
 
 
-@attrs.frozen(eq=False, repr=False)
-class OpenRun:
-    """A run in progress and its sum so far.
-
-    ``first`` and ``last`` are the start times of its first and last known requests, in microseconds."""
-
-    holder: str | None
-    name: str
-    sum: LedgerSum
-    first: int
-    last: int
-
-
-async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delivered_only: bool) -> list[OpenRun]:
-    """Return the runs whose last request began within the pause that ends a run.
+async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delivered_only: bool) -> list[RunSum]:
+    """Return the runs whose last request began within the pause that ends a run, each with its sum so far.
 
     Lines are read back to the first such pause: earlier requests with the same name belong to another run."""
     pause, until = _to_microseconds(RUN), _to_microseconds(now) + 1
-    going: dict[tuple[str | None, str], OpenRun] = {}
-    done: list[OpenRun] = []
+    going: dict[tuple[str | None, str], RunSum] = {}
+    done: list[RunSum] = []
     is_first = True
     while is_first or going:
         earlier = {
@@ -248,7 +235,7 @@ async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delive
             for one in await table.runs(dimension, (until - pause, until), delivered_only=delivered_only)
         }
         if is_first:
-            going = {key: OpenRun(*key, one.sum, one.first, one.last) for key, one in earlier.items()}
+            going = earlier
         else:
             for key, run in tuple(going.items()):
                 before = earlier.get(key)

@@ -142,7 +142,7 @@ class LedgerSum:
 class RunSum:
     """The usage of one run of ``holder`` in a period.
 
-    ``first`` and ``last`` are the times at which its first and last requests in the period began."""
+    ``first`` and ``last`` are the times at which its first and last requests in the period began, in microseconds."""
 
     holder: str | None
     name: str
