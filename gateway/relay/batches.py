@@ -62,13 +62,7 @@ class OutputNote(msgspec.Struct, frozen=True):
         return f"{_CALLS_OF}{self.batch}" if self.only_calls else self.batch
 
 
-_OUTPUT: Final = msgspec.json.Decoder(OutputNote | str)
-
-
-def read_output_note(body: bytes) -> OutputNote:
-    """Decode the note stored for a results file; older versions stored only the batch's id."""
-    found = _OUTPUT.decode(body)
-    return found if isinstance(found, OutputNote) else OutputNote(found)
+_OUTPUT: Final = msgspec.json.Decoder(OutputNote)
 
 
 class FileRequest(KeptRequest):
@@ -359,7 +353,7 @@ class ContentRequest(BatchRequest):
                 found = await self.service.inventory.get(
                     self.owner, BATCH_OUTPUTS, _note_id(BATCH_OUTPUTS, self.path_ids[0])
                 )
-                self._note = None if found is None else read_output_note(found.kept.body)
+                self._note = None if found is None else _OUTPUT.decode(found.kept.body)
         return await super().answer()
 
     @property

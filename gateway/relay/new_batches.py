@@ -59,13 +59,8 @@ class BatchSummary(msgspec.Struct, frozen=True):
         return BatchSummary((*self.named, *other.named), self.tokens + other.tokens, self.usd + other.usd)
 
 
-_NOTE: Final = msgspec.json.Decoder(BatchSummary | tuple[tuple[str, str], ...])
-
-
-def read_summary(body: bytes) -> BatchSummary:
-    """Decode the summary stored for a batch file; older versions stored only the models."""
-    found = _NOTE.decode(body)
-    return found if isinstance(found, BatchSummary) else BatchSummary(found)
+read_summary: Final = msgspec.json.Decoder(BatchSummary).decode
+"""Decodes the summary stored for a batch file."""
 
 
 class BatchModels:
