@@ -18,7 +18,7 @@ from gateway.commands.keys import (
     expiry_of,
     item_change,
     made_by,
-    run_with_keys,
+    on_keys,
     show_changed,
     value_text,
     write_change,
@@ -29,31 +29,28 @@ from gateway.config.key_changes import ChangeRejected, check_name, check_unshare
 from gateway.config.stored_keys import parse_stored, read_item
 
 
-def change(
-    path: Path | None, name: str, settings: ClientSettings, until: str | None, lasting: str | None,
+@on_keys
+async def change(
+    opened: OpenedKeys, name: str, settings: ClientSettings, until: str | None, lasting: str | None,
     without: Sequence[str], as_json: bool, by: str | None,
-) -> int:  # fmt: skip
-    """Run ``trigate keys set`` and return its exit status."""
-
-    async def change_client(opened: OpenedKeys) -> None:
-        text = opened.stored_text(name)
-        kept = parse_stored(name, text)
-        read_item(name, kept["client"])
-        new = {**settings.item(), **expiry_of(until, lasting)}
-        if both := sorted(new.keys() & set(without)):
-            raise CommandFailed(f"{both[0]} is both set and removed by --without: give only one")
-        if not new and not without:
-            raise CommandFailed("nothing to change: add an option, such as --budget, --models, --until or --without")
-        item = {key: value for key, value in {**kept["client"], **new}.items() if key not in without}
-        if item == kept["client"]:
-            raise CommandFailed(f"nothing changed: {name} has these settings already")
-        client = checked_client(name, item, opened.config)
-        await write_change(opened, "changed", name, text, {**kept, "client": item}, by)
-        show_changed(
-            client, f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second.", as_json
-        )
-
-    return run_with_keys(path, change_client)
+) -> None:  # fmt: skip
+    """Run ``trigate keys set``."""
+    text = opened.stored_text(name)
+    kept = parse_stored(name, text)
+    read_item(name, kept["client"])
+    new = {**settings.item(), **expiry_of(until, lasting)}
+    if both := sorted(new.keys() & set(without)):
+        raise CommandFailed(f"{both[0]} is both set and removed by --without: give only one")
+    if not new and not without:
+        raise CommandFailed("nothing to change: add an option, such as --budget, --models, --until or --without")
+    item = {key: value for key, value in {**kept["client"], **new}.items() if key not in without}
+    if item == kept["client"]:
+        raise CommandFailed(f"nothing changed: {name} has these settings already")
+    client = checked_client(name, item, opened.config)
+    await write_change(opened, "changed", name, text, {**kept, "client": item}, by)
+    show_changed(
+        client, f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second.", as_json
+    )
 
 
 def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:
@@ -61,23 +58,20 @@ def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:
     return ", ".join((*changed, *(f"no {name}" for name in without)))
 
 
-def import_clients(path: Path | None, file: Path, names: Sequence[str], by: str | None) -> int:
-    """Run ``trigate keys import`` and return its exit status."""
-
-    async def store_clients(opened: OpenedKeys) -> None:
-        check_keys_enabled(opened)
-        found = _read_file(file, names)
-        stored = [name for name in found.items if opened.item(name) is not None]
-        new = {name: item for name, item in found.items.items() if name not in stored}
-        holders: dict[bytes, str] = {}
-        for name, item in new.items():  # check all before storing the first one
-            _check_row(opened, name, item, holders, found.places.get(name))
-        kept = {"added": now_text(), "by": made_by(by)}
-        changes = [item_change("added", name, None, {"client": item, **kept}) for name, item in new.items()]
-        await write_changes(opened, changes, "import", by)
-        say(_import_report(opened, new, stored, found.remarks))
-
-    return run_with_keys(path, store_clients)
+@on_keys
+async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], by: str | None) -> None:
+    """Run ``trigate keys import``."""
+    check_keys_enabled(opened)
+    found = _read_file(file, names)
+    stored = [name for name in found.items if opened.item(name) is not None]
+    new = {name: item for name, item in found.items.items() if name not in stored}
+    holders: dict[bytes, str] = {}
+    for name, item in new.items():  # check all before storing the first one
+        _check_row(opened, name, item, holders, found.places.get(name))
+    kept = {"added": now_text(), "by": made_by(by)}
+    changes = [item_change("added", name, None, {"client": item, **kept}) for name, item in new.items()]
+    await write_changes(opened, changes, "import", by)
+    say(_import_report(opened, new, stored, found.remarks))
 
 
 @attrs.frozen

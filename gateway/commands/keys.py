@@ -4,6 +4,7 @@ A key is shown once, when it is created, and stored as a digest. Gateways apply 
 (``gateway/followed_keys.py``). The storage records who made a change."""
 
 import contextlib
+import functools
 import getpass
 import json
 import os
@@ -11,9 +12,8 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec
 
 import attrs
 import click
@@ -35,6 +35,8 @@ from gateway.people.records import AuditEntry
 from gateway.people.rows import audit_writer
 from gateway.stores.key_store import MOST_CHANGES, ItemChange, KeyChange, KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, StoreFull, Unavailable
+
+P = ParamSpec("P")
 
 _NO_STORAGE: Final = (
     "{}: this type of `state_storage` cannot store keys: set `type: sqlite` with a path, or `type: postgres`, and set "
@@ -110,101 +112,101 @@ def parse_clients(table: KeyTable, config: Config) -> StoredClients:
     return stored_clients(items, config)
 
 
-def add(
-    path: Path | None, name: str, settings: ClientSettings, until: str | None, lasting: str | None, sha256: str | None,
+def on_keys(work: Callable[Concatenate[OpenedKeys, P], Awaitable[None]]) -> Callable[Concatenate[Path | None, P], int]:
+    """Return a command that runs ``work`` with the stored keys of a configuration, and returns the exit status."""
+
+    @functools.wraps(work)
+    def command(path: Path | None, /, *args: P.args, **named: P.kwargs) -> int:
+        async def run(config: Config) -> None:
+            store = open_key_store(config, with_audit=True)
+            if store is None:
+                raise CommandFailed(_NO_STORAGE.format(config.path))
+            async with contextlib.aclosing(store):
+                await work(OpenedKeys(config, store, await store.read()), *args, **named)
+
+        return run_on_storage(path, run)
+
+    return command
+
+
+@on_keys
+async def add(
+    opened: OpenedKeys, name: str, settings: ClientSettings, until: str | None, lasting: str | None, sha256: str | None,
     as_json: bool, by: str | None = None,
-) -> int:  # fmt: skip
-    """Run ``trigate keys add`` and return its exit status. ``sha256`` is the digest of an existing key."""
-
-    async def add_client(opened: OpenedKeys) -> None:
-        check_keys_enabled(opened)
-        key_changes.check_name(name)
-        if opened.item(name) is not None:
-            raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
-        key = key_changes.new_key() if sha256 is None else None
-        accepted = key_changes.accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
-        item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
-        client = key_changes.checked_client(name, item, opened.config)
-        key_changes.check_unshared(client, opened.clients())
-        await write_change(
-            opened, "added", name, None, {"client": item, "added": key_changes.now_text(), "by": made_by(by)}, by
-        )
-        if key is None:
-            show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
-        else:
-            _print_new_key(name, key, client, as_json)
-
-    return run_with_keys(path, add_client)
-
-
-def rotate(
-    path: Path | None, name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool,
-    by: str | None = None,
-) -> int:  # fmt: skip
-    """Run ``trigate keys rotate`` and return its exit status."""
-
-    async def rotate_client(opened: OpenedKeys) -> None:
-        text = opened.stored_text(name)
-        kept = parse_stored(name, text)
-        old = read_item(name, kept["client"])
-        seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
-        key = key_changes.new_key()
-        keys = key_changes.rotated_keys(old, key_changes.accepted_item(key), seconds)
-        item = {**kept["client"], **expiry_of(until, lasting), "keys": keys}
-        client = key_changes.checked_client(name, item, opened.config)
-        await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
+) -> None:  # fmt: skip
+    """Run ``trigate keys add``. ``sha256`` is the digest of an existing key."""
+    check_keys_enabled(opened)
+    key_changes.check_name(name)
+    if opened.item(name) is not None:
+        raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
+    key = key_changes.new_key() if sha256 is None else None
+    accepted = key_changes.accepted_item(key) if key is not None else {"sha256": (sha256 or "").lower()}
+    item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
+    client = key_changes.checked_client(name, item, opened.config)
+    key_changes.check_unshared(client, opened.clients())
+    await write_change(
+        opened, "added", name, None, {"client": item, "added": key_changes.now_text(), "by": made_by(by)}, by
+    )
+    if key is None:
+        show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
+    else:
         _print_new_key(name, key, client, as_json)
 
-    return run_with_keys(path, rotate_client)
+
+@on_keys
+async def rotate(
+    opened: OpenedKeys, name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool,
+    by: str | None = None,
+) -> None:  # fmt: skip
+    """Run ``trigate keys rotate``."""
+    text = opened.stored_text(name)
+    kept = parse_stored(name, text)
+    old = read_item(name, kept["client"])
+    seconds = _parse_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0
+    key = key_changes.new_key()
+    keys = key_changes.rotated_keys(old, key_changes.accepted_item(key), seconds)
+    item = {**kept["client"], **expiry_of(until, lasting), "keys": keys}
+    client = key_changes.checked_client(name, item, opened.config)
+    await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
+    _print_new_key(name, key, client, as_json)
 
 
-def revoke(path: Path | None, name: str, by: str | None = None) -> int:
-    """Run ``trigate keys revoke`` and return its exit status."""
-
-    async def revoke_client(opened: OpenedKeys) -> None:
-        text = opened.stored_text(name)
-        await write_change(opened, "revoked", name, text, None, by)
-        say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
-
-    return run_with_keys(path, revoke_client)
+@on_keys
+async def revoke(opened: OpenedKeys, name: str, by: str | None = None) -> None:
+    """Run ``trigate keys revoke``."""
+    text = opened.stored_text(name)
+    await write_change(opened, "revoked", name, text, None, by)
+    say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
 
-def show_list(path: Path | None, as_json: bool) -> int:
-    """Run ``trigate keys list`` and return its exit status."""
-
-    async def print_clients(opened: OpenedKeys) -> None:
-        rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
-        if as_json:
-            click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-            return
-        print_table(
-            ("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_row_cells, rows)
-        )
-        if opened.config.stored_keys == "off":
-            say(_NOT_ENABLED.format(opened.config.path))
-
-    return run_with_keys(path, print_clients)
+@on_keys
+async def show_list(opened: OpenedKeys, as_json: bool) -> None:
+    """Run ``trigate keys list``."""
+    rows = client_rows([(one.name, one.item) for one in opened.table.clients], opened.config)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    print_table(("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_row_cells, rows))
+    if opened.config.stored_keys == "off":
+        say(_NOT_ENABLED.format(opened.config.path))
 
 
-def history(path: Path | None, most: int, as_json: bool, name: str | None = None) -> int:
-    """Run ``trigate keys history`` and return its exit status. With ``name``, only that client's changes count."""
-
-    async def print_history(opened: OpenedKeys) -> None:
-        rows = _history_rows(await opened.store.changes(MOST_CHANGES))
-        if name is not None and name not in (names := {row["name"] for row in rows}):
-            near = nearest(name, names)
-            advice = f"did you mean {near}?" if near else "trigate keys history shows all changes"
-            raise CommandFailed(f"there is no change of a client {name[:200]}; {advice}")
-        rows = [row for row in rows if name in (None, row["name"])][-most:]
-        if as_json:
-            click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-            return
-        changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
-        heads = ("at", "event", "name", "by")
-        cells = (tuple(row[head] for head in heads) for row in rows)
-        print_table((*heads, "change"), ((*row, change) for row, change in zip(cells, changed, strict=True)))
-
-    return run_with_keys(path, print_history)
+@on_keys
+async def history(opened: OpenedKeys, most: int, as_json: bool, name: str | None = None) -> None:
+    """Run ``trigate keys history``. With ``name``, only that client's changes count."""
+    rows = _history_rows(await opened.store.changes(MOST_CHANGES))
+    if name is not None and name not in (names := {row["name"] for row in rows}):
+        near = nearest(name, names)
+        advice = f"did you mean {near}?" if near else "trigate keys history shows all changes"
+        raise CommandFailed(f"there is no change of a client {name[:200]}; {advice}")
+    rows = [row for row in rows if name in (None, row["name"])][-most:]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    changed = (describe_difference(row["before"], row["after"]) or "-" for row in rows)
+    heads = ("at", "event", "name", "by")
+    cells = (tuple(row[head] for head in heads) for row in rows)
+    print_table((*heads, "change"), ((*row, change) for row, change in zip(cells, changed, strict=True)))
 
 
 def _history_rows(changes: Iterable[KeyChange]) -> list[dict[str, Any]]:
@@ -248,11 +250,6 @@ def _posix_user() -> str:
 # Running
 
 
-def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None]]) -> int:
-    """Run ``work`` with the stored keys of the configuration in ``path``, and return the exit status."""
-    return run_on_storage(path, partial(_with_store, work))
-
-
 def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]]) -> int:
     """Run ``work`` with the configuration in ``path``, whose storage it may open, and return the exit status.
 
@@ -269,14 +266,6 @@ def run_on_storage(path: Path | None, work: Callable[[Config], Awaitable[None]])
     else:
         return 0
     return 1
-
-
-async def _with_store(work: Callable[[OpenedKeys], Awaitable[None]], config: Config) -> None:
-    store = open_key_store(config, with_audit=True)
-    if store is None:
-        raise CommandFailed(_NO_STORAGE.format(config.path))
-    async with contextlib.aclosing(store):
-        await work(OpenedKeys(config, store, await store.read()))
 
 
 async def write_change(

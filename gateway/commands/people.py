@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec
 
 import attrs
 import click
@@ -29,6 +29,8 @@ from gateway.open_store import open_people_store
 from gateway.people.keeping import FLUSH_SECONDS
 from gateway.people.records import AuditEntry, Block, OwnKey, SeenPerson
 from gateway.people.store import PeopleStore
+
+P = ParamSpec("P")
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
@@ -59,20 +61,38 @@ class OpenedPeople:
         return [key for key in await self.store.own_keys(name) if key.until > time.time()]
 
 
-def show_list(path: Path | None, as_json: bool) -> int:
-    """Run ``trigate people list`` and return its exit status."""
+def _on_people(
+    work: Callable[Concatenate[OpenedPeople, P], Awaitable[None]],
+) -> Callable[Concatenate[Path | None, P], int]:
+    """Return a command that runs ``work`` with the people of a configuration, and returns the exit status."""
 
-    async def print_people(opened: OpenedPeople) -> None:
-        blocks = {block.name: block for block in await opened.store.blocks()}
-        rows: list[dict[str, Any]] = []
-        while people := await opened.store.people(rows[-1]["name"] if rows else "", _AT_ONCE):
-            rows += [_person_row(person, is_blocked=person.name in blocks) for person in people]
-        listed = {row["name"] for row in rows}
-        unseen = {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None}
-        rows += [{**unseen, "name": name} for name in blocks if name not in listed]
-        _print_rows(rows, ("name", "label", "group", "role", "state", "seen"), as_json)
+    @wraps(work)
+    def command(path: Path | None, /, *args: P.args, **named: P.kwargs) -> int:
+        async def run(config: Config) -> None:
+            if not config.issuers:
+                raise CommandFailed(_NO_PEOPLE.format(config.path))
+            store = open_people_store(config)
+            if store is None:
+                raise CommandFailed(_NO_STORAGE.format(config.path))
+            async with aclosing(store):
+                await work(OpenedPeople(config, store), *args, **named)
 
-    return _run(path, print_people)
+        return run_on_storage(path, run)
+
+    return command
+
+
+@_on_people
+async def show_list(opened: OpenedPeople, as_json: bool) -> None:
+    """Run ``trigate people list``."""
+    blocks = {block.name: block for block in await opened.store.blocks()}
+    rows: list[dict[str, Any]] = []
+    while people := await opened.store.people(rows[-1]["name"] if rows else "", _AT_ONCE):
+        rows += [_person_row(person, is_blocked=person.name in blocks) for person in people]
+    listed = {row["name"] for row in rows}
+    unseen = {"label": "", "group": None, "role": "user", "state": "blocked", "seen": None}
+    rows += [{**unseen, "name": name} for name in blocks if name not in listed]
+    _print_rows(rows, ("name", "label", "group", "role", "state", "seen"), as_json)
 
 
 def _person_row(person: SeenPerson, *, is_blocked: bool) -> dict[str, Any]:
@@ -92,86 +112,68 @@ _UNSEEN: Final = (
 )
 
 
-def block(path: Path | None, name: str, reason: str, by: str | None) -> int:
-    """Run ``trigate people block`` and return its exit status."""
-
-    async def block_person(opened: OpenedPeople) -> None:
-        opened.check_name(name)
-        new = Block(name, time.time(), made_by(by), reason)
-        if not await opened.store.block(new, _entry(f"people block {name}", by)):
-            raise CommandFailed(f"{name} is blocked already")
-        unseen = "" if await opened.store.person(name) else _UNSEEN
-        say(f"Blocked {name}; gateways reject all tokens and keys of this person within half a second.{unseen}")
-
-    return _run(path, block_person)
+@_on_people
+async def block(opened: OpenedPeople, name: str, reason: str, by: str | None) -> None:
+    """Run ``trigate people block``."""
+    opened.check_name(name)
+    new = Block(name, time.time(), made_by(by), reason)
+    if not await opened.store.block(new, _entry(f"people block {name}", by)):
+        raise CommandFailed(f"{name} is blocked already")
+    unseen = "" if await opened.store.person(name) else _UNSEEN
+    say(f"Blocked {name}; gateways reject all tokens and keys of this person within half a second.{unseen}")
 
 
-def unblock(path: Path | None, name: str, by: str | None) -> int:
-    """Run ``trigate people unblock`` and return its exit status."""
-
-    async def unblock_person(opened: OpenedPeople) -> None:
-        if not await opened.store.unblock(name, _entry(f"people unblock {name}", by)):
-            raise CommandFailed(f"{name[:200]} is not blocked; trigate people list shows all")
-        keys = await opened.valid_keys(name)
-        again = f" Keys of the person that work again: {_key_list(keys)}. To revoke one: {_REVOKE}." if keys else ""
-        say(f"Unblocked {name}; the person must sign in again.{again}")
-
-    return _run(path, unblock_person)
+@_on_people
+async def unblock(opened: OpenedPeople, name: str, by: str | None) -> None:
+    """Run ``trigate people unblock``."""
+    if not await opened.store.unblock(name, _entry(f"people unblock {name}", by)):
+        raise CommandFailed(f"{name[:200]} is not blocked; trigate people list shows all")
+    keys = await opened.valid_keys(name)
+    again = f" Keys of the person that work again: {_key_list(keys)}. To revoke one: {_REVOKE}." if keys else ""
+    say(f"Unblocked {name}; the person must sign in again.{again}")
 
 
 _REVOKE: Final = "trigate people revoke-key NAME KEY"
 
 
-def revoke_key(path: Path | None, name: str, key: str, by: str | None) -> int:
-    """Run ``trigate people revoke-key`` and return its exit status."""
-
-    async def remove_key(opened: OpenedPeople) -> None:
-        opened.check_name(name)
-        if not await opened.store.remove_own_key(name, key, _entry(f"people revoke-key {name} {key}", by)):
-            keys = await opened.valid_keys(name)
-            advice = f"its keys are {_key_list(keys)}" if keys else "the person has no valid key"
-            raise CommandFailed(f"{name} has no key {key[:200]}: {advice}")
-        say(f"Revoked the key {key} of {name}; gateways reject it within half a second. Running requests still finish.")
-
-    return _run(path, remove_key)
+@_on_people
+async def revoke_key(opened: OpenedPeople, name: str, key: str, by: str | None) -> None:
+    """Run ``trigate people revoke-key``."""
+    opened.check_name(name)
+    if not await opened.store.remove_own_key(name, key, _entry(f"people revoke-key {name} {key}", by)):
+        keys = await opened.valid_keys(name)
+        advice = f"its keys are {_key_list(keys)}" if keys else "the person has no valid key"
+        raise CommandFailed(f"{name} has no key {key[:200]}: {advice}")
+    say(f"Revoked the key {key} of {name}; gateways reject it within half a second. Running requests still finish.")
 
 
 def _key_list(keys: Sequence[OwnKey]) -> str:
     return ", ".join(f"{key.name} (until {time_text(key.until)})" for key in keys)
 
 
-def sign_out(path: Path | None, name: str, by: str | None) -> int:
-    """Run ``trigate people sign-out`` and return its exit status."""
-
-    async def end_sessions(opened: OpenedPeople) -> None:
-        opened.check_name(name)
-        ended = await opened.store.end_sessions(name, time.time(), _entry(f"people sign-out {name}", by))
-        say(f"Ended {count_text(ended, 'session')} of {name}. The person may sign in again.")
-
-    return _run(path, end_sessions)
+@_on_people
+async def sign_out(opened: OpenedPeople, name: str, by: str | None) -> None:
+    """Run ``trigate people sign-out``."""
+    opened.check_name(name)
+    ended = await opened.store.end_sessions(name, time.time(), _entry(f"people sign-out {name}", by))
+    say(f"Ended {count_text(ended, 'session')} of {name}. The person may sign in again.")
 
 
-def forget(path: Path | None, name: str, by: str | None) -> int:
-    """Run ``trigate people forget`` and return its exit status."""
-
-    async def forget_person(opened: OpenedPeople) -> None:
-        if not await opened.store.forget(name, _entry(f"people forget {name}", by)):
-            raise CommandFailed(f"the gateway knows no person {name[:200]}; trigate people list shows all")
-        say(f"Forgot the label of {name}. The ledger keeps its costs under that name.")
-
-    return _run(path, forget_person)
+@_on_people
+async def forget(opened: OpenedPeople, name: str, by: str | None) -> None:
+    """Run ``trigate people forget``."""
+    if not await opened.store.forget(name, _entry(f"people forget {name}", by)):
+        raise CommandFailed(f"the gateway knows no person {name[:200]}; trigate people list shows all")
+    say(f"Forgot the label of {name}. The ledger keeps its costs under that name.")
 
 
-def history(path: Path | None, last: int, as_json: bool) -> int:
-    """Run ``trigate people history`` and return its exit status."""
-
-    async def print_audit(opened: OpenedPeople) -> None:
-        rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
-        for row in rows if not as_json else ():
-            row["change"] = describe_difference(row["before"], row["after"])
-        _print_rows(rows, ("at", "who", "address", "call", "status", "change"), as_json)
-
-    return _run(path, print_audit)
+@_on_people
+async def history(opened: OpenedPeople, last: int, as_json: bool) -> None:
+    """Run ``trigate people history``."""
+    rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
+    for row in rows if not as_json else ():
+        row["change"] = describe_difference(row["before"], row["after"])
+    _print_rows(rows, ("at", "who", "address", "call", "status", "change"), as_json)
 
 
 def _audit_row(entry: AuditEntry) -> dict[str, Any]:
@@ -197,17 +199,3 @@ def _print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: b
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         print_table(columns, [tuple(str(row[name] or "-") for name in columns) for row in rows])
-
-
-def _run(path: Path | None, work: Callable[[OpenedPeople], Awaitable[None]]) -> int:
-    return run_on_storage(path, partial(_with_store, work))
-
-
-async def _with_store(work: Callable[[OpenedPeople], Awaitable[None]], config: Config) -> None:
-    if not config.issuers:
-        raise CommandFailed(_NO_PEOPLE.format(config.path))
-    store = open_people_store(config)
-    if store is None:
-        raise CommandFailed(_NO_STORAGE.format(config.path))
-    async with aclosing(store):
-        await work(OpenedPeople(config, store))
