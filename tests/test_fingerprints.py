@@ -94,6 +94,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.trio.lifespan:Lifespan", "76c8453a1027"),
     ],
     "gateway/serving/quart_connections.py": [
+        ("replaced", "quart.routing:QuartMap.bind_to_request", "0924415699c7"),
         ("replaced", "quart_trio.asgi:TrioASGIHTTPConnection.__call__", "19a7c4c7488c"),
         ("used", "quart.asgi:ASGIHTTPConnection.handle_messages", "4562fc77b8d7"),
         ("used", "quart.asgi:ASGIHTTPConnection._create_request_from_scope", "0d88576c1364"),

@@ -66,7 +66,7 @@ def _use(prompt: PromptDigest) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_memo_counts_the_memory_of_what_it_keeps(name: str):
+def test_a_memo_counts_the_memory_of_its_values(name: str):
     raw, memo = json.dumps(REQUESTS[name]()).encode(), BlockMemo()
     read("messages", json.loads(raw))  # fills caches
     body = json.loads(raw)
