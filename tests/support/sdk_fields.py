@@ -96,6 +96,7 @@ VALUES: dict[str, Any] = {
     "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
     "input": {"a": 1},
     "custom.input": "text",
+    "input.result": "aGV5",
     "temperature": 0.5,
     "top_p": 0.5,
     "n": 2,
