@@ -97,6 +97,7 @@ VALUES: dict[str, Any] = {
     "input": {"a": 1},
     "custom.input": "text",
     "input.result": "aGV5",
+    "result.text": "aGV5",
     "temperature": 0.5,
     "top_p": 0.5,
     "n": 2,
