@@ -77,6 +77,7 @@ class _TextDelta(Delta, kw_only=True):
     function_call: _NONE = None
     annotations: _NONE = None
     audio: _NONE = None
+    images: _NONE = None
 
 
 class _TextChoice(Choice, kw_only=True):

@@ -314,7 +314,7 @@ def test_no_bytes_make_the_reader_raise(reads):
 MEMBERS = {
     "delta": (
         *("content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call"),
-        *("annotations", "audio", "role"),
+        *("annotations", "audio", "images", "role"),
     ),
     "choice": ("delta", "index", "finish_reason", "logprobs", "error", "message", "stop_reason"),
     "chunk": ("choices", "id", "model", "usage", "moderation", "error", "errors", "message", "type"),
