@@ -11,7 +11,7 @@ import msgspec
 from gateway.upstream.http11 import BodySource
 from streams.errors import GatewayError
 from streams.framing import Framing, FramingError
-from streams.surrogates import NOT_JSON, any_json, decode_or
+from streams.surrogates import NOT_JSON, any_json, decode_or, tolerate_lone_surrogates
 
 NULL: Final = msgspec.Raw(b"null")
 
@@ -27,7 +27,7 @@ OWN_MEMBER: Final = "metadata"
 _RESPONSE: Final = "response"
 """The member of an event with the whole response."""
 
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode = tolerate_lone_surrogates(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
 
 
 class OwnMembersBody:
@@ -83,7 +83,11 @@ class OwnMembersBody:
         if (own := self._with_own_members(response)) == response:
             return raw
         event[_RESPONSE] = msgspec.Raw(own)
-        return raw.replace(parsed[1], msgspec.json.encode(event), 1)
+        name, data = parsed
+        changed = msgspec.json.encode(event)
+        if data in raw or self._framing is None or self._framing.writer is None:
+            return raw.replace(data, changed, 1)
+        return self._framing.writer().event(name, changed)  # the data has several lines
 
     def _with_own_members(self, response: bytes) -> bytes:
         members = _decode_object(response)

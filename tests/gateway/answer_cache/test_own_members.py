@@ -10,6 +10,7 @@ from gateway.answer_cache.eligible import EXCLUDED
 from gateway.answer_cache.own_members import REPEATED, OwnMembersBody
 from providers.grammar import judge
 from streams.sse import SSE
+from streams.surrogates import any_json
 from tests.support.asgi_app import eventually
 from tests.support.flights import Body
 from tests.support.in_process import CountingProvider, gateway, providers
@@ -139,6 +140,34 @@ async def test_a_response_with_the_same_members_stays_unchanged_byte_for_byte():
         assert await read_all(OwnMembersBody.of(Body((0.0, text)), request, framing, 2**20)) == text
     empty = b'{"metadata": null, "user":  "" }'
     assert await read_all(OwnMembersBody.of(Body((0.0, empty)), b"{}", None, 2**20)) == empty
+
+
+THEIRS = b'{"metadata":{"ticket":"theirs"},"output":""}'
+CUT = THEIRS.replace(b'""', rb'"\ud83d"')
+OWN = {"ticket": "own"}
+
+
+@pytest.mark.parametrize(
+    ("text", "framing"),
+    [
+        (CUT, None),
+        (THEIRS.replace(b"theirs", rb"theirs\ud83d"), None),
+        (b'{"metadata":{"ticket":"theirs"},"\\ud83d":1}', None),
+        (b'data: {"response":%b}\n\n' % CUT, SSE),
+        (b'data: {"delta":"\\ud83d","response":%b}\n\n' % THEIRS, SSE),
+        (b'event: e\ndata: {"response":\ndata: %b}\n\n' % THEIRS, SSE),
+        (b'data: {\r\ndata: "response":%b\r\ndata: }\r\n\r\n' % THEIRS, SSE),
+        (b'data:{"response":%b}\n\n' % THEIRS, SSE),
+        (b'{"response":%b}\n\n' % THEIRS, SSE),
+    ],
+)
+async def test_unusual_json_and_events_do_not_repeat_the_members_of_another_request(text, framing):
+    """Half of a surrogate pair, and data of several lines."""
+    body = OwnMembersBody.of(Body((0.0, text)), json.dumps({"metadata": OWN}).encode(), framing, 2**20)
+    changed = await read_all(body)
+    assert b"theirs" not in changed
+    answer = any_json(changed) if framing is None else any_json(next(framing.parse_all(changed))[1])["response"]
+    assert answer["metadata"] == OWN
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"x", b'{"error":{}}', b'{"metadata":', b"\xff"])
