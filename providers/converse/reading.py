@@ -216,7 +216,9 @@ class NativeReading:
             return ()
         if isinstance(value, list):  # content of a result
             self._shared.charge_event("results of the provider's own tools")
-            self._item.setdefault("content", []).extend(value)
+            if not isinstance(self._item.get("content"), list):
+                self._item["content"] = []
+            self._item["content"].extend(value)
         elif isinstance(value, dict) and isinstance(piece := value.get("input"), str):
             self._shared.keep_piece(self._input, piece)
         elif isinstance(value, dict):

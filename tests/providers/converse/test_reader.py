@@ -382,10 +382,11 @@ PIECES: tuple[dict[str, Any], ...] = (
     {"text": "a"}, {"text": ""}, {"citation": {"title": "x"}}, {"reasoningContent": {"text": "r"}},
     {"reasoningContent": {"signature": "s"}}, {"reasoningContent": {"redactedContent": "AA=="}},
     {"toolUse": {"input": "{}"}}, {"toolResult": [{"text": "x"}]}, {"image": {"source": {}}},
+    {"toolResult": {"content": 1}}, {"image": {"source": {"bytes": "AA=="}}}, {"image": {"source": {"bytes": "é"}}},
 )  # fmt: skip
 STARTS: tuple[dict[str, Any], ...] = (
     {"toolUse": {"toolUseId": "a", "name": "n"}}, {"toolUse": {"name": "n", "type": "server_tool_use"}},
-    {"toolResult": {"toolUseId": "a"}}, {"image": {"format": "png"}},
+    {"toolResult": {"toolUseId": "a"}}, {"toolResult": {"content": "x"}}, {"image": {"format": "png"}},
 )  # fmt: skip
 
 
@@ -402,6 +403,13 @@ def test_blocks_in_any_order_are_blocks_one_by_one(sent):
     if isinstance(events[-1], AnswerEnd):
         check_event_order(events)
         fold(events)
+
+
+@pytest.mark.parametrize("content", ["x", 1, {}, None])
+def test_a_result_whose_content_is_no_list_at_its_start_is_read(content):
+    result = {"toolUseId": "a", "content": content}
+    events = read([BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE])
+    assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
 
 
 @given(JSON)
