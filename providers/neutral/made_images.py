@@ -45,9 +45,14 @@ class MadeImage:
         return (image_beginning(self.data) or self.media_type).removeprefix("image/")
 
 
-def made_images(api: Api, item: Any) -> list[MadeImage]:
-    """Return the images in a native item of ``api``, without those that have only an address."""
-    return [one for one in _read(api, as_object(item)) if one.data and one.media_type.startswith("image/")]
+def made_images(api: Api, item: Any, *, drafts: bool = False) -> list[MadeImage]:
+    """Return the images in a native item of ``api``, without those that have only an address.
+
+    ``drafts`` are images in the thoughts of Gemini 3, which are no part of its answer."""
+    members = as_object(item)
+    if api == "gemini" and members.get("thought") is True and not drafts:
+        return []
+    return [one for one in _read(api, members) if one.data and one.media_type.startswith("image/")]
 
 
 def image_mark(data: str) -> str:

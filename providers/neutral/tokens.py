@@ -75,7 +75,7 @@ def _content_tokens(part: Part) -> float:
         case ToolResultPart(parts=parts, call_id=id):
             return sum(map(_part_tokens, parts)) + _text_tokens(id) + TURN
         case NativePart(api=api, item=item):
-            return IMAGE * len(made_images(api, item)) or _json_tokens(item)
+            return IMAGE * len(made_images(api, item, drafts=True)) or _json_tokens(item)
 
 
 def _tools_tokens(tools: Iterable[Tool | NativeTool]) -> float:

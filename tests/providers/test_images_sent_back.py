@@ -264,6 +264,12 @@ def test_an_image_and_its_signature_count_as_one_image(client):
     assert IMAGE < estimate(request) < 3000
 
 
+def test_a_draft_in_the_thoughts_of_gemini_counts_as_an_image():
+    draft = {"inlineData": {"mimeType": "image/png", "data": "iVBO" * 100_000}, "thought": True}
+    contents = [{"role": "user", "parts": [{"text": FIRST}]}, {"role": "model", "parts": [draft]}]
+    assert IMAGE < estimate(CODECS["gemini"].read_request({"model": "m", "contents": contents})) < 3000
+
+
 # The Responses API
 
 

@@ -71,6 +71,16 @@ def test_items_without_an_image_of_their_own_are_left_out(client, provider):
 
 
 @pytest.mark.parametrize("write", [stream_for, whole_for])
+@pytest.mark.parametrize("client", CODECS)
+def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(client, write):
+    """See https://ai.google.dev/gemini-api/docs/image-generation#thinking-process"""
+    draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
+    events = answer_of("gemini", draft, ITEMS["gemini"])
+    found = images_in(client, write(client, events))
+    assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
+
+
+@pytest.mark.parametrize("write", [stream_for, whole_for])
 def test_a_link_of_another_chat_server_reaches_chat_clients(write):
     link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
     assert b'"url":"https://e.org/a.png"' in write("chat", answer_of("chat", link))
