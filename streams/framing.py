@@ -49,7 +49,7 @@ class EventSplitter(Protocol):
 
     def parse_lone(self, data: bytes) -> tuple[str, bytes] | None:
         """Return the name and the data of the only event in ``data`` if it has the most frequent form: no other lines,
-        such as comments. The caller does not ``feed`` it then. ``None`` means nothing."""
+        such as comments. The caller does not ``feed`` it then. After ``None``, the caller has to ``feed`` ``data``."""
         return None
 
 

@@ -1,6 +1,7 @@
-"""The members of its own request in a cached answer of a Responses provider, which repeats them.
+"""The members of a request that a Responses provider repeats in its answer, for cached answers.
 
-The cached bytes have those of the request that filled the cache. The client would get another request's ``metadata``.
+The cached bytes have those of the request that filled the cache, and the client must not get another request's
+``metadata``.
 """
 
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ class OwnMembersBody:
 
 
 def _is_same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
-    """Return whether two members have the same value. All empty ones are the same."""
+    """Return whether two members have the same value. All empty values are the same."""
     first, second = (decode_or(any_json, bytes(raw), None) for raw in (one, other))
     return first == second or not (first or second)
 

@@ -104,7 +104,7 @@ def _read_assistant(message: Fields, history: _History) -> Iterator[Part]:
 
 
 def _read_made_images(message: Fields) -> Iterator[NativePart]:
-    """Yield the images of an earlier answer, in the form of OpenRouter's. A malformed list is left unread."""
+    """Yield the images of an earlier answer, in OpenRouter's form. A malformed list is left unread."""
     images = message.data.get("images")
     if isinstance(images, list) and all(isinstance(image, dict) for image in images):
         message.ignore("images")

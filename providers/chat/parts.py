@@ -100,7 +100,7 @@ def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dic
 
 
 def write_made_images(to: PartsTarget, part: NativePart | ImagePart) -> list[dict[str, Any]]:
-    """Return the images that ``part`` of a model's turn has, if the provider takes them; other parts are dropped."""
+    """Return the images that ``part`` of a model's turn has, if the provider accepts them. Drop any other part."""
     if to.quirks.message_images:
         if isinstance(part, NativePart) and part.api == "chat":  # may be a link
             return [{name: value for name, value in part.item.items() if name != "index"}]

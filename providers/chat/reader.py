@@ -96,8 +96,8 @@ LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded 
 
 
 TEXT_TRIES: Final = 8
-"""Events with more than text, or without any, that follow text before the reader stops to expect text alone. Some
-servers send their usage with each event."""
+"""The number of events after text, with more than text or without any, until the reader stops expecting text alone.
+Some servers send their usage with each event."""
 
 
 class ChatReader(StagedReader):

@@ -41,7 +41,7 @@ _ACCEPTED: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with it
 S3: Final = "s3://"
 
 _IMAGE_PIECE: Final = 4 * 2**20
-"""Characters of an image in one delta, a multiple of 4, so that each piece is base64 of its own. Amazon's SDKs accept
+"""Characters of an image in one delta, a multiple of 4, so that each piece is valid base64. Amazon's SDKs accept
 frames of up to 24 MiB."""
 
 _SOUNDS: Final = frozenset(
@@ -66,7 +66,7 @@ def image_block(part: ImagePart) -> Block:
 
 
 def made_image_blocks(api: Api, item: Any) -> list[Block]:
-    """Return blocks for the images in a native item of another ``api``, without formats that the API lacks."""
+    """Return blocks for the images in a native item of another ``api``, except those in formats that the API lacks."""
     return [
         {"image": {"format": one.format, "source": {"bytes": one.data}}}
         for one in made_images(api, item)

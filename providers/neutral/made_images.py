@@ -58,7 +58,7 @@ def made_images(api: Api, item: Any, *, drafts: bool = False) -> list[MadeImage]
 def image_mark(data: str) -> str:
     """Return a mark of an image in base64, which differs between the images of a conversation.
 
-    Images have tens of megabytes, so only characters from the middle are read: all PNG images have the same end.
+    An image may have tens of megabytes, so only characters from its middle are read: all PNG images end alike.
     """
     middle = len(data) // 2
     return f"{len(data)}:{data[middle : middle + _SAMPLE]}"
