@@ -11,7 +11,10 @@ from providers.neutral.cited_text import link_of
 from providers.neutral.values import as_string
 from streams.events import Citation
 
-_HOST: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/?#@\\]*@)?([^/?#:@\\]+)", re.IGNORECASE)
+# The user ends at the last `@`, as in browsers. Otherwise `https://a.org@@b.org` would appear as a page of a.org.
+_HOST: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[^/?#\\]*@)?(\[[^\]/?#@\\]+\]|[^/?#:@\\\[\]]+)(?::[^/?#@\\]*)?(?=[/?#\\]|$)", re.IGNORECASE
+)
 
 
 def write_citation(citation: Citation) -> dict[str, Any] | None:

@@ -67,7 +67,10 @@ def test_a_reader_finds_the_page_that_a_writer_wrote(provider, write):
     ("url", "domain"),
     [
         ("https://e.org", "e.org"), ("http://user@e.org:80/x", "e.org"), ("https://E.org?q=//x", "E.org"),
-        ("gs://bucket/a", "bucket"), ("/a", None), ("https://", None), ("https://[x/a", "[x"), ("mailto:a@b", None),
+        ("gs://bucket/a", "bucket"), ("/a", None), ("https://", None), ("https://[x/a", None), ("mailto:a@b", None),
+        ("https://[::1]:80/x", "[::1]"), ("https://e.org@@other.org/", "other.org"), ("https://e.org@:80/", None),
+        ("https://user:e.org@f@other.org:80/", "other.org"), ("https://e.org:x@@", None), ("https://@", None),
+        ("https://e.org\\@other.org", "e.org"), ("https://e.org:80", "e.org"),
     ],
 )  # fmt: skip
 def test_the_domain_is_that_of_the_url(url, domain):
