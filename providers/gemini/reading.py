@@ -246,10 +246,6 @@ class UnfinishedAnswer(AnswerBudgets):
                 self.text = []
 
 
-_OF_CALLS: Final = ("id", "partialArgs", "willContinue")
-"""The members that show that a part without a name and arguments is a call."""
-
-
 def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
     """Return the events of a ``functionCall`` part.
 
@@ -263,7 +259,8 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
     if not name and answer.arguments is not None:
         answer.arguments.add(item.get("partialArgs"))
         return [] if item.get("willContinue") else answer.end_block()
-    if not name and args is None and not any(item.get(member) for member in _OF_CALLS):
+    is_empty = not (name or item.get("partialArgs") or item.get("willContinue")) and args is None
+    if is_empty and (not (id := item.get("id")) or as_string(id) in answer.call_ids):
         return []  # the end of a call that has already ended
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))

@@ -269,6 +269,13 @@ def test_the_end_of_no_call_is_no_call(part):
     assert events[-1] == AnswerEnd("stop", "STOP")
 
 
+@pytest.mark.parametrize("begun", [{"args": {"a": 1}}, {"args": {"a": 1}, "willContinue": True}])
+def test_an_end_with_the_id_of_its_call_is_no_second_call(begun):
+    ends = [candidate({"functionCall": {"id": "c"}}), candidate({"functionCall": {"id": "c", "willContinue": False}})]
+    events = read_chunks(candidate({"functionCall": {"name": "f", "id": "c", **begun}}), *ends, candidate(**STOP))
+    assert [event.name for event in events if isinstance(event, ToolCallStart)] == ["f"]
+
+
 # Citations and probabilities
 
 
