@@ -71,6 +71,8 @@ _REMOVABLE = frozenset(
         "parametersJsonSchema",
     )
 )  # fmt: skip
+_MADE_IMAGES = "messages[].images"
+"""The images of earlier answers, which only some Chat servers accept. Translated requests for others lack them, too."""
 
 # Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
 # whole, from its start.
@@ -173,7 +175,7 @@ def may_omit(at: str, body: Mapping[str, Any]) -> bool:
     """Return whether ``body`` may be sent without its member ``at`` (a path that ``without`` has returned)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _CONVERSATION and top != at:
-        return last in _REMOVABLE
+        return last in _REMOVABLE or at == _MADE_IMAGES
     if any(at == name or at.startswith(f"{name}.") for name in _ESSENTIAL):
         return False
     member = body.get(at)

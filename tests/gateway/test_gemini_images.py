@@ -8,7 +8,7 @@ import pytest
 from gateway.stores.memory import MemoryStore
 from tests.support.gemini_answers import candidate, text
 from tests.support.google import Google
-from tests.support.in_process import gateway, providers
+from tests.support.in_process import CountingProvider, gateway, providers
 
 MODEL = "gemini/gemini-3-pro-image"
 PNG = "iVBORw0KGgo" + "A" * 300_000 + "="
@@ -78,3 +78,29 @@ async def test_a_responses_client_edits_the_image_that_it_got(stream, stored):
             assert answer.status_code == 200, answer.text
             assert "x-trigate-dropped" not in answer.headers
             assert model_parts(google) == [{"text": "Look:"}, IMAGE]
+
+
+class WithoutImages(CountingProvider):
+    """A Chat provider that rejects unknown members of messages, as OpenAI does."""
+
+    def _answer(self, path: str, body: bytes) -> bytes:
+        if not any("images" in message for message in json.loads(body)["messages"]):
+            return super()._answer(path, body)
+        error = {"message": "Unknown parameter: 'messages[1].images'.", "code": "unknown_parameter"}
+        text = json.dumps({"error": {**error, "param": "messages[1].images", "type": "invalid_request_error"}}).encode()
+        return b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+
+
+async def test_another_chat_model_continues_a_conversation_with_images():
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    turns = [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Look:", "images": [image]},
+        {"role": "user", "content": SECOND},
+    ]  # fmt: skip
+    async with providers(1) as (provider,):
+        provider.__class__ = WithoutImages
+        entry = {"model": "openai/m", "access_key": "k", "base_url": f"{provider.url}/v1"}
+        async with gateway({"version": "v0.4.0", "model_providers": [entry]}) as running:
+            answer = await running.ask("openai/m", "chat", messages=turns)
+            assert (answer.status_code, provider.take_count()) == (200, 2), answer.text
+            assert answer.headers["x-trigate-dropped"] == "messages[].images"

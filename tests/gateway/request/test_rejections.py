@@ -54,6 +54,7 @@ def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
         ("Unrecognized request argument supplied: reasoning_effort", ("reasoning_effort",)),
         ("Unrecognized request arguments supplied: store, metadata", ("store", "metadata")),
         ("Unknown parameter: 'input[3].status'.", ("input.[].status",)),
+        ("Unknown parameter: 'messages[1].images'.", ("messages.[].images",)),
         ("property 'store' is unsupported, did you mean 'stop'?", ("store",)),
         ("'messages.0' : property 'cache_control' is unsupported", ("messages.[].cache_control",)),
         (
@@ -169,7 +170,8 @@ def test_rejecting_one_type_of_element_keeps_the_others():
     [
         ("temperature", True), ("context_management", True), ("reasoning_effort", True), ("output_config", True),
         ("stream_options", True), ("tools[].defer_loading", True), ("messages[].reasoning_content", True),
-        ("system[].cache_control.scope", True), ("thinking.display", True),
+        ("system[].cache_control.scope", True), ("thinking.display", True), ("messages[].images", True),
+        ("tools[].function.parameters.properties.images", False), ("messages[].content[].images", False),
         ("model", False), ("messages", False), ("tools", False), ("max_tokens", False), ("response_format", False),
         ("tool_choice", False), ("messages[].content", False), ("messages[].content[].text", False), ("n", False),
         ("tools[].function.parameters.properties.x", False), ("input[].call_id", False),
