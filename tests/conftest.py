@@ -161,8 +161,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     try:
         if not in_worker:
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in runtestprotocol(item, log=not in_worker, nextitem=nextitem):
-            if in_worker and (report.when == "call" or not report.passed):
+        reports = runtestprotocol(item, log=not in_worker, nextitem=nextitem)
+        has_passed = all(report.passed for report in reports)
+        for report in reports if in_worker else ():
+            if report.when == "call" or not has_passed:  # the others show the output of fixtures
                 item.ihook.pytest_runtest_logreport(report=report)
         if not in_worker:
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -50,7 +50,11 @@ REPORTED = """
 import os, pytest
 
 def test_passes(): pass
-def test_fails(): assert "a" == "b"
+@pytest.fixture
+def stopped():
+    yield
+    print("the log of a server that stops")
+def test_fails(stopped): assert "a" == "b"
 def test_skipped(): pytest.skip("no reason")
 @pytest.fixture
 def broken(): raise ValueError
@@ -163,3 +167,4 @@ def test_workers_report_every_test(outcomes):
     assert found == {"passes": "PASSED", "fails": "FAILED", "without_fixture": "ERROR", "captured": "PASSED"}
     assert "1 failed, 2 passed, 1 skipped, 1 error" in said
     assert "AssertionError" in said
+    assert "the log of a server that stops" in said
