@@ -897,6 +897,19 @@ async def test_bytes_after_a_large_body_end_its_connection():
         assert released == [False] or connection.stream.readable
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("head", ["200 OK\r\ncontent-length: 0", "204 No Content", "304 Not Modified"])
+async def test_bytes_after_a_response_without_a_body_end_its_connection(head, is_read):
+    """Some servers send a body although the status permits none, and its rest may arrive later."""
+    async with bare_connection() as (connection, peer, released):
+        await peer.send_all(f"HTTP/1.1 {head}\r\n\r\n".encode() + b'{"id":')
+        response = await connection.send(http11.WireRequest(b"GET", b"/", (), b"", 2**20))
+        if is_read:
+            assert await response.body.read() == b""
+        await response.body.aclose()
+        assert released == [False]
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_large_body_that_has_arrived_in_part_is_cut(reset):
     async with bare_connection() as (connection, peer, released):
