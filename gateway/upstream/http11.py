@@ -99,10 +99,9 @@ class WireBody:
 
     async def read(self) -> bytes:
         """Return the next piece, ``b""`` at the end. Raises ``UpstreamError``."""
-        framing = self._framing
-        if framing.over:  # without a body, bytes after the head end the connection
-            return b""
-        data, self._first = self._first, b""
+        framing, data = self._framing, b""
+        if not framing.over:  # bytes after the head of a response without a body stay there, and end the connection
+            data, self._first = self._first, b""
         while not framing.over:
             if data or (data := await self._read(framing.step)):
                 try:
