@@ -105,14 +105,15 @@ class PromptReader:
         return found
 
     def _limit_memos(self) -> None:
-        """Drop the largest memos until all of them together have few enough bytes."""
+        """Drop the least recently used of the large memos until all together have few enough bytes."""
         with self._memos_lock:
             sizes = {client: memo.size for client, (memo, _) in self._memos.items()}
             size = sum(sizes.values())
-            while size > MOST_MEMO_BYTES:
-                largest = max(sizes, key=sizes.__getitem__)
-                size -= sizes.pop(largest)
-                del self._memos[largest]
+            for client in [client for client, each in sizes.items() if each > _LARGE_MEMO]:
+                if size <= MOST_MEMO_BYTES:
+                    break
+                size -= sizes[client]
+                del self._memos[client]
 
     @property
     def memo_size(self) -> int:
