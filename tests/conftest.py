@@ -155,18 +155,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run a test, and report it in one message if it passes: those of xdist take longer than most tests."""
-    in_worker = hasattr(item.config, "workerinput")
+    """Run a test, and report it in one message if it passes: those of xdist take longer than most tests.
+
+    A limit of failures needs each report at once, to end the fixtures of a file in time."""
+    is_brief = hasattr(item.config, "workerinput") and not item.config.getoption("maxfail")
     _Current.test = item
     try:
-        if not in_worker:
+        if not is_brief:
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reports = runtestprotocol(item, log=not in_worker, nextitem=nextitem)
+        reports = runtestprotocol(item, log=not is_brief, nextitem=nextitem)
         has_passed = all(report.passed for report in reports)
-        for report in reports if in_worker else ():
+        for report in reports if is_brief else ():
             if report.when == "call" or not has_passed:  # the others show the output of fixtures
                 item.ihook.pytest_runtest_logreport(report=report)
-        if not in_worker:
+        if not is_brief:
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
     finally:

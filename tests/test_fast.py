@@ -64,6 +64,17 @@ def test_captured(capfd):
     assert capfd.readouterr().out == "text"
 """
 
+STOPPED = """
+import pytest
+
+@pytest.fixture(scope="module")
+def server():
+    yield
+    raise ValueError("the server does not stop")
+def test_fails(server): assert False
+def test_later(server): pass
+"""
+
 SESSIONS = """
 import json, os, sys
 import hypothesis, pytest, trio
@@ -168,3 +179,10 @@ def test_workers_report_every_test(outcomes):
     assert "1 failed, 2 passed, 1 skipped, 1 error" in said
     assert "AssertionError" in said
     assert "the log of a server that stops" in said
+
+
+def test_a_worker_that_stops_at_a_failure_reports_the_end_of_the_fixtures_of_a_file(outcomes):
+    found, said = outcomes("-x", "-n", "1", it=STOPPED)
+    assert found == {"fails": "FAILED"}
+    assert "1 failed, 1 error" in said
+    assert "the server does not stop" in said
