@@ -157,7 +157,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """Run a test, and report it in one message if it passes: those of xdist take longer than most tests.
 
-    A limit of failures needs each report at once, to end the fixtures of a file in time."""
+    A limit of failures needs each report immediately, to end the fixtures of a file in time."""
     is_brief = hasattr(item.config, "workerinput") and not item.config.getoption("maxfail")
     _Current.test = item
     try:
