@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
@@ -153,24 +152,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     sys.addaudithook(_judge)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run a test, and report it in one message if it passes: those of xdist take longer than most tests.
-
-    A limit of failures needs each report immediately, to end the fixtures of a file in time."""
-    is_brief = hasattr(item.config, "workerinput") and not item.config.getoption("maxfail")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     _Current.test = item
     try:
-        if not is_brief:
-            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reports = runtestprotocol(item, log=not is_brief, nextitem=nextitem)
-        has_passed = all(report.passed for report in reports)
-        for report in reports if is_brief else ():
-            if report.when == "call" or not has_passed:  # the others show the output of fixtures
-                item.ihook.pytest_runtest_logreport(report=report)
-        if not is_brief:
-            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        return True
+        return (yield)
     finally:
         _Current.test = None
 

@@ -1,5 +1,5 @@
 """Checks that ``pytest --fast`` omits tests by their marks, that a test needs a mark to start a process,
-that a sample has each value of its parameters, and that workers report every test."""
+and that a sample has each value of its parameters."""
 
 import json
 import re
@@ -45,35 +45,6 @@ import pytest
 def test_sampled(client, stream, number): pass
 """
 
-
-REPORTED = """
-import os, pytest
-
-def test_passes(): pass
-@pytest.fixture
-def stopped():
-    yield
-    print("the log of a server that stops")
-def test_fails(stopped): assert "a" == "b"
-def test_skipped(): pytest.skip("no reason")
-@pytest.fixture
-def broken(): raise ValueError
-def test_without_fixture(broken): pass
-def test_captured(capfd):
-    os.write(1, b"text")
-    assert capfd.readouterr().out == "text"
-"""
-
-STOPPED = """
-import pytest
-
-@pytest.fixture(scope="module")
-def server():
-    yield
-    raise ValueError("the server does not stop")
-def test_fails(server): assert False
-def test_later(server): pass
-"""
 
 SESSIONS = """
 import json, os, sys
@@ -171,18 +142,3 @@ def test_a_sample_by_place_has_each_pair_of_values_and_the_soak_has_the_other_ha
     for options in ((), ("--soak",)):
         _, said = outcomes(*options, cases=["5-a-True"], it=PLACED)
         assert passed_cases(said) == {"5-a-True"}, options
-
-
-def test_workers_report_every_test(outcomes):
-    found, said = outcomes("-n", "2", "--dist", "loadfile", it=REPORTED)
-    assert found == {"passes": "PASSED", "fails": "FAILED", "without_fixture": "ERROR", "captured": "PASSED"}
-    assert "1 failed, 2 passed, 1 skipped, 1 error" in said
-    assert "AssertionError" in said
-    assert "the log of a server that stops" in said
-
-
-def test_a_worker_that_stops_at_a_failure_reports_the_end_of_the_fixtures_of_a_file(outcomes):
-    found, said = outcomes("-x", "-n", "1", it=STOPPED)
-    assert found == {"fails": "FAILED"}
-    assert "1 failed, 1 error" in said
-    assert "the server does not stop" in said
