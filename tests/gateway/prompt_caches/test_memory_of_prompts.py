@@ -105,7 +105,7 @@ def test_decoded_prompts_occupy_bounded_memory():
         assert count() < MOST_PROMPT_BYTES + 2 * 2**20
 
 
-def _sent(client: str, texts: int) -> SentRequest:
+def _make_request(client: str, texts: int) -> SentRequest:
     """Return a request of ``client`` with so many system texts."""
     system = msgspec.json.encode([_text(number) for number in range(texts)])
     messages = msgspec.json.encode([{"role": "user", "content": f"message of {client}"}])
@@ -119,17 +119,17 @@ def test_memos_of_many_clients_occupy_bounded_memory():
     """Each client sends one request, whose prompt makes its memo large."""
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
     for number in range(40):  # 45 MB
-        assert reader.read(_sent(f"client {number}", 2 * MANY)) is not None
+        assert reader.read(_make_request(f"client {number}", 2 * MANY)) is not None
         assert reader.memo_size <= MOST_MEMO_BYTES
 
 
 def test_the_memos_of_idle_clients_make_room_for_a_larger_one():
     """The client that sends requests is recognized, however large its prompt is. Small memos stay."""
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
-    small = _sent("small", 1)
+    small = _make_request("small", 1)
     assert reader.read(small) is not None
     for number in range(40):
-        sent = _sent(f"client {number}", 2 * MANY + number)
+        sent = _make_request(f"client {number}", 2 * MANY + number)
         assert reader.read(sent) is not None
         recognized = reader.recognize(sent)
         assert recognized is not None
