@@ -101,27 +101,25 @@ class ParentFinder:
     def _read_prompts(self, owner: bytes, id: bytes, head: RememberedHead) -> Prompts | None:
         """Return the prompts of a conversation, which are usually decoded once."""
         name = owner + id
-        known = self._pop_prompts(name)
-        if known is None or known[0] != head.checks:
-            packed: Prompts | PackedPrompts | None = self.memory.read_prompts(owner, id, head)
+        checks, kept, _ = self._prompts.get(name, (b"", None, 0))
+        if kept is None or checks != head.checks:
+            packed = self.memory.read_prompts(owner, id, head)
+        elif isinstance(kept, PackedPrompts):
+            packed = kept
         else:
-            packed = known[1]
+            self._prompts.move_to_end(name)
+            return kept
+        self._drop_prompts(name)
         if packed is None:
             return None
-        if isinstance(packed, PackedPrompts):
-            prompts: Prompts = unpack(packed.sent), unpack(packed.client) if packed.client else None
-        else:
-            prompts = packed
+        prompts: Prompts = unpack(packed.sent), unpack(packed.client) if packed.client else None
         self._keep_prompts(name, head.checks, packed, prompts)
         return prompts
 
-    def _pop_prompts(self, name: bytes) -> tuple[bytes, Prompts | PackedPrompts] | None:
-        """Remove the prompts of a conversation, and return them after the checks of their parts."""
-        if (known := self._prompts.pop(name, None)) is None:
-            return None
-        checks, prompts, size = known
-        self._size -= size
-        return checks, prompts
+    def _drop_prompts(self, name: bytes) -> None:
+        """Remove the prompts of a conversation, if they are kept."""
+        if (known := self._prompts.pop(name, None)) is not None:
+            self._size -= known[2]
 
     def _keep_prompts(
         self, name: bytes, checks: bytes, packed: Prompts | PackedPrompts, prompts: Prompts | None
@@ -135,7 +133,7 @@ class ParentFinder:
         self._prompts[name] = checks, packed, size
         self._size += size
         while len(self._prompts) > _MOST_PROMPTS or self._size > MOST_PROMPT_BYTES:
-            self._pop_prompts(next(iter(self._prompts)))
+            self._drop_prompts(next(iter(self._prompts)))
 
     def write(
         self,
@@ -147,7 +145,7 @@ class ParentFinder:
     ) -> None:
         """Write a conversation with its prompts. In this process, the next request does not decode ``prompts``."""
         head = self.memory.write(owner, id, conversation, packed)
-        self._pop_prompts(owner + id)
+        self._drop_prompts(owner + id)
         self._keep_prompts(owner + id, head.checks, packed, prompts)
 
     def _find_compacted(self, owner: bytes, session: str, prompt: PromptDigest) -> FoundParent | None:
