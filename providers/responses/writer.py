@@ -211,16 +211,15 @@ class ResponsesWriter:
         return data
 
     def _write_native(self, event: NativeItem) -> bytes:
-        if event.api != "responses":
-            return b"".join(map(self._write_image, image_items(event.api, event.item)))
-        data = self._close_unopened_message()
-        index = self._out.new_index()
-        return data + self._out.item_added(index, event.item) + self._out.item_done(index, event.item)
+        if event.api == "responses":
+            return self._write_item(event.item, event.item)
+        return b"".join(self._write_item(announced_image(item), item) for item in image_items(event.api, event.item))
 
-    def _write_image(self, item: Object) -> bytes:
+    def _write_item(self, announced: Object, item: Object) -> bytes:
+        """Write a whole item: its announcement, then the item itself."""
         data = self._close_unopened_message()
         index = self._out.new_index()
-        return data + self._out.item_added(index, announced_image(item)) + self._out.item_done(index, item)
+        return data + self._out.item_added(index, announced) + self._out.item_done(index, item)
 
     def _close_block(self, block: int) -> bytes:
         item = self._open.pop(block, None)
