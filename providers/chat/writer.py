@@ -15,10 +15,9 @@ from providers.chat.parts import USUAL_FIELD
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
-from providers.neutral.made_images import made_images
+from providers.neutral.made_images import image_address, made_images
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
-from providers.neutral.values import as_object, as_string
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -351,8 +350,7 @@ def answer_images(answer: Answer) -> list[dict[str, Any]]:
 def _image_urls(api: Api, item: Any) -> list[str]:
     """Return the URLs of the images in a native item of ``api``; another Chat server's own, which may be a link."""
     if api == "chat":
-        url = as_string(as_object(as_object(item).get("image_url")).get("url"))
-        return [url] if url else []
+        return [url] if (url := image_address(item)) else []
     return [image.url for image in made_images(api, item)]
 
 

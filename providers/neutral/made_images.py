@@ -55,6 +55,11 @@ def made_images(api: Api, item: Any, *, drafts: bool = False) -> list[MadeImage]
     return [one for one in _read(api, members) if one.data and one.media_type.startswith("image/")]
 
 
+def image_address(item: Any) -> str:
+    """Return the URL in an image of a Chat answer, a link or a ``data:`` URL; "" without one."""
+    return as_string(as_object(as_object(item).get("image_url")).get("url"))
+
+
 def image_mark(data: str) -> str:
     """Return a mark of an image in base64, which differs between the images of a conversation.
 
@@ -100,7 +105,7 @@ _MEMBERS: Final[Mapping[Api, frozenset[str]]] = {
 def _read(api: Api, item: Mapping[str, Any]) -> Iterator[MadeImage]:
     match api:
         case "chat":
-            yield _read_url(as_string(as_object(item.get("image_url")).get("url")))
+            yield _read_url(image_address(item))
         case "gemini":
             inline = as_object(item.get("inlineData", item.get("inline_data")))
             media_type = as_string(inline.get("mimeType", inline.get("mime_type")))
