@@ -16,11 +16,19 @@ PIECE: Final = READ
 """Bytes of a decoded piece, as of a read: a bomb reaches the reader's limit before it fills the memory, and readers get
 no more in one call than from an uncompressed response."""
 MOST: Final = 5  # nested codings
+RATIO: Final = 100
+"""The maximum compression ratio beyond the first ``UNFOLDED`` bytes. Answers compress by a factor of three to forty."""
+UNFOLDED: Final = 4 * 2**20
+"""Bytes to which any response may decompress."""
+UNFOLDED_LINES: Final = 50_000
+"""Lines that any response may have. Beyond them it has at most as many as compressed bytes: each may be an event, whose
+work does not shrink with compression. Real streams have a third of that."""
 ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the limit of RFC 9659: a frame may request more memory than it fills
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _MEMBER: Final = b"\x1f"  # the first byte of a member
 
+UNWARRANTED = "the provider's compressed response has far more content than its size explains"
 UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
 
 
@@ -50,10 +58,16 @@ async def decode(raw: BodySource, applied: Sequence[str]) -> AsyncGenerator[byte
     if len(applied) > MOST:
         raise failure("encoding")
     decoders = [DECODERS[coding]() for coding in reversed(applied)]
+    received = size = lines = 0
     try:
         while data := await raw.read():
+            received += len(data)
             for piece in _decode_all(decoders, data):
                 if piece:
+                    size += len(piece)
+                    lines += piece.count(b"\n") + piece.count(b"\r")
+                    if size > max(UNFOLDED, RATIO * received) or lines > max(UNFOLDED_LINES, received):
+                        raise UpstreamError("upstream", UNWARRANTED, cause="encoding")
                     yield piece
                 else:
                     await trio.lowlevel.checkpoint()  # a few bytes may decode to megabytes, at each coding

@@ -2,13 +2,14 @@
 
 import gzip
 import importlib
+import random
 import zlib
 from collections.abc import Callable
 
 import pytest
 import trio
 
-from gateway.upstream.decoding import DECODERS, PIECE, decode
+from gateway.upstream.decoding import DECODERS, PIECE, UNFOLDED, UNFOLDED_LINES, decode
 from gateway.upstream.errors import UpstreamError
 
 BODY = b"hello " * 1000 + bytes(3 * PIECE)
@@ -80,6 +81,40 @@ async def test_several_frames_of_zstd_are_one_body_and_half_a_frame_is_none():
     assert b"".join(await taken_off(["zstd"], pack(b"a") + pack(b"b"))) == b"ab"
     with pytest.raises(UpstreamError):
         await taken_off(["zstd"], pack(BODY)[:-1])
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize(
+    ("content", "repeated", "most"),
+    [(b" ", 16 * UNFOLDED, UNFOLDED), (b":\n\n", 2 * UNFOLDED_LINES, 3 * UNFOLDED_LINES)],
+)
+async def test_a_few_bytes_decode_to_no_endless_work(coding, content, repeated, most):
+    """A gateway that reads a thousand lines for each byte of a provider would have no time for others (CWE-409)."""
+    found: list[int] = []
+
+    async def read_sizes() -> None:
+        async for piece in decode(Reads(ENCODERS[coding](content * repeated), 1000), [coding]):
+            found.append(len(piece))  # noqa: PERF401
+
+    with pytest.raises(UpstreamError) as caught:
+        await read_sizes()
+    assert caught.value.cause == "encoding"
+    assert 0 < sum(found) <= most
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("content", [b" " * (UNFOLDED - 1), b"\r\n" * (UNFOLDED_LINES // 2)])
+async def test_short_content_may_compress_by_any_ratio(coding, content):
+    assert b"".join(await taken_off([coding], ENCODERS[coding](content))) == content
+
+
+async def test_a_long_stream_of_many_lines_is_read_to_its_end():
+    dice = random.Random(1)
+    events = (
+        b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % dice.randrange(10**9) for _ in range(UNFOLDED_LINES)
+    )
+    content = b"".join(events)
+    assert b"".join(await taken_off(["gzip"], gzip.compress(content))) == content
 
 
 @pytest.mark.parametrize("size", [1, 7, 10**9])
