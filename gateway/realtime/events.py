@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.realtime.notices import (
+    AudioLength,
     ClientFrame,
     FrameReader,
     FrameRejected,
@@ -128,16 +129,17 @@ class OpenAiFrames(FrameReader):
     is_metered = True
 
     def __init__(self) -> None:
+        self._input, self._output = AudioLength(INPUT_AUDIO_CHARACTERS), AudioLength(OUTPUT_AUDIO_CHARACTERS)
         self._transcriber: str | None = None
         self._translates = False  # whether a translation has output that is not billed yet
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         if isinstance(message, bytes) and not _EVENT_START.match(message):  # raw audio
-            return ClientFrame(message, characters=len(message) // INPUT_AUDIO_CHARACTERS, is_audio=True)
+            return ClientFrame(message, characters=self._input.add(len(message)), is_audio=True)
         event = ExaminedObject.of_frame(message, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
         is_audio = kind in _AUDIO_INPUT
-        characters = len(event.frame) // INPUT_AUDIO_CHARACTERS if is_audio else len(event.frame)
+        characters = self._input.add(len(event.members.get("audio", b""))) if is_audio else len(event.frame)
         for at, name in event.texts.items():
             if at in _MODEL_PATHS:
                 event.put(at, models.provider_name(at, name))
@@ -163,7 +165,7 @@ class OpenAiFrames(FrameReader):
             self._translates = False
             return (ResponseEnded(),)
         if kind in _AUDIO_DELTAS:
-            return (OutputPiece(len(message) // OUTPUT_AUDIO_CHARACTERS),)
+            return (OutputPiece(self._output.add(len(_decode_parts(message).delta or ""))),)
         if kind in _DELTAS:
             return (OutputPiece(len(_decode_parts(message).delta or "")),)
         if kind == "response.created":

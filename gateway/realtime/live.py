@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.realtime.events import INPUT_AUDIO_CHARACTERS, error_event
-from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
+from gateway.realtime.notices import AudioLength, ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
 from gateway.realtime.objects import ExaminedObject, Tree, decode_frame, read_object
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
@@ -80,6 +80,7 @@ class LiveFrames(FrameReader):
     def __init__(self, client_id: Callable[[str], str], *, bills: bool = True) -> None:
         self._client_id = client_id
         self._bills = bills
+        self._input = AudioLength(INPUT_AUDIO_CHARACTERS)
         self._seconds = 0.0
         self._billed_seconds = 0
         self._model: str | None = None
@@ -95,7 +96,7 @@ class LiveFrames(FrameReader):
         is_audio = event.texts.get("type") == "session.input_audio.append"
         if not is_audio:
             message = event.encode_as(message)  # once, because only one copy of a duplicate was checked
-        characters = len(message) // INPUT_AUDIO_CHARACTERS if is_audio else len(message)
+        characters = self._input.add(len(message)) if is_audio else len(message)
         return ClientFrame(message, characters=characters, event_id=event.texts.get("event_id"), is_audio=is_audio)
 
     def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:

@@ -274,7 +274,9 @@ class Meter:
             record.error = ErrorInfo("upstream", "the provider's response failed")
         else:
             record.bill.is_complete = True
-        if usage is not None:
+        if usage is None:  # it is estimated, with the input that arrived meanwhile: a translation is one long answer
+            record.bill.request_size = max(record.bill.request_size, self._input_characters)
+        else:
             self._prompt_tokens, self._input_characters = usage.prompt, 0
         self._settle(record)
 

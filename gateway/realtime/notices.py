@@ -102,6 +102,22 @@ class ClientFrame:
     is_audio: bool = False
 
 
+class AudioLength:
+    """A count of the audio of one direction, in characters of text.
+
+    A piece of 20 ms is often less than one character, so its rest counts with the next piece. ``size`` is the number of
+    audio's characters for one of text."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rest = 0
+
+    def add(self, length: int) -> int:
+        """Return the characters of text that ``length`` more characters of audio complete."""
+        characters, self._rest = divmod(self._rest + length, self._size)
+        return characters
+
+
 class ModelRule(Protocol):
     """A rule for the models in a session's frames; ``at`` is a model's path in the frame."""
 

@@ -206,7 +206,7 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
                 seen.append(level.used)
             await caller.close(1000)
     assert seen == sorted(seen)
-    assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [0, 10**8, 5]
+    assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [1, 10**8, 5], "the first is estimated"
 
 
 async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one():
@@ -352,3 +352,7 @@ def test_a_turn_consumed_its_last_reported_usage():
     assert frames.unfinished_notices() == ()
     frames.read_provider_frame(json.dumps(first))
     assert frames.unfinished_notices() == (ResponseEnded(None, Usage(input=10, output=1), "cut"),)
+    called = {"toolCall": {"functionCalls": [{"id": "1", "name": "f", "args": {"a": [1]}}]}}
+    for messages in ([{**called, **first}], [first, called]):
+        found = [notice for one in messages for notice in frames.read_provider_frame(json.dumps(one))]
+        assert found == [ResponseEnded(None, Usage(input=10, output=1), "tool_call")]

@@ -1,0 +1,197 @@
+"""Audio and text in small pieces, as programs send them, count as much as in one: an estimated answer is never free."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.realtime.events import OpenAiFrames
+from gateway.realtime.gemini_live import GeminiFrames
+from gateway.realtime.live import LiveFrames
+from gateway.realtime.notices import FrameReader, OutputPiece
+from tests.support.asgi_app import eventually
+from tests.support.in_process import gateway
+from tests.support.settled_lines import logged_exchanges
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, websocket_server
+
+KEY = "sk-client-of-the-gateway-1"
+BEARER = (("authorization", f"Bearer {KEY}"),)
+GEMINI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+SECONDS = 10
+PIECES = 50 * SECONDS  # of 20 ms, as telephones and browsers send them
+AUDIO = 1280 * PIECES  # characters of base64, of 24 kHz 16-bit audio
+
+
+class Rule:
+    """A rule that allows every model."""
+
+    def provider_name(self, at: str, name: str) -> str:
+        return name
+
+    def check_other(self, at: str, name: str) -> None:
+        pass
+
+
+def openai_input(data: str) -> str:
+    return json.dumps({"type": "input_audio_buffer.append", "audio": data})
+
+
+def raw_input(data: str) -> bytes:
+    return data.encode()
+
+
+def live_input(data: str) -> str:
+    return json.dumps({"type": "session.input_audio.append", "audio": data})
+
+
+def gemini_input(data: str) -> str:
+    return json.dumps({"realtimeInput": {"audio": {"mimeType": "audio/pcm;rate=16000", "data": data}}})
+
+
+def python_input(data: str) -> str:
+    """Return the frame of Google's Python SDK, which writes names in snake case."""
+    return json.dumps({"realtime_input": {"media_chunks": [{"mime_type": "audio/pcm", "data": data}]}})
+
+
+def openai_output(data: str) -> str:
+    return json.dumps({"type": "response.output_audio.delta", "response_id": "resp_1", "item_id": "i", "delta": data})
+
+
+def translated_output(data: str) -> str:
+    return json.dumps({"type": "session.output_audio.delta", "delta": data})
+
+
+def gemini_output(data: str) -> str:
+    part = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": data}}
+    return json.dumps({"serverContent": {"modelTurn": {"parts": [part]}}})
+
+
+def gemini_text(data: str) -> str:
+    return json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": data}]}}})
+
+
+def written(data: str) -> str:
+    return json.dumps({"realtimeInput": {"text": data}})
+
+
+def written_in_python(data: str) -> str:
+    return json.dumps({"realtime_input": {"text": data}})
+
+
+def pieces(length: int, count: int) -> Iterator[str]:
+    yield from ("A" * (length // count) for _ in range(count))
+
+
+def received(reader: FrameReader, messages: Iterator[str | bytes]) -> int:
+    return sum(reader.read_client_frame(message, Rule()).characters for message in messages)
+
+
+def sent(reader: FrameReader, messages: Iterator[str]) -> int:
+    notices = [notice for message in messages for notice in reader.read_provider_frame(message)]
+    return sum(notice.characters for notice in notices if isinstance(notice, OutputPiece))
+
+
+def live() -> LiveFrames:
+    return LiveFrames(str)
+
+
+INPUTS = [(OpenAiFrames, openai_input, 1600), (OpenAiFrames, raw_input, 1600), (live, live_input, 1600),
+          (GeminiFrames, gemini_input, 400), (GeminiFrames, python_input, 400)]  # fmt: skip
+OUTPUTS = [
+    (OpenAiFrames, openai_output, 800),
+    (OpenAiFrames, translated_output, 800),
+    (GeminiFrames, gemini_output, 640),
+]
+
+
+@pytest.mark.parametrize(("reader", "frame", "size"), INPUTS)
+def test_a_client_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
+    whole = received(reader(), map(frame, pieces(AUDIO, 1)))
+    assert whole == pytest.approx(AUDIO / size, rel=0.01)
+    assert received(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.2)  # with frames
+
+
+@pytest.mark.parametrize(("reader", "frame", "size"), OUTPUTS)
+def test_a_provider_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
+    whole = sent(reader(), map(frame, pieces(AUDIO, 1)))
+    assert whole == pytest.approx(AUDIO / size, rel=0.01)
+    assert sent(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.01)
+
+
+@pytest.mark.parametrize("frame", [written, written_in_python])
+def test_text_among_geminis_audio_counts_as_text(frame):
+    assert received(GeminiFrames(), map(frame, pieces(4000, 10))) == pytest.approx(4000, rel=0.01)
+
+
+def test_geminis_text_counts_as_text():
+    assert sent(GeminiFrames(), map(gemini_text, pieces(4000, 100))) == 4000
+    call = json.dumps({"toolCall": {"functionCalls": [{"name": "f", "args": {"text": "A" * 400}}]}})
+    assert sent(GeminiFrames(), iter([call])) > 400
+
+
+# Whole sessions
+
+
+def settings(url: str) -> dict[str, Any]:
+    entries = [
+        {"model": "openai/gpt-realtime-translate", "name": "interpreter", "base_url": f"{url}/v1"},
+        {"model": "gemini/gemini-live-2.5", "name": "live", "base_url": url},
+    ]
+    entries = [{**entry, "access_key": "sk-up-0123456789", "price": {"input": 4, "output": 16}} for entry in entries]
+    return {"version": "v0.3.0", "model_providers": entries, "client_keys": [{"name": "one", "key": KEY}]}
+
+
+async def interpret(peer: Peer) -> None:
+    """Translate each piece of audio into one of the same length."""
+    await peer.accept()
+    while (message := await peer.receive()) is not None:
+        event = json.loads(message)
+        if event["type"] == "session.close":
+            await peer.send({"type": "session.closed"})
+            return
+        await peer.send(json.loads(translated_output(event["audio"])))
+
+
+async def write(peer: Peer) -> None:
+    """Write 40 pieces of text, and never end the turn."""
+    await peer.accept()
+    await peer.event()
+    await peer.event()
+    for piece in pieces(4000, 40):
+        await peer.send(json.loads(gemini_text(piece)))
+    await peer.rest()
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog):
+    """The provider reports no usage of it, so the gateway counts the audio of both sides."""
+    caplog.set_level(logging.INFO, "trigate")
+    async with websocket_server(interpret) as server, gateway(settings(server.url)) as running:
+        path = "/v1/realtime/translations?model=interpreter"
+        async with calling(running.url, path, BEARER) as caller:
+            for piece in pieces(AUDIO, PIECES):
+                await caller.send({"type": "session.input_audio_buffer.append", "audio": piece})
+                await caller.receive()
+            if is_closed:
+                await caller.send({"type": "session.close"})
+                await caller.event()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    (line,) = [line for line in logged_exchanges(caplog) if "cost_usd" in line]
+    assert line["input_tokens"] == pytest.approx(10 * SECONDS, rel=0.2)
+    assert line["output_tokens"] == pytest.approx(20 * SECONDS, rel=0.2)
+
+
+async def test_a_gemini_client_that_leaves_within_a_turn_is_charged_for_its_text(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with websocket_server(write) as server, gateway(settings(server.url)) as running:
+        async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
+            await caller.send({"setup": {"model": "models/live"}})
+            await caller.send(written("A" * 4000))
+            for _ in range(40):
+                await caller.receive()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    (line,) = [line for line in logged_exchanges(caplog) if "cost_usd" in line]
+    assert (line["input_tokens"], line["output_tokens"]) == (pytest.approx(1000, rel=0.1), 1000)
