@@ -7,6 +7,7 @@ status, and the connection stays usable. The frames of a lane wait for the end o
 by side. Other frames are answered immediately. Unstored turns can be continued on any lane while the connection
 lives."""
 
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -46,7 +47,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
-from gateway.serving.asgi_extensions import ON_ARRIVING
+from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_views import through_quart
 from gateway.stores.nodes import OwnerBytes
 from providers.neutral.fields import too_deep_error
@@ -94,7 +95,7 @@ class RememberedBytes:
 
 
 if TYPE_CHECKING:
-    from gateway.serving.asgi_extensions import OnArriving
+    from gateway.serving.asgi_extensions import OnArriving, TakeMessages
 
 log = logging.getLogger("trigate")
 
@@ -122,6 +123,7 @@ def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Aw
         except GatewayError as error:
             record = open_record("responses", service.ledger, arrival.scope)
             return through_quart(error_response(record, error.info, headers=CLOSES))
+        received = _ReceivedFrames(arrival)
         await websocket.accept({"x-request-id": arrival.scope.id})
         client_request = ClientRequest(
             _without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client
@@ -129,11 +131,13 @@ def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Aw
         closing = OUR_MISTAKE
         try:
             memory = make_memory(admitted.holder, admitted.client is not None)
-            connection = _Connection(service, client_request, memory, arrival, admitted, remembered)
+            connection = _Connection(service, client_request, memory, arrival, admitted, remembered, received)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # a bug here becomes the client's close
             log.exception("WebSocket %s failed and is closed", arrival.scope.id)
+        finally:
+            received.close()
         await websocket.close(*closing)
         return None
 
@@ -151,6 +155,31 @@ def _without_beta(headers: Headers) -> Headers:
 # The connection
 
 
+class _ReceivedFrames:
+    """A receiver of a client's frames, one at a time: a ``MessageTaker`` of the server, whose queue is unbounded.
+
+    Another server delivers them to Quart's queue."""
+
+    def __init__(self, arrival: WebSocketArrival) -> None:
+        self._to, self._frames = trio.open_memory_channel[str | bytes](0)
+        take = arrival.asgi["extensions"].get(TAKE_MESSAGES)
+        if take is not None:
+            cast("TakeMessages", take)(self)
+        self.receive = websocket.receive if take is None else self._frames.receive
+        """Return the next frame."""
+
+    async def take(self, message: str | bytes) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._to.send(message)
+
+    def note_close(self, code: int, reason: str) -> None:
+        """Do nothing: the loss of the client cancels the connection."""
+
+    def close(self) -> None:
+        """Accept no more frames: the server would wait forever with one that nobody receives."""
+        self._frames.close()
+
+
 class _Connection:
     """One client's websocket after the upgrade."""
 
@@ -162,7 +191,9 @@ class _Connection:
         arrival: WebSocketArrival,
         admitted: AdmittedWebSocket,
         remembered: RememberedBytes,
+        received: _ReceivedFrames,
     ) -> None:
+        self._receive = received.receive
         self._service = service
         self._client_request = client_request
         self._memory = memory
@@ -279,7 +310,7 @@ class _Connection:
     async def _receive_frames(self) -> None:
         """Receive frames continuously, because a disconnect is only visible after all earlier frames."""
         while True:
-            frame: str | bytes | None = await websocket.receive()
+            frame: str | bytes | None = await self._receive()
             if is_processed(frame):
                 continue
             size = size_of(frame or b"")
