@@ -169,6 +169,8 @@ class _ReceivedFrames:
         """Return the next frame."""
 
     async def take(self, message: str | bytes) -> None:
+        if is_processed(message):
+            return
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._to.send(message)
 
