@@ -311,11 +311,15 @@ class BatchRequest(KeptRequest):
     async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
-        Without state storage no claim succeeds, because each query would bill the batch again."""
+        It ends at the first key that is taken: of two simultaneous requests, one could otherwise take the last key of
+        the other, and neither would bill. Without state storage no claim succeeds, because each query would bill the batch again."""
         if self.service.inventory is None:
             return False
         try:
-            return all([await self.service.inventory.claim(self.owner, key) for key in keys])
+            for key in keys:
+                if not await self.service.inventory.claim(self.owner, key):
+                    return False
+            return True
         except Unavailable as error:
             log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False

@@ -170,6 +170,29 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
     assert served.lines.batch_ids == [id for id in provider.kept if id.startswith("batch_")][:2]
 
 
+async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(caplog):
+    """Each claims the bill under several keys. If each won one of them, nobody would pay."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def make() -> list[str]:
+            client = served.openai()
+            file = upload(served, lines("gpt-5"))
+            ids = [made(client, file).id for _ in range(12)]
+            for id, one in provider.kept.items():
+                if id.startswith("batch_"):
+                    one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
+            return ids
+
+        ids = await trio.to_thread.run_sync(make)
+        for id in ids:
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(trio.to_thread.run_sync, served.http, "GET", f"/v1/batches/{id}")
+    assert booked(caplog) == [HALF] * 12
+
+
 async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_its_results(caplog):
     """BerriAI/litellm#35358, #37573."""
     caplog.set_level("INFO", "trigate")
