@@ -312,7 +312,8 @@ class BatchRequest(KeptRequest):
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
         It ends at the first key that is taken: of two simultaneous requests, one could otherwise take the last key of
-        the other, and neither would bill. Without state storage no claim succeeds, because each query would bill the batch again."""
+        the other, and neither would bill. Without state storage no claim succeeds, because each query would bill the
+        batch again."""
         if self.service.inventory is None:
             return False
         try:
