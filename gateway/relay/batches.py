@@ -317,11 +317,14 @@ class BatchRequest(KeptRequest):
         if self.service.inventory is None:
             return False
         try:
-            for key in keys:
-                if not await self.service.inventory.claim(self.owner, key):
-                    return False
-            return True
-        except Unavailable as error:
+            with store_deadline(
+                "claim the bill of a batch", shield=True
+            ):  # nobody else could bill what is half claimed
+                for key in keys:
+                    if not await self.service.inventory.claim(self.owner, key):
+                        return False
+                return True
+        except GatewayError as error:
             log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False
 

@@ -193,6 +193,35 @@ async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(capl
     assert booked(caplog) == [HALF] * 12
 
 
+async def test_a_batch_is_paid_once_whenever_a_client_leaves_that_sees_it_ended(caplog):
+    """The gateway claims the bill in several steps, each of which may wait for the storage."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry=PRICE) as served:
+        provider, port = served.providers["openai"], int(served.url.rpartition(":")[2])
+
+        def make() -> list[str]:
+            client = served.openai()
+            file = upload(served, lines("gpt-5"))
+            ids = [made(client, file).id for _ in range(30)]
+            for id, one in provider.kept.items():
+                if id.startswith("batch_"):
+                    one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
+            return ids
+
+        ids = await trio.to_thread.run_sync(make)
+        for steps, id in enumerate(ids):
+            leaving, asked = Client(trio.socket.socket()), len(provider.asked)
+            await leaving.sock.connect(("127.0.0.1", port))
+            await leaving.send(f"GET /v1/batches/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEYS['a']}\r\n\r\n")
+            await eventually(lambda asked=asked: len(provider.asked) > asked)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            leaving.leave("rst")
+            await eventually(lambda: not served.gateway.service.ledger.open_records)
+        await trio.to_thread.run_sync(lambda: [served.http("GET", f"/v1/batches/{id}") for id in ids])
+    assert len(booked(caplog)) == 30
+
+
 async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_its_results(caplog):
     """BerriAI/litellm#35358, #37573."""
     caplog.set_level("INFO", "trigate")
