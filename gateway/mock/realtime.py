@@ -10,7 +10,10 @@ import msgspec
 from gateway.mock import words
 from gateway.mock.media import tone
 from providers.neutral.codec import new_id
-from streams.surrogates import NOT_JSON
+from providers.neutral.fields import expect
+from streams.errors import GatewayError, invalid
+from streams.events import ErrorInfo
+from streams.surrogates import decode_or
 
 PATH: Final = "/v1/realtime"
 _AUDIO_BYTES: Final = 8192  # bytes of audio per event
@@ -25,37 +28,76 @@ class MockSession:
             "type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": model,
             "output_modalities": ["audio"],
         }  # fmt: skip
+        self._items: dict[str, Mapping[str, Any]] = {}
 
     def created_event(self) -> str:
         return _event("session.created", session=self._session)
 
     def take(self, message: bytes | str) -> Iterator[str]:
-        """Yield the events that answer ``message``."""
+        """Yield the events that answer ``message``; an invalid one is answered with an error event."""
+        event: dict[str, Any] = {}
         try:
-            event = msgspec.json.decode(message)
-            kind = event["type"]
-        except (*NOT_JSON, KeyError, TypeError):
-            yield _error("the message is not an event")
-            return
-        match kind:
+            event = expect(decode_or(msgspec.json.decode, message, None), dict, "the event")
+            yield from self._answer_event(event)
+        except GatewayError as error:
+            yield _error(error.info, event.get("event_id"))
+
+    def _answer_event(self, event: Mapping[str, Any]) -> Iterator[str]:
+        match expect(event.get("type"), str, "type"):
             case "session.update":
-                self._session |= event.get("session") or {}
+                session = expect(event.get("session"), dict, "session")
+                _check_modalities(session, "session")
+                self._session |= session
                 yield _event("session.updated", session=self._session)
             case "conversation.item.create":
-                item = {"id": new_id("item_"), "object": "realtime.item", **(event.get("item") or {})}
-                yield from _item_events(item)
+                item = expect(event.get("item"), dict, "item")
+                _check_item(item)
+                yield from self._add({"id": new_id("item_"), "object": "realtime.item", **item})
+            case "conversation.item.retrieve":
+                yield _event("conversation.item.retrieved", item=self._items[self._item_id(event, "retrieve")])
+            case "conversation.item.truncate":
+                cut = {name: expect(event.get(name), int, name) for name in ("content_index", "audio_end_ms")}
+                yield _event("conversation.item.truncated", item_id=self._item_id(event, "truncate"), **cut)
+            case "conversation.item.delete":
+                item_id = self._item_id(event, "delete")
+                del self._items[item_id]
+                yield _event("conversation.item.deleted", item_id=item_id)
+            case "input_audio_buffer.append":
+                expect(event.get("audio"), str, "audio")
             case "input_audio_buffer.commit":
                 item = _message("user", [{"type": "input_audio", "transcript": None}])
-                yield _event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=None)
-                yield from _item_events(item)
+                yield _event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=self._last_id())
+                yield from self._add(item)
             case "input_audio_buffer.clear":
                 yield _event("input_audio_buffer.cleared")
-            case "input_audio_buffer.append" | "response.cancel":
-                return
+            case "response.cancel":  # the events of a response are sent together, so none is in progress
+                raise invalid(
+                    "Cancellation failed: no active response found", "type", code="response_cancel_not_active"
+                )
             case "response.create":
-                yield from self._answer(event.get("response") or {})
-            case _:
-                yield _error(f"unknown event {str(kind)[:80]}")
+                response = {} if event.get("response") is None else expect(event["response"], dict, "response")
+                _check_modalities(response, "response")
+                yield from self._answer(response)
+            case kind:
+                raise invalid(f"unknown event {kind[:80]}", "type", code="invalid_value")
+
+    def _item_id(self, event: Mapping[str, Any], action: str) -> str:
+        """Return the id of the item in ``event``. Raises ``GatewayError`` if the conversation does not have it."""
+        item_id = expect(event.get("item_id"), str, "item_id")
+        if item_id not in self._items:
+            message = f"the item {item_id[:80]!r} does not exist"
+            raise invalid(message, "item_id", code=f"item_{action}_invalid_item_id")
+        return item_id
+
+    def _last_id(self) -> str | None:
+        return next(reversed(self._items), None)
+
+    def _add(self, item: Mapping[str, Any]) -> Iterator[str]:
+        """Add ``item`` to the conversation. Yield the events that report it."""
+        previous = self._last_id()
+        self._items[item["id"]] = item
+        yield _event("conversation.item.added", item=item, previous_item_id=previous)
+        yield _event("conversation.item.done", item=item, previous_item_id=previous)
 
     def _answer(self, options: Mapping[str, Any]) -> Iterator[str]:
         with_audio = "audio" in (options.get("output_modalities") or self._session["output_modalities"])
@@ -68,9 +110,11 @@ class MockSession:
         done = {**item, "status": "completed", "content": [{"type": f"output_{part}", member: text}]}
         within = {"response_id": response["id"], "output_index": 0}
         place = {**within, "item_id": item["id"], "content_index": 0}
+        previous = self._last_id()
+        self._items[item["id"]] = done
         yield _event("response.created", response={**response, "output": []})
         yield _event("response.output_item.added", item=item, **within)
-        yield _event("conversation.item.added", item=item, previous_item_id=None)
+        yield _event("conversation.item.added", item=item, previous_item_id=previous)
         yield _event("response.content_part.added", part={"type": part, member: ""}, **place)
         for word in re.findall(r"\s*\S+", text):
             yield _event(f"response.{text_event}.delta", delta=word, **place)
@@ -79,11 +123,27 @@ class MockSession:
         yield _event(f"response.{text_event}.done", **place, **{member: text})
         yield _event("response.content_part.done", part={"type": part, member: text}, **place)
         yield _event("response.output_item.done", item=done, **within)
-        yield _event("conversation.item.done", item=done, previous_item_id=None)
+        yield _event("conversation.item.done", item=done, previous_item_id=previous)
         yield _event(
             "response.done",
             response={**response, "status": "completed", "output": [done], "usage": _usage(with_audio)},
         )
+
+
+def _check_modalities(options: Mapping[str, Any], at: str) -> None:
+    """Check the modalities of a session or response. Raises ``GatewayError``."""
+    at = f"{at}.output_modalities"
+    for number, modality in enumerate(expect(options.get("output_modalities", []), list, at)):
+        if modality not in ("text", "audio"):
+            raise invalid(f"{at}[{number}] must be text or audio", f"{at}[{number}]", code="invalid_value")
+
+
+def _check_item(item: Mapping[str, Any]) -> None:
+    """Check the types of an item's members. Raises ``GatewayError``."""
+    expect(item.get("type"), str, "item.type")
+    expect(item.get("id", ""), str, "item.id")
+    for number, part in enumerate(expect(item.get("content", []), list, "item.content")):
+        expect(part, dict, f"item.content[{number}]")
 
 
 def _message(role: str, content: list[dict[str, Any]], status: str = "completed") -> dict[str, Any]:
@@ -91,12 +151,6 @@ def _message(role: str, content: list[dict[str, Any]], status: str = "completed"
         "id": new_id("item_"), "object": "realtime.item", "type": "message", "role": role, "status": status,
         "content": content,
     }  # fmt: skip
-
-
-def _item_events(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the events that add ``item`` to the conversation."""
-    yield _event("conversation.item.added", item=item, previous_item_id=None)
-    yield _event("conversation.item.done", item=item, previous_item_id=None)
 
 
 def _audio_events(sound: bytes, place: Mapping[str, Any]) -> Iterator[str]:
@@ -119,5 +173,12 @@ def _event(kind: str, **members: Any) -> str:
     return msgspec.json.encode({"type": kind, "event_id": new_id("event_"), **members}).decode()
 
 
-def _error(message: str) -> str:
-    return _event("error", error={"type": "invalid_request_error", "code": "invalid_event", "message": message})
+def _error(error: ErrorInfo, event_id: Any) -> str:
+    """Return the error event that answers the client's event ``event_id``."""
+    return _event(
+        "error",
+        error={
+            "type": "invalid_request_error", "code": error.code or "invalid_type", "message": error.message,
+            "param": error.param, "event_id": event_id if isinstance(event_id, str) else None,
+        },
+    )  # fmt: skip

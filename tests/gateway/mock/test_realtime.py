@@ -61,3 +61,69 @@ def test_cleared_audio_is_reported():
     assert [event["type"] for event in events(MockSession("m"), {"type": "input_audio_buffer.clear"})[1:]] == [
         "input_audio_buffer.cleared"
     ]
+
+
+MESSAGE = {"type": "message", "role": "user"}
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"type": "session.update", "session": 5}, "session"),
+        ({"type": "session.update", "session": {"output_modalities": "text"}}, "session.output_modalities"),
+        ({"type": "session.update", "session": {"output_modalities": ["video"]}}, "session.output_modalities[0]"),
+        ({"type": "session.update"}, "session"),
+        ({"type": "conversation.item.create", "item": [1]}, "item"),
+        ({"type": "conversation.item.create"}, "item"),
+        ({"type": "conversation.item.create", "item": {"type": 7}}, "item.type"),
+        ({"type": "conversation.item.create", "item": {"id": 7, **MESSAGE, "content": []}}, "item.id"),
+        ({"type": "conversation.item.create", "item": {**MESSAGE, "content": "hi"}}, "item.content"),
+        ({"type": "conversation.item.create", "item": {**MESSAGE, "content": [5]}}, "item.content[0]"),
+        ({"type": "conversation.item.delete"}, "item_id"),
+        ({"type": "conversation.item.retrieve", "item_id": 5}, "item_id"),
+        ({"type": "conversation.item.truncate", "item_id": "x", "content_index": "0"}, "content_index"),
+        ({"type": "response.create", "response": "x"}, "response"),
+        ({"type": "response.create", "response": {"output_modalities": {}}}, "response.output_modalities"),
+        ({"type": "input_audio_buffer.append"}, "audio"),
+        ({"type": "input_audio_buffer.append", "audio": 5}, "audio"),
+        ({"type": 5}, "type"),
+        ({"type": "response.make"}, "type"),
+        ({}, "type"),
+        (["no event"], "the event"),
+    ],
+)
+def test_members_of_wrong_types_are_an_error_event(message, param):
+    session = MockSession("m")
+    (error,) = events(session, {**message, "event_id": "mine"} if isinstance(message, dict) else message)[1:]
+    assert (error["type"], error["error"]["type"], error["error"]["param"]) == ("error", "invalid_request_error", param)
+    assert error["error"].get("event_id") == ("mine" if isinstance(message, dict) else None)
+    assert events(session, {"type": "response.create"})[-1]["type"] == "response.done"
+
+
+def test_items_are_retrieved_truncated_and_deleted():
+    session = MockSession("m")
+    first, second = (event["item"]["id"] for event in events(session, CREATE_ITEM, CREATE_ITEM)[2::2])
+    (retrieved,) = events(session, {"type": "conversation.item.retrieve", "item_id": first})[1:]
+    assert (retrieved["type"], retrieved["item"]["content"]) == (
+        "conversation.item.retrieved", CREATE_ITEM["item"]["content"],
+    )  # fmt: skip
+    cut = {"type": "conversation.item.truncate", "item_id": second, "content_index": 0, "audio_end_ms": 50}
+    (truncated,) = events(session, cut)[1:]
+    assert (truncated["type"], truncated["item_id"], truncated["audio_end_ms"]) == (
+        "conversation.item.truncated", second, 50,
+    )  # fmt: skip
+    delete = {"type": "conversation.item.delete", "item_id": first}
+    deleted, repeated = events(session, delete, delete)[1:]
+    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", first)
+    assert repeated["error"]["code"] == "item_delete_invalid_item_id"
+
+
+def test_an_item_follows_the_previous_one():
+    added = [event for event in events(MockSession("m"), CREATE_ITEM, CREATE_ITEM, {"type": "response.create"})
+             if event["type"] == "conversation.item.added"]  # fmt: skip
+    ids = [event["item"]["id"] for event in added]
+    assert [event["previous_item_id"] for event in added] == [None, *ids[:2]]
+
+
+def test_a_cancellation_without_a_response_is_an_error_event():
+    assert events(MockSession("m"), {"type": "response.cancel"})[-1]["error"]["code"] == "response_cancel_not_active"
