@@ -24,6 +24,13 @@ DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
 ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
 """Anthropic's files endpoint at a separate path: an entry supports only one form, so other entries have this one."""
 
+OTHER_NAMES: Final = (
+    "*[0-9]*", "*:*",  # llama3.2, llama3.2:latest, us.anthropic.claude-sonnet-4-5-20250929-v1:0
+    "[!df]*/*", "[!df]*/*:*", "[!df]*:*/*",  # openai/gpt-4o, qwen/qwen3-32b:free, ARNs
+    "d[!e]*/*", "deep*/*", "fireworks*/*",
+)  # fmt: skip
+"""Names of models at routers, clouds and local servers. Misspelled names of the demo and its faults do not match."""
+
 DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
 """Model types with their own names in the demo: model pickers show them, and requests without a model use them."""
 
@@ -60,12 +67,12 @@ def demo_config(upstream: str) -> Config:
             ],
         }
     )  # fmt: skip
-    families = tuple(dict.fromkeys(family for row in CATALOG.values() for family in row.families))
+    families = tuple(dict.fromkeys((*(family for row in CATALOG.values() for family in row.families), *OTHER_NAMES)))
     return attrs.evolve(config, entries=tuple(_with_families(entry, families) for entry in config.entries))
 
 
 def _with_families(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
-    """Return ``entry`` without faults in its model list; the stand-in's entry also gets all known model families."""
+    """Return ``entry`` without faults in its model list; the stand-in's entry also serves ``families``."""
     entry = attrs.evolve(entry, lists_all=False)
     if entry.provider.id != STAND_IN:
         return entry

@@ -159,7 +159,12 @@ def test_no_model_and_no_key_are_needed(served):
 @pytest.mark.parametrize(
     ("api", "model"),
     [("messages", "claude-opus-4-8"), ("messages", "claude-haiku-4-5-20251001"), ("responses", "gpt-5.4"),
-     ("chat", "gemini-2.5-pro"), ("chat", "stand-in/whatever")],
+     ("chat", "gemini-2.5-pro"), ("chat", "stand-in/whatever"),
+     ("messages", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"), ("chat", "amazon.nova-pro-v1:0"),
+     ("chat", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-v1:0"),
+     ("responses", "llama3.2"), ("chat", "llama3.2:latest"), ("chat", "openai/gpt-4o"), ("chat", "openrouter/auto"),
+     ("chat", "meta-llama/Llama-3.3-70B-Instruct"), ("chat", "qwen/qwen3-32b:free"),
+     ("chat", "fireworks_ai/some-model"), ("messages", "deepseek/deepseek-chat")],
 )  # fmt: skip
 def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     reply = ask(served, api, model)
@@ -167,11 +172,20 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     assert ENDED in read(api, reply.json)["text"]
 
 
-def test_another_name_is_a_404_that_says_what_works(served):
-    asked = {"model": "mine", "messages": [{"role": "user", "content": "Hello"}]}
+@pytest.mark.parametrize(
+    ("name", "works"),
+    [
+        ("mine", "stand-in/mine"),
+        ("demo-chta", "demo-chat"),
+        ("falt/429", "fault/429"),
+        ("demo/mock", "demo/mock-large"),
+    ],
+)
+def test_another_name_is_a_404_that_says_what_works(served, name, works):
+    asked = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
     reply = request(served.url, "POST", PATHS["chat"], asked)
     assert reply.status == 404
-    assert "stand-in/mine" in reply.json["error"]["message"]
+    assert works in reply.json["error"]["message"]
 
 
 def test_no_text_of_the_demo_is_masked_as_its_key(served):
