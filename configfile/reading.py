@@ -1,7 +1,7 @@
 """The reader of plain content into declared classes, with all mistakes."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
@@ -62,11 +62,25 @@ def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Re
 
 
 def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
-    """Return the message about an unknown key: the most similar name, else ``advice``, else all names."""
+    """Return the message about an unknown key: the most similar name, else ``advice``, else the name that it shortens,
+    else all names."""
     names = tuple(field.name for field in keys_of(cls).values() if field.key.ignored is None)
     if (near := nearest(name, names)) is not None:
         return Wrong(UNKNOWN_KEY, "", near)
-    return Wrong(UNKNOWN_KEY, advice or "", known=() if advice else names)
+    if advice is not None:
+        return Wrong(UNKNOWN_KEY, advice)
+    if (whole := _only_completion(name, names)) is not None:
+        return Wrong(UNKNOWN_KEY, "", whole)
+    return Wrong(UNKNOWN_KEY, "", known=names)
+
+
+def _only_completion(name: str, names: Iterable[str]) -> str | None:
+    """Return the only one of ``names`` that begins with ``name``, if that has three letters."""
+    found = [one for one in names if len(name) >= 3 and one.startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
+_LIST: Final = "expected a list, such as [A, B]"
 
 
 class _Unusable:
@@ -158,7 +172,8 @@ class _Reader:
         """Read a list. An unreadable item spoils it, unless ``None`` can replace the item."""
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
-            raise Wrong(_describe(value, parts[0]), "expected a list")
+            form = "expected a list: start each item with `- `" if isinstance(value, dict) else _LIST
+            raise Wrong(_describe(value, parts[0]), form)
         if (length := fixed_length(of)) not in (None, len(value)):
             raise Wrong("a list of another length", f"expected {length} items")
         found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]

@@ -251,7 +251,8 @@ def _resolve_provider(
         findings.wrong(path, f"{item.written} has no base_url", f"{found}: set yours{like}")
     elif lacking := at.missing_settings(item.base_url):
         found = f"{item.written} has no {' and no '.join(lacking)}"
-        findings.wrong(path, found, f"{at.display_name}'s address needs it: set it, or set base_url")
+        needed = f"{at.display_name}'s address needs {'it' if len(lacking) == 1 else 'them'}"
+        findings.wrong(path, found, f"{needed}: set {' and '.join(f'`{name}`' for name in lacking)}, or `base_url`")
     return at, item
 
 

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from configfile.document import Path
+from configfile.document import Path, spell
 from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
@@ -76,10 +76,13 @@ _DATABASE: Final = ("state_storage", "connection_string")
 def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath, findings: Findings) -> None:
     """Report forbidden contents of a ``file`` that trigate found in the current directory, and that no user named.
 
-    ``content`` is its content with expanded ``variables``."""
+    ``content`` is its content with expanded ``variables``. If the address of an entry has a mistake, that is reported
+    already: the destination of its variables is unknown."""
+    reported = {mistake.path for mistake in findings.mistakes}
     advice = f"if you trust this file, give it explicitly: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
     for use in variables.used:
-        if (whose := _owner_of_variable(use.name)) is not None and not _may_receive(whose, use, content):
+        whose = _owner_of_variable(use.name)
+        if whose is not None and not _may_receive(whose, use, content) and not _address_of(use) & reported:
             owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
             found = (
                 f"{use.name} is {owner}, and this file, which trigate found in the current directory, would send it "
@@ -104,6 +107,11 @@ def check_found(content: Mapping[str, Any], variables: Variables, file: FilePath
     for path, _ in variables.stored:
         found = "trigate found this file in the current directory, and it reads a secret from a store"
         findings.wrong(path, found, advice)
+
+
+def _address_of(use: Use) -> set[str]:
+    """Return the places of the address of an entry, for a variable that it uses."""
+    return {spell((*use.path[:2], *key)) for key in ((), ("model",), ("base_url",))}
 
 
 def _sign_in_paths(content: Mapping[str, Any]) -> Iterator[Path]:

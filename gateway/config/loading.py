@@ -205,11 +205,11 @@ def _examine(
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
     expanded = attrs.evolve(written, content=content)
     findings = Findings(expanded, mistakes, reading.faults, reading.given, reading.unknown)
-    if unnamed is not None:
-        check_found(content, variables, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
     config, entries = _build_config(reading, findings)
+    if unnamed is not None:
+        check_found(content, variables, unnamed, findings)
     check_stores(config.secret_stores, variables.stored, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]

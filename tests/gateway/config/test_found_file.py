@@ -37,7 +37,7 @@ def mistakes(folder: Path, trust: Trust, **content: Any) -> str:
     return ""
 
 
-def entry(model: str = "own/m", **more: Any) -> dict[str, Any]:
+def entry(model: Any = "own/m", **more: Any) -> dict[str, Any]:
     return {"model_providers": [{"model": model, **more}]}
 
 
@@ -105,6 +105,24 @@ def test_a_found_configuration_may_not_send_secrets_elsewhere(tmp_path, content)
 @pytest.mark.parametrize("content", TAKEN.values(), ids=TAKEN)
 def test_the_everyday_needs_no_name(tmp_path, content):
     assert mistakes(tmp_path, "found", **content) == ""
+
+
+UNADDRESSED = {
+    "an unknown provider": entry("opnai/m", access_key="$OPENAI_API_KEY"),
+    "a model without a provider": entry("m", access_key="$OPENAI_API_KEY"),
+    "a model that is no text": entry({"name": "openai/m"}, access_key="$OPENAI_API_KEY"),
+    "an address without a scheme": entry("openai/m", base_url="localhost:8000", access_key="$OPENAI_API_KEY"),
+    "an address with a space": entry("openai/m", base_url="http://local host/v1", access_key="$OPENAI_API_KEY"),
+    "no address": entry("azure_openai/m", access_key="$OPENAI_API_KEY"),
+    "no region": entry("amazon_bedrock/m", access_key="$OPENAI_API_KEY"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", UNADDRESSED.values(), ids=UNADDRESSED)
+def test_a_mistake_of_the_address_is_the_only_one(tmp_path, content):
+    said = mistakes(tmp_path, "found", **content)
+    assert said
+    assert said == mistakes(tmp_path, "named", **content)
 
 
 def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
