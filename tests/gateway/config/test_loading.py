@@ -657,7 +657,10 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("version: 7\n" + ONE, ["1:1: version: 7; expected one of v0.1, v0.1.0"]),
         (HEAD, ["model_providers: the list is empty"]),
         (HEAD + "model_providers: []\n", ["3:1: model_providers: the list is empty"]),
-        (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; expected a list: start each item with `- `"]),
+        (
+            HEAD + "model_providers: {}\n",
+            ["3:1: model_providers: a mapping; expected a list: start each item with `- `"],
+        ),
         (HEAD + ONE + "llm" + ONE[5:], ["llm_providers: it cannot be combined with model_providers"]),
         (HEAD + ONE + "liseners: []\n", ["4:1: liseners: unknown key; did you mean listeners?"]),
         (
@@ -764,7 +767,10 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; set base_url"),
         ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no common address: set"),
         ("{model: azure/m}", "set yours, such as https://NAME.openai.azure.com/openai/v1"),
-        ("{model: bedrock/m}", "[0]: bedrock/m has no region; Amazon Bedrock's address needs it: set `region`, or `base_url`."),
+        (
+            "{model: bedrock/m}",
+            "[0]: bedrock/m has no region; Amazon Bedrock's address needs it: set `region`, or `base_url`.",
+        ),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
         ("{model: openai/m, access_key: 12345}", "[0].access_key: not text"),
         ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: it has characters that headers cannot contain"),
@@ -795,7 +801,10 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: openai/m, quirks: {max_token_field: x}}", ".max_token_field: unknown key; did you mean max_tokens_f"),
         ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),
         ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; expected true or false"),
-        ("{model: openai/m, quirks: {refused_fields: store}}", ".refused_fields: 'store'; expected a list, such as [A, B]"),
+        (
+            "{model: openai/m, quirks: {refused_fields: store}}",
+            ".refused_fields: 'store'; expected a list, such as [A, B]",
+        ),
         ("{model: openai/m, timeouts: {first: 3s}}", "[0].timeouts.first: unknown key; write it as `first_byte`."),
         ("{model: openai/m, headers: [a]}", "[0].headers: a list; expected a mapping"),
         ("{model: openai/m, headers: {'a b': c}}", "'a b' cannot be set"),
