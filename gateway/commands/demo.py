@@ -7,6 +7,7 @@ import attrs
 
 from gateway.config.loading import Config, from_mapping
 from gateway.config.model_entry import ModelEntry
+from gateway.mock.failures import ONLY_FAULTS
 from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 from providers.endpoints.endpoint import ENDPOINTS
@@ -45,6 +46,7 @@ def demo_config(upstream: str) -> Config:
         "provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in",
         "quirks": {"bedrock_family": "claude"},  # thinks on request, like Claude
     }  # fmt: skip
+    faulty = {**provider, "headers": {ONLY_FAULTS: "1"}}
     apis = list(CODECS)
     kept: dict[str, Any] = {
         name: False for name, row in ENDPOINTS.items() if row.fallback == "never"
@@ -61,8 +63,8 @@ def demo_config(upstream: str) -> Config:
                 *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
                    "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
                 {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
-                {**provider, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
-                *({**provider, "model": f"fault-{api}/*", "speaks": [api],
+                {**faulty, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
+                *({**faulty, "model": f"fault-{api}/*", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
             ],
         }

@@ -121,6 +121,8 @@ FAILURES: Final[Mapping[str, Fault]] = {
 
 
 PREFIX: Final = "fault/"
+ONLY_FAULTS: Final = "x-mock-only-faults"
+"""A header of requests whose model is a fault, also without the prefix: another model is an error."""
 MODELS: Final[Mapping[str, Fault]] = {**FAULTS, **FAILURES}
 """All faults by name."""
 

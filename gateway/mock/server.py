@@ -19,7 +19,8 @@ from gateway.mock.cache_rules import cache_descriptions
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
 from gateway.mock.endpoints import add_endpoints
-from gateway.mock.failures import fault_descriptions, fault_of
+from gateway.mock.failures import ONLY_FAULTS, fault_descriptions, fault_of
+from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.prompt_cache import PromptCaches
 from gateway.mock.script import script
@@ -146,6 +147,8 @@ def _select_fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]])
 
     ``failures`` counts the failed requests, because some faults end after a number of them. Raises ``GatewayError``
     for an unknown fault."""
+    if ONLY_FAULTS in _headers():
+        model = FAULT_PREFIX + model.removeprefix(FAULT_PREFIX)
     name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
     times = 1 if fault.fails_once else number if fault.is_counted else 0
     key = (api, name, number)

@@ -178,6 +178,8 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
         ("mine", "stand-in/mine"),
         ("demo-chta", "demo-chat"),
         ("falt/429", "fault/429"),
+        ("fault/rate-limited", "fault/rate_limited"),
+        ("fault-messages/rate-limited", "fault/rate_limited"),
         ("demo/mock", "demo/mock-large"),
     ],
 )
