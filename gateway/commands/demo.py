@@ -62,7 +62,8 @@ def demo_config(upstream: str) -> Config:
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
                 *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
                    "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
-                {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
+                {**provider, "model": f"{STAND_IN}/*", "speaks": apis,
+                 "endpoints": {**DEMO_ENDPOINTS, **kept, "realtime": True}},  # for names such as gpt-realtime
                 {**faulty, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 *({**faulty, "model": f"fault-{api}/*", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),

@@ -171,7 +171,9 @@ class Router:
             entry.name for entry in self._config.entries
             if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
         ]  # fmt: skip
-        others = f"{', '.join(having[:_OFFERED])} support it" if having else "no configured provider supports it"
+        offered = having[:_OFFERED]
+        verb = "supports" if len(offered) == 1 else "support"
+        others = f"{', '.join(offered)} {verb} it" if offered else "no configured provider supports it"
         return invalid(
             f"the provider of the model {model[:SHORT]!r} does not support {endpoint}; {others}",
             "model",

@@ -269,10 +269,11 @@ def test_the_demo_also_serves_the_other_endpoints(served):
         assert f"hello.wav has {len(spoken)} bytes" in heard.text
         with pytest.raises(openai.RateLimitError):
             client.embeddings.create(model="fault/429", input="a cat")
-        with client.realtime.connect(model="demo") as session:
-            session.response.create(response={"output_modalities": ["text"]})
-            kinds = [event.type for event in until_done(session)]
-        assert (kinds[0], kinds[-1]) == ("session.created", "response.done")
+        for model in ("demo", "gpt-realtime"):
+            with client.realtime.connect(model=model) as session:
+                session.response.create(response={"output_modalities": ["text"]})
+                kinds = [event.type for event in until_done(session)]
+            assert (kinds[0], kinds[-1]) == ("session.created", "response.done")
     asked = {"model": "demo", "query": "food for cats", "documents": ["dogs", "cats like food"]}
     for body in (asked, {**asked, "model": None}, {**asked, "model": "demo-rerank"}):
         ranked = json.loads(request(served.url, "POST", "/v1/rerank", body).body)
