@@ -38,6 +38,7 @@ _SIGNED = (
 )
 _AMBIGUOUS = "the request has several different keys: send only the gateway's key, or send it as x-trigate-key"
 _UNKNOWN = "unknown key: check it for spaces and missing characters, or ask the gateway's operator"
+_OPERATORS_OWN = "this is the gateway's metrics_key or ui_key, for metrics and operators' pages: send a client's key"
 _ENDED = "this key expired on {}: ask the gateway's operator for the new key"
 _CLIENT_ENDED = "the access of this client expired on {}: ask the gateway's operator"
 _NO_CLIENT = (
@@ -180,7 +181,10 @@ class Authenticator:
             raise _key_refusal(_NO_CLIENT if certificate else missing, "missing")
         if len(shown) > 1:
             raise _key_refusal(_AMBIGUOUS, "several")
-        accepted = self._find(shown.pop())
+        key = shown.pop()
+        accepted = self._find(key)
+        if accepted is None and _digest(key) in self._operator_keys:
+            raise _key_refusal(_OPERATORS_OWN, "unknown")
         if accepted is None and self._unread:
             raise GatewayError("overloaded", _UNREAD, headers=(("retry-after", "1"),))
         if accepted is None:

@@ -38,8 +38,8 @@ _NO_PERSON: Final = (
     "only people have keys and sessions of their own: the keys of a client are in the file or the storage"
 )
 _ROLE_NEEDED: Final = (
-    "this needs the role {}, and yours is {}; roles come from the configuration's file: `role` of a client key or "
-    "of an issuer's rule"
+    "this needs the role {}, and yours is {}: set `role` of the client key or of the issuer's rule in the "
+    "configuration file"
 )
 _OPEN: Final = "this gateway has no client_keys, so it has no callers with rights: add client keys with a `role`"
 _OTHER_SITE: Final = "web pages of other sites may not use this path, whatever `cors` permits: send it from a program"

@@ -220,6 +220,13 @@ def test_no_key_a_wrong_one_and_two_are_refused_and_not_repeated(words, headers)
     assert words in refusal(KEYED, *headers)
 
 
+@pytest.mark.parametrize("name", ["metrics_key", "ui_key"])
+def test_the_operators_key_in_place_of_a_clients_is_recognized(name):
+    keyed = Authenticator(config({"name": "alice", "key": ALICE}, **{name: BOB}))
+    assert "send a client's key" in refusal(keyed, ("x-api-key", BOB))
+    assert "unknown key" in refusal(keyed, ("x-api-key", BOB + "0"))
+
+
 def test_a_signature_of_awss_is_no_key_and_the_refusal_says_what_to_send():
     signed = ("authorization", f"AWS4-HMAC-SHA256 Credential={ALICE}/20261122/us-east-1/bedrock/aws4_request, ...")
     told = refusal(KEYED, signed)
