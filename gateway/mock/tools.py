@@ -40,6 +40,9 @@ CHANGING_WORDS: Final = frozenset((
 FINAL: Final = frozenset(("final", "finish", "completion", "structured"))
 """Words in the names of tools with which programs expect the final answer."""
 
+UNCALLABLE: Final = "cannot be called now"
+"""Words in the description of a tool that only Converse's history has, because it must be declared."""
+
 SHELL: Final = frozenset((
     "bash", "shell", "sh", "zsh", "powershell", "terminal", "exec", "execute", "run", "command", "cmd",
 ))  # fmt: skip
@@ -94,7 +97,7 @@ def choose(request: Request) -> ToolPick | None:
 
 def available_tools(request: Request) -> tuple[str, list[Tool]]:
     """Return the mode of the choice (``ToolChoice.mode``) and the available tools."""
-    tools = [tool for tool in request.tools if isinstance(tool, Tool)]
+    tools = [tool for tool in request.tools if isinstance(tool, Tool) and UNCALLABLE not in (tool.description or "")]
     choice = request.tool_choice
     if choice is None:
         return "auto", tools

@@ -27,6 +27,7 @@ from providers.neutral.request import (
 from streams.errors import GatewayError
 from streams.events import TextDelta
 from tests.support.cases import case
+from tests.support.converse_requests import recipient
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
 
@@ -126,6 +127,19 @@ def test_unsuitable_tools_are_not_called_and_the_answer_is_reported(tools):
     call = asked(*tools)
     assert choose(call) is None
     assert "tool_choice" in text(call)
+
+
+def test_a_tool_that_converse_only_declares_is_not_called():
+    """A turn without tools after one with a call, as agents send it after a handoff."""
+    request = asked(needing("get_weather", city="string"))
+    before = continued(request, choose(request))
+    turns = (*before.messages, Message("assistant", (TextPart("sunny"),)), Message("user", (TextPart("more"),)))
+    later = attrs.evolve(before, messages=turns, tools=(), tool_choice=None)
+    converse = CODECS["converse"]
+    declared = converse.read_request(json.loads(converse.write_request(later, recipient("claude")).body))
+    assert [tool.name for tool in declared.tools] == ["get_weather"]
+    assert choose(declared) is None
+    assert text(declared) == text(asked(said="more"))
 
 
 def test_an_answer_lists_only_some_of_many_tools():
