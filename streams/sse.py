@@ -276,9 +276,12 @@ def dump(value: Any) -> bytes:
     """Return ``value`` as compact JSON on one line.
 
     Escapes U+2028, U+2029 and U+0085, because some clients split lines at them
-    (modelcontextprotocol/typescript-sdk#1926).
+    (modelcontextprotocol/typescript-sdk#1926). Line ends occur only between the tokens of a ``msgspec.Raw``, such as
+    a model's arguments, and become spaces.
     """
     data = msgspec.json.encode(value)
+    if _LF in data or _CR in data:
+        data = _LINE_END.sub(b" ", data)
     if not data.isascii():
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
         data = data.replace(b"\xc2\x85", b"\\u0085")

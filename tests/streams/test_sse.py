@@ -321,6 +321,15 @@ def test_dumped_json_is_one_line_for_every_splitter_and_means_the_same(value):
     assert len(out.decode().splitlines()) == 1
 
 
+@pytest.mark.parametrize("space", ["\n", "\r", "\r\n", "\n\t "])
+def test_json_that_is_inserted_unchanged_does_not_break_the_line(space):
+    args = msgspec.Raw(f'{{{space}"a":{space}"b\\n c"{space}}}'.encode())
+    out = sse.dump({"args": args})
+    assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
+    assert len(out.splitlines()) == 1
+    assert parsed([sse.data({"args": args})]) == [("", out)]
+
+
 @given(st.text(), st.sampled_from(["message_start", "response.created"]))
 def test_a_written_event_reads_back(text, name):
     assert parsed([sse.event(name, {"t": text})]) == [(name, sse.dump({"t": text}))]

@@ -60,6 +60,11 @@ def test_a_stream_is_pieces_of_one_answer():
     }  # fmt: skip
 
 
+def test_a_call_with_indented_arguments_is_one_line_of_the_stream():
+    indented: list[Event] = [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{\r\n  "a": 1\n}'), BlockEnd(1)]
+    assert parts(write_stream([*indented, *END])) == parts(write_stream([*CALL, *END]))
+
+
 def test_a_whole_answer_has_the_content_of_its_stream():
     events: list[Event] = [*THOUGHT, *CALL, TextDelta(2, "a"), TextDelta(2, "b"), BlockEnd(2), *END]
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
