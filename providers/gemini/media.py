@@ -77,8 +77,8 @@ def _display_name(name: str | None) -> GeminiPart:
 _REFERENCES: Final = re.compile(r'"\$(?:ref|defs)"\s*:')
 """Matches a ``$ref``, which Google's parser reads as a function name (vercel/ai#14369)."""
 
-_LONG_NUMBER: Final = re.compile(r"[:\[,]\s*-?\d{16,}")
-"""Matches long integers, whose last digits Google would change by converting them to doubles."""
+_LONG_NUMBER: Final = re.compile(r"(?:^|[:\[,])\s*(-?(?=[\d.]{16})\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+"""Matches numbers with many digits. Google converts numbers to doubles, which may change the last digits."""
 
 
 def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks, native: bool) -> GeminiPart:
@@ -127,11 +127,16 @@ def _response_object(text: str, is_error: bool) -> Any:
 
 def _decode_value(text: str) -> Any:
     """Return ``text`` decoded if it is JSON that the provider parses correctly, else ``text`` itself."""
-    if _REFERENCES.search(text) or _LONG_NUMBER.search(text):
-        return text
     try:
         data = text.encode()
-        value = text if has_more_elements(data, MANY) else msgspec.json.decode(data)
+        if has_more_elements(data, MANY) or _REFERENCES.search(text) or not _has_only_doubles(text):
+            return text
+        value = msgspec.json.decode(data)
     except NOT_JSON:
         return text
     return text if isinstance(value, str) else value
+
+
+def _has_only_doubles(text: str) -> bool:
+    """Return whether the long numbers of ``text`` have the digits that programs write for doubles."""
+    return all(repr(float(found[1])) == found[1] for found in _LONG_NUMBER.finditer(text))
