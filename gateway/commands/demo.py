@@ -25,11 +25,12 @@ DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
 ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
 """Anthropic's files endpoint at a separate path: an entry supports only one form, so other entries have this one."""
 
-OTHER_NAMES: Final = (
-    "*[0-9]*", "*:*",  # llama3.2, llama3.2:latest, us.anthropic.claude-sonnet-4-5-20250929-v1:0
-    "[!df]*/*", "[!df]*/*:*", "[!df]*:*/*",  # openai/gpt-4o, qwen/qwen3-32b:free, ARNs
-    "d[!e]*/*", "deep*/*", "fireworks*/*",
-)  # fmt: skip
+OTHER_NAMES: Final = tuple(
+    start + end
+    for start in ("[!df]*", "d[!e]*", "de[!m]*", "f[!a]*")  # neither demo nor fault
+    # llama3.2, llama3.2:latest, openai/gpt-4o, qwen/qwen3-32b:free, ARNs
+    for end in ("[0-9]*", ":*", "/*", "/*:*", ":*/*")
+)
 """Names of models at routers, clouds and local servers. Misspelled names of the demo and its faults do not match."""
 
 DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")

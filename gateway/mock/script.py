@@ -7,7 +7,8 @@ from gateway.mock import words
 from gateway.mock.filling import NoMatchingValue, fill
 from gateway.mock.tools import ToolPick, available_tools, choose, current_parts
 from providers.neutral.codec import new_id
-from providers.neutral.request import Format, Request, ToolCallPart, ToolResultPart
+from providers.neutral.formats import format_in_words
+from providers.neutral.request import Format, Request, TextPart, ToolCallPart, ToolResultPart
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -66,8 +67,8 @@ def _call_events(block: int, pick: ToolPick) -> Iterator[Event]:
 
 
 def _answer_text(request: Request) -> str:
-    if request.format is not None:
-        return _json_text(request, request.format)
+    if (format := request.format or _format_in_words(request)) is not None:
+        return _json_text(request, format)
     if words.wants_title(request):
         return words.title(request)
     user_words = words.shorten(words.user_text(request))
@@ -79,6 +80,12 @@ def _answer_text(request: Request) -> str:
     if mode == "auto" and tools and not any(isinstance(part, ToolResultPart) for part in current_parts(request)):
         return words.NOT_CALLED.format(said=user_words, tools=words.names([tool.name for tool in tools]))
     return words.ANSWER.format(said=user_words)
+
+
+def _format_in_words(request: Request) -> Format | None:
+    """Return the format that a gateway requests in words after the last answer, because the API has none."""
+    texts = (part.text for part in current_parts(request) if isinstance(part, TextPart))
+    return next(filter(None, map(format_in_words, texts)), None)
 
 
 def _json_text(request: Request, format: Format) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from providers.neutral.formats import format_in_words
 from providers.neutral.request import Message, Request, TextPart, ToolResultPart
 
 WHO: Final = "This is the stand-in model of trigate."
@@ -92,7 +93,11 @@ def user_text(request: Request) -> str:
 
 def user_text_in(message: Message) -> str:
     """Return the user's last words in a turn, which follow any hidden text."""
-    texts = [without_program_text(part.text) for part in message.parts if isinstance(part, TextPart)]
+    texts = [
+        without_program_text(part.text)
+        for part in message.parts
+        if isinstance(part, TextPart) and format_in_words(part.text) is None
+    ]
     return next(filter(None, reversed(texts)), "")
 
 

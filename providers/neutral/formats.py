@@ -1,5 +1,6 @@
 """Structured output for APIs without it, or with conditions of their own."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,6 +34,20 @@ def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message
     hint = f"{_SCHEMA}\n\n{msgspec.json.encode(schema).decode()}" if schema else _JSON
     end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
     return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
+
+
+def format_in_words(text: str) -> Format | None:
+    """Return the format that ``with_format`` has written into ``text``, for a stand-in of a model."""
+    if _SCHEMA in text:
+        return Format("json_schema", schema=_first_json(text.partition(_SCHEMA)[2].lstrip()))
+    return Format("json_object") if _JSON in text else None
+
+
+def _first_json(text: str) -> Any:
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except ValueError:
+        return None
 
 
 def schema_with_description(format: Format) -> Any:

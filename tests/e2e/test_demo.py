@@ -151,6 +151,22 @@ def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
     assert lane == ("byte" if model == f"demo-{api}" else "hub")
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "format",
+    [
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "open", "schema": {**ANSWER, "additionalProperties": True}}},
+    ],
+    ids=["object", "open schema"],
+)
+def test_json_that_the_api_cannot_enforce_is_json(served, model, format):
+    """The gateway requests it in words, which real models follow."""
+    answer = json.loads(ask(served, "chat", model, response_format=format).json["choices"][0]["message"]["content"])
+    assert isinstance(answer, dict)
+    assert format["type"] == "json_object" or answer == FILLED
+
+
 def test_no_model_and_no_key_are_needed(served):
     reply = request(served.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
@@ -177,7 +193,9 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     [
         ("mine", "stand-in/mine"),
         ("demo-chta", "demo-chat"),
+        ("demo-chat2", "demo-chat"),
         ("falt/429", "fault/429"),
+        ("fault-429", "fault-chat/fault-429"),
         ("fault/rate-limited", "fault/rate_limited"),
         ("fault-messages/rate-limited", "fault/rate_limited"),
         ("demo/mock", "demo/mock-large"),
