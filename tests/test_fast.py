@@ -38,7 +38,7 @@ def test_sampled(client, stream, row, text): pass
 PLACED = """
 import pytest
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.MARK
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("client", ["a", "b", "c"])
 @pytest.mark.parametrize("number", [4, 5])
@@ -132,13 +132,20 @@ def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(outcomes):
         assert passed_cases(said) == {other}, options
 
 
-def test_a_sample_by_place_has_each_pair_of_values_and_the_soak_has_the_other_half(outcomes):
-    _, said = outcomes(it=PLACED)
-    sample = passed_cases(said)
-    assert sample == {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}
-    _, said = outcomes("--soak", "-p", "randomly", it=PLACED)
+@pytest.mark.parametrize(
+    ("mark", "sample"),
+    [
+        ('sample(2, by="place")', {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}),
+        ('sample(5, by="turns")', {"4-a-True", "4-c-False", "5-c-True"}),
+    ],
+)
+def test_a_sample_by_position_has_these_cases_and_the_soak_has_the_others(outcomes, mark, sample):
+    program = PLACED.replace("MARK", mark)
+    _, said = outcomes(it=program)
+    assert passed_cases(said) == sample
+    _, said = outcomes("--soak", "-p", "randomly", it=program)
     others = passed_cases(said)
-    assert (len(others), others & sample) == (6, set())
+    assert (len(others), others & sample) == (12 - len(sample), set())
     for options in ((), ("--soak",)):
-        _, said = outcomes(*options, cases=["5-a-True"], it=PLACED)
+        _, said = outcomes(*options, cases=["5-a-True"], it=program)
         assert passed_cases(said) == {"5-a-True"}, options

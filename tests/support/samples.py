@@ -19,6 +19,9 @@ def outside_samples(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     With ``by="place"``, the gate has the cases whose positions in stacked parameters add up to a multiple of ``N``. For
     ``N`` of two, these are every value, and every pair of values if at least three parameters have several. For a
     single parameter, it is its first value.
+
+    With ``by="turns"``, the gate has every ``N``-th case in their order. For an ``N`` without common factors with the
+    numbers of values, these are different values of each parameter.
     """
     tests = defaultdict[tuple[object, str], list[pytest.Function]](list)
     for item in items:
@@ -39,6 +42,9 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
     if mark.kwargs == {"by": "place"}:
         yield from _outside_places(cases, number)
         return
+    if mark.kwargs == {"by": "turns"}:
+        yield from (case for turn, case in enumerate(sorted(cases, key=_position)) if turn % number)
+        return
     assert not mark.kwargs, f"{cases[0].originalname}: unknown {[*mark.kwargs]}"
     cases = sorted(cases, key=lambda case: zlib.crc32(case.name.encode()))
     shared = Counter(value for case in cases for value in _values(case))
@@ -53,10 +59,14 @@ def _left_out(cases: list[pytest.Function]) -> Iterator[pytest.Function]:
 def _outside_places(cases: list[pytest.Function], number: int) -> Iterator[pytest.Function]:
     """Yield the cases whose positions in the parameters' values do not add up to a multiple of ``number``."""
     places = defaultdict[str, dict[object, int]](dict)
-    for case in sorted(cases, key=lambda case: (*case.callspec.indices.values(),)):  # they may be shuffled
+    for case in sorted(cases, key=_position):  # they may be shuffled
         for name, value in _values(case):
             places[name].setdefault(value, len(places[name]))
     yield from (case for case in cases if sum(places[name][value] for name, value in _values(case)) % number)
+
+
+def _position(case: pytest.Function) -> tuple[int, ...]:
+    return (*case.callspec.indices.values(),)
 
 
 def _values(case: pytest.Function) -> Iterator[tuple[str, object]]:
