@@ -185,11 +185,11 @@ def test_a_conversation_in_use_stays_while_its_client_begins_many_others(memory,
 
     The others are so few in ``_REFRESH`` seconds that they cannot fill the client's half of a group of rows."""
     owner, id = memory.owner_of("ann"), b"id" * 6
-    for number in range(600):
+    for number in range(300):
         clock.now += 120
         memory.write(owner, id, conversation(), long_prompts(b"turn %d" % number))
         remember(memory, "ann", f"of ann {number}")
-    assert read_prompts(memory, owner, id) == long_prompts(b"turn 599")
+    assert read_prompts(memory, owner, id) == long_prompts(b"turn 299")
 
 
 def test_workers_that_write_the_same_conversation_leave_a_whole_one(clock):

@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from gateway.prompt_caches import parents as parents_module
 from gateway.prompt_caches.followed import SentRequest
 from gateway.prompt_caches.memo import BlockMemo
 from gateway.prompt_caches.memory import KnownConversation, PackedPrompts, PromptMemory
 from gateway.prompt_caches.packed_blocks import ROW, PackedBlocks
-from gateway.prompt_caches.parents import MOST_PROMPT_BYTES, ParentFinder
+from gateway.prompt_caches.parents import ParentFinder
 from gateway.prompt_caches.prompt_blocks import DIGEST, TextChunks
 from gateway.prompt_caches.prompt_reader import MOST_MEMO_BYTES, PromptReader
 from gateway.prompt_caches.prompts import PromptDigest
@@ -93,16 +94,17 @@ def _hostile_prompt() -> PromptDigest:
     return PromptDigest("messages", PackedBlocks(), system, history, 100, head=1, digests=os.urandom(DIGEST))
 
 
-def test_decoded_prompts_occupy_bounded_memory():
+def test_decoded_prompts_occupy_bounded_memory(monkeypatch):
     """A client that sends them in 100 conversations would otherwise occupy 120 MB in each process."""
+    monkeypatch.setattr(parents_module, "MOST_PROMPT_BYTES", 4 * 2**20)
     memory = PromptMemory.make_private(2**20, SetClock())
     parents, owner = ParentFinder(memory), memory.owner_of("mallory")
     with counted_bytes() as count:
-        for number in range(100):
+        for number in range(20):  # 24 MB
             conversation = KnownConversation(CacheScope(b"s" * 16, "anthropic/claude"), [], [])
             prompt = _hostile_prompt()
             parents.write(owner, b"%012d" % number, conversation, PackedPrompts((b"", b"", b"")), (prompt, None))
-        assert count() < MOST_PROMPT_BYTES + 2 * 2**20
+        assert count() < 4 * 2**20 + 2 * 2**20
 
 
 def _make_request(client: str, texts: int) -> SentRequest:

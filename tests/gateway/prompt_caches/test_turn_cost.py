@@ -95,10 +95,10 @@ def test_a_turn_after_stored_ones_costs_the_same_for_any_number():
     assert calls_of_continuation(400) < 1.2 * calls_of_continuation(20)
 
 
-def test_the_event_loop_does_the_same_for_50_000_blocks():
+def test_the_event_loop_does_the_same_for_10_000_blocks():
     """A thread reads the prompt; the rest is done where the streams are."""
     counts = []
-    for number in (300, 50_000):
+    for number in (300, 10_000):
         client = Client()
         items = [user_item("messages", f"Message {at} of a long list of messages") for at in range(number)]
         sent = client.send("messages", {"system": SYSTEM, "messages": items})
@@ -139,10 +139,10 @@ def longest_call(work: Callable[[], object]) -> float:
     return longest
 
 
-@pytest.mark.parametrize("length", [1_000_000, 48_000_000], ids=["long texts", "one text"])
-def test_a_history_of_50_megabytes_keeps_no_stream_waiting(length):
-    """A thread reads it, and no call takes longer than to find the members of a list, some 15 ms (C59)."""
-    items = [user_item("messages", "word " * (length // 5)) for _ in range(48_000_000 // length)]
+@pytest.mark.parametrize("length", [500_000, 16_000_000], ids=["long texts", "one text"])
+def test_a_history_of_16_megabytes_keeps_no_stream_waiting(length):
+    """A thread reads it, and no call takes longer than to find the members of a list, some 5 ms (C59)."""
+    items = [user_item("messages", "word " * (length // 5)) for _ in range(16_000_000 // length)]
     text = json.dumps([items]).encode()
     client = Client()
     sent = client.send("messages", {"system": SYSTEM, "messages": items})
