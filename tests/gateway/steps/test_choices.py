@@ -233,9 +233,9 @@ def test_a_stop_ends_every_choice_that_the_client_has_seen(gateway, upstream, cl
 
 
 def test_a_failure_between_the_choices_is_one_error_event(gateway, upstream):
-    pieces = chat_stream(("fine " * 50_000, TEXTS[1]), 500).pieces
+    pieces = chat_stream(("fine " * 10_000, TEXTS[1]), 500).pieces
     failure = data({"error": {"message": "overloaded", "type": "server_error"}})
-    upstream.script(Raw(200, STREAM, (*pieces[:400], failure), "chunked"))
+    upstream.script(Raw(200, STREAM, (*pieces[:80], failure), "chunked"))
     reply = ask_chat(gateway, "mask-window", stream=True)
     assert reply.status == 200
     assert reply.body.count(b'"error"') == 1

@@ -9,6 +9,7 @@ from trigate.steps import Finding, step
 from trigate.steps.testing import run
 
 WORD = re.compile(r"falcon-\d+")
+MOST_SPLITS = 40
 REQUEST = {"messages": [{"role": "user", "content": "about falcon-12"}]}
 
 
@@ -23,19 +24,22 @@ async def find_words_in_window(check):
 
 @pytest.fixture
 def _fewer_splits(monkeypatch):
-    """Split streams at a tenth of the places."""
-    monkeypatch.setattr(harness, "MOST_SPLITS", 150)
+    monkeypatch.setattr(harness, "MOST_SPLITS", MOST_SPLITS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("tested", "seeds"),
     [
-        (find_words_in_window, 1),
+        (find_words_in_window, None),
         *(pytest.param(each, 3, marks=pytest.mark.soak) for each in (find_words, find_words_in_window)),
     ],
 )
-def test_a_step_is_run_in_every_api_and_at_every_split(tested, seeds):
+def test_a_step_is_run_in_every_api_and_at_every_split(tested, seeds, monkeypatch):
+    """The gate splits at few of the places."""
+    if seeds is None:
+        monkeypatch.setattr(harness, "MOST_SPLITS", MOST_SPLITS)
+        seeds = 1
     found = run(tested, REQUEST, "it is falcon-77 today", seeds=seeds)
     assert [one.text for one in found.request] == ["falcon-12"]
     assert [(one.label, one.part, one.text) for one in found.response] == [("word", "assistant", "falcon-77")]

@@ -34,18 +34,17 @@ def upload(data: bytes) -> tuple[str, bytes, str]:
 
 def batch_of_many_requests() -> tuple[str, bytes, str]:
     listed = [
-        {"custom_id": f"c{at}", "params": {"model": "messages", "max_tokens": 9, "messages": HI}}
-        for at in range(10_000)
+        {"custom_id": f"c{at}", "params": {"model": "messages", "max_tokens": 9, "messages": HI}} for at in range(5_000)
     ]
     return "/v1/messages/batches", json.dumps({"requests": listed}).encode(), "application/json"
 
 
 def file_of_many_lines() -> tuple[str, bytes, str]:
-    return upload(b"\n".join(map(line, range(10_000))))
+    return upload(b"\n".join(map(line, range(5_000))))
 
 
 def file_of_blank_lines() -> tuple[str, bytes, str]:
-    return upload(line(0) + b"\n" * 2_000_000)
+    return upload(line(0) + b"\n" * 1_000_000)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/lite
 
 import contextlib
 import gzip
+import itertools
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -181,43 +182,53 @@ def with_uncompressed(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
             yield name, zlib.decompressobj().decompress(data[found.start() :], 2**20)
 
 
-def test_no_value_is_in_anything_that_the_gateway_writes_or_shows(tmp_path, collector):
+each_request = pytest.mark.parametrize("stride", [7, pytest.param(1, id="each", marks=pytest.mark.soak)])
+"""The gate sends every seventh request, some of each client."""
+
+
+@each_request
+def test_no_value_is_in_anything_that_the_gateway_writes_or_shows(tmp_path, collector, stride):
     folder = tmp_path / "gateway"
     folder.mkdir()
-    search(tmp_path, collector, file_stores(folder))
+    search(tmp_path, collector, file_stores(folder), stride)
 
 
 @pytest.mark.server
-def test_no_value_is_in_the_stores_of_other_servers(tmp_path, collector):
+@each_request
+def test_no_value_is_in_the_stores_of_other_servers(tmp_path, collector, stride):
     (tmp_path / "gateway").mkdir()
     with server_stores() as stores:
-        search(tmp_path, collector, stores)
+        search(tmp_path, collector, stores, stride)
         stored = [piece for name, data in stores.content() for piece in with_uncompressed(name, data)]
     assert {name for name, _ in stored} >= {"Redis", "PostgreSQL: trigate_nodes"}
     assert any(b"[WORD_" in data for name, data in stored if name == "PostgreSQL: trigate_nodes")
 
 
-def search(tmp_path: Path, collector: RawCollector, stores: Stores) -> None:
-    """Send requests of every kind, and search everything that the gateway has written or shows for their values."""
+def kinds_of_requests() -> Iterator[tuple[str, str, str, Script | Raw, bool]]:
+    """Yield the client, its API, the provider's API, the response and whether it is a stream."""
+    for client, api, stream in itertools.product(STEPS, ALL, (False, True)):
+        for target in APIS if api in APIS else ("chat",):
+            for answer in ANSWERS if api == target and client != "during" else ANSWERS[:1]:
+                yield client, api, target, answer, stream
+
+
+def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int) -> None:
+    """Send every ``stride``-th kind of request, and search everything that the gateway has written or shows for their
+    values."""
     folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
     shown: list[tuple[str, bytes]] = []
     with fake_upstream() as upstream:
         file = settings_in(folder, port, upstream.url, collector.url, stores)
         with gateway_thread(file, port, record=records) as gateway:
             count = 0
-            for client in STEPS:
-                for api in ALL:
-                    for stream in (False, True):
-                        for target in APIS if api in APIS else ("chat",):
-                            for answer in ANSWERS if api == target and client != "during" else ANSWERS[:1]:
-                                upstream.script(*[answer] * 2)
-                                model = f"kept-{target}"
-                                sees_request = STEPS[client].get("at") != ["response"]
-                                prompt = f"about {'falcon-11' if sees_request else 'birds'} and {count}"
-                                _, body = ask(gateway, client, api, model, stream=stream, prompt=prompt)
-                                count += 1
-                                if answer is ANSWERS[0] and client not in ("restore", "during"):
-                                    shown.append((f"response to {client}, {api}, {target}, {stream}", body))
+            for client, api, target, answer, stream in itertools.islice(kinds_of_requests(), 0, None, stride):
+                upstream.script(*[answer] * 2)
+                sees_request = STEPS[client].get("at") != ["response"]
+                prompt = f"about {'falcon-11' if sees_request else 'birds'} and {count}"
+                _, body = ask(gateway, client, api, f"kept-{target}", stream=stream, prompt=prompt)
+                count += 1
+                if answer is ANSWERS[0] and client not in ("restore", "during"):
+                    shown.append((f"response to {client}, {api}, {target}, {stream}", body))
             eventually(lambda: len(exchanges(gateway.log)) >= count, what="the log lines")
             eventually(lambda: collector.received, what="spans")
             shown.append(("metrics", get(gateway, "/metrics", SECRET)))

@@ -97,8 +97,8 @@ def test_many_masks_take_linear_work(tmp_path, kind, together):
 
         return work
 
-    make_work(80)()
-    one, two, three = (steps(make_work(80 * times)).total() for times in (1, 2, 3))
+    make_work(40)()
+    one, two, three = (steps(make_work(40 * times)).total() for times in (1, 2, 3))
     assert three - two <= 1.1 * (two - one), (one, two, three)  # text is forgotten now and then
 
 

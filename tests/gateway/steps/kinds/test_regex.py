@@ -73,18 +73,18 @@ def test_adversarial_text_takes_linear_time(pattern):
 @pytest.mark.parametrize(("pattern", "text"), [("a.*b|a", "a"), ("a(b|a*c)?", "a")])
 def test_matches_with_long_vain_trials_take_linear_time(pattern, text):
     """Each match could be longer up to the end of the text, and is not. Without memory of vain trials, this takes
-    hours: https://doi.org/10.1145/276393.276394."""
-    found, size = LinearPattern(pattern), 2**15
+    minutes: https://doi.org/10.1145/276393.276394."""
+    found, size = LinearPattern(pattern), 2**13
     began = time.process_time()
     assert list(found.spans(text * size, 0, size)) == [(at, at + 1) for at in range(size)]
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 10
 
 
 LONG_PATTERNS: Final = ("a+b", "(a|b)+c", "ab?c", "a{2,3}", r"\ba\b", "a|b|ca", "[^a]b{2}", "c(ab)*", "(?:ab){1,9}c")
 
 
 @pytest.mark.parametrize("pattern", LONG_PATTERNS)
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(12))
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 200), alphabet=st.sampled_from(("abc ", "abc", "ab", "abcé中")))
 def test_reading_words_of_classes_finds_what_reading_characters_finds(pattern, seed, size, alphabet):
     """Python's matches are the longest ones for these patterns."""
