@@ -227,16 +227,16 @@ def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
 def test_percent_encoded_content_decodes_as_in_the_standard_library() -> None:
     """Escapes may be invalid, and anywhere in the pieces that are decoded separately."""
     texts = (
-        "%41" * 70_000,
-        "a%41" * 50_000,
-        "%%%%" * 50_000 + "%4",
+        "%41" * 22_000,
+        "a%41" * 17_000,
+        "%%%%" * 17_000 + "%4",
         "%zz%",
-        "é%C3%A9" * 30_000,
+        "é%C3%A9" * 10_000,
         "",
         "=",
         "a=\r\n=41_ \n",
     )
-    for text in (*texts, "%3D%3d=%0A%\r\n%25%2541%fF%Fg", bytes(range(256)).decode("latin-1") * 1000):
+    for text in (*texts, "%3D%3d=%0A%\r\n%25%2541%fF%Fg", bytes(range(256)).decode("latin-1") * 300):
         for before in ("", "a", "ab"):
             expected = base64.b64encode(unquote_to_bytes(before + text)).decode()
             assert url_source(f"data:text/plain,{before}{text}", "at").value == expected
@@ -287,6 +287,7 @@ def turn(part: Any) -> Any:
     return {"messages": [{"role": "user", "content": [part]}]}
 
 
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("provider", CODECS)
 @pytest.mark.parametrize("client", CODECS)
 def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, provider: str) -> None:

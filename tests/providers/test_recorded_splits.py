@@ -37,7 +37,7 @@ SMALL = 2_000
 
 LONG = 50_000
 
-PARTS = 4
+PARTS = 10
 """The gate reads a part of the streams byte by byte."""
 
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)

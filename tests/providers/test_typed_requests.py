@@ -17,20 +17,21 @@ PROVIDER = Recipient("m", Issuer("openai", "a"))
 
 
 @pytest.mark.filterwarnings("ignore:warning. .. DEPRECATED")  # types of members that Google will remove
-@pytest.mark.parametrize("step", [5, pytest.param(1, id="each", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [10, pytest.param(1, id="each", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("api", CODECS)
 def test_a_translated_request_has_the_types_of_its_provider(api, step):
-    """The gate translates each field for a fifth of the providers, by turns."""
+    """The gate translates every other field for one provider, by turns."""
     others = [one for one in CODECS if one != api]
     mistakes, count = [], 0
     for place, sample in enumerate(samples(api)):
-        if mistake_in(api, sample.with_field) is not None:
+        providers = others[place % step :: step]
+        if not providers or mistake_in(api, sample.with_field) is not None:
             continue
         try:
             request = CODECS[api].read_request(sample.with_field)
         except GatewayError:
             continue
-        for provider in others[place % step :: step]:
+        for provider in providers:
             try:
                 body = CODECS[provider].write_request(request, PROVIDER).body
             except GatewayError:
