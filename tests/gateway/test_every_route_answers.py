@@ -48,7 +48,7 @@ STATUSES: Final = {"application/json": 200, EVENTS: 200, "application/json; char
 """The statuses of responses, by content type."""
 
 
-PARTS: Final = 3
+PARTS: Final = 8
 
 
 def bodies_by_part() -> Iterator[Any]:

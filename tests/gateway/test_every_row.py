@@ -199,18 +199,19 @@ async def test_each_row_works_through_the_gateway():
         place.__class__ = AnyProvider
         entries = [{**entry(model), "name": model, "base_url": moved(model, place.url)} for model in SENT]
         async with gateway(config(entries)) as running:
-            for model, expected in SENT.items():
+            for number, (model, expected) in enumerate(SENT.items()):
                 if expected[0][0] == CLAUDE_THERE or row_of(model).hosting:
                     continue  # at a host of its own, which no base_url has; hostings have tests of their own
-                for client, (prefix, end, header) in zip(APIS, expected, strict=True):
-                    answer = await running.ask(model, client)
-                    path = urlsplit(prefix).path + end + (GENERATE if end.startswith("/models/") else "")
-                    assert (answer.status_code, place.asked) == (200, [path]), (model, client, answer.text)
-                    (head,) = place.heads
-                    assert re.search(rf"\r\n{header}: \S*\s?{KEY}\r\n".encode(), head), (model, client)
-                    assert "Hello from" in answer.text, (model, client)
-                    place.asked.clear()
-                    place.heads.clear()
+                client = APIS[number % len(APIS)]  # by turns, because the test above resolves all of them
+                prefix, end, header = expected[number % len(APIS)]
+                answer = await running.ask(model, client)
+                path = urlsplit(prefix).path + end + (GENERATE if end.startswith("/models/") else "")
+                assert (answer.status_code, place.asked) == (200, [path]), (model, client, answer.text)
+                (head,) = place.heads
+                assert re.search(rf"\r\n{header}: \S*\s?{KEY}\r\n".encode(), head), (model, client)
+                assert "Hello from" in answer.text, (model, client)
+                place.asked.clear()
+                place.heads.clear()
 
 
 def moved(model: str, url: str) -> str:

@@ -1,6 +1,7 @@
 """The first request of each kind imports nothing in the event loop, where it would delay every stream."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import ADMIT, KEYS, admin_config, soon
-from tests.support.command_line import running_command
+from tests.support.gateway_thread import mock_thread
 from tests.support.harness import START_SECONDS, config, config_file, eventually, request
 from tests.support.oidc import open_provider
 from tests.support.repository import ROOT
@@ -45,24 +46,28 @@ REQUESTS = {
     "embeddings": ("/v1/embeddings", {"model": "{model}", "input": "Hello"}),
 }
 
+VENDORS = {"chat": "openai", "messages": "openai", "responses": "openai", "gemini": "gemini"}
+"""Providers by the API that they have."""
+
 pytestmark = pytest.mark.process
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini"])
-def test_it_imports_nothing_in_the_event_loop(api, tmp_path):
-    with running_command("mock", "--port", "0", "--pace", "0") as mock:
-        vendor = "gemini" if api == "gemini" else "openai"
-        entry = {"model": f"{vendor}/told", "access_key": "k", "base_url": mock.url, "speaks": [api]}
-        with config_file(config([entry]), 0) as (file, port), serving(str(file), tmp_path / "log") as log:
+def test_it_imports_nothing_in_the_event_loop(tmp_path):
+    with mock_thread() as mock:
+        entries = [
+            {"model": f"{vendor}/{api}", "access_key": "k", "base_url": mock.url, "speaks": [api]}
+            for api, vendor in VENDORS.items()
+        ]
+        with config_file(config(entries), 0) as (file, port), serving(str(file), tmp_path / "log") as log:
             base = f"http://127.0.0.1:{port}"
             for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/nothing"):
                 assert request(base, "GET", path).status in (200, 404)
-            for name, (path, body) in REQUESTS.items():
-                path = path.replace("{model}", f"{vendor}/told")
-                members = {key: f"{vendor}/told" if value == "{model}" else value for key, value in body.items()}
-                reply = request(base, "POST", path, members)
-                assert reply.status == 200, (name, reply.body)
-                assert NOTED not in log.read_text().partition("listening on")[2], name
+            for (api, vendor), (name, (path, body)) in itertools.product(VENDORS.items(), REQUESTS.items()):
+                model = f"{vendor}/{api}"
+                members = {key: model if value == "{model}" else value for key, value in body.items()}
+                reply = request(base, "POST", path.replace("{model}", model), members)
+                assert reply.status == 200, (api, name, reply.body)
+                assert NOTED not in log.read_text().partition("listening on")[2], (api, name)
 
 
 CALLS = (

@@ -21,7 +21,7 @@ from tests.support.metrics_page import Numbers, page_of
 from tests.support.settled_lines import logged_exchanges
 
 ROUTES: Final = [one for one in served_routes() if "events" not in one.path]  # those of pages never end
-CLIENTS, REQUESTS = 12, 15
+CLIENTS, REQUESTS = 10, 8
 LIMITS: Final[dict[str, Any]] = {
     "timeouts": {"idle": "200ms", "first_byte": "400ms"},
     "circuit": {"cooldown": "20ms", "longest": "50ms"},

@@ -64,9 +64,9 @@ def run(code: str) -> tuple[list[str], float]:
     ("code", "modules"),
     [
         pytest.param(SERVE, 881, id="serve"),
-        pytest.param(CHECK, 352, id="check"),
-        pytest.param(SCHEMA, 284, id="schema"),
-        pytest.param(EXPLAIN, 561, id="explain"),
+        pytest.param(CHECK, 352, id="check", marks=pytest.mark.soak),
+        pytest.param(SCHEMA, 284, id="schema", marks=pytest.mark.soak),
+        pytest.param(EXPLAIN, 561, id="explain", marks=pytest.mark.soak),
         pytest.param(CLIENTS, 144, id="connect --list"),
         pytest.param(HELP, 121, id="help"),
     ],

@@ -22,7 +22,7 @@ from tests.support.played_provider import played_provider
 
 ARRAYS: Final = int(os.environ.get("COMBINATIONS", "0"))
 """Arrays that are played whole; none is a sample of the first."""
-SAMPLE: Final = 12
+SAMPLE: Final = 6
 
 Installed = tuple[redis.RedisServer | None, postgres.Server | None]
 
@@ -90,7 +90,7 @@ async def test_features_change_no_batch_and_no_session(seed, installed, tmp_path
     server, database = installed
     cases = covering(JOB_FACTORS, possible_job, seed)
     async with played_provider() as provider:
-        for number, one in enumerate(cases if ARRAYS else cases[: SAMPLE // 4]):
+        for number, one in enumerate(cases if ARRAYS else cases[: SAMPLE // 3]):
             servers = Servers(provider, _folder(tmp_path, number), server, database)
             if servers.has(one):
                 with in_case_of(one):

@@ -135,13 +135,13 @@ async def test_a_path_with_control_characters_is_refused_with_the_reason():
     """A line break was a 404."""
     async with passing(lambda asked: json_answer({})) as (served, provider):
         methods = itertools.cycle(("GET", "POST", "PUT", "PATCH", "DELETE"))
+        rests = itertools.cycle(("a%{:02x}b", "a/%{:02X}", "%{:02x}/a"))
         for code in (*range(0x20), 0x7F):
-            for rest in (f"a%{code:02x}b", f"a/%{code:02X}", f"%{code:02x}/a"):
-                method = next(methods)
-                with case((method, rest)):
-                    found = await served.send(method, f"/mine/{rest}")
-                    assert found.status_code == 400
-                    assert "invalid characters" in found.json()["error"]["message"]
+            method, rest = next(methods), next(rests).format(code)
+            with case((method, rest)):
+                found = await served.send(method, f"/mine/{rest}")
+                assert found.status_code == 400
+                assert "invalid characters" in found.json()["error"]["message"]
         assert provider.heads == []
 
 
@@ -250,13 +250,15 @@ async def test_pages_of_configured_origins_may_call_every_path_of_programs():
     paths |= {"/openai/deployments/x/chat/completions", "/openai/deployments/x/embeddings"}
     more = {"cors": [PAGE], "compatibility": ["azure"], "client_keys": [{"name": "ann", "key": KEY}]}
     async with passing(lambda asked: json_answer({}), **more) as (served, provider):
-        for path in sorted(paths):
+        for number, path in enumerate(sorted(paths)):
             with case(path):
                 found = await served.send("OPTIONS", path, headers=PREFLIGHT)
                 assert (found.status_code, found.content) == (204, b"")
                 assert found.headers["access-control-allow-origin"] == PAGE
                 assert "DELETE" in found.headers["access-control-allow-methods"]
                 assert "x-goog-upload-command" in found.headers["access-control-allow-headers"]
+                if number % 8:
+                    continue
                 refused = await served.send("OPTIONS", path, headers={**PREFLIGHT, "origin": "https://other.example"})
                 assert "access-control-allow-origin" not in refused.headers
                 wrong = await served.send("POST", path, headers={"origin": PAGE})

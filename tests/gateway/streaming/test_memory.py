@@ -105,7 +105,7 @@ def translations() -> Iterator[Any]:
             yield pytest.param(api, shape, client, id=f"{api}: {shape}-{client}", marks=marks)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(24)
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "client"), list(translations()))
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):
@@ -124,6 +124,7 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(client):
     """A client of Gemini or Interactions gets all of them in one event: 140,000 delayed other streams by 0.4 s."""
@@ -134,6 +135,7 @@ def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(
     assert lane.progress.error.message == "the provider sent too many citations in one answer"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_with_as_many_citations_as_allowed_is_complete(client):
     lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)
