@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from loadtest.exchange.exchange import MAX_ANSWER, MAX_EVENTS
+from loadtest.exchange import exchange
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.requests.conversation import CannotContinue, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
@@ -13,13 +13,15 @@ from tests.support.load_servers import HEAD, chunk, load, serving
 @pytest.mark.parametrize(
     ("events", "limit"),
     [
-        (b":\n\n" * 20_000, f"the answer has more than {MAX_EVENTS} events"),
-        (b"\n\n" * 30_000, f"the answer is larger than {MAX_ANSWER // 2**20} MiB"),
+        (b":\n\n" * 20_000, "the answer has more than 30000 events"),
+        (b"\n\n" * 30_000, "the answer is larger than 8 MiB"),
     ],
     ids=["comments", "blank-lines"],
 )
-async def test_an_answer_of_endless_small_events_ends(events, limit):
+async def test_an_answer_of_endless_small_events_ends(events, limit, monkeypatch):
     """Each is read and judged, which would go on for minutes after the load's end."""
+    monkeypatch.setattr(exchange, "MAX_EVENTS", 30_000)
+    monkeypatch.setattr(exchange, "MAX_ANSWER", 2**23)
 
     async def serve(stream, _):
         await stream.send_all(HEAD)
