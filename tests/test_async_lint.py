@@ -104,13 +104,12 @@ def options() -> list[str]:
 
 
 @pytest.mark.slow
-def test_it_repeats_the_output_of_the_tool(lint):
+def test_it_finds_what_the_tool_finds(lint):
+    """A module with a suspicion is checked by the whole tool."""
     for code, cases in CASES.items():
         for imports, case in cases:
             source = MODULE.format(imports=imports, case=case)
-            said = [str(error) for error in lint.problems(source)]
-            assert any(code in line for line in said), f"{code}: {case}"
-            assert said == [str(error) for error in sorted(lint.Plugin.from_source(source).run())], case
+            assert any(code in str(error) for error in lint.problems(source)), f"{code}: {case}"
 
 
 def test_a_noqa_comment_suppresses_only_its_rule(lint):

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -38,12 +38,24 @@ def test_sampled(client, stream, row, text): pass
 PLACED = """
 import pytest
 
-@pytest.mark.MARK
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("client", ["a", "b", "c"])
-@pytest.mark.parametrize("number", [4, 5])
-def test_sampled(client, stream, number): pass
+stream = pytest.mark.parametrize("stream", [True, False])
+client = pytest.mark.parametrize("client", ["a", "b", "c"])
+number = pytest.mark.parametrize("number", [4, 5])
+
+@pytest.mark.sample(2, by="place")
+@stream
+@client
+@number
+def test_placed(client, stream, number): pass
+
+@pytest.mark.sample(5, by="turns")
+@stream
+@client
+@number
+def test_turned(client, stream, number): pass
 """
+EVERY_SECOND = {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}
+EVERY_FIFTH = {"4-a-True", "4-c-False", "5-c-True"}
 
 
 SESSIONS = """
@@ -61,91 +73,76 @@ for line in sys.stdin:
 """A program that forks a process for each run of pytest, because the imports take most of its time."""
 
 IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+CASES = 18
+MARKED = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
+UNMARKED = {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
 
-Run = Callable[..., tuple[dict[str, str], str]]
+Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def sessions() -> Iterator["subprocess.Popen[str]"]:
+def run(tmp_path_factory) -> Iterator[Run]:
+    """Return a function that runs both programs with ``options``, or only ``cases`` of them, and returns the output."""
+    folder = tmp_path_factory.mktemp("programs")
+    programs = {folder / "test_it.py": PROGRAM, folder / "test_placed.py": PLACED}
+    for file, program in programs.items():
+        file.write_text(program)
+    sampled, placed = programs
+    files = {"sampled": sampled, "placed": placed, "turned": placed}
     command = [sys.executable, "-c", SESSIONS]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+
+        def run(*options: str, cases: Mapping[str, str] | None = None) -> str:
+            fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA", "-W", IMPORTED)
+            wanted = [f"{files[name]}::test_{name}[{case}]" for name, case in (cases or {}).items()]
+            print(json.dumps([*fixed, *options, *(wanted or map(str, programs))]), file=process.stdin, flush=True)
+            return "".join(iter(process.stdout.readline, "ENDED\n"))
+
+        yield run
         process.communicate(timeout=60)
 
 
-@pytest.fixture
-def outcomes(sessions, tmp_path) -> Run:
-    def run(*options: str, cases: Sequence[str] = (), **programs: str) -> tuple[dict[str, str], str]:
-        """Return the outcome of each test of ``programs`` that runs with ``options``, and pytest's output.
-
-        With ``cases``, only these of the test with a sample run."""
-        files = []
-        for name, program in (programs or {"it": PROGRAM}).items():
-            files.append(tmp_path / f"test_{name}.py")
-            files[-1].write_text(program)
-        fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA", "-W", IMPORTED)
-        wanted = [f"{files[0]}::test_sampled[{case}]" for case in cases] or map(str, files)
-        print(json.dumps([*fixed, *options, *wanted]), file=sessions.stdin, flush=True)
-        said = "".join(iter(sessions.stdout.readline, "ENDED\n"))
-        found = re.findall(r"^(PASSED|FAILED|ERROR|SKIPPED) \S*::test_(\w+)", said, re.M)
-        return {name: outcome for outcome, name in found}, said
-
-    return run
+@pytest.fixture(scope="module")
+def gate(run) -> str:
+    return run()
 
 
-CASES = 18
+def outcomes(said: str) -> dict[str, str]:
+    """Return the outcome of each test without parameters."""
+    return {name: outcome for outcome, name in re.findall(r"^(PASSED|FAILED) \S*::test_(\w+)(?!\w|\[)", said, re.M)}
 
 
-def passed_cases(said: str) -> set[str]:
-    """Return the cases of the test with a sample that passed."""
-    return {*re.findall(r"^PASSED \S*::test_sampled\[(.*)\]", said, re.M)}
+def passed_cases(said: str, name: str) -> set[str]:
+    """Return the cases of a test with a sample that passed."""
+    return {*re.findall(rf"^PASSED \S*::test_{name}\[(.*)\]", said, re.M)}
 
 
-def test_marked_tests_are_skipped_and_unmarked_processes_fail(outcomes):
-    found, said = outcomes("--fast")
-    del found["sampled"]
-    assert found == {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
+def test_marked_tests_are_skipped_and_unmarked_processes_fail(run):
+    said = run("--fast")
+    assert outcomes(said) == UNMARKED
     assert said.count("NotMarked: subprocess.Popen: a test that starts a process is marked with") >= 2
-    assert f"{4 + CASES - len(passed_cases(said))} deselected" in said
+    left_out = CASES - len(passed_cases(said, "sampled")) + 12 - len(EVERY_SECOND) + 12 - len(EVERY_FIFTH)
+    assert f"{4 + left_out} deselected" in said
 
 
-def test_the_mark_server_is_for_programs_of_servers(outcomes):
-    found, _ = outcomes()
-    del found["sampled"]
-    marked = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
-    assert found == {
-        "subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED", **marked,
-    }  # fmt: skip
+def test_the_mark_server_is_for_programs_of_servers(gate):
+    assert outcomes(gate) == {**UNMARKED, **MARKED}
 
 
-def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(outcomes):
-    _, said = outcomes("-k", "sampled")
-    sample = passed_cases(said)
+def test_a_sample_has_each_value_and_the_soak_has_the_other_cases(run, gate):
+    sample, placed, turned = (passed_cases(gate, name) for name in ("sampled", "placed", "turned"))
     assert CASES // 4 <= len(sample) <= CASES // 2
     assert {part for name in sample for part in name.split("-")} == {*"123xyzabc", "True", "False"}
-    _, said = outcomes("-k", "sampled", "--soak", "-p", "randomly")
-    assert len(passed_cases(said)) == CASES - len(sample)
-    assert not passed_cases(said) & sample
-    other = sorted(passed_cases(said))[0]
+    assert placed == EVERY_SECOND, "each pair of values"
+    assert turned == EVERY_FIFTH
+    said = run("--soak", "-p", "randomly")
+    others, unplaced, unturned = (passed_cases(said, name) for name in ("sampled", "placed", "turned"))
+    assert (len(others), others & sample) == (CASES - len(sample), set())
+    assert (len(unplaced), unplaced & placed) == (12 - len(EVERY_SECOND), set())
+    assert (len(unturned), unturned & turned) == (12 - len(EVERY_FIFTH), set())
+    cases = {"sampled": min(others), "placed": "5-a-True", "turned": "5-a-True"}
     for options in ((), ("--soak",)):
-        _, said = outcomes(*options, cases=[other])
-        assert passed_cases(said) == {other}, options
-
-
-@pytest.mark.parametrize(
-    ("mark", "sample"),
-    [
-        ('sample(2, by="place")', {"4-a-True", "4-b-False", "4-c-True", "5-a-False", "5-b-True", "5-c-False"}),
-        ('sample(5, by="turns")', {"4-a-True", "4-c-False", "5-c-True"}),
-    ],
-)
-def test_a_sample_by_position_has_these_cases_and_the_soak_has_the_others(outcomes, mark, sample):
-    program = PLACED.replace("MARK", mark)
-    _, said = outcomes(it=program)
-    assert passed_cases(said) == sample
-    _, said = outcomes("--soak", "-p", "randomly", it=program)
-    others = passed_cases(said)
-    assert (len(others), others & sample) == (12 - len(sample), set())
-    for options in ((), ("--soak",)):
-        _, said = outcomes(*options, cases=["5-a-True"], it=program)
-        assert passed_cases(said) == {"5-a-True"}, options
+        said = run(*options, cases=cases)
+        assert {name: passed_cases(said, name) for name in cases} == {name: {case} for name, case in cases.items()}, (
+            options
+        )
