@@ -121,13 +121,22 @@ async def test_a_poll_without_changes_reads_one_row(open_database, store):
         assert reads == [frozenset({"okta:bob"})], "sign-ins and requests are no changes that processes follow"
 
 
+async def note_many(store: PeopleStore) -> None:
+    """Note more changes than a process reads at once."""
+
+    def note_some(session: Session) -> None:
+        for _ in range(201):
+            PeopleTables(session, store.database.notation).note_change("raise", "okta:bob")
+
+    for _ in range(5):
+        await store.database.write(note_some)
+
+
 async def test_many_changes_are_read_completely(open_database, store):
     async with following(open_database) as process:
         await store.block(Block("okta:first", 1.0, "boss"))
         await process.poll()
-        for _ in range(600):
-            await store.unblock("okta:first")
-            await store.block(Block("okta:first", 1.0, "boss"))
+        await note_many(store)
         await store.block(Block("okta:last", 1.0, "boss"))
         await process.poll()
         assert process.people.is_blocked("okta:first")
@@ -229,13 +238,7 @@ async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_da
         await process.poll()
         process.people.on_change(reported.append)
         await lose(store)
-
-        def note_many(session: Session) -> None:
-            rows = PeopleTables(session, store.database.notation)
-            for _ in range(1100):
-                rows.note_change("raise", "okta:bob")
-
-        await store.database.write(note_many)
+        await note_many(store)
         await process.poll()
         assert [("okta:ada" in names) for names in reported] == [True]
 

@@ -40,6 +40,9 @@ def rules(**rule: Any) -> RuleBook:
     return RuleBook(config.issuers)
 
 
+RULES = rules()
+
+
 @attrs.define
 class Process:
     """One process with a clock that tests move."""
@@ -52,7 +55,7 @@ class Process:
         return OwnKeys(self.store, rules(**rule), self.seen, lambda: self.now)
 
     def see(self, claims: dict[str, Any] = CLAIMS, issued: float | None = None) -> None:
-        self.seen.note(rules().admit("okta", claims)[0], claims, self.now if issued is None else issued)
+        self.seen.note(RULES.admit("okta", claims)[0], claims, self.now if issued is None else issued)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gateway.people.records import (
     readable_text,
 )
 from gateway.people.rows import PeopleTables
-from gateway.people.session_rows import MOST_SESSIONS
+from gateway.people.session_rows import MOST_SESSIONS, add_session, rotate_session
 from gateway.people.store import PeopleStore, Refreshed
 from gateway.people.tables import PEOPLE_TABLES
 from gateway.stores.key_store import KeyStore
@@ -156,18 +156,32 @@ async def test_exchanged_tokens_end_no_other_session(make):
     assert len(there) == MOST_SESSIONS + 11
 
 
+async def write_hundreds(store: PeopleStore, hundreds: int, work: Callable[[PeopleTables, int], object]) -> None:
+    """Call ``work`` with each number, a hundred in a transaction."""
+    for first in range(0, 100 * hundreds, 100):
+
+        def write(session: Session, first: int = first) -> None:
+            for number in range(first, first + 100):
+                work(PeopleTables(session, store.database.notation), number)
+
+        await store.database.write(write)
+
+
 async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make):
     """Every process remembers sessions that end early, and readers of them wait: a loop must not fill the tables."""
     store = make()
 
-    async def begin(number: int, at: float, kind: SessionKind = "exchange", person: SeenPerson = ADA) -> bool:
-        new = attrs.evolve(
+    def session(number: int, at: float, kind: SessionKind, person: SeenPerson) -> PersonSession:
+        return attrs.evolve(
             SESSION, id=f"{kind}{number}{person.name}", origin="", person=person.name, kind=kind, began=at, cookie=None,
             refresh=None,
         )  # fmt: skip
-        return await store.add_exchange(person, new)
 
-    for number in range(1000):
+    async def begin(number: int, at: float, kind: SessionKind = "exchange", person: SeenPerson = ADA) -> bool:
+        return await store.add_exchange(person, session(number, at, kind, person))
+
+    await write_hundreds(store, 9, lambda rows, number: add_session(rows, session(number, 1.0, "exchange", ADA)))
+    for number in range(900, 1000):
         assert await begin(number, 1.0)
     with pytest.raises(GatewayError) as error:
         await begin(1000, 2.0)
@@ -233,7 +247,13 @@ async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(m
 async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
-    for number in range(1010):
+
+    def refresh(rows: PeopleTables, number: int) -> None:
+        new = refreshed(number, 10.0 + number)
+        rotate_session(rows, new.session, new.refresh, new.tokens_until, new.now)
+
+    await write_hundreds(store, 10, refresh)
+    for number in range(1000, 1010):
         assert await store.refresh(refreshed(number, 10.0 + number))
     assert await store.find_refresh(digest_of("r0")) is None
     assert await store.find_refresh(digest_of("r20")) is not None

@@ -5,7 +5,7 @@ reached some paths (BerriAI/litellm#7336)."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from itertools import count, cycle
 from typing import Any, Final
 
 import attrs
@@ -150,6 +150,10 @@ NOT_FOR: Final = {("operator", "/me/usage")}
 """Cells of the ``ui_key``, which is no client."""
 
 
+TURNS: Final = cycle(CALLERS)
+"""The next caller of a verb that no role may use."""
+
+
 @pytest.mark.parametrize("path", sorted({route.path for route in KEY_ROUTES}))
 def test_other_verbs_are_refused_for_every_role(gateway, path):
     route = next(route for route in KEY_ROUTES if route.path == path)
@@ -157,11 +161,11 @@ def test_other_verbs_are_refused_for_every_role(gateway, path):
     for verb in VERBS:
         if verb in allowed or (verb == "HEAD" and "GET" in allowed):
             continue
-        for caller in CALLERS:
-            reply, _ = send_good(gateway, caller, verb, route)
-            assert reply.status == 405, (verb, caller, reply.body)
-            assert verb not in reply.headers["allow"].split(", ")
-            assert set(reply.headers["allow"].split(", ")) >= allowed
+        caller = next(TURNS)
+        reply, _ = send_good(gateway, caller, verb, route)
+        assert reply.status == 405, (verb, caller, reply.body)
+        assert verb not in reply.headers["allow"].split(", ")
+        assert set(reply.headers["allow"].split(", ")) >= allowed
 
 
 @pytest.mark.parametrize("caller", [None, "stranger"])

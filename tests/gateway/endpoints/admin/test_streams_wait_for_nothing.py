@@ -22,7 +22,7 @@ from tests.support.gateway_thread import ThreadGateway
 from tests.support.ledger_lines import add_lines, attempt, line
 from tests.support.loop_steps import check_measured_steps, gateway_steps
 
-CLIENTS: Final = 5000
+CLIENTS: Final = 3000
 
 
 @pytest.fixture(scope="module")
