@@ -64,8 +64,7 @@ def cyclic_objects(served: ThreadGateway, *ends: Outcome) -> set[str]:
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        for _ in range(2):
-            send()
+        send()
         gc.collect()
         return {type(one).__qualname__ for one in gc.garbage if _package_of(one) in PACKAGES}
     finally:

@@ -300,7 +300,7 @@ def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations(answe
     assert "member-0" in pinned.values()
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 5, 10, 20, 50])
+@pytest.mark.parametrize("at_once", [1, 5, 50])
 def test_weights_apply_to_new_conversations_under_load(at_once):
     """Twice the mean is that of its weight."""
     gateway = Gateway(group(8, 1, 1), route("weighted"))
