@@ -24,5 +24,5 @@ def file_text(result: Result) -> str:
 def convert_file(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
     """Return the configuration made from a file, its text, and its content."""
     text = file_text(convert_litellm({"model_list": list(models), **sections}))
-    content = yaml.safe_load(text)
+    content = yaml.load(text, yaml.CSafeLoader)
     return from_mapping(content), text, content

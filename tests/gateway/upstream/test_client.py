@@ -49,7 +49,7 @@ class Peer:
     def __init__(self, stream: trio.abc.Stream, number: int) -> None:
         self.stream = stream
         self.number = number
-        self._buffer = b""
+        self._buffer = bytearray()
 
     async def request(self) -> tuple[bytes, bytes]:
         """Head and body of the next request; two empty strings at the end of the connection."""
@@ -65,7 +65,7 @@ class Peer:
                 return b"", b""
             self._buffer += data
         body, self._buffer = self._buffer[:size], self._buffer[size:]
-        return head, body
+        return bytes(head), bytes(body)
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
