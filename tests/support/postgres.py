@@ -115,6 +115,12 @@ class Server:
         self.sql(f"CREATE SCHEMA {name}")
         return f"{self.url}&options=-csearch_path%3D{name}"
 
+    def new_database(self) -> str:
+        """Return the connection string of an empty database."""
+        name = f"database_{next(SCHEMAS)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.url.replace("/postgres?", f"/{name}?")
+
     def _is_ready(self) -> bool:
         import psycopg
 

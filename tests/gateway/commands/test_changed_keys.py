@@ -13,6 +13,7 @@ import yaml
 from gateway.config.loading import Config, load
 from gateway.followed_keys import FollowedKeys
 from gateway.open_store import open_key_store
+from tests.support.cases import case
 from tests.support.command_line import Finished
 
 Keys = Callable[..., Finished]
@@ -79,46 +80,51 @@ def test_each_option_replaces_its_setting_and_all_others_stay(keys, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("args", "name", "expected"),
-    [
-        (("--group", "search"), "group", "search"),
-        (("--models", "gpt-4o", "--models", "gpt-5"), "models", ["gpt-4o", "gpt-5"]),
-        (("--only", "openai/*"), "only", ["openai/*"]),
-        (("--until", "2098-01-31"), "until", "2098-02-01T00:00:00Z"),
-        (("--ratelimit", "requests=5/m"), "ratelimits", {"requests": "5/m"}),
-        (("--limit", "in_flight=3"), "limits", {"in_flight": 3}),
-        (("--budget", "1 usd/day"), "budgets", ["1 usd/day"]),
-    ],
-)
-def test_every_setting_can_be_set_and_removed(keys, args, name, expected):
+SETTINGS = [
+    (("--group", "search"), "group", "search"),
+    (("--models", "gpt-4o", "--models", "gpt-5"), "models", ["gpt-4o", "gpt-5"]),
+    (("--only", "openai/*"), "only", ["openai/*"]),
+    (("--until", "2098-01-31"), "until", "2098-02-01T00:00:00Z"),
+    (("--ratelimit", "requests=5/m"), "ratelimits", {"requests": "5/m"}),
+    (("--limit", "in_flight=3"), "limits", {"in_flight": 3}),
+    (("--budget", "1 usd/day"), "budgets", ["1 usd/day"]),
+]
+
+
+def test_every_setting_can_be_set_and_removed(keys):
     good(keys("add", "ci"))
-    nothing = row(keys, "ci")[name]
-    changed = json.loads(good(keys("set", "ci", *args, "--json")))
-    assert changed[name] == row(keys, "ci")[name] == expected
-    good(keys("set", "ci", "--without", name))
-    assert row(keys, "ci")[name] == nothing
+    nothing = row(keys, "ci")
+    for args, name, expected in SETTINGS:
+        with case(name):
+            changed = json.loads(good(keys("set", "ci", *args, "--json")))
+            assert changed[name] == expected
+    assert {name: row(keys, "ci")[name] for _, name, _ in SETTINGS} == {name: value for _, name, value in SETTINGS}
+    for _, name, _ in SETTINGS:
+        with case(name):
+            good(keys("set", "ci", "--without", name))
+    assert row(keys, "ci") == nothing
 
 
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (("ci",), "nothing to change"),
-        (("ci", "--budget", "1 usd/day", "--without", "budgets"), "budgets is both set and removed by --without"),
-        (("ci", "--models", "gpt-9"), "gpt-9"),
-        (("ci", "--group", "nobody"), "nobody"),
-        (("ci", "--budget", "lots"), "lots"),
-        (("ci", "--until", "2001-01-01"), "would expire in the past"),
-        (("ci", "--without", "until"), "has these settings already"),
-        (("nobody", "--for", "1d"), "there is no stored client nobody"),
-        (("boss", "--for", "1d"), "change it there, and reload"),
-        (("ci", "--by", "a\nb", "--for", "1d"), "--by is not valid"),
-    ],
-)
-def test_an_invalid_keys_set_is_refused_and_changes_nothing(keys, args, says):
+INVALID = [
+    (("ci",), "nothing to change"),
+    (("ci", "--budget", "1 usd/day", "--without", "budgets"), "budgets is both set and removed by --without"),
+    (("ci", "--models", "gpt-9"), "gpt-9"),
+    (("ci", "--group", "nobody"), "nobody"),
+    (("ci", "--budget", "lots"), "lots"),
+    (("ci", "--until", "2001-01-01"), "would expire in the past"),
+    (("ci", "--without", "until"), "has these settings already"),
+    (("nobody", "--for", "1d"), "there is no stored client nobody"),
+    (("boss", "--for", "1d"), "change it there, and reload"),
+    (("ci", "--by", "a\nb", "--for", "1d"), "--by is not valid"),
+]
+
+
+def test_an_invalid_keys_set_is_refused_and_changes_nothing(keys):
     good(keys("add", "ci"))
     before = row(keys, "ci")
-    assert says in refused(keys("set", *args))
+    for args, says in INVALID:
+        with case(args):
+            assert says in refused(keys("set", *args))
     assert row(keys, "ci") == before
 
 
@@ -179,23 +185,24 @@ def test_clients_in_the_file_have_precedence_until_removed(keys, tmp_path):
     assert good(keys("rotate", "boss", client_keys=[{"name": "x", "sha256": "e" * 64}])).startswith("sk-trigate-")
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("[", "as YAML: "),
-        ("client_keys: []", "has no client_keys"),
-        ("client_keys: [{key: abc}]", "`client_keys[0]` has no name"),
-        ("client_keys: [{name: a, sha256: zz}]", "sha256"),
-        ("client_keys: [{name: good, sha256: '" + "1" * 64 + "'}, {name: a}]", "neither key nor sha256"),
-        ("client_keys: [{name: a, sha256: '" + "1" * 64 + "', models: [gpt-9]}]", "gpt-9"),
-        ("client_keys: [{name: a, sha256: '" + "b" * 64 + "'}]", "a and boss have the same key"),
-        ("client_keys: [{name: a, sha256: '" + "1" * 64 + "'}, {name: c, sha256: '" + "1" * 64 + "'}]", "the same key"),
-    ],
-)
-def test_a_file_with_a_client_that_cannot_be_taken_stores_none(keys, tmp_path, content, says):
+BAD_FILES = [
+    ("[", "as YAML: "),
+    ("client_keys: []", "has no client_keys"),
+    ("client_keys: [{key: abc}]", "`client_keys[0]` has no name"),
+    ("client_keys: [{name: a, sha256: zz}]", "sha256"),
+    ("client_keys: [{name: good, sha256: '" + "1" * 64 + "'}, {name: a}]", "neither key nor sha256"),
+    ("client_keys: [{name: a, sha256: '" + "1" * 64 + "', models: [gpt-9]}]", "gpt-9"),
+    ("client_keys: [{name: a, sha256: '" + "b" * 64 + "'}]", "a and boss have the same key"),
+    ("client_keys: [{name: a, sha256: '" + "1" * 64 + "'}, {name: c, sha256: '" + "1" * 64 + "'}]", "the same key"),
+]
+
+
+def test_a_file_with_a_client_that_cannot_be_taken_stores_none(keys, tmp_path):
     file = tmp_path / "in.yaml"
-    file.write_text(content)
-    assert says in refused(keys("import", str(file)))
+    for content, says in BAD_FILES:
+        file.write_text(content)
+        with case(content):
+            assert says in refused(keys("import", str(file)))
     assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cases import case
 from tests.support.command_line import Finished
 
 Keys = Callable[..., Finished]
@@ -161,9 +162,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("lines", "says"), BAD)
-def test_nothing_is_stored_if_a_row_cannot_be_read(keys, import_table, lines, says):
-    assert says in reason_of(import_table(*lines))
+def test_nothing_is_stored_if_a_row_cannot_be_read(keys, import_table):
+    for lines, says in BAD:
+        with case(lines):
+            assert says in reason_of(import_table(*lines))
     assert rows(keys) == {}
 
 

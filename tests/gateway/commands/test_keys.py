@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.config.key_changes import MOST_KEYS
+from tests.support.cases import case
 from tests.support.command_line import Finished
 
 Keys = Callable[..., Finished]
@@ -62,31 +63,32 @@ def test_programs_get_it_as_json(keys):
     assert turned["old_keys_until"] < made["until"] == turned["until"]
 
 
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (("add", "boss"), "the file has a client with this name; give another name, or remove it from the file"),
-        (("add", "taken"), "the client taken exists already: rotate its key"),
-        (("add", " "), "the name is not valid"),
-        (("add", "a\nb"), "the name is not valid"),
-        (("add", "x", "--group", "serch"), "group: there is no group 'serch'; did you mean search?"),
-        (("add", "x", "--models", "gpt-5"), "models\\[0\\]: 'gpt-5' is not a configured model"),
-        (("add", "x", "--limit", "in_flight"), "--limit in_flight: expected NAME=AMOUNT, such as in_flight=8"),
-        (("add", "x", "--ratelimit", "requests=fast"), "ratelimits.requests: 'fast'"),
-        (("add", "x", "--budget", "lots"), "budgets\\[0\\]: 'lots'"),
-        (("add", "x", "--until", "soon"), "--until: 'soon'; expected a date"),
-        (("add", "x", "--until", "2020-01-01"), "x would expire in the past, on 2020-01-02T00:00:00Z"),
-        (("add", "x", "--for", "long"), "--for: 'long'; expected a duration, such as 30d"),
-        (("add", "x", "--for", "99999999999d"), "the duration is too long"),
-        (("add", "x", "--for", "30"), "--for: 30 has no unit: write 30d, 30h or 30m"),
-        (("rotate", "taken", "--keep-old", "24"), "--keep-old: 24 has no unit"),
-        (("rotate", "taker"), "there is no stored client taker; did you mean taken?"),
-        (("revoke", "boss"), "boss is not stored, but in .*c.yaml: change it there, and reload"),
-    ],
-)
-def test_invalid_keys_commands_fail_with_advice(keys, args, says):
+INVALID = [
+    (("add", "boss"), "the file has a client with this name; give another name, or remove it from the file"),
+    (("add", "taken"), "the client taken exists already: rotate its key"),
+    (("add", " "), "the name is not valid"),
+    (("add", "a\nb"), "the name is not valid"),
+    (("add", "x", "--group", "serch"), "group: there is no group 'serch'; did you mean search?"),
+    (("add", "x", "--models", "gpt-5"), "models\\[0\\]: 'gpt-5' is not a configured model"),
+    (("add", "x", "--limit", "in_flight"), "--limit in_flight: expected NAME=AMOUNT, such as in_flight=8"),
+    (("add", "x", "--ratelimit", "requests=fast"), "ratelimits.requests: 'fast'"),
+    (("add", "x", "--budget", "lots"), "budgets\\[0\\]: 'lots'"),
+    (("add", "x", "--until", "soon"), "--until: 'soon'; expected a date"),
+    (("add", "x", "--until", "2020-01-01"), "x would expire in the past, on 2020-01-02T00:00:00Z"),
+    (("add", "x", "--for", "long"), "--for: 'long'; expected a duration, such as 30d"),
+    (("add", "x", "--for", "99999999999d"), "the duration is too long"),
+    (("add", "x", "--for", "30"), "--for: 30 has no unit: write 30d, 30h or 30m"),
+    (("rotate", "taken", "--keep-old", "24"), "--keep-old: 24 has no unit"),
+    (("rotate", "taker"), "there is no stored client taker; did you mean taken?"),
+    (("revoke", "boss"), "boss is not stored, but in .*c.yaml: change it there, and reload"),
+]
+
+
+def test_invalid_keys_commands_fail_with_advice(keys):
     keys("add", "taken")
-    assert re.search(says, refused(keys(*args)))
+    for args, says in INVALID:
+        with case(args):
+            assert re.search(says, refused(keys(*args)))
     assert set(listed(keys)) == {"boss", "taken"}
 
 

@@ -174,13 +174,16 @@ def test_a_valid_token_stays_in_use_while_the_gateway_is_away(user):
         user.change(**before)
 
 
-def test_a_session_that_was_ended_is_forgotten(tmp_path):
-    with people_gateway(tmp_path) as gateway, signed_in(gateway, tmp_path) as user:
-        user.change(refresh_token="tgr_unknown", expires_at=time.time() - 1)
+def test_a_session_that_was_ended_is_forgotten(user):
+    before = user.file.read_text()
+    user.change(refresh_token="tgr_unknown", expires_at=time.time() - 1)
+    try:
         found = user.run("token")
         assert found.returncode == 1
-        assert f"the session has ended: run trigate login {gateway.url}" in found.stderr
+        assert f"the session has ended: run trigate login {user.gateway.url}" in found.stderr
         assert "there is no session" in user.run("token").stderr
+    finally:
+        user.file.write_text(before)
 
 
 def test_without_a_session_the_command_names_the_way_to_get_one(tmp_path):

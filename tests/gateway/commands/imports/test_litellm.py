@@ -667,7 +667,7 @@ ITEM = ANY | st.fixed_dictionaries({"model_name": ANY, "litellm_params": PARAMS 
 
 
 @given(st.lists(ITEM, max_size=3), ANY, ANY, ANY)
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(60))
 def test_any_litellm_file_becomes_a_valid_configuration(models, general, router, more):
     content = {
         "model_list": [*models, item("m", "openai/m")],

@@ -116,21 +116,21 @@ LOGS = """
 
 
 @pytest.mark.process  # pg_dump
-def test_the_log_of_requests_shows_the_forms_that_clients_need(tmp_path):
-    with server_or_skip() as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(LOGS)
-        dump = tmp_path / "litellm.sql"
-        command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", server.url]
-        dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        for source in (server.url, str(dump)):
-            clients = read_database(source, {})
-            assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
-            result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
-            content = yaml.safe_load(file_text(result))
-            assert content["compatibility"] == ["azure", "litellm"]
-            assert content["client_routing"] == ["litellm"]
-            assert [loss.group for loss in result.losses if loss.group is not Group.UNKNOWN] == [Group.LOGS] * 2
+def test_the_log_of_requests_shows_the_forms_that_clients_need(server, tmp_path):
+    url = server.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(LOGS)
+    dump = tmp_path / "litellm.sql"
+    command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", url]
+    dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    for source in (url, str(dump)):
+        clients = read_database(source, {})
+        assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
+        result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
+        content = yaml.safe_load(file_text(result))
+        assert content["compatibility"] == ["azure", "litellm"]
+        assert content["client_routing"] == ["litellm"]
+        assert [loss.group for loss in result.losses if loss.group is not Group.UNKNOWN] == [Group.LOGS] * 2
 
 
 @pytest.mark.process  # pg_dump
@@ -161,9 +161,10 @@ def test_a_user_who_may_only_read_is_enough(server, folder):
 
 
 @pytest.mark.process  # pg_dump
-def test_tables_without_a_counterpart_are_listed_from_a_server_and_a_dump(folder):
-    with server_or_skip() as own:
-        own.sql(
+def test_tables_without_a_counterpart_are_listed_from_a_server_and_a_dump(server, folder):
+    url = server.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in (
             'CREATE TABLE "LiteLLM_VerificationToken" (token text, models text[]); '
             'CREATE TABLE "LiteLLM_GuardrailsTable" (guardrail_name text); '
             'CREATE TABLE "LiteLLM_NovelTable" (secret text); CREATE TABLE "LiteLLM_EmptyTable" (a text); '
@@ -174,22 +175,23 @@ def test_tables_without_a_counterpart_are_listed_from_a_server_and_a_dump(folder
             """INSERT INTO "LiteLLM_AuditLog" VALUES ('b')""",
             "CREATE ROLE limited LOGIN",
             'GRANT SELECT ON "LiteLLM_VerificationToken" TO limited',
-        )
-        dump = folder / "litellm.sql"
-        command = [own.bin / "pg_dump", "--data-only", '--table="LiteLLM_"*', "-d", own.url]
-        dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        expected = {"guardrails in the database: no-cards", "the table LiteLLM_NovelTable"}
-        for source in (own.url, str(dump)):
-            losses = read_database(source, {}).losses
-            absent = {f"the table {name}" for name in DUMPED if source == str(dump)}
-            assert {loss.what for loss in losses} == expected | absent
-            assert import_from(folder, source).returncode == 3
-        limited = read_database(own.url.replace("someone:", "limited:"), {}).losses
-        unread = ("EmptyTable", "GuardrailsTable", "NovelTable")
-        assert [(loss.group, loss.what) for loss in limited] == [
-            (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
-        ]
-        assert "grant SELECT" in limited[0].why
+        ):
+            connection.execute(statement)
+    dump = folder / "litellm.sql"
+    command = [server.bin / "pg_dump", "--data-only", '--table="LiteLLM_"*', "-d", url]
+    dump.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    expected = {"guardrails in the database: no-cards", "the table LiteLLM_NovelTable"}
+    for source in (url, str(dump)):
+        losses = read_database(source, {}).losses
+        absent = {f"the table {name}" for name in DUMPED if source == str(dump)}
+        assert {loss.what for loss in losses} == expected | absent
+        assert import_from(folder, source).returncode == 3
+    limited = read_database(url.replace("someone:", "limited:"), {}).losses
+    unread = ("EmptyTable", "GuardrailsTable", "NovelTable")
+    assert [(loss.group, loss.what) for loss in limited] == [
+        (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
+    ]
+    assert "grant SELECT" in limited[0].why
 
 
 def test_a_file_from_exports_states_that_other_tables_were_not_read():

@@ -56,6 +56,7 @@ def test_no_table_of_another_database_is_listed():
     assert {*LOST} & {*WITHOUT_SETTINGS} == set()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("table", LOST)
 def test_a_table_without_a_counterpart_is_reported_if_it_has_rows(table):
     lost = LOST[table]
@@ -91,7 +92,7 @@ READ = {"expires", "models", "blocked", "key_alias", "team_alias", "max_budget",
 COLUMNS = [(table, column) for table in SILENT for column in SCHEMA[table] if column not in ROWS[table]]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_column_is_silent(table, column):
     """Each column with a value changes the new file, or it is in the list of columns without settings."""

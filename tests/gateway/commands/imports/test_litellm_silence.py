@@ -27,7 +27,7 @@ SILENT = {
 """Settings of the tests' file without effect."""
 
 
-PARTS = 12
+PARTS = 24
 """The gate tries a part of the settings."""
 REFUSED_WHOLE = ("credential_info", "environment_variables", "cache_params", "cache_control_injection_points")
 
