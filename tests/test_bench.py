@@ -35,7 +35,8 @@ def rows(printed: str) -> list[list[str]]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("events", [pytest.param("0", marks=pytest.mark.soak), "2"])
+@pytest.mark.soak
+@pytest.mark.parametrize("events", ["0", "2"])
 def test_the_cost_of_prompt_caches_is_measured_in_both_lanes(events):
     options = ("--sizes", "4", "--rounds", "2", "--events", events)
     command = [sys.executable, "bench/prompt_caches.py", *options]
@@ -47,14 +48,8 @@ def test_the_cost_of_prompt_caches_is_measured_in_both_lanes(events):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(
-    ("option", "first"),
-    [
-        (("--events",), "chat, byte"),
-        pytest.param((), "none", marks=pytest.mark.soak),
-        pytest.param(("--texts",), "prose", marks=pytest.mark.soak),
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("option", "first"), [(("--events",), "chat, byte"), ((), "none"), (("--texts",), "prose")])
 def test_the_cost_of_steps_is_measured(option, first):
     command = [sys.executable, "bench/steps.py", "--rounds", "1", *option]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)

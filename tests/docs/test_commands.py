@@ -277,9 +277,12 @@ def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
     def here(text: str) -> str:
         return text.replace(GATEWAY, served.url).replace(PROVIDER, provider.url)
 
+    furnished = tmp_path_factory.mktemp("furnished")
+    furnish(furnished, kept, here)
+
     def desk(without: str = "") -> Desk:
         path = tmp_path_factory.mktemp("desk")
-        furnish(path, kept, here)
+        shutil.copytree(furnished, path, dirs_exist_ok=True)
         if without:
             (path / without).unlink()
         return Desk(path, {**variables, "HOME": str(path / "home")}, here)

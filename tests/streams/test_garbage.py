@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -11,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.serving.registry import ConnectionRegistry
 from streams import garbage
-from streams.garbage import CHECK_SECONDS, collect_startup_garbage, collect_when_idle, freeze_startup_objects
+from streams.garbage import CHECK_SECONDS, collect_when_idle
+from tests.support.repository import ROOT
 
 
 class Knot:
@@ -85,21 +88,39 @@ async def test_an_idle_process_runs_no_garbage_collection(autojump_clock, monkey
     assert looked == []
 
 
-async def test_garbage_of_the_start_is_freed_once_without_requests(autojump_clock):
-    registry, before = ConnectionRegistry(), gc.get_threshold()
+START = """
+import gc, trio, trio.testing, weakref
+from gateway.serving.registry import ConnectionRegistry
+from streams.garbage import CHECK_SECONDS, collect_startup_garbage, freeze_startup_objects
+
+class Knot:
+    pass
+
+def knot():
+    made = Knot()
+    made.self = made
+    return weakref.ref(made)
+
+async def main():
+    registry, left = ConnectionRegistry(), knot()
     registry.in_flight = 1
-    left = knot()
-    try:
-        freeze_startup_objects(collects=False)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect_startup_garbage, registry)
-            await trio.sleep(3 * CHECK_SECONDS)
-            assert left() is not None
-            registry.in_flight = 0
-        assert left() is None
-        assert gc.get_freeze_count()
-    finally:
-        gc.set_threshold(*before)
+    freeze_startup_objects(collects=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(collect_startup_garbage, registry)
+        await trio.sleep(3 * CHECK_SECONDS)
+        assert left() is not None
+        registry.in_flight = 0
+    assert left() is None
+    assert gc.get_freeze_count()
+
+trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+"""
+
+
+@pytest.mark.process
+def test_garbage_of_the_start_is_freed_once_without_requests():
+    """In a process of its own, because a full collection over all tests takes seconds."""
+    subprocess.run([sys.executable, "-c", START], cwd=ROOT, check=True, timeout=60)
 
 
 def test_the_settings_apply_until_the_end_of_the_block():
