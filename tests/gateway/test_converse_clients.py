@@ -4,6 +4,7 @@ client, and that is what is driven here."""
 import contextlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def gateway(upstream) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@cache
 def client(url: str, signed: bool = False, **headers: str) -> Any:
     """Amazon's client. It sends a Bedrock API key over TLS alone, so that the header of one is put in by hand here;
     ``signed`` it signs with credentials of its own instead."""

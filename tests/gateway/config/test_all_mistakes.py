@@ -161,10 +161,12 @@ def test_all_mistakes_of_a_file_are_reported_together(tmp_path):
     assert {*TOPICS, *MORE} - found == set()
 
 
-def test_no_mistake_hides_one_of_another_topic(tmp_path):
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("part", range(3))
+def test_no_mistake_hides_one_of_another_topic(part, tmp_path):
     hidden = [
         {one, other} - found
-        for one, other in itertools.combinations(TOPICS, 2)
+        for one, other in itertools.islice(itertools.combinations(TOPICS, 2), part, None, 3)
         if {one, other} - (found := mistakes((TOPICS[one], TOPICS[other]), tmp_path))
     ]
     assert hidden == []

@@ -297,12 +297,15 @@ SINGLE = [
 """One key of each kind."""
 
 
-def each_value() -> Iterator[Any]:
-    """Yield each key with every sixth value, and for the soak with all values.
+PARTS = 12
 
-    Neighbours in the list of values are of one kind, so that a sixth has most kinds, and the next key others."""
+
+def each_value() -> Iterator[Any]:
+    """Yield each key with a part of the values, and for the soak with all values.
+
+    Neighbours in the list of values are of one kind, so that a part has most kinds, and the next key others."""
     for number, place in enumerate(SINGLE):
-        yield pytest.param(place, VALUES[number % 6 :: 6], id=place)
+        yield pytest.param(place, VALUES[number % PARTS :: PARTS], id=place)
         yield pytest.param(place, VALUES, id=f"{place}-each", marks=pytest.mark.soak)
 
 

@@ -36,8 +36,9 @@ async def _in_background(check: Callable[[Callable[[], object]], None], work: Ca
     await trio.to_thread.run_sync(check, lambda: trio.from_thread.run(work))
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("kind", MESSAGES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("session", "binary") else pytest.mark.soak) for kind in MESSAGES]
+)
 async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
     """To mask 16 MB for the provider took 0.2 s of the event loop, and to send them to the client 0.1 s."""
     message = MESSAGES[kind]
