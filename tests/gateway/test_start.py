@@ -4,7 +4,6 @@ Seconds say nothing on a machine that others use, too. Whoever imports more for 
 imports less lowers it.
 """
 
-import functools
 import json
 import mmap
 import subprocess
@@ -25,59 +24,73 @@ PLAIN = {
         {"model": "anthropic/claude-opus-6", "access_key": "c", "speaks": ["messages"]},
     ],
 }
-TOLD = """
-import json, pathlib, sys
-pages = pathlib.Path("/proc/self/statm")
-print(json.dumps([[*sys.modules], int(pages.read_text().split()[1]) if pages.exists() else 0]))
+CHECK = f"""
+import gateway.commands.check
+from gateway.config.loading import from_mapping
+from_mapping({PLAIN!r})
 """
 SERVE = f"""
-import gateway.__main__, gateway.commands.serve
+import gateway.commands.serve
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
 create_app(from_mapping({PLAIN!r}))
-{TOLD}
 """
-CHECK = f"""
-import gateway.__main__, gateway.commands.check
-from gateway.config.loading import from_mapping
-from_mapping({PLAIN!r})
-{TOLD}
+BEDROCK = """
+url = "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1"
+entry = {"model": "amazon_bedrock/openai.x", "base_url": url}
+create_app(from_mapping({"version": "v0.3.0", "model_providers": [entry]}))
 """
-HELP = f"import gateway.__main__\n{TOLD}"
-SCHEMA = f"import gateway.__main__, gateway.commands.schema\n{TOLD}"
-EXPLAIN = f"import gateway.__main__, gateway.commands.explaining\n{TOLD}"
-CLIENTS = f"import gateway.__main__, gateway.commands.clients\n{TOLD}"
+FORKED = {
+    "check": CHECK,
+    "schema": "import gateway.commands.schema",
+    "explain": "import gateway.commands.explaining",
+    "connect --list": "import gateway.commands.clients",
+}
+PROGRAM = f"""
+import gateway.__main__, json, os, pathlib, sys
+
+def tell(command):
+    pages = pathlib.Path("/proc/self/statm")
+    size = int(pages.read_text().split()[1]) if pages.exists() else 0
+    print(json.dumps([command, [*sys.modules], size]), flush=True)
+
+tell("help")
+for command, code in {FORKED!r}.items():
+    if (pid := os.fork()) == 0:
+        exec(code)
+        tell(command)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, command
+exec({SERVE!r})
+tell("serve")
+exec({BEDROCK!r})
+tell("serve for Bedrock")
+"""
+"""A program that has what every command imports. Commands continue in forks of it, and the gateway in itself."""
 
 pytestmark = pytest.mark.process
 
 
-@functools.cache
-def run(code: str) -> tuple[list[str], float]:
-    """Return the modules and the MiB of memory after ``code``."""
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+@pytest.fixture(scope="module")
+def commands() -> dict[str, tuple[list[str], float]]:
+    """Return the modules and the MiB of memory of each command."""
+    said = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert not said.returncode, said.stderr
-    modules, pages = json.loads(said.stdout)
-    return modules, pages * mmap.PAGESIZE / 2**20
+    lines = map(json.loads, said.stdout.splitlines())
+    return {command: (modules, pages * mmap.PAGESIZE / 2**20) for command, modules, pages in lines}
 
 
 @pytest.mark.parametrize(
-    ("code", "modules"),
-    [
-        pytest.param(SERVE, 881, id="serve"),
-        pytest.param(CHECK, 352, id="check", marks=pytest.mark.soak),
-        pytest.param(SCHEMA, 284, id="schema", marks=pytest.mark.soak),
-        pytest.param(EXPLAIN, 561, id="explain", marks=pytest.mark.soak),
-        pytest.param(CLIENTS, 144, id="connect --list"),
-        pytest.param(HELP, 121, id="help"),
-    ],
+    ("command", "modules"),
+    [("serve", 881), ("check", 352), ("schema", 284), ("explain", 561), ("connect --list", 144), ("help", 121)],
 )
-def test_a_command_imports_what_it_needs(code, modules):
-    assert len(run(code)[0]) <= modules * SPARE
+def test_a_command_imports_what_it_needs(commands, command, modules):
+    assert len(commands[command][0]) <= modules * SPARE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
-def test_a_plain_gateway_takes_little_memory():
-    assert 10 < run(SERVE)[1] <= 57
+def test_a_plain_gateway_takes_little_memory(commands):
+    assert 10 < commands["serve"][1] <= 57
 
 
 @pytest.mark.parametrize(
@@ -95,5 +108,10 @@ def test_a_plain_gateway_takes_little_memory():
         "prometheus_client",
     ],
 )
-def test_the_start_leaves_out_what_few_gateways_use(name):
-    assert name not in run(SERVE)[0]
+def test_the_start_leaves_out_what_few_gateways_use(commands, name):
+    assert name not in commands["serve"][0]
+
+
+def test_no_cloud_library_is_imported_before_a_sign_in(commands):
+    clouds = ("botocore", "google.auth", "azure.", "requests")
+    assert [name for name in commands["serve for Bedrock"][0] if name.startswith(clouds)] == []

@@ -56,7 +56,8 @@ class Server:
     def start(self) -> None:
         options = (  # durability does not matter here
             f"-cunix_socket_directories={self.directory}", "-clisten_addresses=", "-cfsync=off", "-cmax_connections=60",
-            "-cshared_buffers=16MB",
+            "-cshared_buffers=16MB", "-cautovacuum=off", "-cfull_page_writes=off", "-cjit=off", "-cwal_level=minimal",
+            "-cmax_wal_senders=0",
         )  # fmt: skip
         log = (self.directory / "log").open("ab")
         with log:

@@ -9,15 +9,15 @@ import pytest
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.harness import PATIENCE, Gateway, Reply, config, eventually, provider
-from tests.support.loop_steps import check_steps
+from tests.support.loop_steps import LONGEST, check_steps
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
 
 TOOLS: Final = [
     {"type": "function", "name": f"tool_{at}", "description": "x" * 200, "parameters": {"type": "object"}}
-    for at in range(20_000)
+    for at in range(10_000)
 ]
-"""About 6 MB, which each event with the response repeats."""
+"""About 3 MB, which each event with the response repeats."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def replay(gateway: Gateway, upstream: Any) -> Callable[[], None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [run_in_background, replay])
 def test_no_large_turn_blocks_the_loop(gateway, upstream, make):
-    check_steps(gateway, make(gateway, upstream))
+    check_steps(gateway, make(gateway, upstream), longest=LONGEST / 2)
 
 
 @pytest.mark.slow

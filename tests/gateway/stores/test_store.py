@@ -437,7 +437,7 @@ async def test_an_owners_share_applies_in_an_empty_store(place):
 
 async def test_owners_without_nodes_are_dropped(place):
     store = place.store(max_bytes=2_000_000)
-    for i in range(300):
+    for i in range(60):
         await store.put([of(f"passing {i}", "a", 10)])
         assert await store.delete(f"passing {i}", ["a"]) == 1
     assert await store.size() == Size(0, 0, 2_000_000)
@@ -625,7 +625,7 @@ def accounts(place: Place) -> tuple[int, int, int]:
 @pytest.mark.process
 async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared):
     chance = random.Random()
-    for life in range(3):
+    for life in range(2):
         with writing(shared.kind, shared.location, f"{life}x") as acknowledged:
             await _until(chance.randrange(3, 60), acknowledged)
         told = acknowledged()
