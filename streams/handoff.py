@@ -5,7 +5,6 @@ therefore runs the consumer's function directly. Otherwise items queue in a trio
 producer.
 """
 
-import contextlib
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Generic, Self, TypeVar
@@ -27,8 +26,9 @@ class ConsumerState(Enum):
 class Handoff(Generic[T]):
     """A bounded channel from one producer task to one consumer task. Items must not be ``None``.
 
-    The producer first offers an item and sends it if the offer was declined. It closes its side at the end, preferably
-    by using the handoff as a context manager. Items arrive in order whichever way they take.
+    The producer first offers an item and sends it if the offer was declined. It closes the handoff at the end,
+    preferably by using it as a context manager. Items arrive in order whichever way they take. The consumer closes
+    nothing: a cancellation ends both tasks.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -50,26 +50,24 @@ class Handoff(Generic[T]):
             return False
         if not self._take(item):
             self._consumer = ConsumerState.BUSY
-            with contextlib.suppress(trio.BrokenResourceError):
-                self._sender.send_nowait(None)  # wakes the consumer
+            self._sender.send_nowait(None)  # wakes the consumer
         return True
 
     def send_nowait(self, item: T) -> None:
-        """Queue ``item``. Raises ``trio.WouldBlock`` if the queue is full, else the exceptions of ``send``."""
+        """Queue ``item``. Raises ``trio.WouldBlock`` if the queue is full, and as ``send`` does."""
         self._consumer = ConsumerState.BUSY
         self._sender.send_nowait(item)
 
     async def send(self, item: T) -> None:
-        """Queue ``item`` as soon as there is space.
+        """Queue ``item`` as soon as there is space. Raises ``trio.ClosedResourceError`` after ``close``.
 
-        Raises ``trio.BrokenResourceError`` if the consumer has closed its side, ``trio.ClosedResourceError`` if the
-        producer has. If cancelled, the item is not queued.
+        If cancelled, the item is not queued.
         """
         self._consumer = ConsumerState.BUSY
         await self._sender.send(item)
 
     def close(self) -> None:
-        """Close the producer's side; the consumer still receives queued items. Closing twice is harmless."""
+        """End the channel; the consumer still receives queued items. Closing twice is harmless."""
         self._consumer = ConsumerState.BUSY
         self._sender.close()
 
@@ -89,8 +87,7 @@ class Handoff(Generic[T]):
     async def receive(self, take: Callable[[T], bool] | None = None) -> T | None:
         """Wait for the next item.
 
-        Raises ``trio.EndOfChannel`` when the producer has closed its side and every item has been received. If
-        cancelled, no item is lost.
+        Raises ``trio.EndOfChannel`` after ``close`` when every item has been received. If cancelled, no item is lost.
 
         While waiting, calls ``take`` with each offered item, in the producer's task; ``take`` must not block. It
         returns true to keep waiting, false to end the wait with ``None``.
@@ -100,10 +97,8 @@ class Handoff(Generic[T]):
         try:
             return await self._receiver.receive()
         finally:
-            self._consumer, self._take = (
-                ConsumerState.BUSY,
-                _decline,
-            )  # a stored ``take`` would make a reference cycle with its consumer
+            # A stored ``take`` would make a reference cycle with its consumer.
+            self._consumer, self._take = ConsumerState.BUSY, _decline
 
     def receive_nowait(self) -> T | None:
         """Return the next queued item, or ``None``."""
@@ -111,11 +106,6 @@ class Handoff(Generic[T]):
             return self._receiver.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             return None
-
-    def close_receiving(self) -> None:
-        """Close the consumer's side; queued items are lost."""
-        self._consumer = ConsumerState.BUSY
-        self._receiver.close()
 
     @property
     def is_empty(self) -> bool:

@@ -141,8 +141,6 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
                 watch.restart_idle_limit()
         except GatewayError as error:
             failure = error.info
-        except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
-            pass
         finally:
             await source.aclose()
     return watch.failure() if watch.scope.cancelled_caught else failure

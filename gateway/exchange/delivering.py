@@ -1,7 +1,6 @@
 """A response that goes to its client while it is read: the pump's task begins it, and the client reads from its
 delivery."""
 
-import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk, pump
 
@@ -122,10 +120,10 @@ class DeliveredAnswer(Generic[B]):
                     return
                 if (lane := await self.refusal_lane()) is not None:
                     self.delivery.use_lane(lane)
-                await self._send_failure(error.info)
+                await self.chunks.send(error.info)
             except Exception:  # a closed channel would look like a good end
                 log.exception("request %s: reading the provider's response failed", self.scope.id)
-                await self._send_failure(MISTAKE)
+                await self.chunks.send(MISTAKE)
 
     async def _pump_rest(self, answer: B) -> None:
         """Pump the rest of a response that has begun."""
@@ -142,7 +140,7 @@ class DeliveredAnswer(Generic[B]):
                 context.record.shut_down = is_shut_down(watch)
         if error is not None:
             self.origin.fail(error)
-            await self._send_failure(error)
+            await self.chunks.send(error)
 
     def _deliver(self, answer: B) -> None:
         """Send the first content of ``answer`` to the client."""
@@ -158,12 +156,7 @@ class DeliveredAnswer(Generic[B]):
         self.delivery.use_lane(lane)
         self.delivery.queue_first_events(first)
         if wakes and not self.chunks.offer(b""):
-            with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
-                self.chunks.send_nowait(b"")
-
-    async def _send_failure(self, error: ErrorInfo) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self.chunks.send(error)
+            self.chunks.send_nowait(b"")
 
     # Disconnects of the client
 

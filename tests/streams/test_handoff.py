@@ -171,23 +171,6 @@ async def test_the_end_wakes_a_consumer_that_waits():
     assert reader.ended
 
 
-async def test_sending_to_a_closed_consumer_raises():
-    handoff = Handoff[int](1)
-    async with trio.open_nursery() as nursery:
-
-        async def send() -> None:
-            await handoff.send(1)
-            with pytest.raises(trio.BrokenResourceError):
-                await handoff.send(2)
-
-        nursery.start_soon(send)
-        await wait_all_tasks_blocked()
-        handoff.close_receiving()
-    with pytest.raises(trio.BrokenResourceError):
-        handoff.send_nowait(3)
-    assert not handoff.offer(4)
-
-
 async def test_a_consumer_that_was_cancelled_has_lost_nothing(mock_clock):
     """Its time is up in the same turn of the loop in which items come."""
     handoff = Handoff[int](3)

@@ -106,18 +106,6 @@ async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
     assert trio.current_time() - begun < 180
 
 
-@pytest.mark.parametrize("capacity", [2, 5000], ids=["while_it_waits", "while_it_reads"])
-async def test_a_pump_ends_when_its_consumer_closes(autojump_clock, capacity):
-    upstream = Upstream(*[b"a"] * 10, 1.0, *[b"a"] * 1000)
-    handoff = Handoff[Chunk](capacity)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump_into, handoff, upstream, Watch(LIMITS))
-        await wait_all_tasks_blocked()
-        handoff.close_receiving()
-    assert upstream.closed
-    assert upstream.given < 20
-
-
 async def test_the_end_of_the_drain_is_reported_as_a_shutdown(autojump_clock):
     handoff = Handoff[Chunk](2)
     watch = Watch(LIMITS)
