@@ -186,7 +186,7 @@ async def begin_checks(planning: Planning) -> None:
     checks = SessionChecks(session, planning.context)
     planning.context = planning.context.with_checks(checks)
     if session.applied.enforces:
-        planning.memory = planning.memory.kept_here(refuses_foreign=session.applied.refuses_unchecked)
+        planning.state_scope = planning.state_scope.kept_here(refuses_foreign=session.applied.refuses_unchecked)
     await _reserve_first(planning)
 
 

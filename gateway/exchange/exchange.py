@@ -49,9 +49,9 @@ from streams.events import Api, ErrorInfo
 class Exchange:
     """One client's request, from its body to the response.
 
-    ``answer`` is called once, in a task of the request's nursery. ``memory`` is the scope of the turns that it may
-    refer to, by default the service's store under the client's name. ``trace`` observes its calls to providers.
-    ``context`` is the state that its attempts share, ``scope`` the life of the request."""
+    ``answer`` is called once, in a task of the request's nursery. ``state_scope`` has the turns that it may refer to,
+    by default those of its client in the service's store. ``trace`` observes its calls to providers. ``context`` is
+    the state that its attempts share, ``scope`` the life of the request."""
 
     _reservation: Reservation | None
     """The reserved allowances of the client and its targets."""
@@ -63,7 +63,7 @@ class Exchange:
         client_request: ClientRequest,
         scope: RequestScope,
         record: Record,
-        memory: StateScope | None = None,
+        state_scope: StateScope | None = None,
         trace: CallObserver = UNOBSERVED,
     ) -> None:
         content = None if service.contents is None else service.contents.begin(record)
@@ -74,7 +74,9 @@ class Exchange:
         )
         self.scope = scope
         owner = service.admission.holder(client_request.client, client_request.headers)
-        self._memory = memory or StateScope(owner, service.store, is_named_client=client_request.client is not None)
+        self._state_scope = state_scope or StateScope(
+            owner, service.store, is_named_client=client_request.client is not None
+        )
         self.record = record
         self._reservation = None
 
@@ -113,7 +115,7 @@ class Exchange:
             service.live_view.store_prompt(self.record, body)
         else:
             steps = _with_checks(steps)
-        planning = Planning(self.context, self._memory, self.scope, steps)
+        planning = Planning(self.context, self._state_scope, self.scope, steps)
         request = await planning.read(body)
         self.context = planning.context
         if self.context.content is not None:
@@ -272,7 +274,7 @@ class Exchange:
                 return self.refuse(error.info)
 
         background = self.context.service.background
-        owner = self._memory.owner
+        owner = self._state_scope.owner
         request = origin.request
         outline = await offload(
             request.incoming.size, lambda: turn.api.outline(origin.target_request.reply(request.turn))

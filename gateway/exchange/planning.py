@@ -59,12 +59,12 @@ class Planning:
     """A request during planning.
 
     Each of ``steps`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
-    if the request selects that. ``memory`` has the earlier turns. ``scope`` is the request's. ``reservation`` is set if
-    a step has reserved. ``members`` are the configured edits. ``received`` is the request without
-    any edits. ``read`` is called once."""
+    if the request selects that. ``state_scope`` has the earlier turns. ``scope`` is the request's. ``reservation`` is
+    set if a step has reserved. ``members`` are the configured edits. ``received`` is the request without any edits.
+    ``read`` is called once."""
 
     context: ExchangeContext
-    memory: StateScope
+    state_scope: StateScope
     scope: RequestScope
     steps: "tuple[PlanningStep, ...]"
     reservation: Reservation | None = None
@@ -120,7 +120,7 @@ async def read_routing_options(planning: Planning) -> None:
 
 async def find_targets(planning: Planning) -> None:
     """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
-    context, owner = planning.context, planning.memory.owner
+    context, owner = planning.context, planning.state_scope.owner
     accounts = context.service.accounts
     kept, size = None, 0
     if accounts.changes_ids:
@@ -166,7 +166,7 @@ async def recall_turns(planning: Planning) -> None:
     """Load the earlier turns that the request refers to, and keep the targets that can continue them."""
     limits = planning.context.service.limits
     bounds = Bounds(limits.request_body, limits.elements)
-    found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
+    found = await recall(planning.state_scope, planning.incoming, planning.plan.candidates, bounds)
     planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming
     planning.turn, planning.headers = found.turn, found.headers
     if "background" in planning.incoming.members:
@@ -182,7 +182,7 @@ async def _bill_later(planning: Planning) -> None:
     if is_in_background(incoming):
         code = await load_module(_RUNS)
         runs = code.runs_of(service)
-        planning.turn = code.StartedRun(planning.turn, planning.context, planning.memory.owner, runs)
+        planning.turn = code.StartedRun(planning.turn, planning.context, planning.state_scope.owner, runs)
 
 
 async def drop_unsuitable(planning: Planning) -> None:
@@ -200,7 +200,9 @@ async def order_groups(planning: Planning) -> None:
     if plan.route is None or not has_choice(plan):
         return
     service = context.service
-    affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.client_request.headers, incoming)
+    affinity = await find_affinity(
+        plan.route.sticky, planning.state_scope.owner, context.client_request.headers, incoming
+    )
     readable = NOTHING_READABLE
     if affinity is not None and service.prompt_caching is not None and incoming.size >= LEAST_BODY:
         readable = await (await load_module(_READABLE)).find_readable(context, service.prompt_caching, incoming, plan)

@@ -108,11 +108,11 @@ TOO_MANY: Final = (1008, "too many requests are waiting for the current response
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
-MakeMemory: TypeAlias = Callable[[str, bool], StateScope]
-"""A function that returns a connection's memory, for the name of its owner and whether that is a named client."""
+MakeStateScope: TypeAlias = Callable[[str, bool], StateScope]
+"""A function that returns the state of a connection, for the name of its owner and whether that is a named client."""
 
 
-def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Awaitable[QuartResponse | None]]:
+def responses_view(service: Service, make_state_scope: MakeStateScope) -> Callable[[], Awaitable[QuartResponse | None]]:
     """Return the view of ``GET /v1/responses`` with an upgrade."""
     remembered = RememberedBytes(service.limits.request_body)
 
@@ -130,8 +130,8 @@ def responses_view(service: Service, make_memory: MakeMemory) -> Callable[[], Aw
         )
         closing = OUR_MISTAKE
         try:
-            memory = make_memory(admitted.holder, admitted.client is not None)
-            connection = _Connection(service, client_request, memory, arrival, admitted, remembered, received)
+            state_scope = make_state_scope(admitted.holder, admitted.client is not None)
+            connection = _Connection(service, client_request, state_scope, arrival, admitted, remembered, received)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # a bug here becomes the client's close
@@ -189,7 +189,7 @@ class _Connection:
         self,
         service: Service,
         client_request: ClientRequest,
-        memory: StateScope,
+        state_scope: StateScope,
         arrival: WebSocketArrival,
         admitted: AdmittedWebSocket,
         remembered: RememberedBytes,
@@ -198,7 +198,7 @@ class _Connection:
         self._receive = received.receive
         self._service = service
         self._client_request = client_request
-        self._memory = memory
+        self._state_scope = state_scope
         self._arrival = arrival
         self._holder = admitted.holder
         self._scope = arrival.scope
@@ -280,7 +280,7 @@ class _Connection:
         self._forget_waiting(frame)
         await self._answer(frame)
         self._count_memory()
-        local = self._memory.local
+        local = self._state_scope.local
         size = 0 if local is None else (await local.size()).bytes
         self._remembered.remember(self, self._holder, size + self._prewarms.size)
 
@@ -354,7 +354,7 @@ class _Connection:
                 record.client = self._client_request.client
                 trace = self._service.tracing.begin(record, self._client_request.headers, "/v1/responses")
                 exchange = Exchange(
-                    self._service, "responses", self._client_request, scope, record, self._memory, trace
+                    self._service, "responses", self._client_request, scope, record, self._state_scope, trace
                 )
                 envelope = Envelope({}, stream_id=frame.stream_id)
                 try:

@@ -12,14 +12,14 @@ from gateway.exchange.service import Service
 from gateway.http.late_imports import load_module
 
 
-def add_websocket(app: QuartTrio, service: Service, make_memory: Callable[[str, bool], StateScope]) -> None:
+def add_websocket(app: QuartTrio, service: Service, make_state_scope: Callable[[str, bool], StateScope]) -> None:
     """Add ``GET /v1/responses`` with an upgrade.
 
-    ``make_memory`` returns a connection's memory, for the name of its owner and whether that is a named client."""
+    ``make_state_scope`` returns the state of a connection, for its owner's name and whether that is a named client."""
 
     @cache
     def responses_view(connection: ModuleType) -> Callable[[], Awaitable[QuartResponse | None]]:
-        made: Callable[[], Awaitable[QuartResponse | None]] = connection.responses_view(service, make_memory)
+        made: Callable[[], Awaitable[QuartResponse | None]] = connection.responses_view(service, make_state_scope)
         return made
 
     async def view() -> QuartResponse | None:
