@@ -136,9 +136,8 @@ async def read_body(
     context, watch = source.target_request.context, source.watch
     limit, size, counted = context.service.limits.answer, 0, UNCOUNTED
     parts: list[bytes | bytearray] = []
-    restart_limit = (
-        _do_nothing if response.has_arrived else watch.restart_idle_limit
-    )  # a deadline only applies to a wait
+    # A deadline only applies to a wait.
+    restart_limit = _do_nothing if response.has_arrived else watch.restart_idle_limit
     restart_limit()
     pieces = None if source.stamp is None else read_pieces
     if pieces is not None:
@@ -165,10 +164,10 @@ async def count_answer(context: ExchangeContext, scope: RequestScope, size: int,
     """Count ``size`` bytes of a response that is read completely, and return the size at which to call this again.
 
     Waits while the client's other responses need its memory."""
-    if (memory := scope.answer) is None:
+    if (memory := scope.answer_memory) is None:
         admission, client_request = context.service.admission, context.client_request
         holder = admission.holder(client_request.client, client_request.headers)
-        memory = scope.answer = admission.answer(holder, scope)
+        memory = scope.answer_memory = admission.answer(holder, scope)
     await memory.reach(size, watch)
     return memory.next_size
 

@@ -46,7 +46,7 @@ class RequestScope:
         """The end of the response is being sent; a disconnect now does not count."""
         self.admitted = False
         """The request has or had a slot."""
-        self.answer: AnswerAccount | None = None
+        self.answer_memory: AnswerAccount | None = None
         """The account of a large response that is read completely, by all attempts of the request."""
         self._before_last: list[Callable[[], object]] = []
         self._callbacks: list[Callable[[bool], object]] = []
@@ -89,7 +89,7 @@ class RequestScope:
         for release in held:
             release()
 
-    def _give_back(self) -> None:
+    def _release_held(self) -> None:
         if self._held_text:
             self.release_text()
         held, self._held = self._held, []
@@ -129,7 +129,7 @@ class RequestScope:
         Return whether it has a slot: ``limits.in_flight`` bounds the number of such requests, also if they continue.
         """
         if self.ending:
-            self._give_back()
+            self._release_held()
         else:
             self.left = True
             self.nursery.cancel_scope.cancel()
@@ -138,7 +138,7 @@ class RequestScope:
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""
         if self._held or self._held_text:
-            self._give_back()
+            self._release_held()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             try:
@@ -158,13 +158,13 @@ class ConnectionPlace:
     def __init__(self, end: Callable[[], object]) -> None:
         self.holder = ""
         self.end = end
-        self._give_back: Callable[[], object] = _do_nothing
+        self._release: Callable[[], object] = _do_nothing
 
     def hold(self, holder: str, release: Callable[[], object]) -> None:
         """Let ``holder`` hold the place until another client takes it or the connection closes; then call
         ``release()``."""
-        self._give_back()
-        self.holder, self._give_back = holder, release
+        self._release()
+        self.holder, self._release = holder, release
 
     def close(self) -> None:
         """Handle the end of the connection."""

@@ -62,7 +62,7 @@ class WebSocketOverHttp1:
         if isinstance(event, Data):
             await self._connection.send(RawData(data=event.data))
         elif isinstance(event, Response):
-            await self._answer(event)
+            await self._send_head(event)
         elif isinstance(event, Body):
             await self._write(h11.Data(data=event.data))
         elif isinstance(event, EndBody):
@@ -71,7 +71,7 @@ class WebSocketOverHttp1:
             await self._stream.handle(event)
             await self._connection.close()
 
-    async def _answer(self, event: Response) -> None:
+    async def _send_head(self, event: Response) -> None:
         headers = [*event.headers, *self._context.server.config.response_headers("h11")]
         kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
         await self._write(kind(status_code=event.status_code, headers=headers))
@@ -129,7 +129,7 @@ class Http1:
         self._has_begun = False
         self._stream: HttpStream | None = None
         self._line = UNKNOWN
-        self._answer: ResponseWriter | None = None  # to the open request
+        self._response: ResponseWriter | None = None  # to the open request
         self._head = b""  # waits for the first bytes of the body: one write instead of two
 
     def _request_reader(self) -> RequestReader:
@@ -191,7 +191,7 @@ class Http1:
             try:
                 event = self.reader.next_event()
             except h11.RemoteProtocolError as error:
-                if self._answer is None:
+                if self._response is None:
                     await self._refuse(error.error_status_hint)
                 await self._connection.close()
                 return
@@ -279,7 +279,7 @@ class Http1:
 
     async def _send_continue(self, reader: RequestReader) -> None:
         """Ask a client that waits for 100 (Continue) to send its body, after its head was accepted."""
-        if reader.they_are_waiting_for_100_continue and self._answer is None:
+        if reader.they_are_waiting_for_100_continue and self._response is None:
             await self._connection.write(reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     # Responses (``ResponseSender``)
@@ -288,17 +288,17 @@ class Http1:
         self._start(self._line, status, headers)
 
     def _start(self, line: RequestLine, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        if self._answer is not None:
+        if self._response is not None:
             return  # nothing of the app follows the server's own error
         # After a 413 the rest of the body is dropped. While the process stops, the next request belongs elsewhere.
         if status == 413 or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
-        self._answer = ResponseWriter(line, status, headers)
-        self._head = self._answer.head
+        self._response = ResponseWriter(line, status, headers)
+        self._head = self._response.head
 
     async def send_body(self, data: bytes) -> None:
-        assert self._answer is not None, "the server takes no body before its response"
-        framed = self._answer.frame(data)
+        assert self._response is not None, "the server takes no body before its response"
+        framed = self._response.frame(data)
         head, self._head = self._head, b""
         if len(framed) > LARGE:
             await self._connection.write(framed, head)
@@ -307,14 +307,14 @@ class Http1:
 
     def _write_now(self, data: bytes) -> bool:
         """Send a piece without waiting (``WriteNow``). The head may still be waiting before it."""
-        answer = self._answer
-        if answer is None or not answer.chunks or self._head:
+        response = self._response
+        if response is None or not response.chunks or self._head:
             return False
-        return self._connection.write_now(answer.frame(data))
+        return self._connection.write_now(response.frame(data))
 
     async def end(self) -> None:
-        assert self._answer is not None, "the server ends no body before its response"
-        last, self._head = self._head + self._answer.end(), b""
+        assert self._response is not None, "the server ends no body before its response"
+        last, self._head = self._head + self._response.end(), b""
         if last:
             await self._connection.write(last)
 
@@ -328,8 +328,8 @@ class Http1:
     # The end of a request
 
     async def close(self) -> None:
-        answered = self._answer is not None and self._answer.ended
-        if not answered or self.reader.their_state is not h11.SEND_BODY or self._state is ReadState.ENDED:
+        has_response = self._response is not None and self._response.ended
+        if not has_response or self.reader.their_state is not h11.SEND_BODY or self._state is ReadState.ENDED:
             await self._begin_next()
             return
         # The response came before the whole body. Closing now would reset the connection, and the client might lose the
@@ -340,15 +340,15 @@ class Http1:
 
     async def _begin_next(self) -> None:
         self._close_stream()
-        answer, reader = self._answer, self.reader
-        lasts = answer is not None and answer.ended and not answer.closes and reader.their_state in _WHOLE
+        response, reader = self._response, self.reader
+        lasts = response is not None and response.ended and not response.closes and reader.their_state in _WHOLE
         self._room.set()
         if not lasts or self._context.server.worker.terminated.is_set():
             await self._connection.close()
             return
         arrived, _ = reader.trailing_data
         self.reader = PlainReader()
-        self._line, self._answer = UNKNOWN, None
+        self._line, self._response = UNKNOWN, None
         self._connection.set_idle(True)
         if arrived:
             self.reader = self._request_reader()

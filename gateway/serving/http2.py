@@ -288,7 +288,7 @@ class Http2(H2Protocol):
 
         A request with a slot may continue for its provider's response (``on_disconnect: finish``).
         """
-        if isinstance(stream, HttpStream) and stream.is_running and not stream.has_slot:
+        if isinstance(stream, HttpStream) and stream.is_running and not stream.was_left_with_slot:
             self._abandoned += 1
             stream.on_end = self._end_abandoned
 

@@ -37,7 +37,7 @@ log = logging.getLogger("trigate.scope")
 MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
-GUARD: Final = "trigate.door"
+GUARD: Final = "trigate.guard"
 """The key in an app's ``extensions`` for its ``RequestGuard``."""
 
 
@@ -107,7 +107,7 @@ class App:
         if self.adapter is not None and scope["type"] != "lifespan":
             send = self.adapter(cast("dict[str, Any]", scope), send)
         if scope["type"] == "http":
-            await HttpConnection(self, scope)(receive, send)
+            await AppRequest(self, scope)(receive, send)
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
@@ -151,7 +151,7 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
     return None
 
 
-class HttpConnection:
+class AppRequest:
     """One request, handled by a fast route or by the rest of its app."""
 
     def __init__(self, app: Any, scope: HTTPScope) -> None:
@@ -160,13 +160,13 @@ class HttpConnection:
         self.scope = scope
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        path = asked = self.scope["path"]
+        path = requested_path = self.scope["path"]
         routes = fast_routes(self.app, self.scope["method"])
         if (answer := routes.by_path.get(path)) is None:
             self.scope["path"] = path = canonical(origin_path(path))
             answer = routes.by_path.get(path) or routes.route_with_name(path)
             if answer is None and (other := await self._other_app()) is not None:
-                self.scope["path"] = asked
+                self.scope["path"] = requested_path
                 await other(self.scope, receive, send)
                 return
             if may_hold_key(path, query := self.scope["query_string"]):

@@ -127,7 +127,7 @@ class HttpStream:
         self.is_running = False
         """Neither the response nor the app has ended: it is one of the registry's requests in flight."""
         self._on_left: Callable[[], bool] | None = None
-        self.has_slot = False
+        self.was_left_with_slot = False
         """The client has disconnected from a request with a slot."""
         self.backlog = Backlog()
         self.on_end: Callable[[], object] | None = None
@@ -212,7 +212,7 @@ class HttpStream:
     def _report_left(self) -> None:
         on_left, self._on_left = self._on_left, None
         if on_left is not None:
-            self.has_slot = on_left()
+            self.was_left_with_slot = on_left()
 
     # The response
 

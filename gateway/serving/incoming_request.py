@@ -187,9 +187,9 @@ class _BodyPieces:
     def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, max_bytes: int, seconds: float) -> None:
         self._request = request
         self._receive = receive
-        self._left = self._max_bytes = max_bytes
+        self._bytes_left = self._max_bytes = max_bytes
         self._seconds = seconds
-        self._over = self._has_started = False
+        self._is_over = self._has_started = False
         pace = cast("PaceBody | None", request.asgi["extensions"].get(PACE_BODY))
         self._report_taken = _ignore_taken if pace is None else pace()
 
@@ -200,7 +200,7 @@ class _BodyPieces:
         if not self._has_started:
             self._has_started = True
             await send_continue(self._request.asgi)
-        while not self._over:
+        while not self._is_over:
             with trio.move_on_after(self._seconds) as silence:
                 message = await self._receive()
             if silence.cancelled_caught:
@@ -208,13 +208,13 @@ class _BodyPieces:
             if message["type"] != "http.request":
                 self._request.scope.leave()
                 await trio.sleep_forever()
-            self._over = not message.get("more_body", False)
+            self._is_over = not message.get("more_body", False)
             piece = message.get("body", b"")
             self._report_taken(len(piece))
-            self._left -= len(piece)
-            if self._left < 0:
+            self._bytes_left -= len(piece)
+            if self._bytes_left < 0:
                 raise too_large(self._max_bytes)
-            if self._over:
+            if self._is_over:
                 self._request.listen()
             if piece:
                 return piece

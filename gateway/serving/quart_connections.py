@@ -24,7 +24,7 @@ from gateway.serving.http_app import (
     GUARD,
     MAX_BODY,
     NO_GUARD,
-    HttpConnection,
+    AppRequest,
     RequestGuard,
     encode_headers,
     origin_path,
@@ -57,7 +57,7 @@ def configure(app: QuartTrio, max_body: int = MAX_BODY, guard: RequestGuard = NO
 
     Bodies may have ``max_body`` bytes and take 60 s."""
     app.extensions[GUARD] = guard
-    app.asgi_http_class = QuartHttpConnection
+    app.asgi_http_class = QuartAppRequest
     app.asgi_websocket_class = QuartWebSocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
     app.config["BODY_TIMEOUT"] = http_app.BODY_SECONDS
@@ -67,12 +67,12 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 """The methods whose requests have a body here."""
 
 
-class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
+class QuartAppRequest(AppRequest, TrioASGIHTTPConnection):
     """One request, handled by a fast route or by Quart."""
 
     # Replaces quart-trio's, which does not expose its nursery, and silently cuts long streams (RESPONSE_TIMEOUT):
     # timeouts belong to the exchange.
-    __call__ = HttpConnection.__call__
+    __call__ = AppRequest.__call__
 
     async def _other_app(self) -> None:
         return
