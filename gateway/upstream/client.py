@@ -22,7 +22,7 @@ from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare, Slot
 
-AT_ONCE_SECONDS: Final = 1.0
+STALE_SECONDS: Final = 1.0
 """Seconds within which a break of a reused connection means that it was already dead. Later the provider may have
 processed the request, and would bill a second one."""
 
@@ -71,15 +71,15 @@ class Upstream(trio.abc.AsyncResource):
         route, wire = self._route_and_wire(request)
         began = time.monotonic()
         try:
-            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 1
+            response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 1
         except StaleConnection:
-            if time.monotonic() - began > AT_ONCE_SECONDS or not request.claim_resend():
+            if time.monotonic() - began > STALE_SECONDS or not request.claim_resend():
                 raise
             # The server closed it while the request went out. Close the other idle ones of that age, so that the next
             # is new.
             await self._pool.close_idle(route)
-            answer, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
-        return UpstreamResponse(answer, attempts, slot.free)
+            response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
+        return UpstreamResponse(response, attempts, slot.free)
 
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)

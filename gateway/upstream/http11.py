@@ -212,8 +212,8 @@ class Connection:
         that starts a successful response early receives the rest. Raises ``UpstreamError`` and the errors of an
         upload."""
         await self.stream.write(first)  # until then, the end of a pooled connection is that of a stale one
-        found: list[tuple[Head, BodySource]] = []
-        failed: list[Exception] = []
+        responses: list[tuple[Head, BodySource]] = []
+        failures: list[Exception] = []
         sent = False
 
         async def send() -> None:
@@ -222,7 +222,7 @@ class Connection:
                 await (self._write_pieces(request, rest) if request.upload is None else self._upload(request.upload))
                 sent = True
             except Exception as error:
-                failed.append(error)
+                failures.append(error)
                 nursery.cancel_scope.cancel()
 
         async def receive() -> None:
@@ -230,18 +230,18 @@ class Connection:
                 head = await read_head(self.stream)
                 body = WireBody(self, _framing(head, request.max_chunk), head.rest)
                 is_early = head.status >= 300 and not sent
-                found.append((head, await read_ahead(body) if is_early else body))
+                responses.append((head, await read_ahead(body) if is_early else body))
             except Exception as error:
-                failed.append(error)
-            if not found or found[0][0].status >= 300:
+                failures.append(error)
+            if not responses or responses[0][0].status >= 300:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             await receive()
-        if not found or (failed and found[0][0].status < 300):
-            raise failed[0]
-        head, body = found[0]
+        if not responses or (failures and responses[0][0].status < 300):
+            raise failures[0]
+        head, body = responses[0]
         self._reusable = head.lasts and sent
         return WireResponse(head.status, head.headers, body)
 

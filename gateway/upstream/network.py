@@ -165,23 +165,24 @@ class TlsRoots:
         return self._context
 
     def _load(self) -> ssl.SSLContext:
-        named = Path(self._ca_path) if self._ca_path is not None else self._of_environment()
-        if named is None:
-            context = _of_system()
+        path = Path(self._ca_path) if self._ca_path is not None else self._path_in_environment()
+        if path is None:
+            context = _system_context()
+        elif path.is_dir():
+            context = ssl.create_default_context(capath=path)
         else:
-            folder = named.is_dir()
-            context = ssl.create_default_context(capath=named if folder else None, cafile=None if folder else named)
+            context = ssl.create_default_context(cafile=path)
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _of_environment(self) -> Path | None:
+    def _path_in_environment(self) -> Path | None:
         if not self._trust_env:
             return None
         value = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
         return Path(value) if value else None
 
 
-def _of_system() -> ssl.SSLContext:
+def _system_context() -> ssl.SSLContext:
     if sys.platform in ("darwin", "win32"):
         import truststore  # the platform's store is not a file
 

@@ -49,24 +49,24 @@ class UpstreamResponse(trio.abc.AsyncResource):
     The holder closes it (``async with response``, or ``aclose()`` in a ``finally``); until then it occupies its slot.
     The end of the body, a failure and a cancellation during a read also close it."""
 
-    def __init__(self, answer: WireResponse, attempts: int, free: Callable[[], object]) -> None:
+    def __init__(self, response: WireResponse, attempts: int, free: Callable[[], object]) -> None:
         """Prepare the response. ``free`` is called once, to release its slot."""
         self._closed = self._whole = False
         self._free = free
-        self._body = answer.body
-        self._read = answer.body.read
+        self._body = response.body
+        self._read = response.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
         self._rest = b""  # of a piece with many lines
         self._splits_dense = True
-        self.status = answer.status
+        self.status = response.status
         self.attempts = attempts  # 2 if the first one met a dead pooled connection
-        headers = as_text(answer.headers)
+        headers = as_text(response.headers)
         if applied := content_codings(headers):
-            self._decoding = decode(answer.body, applied)
+            self._decoding = decode(response.body, applied)
             self._read = partial(anext, self._decoding, b"")
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
         self.headers: tuple[tuple[str, str], ...] = headers
-        self.has_arrived = answer.has_arrived
+        self.has_arrived = response.has_arrived
         """The whole body came with the head: reading it does not wait."""
 
     def header(self, name: str) -> str | None:

@@ -927,7 +927,7 @@ async def test_a_large_body_that_has_arrived_in_part_is_cut(reset):
 
 async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serve, upstream, monkeypatch):
     """It closes a kept connection without a byte, and not at once: a second request might be billed, too."""
-    monkeypatch.setattr("gateway.upstream.client.AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.upstream.client.STALE_SECONDS", 0.0)
     server = await serve(once_then_dead)
     assert await fetch(upstream, post(server.url, body=b"1")) == b"ok"
     with pytest.raises(UpstreamError) as raised:
