@@ -226,9 +226,8 @@ class Reservation:
         self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
         """Reserve ``claim_pair`` at ``target`` and the client's part, with the results and errors of ``reserve``."""
-        if (
-            queues and claim_pair is not None and self._allowances.queues.waiting(target)
-        ):  # it would overtake waiting requests
+        # Without its place in the queue it would overtake waiting requests.
+        if queues and claim_pair is not None and self._allowances.queues.waiting(target):
             return await self._queue_up(target, expected) or await self._counted_refusal_error(
                 _with_allowances(claim_pair, self._current_shortages(claim_pair))
             )

@@ -94,13 +94,13 @@ class Attempt(AnswerSource):
         self._head = 0.0
         self._status: int | None = None
         self._delivered = False  # the provider may have the whole request
-        self._pieces = 0  # the bodies that were sent, of ``_all_pieces``
-        self._all_pieces = target_request.prepared.requests
+        self._sent_bodies = 0  # of ``_all_bodies``
+        self._all_bodies = target_request.prepared.requests
         self._size = target_request.prepared.size
 
     async def send(self) -> UpstreamResponse:
         target_request = self.target_request
-        self._pieces += 1
+        self._sent_bodies += 1
         self._began = time.perf_counter()
         return await self._send_with_credential(
             target_request.context.observer.outgoing(await target_request.upstream_request())
@@ -140,10 +140,10 @@ class Attempt(AnswerSource):
             head=self._head - began if self._head else None,
             content=content - began if content else None,
             seconds=None if reason == "ok" else time.perf_counter() - began,
-            usage=usage if not committed and self._is_answered and self._all_pieces == 1 else None,
+            usage=usage if not committed and self._is_answered and self._all_bodies == 1 else None,
             unknown_usage=self._sent_usage() if not has_no_estimate and self._may_be_billed() else None,
             committed=committed,
-            requests=max(1, self._pieces),
+            requests=max(1, self._sent_bodies),
             upstream_id=self.upstream_id,
         )  # fmt: skip
 
@@ -158,21 +158,19 @@ class Attempt(AnswerSource):
             usage = Usage(input=max(1, self._size // CHARACTERS_PER_TOKEN))
         else:
             usage = self.target_request.sent_usage()
-        return attrs.evolve(usage, input=-(-usage.input * self._received_pieces // self._all_pieces))
+        return attrs.evolve(usage, input=-(-usage.input * self._received_bodies // self._all_bodies))
 
     def _may_be_billed(self) -> bool:
         """Return whether the provider may bill an attempt whose response no client received.
 
         It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
-        if self.target_request.request.counted_as is not CountedAs.ANSWER:
-            return False
-        return self._received_pieces > 0
+        return self.target_request.request.counted_as is CountedAs.ANSWER and self._received_bodies > 0
 
     @property
-    def _received_pieces(self) -> int:
+    def _received_bodies(self) -> int:
         """The number of sent bodies that the provider may bill."""
         is_received = self._delivered if self._status is None else self._is_answered
-        return self._pieces - (not is_received)
+        return self._sent_bodies - (not is_received)
 
     @property
     def _is_answered(self) -> bool:

@@ -45,8 +45,6 @@ class AttemptAccount:
         self.committed = False
         self._context = context
         self._unsent_request: TargetRequest | None = target_request
-        planned = target_request.request
-        self._request = planned.reports_target_health, planned.incoming.stream, planned.plan.route
         self._open = None
         self._began = self._content = 0.0
         self._recorded: AttemptRecord | None = None
@@ -75,7 +73,7 @@ class AttemptAccount:
         self._began = time.perf_counter()
         self._open = service.health.begin(
             self.target, self._context.forwarded_credential(self.target), added=added,
-            client=self._context.client_request.client, reports=self._request[0],
+            client=self._context.client_request.client, reports=self.target_request.request.reports_target_health,
         )  # fmt: skip
         service.balancer.loads.begin_request(self.target)
         return not self._open.is_overtaken
@@ -196,7 +194,8 @@ class AttemptAccount:
 
     def _report_time_to_content(self, seconds: float, *, at_least: bool = False) -> None:
         """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""
-        reports_health, streams, route = self._request
-        if route is not None and reports_health and streams and not self.step.after:
+        request = self.target_request.request
+        is_compared = request.plan.route is not None and request.reports_target_health and request.incoming.stream
+        if is_compared and not self.step.after:
             service = self._context.service
             service.balancer.loads.record_start(self.target, seconds, service.health.clock(), at_least=at_least)

@@ -154,7 +154,7 @@ class StreamBody(ResponseBody):
                     raise Truncated
                 case StoreTurn() as due:
                     data = await self._turn.persist(due.data, self._delivery.lane.progress)
-                    self._enqueue(self._delivery.stored(due, data))
+                    self._enqueue(self._delivery.turn_stored(due, data))
                 case _Mark.TAKEN:
                     self._record.mark_write_finished()
                 case Signal.LINGER:

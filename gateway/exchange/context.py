@@ -81,8 +81,8 @@ class ExchangeContext:
     @property
     def strict(self) -> bool:
         """Whether strict mode is on: a target that would lose a part of the request is rejected."""
-        wish = self.client_request.header(STRICT)
-        return self.service.strict if wish is None else wish in ("1", "true")
+        value = self.client_request.header(STRICT)
+        return self.service.strict if value is None else value in ("1", "true")
 
     def may_use(self, name: str) -> bool:
         """Return whether the client may use the model or entry ``name``."""

@@ -147,7 +147,7 @@ class SendWhole:
 
 @attrs.frozen(repr=False)
 class StoreTurn:
-    """The action to store the turn and call ``Delivery.stored``. ``data`` are the events that wait for it."""
+    """The action to store the turn and call ``Delivery.turn_stored``. ``data`` are the events that wait for it."""
 
     data: bytes
     trigger: Trigger
@@ -255,7 +255,7 @@ class Delivery:
             return ()
         return self._react(Trigger.TIME_UP)
 
-    def stored(self, store: StoreTurn, data: bytes) -> Actions:
+    def turn_stored(self, store: StoreTurn, data: bytes) -> Actions:
         """Continue after an attempt to store the turn: ``data`` goes to the client instead of ``store.data``."""
         self._update_record()
         has_ended, has_failed = store.trigger is Trigger.END, self.lane.progress.error is not None

@@ -154,7 +154,7 @@ class StartedStream(StartedAnswer):
         """Read up to the first content of the response, and return the client's bytes for it.
 
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
-        follow. At most ``HELD`` bytes of earlier events are held."""
+        follow. At most ``MAX_HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
         pieces = None if source.stamp is None or self.keeps_pieces else self.read_pieces
         first: list[bytes] = []

@@ -363,11 +363,8 @@ class Walk:
         route = plan.route
         if route is None or route.first_content is None or not self.request.incoming.stream:
             return remaining
-        return (
-            min(remaining, route.first_content)
-            if has_untried_target(plan, self._outcomes, account.target)
-            else remaining
-        )
+        has_other = has_untried_target(plan, self._outcomes, account.target)
+        return min(remaining, route.first_content) if has_other else remaining
 
     def _without_client_timeout(self, error: ErrorInfo) -> ErrorInfo:
         """Return ``error`` for the target's health: without a reason if the client's deadline caused the timeout

@@ -32,7 +32,7 @@ USUAL_WORDS = frozenset(
 )  # fmt: skip
 """Providers' words for the end of an answer that the log line omits, because ``reason`` has the same meaning."""
 _NO_FIELDS: Mapping[str, Any] = {}
-_LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
+_MASKED_LENGTH = 4096  # characters of a text that are masked before the text is cut
 
 
 log = logging.getLogger(EXCHANGES)
@@ -201,7 +201,7 @@ class Ledger:
 
     def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
-        return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
+        return text if text is None or len(text) <= longest else self.mask(text[:_MASKED_LENGTH])[:longest] + "…"
 
     def _attempt(self, one: AttemptRecord) -> dict[str, Any]:
         fields = {
@@ -224,12 +224,12 @@ class Ledger:
         """Return the error's message; without quotes of the request unless the level is ``debug``."""
         if log.isEnabledFor(logging.DEBUG):
             return self._mask_and_cut(error.message)
-        return self._mask_and_cut(without_quotations(self.mask(error.loggable_message[:_LOOKED_AT])))
+        return self._mask_and_cut(without_quotations(self.mask(error.loggable_message[:_MASKED_LENGTH])))
 
     def _paths(self, paths: tuple[str, ...]) -> str:
         longest = max(map(len, paths[:MOST_PATHS]))
         if longest > LONGEST_PATH:
-            paths = (*(self.mask(path[:_LOOKED_AT]) for path in paths[:MOST_PATHS]), *paths[MOST_PATHS:])
+            paths = (*(self.mask(path[:_MASKED_LENGTH]) for path in paths[:MOST_PATHS]), *paths[MOST_PATHS:])
         return ",".join(first_paths(paths))
 
 

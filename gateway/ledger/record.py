@@ -212,8 +212,9 @@ class Record:
         if self.steps is not None and self.error is not None and self.error.code == STEP_UNAVAILABLE:
             return "refused"
         if self.error is not None:
-            asked = self.attempts or self.cache in ("miss", "hit")  # directly, or through the exchange that it shared
-            return "upstream_error" if asked else "refused"
+            # Directly, or through the exchange whose response it shared.
+            reached_provider = self.attempts or self.cache in ("miss", "hit")
+            return "upstream_error" if reached_provider else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"
         if self.bill.is_complete:  # an MCP server's failure passes unchanged

@@ -98,7 +98,7 @@ class Client:
             if isinstance(action, bytes):
                 self.wrote += action
             elif isinstance(action, StoreTurn):
-                self._do(self.delivery.stored(action, self._stored(action.data)))
+                self._do(self.delivery.turn_stored(action, self._stored(action.data)))
             elif action is Signal.LINGER:
                 self.delivery.linger()
         return actions
