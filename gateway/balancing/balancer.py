@@ -107,10 +107,8 @@ class Balancer:
             groups = tuple(BalancedGroup.of(tuple(members)) for _, members in groupby(candidates, _GROUP))
             if len(self._cached_groups) >= _MOST_CACHED:
                 self._cached_groups.clear()
-            self._cached_groups[id(candidates)] = (
-                candidates,
-                groups,
-            )  # keeps the object alive, so that no other has its id
+            # The cache keeps the object alive, so that no other has its id.
+            self._cached_groups[id(candidates)] = candidates, groups
         return groups
 
     def _order_group(

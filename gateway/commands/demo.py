@@ -49,9 +49,8 @@ def demo_config(upstream: str) -> Config:
     }  # fmt: skip
     faulty = {**provider, "headers": {ONLY_FAULTS: "1"}}
     apis = list(CODECS)
-    kept: dict[str, Any] = {
-        name: False for name, row in ENDPOINTS.items() if row.fallback == "never"
-    }  # only the first entry serves them
+    # Only the first entry serves the endpoints without a fallback.
+    kept: dict[str, Any] = {name: False for name, row in ENDPOINTS.items() if row.fallback == "never"}
     config = from_mapping(
         {
             "version": "v0.4.0",

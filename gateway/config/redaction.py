@@ -151,9 +151,8 @@ def search_forms(secrets: Iterable[str]) -> Secrets:
     """Return the ``secrets`` to search for, also as JSON writes them, in search order: one may be part of another.
 
     Short ones are placeholders such as ``none``, and would mask ordinary words."""
-    long = {
-        str(secret) for secret in secrets if len(secret) >= SHORTEST
-    }  # a variable that was not expanded is a special value
+    # A variable that was not expanded is a special value, not a plain string.
+    long = {str(secret) for secret in secrets if len(secret) >= SHORTEST}
     spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
     return tuple(sorted(long | spelled, key=len, reverse=True))
 

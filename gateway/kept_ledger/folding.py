@@ -106,11 +106,12 @@ class LedgerFolding:
         if count:
             since, end = day_bounds(first, zone)
             billed = "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL"
+            # Otherwise each request for a nonexistent name would make a row.
             expressions = {
                 name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) "
                 f"THEN {name} ELSE '{OTHER_NAME}' END"
                 for name in ("target", "model")
-            }  # otherwise requests for nonexistent names would make a row each
+            }
             rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
             values = {"since": since, "end": end, "last": min(last, end - 1)}
             self._replace(session, DAY_SUM, rows, {**expressions, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)

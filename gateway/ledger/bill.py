@@ -121,10 +121,8 @@ class Bill:
     booked: Booking | None = None
     from_cache: bool = False
     settled: bool = False
-    _charges: tuple[tuple[AttemptRecord, ...], tuple[Charge, ...]] = (
-        (),
-        (),
-    )  # the attempts, and the charges computed for them
+    # The attempts, and the charges computed for them:
+    _charges: tuple[tuple[AttemptRecord, ...], tuple[Charge, ...]] = ((), ())
     _final_usage: tuple[Usage | None, bool] | None = None  # of a settled bill
 
     def book(self, booking: Booking) -> None:

@@ -306,9 +306,8 @@ class Meter:
         """Return the record of a transcript of all audio since the last one, as ``_open_unrequested`` does."""
         tokens = self._audio_tokens
         expected = length_usage(tokens * MILLISECONDS_PER_TOKEN, by_tokens=False)
-        requested_output = RequestedOutput(
-            max_tokens=tokens, units=expected.units
-        )  # its words have fewer tokens than its audio
+        # The words of a transcript have fewer tokens than its audio.
+        requested_output = RequestedOutput(max_tokens=tokens, units=expected.units)
         record, refusal = await self._open_unrequested(self._transcriber(model), requested_output, CountedAs.BESIDE)
         record.bill.usage = attrs.evolve(expected, input=tokens)
         record.bill.request_size, self._audio_characters = self._audio_characters, 0

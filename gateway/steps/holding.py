@@ -209,13 +209,13 @@ class HoldingStage:
             most -= 1
             held = self._held[0]
             event, run = held.event, held.run
-            if (
+            if (  # nearly every event
                 type(event) is TextDelta
                 and run is not None
                 and not run.is_masked
                 and held.end <= run.released
                 and held.end - held.start == len(event.text)
-            ):  # nearly every event
+            ):
                 self._opened.add(event.block)
                 run.emitted = held.end
                 out.append(event)

@@ -127,9 +127,8 @@ class TimedConnection:
     def _receive_body(self, taker: AnswerTaker, body: "BodyParser", content: bytes, at: float) -> None:
         if content:
             taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        if (
-            body.is_complete and self._taker is taker
-        ):  # the taker may have closed the connection during ``take_content``
+        # The taker may have closed the connection during ``take_content``.
+        if body.is_complete and self._taker is taker:
             self._taker = None
             self._usable = self._usable and not body.has_extra_data
             taker.take_end(at)

@@ -209,9 +209,8 @@ class ChatWriter:
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        if (
-            type(event) is TextDelta and self._content_length and event.logprobs is None
-        ):  # by far the most frequent event
+        # By far the most frequent event:
+        if type(event) is TextDelta and self._content_length and event.logprobs is None:
             self._content_length += len(event.text)
             return b"%b%b}%b" % (self._text_prefix, sse.dump(event.text), self._suffix)
         return self._send(event)

@@ -170,9 +170,8 @@ def _read_tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 def _read_tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join_path(at, "toolResult"))
     if str(fields.string("type") or "").endswith("_result") and fields.data["type"] != "tool_result":
-        yield NativePart(
-            "converse", "toolResult", {"toolResult": value}, fields.at
-        )  # the result of a tool that ran at Amazon
+        # The result of a tool that ran at Amazon:
+        yield NativePart("converse", "toolResult", {"toolResult": value}, fields.at)
         return
     parts = tuple(map(result_part, read_blocks(fields.value("content") or [], fields.path("content"), RESULT, drops)))
     yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)

@@ -256,9 +256,8 @@ class GeminiWriter:
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        if (
-            type(event) is TextDelta and self._waiting is None and event.logprobs is None
-        ):  # by far the most frequent event
+        # By far the most frequent event:
+        if type(event) is TextDelta and self._waiting is None and event.logprobs is None:
             self._characters += len(event.text)
             self._grounding.add_text(event.text)
             return b"%b%b%b" % (self._prefix, sse.dump(event.text), self._suffix)
@@ -362,9 +361,8 @@ class GeminiWriter:
         return b"".join(out)
 
     def _write_end(self, end: AnswerEnd) -> bytes:
-        calls = b"".join(
-            self._encode_chunk(call.part()) for call in self._calls.values()
-        )  # normally none: readers close all blocks
+        # Normally there are none, because readers close all blocks.
+        calls = b"".join(self._encode_chunk(call.part()) for call in self._calls.values())
         signature = self._flush_signature()
         candidate = {
             "content": {"role": "model", "parts": [{"text": ""}]},

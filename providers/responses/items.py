@@ -254,9 +254,8 @@ class _InputWriter:
         items = unseal_items(part.seal, self._to.issuer) if part.seal is not None else []
         native = part.native
         if part.seal is None and self._native and isinstance(native, dict):
-            items = (
-                [] if is_own_id(native.get("id")) else [native]
-            )  # the gateway's own, unsealed: no provider requires it
+            # No provider requires an unsealed item of the gateway's own.
+            items = [] if is_own_id(native.get("id")) else [native]
         for item in items:
             self._add_item(item, part.at, message)
         if not items:

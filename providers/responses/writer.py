@@ -104,18 +104,16 @@ class ResponsesWriter:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
-        if (
-            type(event) is TextDelta and event.block in self._open and not event.logprobs
-        ):  # by far the most frequent event
+        # By far the most frequent event:
+        if type(event) is TextDelta and event.block in self._open and not event.logprobs:
             return self._open[event.block].write(event.text)
         if self._stage is ENDED:
             return b""
         if self._stage is ANSWERING and self._last is None:
             return self._write(event)
         data = self._start_response() if self._stage is WAITING else b""
-        if not isinstance(
-            event, ToolCallDelta | BlockEnd | Usage | AnswerEnd
-        ):  # these concern other open items, or none
+        # These concern other open items, or none.
+        if not isinstance(event, ToolCallDelta | BlockEnd | Usage | AnswerEnd):
             data += self._finish_last()
         return data + self._write(event)
 

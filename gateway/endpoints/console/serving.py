@@ -134,9 +134,8 @@ class ConsoleServer:
     async def _show(self, call: PageCall, page: ConsolePage, failed: AdminAnswer | None = None) -> Response:
         """Return a page. After a ``failed`` form it has the error and the typed values."""
         sections = page.sections_for(call)[: 1 if "name" in call.query else None]  # the page of one object
-        shown = [section.template for section in sections] or [
-            page.sections[0].template
-        ]  # the API explains the refusal
+        # Without a section, the API explains the refusal in the first one.
+        shown = [section.template for section in sections or page.sections[:1]]
         contents, status, headers = [], 200, _retry_after(failed)
         if failed is not None:
             status = failed.status
@@ -150,8 +149,8 @@ class ConsoleServer:
             if isinstance(content, AdminAnswer):
                 return Response(content.status, (*content.headers, *PRIVATE_PAGE), (content.text or "").encode())
             contents.append(content)
-        told = problem_of(failed) if failed is not None else _done_message(call, page)
-        return self._page(call, page.title, join_html((told, *contents)), status, headers)
+        message = problem_of(failed) if failed is not None else _done_message(call, page)
+        return self._page(call, page.title, join_html((message, *contents)), status, headers)
 
     def _page(self, call: PageCall, title: str, content: Html, status: int = 200, headers: Headers = ()) -> Response:
         return html_page(title, content, self._place, status, headers, style=STYLE, nav=_nav(call))
