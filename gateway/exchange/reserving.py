@@ -54,7 +54,7 @@ def size_of(prepared: Prepared, api: Api) -> RequestSize:
 def _body_tokens(body: bytes) -> int:
     if len(body) <= SEARCHED_SIZE:
         return max(1, len(body) // CHARACTERS_PER_TOKEN)
-    return expected_tokens(body, 0)
+    return expected_tokens(body)
 
 
 def _allowances_by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
@@ -72,10 +72,10 @@ def expected_background_tokens(incoming: Incoming, output: RequestedOutput) -> i
     return AT_FIRST if output.max_tokens is None else min(output.max_tokens, ALLOWED)
 
 
-def expected_tokens(body: bytes, earlier_size: int) -> int:
-    """Return the estimated input tokens of a request whose earlier turns have ``earlier_size`` bytes."""
+def expected_tokens(body: bytes) -> int:
+    """Return the estimated input tokens of a request with ``body``."""
     files = list(base64_lengths(body))
-    return max(1, (len(body) + earlier_size - sum(files)) // CHARACTERS_PER_TOKEN + FILE_TOKENS * len(files))
+    return max(1, (len(body) - sum(files)) // CHARACTERS_PER_TOKEN + FILE_TOKENS * len(files))
 
 
 def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:

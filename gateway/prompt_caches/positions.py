@@ -36,16 +36,18 @@ _ASSISTANT: Final = ROLE_NUMBERS["assistant"]
 
 
 def anchors(prompt: PromptDigest, key: bytes) -> tuple[Anchor, ...]:
+    """Return the anchors of ``prompt`` in the order of ``each_anchor``."""
     return tuple(each_anchor(prompt, key))
 
 
-def each_anchor(prompt: PromptDigest, key: bytes, most: int = MOST_ANCHORS) -> Iterator[Anchor]:
-    """Yield the anchors of ``prompt``, the last first: at most ``most`` from the end, then the first user message.
+def each_anchor(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
+    """Yield the anchors of ``prompt``, the last first.
 
+    These are at most ``MOST_ANCHORS`` from the end, then the first user message.
     The memory registers an exchange by its first and last one. Blocks below 32 bytes are none. The tool results of one
     message, or in a row, count as one block."""
     known = set()
-    for anchor in _anchors_from_end(prompt, key, most):
+    for anchor in _anchors_from_end(prompt, key):
         known.add(anchor.position)
         yield anchor
     first = first_anchor(prompt, key)
@@ -236,10 +238,10 @@ def _last_steps(number: int) -> re.Pattern[bytes]:
     return re.compile(b"(?:%b|.){,%d}" % (runs, number), re.DOTALL)
 
 
-def _anchors_from_end(prompt: PromptDigest, key: bytes, most: int) -> Iterator[Anchor]:
+def _anchors_from_end(prompt: PromptDigest, key: bytes) -> Iterator[Anchor]:
     kinds, roles = prompt.history.kinds, prompt.history.roles
     at, count = len(kinds) - 1, 0
-    while at >= 0 and count < most:
+    while at >= 0 and count < MOST_ANCHORS:
         start = at
         if kinds[at] == _RESULT:
             while start > 0 and kinds[start - 1] == _RESULT:

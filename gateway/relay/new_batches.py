@@ -66,7 +66,7 @@ read_summary: Final = msgspec.json.Decoder(BatchSummary).decode
 class BatchModels:
     """A resolver of the models in a batch's requests, which must all be in one account.
 
-    The account is ``named``, else that of the first model. ``summary`` describes the requests so far."""
+    The account is ``chosen_account``, else that of the first model. ``summary`` describes the requests so far."""
 
     def __init__(self, request: KeptRequest, chosen_account: Account | None) -> None:
         self.account = chosen_account
@@ -157,13 +157,13 @@ class BatchModels:
     def _add_expected_usage(self, incoming: Incoming, target: Target, url: str) -> None:
         """Add the expected usage of one request to ``target``, at batch prices."""
         allowances, body = self._request.service.allowances, incoming.body
-        asked = _requested_output(incoming, url)
-        given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= SEARCHED_SIZE else expected_tokens(body, 0)
+        requested = _requested_output(incoming, url)
+        input_tokens = len(body) // CHARACTERS_PER_TOKEN if len(body) <= SEARCHED_SIZE else expected_tokens(body)
         reserve, outputs, client = allowances.reserve, allowances.outputs, self._request.client
-        expected = expected_usage(reserve, outputs, client, target, RequestSize(max(1, given), asked))
+        expected = expected_usage(reserve, outputs, client, target, RequestSize(max(1, input_tokens), requested))
         usage = attrs.evolve(expected, tier=BATCH)
         self._tokens += usage.prompt + usage.output
-        self._usd += dearest_nanos(target, asked, usage)
+        self._usd += dearest_nanos(target, requested, usage)
 
     def _check_body(self, incoming: Incoming, first: Target) -> None:
         """Reject duplicate members, and additional models that the client may not use."""

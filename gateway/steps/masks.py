@@ -121,11 +121,10 @@ def open_placeholder(text: str) -> int:
     return at if at >= 0 and _START.match(text, at) else len(text)
 
 
-def replace_spans(text: str, spans: Sequence[Span], placeholders: Placeholders, base: int = 0) -> str:
-    """Return ``text``, which begins at position ``base``, with merged ``spans`` replaced."""
+def replace_spans(text: str, spans: Sequence[Span], placeholders: Placeholders) -> str:
+    """Return ``text`` with merged ``spans`` replaced."""
     parts, at = [], 0
     for span in spans:
-        start, end = span.start - base, span.end - base
-        parts += [text[at:start], placeholders.text_for(span, text[start:end])]
-        at = end
+        parts += [text[at : span.start], placeholders.text_for(span, text[span.start : span.end])]
+        at = span.end
     return "".join([*parts, text[at:]])

@@ -95,11 +95,6 @@ def text(part: Part | None = None) -> Shape:
     return Shape(Leaf("text", part))
 
 
-def join_text(part: Part | None = None) -> Shape:
-    """Return the shape of a text that continues that of the item before it."""
-    return Shape(Leaf("text", part, joins=True))
-
-
 def document(part: Part | None = None) -> Shape:
     """Return the shape of JSON text, as a value or in a string."""
     return Shape(Leaf("json", part))
@@ -132,7 +127,8 @@ def exempt(*names: str) -> dict[str, Shape]:
 
 EXEMPT: Final = Shape(EXEMPT_LEAF)
 TEXT: Final = text()
-JOINED: Final = join_text()
+JOINED: Final = Shape(Leaf("text", joins=True))
+"""A text that continues that of the item before it."""
 ANYTHING: Final = Shape(OTHER)
 URL: Final = Shape(Leaf("url"))
 DATA: Final = Shape(Leaf("data"))

@@ -9,9 +9,9 @@ EVERY: Final = 0.5
 """Seconds between two measurements. A shorter block is seen in proportion to its duration."""
 
 
-async def watch_lag(seen: Callable[[float], object], every: float = EVERY) -> None:
+async def watch_lag(seen: Callable[[float], object]) -> None:
     """Call ``seen(seconds)`` with each delay until cancelled."""
     while True:
-        due = trio.current_time() + every
+        due = trio.current_time() + EVERY
         await trio.sleep_until(due)
         seen(max(0.0, trio.current_time() - due))

@@ -322,7 +322,7 @@ class ContentReading:
         if block is None:
             return []
         self._other_blocks.pop(index, None)
-        self.shared.places.give_back(PLACE)
+        self.shared.places.release(PLACE)
         return block.finish()
 
     def _finish_other_blocks(self) -> list[Event]:

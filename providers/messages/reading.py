@@ -310,7 +310,7 @@ def _finish_other_blocks(answer: OpenAnswer) -> list[Event]:
 
 def _finish_block(answer: OpenAnswer, index: int) -> list[Event]:
     block = answer.blocks.pop(index)
-    answer.places.give_back(PLACE)
+    answer.places.release(PLACE)
     if block.kind is not CALL:
         answer.other_blocks.remove(index)
     return block.kind.finish(answer, block)

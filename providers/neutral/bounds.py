@@ -61,7 +61,8 @@ class Budget:
         if self._left < 0:
             raise AnswerTooLarge(what)
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
+        """Return ``size`` bytes that were spent."""
         self._left += size
 
 

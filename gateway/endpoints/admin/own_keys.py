@@ -6,7 +6,7 @@ from gateway.config.key_changes import time_text
 from gateway.endpoints.admin.bodies import check_members
 from gateway.endpoints.admin.calls import NO_CONTENT, AdminAnswer, AdminCall, apply_people
 from gateway.endpoints.admin.errors import not_found, not_permitted
-from gateway.endpoints.admin.pages import page_of, page_value, read_moment
+from gateway.endpoints.admin.pages import page_of, page_value, read_until
 from gateway.endpoints.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.people.own_keys import OwnKeyRefused
 from gateway.people.records import OwnKey, PersonSession
@@ -59,7 +59,7 @@ def _read_end(value: Any) -> float:
     """Return the requested end of a key in Unix seconds. Raises ``GatewayError`` (400)."""
     if not isinstance(value, str):
         raise invalid("until must be a time, such as 2026-12-05", "until")
-    return read_moment(value, "until").timestamp()
+    return read_until(value).timestamp()
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:

@@ -39,10 +39,10 @@ def page_value(data: Sequence[Any], following: str | None) -> dict[str, Any]:
     return {"data": data, "next": following}
 
 
-def read_moment(text: Any, name: str) -> datetime:
-    """Return a time in a body. A date is its end. Raises ``GatewayError`` (400)."""
+def read_until(text: Any) -> datetime:
+    """Return the time in ``until`` of a body. A date is its end. Raises ``GatewayError`` (400)."""
     try:
-        found: datetime = read_timestamp(text)
+        until: datetime = read_timestamp(text)
     except Wrong as wrong:
-        raise invalid(f"{name}: {wrong.found}; {wrong.expected}", name) from None
-    return found
+        raise invalid(f"until: {wrong.found}; {wrong.expected}", "until") from None
+    return until

@@ -25,7 +25,7 @@ from gateway.endpoints.admin.calls import (
 )
 from gateway.endpoints.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.endpoints.admin.key_items import GROUP
-from gateway.endpoints.admin.pages import page_of, page_value, read_moment
+from gateway.endpoints.admin.pages import page_of, page_value, read_until
 from gateway.endpoints.admin.versions import check_match, check_unchanged_since, entity_tag
 from gateway.endpoints.admin.visibility import sees_all, sees_group
 from gateway.people.records import Raise
@@ -161,7 +161,7 @@ def _parse_end(text: Any) -> datetime:
     """Return the end of a raise. Raises ``GatewayError`` (400)."""
     if not isinstance(text, str):
         raise invalid("until is required: the time when the raise ends, such as 2026-12-05", "until")
-    found, now = read_moment(text, "until"), datetime.now(UTC)
+    found, now = read_until(text), datetime.now(UTC)
     if found <= now:
         raise invalid(f"until: {spell_time(found)} has passed", "until")
     if found > now + LONGEST:

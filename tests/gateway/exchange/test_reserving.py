@@ -12,14 +12,14 @@ SIZE = 300_000
 
 
 def test_a_file_counts_as_one_and_not_by_its_characters():
-    assert expected_tokens(b'"' + b"A" * 400_000 + b'"' + b"words " * 100, 0) == (602 // 4) + FILE_TOKENS
-    assert expected_tokens(b"A" * 1999, 0) == 1999 // 4
+    assert expected_tokens(b'"' + b"A" * 400_000 + b'"' + b"words " * 100) == (602 // 4) + FILE_TOKENS
+    assert expected_tokens(b"A" * 1999) == 1999 // 4
 
 
 def test_text_that_resembles_base64_is_estimated_as_fast_as_base64():
     # It was looked at anew from each of its characters: a second for a megabyte, in which nobody else is answered.
     def time(text: bytes) -> float:
-        return min(seconds(lambda: expected_tokens(text, 0)) for _ in range(TRIES))
+        return min(seconds(lambda: expected_tokens(text)) for _ in range(TRIES))
 
     assert time((b"A" * 1999 + b" ") * (SIZE // 2000)) < 10 * time(b"A" * SIZE)
     assert time(b"words " * (SIZE // 6)) < time(b"A" * SIZE)
