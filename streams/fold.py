@@ -28,6 +28,8 @@ from streams.events import (
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class TextBlock:
+    """Text that the model wrote, with its citations."""
+
     text: str
     citations: tuple[Citation, ...] = ()
     logprobs: tuple[Any, ...] = ()  # of all its tokens, if requested
@@ -36,6 +38,8 @@ class TextBlock:
 
 @attrs.frozen
 class RefusalBlock:
+    """Text with which the model refuses to answer."""
+
     text: str
 
 
@@ -49,6 +53,8 @@ class ReasoningBlock:
 
 @attrs.frozen
 class ToolCallBlock:
+    """A call of one of the client's tools."""
+
     id: str
     name: str
     input: str  # as the model wrote it
@@ -57,6 +63,8 @@ class ToolCallBlock:
 
 @attrs.frozen
 class NativeBlock:
+    """An item that only ``api`` has, in its own form."""
+
     api: Api
     kind: str
     item: Any

@@ -113,6 +113,7 @@ def reserved_output(
 def expected_usage(
     reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, size: RequestSize
 ) -> Usage:
+    """Return the usage to reserve at ``target`` for a request of ``size``."""
     output = reserved_output(reserve, outputs, client, target, size.output)
     return sent_usage(target, size, reserve) + Usage(output=output, calls=expected_calls(reserve, target, size))
 

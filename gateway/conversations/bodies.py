@@ -101,6 +101,7 @@ def items_body(items: Iterable[Object]) -> bytes:
 
 
 def read_turn(body: bytes) -> StoredTurn:
+    """Return the turn in the body of a node."""
     return _decode(unpack(body), StoredTurn)
 
 

@@ -65,6 +65,7 @@ def is_complete(reply: StepReply, step: CountingStep) -> bool:
 
 
 def encode_step(step: CountingStep) -> bytes:
+    """Return ``step`` as JSON for the server."""
     return msgspec.json.encode(
         {
             "name": step.name,

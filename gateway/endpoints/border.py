@@ -26,6 +26,7 @@ Admit: TypeAlias = Callable[[Service, IncomingRequest], str | None]
 
 
 def admit_by_key(service: Service, incoming: IncomingRequest) -> str | None:
+    """Admit a request by its key: the usual ``Admit``."""
     return service.admission.admit(incoming)
 
 

@@ -59,6 +59,8 @@ def add_deployments(app: App, service: Service, roots: Sequence[str], cors: Cors
 
 
 def with_cors(answer: "ModelRoute", cors: Cors) -> "ModelRoute":
+    """Return ``answer`` with the headers that let the pages of ``cors`` read its responses."""
+
     async def answer_with_cors(incoming: IncomingRequest, name: str | None = None) -> Response:
         return cors.share(await answer(incoming, name), incoming.headers)
 

@@ -20,7 +20,7 @@ class TargetConditions:
         self._forwarded_credential = context.forwarded_credential
         self._client = context.client_request.client
         self._plan = plan
-        self._tried = context.attempt_log
+        self._attempt_log = context.attempt_log
 
     @property
     def now(self) -> float:
@@ -28,11 +28,9 @@ class TargetConditions:
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
         outage = self._health.outage(target, self._forwarded_credential(target), alone=alone, client=self._client)
-        return (
-            self._reported_outage(target)
-            if outage is None and not alone and self._health.reported_limits.places
-            else outage
-        )
+        if outage is None and not alone and self._health.reported_limits.places:
+            return self._reported_outage(target)
+        return outage
 
     def _reported_outage(self, target: Target) -> Outage | None:
         """Return the outage of ``target`` according to the rate limits that its provider reported.
@@ -42,7 +40,7 @@ class TargetConditions:
         outage = reported.outage(target.identity.place)
         if outage is None:
             return None
-        tried_places = self._tried.places
+        tried_places = self._attempt_log.places
         for candidate in self._plan.candidates:
             other = candidate.target
             if other is target or other.place in tried_places or outage.reason not in candidate.when:

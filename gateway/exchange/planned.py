@@ -180,6 +180,7 @@ def as_prepared(prepared: Prepared) -> Preparation:
 
 
 def without_text(incoming: Incoming) -> Incoming:
+    """Return ``incoming`` without its text and its earlier turns."""
     return attrs.evolve(incoming, body=b"", members={}, earlier=(), earlier_size=0)
 
 

@@ -108,7 +108,7 @@ class Grain:
 
 @attrs.define(eq=False, repr=False)
 class Cell:
-    """One cell of a comparison. ``days`` are the days that it covers."""
+    """One cell of a comparison: the ``billed`` sums of an invoice, and our ``own`` usage, days and requests."""
 
     key: CellKey
     billed: Billed

@@ -71,7 +71,7 @@ def bytes_answer(content: bytes, type: str) -> ScriptedAnswer:
 
 
 def event_answer(events: Iterable[Mapping[str, Any]], *, has_name: bool = True, done: bool = False) -> ScriptedAnswer:
-    """Return a stream of ``events``, with event names if ``named``, and Chat's ``[DONE]`` if ``done``."""
+    """Return a stream of ``events``, with event names if ``has_name``, and Chat's ``[DONE]`` if ``done``."""
     pieces = [
         Piece(b"".join((*_event_line(one, has_name), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
         for one in events

@@ -57,8 +57,8 @@ OnRefused = Callable[[Closing], object]
 class ClientInbox:
     """A receiver of the client's messages, one at a time: a ``MessageTaker`` of the server.
 
-    While a message waits here, nothing more is read from the client. ``largest`` limits a message in bytes; ``held``
-    accounts for its memory."""
+    While a message waits here, nothing more is read from the client. ``max_message`` limits a message in bytes;
+    ``held`` accounts for its memory."""
 
     def __init__(self, held: HeldBody, max_message: int) -> None:
         self._held = held

@@ -235,7 +235,8 @@ class HeldAnswer(AnswerFilter):
 class ObjectAnswer(HeldAnswer):
     """A filter of a stored object or list, whose ``body`` is the client's form once it is complete.
 
-    ``shown`` converts the provider's body; ``more`` selects additional response headers."""
+    ``rewrite`` converts the provider's body. ``extra_headers`` returns additional headers for the client, given the
+    provider's."""
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from providers.neutral.draft import Draft, ask_usage
 
 
 async def read_completion(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    """Read a text completion. With a ``suffix`` it fills in the middle."""
     incoming = await inbound.read_json()
     suffix = bytes(incoming.members.get("suffix", b"null"))
     return await _relayed_completion(
@@ -33,6 +34,7 @@ async def read_completion(inbound: InboundRequest, names: Mapping[str, str]) -> 
 
 
 async def read_fim(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    """Read a request to fill in the middle, in Mistral's form."""
     return await _relayed_completion(inbound, await inbound.read_json(), "mistral")
 
 

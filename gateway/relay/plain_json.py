@@ -16,6 +16,7 @@ FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderatio
 
 
 async def read_plain_json(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    """Read a JSON request whose response passes unchanged."""
     incoming = await inbound.read_json()
     plan = inbound.plan(inbound.model_of(incoming))
     incoming = await inbound.apply_edits(incoming, plan)

@@ -27,6 +27,7 @@ from streams.events import Usage
 
 
 async def read_rerank(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
+    """Read a rerank request in the form of any provider."""
     incoming = await inbound.read_json()
     shape = shape_of_client(inbound.arrival.asgi["path"], incoming.members)
     plan = inbound.plan(inbound.model_of(incoming), _shapes_like(shape))

@@ -214,6 +214,7 @@ def _modules_for(route: RelayRoute) -> tuple[str, ...]:
 
 
 def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
+    """Add the fast routes of ``paths``. Browsers may use them as ``cors`` allows."""
     by_prefix: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
         serving = _ServedRoute(route, service, cors, _modules_for(route))

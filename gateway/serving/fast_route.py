@@ -79,6 +79,7 @@ def _routes(app: HasExtensions, method: str) -> FastRoutes:
 
 
 def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
+    """Return the fast routes of ``app`` for ``method``, none if it has not added any."""
     return cast("FastRoutes", app.extensions[ROUTES].get(method, _NONE)) if ROUTES in app.extensions else _NONE
 
 

@@ -422,6 +422,7 @@ class Http2(H2Protocol):
 
 
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
+    """Set HTTP/2 as the protocol of ``connection``, and send its first frames."""
     connection.protocol = protocol = Http2(context, connection.send)
     await protocol.begin()
 

@@ -85,7 +85,7 @@ async def no_other_app() -> ASGIFramework:
 
 
 class App:
-    """An ASGI app of fast routes. ``rest`` returns the app for every other path and for websockets."""
+    """An ASGI app of fast routes. ``other_app`` returns the app for every other path and for websockets."""
 
     def __init__(
         self, max_body: int = MAX_BODY, guard: RequestGuard = NO_GUARD, other_app: OtherApp = no_other_app

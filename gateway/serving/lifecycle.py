@@ -116,6 +116,7 @@ def release_reloads() -> None:
 
 
 def has_terminal() -> bool:
+    """Return whether standard error is a terminal."""
     return os.isatty(STDERR)
 
 

@@ -95,11 +95,11 @@ class Supervisor:
         """Run one worker, and restart it when it dies, until the supervisor stops."""
         pause, longest = self.PAUSES
         while not self._stopping.is_set():
-            begun = trio.current_time()
+            began = trio.current_time()
             ended = await self._run()
             if self._stopping.is_set():
                 return
-            pause = self.PAUSES[0] if trio.current_time() - begun > self.STEADY else pause
+            pause = self.PAUSES[0] if trio.current_time() - began > self.STEADY else pause
             log.error("%s: a new one starts in %.1f s", ended, pause)
             with trio.move_on_after(pause):
                 await self._stopping.wait()

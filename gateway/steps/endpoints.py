@@ -52,6 +52,7 @@ def closes_endpoint(step: LoadedStep, endpoint: str) -> bool:
 
 
 def closed_endpoints(step: LoadedStep) -> Iterator[str]:
+    """Yield the endpoints that ``step`` closes."""
     return (name for name in PARTS_BY_ENDPOINT if closes_endpoint(step, name))
 
 

@@ -472,6 +472,7 @@ def _ignore_end(_: Run) -> None:
 
 
 def complete_run(run: Run, completed: Callable[[Run], object]) -> None:
+    """Mark ``run`` as complete, and call ``completed(run)`` the first time."""
     if not run.is_complete:
         run.is_complete = True
         completed(run)

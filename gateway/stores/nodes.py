@@ -17,6 +17,7 @@ LONGEST: Final = 512  # characters of an id: PostgreSQL's index entries end at 2
 
 
 def key_of(node: Node) -> Key:
+    """Return the key of ``node``, which is unique in a store."""
     return node.owner, node.id
 
 

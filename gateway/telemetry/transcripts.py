@@ -38,7 +38,7 @@ class Transcripts:
         self._running: OrderedDict[Transcript, None] = OrderedDict()
 
     def begin(self, client: str | None) -> "Transcript":
-        """Return the transcript of a new stream of ``client``; ``ended`` or ``forget`` follows."""
+        """Return the transcript of a new stream of ``client``; ``note_end`` or ``forget`` follows."""
         transcript = Transcript(self, client)
         self._running[transcript] = None
         return transcript

@@ -32,9 +32,9 @@ class RerankShape:
 
     ``documents``, ``most`` and ``echo`` are the members for the documents, the number of wanted results, and whether
     results include their text; None if missing. ``objects``: a document may be an object. ``own`` are additional
-    members, ``refused`` members that similar formats have but this one rejects. ``query`` is the member of the query,
-    ``queries`` one that repeats it for each document. ``adds`` are members of every request. If the path has the model,
-    ``names_model`` is false and ``refused`` has the member.
+    members, ``refused`` members that similar formats have but this one rejects. ``query`` is the member of the query;
+    one named ``queries`` repeats it for each document. ``adds`` are members of every request. If the path has the
+    model, ``names_model`` is false and ``refused`` has the member.
     """
 
     name: str

@@ -42,8 +42,7 @@ _ANY: Final = msgspec.json.Decoder()
 class MarkForm:
     """The form of marks in one API.
 
-    ``present`` finds a mark in a body. ``mark`` returns blocks whose end is marked, ``None`` if none of them can be.
-    ``as_blocks`` returns a content as blocks."""
+    ``present`` finds a mark in a body. ``mark`` returns blocks whose end is marked, ``None`` if none of them can be."""
 
     present: "re.Pattern[bytes]"
     mark: Callable[[Sequence[_Block], Lifetime], list[_Block] | None]

@@ -127,7 +127,7 @@ class FoundState(State):
 
 class Automaton:
     """A deterministic automaton over ``graph``. If it ``is_open``, a match may begin anywhere. If it ``stops``, it only
-    decides whether there is a match. If it is ``reversed``, it reads the text from its end."""
+    decides whether there is a match. If it ``is_reversed``, it reads the text from its end."""
 
     def __init__(
         self,
