@@ -48,12 +48,12 @@ class BodyBudget:
         if self._exceeds_share(holder, own, more):
             share = self._shares.most(holder, self._most)
             raise GatewayError("rate_limited", _SHARE.format(share), headers=_WAIT)
-        if self.memory.taken > own and self._exceeds_total(holder, more):
+        if self.memory.total > own and self._exceeds_total(holder, more):
             raise GatewayError("overloaded", _FULL, headers=_WAIT)
 
     def has_room(self, holder: str, own: int, more: int) -> bool:
         """Return whether ``check`` would raise nothing."""
-        exceeds_total = self.memory.taken > own and self._exceeds_total(holder, more)
+        exceeds_total = self.memory.total > own and self._exceeds_total(holder, more)
         return not exceeds_total and not self._exceeds_share(holder, own, more)
 
     def _exceeds_share(self, holder: str, own: int, more: int) -> bool:
@@ -69,7 +69,7 @@ class BodyBudget:
 
     def _exceeds_total(self, holder: str, more: int) -> bool:
         """Return whether all bodies, with ``more`` bytes of ``holder``, exceed the total."""
-        total = self.memory.taken + more
+        total = self.memory.total + more
         return total > self._most and total - self._largest_excess(holder, more) > self._most
 
     def _largest_excess(self, holder: str, more: int) -> int:

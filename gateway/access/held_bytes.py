@@ -19,14 +19,14 @@ class HeldBytes:
     the client's other objects."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.total = 0
         self.held: defaultdict[str, int] = defaultdict(int)
         self.unlimited: dict[str, object] = {}
         self._released = ParkingLot()
 
     def change(self, holder: str, by: int) -> None:
         """Add ``by`` bytes, which may be negative, to those of ``holder``."""
-        self.taken += by
+        self.total += by
         self.held[holder] += by
         if not self.held[holder]:
             del self.held[holder]  # without keys the number of holders is unbounded

@@ -44,7 +44,7 @@ class Shares:
         """Memory of request bodies, and of large responses that are read completely."""
         self.spooled = HeldBytes()
         """Disk space of uploads in temporary files."""
-        self.taken: defaultdict[Share, int] = defaultdict(int)
+        self.used: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
         # Start every kind at 0: Prometheus does not see a counter rise that appears with 1.
         self.refused: defaultdict[Share, int] = defaultdict(int, dict.fromkeys(get_args(Share), 0))
@@ -52,12 +52,12 @@ class Shares:
 
     def take(self, share: Share, holder: str) -> Callable[[], object]:
         """Count one ``share`` for ``holder``, and return the function that releases it, to be called once."""
-        self.taken[share] += 1
+        self.used[share] += 1
         self.held[share, holder] += 1
         return partial(self._release, share, holder)
 
     def _release(self, share: Share, holder: str) -> None:
-        self.taken[share] -= 1
+        self.used[share] -= 1
         left = self.held[share, holder] - 1
         if left:
             self.held[share, holder] = left
@@ -86,7 +86,7 @@ class ShareLimits:
         if holder != NOBODY and self.most(share, holder) <= self._shares.held.get((share, holder), 0):
             raise self.refusal(share, holder)
         most = (self._for_clients if holder else self._whole).get(share, math.inf)
-        if self._shares.taken[share] >= most:
+        if self._shares.used[share] >= most:
             raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
 
     def most(self, share: Share, holder: str) -> float:

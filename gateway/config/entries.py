@@ -178,7 +178,7 @@ def _build_entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     check_queue(item.queue, item.name, ratelimits, findings)
     _check_passthrough(item, path, findings)
-    base_url = item.base_url or (None if own is None else own.given.base_url)
+    base_url = item.base_url or (None if own is None else own.settings.base_url)
     return attrs.evolve(
         item,
         pass_headers=tuple(name.lower() for name in item.pass_headers),
@@ -207,9 +207,9 @@ def _with_own_defaults(item: ModelEntry, own: OwnProvider) -> ModelEntry:
     bare = item.written_sign_in is None and item.key is None and not item.passthrough_auth
     return attrs.evolve(
         item,
-        headers=tuple({**dict(own.given.headers), **dict(item.headers)}.items()),
-        own_endpoints={**own.given.own_endpoints, **item.own_endpoints},
-        written_sign_in=own.given.written_sign_in if bare else item.written_sign_in,
+        headers=tuple({**dict(own.settings.headers), **dict(item.headers)}.items()),
+        own_endpoints={**own.settings.own_endpoints, **item.own_endpoints},
+        written_sign_in=own.settings.written_sign_in if bare else item.written_sign_in,
     )
 
 
@@ -262,17 +262,17 @@ def _complete_address(item: ModelEntry, path: Path, provider: Provider, findings
     if base_url is None or isinstance(base_url, Unresolved):
         return item
     speaks: dict[Api, Api] = {**provider.speaks, **item.speaks}
-    name, spoken = item.name, frozenset(speaks.values())
+    name, apis = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
         findings.warn(f"{name}: base_url ends with {end}, which the gateway adds: remove that")
     named = provider.model_in(base_url)
     if named is not None and named != item.model and not item.wildcard:
         advice = f"write `model: {item.written_provider}/{named}`"
         findings.wrong((*path, "base_url"), f"the address of {named}, not of {item.model}", advice)
-    if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
+    if "messages" not in apis and "messages" not in provider.places and is_messages_url(base_url):
         found = f"{name}: base_url is an address of the Messages API, but requests to it would use Chat"
         findings.warn(f"{found}: set `speaks: [messages]`")
-    return attrs.evolve(item, base_url=provider.complete_base_url(base_url, spoken))
+    return attrs.evolve(item, base_url=provider.complete_base_url(base_url, apis))
 
 
 def _catalog_row(item: ModelEntry, prefix: str) -> Provider | None:

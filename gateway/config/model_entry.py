@@ -297,16 +297,16 @@ class ModelEntry:
         """Return the API in which requests for ``model`` from ``client``'s API are sent, ``None`` if none is supported
         yet."""
         speaks = self.speaks_of(model)
-        spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
+        usual = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
         if not self.may_use_responses(client, model):
-            return spoken
+            return usual
         match self.quirks_of(model).asked_in_responses:
             case "always":
                 return "responses"
-            case "with_tools" if client != "chat" and spoken == "chat":
+            case "with_tools" if client != "chat" and usual == "chat":
                 return "responses"
             case _:
-                return spoken
+                return usual
 
     def is_at_maker(self, model: str) -> bool:
         """Return whether ``model`` is used at its maker's own service, in any region, not at a compatible server."""

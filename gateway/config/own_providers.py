@@ -95,7 +95,7 @@ class OwnProvider:
     """A ``row``, and defaults for its entries."""
 
     row: Provider
-    given: ProviderSettings
+    settings: ProviderSettings
 
 
 def id_of(name: str) -> str:
@@ -107,14 +107,14 @@ def id_of(name: str) -> str:
 def build_providers(providers: Mapping[str, ProviderSettings], findings: Findings) -> Mapping[str, OwnProvider]:
     """Return the configured providers by id."""
     found: dict[str, OwnProvider] = {}
-    for name, given in providers.items():
+    for name, settings in providers.items():
         path = ("providers", name)
         if not _NAME.fullmatch(name):
             findings.wrong(path, describe(name), "use only letters, digits, `.`, `_` and `-` in a provider's name")
         elif id_of(name) in found:
             findings.wrong(path, f"{id_of(name)} is defined twice", "remove one of them")
-        elif (row := _provider_row(name, given, path, findings)) is not None:
-            found[id_of(name)] = OwnProvider(row, given)
+        elif (row := _provider_row(name, settings, path, findings)) is not None:
+            found[id_of(name)] = OwnProvider(row, settings)
     return found
 
 

@@ -458,16 +458,16 @@ class RemoteCounters:
         self._end_outage()
 
     def _finish_reservation(
-        self, waiting: _PendingReservation, taken: bool, states: Sequence[State], time: float
+        self, waiting: _PendingReservation, is_reserved: bool, states: Sequence[State], time: float
     ) -> None:
         debits = [debit for claim in waiting.claims for debit in claim.debits]
         for debit, state in zip(debits, states, strict=True):
             self._update_known(debit.counter, state)
         if waiting.given_up:
-            if taken:
+            if is_reserved:
                 self._unsent.ended.update(dict.fromkeys(waiting.names, True))
             return
-        if taken:
+        if is_reserved:
             for claim, name in zip(waiting.claims, waiting.names, strict=True):
                 self._open[claim.id] = _OpenClaim(claim, name)
             waiting.short = ()

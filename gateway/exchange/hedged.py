@@ -21,14 +21,14 @@ async def run_hedged(
     ``second()`` is called when ``first`` has run for ``delay`` seconds, and returns the second function or ``None``.
     The slower function is cancelled, and has ended when this returns. A result is lost if this is cancelled at the same
     time, so a function that opens something has to keep track of it."""
-    found: list[T] = []
+    results: list[T] = []
     ended = trio.Event()
 
     async def run(contender: Contender[T]) -> None:
         result = await contender()
         ended.set()
         if result is not None:
-            found.append(result)
+            results.append(result)
             nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
@@ -37,7 +37,7 @@ async def run_hedged(
             await ended.wait()
         if not ended.is_set() and (second_contender := await second()) is not None:
             nursery.start_soon(run, second_contender)
-    return found[0] if found else None
+    return results[0] if results else None
 
 
 MOST_SHARES: Final = 10_000

@@ -87,7 +87,7 @@ class LedgerLine:
     client: str | None
     group: str | None
     run: str | None
-    asked: str | None
+    requested_model: str | None
     route: str | None
     attempts: tuple[LineAttempt, ...]
     ended: Ended
@@ -175,9 +175,10 @@ def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> 
     ``mask`` masks keys in texts that a client chose."""
     common = {
         "began": line.began, "line": number, "request": _storable(line.request, mask), "client": _storable(line.client),
-        "client_group": _storable(line.group), "run": _storable(line.run, mask), "asked": _storable(line.asked, mask),
-        "route": _storable(line.route, mask), "estimated": int(line.estimated), "delivered": int(line.delivered),
-        "status": line.status, "ended": line.ended, "endpoint": line.endpoint,
+        "client_group": _storable(line.group), "run": _storable(line.run, mask),
+        "asked": _storable(line.requested_model, mask), "route": _storable(line.route, mask),
+        "estimated": int(line.estimated), "delivered": int(line.delivered), "status": line.status,
+        "ended": line.ended, "endpoint": line.endpoint,
     }  # fmt: skip
     attempts = line.attempts or (None,)
     return [{**common, "attempt": place, **_attempt_columns(one)} for place, one in enumerate(attempts)]

@@ -48,7 +48,7 @@ class _IssuerKeys:
     due: float
     keys: KeySet | None = None
     failures: int = 0
-    asked: float = float("-inf")
+    last_unknown_fetch: float = float("-inf")
     """The time of the last fetch for an unknown key."""
     error: str = ""
     running: trio.Event | None = None
@@ -96,9 +96,9 @@ class FollowedKeySets:
             while (found := self._followed.get(missing.issuer)) is not None and not self._has_key(found, missing):
                 done = found.running  # it may have begun before the key was published, so this is a loop
                 if done is None:
-                    if self._clock() < found.asked + UNKNOWN_PAUSE:
+                    if self._clock() < found.last_unknown_fetch + UNKNOWN_PAUSE:
                         return
-                    found.asked = self._clock()
+                    found.last_unknown_fetch = self._clock()
                     done = self._start(found)
                 await done.wait()
 

@@ -373,18 +373,18 @@ class PromptMemory:
 
     def take_unread(self, owner: bytes, scope: bytes, prefix: bytes) -> int:
         """Note that a response has read a boundary. Return the premium that its writing cost, and 0 for later reads."""
-        taken = 0
+        premium = 0
 
         def change(value: bytes | None, _: float) -> bytes | None:
-            nonlocal taken
+            nonlocal premium
             if value is None:
                 return None
             found = _BOUNDARY.decode(value)
-            taken, found.unread = found.unread, 0
+            premium, found.unread = found.unread, 0
             return _encode(found)
 
         self._boundaries.update(self._row_key(owner, scope, prefix), change, KEEP)
-        return taken
+        return premium
 
     @staticmethod
     def sharers(scope: bytes) -> bytes:

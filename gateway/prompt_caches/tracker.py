@@ -320,14 +320,14 @@ class PromptTracker:
             ]
             read |= self._note_end(attempt, usage, noted, response_id)
         prefixes = (attempt.prompt.prefix(position) for position in read)
-        taken = [self.memory.take_unread(exchange.owner, scope.digest, one) for one in prefixes if one is not None]
+        recovered = [self.memory.take_unread(exchange.owner, scope.digest, one) for one in prefixes if one is not None]
         for (one, tokens, is_exact), share in zip(left, shares, strict=True):
             stored = StoredBoundary(tokens, sent, attempt.head, one.ttl, is_exact, share)
             self.memory.write_boundary(exchange.owner, scope.digest, one.prefix, stored)
             if self._chooses_targets:
                 stored.unread = 0
                 self.memory.write_boundary(self.memory.sharers(scope.digest), scope.digest, one.prefix, stored)
-        return premium - sum(taken)
+        return premium - sum(recovered)
 
     def _note_end(
         self, attempt: FollowedAttempt, usage: Usage | None, left: Sequence[Boundary], response_id: str | None

@@ -68,18 +68,18 @@ async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> Re
     Otherwise return ``request``, which is not sent yet."""
     if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
-    answered: list[Target] = []
+    targets: list[Target] = []
 
     def answer(target: Target) -> AnswerFilter:
-        answered.append(target)
+        targets.append(target)
         return request.filter(target)
 
     service = inbound.context.service
     own = attrs.evolve(request, filter=answer)
     response = await relay(inbound.exchange, inbound.scope, own)
-    if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.images.inline:
+    if not isinstance(response.body, bytes) or not targets or not targets[-1].entry.images.inline:
         return response
-    origin = parse_origin(answered[-1].url)
+    origin = parse_origin(targets[-1].url)
     return attrs.evolve(
         response, body=await inline_pictures(service.upstream, response.body, service.limits.answer, origin)
     )

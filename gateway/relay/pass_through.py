@@ -71,8 +71,9 @@ PASSED_STATUSES: Final = frozenset((301, 302, 303, 304, 307, 308))
 async def read_passed(
     entry: ModelEntry, name: str, inbound: InboundRequest, names: Mapping[str, str]
 ) -> RelayedRequest:
-    service, asked, record = inbound.context.service, inbound.context.client_request, inbound.context.record
-    service.authenticator.check_pass_through(asked.client, entry, asked.credential)
+    """Read a request that goes unchanged to the provider of ``entry``. ``name`` is the first segment of its path."""
+    service, client_request, record = inbound.context.service, inbound.context.client_request, inbound.context.record
+    service.authenticator.check_pass_through(client_request.client, entry, client_request.credential)
     rest = rest_of_path(inbound.arrival.asgi["raw_path"], name)
     api = api_of("/" + rest, inbound.headers)
     target = passthrough_target(
@@ -81,8 +82,8 @@ async def read_passed(
         entry.model,
         url_below_base(entry, rest, query_without_credentials(inbound.context.client_request.query, inbound.headers)),
     )
-    limited = service.authenticator.is_limited(asked.client)
-    models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
+    limited = service.authenticator.is_limited(client_request.client)
+    models = [*models_in_path(rest, limited=limited), *models_in_query(client_request.query)]
     endpoint = endpoint_of_path("/" + rest)
     output: RequestedOutput | None = None
     if endpoint in FORM_ENDPOINTS and service.allowances.has_limits and _media_type(inbound) == _FORM:

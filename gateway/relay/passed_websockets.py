@@ -42,6 +42,7 @@ class _PassedPath(PathConverter):
 
 
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
+    """Add the websockets of all entries with ``passthrough``."""
     resumable = ResumableSessions()
     app.url_map.converters = {**app.url_map.converters, "passed": _PassedPath}
     for name, entry in service.router.passthrough_entries().items():
@@ -60,13 +61,13 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     """Connect to the provider and serve the session.
 
     Raises ``GatewayError`` only before the client's handshake is answered."""
-    service, asked, record = opening.service, opening.context.client_request, opening.record
-    service.authenticator.check_pass_through(asked.client, entry, asked.credential)
+    service, client_request, record = opening.service, opening.context.client_request, opening.record
+    service.authenticator.check_pass_through(client_request.client, entry, client_request.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
-    query = query_without_credentials(asked.query, opening.arrival.headers)
+    query = query_without_credentials(client_request.query, opening.arrival.headers)
     target = passthrough_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
     models = PassedModels(opening.context, target)
-    limited = service.authenticator.is_limited(asked.client)
+    limited = service.authenticator.is_limited(client_request.client)
     for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
         target = attrs.evolve(target, model=models.provider_name(at, model))
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model

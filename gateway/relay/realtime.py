@@ -44,14 +44,14 @@ async def read_call(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
     require_calls(context)
     kind, body = inbound.header("content-type") or "", await inbound.read_body()
     media_type = kind.partition(";")[0].strip().lower()
-    asked = dict(parse_qsl(context.client_request.query)).get("model")
+    query_model = dict(parse_qsl(context.client_request.query)).get("model")
     if media_type not in (_SDP, "multipart/form-data"):
         raise GatewayError("invalid_request", f"send the offer as {_SDP}, or as multipart/form-data", status=415)
     session = read_session(body, kind) if media_type != _SDP else None
-    named = None if session is None else session.texts.get("session.model")
-    if named and asked and named != asked:
+    session_model = None if session is None else session.texts.get("session.model")
+    if session_model and query_model and session_model != query_model:
         raise invalid("session.model and ?model= differ: send only one of them", "model")
-    if not (model := named or asked):
+    if not (model := session_model or query_model):
         raise invalid("the model is missing: add ?model= or session.model", "model")
     incoming = inbound.record_request(Incoming(context.codec.api, body, {}, model, False))
     target = inbound.plan(model, OF_OPENAI).first
@@ -59,7 +59,7 @@ async def read_call(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
         check_models(session, "session.model", SessionModels(context, target, OF_OPENAI))
     if media_type != _SDP:
         body = replace_session(body, kind, session)
-    suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if asked else "")
+    suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if query_model else "")
     return _relayed_call(inbound, incoming, target, body, kind, suffix)
 
 

@@ -148,9 +148,9 @@ class SpoolAccount:
             raise GatewayError("too_large", _TOO_LARGE.format("the client's share" if share < most else "all", share))
         if share < most and self._held.held.get(self._holder, 0) + size > share:
             raise GatewayError("rate_limited", _SHARE.format(share), headers=_RETRY_AFTER)
-        if self._held.taken + size > most:
+        if self._held.total + size > most:
             raise GatewayError("overloaded", _FULL, headers=_RETRY_AFTER)
-        if self._held.taken + size > free - size:
+        if self._held.total + size > free - size:
             raise GatewayError("overloaded", _DISK, headers=_RETRY_AFTER)
         self._change(size)
 

@@ -61,8 +61,8 @@ def _routing_members(incoming: Incoming, form: ClientRouting) -> dict[str, msgsp
 
 
 def _read_openrouter(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
-    given = _routing_members(incoming, "openrouter")
-    body = Fields({name: incoming.json.value(name) for name in given})
+    members = _routing_members(incoming, "openrouter")
+    body = Fields({name: incoming.json.value(name) for name in members})
     provider = body.object("provider") or Fields({}, "provider")
     options = _with_provider_members(provider, options)
     off = provider.boolean("allow_fallbacks") is False
@@ -73,7 +73,7 @@ def _read_openrouter(incoming: Incoming, options: RoutingOptions) -> RoutingOpti
         fallback="off" if off else options.fallback,
         strict=provider.boolean("require_parameters") or options.strict,
         private=_read_data_restriction(provider) or options.private,
-        members={**options.members, "openrouter": given},
+        members={**options.members, "openrouter": members},
         dropped=(*options.dropped, *_unsupported_route(body), *provider.unread(), *unlimited),
         max_prices=max_prices or options.max_prices,
     )
@@ -81,13 +81,13 @@ def _read_openrouter(incoming: Incoming, options: RoutingOptions) -> RoutingOpti
 
 def _read_max_prices(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
     """Return the maximum prices, and the paths of unsupported ones."""
-    given = provider.object("max_price")
-    if given is None:
+    fields = provider.object("max_price")
+    if fields is None:
         return (), ()
     max_prices = tuple(
-        (kind, _read_nanos(given, name)) for name, kind in _PRICE_FIELDS.items() if given.data.get(name) is not None
+        (kind, _read_nanos(fields, name)) for name, kind in _PRICE_FIELDS.items() if fields.data.get(name) is not None
     )
-    return max_prices, tuple(given.path(name) for name in given.data if name not in _PRICE_FIELDS)
+    return max_prices, tuple(fields.path(name) for name in fields.data if name not in _PRICE_FIELDS)
 
 
 def _read_nanos(fields: Fields, name: str) -> int:
@@ -162,8 +162,8 @@ def _read_models(incoming: Incoming, body: Fields, name: str, options: RoutingOp
 
 
 def _read_vercel(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
-    given = _routing_members(incoming, "vercel")
-    body = Fields({name: incoming.json.value(name) for name in given})
+    members = _routing_members(incoming, "vercel")
+    body = Fields({name: incoming.json.value(name) for name in members})
     provider_options = body.object("providerOptions") or Fields({}, "providerOptions")
     gateway = provider_options.object("gateway")
     if gateway is None:
@@ -175,17 +175,17 @@ def _read_vercel(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
         options,
         names=_read_models(incoming, gateway, "models", options),
         private=private or options.private,
-        members={**options.members, "vercel": given},
+        members={**options.members, "vercel": members},
         rest={**options.rest, "providerOptions": msgspec.Raw(msgspec.json.encode(others))} if others else options.rest,
         dropped=(*options.dropped, *gateway.unread()),
     )
 
 
 def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions:
-    given = _routing_members(incoming, "litellm")
-    if not given:
+    members = _routing_members(incoming, "litellm")
+    if not members:
         return options
-    body = Fields({name: incoming.json.value(name) for name in given})
+    body = Fields({name: incoming.json.value(name) for name in members})
     rest = dict(options.rest)
     if kept := dict(texts_in(body.value("metadata") or {})):
         rest["metadata"] = msgspec.Raw(msgspec.json.encode(kept))
@@ -202,7 +202,7 @@ def _read_litellm(incoming: Incoming, options: RoutingOptions) -> RoutingOptions
         fallback="off" if off else options.fallback,
         max_repeats=max_repeats if options.max_repeats is None else options.max_repeats,
         deadline=options.deadline if timeout is None else min(timeout, options.deadline),
-        members={**options.members, "litellm": given},
+        members={**options.members, "litellm": members},
         rest=rest,
         steps=(*options.steps, *_guardrails_in(body)),
         dropped=(*options.dropped, *body.unread()),
@@ -218,13 +218,13 @@ def _guardrails_in(body: Fields) -> tuple[Word, ...]:
     """Return the names of the client's guardrails, each a text or a mapping from it to parameters.
 
     Raises ``GatewayError`` (400) for other values, and for parameters, which a step does not take."""
-    given = body.value(GUARDRAILS)
-    if given is None:
+    guardrails = body.value(GUARDRAILS)
+    if guardrails is None:
         return ()
-    if not isinstance(given, list):
+    if not isinstance(guardrails, list):
         raise invalid("guardrails must be a list of names", "guardrails")
     names: list[Word] = []
-    for i, item in enumerate(given):
+    for i, item in enumerate(guardrails):
         path = f"guardrails[{i}]"
         name = next(iter(item)) if isinstance(item, dict) and len(item) == 1 and not any(item.values()) else item
         if not isinstance(name, str):

@@ -115,16 +115,16 @@ def read_headers(client_request: ClientRequest) -> RoutingOptions:
     Raises ``GatewayError`` (400) with the header's name for an invalid one; does not check whether the models exist."""
     if ROUTING_HEADERS.isdisjoint(dict(client_request.headers)):
         return NO_OPTIONS
-    given = [(name, value) for name, value in client_request.headers if name in ROUTING_HEADERS]
-    models = [value for name, value in given if name == MODELS]
+    headers = [(name, value) for name, value in client_request.headers if name in ROUTING_HEADERS]
+    models = [value for name, value in headers if name == MODELS]
     return RoutingOptions(
         names=_read_models(",".join(models)) if models else (),
         fallback="off"
-        if "off" in [_read_fallback(value) for name, value in given if name == FALLBACK]
+        if "off" in [_read_fallback(value) for name, value in headers if name == FALLBACK]
         else "as configured",
-        deadline=min([_read_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
-        budgets=tuple(_read_budget(value) for name, value in given if name == BUDGET),
-        steps=read_steps([value for name, value in given if name == REQUESTED_STEPS]),
+        deadline=min([_read_deadline(value) for name, value in headers if name == DEADLINE], default=math.inf),
+        budgets=tuple(_read_budget(value) for name, value in headers if name == BUDGET),
+        steps=read_steps([value for name, value in headers if name == REQUESTED_STEPS]),
     )
 
 

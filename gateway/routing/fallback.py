@@ -188,11 +188,11 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
     last = outcomes[-1]
     if _is_first_overload(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
-    asked = {id(outcome.target) for outcome in outcomes}
+    tried = {id(outcome.target) for outcome in outcomes}
     unsteady: Target | None = None
     for candidate in _eligible_candidates(plan, outcomes, conditions):
         target = candidate.target
-        if id(target) in asked:
+        if id(target) in tried:
             continue
         outage = _outage(plan, target, conditions)
         if outage is not None and (unsteady is not None or not outage.unsteady):

@@ -266,12 +266,12 @@ def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple
     if meaning.route is None:
         return (Candidate(_target(meaning.found[0], requested_name, api)),)
     wanted = requested_name or meaning.route.name
-    spoken = [
+    candidates = [
         Candidate(_target(found, wanted, api), group, one.weight, one.when)
         for found, (group, one) in zip(meaning.found, meaning.route.places, strict=True)
         if found.entry.api_for(api, found.model) is not None
     ]
-    return tuple(spoken) or (Candidate(_target(meaning.found[0], wanted, api)),)
+    return tuple(candidates) or (Candidate(_target(meaning.found[0], wanted, api)),)
 
 
 def _reason_for(meaning: Meaning, target: Target) -> str:

@@ -23,7 +23,7 @@ class ChartStep:
     """Exchanges that started and ended in one step of a chart. ``first`` are the seconds to the first byte."""
 
     index: int
-    begun: int = 0
+    started: int = 0
     complete: int = 0
     left: int = 0
     failed: int = 0
@@ -33,7 +33,7 @@ class ChartStep:
         """Return the step in the form for the page, with percentiles in milliseconds."""
         found = sorted(self.first)
         middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
-        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high, len(found)]
+        return [self.index, self.started, self.complete, self.left, self.failed, middle, high, len(found)]
 
 
 class Timeline:
@@ -43,7 +43,7 @@ class Timeline:
         self._steps: dict[int, ChartStep] = {}
 
     def add_start(self) -> None:
-        self._step(current_step()).begun += 1
+        self._step(current_step()).started += 1
 
     def add_first_byte(self, began: float, first_byte: float) -> None:
         """Add an exchange that started at ``began`` (``time.perf_counter``) and had its first byte ``first_byte``

@@ -63,11 +63,11 @@ class LiveExchange:
 
     number: int
     record: Record
-    passing: "LiveStream | None" = None
+    stream: "LiveStream | None" = None
     transcript: Transcript | None = None
     prompt: KeptPrompt | None = None
-    answered: bool = False  # its first byte is on the charts
-    said: int = 0
+    is_charted: bool = False  # its first byte is on the charts
+    characters: int = 0  # of text, at the last update
     measured: float = 0.0  # seconds
     mean: float = 0.0  # tokens per second, which ``rate`` approaches over time
     rate: float = 0.0
@@ -131,7 +131,7 @@ class Subscription:
     ) -> None:
         self._began = began
         self._secrets = secrets
-        self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
+        self._sender, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
         self.lost_count = 0
         """The number of events dropped since the last received one."""
         self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
@@ -151,7 +151,7 @@ class Subscription:
 
     def observe(self, received: bytes, sent: bytes, note: str = "") -> None:
         try:
-            self._to.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self.lost_count))
+            self._sender.send_nowait(self._make_event(time.perf_counter(), received, sent, note, lost=self.lost_count))
         except trio.WouldBlock:
             self.lost_count += 1
         else:
@@ -166,7 +166,7 @@ class Subscription:
 
     def close(self, line: Mapping[str, Any] | None = None) -> None:
         self.line = line
-        self._to.close()
+        self._sender.close()
 
     def _redact_and_cut(self, data: bytes) -> str:
         """Return an event as text without credentials, cut to ``SHOWN`` bytes. A cut credential would not be found."""
@@ -182,12 +182,12 @@ class LiveView:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[Record, LiveExchange] = {}
-        self._taps: dict[int, list[Subscription]] = {}
+        self._subscriptions: dict[int, list[Subscription]] = {}
         self._recent = EndedExchanges()
         self._ended = 0
         self.sums = Sums()
-        self._all = Timeline()
-        self._of: dict[str, Timeline] = {}
+        self._timeline = Timeline()
+        self._timeline_by_client: dict[str, Timeline] = {}
         self._refreshed = -FRESH
         self._transcripts = Transcripts()
         self._prompts = KeptPrompts()
@@ -197,7 +197,7 @@ class LiveView:
 
     def note_start(self, record: Record) -> None:
         self._open[record] = LiveExchange(next(self._numbers), record)
-        self._all.add_start()
+        self._timeline.add_start()
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         watched = self._open.pop(record, None)
@@ -210,17 +210,17 @@ class LiveView:
         for timeline in self._timelines(record):
             timeline.add_end(line["ended"])
         if record.client is not None:
-            self._of[record.client].add_start()  # its client was unknown when it started
-        for tap in self._taps.pop(watched.number, ()):
-            tap.close(line)
+            self._timeline_by_client[record.client].add_start()  # its client was unknown when it started
+        for subscription in self._subscriptions.pop(watched.number, ()):
+            subscription.close(line)
 
     def _remember(self, watched: LiveExchange, line: Line) -> None:
         if "dropped" in line:
             line = {**line, "dropped": ", ".join(map(explain_path, line["dropped"].split(",")))}
         sides: dict[str, Any] = {}
-        if watched.passing is not None and watched.transcript is not None:
+        if watched.stream is not None and watched.transcript is not None:
             self._transcripts.note_end(watched.transcript)
-            sides = {"transcript": watched.transcript, "secrets": watched.passing.secrets}
+            sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
         texts = _shown_texts(watched.record)
         past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
         removed = self._recent.add(past)
@@ -229,14 +229,16 @@ class LiveView:
 
     def _chart_first_byte(self, one: LiveExchange) -> None:
         """Add the exchange's time to the first byte to the charts, once, as soon as it is known."""
-        if one.record.first_byte is None or one.answered:
+        if one.record.first_byte is None or one.is_charted:
             return
-        one.answered = True
+        one.is_charted = True
         for timeline in self._timelines(one.record):
             timeline.add_first_byte(one.record.began, one.record.first_byte)
 
     def _timelines(self, record: Record) -> list[Timeline]:
-        return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
+        if record.client is None:
+            return [self._timeline]
+        return [self._timeline, self._timeline_by_client.setdefault(record.client, Timeline())]
 
     def keep(self, wanted: bool, prompts: bool = False) -> None:
         """Store both sides of streams from now on if ``wanted``, and with ``prompts`` the bodies of requests; otherwise
@@ -256,14 +258,14 @@ class LiveView:
         if self._keeps_prompts and (watched := self._open.get(record)) is not None:
             watched.prompt = self._prompts.keep(body, record.client)
 
-    def stream(self, record: Record, passing: LiveStream) -> None:
+    def stream(self, record: Record, stream: LiveStream) -> None:
         """Note that the exchange of ``record`` streams."""
         if (watched := self._open.get(record)) is None:
             return
-        watched.passing = passing
+        watched.stream = stream
         if self._keeps:
             watched.transcript = self._transcripts.begin(record.client)
-            transcribe(passing.delivery, watched.transcript)
+            transcribe(stream.delivery, watched.transcript)
 
     # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.
 
@@ -287,7 +289,7 @@ class LiveView:
         return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
 
     def timeline(self, client: str | None) -> Timeline:
-        return self._all if client is None else self._of.get(client) or Timeline()
+        return self._timeline if client is None else self._timeline_by_client.get(client) or Timeline()
 
     def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
@@ -297,31 +299,31 @@ class LiveView:
         watched = next((one for one in self._open.values() if one.number == number), None)
         if watched is None or client not in (None, watched.record.client):
             return self._subscribe_to_ended(number, client)
-        if watched.passing is None:
+        if watched.stream is None:
             return None
-        passing = watched.passing
+        stream = watched.stream
         shown = _shown_texts(watched.record)
-        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript, watched.prompt, shown)
-        listen(passing.delivery, tap)
-        self._taps.setdefault(number, []).append(tap)
+        subscription = Subscription(watched.record.began, stream.secrets(), watched.transcript, watched.prompt, shown)
+        listen(stream.delivery, subscription)
+        self._subscriptions.setdefault(number, []).append(subscription)
 
         def unsubscribe() -> None:
-            unlisten(passing.delivery, tap)
-            tap.close()
-            if tap in (taps := self._taps.get(number, [])):
-                taps.remove(tap)
-                if not taps:
-                    del self._taps[number]
+            unlisten(stream.delivery, subscription)
+            subscription.close()
+            if subscription in (subscriptions := self._subscriptions.get(number, [])):
+                subscriptions.remove(subscription)
+                if not subscriptions:
+                    del self._subscriptions[number]
 
-        return tap, unsubscribe
+        return subscription, unsubscribe
 
     def _subscribe_to_ended(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         past = next((one for one in self._recent if one.line["n"] == number), None)
         if past is None or client not in (None, past.line.get("client")):
             return None
-        tap = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)
-        tap.close(past.line)
-        return tap, tap.close
+        subscription = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)
+        subscription.close(past.line)
+        return subscription, subscription.close
 
     async def refresh(self) -> None:
         """Update the rows if they are older than ``FRESH``, with pauses for the streams."""
@@ -345,28 +347,28 @@ def _shown_texts(record: Record) -> "ShownTexts | None":
 
 def _measure(one: LiveExchange, seconds: float) -> None:
     """Update the rate of a stream. A new stream's rate is the mean of the measured time only."""
-    if one.passing is None:
+    if one.stream is None:
         return
-    said = one.passing.delivery.lane.progress.characters
+    characters = one.stream.delivery.lane.progress.characters
     if one.row and seconds > 0:  # otherwise the start is unknown
-        newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
+        newest = (characters - one.characters) / CHARACTERS_PER_TOKEN / seconds
         one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
         one.measured += seconds
         one.rate = one.mean / -math.expm1(-one.measured / _RATE_OVER)
         one.rate = one.rate if one.rate >= 0.05 else 0.0
-    one.said = said
+    one.characters = characters
 
 
 def _row(one: LiveExchange) -> Row:
     record = one.record
-    seen = None if one.passing is None else one.passing.delivery.lane.progress
-    counted = seen.usage.output if seen is not None and seen.usage is not None else 0
+    progress = None if one.stream is None else one.stream.delivery.lane.progress
+    counted = progress.usage.output if progress is not None and progress.usage is not None else 0
     return (
         one.number, record.id, phase(one), record.client, record.api,
         record.requested_model and record.requested_model[:NAME],
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
-        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
+        max(counted, -(-one.characters // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
         tuple(map(explain_path, first_paths(record.dropped))),
         [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]], record.began,
     )  # fmt: skip
@@ -377,17 +379,17 @@ def phase(one: LiveExchange) -> str:
 
     ``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, delayed by a ``slow client``,
     or ``ending``."""
-    record, passing = one.record, one.passing
-    if not record.attempts and passing is None:  # a stream may wait for its slot
+    record, stream = one.record, one.stream
+    if not record.attempts and stream is None:  # a stream may wait for its slot
         return "reading" if record.status is None else "ending"
-    if passing is None:
+    if stream is None:
         return "waiting" if record.status is None else "ending"
-    seen = passing.delivery.lane.progress
-    if seen.over:
+    progress = stream.delivery.lane.progress
+    if progress.over:
         return "ending"
-    if passing.chunks.is_blocked:
+    if stream.chunks.is_blocked:
         return "slow client"
-    return "streaming" if seen.committed else "waiting"
+    return "streaming" if progress.committed else "waiting"
 
 
 class NoLiveView:
@@ -396,7 +398,7 @@ class NoLiveView:
     def store_prompt(self, record: Record, body: bytes) -> None:
         """Do nothing: there are no viewers."""
 
-    def stream(self, record: Record, passing: LiveStream) -> None:
+    def stream(self, record: Record, stream: LiveStream) -> None:
         """Do nothing: there are no viewers."""
 
 

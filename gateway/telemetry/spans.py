@@ -68,7 +68,7 @@ class AttemptTimes:
         self.began = time.perf_counter()
         self.placed: float | None = None
         self.connected: float | None = None
-        self.answered: float | None = None
+        self.first_byte: float | None = None
         self.status: int | None = None
 
     def mark_sent(self, waited: bool) -> None:
@@ -80,7 +80,7 @@ class AttemptTimes:
         self.connected = time.perf_counter()
 
     def mark_answered(self, status: int) -> None:
-        self.answered, self.status = time.perf_counter(), status
+        self.first_byte, self.status = time.perf_counter(), status
 
     def phases(self, end: float) -> Iterator[tuple[str, float, float]]:
         """Yield the name, the start and the end of each phase up to ``end``."""
@@ -91,9 +91,9 @@ class AttemptTimes:
         if self.connected is not None:
             yield "connect", self.placed, self.connected
         sent = self.connected or self.placed
-        yield "wait for the first byte", sent, self.answered or end
-        if self.answered is not None:
-            yield "stream", self.answered, end
+        yield "wait for the first byte", sent, self.first_byte or end
+        if self.first_byte is not None:
+            yield "stream", self.first_byte, end
 
 
 def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:

@@ -327,11 +327,11 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
     class Counted(SpanExporter):
         """Called by the queue's thread only."""
 
-        taken = 0
+        exported = 0
         away = False
 
         def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
-            Counted.taken += len(spans)
+            Counted.exported += len(spans)
             result = exporter.export(spans)
             lost = result is not SpanExportResult.SUCCESS
             if lost:
@@ -347,13 +347,13 @@ def bounded_processor(exporter: "SpanExporter", dropped: Callable[[int], object]
     class Queue(BatchSpanProcessor):
         """The SDK's own queue drops the oldest spans without a count, and logs a line for each."""
 
-        given = 0
+        queued = 0
 
         def on_end(self, span: "ReadableSpan") -> None:
-            if self.given - Counted.taken >= QUEUED:
+            if self.queued - Counted.exported >= QUEUED:
                 dropped(1)
             elif span.context is not None and span.context.trace_flags.sampled:
-                self.given += 1
+                self.queued += 1
                 super().on_end(span)
 
     return Queue(Counted(), max_queue_size=QUEUED + BATCH, max_export_batch_size=BATCH)

@@ -116,4 +116,4 @@ async def test_whole_responses_of_a_client_wait_for_each_other_beyond_its_share(
             assert LARGE <= memory.held["mallory"] <= 2 * LARGE + TIMES * SHARE
             provider.go.set()
         assert sorted(statuses) == [(BOB, 200), *[(MALLORY, 200)] * TIMES]
-        assert (memory.taken, memory.unlimited) == (0, {})
+        assert (memory.total, memory.unlimited) == (0, {})

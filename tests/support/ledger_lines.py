@@ -25,8 +25,8 @@ def attempt(nanos: int = 0, target: str = "gpt", **given: Any) -> LineAttempt:
 
 def line(*attempts: LineAttempt, **given: Any) -> LedgerLine:
     fields: dict[str, Any] = {
-        "began": AT, "request": "r", "client": "alice", "group": None, "run": None, "asked": "best", "route": "best",
-        "ended": "complete", "status": 200,
+        "began": AT, "request": "r", "client": "alice", "group": None, "run": None, "requested_model": "best",
+        "route": "best", "ended": "complete", "status": 200,
     }  # fmt: skip
     return LedgerLine(attempts=attempts, **{**fields, **given})
 

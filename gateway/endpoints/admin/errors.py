@@ -49,11 +49,11 @@ def mistakes_error(error: ConfigError) -> GatewayError:
     """Return the error (400) for settings that the file would not accept either."""
     first: Mistake = error.mistakes[0]
     unknown = first.found == "unknown key"
-    told = "; ".join(part for part in (first.found.replace("unknown key", "unknown member"), first.expected) if part)
+    text = "; ".join(part for part in (first.found.replace("unknown key", "unknown member"), first.expected) if part)
     if unknown and first.known and first.suggestion is None:
-        told = f"{told}; the members are {', '.join(first.known)}"
+        text = f"{text}; the members are {', '.join(first.known)}"
     if first.suggestion is not None:
-        told = f"{first.found.replace('unknown key', 'unknown member')}; did you mean {first.suggestion}?"
-    message = f"{first.path}: {told}" if first.path else told
+        text = f"{first.found.replace('unknown key', 'unknown member')}; did you mean {first.suggestion}?"
+    message = f"{first.path}: {text}" if first.path else text
     code = "unknown_member" if unknown else "invalid_value"
     return GatewayError("invalid_request", message, code=code, param=first.path or None)

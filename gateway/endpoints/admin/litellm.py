@@ -199,17 +199,17 @@ def read_members(body: Mapping[str, Any], now: datetime) -> LiteLlmKey:
     """Return the client in the body of ``/key/generate`` or ``/key/update``.
 
     Raises ``GatewayError`` (400) for members that limit or permit something which no setting expresses."""
-    given = {name: value for name, value in body.items() if not _has_no_effect(name, value)}
-    for name in given:
+    members = {name: value for name, value in body.items() if not _has_no_effect(name, value)}
+    for name in members:
         if name not in (*_CONVERTED, *_DROPPED):
             raise _not_converted(name)
-    settings = _limits(given)
-    if (group := given.get("team_id")) is not None:
+    settings = _limits(members)
+    if (group := members.get("team_id")) is not None:
         settings["group"] = group
-    if (duration := given.get("duration")) is not None:
+    if (duration := members.get("duration")) is not None:
         settings["until"] = spell_time((now + timedelta(seconds=_seconds(duration))).replace(microsecond=0))
-    settings |= _models(given)
-    return LiteLlmKey(_alias(given), settings, tuple(name for name in _DROPPED if name in given))
+    settings |= _models(members)
+    return LiteLlmKey(_alias(members), settings, tuple(name for name in _DROPPED if name in members))
 
 
 def _has_no_effect(name: str, value: Any) -> bool:

@@ -84,15 +84,15 @@ class IssuerSignIns:
         self._issuers = issuers
         self._redirect_uri = redirect_uri
 
-    async def address(self, issuer: TrustedIssuer, state: str, begun: SignIn) -> str:
+    async def address(self, issuer: TrustedIssuer, state: str, sign_in: SignIn) -> str:
         """Return the issuer's address to send the browser to. Raises ``PageError`` (503)."""
         client, login = self._client(issuer), _login_of(issuer)
         try:
             endpoint = (await client.metadata()).authorization_endpoint
         except IssuerUnavailable as error:
-            raise _unavailable(issuer, error, begun.path) from None
+            raise _unavailable(issuer, error, sign_in.path) from None
         if endpoint is None:
-            raise _unavailable(issuer, "its discovery document has no `authorization_endpoint`", begun.path)
+            raise _unavailable(issuer, "its discovery document has no `authorization_endpoint`", sign_in.path)
         parameters = {
             **login.params,
             "response_type": "code",
@@ -101,8 +101,8 @@ class IssuerSignIns:
             "redirect_uri": self._redirect_uri,
             "scope": " ".join(login.scopes),
             "state": state,
-            "nonce": begun.nonce,
-            "code_challenge": begun.challenge,
+            "nonce": sign_in.nonce,
+            "code_challenge": sign_in.challenge,
             "code_challenge_method": "S256",
         }
         return _with_query(endpoint, parameters)
@@ -118,21 +118,21 @@ class IssuerSignIns:
         if iss != issuer.issuer and (must_have or iss is not None):
             raise PageError(_NOT_VERIFIED.format(issuer.name, "its answer names another issuer (`iss`)"))
 
-    async def finish(self, issuer: TrustedIssuer, begun: SignIn, code: str) -> SignedIn:
+    async def finish(self, issuer: TrustedIssuer, sign_in: SignIn, code: str) -> SignedIn:
         """Return the claims of the person who signed in. Raises ``PageError`` (400, 503)."""
         client = self._client(issuer)
         try:
-            tokens = await client.exchange_code(code, begun.verifier, self._redirect_uri)
-            claims = await self._verified_claims(issuer, begun, tokens)
+            tokens = await client.exchange_code(code, sign_in.verifier, self._redirect_uri)
+            claims = await self._verified_claims(issuer, sign_in, tokens)
             if any(name not in claims for name in needed_claim_names(issuer)) and tokens.access_token is not None:
                 claims = self._merge(issuer, claims, await client.userinfo(tokens.access_token))
         except IssuerRefused as error:
             raise PageError(f"{issuer.name} did not accept the sign-in ({error.code}). Start again.") from None
         except (IssuerUnavailable, CannotJudge) as error:
-            raise _unavailable(issuer, error, begun.path) from None
+            raise _unavailable(issuer, error, sign_in.path) from None
         return SignedIn(claims, tokens.refresh_token)
 
-    async def _verified_claims(self, issuer: TrustedIssuer, begun: SignIn, tokens: IssuerTokens) -> Mapping[str, Any]:
+    async def _verified_claims(self, issuer: TrustedIssuer, sign_in: SignIn, tokens: IssuerTokens) -> Mapping[str, Any]:
         """Return the claims of the ID token. Raises ``PageError`` and ``CannotJudge``."""
         if tokens.id_token is None:
             raise PageError(_NOT_VERIFIED.format(issuer.name, "it has no ID token"))
@@ -144,7 +144,7 @@ class IssuerSignIns:
             raise PageError(_NOT_VERIFIED.format(issuer.name, error.message)) from None
         nonce = claims.get("nonce")
         if not isinstance(nonce, str) or not hmac.compare_digest(
-            nonce.encode("utf-8", "replace"), begun.nonce.encode()
+            nonce.encode("utf-8", "replace"), sign_in.nonce.encode()
         ):
             raise PageError(_NOT_VERIFIED.format(issuer.name, "the ID token belongs to another sign-in (`nonce`)"))
         return claims
@@ -254,28 +254,28 @@ class BrowserSignIn:
     async def _finish(self, incoming: PiecesRequest) -> Response:
         query = parse_query(incoming.query)
         browser = read_cookie(incoming.headers, SIGN_IN)
-        begun, issuer = self._open(query.get("state", ""), browser)
+        sign_in, issuer = self._open(query.get("state", ""), browser)
         await self._issuers.check_sender(issuer, query.get("iss"))
-        if not await self._context.store.use_once(begun.digest, begun.until):
-            raise PageError(_AGAIN.format("This sign-in was used already."), retry=begun.path)
+        if not await self._context.store.use_once(sign_in.digest, sign_in.until):
+            raise PageError(_AGAIN.format("This sign-in was used already."), retry=sign_in.path)
         if "error" in query or not query.get("code"):
             code = query.get("error", "")
             shown = code if code in _CODES else "no reason"
             raise PageError(
-                _DENIED.format(issuer.name, shown), 403 if code == "access_denied" else 400, retry=begun.path
+                _DENIED.format(issuer.name, shown), 403 if code == "access_denied" else 400, retry=sign_in.path
             )
-        signed_in = await self._issuers.finish(issuer, begun, query["code"])
-        return await self._open_session(incoming, begun, signed_in)
+        signed_in = await self._issuers.finish(issuer, sign_in, query["code"])
+        return await self._open_session(incoming, sign_in, signed_in)
 
     def _open(self, state: str, browser: str | None) -> tuple[SignIn, TrustedIssuer]:
         """Return the sign-in of a callback's ``state``, and its issuer. Raises ``PageError``."""
         try:
-            begun = self._context.states.open(state, browser, time.time())
+            sign_in = self._context.states.open(state, browser, time.time())
         except StateRefused as error:
             raise PageError(_AGAIN.format(error), retry=HOME) from None
-        return begun, self._issuer(begun.issuer)
+        return sign_in, self._issuer(sign_in.issuer)
 
-    async def _open_session(self, incoming: PiecesRequest, begun: SignIn, signed_in: SignedIn) -> Response:
+    async def _open_session(self, incoming: PiecesRequest, sign_in: SignIn, signed_in: SignedIn) -> Response:
         """Return the redirect to the page where the sign-in began, with the cookie of a new session.
 
         The browser's old session ends, so no cookie from before the sign-in stays valid (CWE-384)."""
@@ -283,7 +283,7 @@ class BrowserSignIn:
         refused: NotAdmitted | None = None
         try:
             opened = await context.sessions.sign_in(
-                begun.issuer, signed_in.claims, signed_in.refresh_token, cookie=cookie,
+                sign_in.issuer, signed_in.claims, signed_in.refresh_token, cookie=cookie,
                 old_cookie=read_cookie(incoming.headers, SESSION), program=program_of(incoming.headers),
                 address=incoming.scope.address or "",
             )  # fmt: skip
@@ -292,13 +292,13 @@ class BrowserSignIn:
         except PersonBlocked as error:
             raise PageError(f"{error}", 403, title="No access") from None
         if refused is not None:
-            page = await self._issuers.sign_out_address(begun.issuer)
-            other = None if page is None else (begun.issuer, page)
+            page = await self._issuers.sign_out_address(sign_in.issuer)
+            other = None if page is None else (sign_in.issuer, page)
             raise PageError(refused.info.message, 403, title="No access", retry=HOME, issuer_logout=other)
         person = opened.person
         context.log_event("signed_in", incoming, client=person.name, role=person.role, session=opened.session.id)
         seconds = opened.session.until - time.time()
-        return redirect(context.public_url + begun.path, (set_cookie(SESSION, cookie, seconds),))
+        return redirect(context.public_url + sign_in.path, (set_cookie(SESSION, cookie, seconds),))
 
     async def session(self, headers: Headers) -> OpenSession | None:
         """Return the session of a browser, ``None`` without a valid one. Raises ``Unavailable``."""

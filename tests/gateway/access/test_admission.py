@@ -42,7 +42,7 @@ async def test_slots_reserved_before_a_reload_count_after_it_and_are_released_on
             scope.ending = True
             scope.leave()
             scope.close()
-    assert (shares.taken["in_flight"], dict(shares.held)) == (0, {})
+    assert (shares.used["in_flight"], dict(shares.held)) == (0, {})
 
 
 async def test_a_turn_that_outlives_its_request_keeps_its_slot():
@@ -52,10 +52,10 @@ async def test_a_turn_that_outlives_its_request_keeps_its_slot():
         admission(shares).take("in_flight", "alice", scope)
         give_back = scope.detach()
         scope.close()
-        assert shares.taken["in_flight"] == 1
+        assert shares.used["in_flight"] == 1
         give_back()
         give_back()
-        assert shares.taken["in_flight"] == 0
+        assert shares.used["in_flight"] == 0
 
 
 @pytest.mark.parametrize(("whole", "half"), [(1, 1), (3, 2), (4, 2)])

@@ -49,15 +49,15 @@ def test_a_body_counts_from_arrival_until_its_text_is_released():
     memory = HeldBytes()
     body, scope = held(budget(memory))
     body.arrive(UNCOUNTED)
-    assert memory.taken == 0
+    assert memory.total == 0
     body.arrive(3 * MIB)
     body.arrive(5 * MIB)
-    assert memory.taken == 5 * MIB
+    assert memory.total == 5 * MIB
     body.decode(5 * MIB, 1000)
-    assert memory.taken == COPIES * 5 * MIB + ELEMENT * 1000
+    assert memory.total == COPIES * 5 * MIB + ELEMENT * 1000
     scope.given_back()
     scope.given_back()
-    assert (memory.taken, dict(memory.held)) == (0, {})
+    assert (memory.total, dict(memory.held)) == (0, {})
 
 
 def test_a_body_that_does_not_fit_the_total_memory_is_a_503():
@@ -68,7 +68,7 @@ def test_a_body_that_does_not_fit_the_total_memory_is_a_503():
     second, _ = held(own)
     second.hold(4 * MIB)
     assert refusal(second, 4 * MIB + 1) == 503
-    assert memory.taken == 10 * MIB, "the refused one holds what it had"
+    assert memory.total == 10 * MIB, "the refused one holds what it had"
     scope.given_back()
     second.hold(9 * MIB)
 
@@ -99,7 +99,7 @@ def test_one_clients_large_body_leaves_the_others_their_room():
     assert refusal(held(own, "c2")[0], 8 * MIB) == 503, "only one client's excess is free"
     held(own, "c2")[0].hold(MIB)
     assert refusal(held(own, "c0")[0], MIB) == 429
-    assert memory.taken == 17 * MIB
+    assert memory.total == 17 * MIB
 
 
 def test_without_shares_a_large_body_uses_the_total():

@@ -52,7 +52,7 @@ async def test_unread_responses_count_as_their_clients_memory(autojump_clock):
             nursery.start_soon(flight.run, response(4 * MIB))
         await trio.sleep(1)
         assert memory.held["slow"] < 2 * MIB + 50 * (UNCOUNTED + 32 * KIB), "half of its share, and what each may have"
-        assert memory.taken == memory.held["slow"]
+        assert memory.total == memory.held["slow"]
         flight = new_flight(4 * MIB, budget, "other")
         leader = flight.lead()
         async with reading(flight, MIB):
@@ -69,9 +69,9 @@ async def test_small_pieces_count_with_their_overhead(autojump_clock):
     leader = flight.lead()
     async with reading(flight, 1000, piece=1):
         await trio.sleep(1)
-        assert memory.taken == 1000 + PIECE * 1000
+        assert memory.total == 1000 + PIECE * 1000
         await leader.aclose()
-    assert memory.taken == 0
+    assert memory.total == 0
 
 
 async def test_the_memory_is_free_when_the_last_reader_has_ended(autojump_clock):
@@ -81,10 +81,10 @@ async def test_the_memory_is_free_when_the_last_reader_has_ended(autojump_clock)
     async with reading(flight, MIB):
         await read_all(leader)
         await leader.aclose()
-    assert memory.taken > MIB, "the follower may still read it"
+    assert memory.total > MIB, "the follower may still read it"
     assert await read_all(follower) == MIB
     await follower.aclose()
-    assert (memory.taken, dict(memory.held)) == (0, {})
+    assert (memory.total, dict(memory.held)) == (0, {})
 
 
 @pytest.mark.parametrize("slow_leads", [True, False])
@@ -102,7 +102,7 @@ async def test_no_reader_waits_for_a_slower_one(autojump_clock, slow_leads):
         assert await read_all(slow) == 8 * MIB
         await leader.aclose()
         await follower.aclose()
-    assert memory.taken == 0
+    assert memory.total == 0
 
 
 @pytest.mark.parametrize("slow_leads", [True, False])
@@ -120,7 +120,7 @@ async def test_a_reader_that_is_slower_than_its_clients_memory_allows_fails_alon
             await read_all(slow)
         await leader.aclose()
         await follower.aclose()
-    assert memory.taken == 0
+    assert memory.total == 0
 
 
 async def test_a_lone_slow_reader_gets_everything_at_its_pace(autojump_clock):
@@ -129,10 +129,10 @@ async def test_a_lone_slow_reader_gets_everything_at_its_pace(autojump_clock):
     leader = flight.lead()
     async with reading(flight, 8 * MIB):
         await trio.sleep(1)
-        assert memory.taken < 600 * KIB
+        assert memory.total < 600 * KIB
         assert await read_all(leader) == 8 * MIB
         await leader.aclose()
-    assert memory.taken == 0
+    assert memory.total == 0
 
 
 async def test_a_follower_that_leaves_wakes_no_other(autojump_clock):

@@ -108,7 +108,9 @@ async def test_old_lines_are_deleted_and_the_oldest_excess_lines_become_sums(tab
 
 
 async def test_texts_of_clients_are_kept_as_every_database_can_and_without_keys(table):
-    await table.add([(1, line(attempt(1), asked="a\0b\ud800", run="sk-secret" + "x" * 900))], lambda text: "masked")
+    await table.add(
+        [(1, line(attempt(1), requested_model="a\0b\ud800", run="sk-secret" + "x" * 900))], lambda text: "masked"
+    )
     assert list(await sums(table, "run")) == [("masked",)]
     await table.aclose()
 

@@ -279,4 +279,4 @@ async def test_many_uploads_at_once():
                 nursery.start_soon(one, number)
         assert texts == {number: str(number * 100 + 1) for number in range(MANY)}
         assert provider.left == 0
-        assert served.service.admission.shares.spooled.taken == 0
+        assert served.service.admission.shares.spooled.total == 0

@@ -59,7 +59,7 @@ def test_without_a_cgroup_the_limit_is_the_machines_memory(tmp_path):
 async def test_uploads_leave_half_of_the_free_space_alone():
     """Several workers, and other programs, write to the same disk."""
     held, shares, free = HeldBytes(), ByteShares(CONFIG, "spool"), [100 * MIB]
-    account = SpoolAccount(held, shares, "", None, lambda: free[0] - held.taken)
+    account = SpoolAccount(held, shares, "", None, lambda: free[0] - held.total)
     await account.take(40 * MIB)
     for size in (11 * MIB, 60 * MIB):
         with pytest.raises(GatewayError) as refused:
@@ -69,4 +69,4 @@ async def test_uploads_leave_half_of_the_free_space_alone():
     free[0] = 0
     await SpoolAccount(held, shares, "", 100 * MIB, lambda: free[0]).take(10 * MIB)
     account.release(50 * MIB)
-    assert held.taken == 10 * MIB
+    assert held.total == 10 * MIB

@@ -84,8 +84,8 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
                 assert asked.headers["authorization"] == "Bearer provider-key"
                 length = asked.headers.get("content-length")
                 assert length == str(len(sent(parts))) or (length is None and not isinstance(content, bytes))
-        assert served.service.admission.shares.spooled.taken == 0
-        assert served.service.admission.shares.bodies.taken == 0
+        assert served.service.admission.shares.spooled.total == 0
+        assert served.service.admission.shares.bodies.total == 0
 
 
 async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sent():
@@ -158,7 +158,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
         assert "limits.spool (2097152 bytes)" in message
         assert "send the field model before the file" in message
         assert "retry-after" not in found.headers
-        assert served.service.admission.shares.spooled.taken == 0
+        assert served.service.admission.shares.spooled.total == 0
         assert (await post(served, multipart([MODEL, part("file", bytes(3 * 2**20), "a.wav")]))).status_code == 200
         assert len(provider.asked) == 1
 
@@ -171,7 +171,7 @@ async def test_a_file_that_does_not_fit_now_can_be_sent_later():
     ):
         shares = served.service.admission.shares
         other = await Upload.begin(served, form, 5 * 2**18)
-        await eventually(lambda: shares.spooled.taken > 2**20)
+        await eventually(lambda: shares.spooled.total > 2**20)
         found = await post(served, form)
         assert found.status_code == 503
         assert "model before the file" in found.json()["error"]["message"]
@@ -235,11 +235,11 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
                 await eventually(lambda: "first" in shares.bodies.held)  # so that the second one is refused
             refused = await begun[1].answer()
             assert refused.startswith(b"HTTP/1.1 429 "), refused
-            await eventually(lambda: shares.taken["in_flight"] == 2)
+            await eventually(lambda: shares.used["in_flight"] == 2)
             assert min(shares.bodies.held["first"], shares.bodies.held["second"]) >= PASSING
             for upload in (begun[0], begun[2]):
                 await upload.leave()
-            await eventually(lambda: not shares.bodies.taken)
+            await eventually(lambda: not shares.bodies.total)
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
@@ -266,7 +266,7 @@ async def gone(served: InProcess, provider: EndpointProvider) -> None:
         if provider.heads:
             await provider.left_now.wait()
         shares = served.service.admission.shares
-        await eventually(lambda: not (shares.spooled.taken or shares.bodies.taken or shares.taken["in_flight"]))
+        await eventually(lambda: not (shares.spooled.total or shares.bodies.total or shares.used["in_flight"]))
 
 
 async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_upload():
@@ -343,9 +343,9 @@ async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
     async with in_front_of(deaf) as served:
         upload = await Upload.begin(served, BEGUN, len(BEGUN), length=99 * 2**20)
         assert await sent_until_stuck(upload.send) < MOST
-        assert served.service.admission.shares.taken["in_flight"] == 1
+        assert served.service.admission.shares.used["in_flight"] == 1
         await upload.reset()
-        await eventually(lambda: not served.service.admission.shares.taken["in_flight"])
+        await eventually(lambda: not served.service.admission.shares.used["in_flight"])
 
 
 async def sent_until_stuck(send: Callable[[bytes], Awaitable[None]]) -> int:
@@ -408,7 +408,7 @@ async def test_over_http2_the_window_stays_shut():
         size, status = await Http2Upload(stream).send(BEGUN, rest=MOST, seconds=0.5)
         assert (size < MOST, status) == (True, 0)
         await stream.aclose()
-        await eventually(lambda: not served.service.admission.shares.taken["in_flight"])
+        await eventually(lambda: not served.service.admission.shares.used["in_flight"])
 
 
 async def test_over_http2_an_unread_upload_delays_no_other():
