@@ -174,6 +174,7 @@ class CheckedStartedStream(StartedStream):
         if isinstance(lane, Passthrough):
             released = self._stream.released_reader
             lane.use_reader(released, released.text_of)
+        lane.progress.unsent_usage = self._stream.unsent_usage
         return lane
 
     async def verdict(self) -> bool:

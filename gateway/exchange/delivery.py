@@ -309,6 +309,7 @@ class Delivery:
         progress, record = self.lane.progress, self._record
         record.answer_start = progress.start
         record.bill.usage, record.bill.characters = progress.usage, progress.characters
+        record.bill.unsent_usage = progress.unsent_usage
 
     def _update_record(self) -> None:
         self._update_answer()

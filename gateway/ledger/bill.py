@@ -1,6 +1,7 @@
 """The bill of one exchange: the usage and the cost of each of its attempts."""
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
@@ -108,10 +109,12 @@ class Bill:
     bytes. ``answers`` is the number of requested choices; only the first one is read. ``expected_background_tokens`` is
     the estimated output of a response that the provider continues in the background. ``billed`` is false for a request
     that only counts tokens or fetches a result that another exchange paid for. ``booked`` replaces the exchange's own
-    usage. ``from_cache``: no provider received the request. ``settled``: the bill is final."""
+    usage. ``unsent_usage`` returns the usage that the provider has reported before the end of the response.
+    ``from_cache``: no provider received the request. ``settled``: the bill is final."""
 
     attempt_records: tuple[AttemptRecord, ...] = ()
     usage: Usage | None = None
+    unsent_usage: Callable[[], Usage | None] | None = None
     characters: int = 0
     is_complete: bool = False
     request_size: int = 0
@@ -190,7 +193,7 @@ class Bill:
             return self._final_usage
         found = self._estimated_usage()
         if self.settled:
-            self._final_usage = found
+            self._final_usage, self.unsent_usage = found, None
         return found
 
     def _estimated_usage(self) -> tuple[Usage | None, bool]:
@@ -199,6 +202,8 @@ class Bill:
         if self.from_cache:
             return Usage(), False
         usage = self.usage
+        if not self.is_complete and self.unsent_usage is not None:
+            usage = self.unsent_usage() or usage
         has_output = self.characters > 0 or (usage is not None and usage.output > 0)
         if not has_output or (self.is_complete and usage is not None and usage.prompt and usage.output):
             return usage, usage is not None and usage.estimated

@@ -408,6 +408,11 @@ class CheckedStream:
             self._chains[choice] = self._checks.chain(self._cut_stream, choice)
         return self._chains[choice]
 
+    def unsent_usage(self) -> Usage | None:
+        """Return the usage that the provider has reported so far, although its events may not be released."""
+        usages = (reader.unsent_usage() for reader in self._readers.values())
+        return next((usage for usage in usages if usage is not None), self.usage)
+
     @property
     def _has_ended(self) -> bool:
         return bool(self._ended) and len(self._ended) == len(self._readers)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.steps.runs import TEXT_TYPES
-from streams.events import ErrorInfo, Event, TextDelta
+from streams.events import ErrorInfo, Event, TextDelta, Usage
 
 UNFINISHED: Final = (ErrorInfo("upstream", "the provider's answer ended before it was complete", reason="connection"),)
 """The events at the end of a stream that is not complete."""
@@ -103,6 +103,9 @@ class ReleasedEventsReader:
 
     def close(self) -> Sequence[Event]:
         return UNFINISHED if self.end is None else self.end
+
+    def unsent_usage(self) -> Usage | None:
+        return None
 
 
 def _weight(events: Sequence[Event]) -> int:

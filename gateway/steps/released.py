@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway.steps.gate import UNFINISHED
 from providers.neutral.codec import Reader
-from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta
+from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import EventSplitter, Framing
 
 _LENGTH: Final = 8
@@ -105,6 +105,9 @@ class ReleasedReader:
         if self._is_over:
             return ()
         return UNFINISHED
+
+    def unsent_usage(self) -> Usage | None:
+        return None
 
 
 class ReleasedSource:

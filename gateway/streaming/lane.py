@@ -34,12 +34,16 @@ def count_characters(event: Event) -> int:
     return len(event.text) if isinstance(event, _TEXT_EVENTS) else 0
 
 
+ReadUsage: TypeAlias = Callable[[], Usage | None]
+
+
 class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
-    __slots__ = ("characters", "committed", "empty", "end", "error", "over", "plain", "start", "usage")
+    __slots__ = ("characters", "committed", "empty", "end", "error", "over", "plain", "start", "unsent_usage", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
+        self.unsent_usage = unsent_usage  # the usage that the provider has reported and no event has
         self.start = AnswerStart()
         self.committed = False
         self.characters = 0  # characters of text, reasoning and arguments

@@ -32,7 +32,6 @@ class Passthrough:
         ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
         framing if it differs from its API's; the events' data is then rewritten in the API's framing."""
         self._hides_usage = hides_usage
-        self.progress = StreamProgress()
         self._codec = codec
         self._map_error = map_error
         self._redact = redact
@@ -45,6 +44,7 @@ class Passthrough:
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
         self._reader: Reader = codec.reader(content_limit=0)
+        self.progress = StreamProgress(self._reader.unsent_usage)
         self._events = 0
         self._plain = True  # a comment is still harmless
         self._has_ended = False
@@ -55,6 +55,7 @@ class Passthrough:
         """Let ``reader`` read the events. ``text_of`` returns the only event in some bytes if it is known already and
         has text alone."""
         self._reader = reader
+        self.progress.unsent_usage = reader.unsent_usage
         self._text_of = text_of if self._reframe_event is None else None
 
     def feed(self, data: bytes) -> bytes:

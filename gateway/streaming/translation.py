@@ -67,12 +67,12 @@ class Translation:
         ``max_characters`` limits the response, ``None`` if no writer holds it. ``content_limit`` limits the bytes
         of content that arrives out of order, or that the end of the response repeats."""
         self.source = framing or source.wire.framing
-        self.progress = StreamProgress()
         self._max_characters = math.inf if max_characters is None else max_characters
         self._names = names
         self._splitter = self.source.splitter(event_limit)
         self._parse = self.source.parse
         self._reader = source.reader(content_limit)
+        self.progress = StreamProgress(self._reader.unsent_usage)
         self._held = Budget(content_limit)
         self._blocks = Budget(BLOCKS)
         self._citations = Budget(CITATIONS)

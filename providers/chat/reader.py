@@ -189,6 +189,10 @@ class ChatReader(StagedReader):
         if self._usage is None or (found is not None and (found.prompt or found.output)):
             self._usage = found
 
+    def unsent_usage(self) -> Usage | None:
+        # A cost before the end is not final: Perplexity reports 0 until its last chunk.
+        return self._usage if self._usage is None or self._finish else attrs.evolve(self._usage, reported_nanos=None)
+
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
         self._answer.close_block(out)

@@ -191,6 +191,10 @@ class ChunkReader:
         """Return the failure of the answer, preceded by its usage."""
         return [*(self._usage_events() if self._has_started else ()), error]
 
+    def unsent_usage(self) -> Usage | None:
+        """Return the usage so far: only that of the first chunk, or of the last one, is an event."""
+        return self._counts.usage() if self._has_started else None
+
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events for the start of the answer and the first count of its prompt."""
         events: list[Event] = []
@@ -291,6 +295,9 @@ class GeminiReader:
             return ()
         self._has_ended = True
         return self._chunks.end_events()
+
+    def unsent_usage(self) -> Usage | None:
+        return self._chunks.unsent_usage()
 
     def _read_chunk(self, data: bytes) -> Sequence[Event]:
         try:

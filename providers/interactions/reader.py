@@ -19,7 +19,7 @@ from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, bounded_objects, load
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
 
@@ -61,6 +61,9 @@ class InteractionsReader(StagedReader):
 
     def close(self) -> Sequence[Event]:
         return () if self._stage is ENDED else self._fail(EARLY)
+
+    def unsent_usage(self) -> Usage | None:
+        return (self._fallback if self._counts.is_empty else self._counts).usage()
 
     def read_whole(self, interaction: Json) -> Sequence[Event]:
         try:
@@ -105,7 +108,7 @@ class InteractionsReader(StagedReader):
         return [*(self._usage_events() if started else ()), error]
 
     def _usage_events(self) -> Sequence[Event]:
-        usage = (self._fallback if self._counts.is_empty else self._counts).usage()
+        usage = self.unsent_usage()
         return () if usage is None else (usage,)
 
     def _end(self, interaction: Json) -> Sequence[Event]:

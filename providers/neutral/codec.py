@@ -126,6 +126,10 @@ class Reader(Protocol):
         """End the stream, with ``ErrorInfo`` unless the answer is complete."""
         ...
 
+    def unsent_usage(self) -> Usage | None:
+        """Return the usage so far if no event has it. The client may leave before the end, which would have it."""
+        ...
+
 
 class StagedReader:
     """The stage of a ``Reader``'s answer."""
@@ -146,7 +150,7 @@ class StagedReader:
         return (error,) if usage is None else (usage, error)
 
     def unsent_usage(self) -> Usage | None:
-        """Return the usage so far if no event has it."""
+        """Return the usage so far if no event has it, by default ``None``."""
         return None
 
 

@@ -182,6 +182,9 @@ class ToyReader:
                 return [_read_failure(value)]
         return []
 
+    def unsent_usage(self) -> Usage | None:
+        return None
+
     def _begin(self) -> list[Event]:
         if self._open:
             return []

@@ -1,0 +1,120 @@
+"""The usage that a provider has reported counts, even if the client leaves before the end of the stream.
+
+An estimate has no hidden thoughts, so a client that leaves after the last word would get them for free."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+import trio
+
+from tests.support.asgi_app import Client, eventually
+from tests.support.bare_provider import head, listening, read_request
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled import lines
+
+KEY = "sk-client-of-the-gateway-1"
+PRICE: Final = {"input": 10, "output": 100}
+WORDS: Final = 5
+THOUGHTS: Final = 5000
+PROMPT: Final = 7000
+END: Final = "the last word"
+STEPS: Final = [{"use": "pii", "at": ["request", "response"], "action": "report"}]
+TURN: Final = [{"role": "user", "content": "hi"}]
+
+
+def data(event: dict[str, Any], name: str = "") -> bytes:
+    return (f"event: {name}\n" if name else "").encode() + f"data: {json.dumps(event)}\n\n".encode()
+
+
+def chat(*, is_continuous: bool) -> Sequence[bytes]:
+    """Return a stream with the usage in each event, as of xAI and vLLM, or in the last one before ``[DONE]``."""
+    counts = {"prompt_tokens": PROMPT, "completion_tokens": THOUGHTS + WORDS, "total_tokens": PROMPT + THOUGHTS + WORDS}
+    usage = {"usage": {**counts, "completion_tokens_details": {"reasoning_tokens": THOUGHTS}}}
+    texts = [{"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]} for text in (*"four", END)]
+    if is_continuous:
+        return [data({**one, **usage}) for one in texts]
+    finish = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    return [*map(data, texts), data(finish), data({"id": "c", "choices": [], **usage})]
+
+
+def messages() -> Sequence[bytes]:
+    """Return a stream to the event before ``message_stop``."""
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": []}
+    events = [
+        {"type": "message_start", "message": {**message, "usage": {"input_tokens": PROMPT, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": t}} for t in "four"),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": END}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": THOUGHTS + WORDS}},
+    ]
+    return [data(event, str(event["type"])) for event in events]
+
+
+def gemini() -> Sequence[bytes]:
+    """Return a stream whose thoughts are counted after its first event."""
+    usage = {"promptTokenCount": PROMPT, "candidatesTokenCount": WORDS, "totalTokenCount": PROMPT + WORDS}
+    texts = [{"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": t}]}}]} for t in ("a", END)]
+    return [
+        data({**texts[0], "usageMetadata": usage}),
+        data({**texts[1], "usageMetadata": {**usage, "thoughtsTokenCount": THOUGHTS}}),
+    ]
+
+
+STREAMS: Final = {
+    "chat": chat(is_continuous=False),
+    "each": chat(is_continuous=True),
+    "messages": messages(),
+    "gemini": gemini(),
+}
+APIS: Final = {"chat": "chat", "each": "chat", "messages": "messages", "gemini": "gemini"}
+
+
+async def serve(stream: trio.SocketStream) -> None:
+    """Send a stream without its last event, and wait for the end of the connection."""
+    request = await read_request(stream)
+    assert request is not None
+    path, _, body = request
+    name = next(one for one in STREAMS if one in path or f'"{one}"'.encode() in body)
+    await stream.send_all(head(200, ("content-type", "text/event-stream")) + b"".join(STREAMS[name]))
+    await stream.receive_some()
+
+
+def settings(url: str, steps: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    entries = [
+        {"model": f"openai/{name}", "base_url": f"{url}/v1", "speaks": [api]} if api != "gemini" else
+        {"model": "gemini/gemini", "base_url": url}
+        for name, api in APIS.items()
+    ]  # fmt: skip
+    whole = [{**entry, "access_key": "k", "price": PRICE} for entry in entries]
+    keys = [{"name": "one", "key": KEY}]
+    return {"version": "v0.3.0", "model_providers": whole, "client_keys": keys, "steps": list(steps)}
+
+
+async def read_until_last_word(served: InProcess, path: str, body: dict[str, Any]) -> None:
+    """Leave after the last word."""
+    client, sent = Client(trio.socket.socket()), json.dumps(body)
+    await client.sock.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+    fields = f"host: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(sent)}"
+    await client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{sent}")
+    await client.until(END.encode())
+    await trio.testing.wait_all_tasks_blocked(0.01)  # the rest has arrived
+    client.leave("rst")
+
+
+@pytest.mark.parametrize("client", ["chat", "messages"])
+@pytest.mark.parametrize("provider", STREAMS)
+@pytest.mark.parametrize("steps", [[], STEPS], ids=["no steps", "steps"])
+async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(client, provider, steps):
+    path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[client]
+    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
+    async with listening(serve) as url, gateway(settings(url, steps)) as served:
+        with lines(served) as settled:
+            await read_until_last_word(served, path, body)
+            await eventually(lambda: bool(settled))
+    (line,) = settled
+    assert line["ended"] == "client_disconnected"
+    assert (line["input_tokens"], line["output_tokens"]) == (PROMPT, THOUGHTS + WORDS)
+    assert line["cost_usd"] == pytest.approx((PROMPT * 10 + (THOUGHTS + WORDS) * 100) / 10**6)
