@@ -339,7 +339,7 @@ class Names:
         forms = [
             _unambiguous_name(entry, requested_name)
             for entry in self._wildcards
-            if not (other and entry.provider.families)
+            if (entry.lists_all or entry.provider.families) and not (other and entry.provider.families)
         ]
         return [form for form in forms if may is None or may(form)][:_OFFERED]
 

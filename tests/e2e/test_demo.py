@@ -195,7 +195,7 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
         ("demo-chta", "demo-chat"),
         ("demo-chat2", "demo-chat"),
         ("falt/429", "fault/429"),
-        ("fault-429", "fault-chat/fault-429"),
+        ("fault-429", "stand-in/fault-429"),
         ("fault/rate-limited", "fault/rate_limited"),
         ("fault-messages/rate-limited", "fault/rate_limited"),
         ("demo/mock", "demo/mock-large"),
@@ -206,6 +206,7 @@ def test_another_name_is_a_404_that_says_what_works(served, name, works):
     reply = request(served.url, "POST", PATHS["chat"], asked)
     assert reply.status == 404
     assert works in reply.json["error"]["message"]
+    assert f"fault/{name}" not in reply.json["error"]["message"]
 
 
 def test_no_text_of_the_demo_is_masked_as_its_key(served):
