@@ -1,9 +1,10 @@
 """A client's HTTP/1.1 connection. h11 reads requests, except plain ones. ``heads`` writes responses, except a 100 and
 the handshake of a websocket."""
 
+import logging
 from collections.abc import Mapping
 from enum import Enum, auto
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import h11
@@ -99,6 +100,19 @@ LARGE: Final = 16 * 1024  # bytes that are not copied after a head
 _WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
 
 
+_TLS_HANDSHAKE: Final = b"\x16\x03"
+log = logging.getLogger("trigate.connections")
+
+
+@cache
+def _warn_of_tls(local: tuple[str, int] | None) -> None:
+    """Log once for each address that a client has used TLS there. Its own error does not show the reason."""
+    address = "a socket" if local is None else f"{local[0]}:{local[1]}"
+    log.warning(
+        "a client used TLS at %s, which has none: write http:// in the client, or set `tls` of the listener", address
+    )
+
+
 class ReadState(Enum):
     """The stages of reading a connection."""
 
@@ -192,6 +206,8 @@ class Http1:
                 event = self.reader.next_event()
             except h11.RemoteProtocolError as error:
                 if self._response is None:
+                    if self.reader.trailing_data[0].startswith(_TLS_HANDSHAKE):
+                        _warn_of_tls(self._context.local)
                     await self._refuse(error.error_status_hint)
                 await self._connection.close()
                 return

@@ -267,6 +267,17 @@ async def test_an_app_that_ends_during_an_upload_releases_the_connection(caplog)
         await eventually(lambda: "a task of the request failed" in caplog.text)
 
 
+async def test_a_client_that_uses_tls_without_need_is_reported_once(caplog):
+    """Such a client shows its user only a wrong version number: OpenAI's SDK for JavaScript always uses TLS here."""
+    async with serving() as server:
+        for _ in range(2):
+            async with server.connect() as client:
+                await client.send(bytes.fromhex("1603010200010001fc0303") + b"\0" * 200)
+                assert (await client.rest()).startswith(b"HTTP/1.1 400")
+    assert caplog.text.count("a client used TLS") == 1
+    assert "`tls` of the listener" in caplog.text
+
+
 UPGRADE = (
     b"GET /whole HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
