@@ -12,8 +12,10 @@ from typing import Any, assert_never
 import msgspec
 
 from providers.chat.parts import USUAL_FIELD
+from providers.chat.settings import SERVICE_TIERS
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
+from providers.neutral.billing import tier_for_client
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.made_images import image_address, made_images
 from providers.neutral.moderation import moderation_for_chat
@@ -296,18 +298,26 @@ class ChatWriter:
         extras = {"reasoning_details": self._seals.details(), "annotations": self._citations.annotations}
         yield self._write_delta({name: value for name, value in extras.items() if value})
         finish = sse.dump(_finish_reason(end, self._tools, self._tools.has_calls))
-        yield self._prefix + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
+        tier = sse.dump(_tier_member(self._usage))[1:-1]
+        tail = b"," + tier if tier else b""
+        yield self._prefix + b'{},"logprobs":null,"finish_reason":' + finish + b"}]" + tail + b"}\n\n"
         if (moderation := moderation_for_chat(end.moderation)) is not None:
             yield self._head + b'],"moderation":' + sse.dump(moderation) + b"}\n\n"
         if self._include_usage:
             usage = complete_usage(self._usage, self._input_estimate, self._content_length + self._other_length)
-            yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
+            yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + tail + b"}\n\n"
         yield _DONE
 
 
 def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
     reason = FINISH[end.reason]
     return tools.finish_reason if has_calls and reason == "stop" else reason
+
+
+def _tier_member(usage: Usage | None) -> dict[str, str]:
+    """Return the member ``service_tier``, which clients read in a stream where it ends."""
+    tier = tier_for_client(usage, SERVICE_TIERS)
+    return {} if tier is None else {"service_tier": tier}
 
 
 def _logprobs_object(tokens: Sequence[Any]) -> dict[str, Any]:
@@ -334,6 +344,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "model": reply.request.model,
         "choices": [choice],
         "usage": write_usage(complete_usage(answer.usage, reply.input_estimate, answer.characters)),
+        **_tier_member(answer.usage),
     }
     if (moderation := moderation_for_chat(answer.end.moderation)) is not None:
         whole["moderation"] = moderation

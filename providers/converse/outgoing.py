@@ -12,7 +12,7 @@ from providers.catalog.effort import known_level, omits_thinking, requested_leve
 from providers.catalog.thinking import CLAUDE_LEVELS, accepts_sampling_with, add_budget, effort_level, show_summary
 from providers.converse.families import FAMILIES, Family
 from providers.converse.history import Block, CachePoints, History
-from providers.converse.wording import STOP_SEQUENCE
+from providers.converse.wording import STOP_SEQUENCE, TIERS
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
@@ -47,7 +47,6 @@ OWN_FIELDS: Final = (
 _CONVERSE_FIELDS: Final = (*OWN_FIELDS, "outputConfig")
 """Members that the provider receives unchanged from a Converse client, including reasoning and format."""
 
-_TIERS: Final = ("priority", "default", "flex", "reserved")
 _SAMPLING: Final = ("temperature", "top_p")
 _SPECIAL_CASES: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier", "guardrail", "prompt_variables")
 _HIGHEST: Final = "high"
@@ -91,7 +90,7 @@ def _write_tier(request: Request, body: Body, drops: Drops) -> None:
     tier = request.parameters.get("service_tier")
     if tier is None or tier.value == "auto":
         return
-    if tier.value in _TIERS:
+    if tier.value in TIERS:
         body["serviceTier"] = {"type": tier.value}
     else:
         drops.add(tier.at)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import has_token_count, output_or_rest, tier_of, token_count
+from providers.neutral.billing import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
 from providers.neutral.request import Request
@@ -105,8 +105,8 @@ def _tokens_by_lifetime(details: Any) -> Mapping[str, int]:
     }
 
 
-def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the object ``usage`` of an answer or of ``metadata``."""
+def _write_counts(usage: Usage) -> dict[str, Any]:
+    """Return the object ``usage``."""
     counts: dict[str, Any] = {
         "inputTokens": usage.input,
         "outputTokens": usage.output,
@@ -120,13 +120,23 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     return counts
 
 
+def write_metadata(usage: Usage) -> dict[str, Any]:
+    """Return the members of an answer, or of its ``metadata``, about its cost."""
+    members: dict[str, Any] = {"usage": _write_counts(usage), "metrics": _NOT_MEASURED}
+    tier = tier_for_client(usage, TIERS)
+    return members if tier is None else members | {"serviceTier": {"type": tier}}
+
+
 _GUARDED: Final = "guardrail_intervened"
 """A refusal of this API only, written back unchanged."""
 
 _VALID_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 
-NOT_MEASURED: Final = {"latencyMs": 0}
+_NOT_MEASURED: Final = {"latencyMs": 0}
 """The required metrics of an answer, which the gateway does not know."""
+
+TIERS: Final = ("priority", "default", "flex", "reserved")
+"""The service tiers of Bedrock."""
 
 
 def tool_use_id(id: str) -> str:

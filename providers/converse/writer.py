@@ -15,7 +15,7 @@ from providers.converse import PING
 from providers.converse.citations import write_citation
 from providers.converse.errors import error_event
 from providers.converse.media import image_deltas, made_image_blocks
-from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
+from providers.converse.wording import signature, textless_content, tool_use_id, write_end, write_metadata
 from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
@@ -48,8 +48,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         {
             "output": {"message": {"role": "assistant", "content": content}},
             **write_end(answer.end, answer.calls_tools, reply.request),
-            "usage": write_usage(usage),
-            "metrics": NOT_MEASURED,
+            **write_metadata(usage),
         }
     )
 
@@ -131,7 +130,7 @@ class ConverseWriter:
         self._stage = ENDED
         stop = _encode_frame("messageStop", write_end(event, self._calls_tools, self._request))
         usage = complete_usage(self._usage, self._input_estimate, self._characters)
-        metadata = _encode_frame("metadata", {"usage": write_usage(usage), "metrics": NOT_MEASURED})
+        metadata = _encode_frame("metadata", write_metadata(usage))
         return b"".join((start, rest, stop, metadata))
 
     # Blocks

@@ -21,6 +21,8 @@ GEMINI_TOOLS: Final[Mapping[str, str]] = {kind: name for name, kind in INTERACTI
 TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
 """The neutral names of service tiers by Google's."""
 
+TIER_WORDS: Final[Mapping[str, str]] = {neutral: word for word, neutral in TIERS.items()}
+
 _SEARCH_TYPES: Final[Mapping[str, str]] = {"webSearch": "web_search", "imageSearch": "image_search"}
 _PREFIXES: Final[Mapping[str, str]] = {
     "category": "HARM_CATEGORY_", "threshold": "", "method": "",

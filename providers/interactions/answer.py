@@ -11,7 +11,7 @@ import msgspec
 
 from providers.interactions.citations import write_annotations
 from providers.interactions.errors import bad_arguments_error
-from providers.interactions.usage import write_usage
+from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.cited_text import CitedText
 from providers.neutral.codec import Reply, corrected_reason, new_id
@@ -103,6 +103,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "status": write_status(answer.end, answer.calls_tools),
         "steps": [step for block in answer.blocks for step in _write_block(block, reply)],
         "usage": write_usage(answer.usage, reply.input_estimate, answer.characters),
+        **write_tier(answer.usage),
     }
     if answer.end.reason == "refusal":
         explanation = as_string(as_object(answer.end.details).get("explanation"))

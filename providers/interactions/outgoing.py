@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from providers.gemini.settings import is_enforced, shows_thoughts, thinking_level, write_stop
-from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIERS, interactions_safety, interactions_tool
+from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIER_WORDS, interactions_safety, interactions_tool
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.history import History
 from providers.neutral import custom_tools
@@ -126,7 +126,6 @@ _SHARED: Final[Mapping[str, str]] = {
 """Members of a request by their name in Gemini."""
 
 _SPECIAL_CASES: Final = ("stop", "web_search_options", "service_tier", "store")
-_TIER_WORDS: Final = {neutral: word for word, neutral in TIERS.items()}
 
 
 def own_fields(request: Request) -> dict[str, Any]:
@@ -193,7 +192,7 @@ def write_state(request: Request, body: dict[str, Any], drops: Drops) -> None:
             drops.add(store.at)
     if tier is None or tier.value == "auto":
         return
-    if (word := _TIER_WORDS.get(tier.value)) is None:
+    if (word := TIER_WORDS.get(tier.value)) is None:
         drops.add(tier.at)
     elif word != "standard" or request.api == "interactions":
         body["service_tier"] = word

@@ -7,7 +7,8 @@ thoughts. ``total_tokens`` of agents is not the sum. Source: ``Usage`` of the go
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.neutral.billing import has_token_count, output_or_rest, tier_of, token_count
+from providers.gemini.shared_members import TIER_WORDS
+from providers.neutral.billing import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.codec import complete_usage
 from providers.neutral.values import as_objects
 from streams.events import Usage
@@ -88,3 +89,9 @@ def write_usage(usage: Usage | None, estimate: int, characters: int) -> dict[str
         "total_tool_use_tokens": 0,
         "total_thought_tokens": thoughts,
     }
+
+
+def write_tier(usage: Usage | None) -> dict[str, str]:
+    """Return the member ``service_tier``, if the provider reported a tier of this API."""
+    tier = tier_for_client(usage, TIER_WORDS)
+    return {} if tier is None else {"service_tier": TIER_WORDS[tier]}

@@ -21,7 +21,7 @@ from providers.interactions.answer import (
 )
 from providers.interactions.citations import write_annotations
 from providers.interactions.errors import error_event
-from providers.interactions.usage import write_usage
+from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import StreamedInput, is_json_object
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.cited_text import CitedText
@@ -130,6 +130,7 @@ class InteractionsWriter:
             **self._common,
             "status": write_status(end, self._calls_tools),
             "usage": write_usage(self._usage, self._estimate, self._characters),
+            **write_tier(self._usage),
         }
         return b"".join([*out, self._event("interaction.completed", {"interaction": interaction}), DONE])
 

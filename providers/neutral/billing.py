@@ -3,9 +3,11 @@
 Missing or mistyped members count as absent.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
+
+from streams.events import Usage
 
 MOST_TOKENS: Final = 10**8
 """The most tokens of one kind in one turn, ten times those of the longest prompts; sums fit into 64 bits."""
@@ -52,6 +54,17 @@ def output_or_rest(usage: Mapping[str, Any], name: str, total: str, others: int)
 def tier_of(word: Any) -> str | None:
     """Return the service tier that a provider reports, or ``None`` if ``word`` is no text."""
     return word if isinstance(word, str) and word else None
+
+
+def tier_for_client(usage: Usage | None, tiers: Collection[str]) -> str | None:
+    """Return the service tier in ``usage`` by its neutral name, or ``None`` if it is not among the ``tiers`` of the
+    client's API.
+
+    Anthropic and Google name the normal tier ``standard``.
+    """
+    tier = "" if usage is None or usage.tier is None else usage.tier.lower()
+    tier = "default" if tier == "standard" else tier
+    return tier if tier in tiers else None
 
 
 def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:

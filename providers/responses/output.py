@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from providers.errors.failures import OPENAI_CODE
-from providers.neutral.billing import OPENAI_TIERS
+from providers.neutral.billing import OPENAI_TIERS, tier_for_client
 from providers.neutral.codec import Reply
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
@@ -141,7 +141,7 @@ class ResponseTemplate:
             "output": list(output),
             "usage": None if usage is None else usage_object(usage),
             **self.echo,
-            **({"service_tier": usage.tier} if usage is not None and usage.tier in OPENAI_TIERS else {}),
+            **({} if (tier := tier_for_client(usage, OPENAI_TIERS)) is None else {"service_tier": tier}),
         }
 
     def finished_response(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:

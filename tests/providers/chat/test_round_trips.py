@@ -202,8 +202,9 @@ def join_stream(stream: bytes) -> dict:
 
 
 def stable_parts(answer: dict) -> dict:
-    """Remove the varying parts of an answer, and the client's additions."""
-    answer = {name: value for name, value in answer.items() if name != "id" and value is not None}
+    """Remove the varying parts of an answer, the client's additions, and the tier, which it reads from the first chunk
+    only."""
+    answer = {name: one for name, one in answer.items() if name not in ("id", "service_tier") and one is not None}
     for choice in answer["choices"]:
         message = choice["message"] = {name: one for name, one in choice["message"].items() if one is not None}
         message.pop("parsed", None)
