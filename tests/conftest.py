@@ -28,7 +28,7 @@ from tests.support.upstreams import Upstream, fake_upstream
 _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared, max_examples=300)
 settings.register_profile("shared", _shared, derandomize=True, max_examples=DEFAULT)
-settings.register_profile("fast", _shared, derandomize=True, max_examples=20)
+settings.register_profile("fast", _shared, derandomize=True, max_examples=10)
 settings.load_profile("shared")
 
 # Python runs a program for this, once in a process: libraries need it for their user agents.

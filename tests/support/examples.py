@@ -10,7 +10,7 @@ T = TypeVar("T")
 USUAL = 100
 """The number that ``examples`` takes as the default and scales."""
 
-DEFAULT = 25
+DEFAULT = 15
 """The number of examples of a property without ``--fast``."""
 
 STRIDE = 13
