@@ -55,7 +55,7 @@ def verdicts(found: ComparedLoad):
     return {figure.change for figure in found.changes}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_server_twice_is_called_different_in_no_more_than_5_of_100():
     wrong = [
         seed for seed in range(SEEDS) if verdicts(compared_load("", queued(2 * seed), queued(2 * seed + 1), margin=0))

@@ -86,7 +86,7 @@ async def test_a_step_above_capacity_ends_before_its_time_and_its_backlog_drains
     assert first.seconds < 5
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 async def test_objectives_lower_the_answer(autojump_clock):
     """An M/G/8 queue: with Poisson arrivals, waiting begins below the capacity."""
     run, _ = await found_on(SimulatedQueue(8, spread), plan(spacing="poisson", rate=8), slow=4)
