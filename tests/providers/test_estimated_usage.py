@@ -117,7 +117,7 @@ def read_usage(provider: str, stream: bool, values: Sequence[object]) -> Usage |
 ABSENT = object()
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("provider", CODECS)
 def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, stream: bool) -> None:
@@ -134,7 +134,7 @@ def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, st
             assert (found.prompt, found.output, found.estimated) == (100, 7, True)
 
 
-@pytest.mark.sample(3, by="turns")
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("provider", [api for api, counts in COUNTS.items() if len(counts) == 3])
 def test_a_total_has_the_output_that_a_provider_does_not_count(provider: str, stream: bool) -> None:

@@ -287,7 +287,7 @@ def turn(part: Any) -> Any:
     return {"messages": [{"role": "user", "content": [part]}]}
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("provider", CODECS)
 @pytest.mark.parametrize("client", CODECS)
 def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, provider: str) -> None:

@@ -186,7 +186,7 @@ def test_a_signature_of_another_account_is_not_sent(client):
     assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("maker", ITEMS)
 @pytest.mark.parametrize("client", NEXT)
 def test_images_of_all_makers_reach_gemini(client, maker):
@@ -229,7 +229,7 @@ PLACES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("provider", ["chat", "messages", "responses", "converse"])
 @pytest.mark.parametrize("client", NEXT)
 def test_other_providers_get_the_conversation_without_the_image(client, provider):

@@ -77,7 +77,7 @@ def chat_form(side: dict[str, Any]) -> dict[str, Any]:
     return side if side["type"] == "error" else envelope(side)
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", list(CODECS))
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_without_moderation_has_no_such_member(api, stream):

@@ -278,7 +278,7 @@ async def test_a_response_after_a_fallback_has_only_its_own_headers():
     assert FIRST[0] not in reply.headers
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("client_api", APIS)
 async def test_an_error_with_status_200_has_the_headers_of_its_response(client_api: str, stream: bool):

@@ -109,7 +109,7 @@ async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 async def test_only_one_of_two_simultaneous_answers_is_sent(api, stream):

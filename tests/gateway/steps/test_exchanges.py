@@ -52,7 +52,7 @@ CELLS: Final = [(client, target, stream) for client, target in PAIRS for stream 
 cells = pytest.mark.parametrize(("api", "target", "stream"), CELLS)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_a_masked_value_reaches_neither_provider_nor_client(gateway, upstream, api, target, stream):
     upstream.script(Script(text="it is falcon-77 today"))
@@ -68,7 +68,7 @@ def test_a_masked_value_reaches_neither_provider_nor_client(gateway, upstream, a
     assert headers["x-trigate-steps"] == "mask=masked"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 @pytest.mark.parametrize("client", ["mask-window"])
 def test_a_mask_in_a_window_covers_the_whole_value(gateway, upstream, client, api, target, stream):
@@ -81,7 +81,7 @@ def test_a_mask_in_a_window_covers_the_whole_value(gateway, upstream, client, ap
     assert b"alcon" not in body
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(11)
 @cells
 @pytest.mark.parametrize("client", ["refuse", "during"])
 def test_a_refused_request_is_a_400_and_nothing_is_answered(gateway, upstream, client, api, target, stream):
@@ -96,7 +96,7 @@ def test_a_refused_request_is_a_400_and_nothing_is_answered(gateway, upstream, c
         assert upstream.seen == []
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(11)
 @cells
 @pytest.mark.parametrize("client", ["refuse", "refuse-window"])
 def test_a_refused_response_is_a_400_before_its_first_content(gateway, upstream, client, api, target, stream):
@@ -108,7 +108,7 @@ def test_a_refused_response_is_a_400_before_its_first_content(gateway, upstream,
     assert len(upstream.seen) == 1
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_a_clean_exchange_is_unchanged_by_a_step_that_refuses(gateway, upstream, api, target, stream):
     upstream.script(Script(text="all is well", calls=(ToolCall("call_1", "f", '{"a": "b"}'),), stop="tool_calls"))
@@ -122,7 +122,7 @@ def test_a_clean_exchange_is_unchanged_by_a_step_that_refuses(gateway, upstream,
         assert checked == unchecked
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("client", ["mask", "mask-window", "stop"])
 @pytest.mark.parametrize(("api", "target"), PAIRS)
 def test_a_complete_response_that_a_step_could_change_but_does_not_is_unchanged(gateway, upstream, client, api, target):
@@ -137,7 +137,7 @@ def test_a_complete_response_that_a_step_could_change_but_does_not_is_unchanged(
         assert checked == unchecked
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_a_refusal_as_a_stop_is_an_answer(gateway, upstream, api, target, stream):
     upstream.script(Script(text="it is falcon-77"))
@@ -147,7 +147,7 @@ def test_a_refusal_as_a_stop_is_an_answer(gateway, upstream, api, target, stream
     assert headers["x-trigate-refused-by"] == "stop"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_a_report_changes_nothing(gateway, upstream, api, target, stream):
     upstream.script(Script(text="it is falcon-77"))
@@ -158,7 +158,7 @@ def test_a_report_changes_nothing(gateway, upstream, api, target, stream):
     assert "x-trigate-steps" not in headers
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_restored_values_are_the_clients_own(gateway, upstream, api, target, stream):
     upstream.script(Script(text="x"))
@@ -171,7 +171,7 @@ def test_restored_values_are_the_clients_own(gateway, upstream, api, target, str
     assert text_of(api, body, stream=stream) == "you said falcon-12 and [WORD_0123456789] too"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 def test_a_broken_step_refuses_or_passes_as_configured(gateway, upstream, api, target, stream):
     upstream.script(Script(text="fine"))

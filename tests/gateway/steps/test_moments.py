@@ -137,7 +137,7 @@ def test_a_fallback_to_a_cloud_is_masked(gateway, upstream, failing, stream):
     assert headers["x-trigate-steps"] == "cloud=masked"
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("model", ["both", "cloud-first"])
@@ -152,7 +152,7 @@ def test_no_attempt_follows_a_refusal_before_an_attempt(gateway, upstream, faili
     assert len(failing.seen) <= (model == "both") * 5
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("model", ["both", "cloud-first"])

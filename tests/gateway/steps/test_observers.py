@@ -101,7 +101,7 @@ def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folde
     assert all(texts) if client == "broken-pass" else texts == [None, None]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @apis
 @pytest.mark.parametrize("client", ["mask", "restore"])
 def test_an_observer_gets_no_masked_and_no_restored_value(gateway, upstream, folder, client, api):

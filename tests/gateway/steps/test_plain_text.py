@@ -128,7 +128,7 @@ def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces,
     assert found.refused is not None or passed == b"".join(events)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("value", VALUES)
 def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):

@@ -70,7 +70,7 @@ def ask(
     return post_as(gateway, client, path, body, {"x-secret": "of-the-client"})
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_the_texts_of_a_guard_reach_provider_and_client(gateway, upstream, guard, api, target, stream):
     guard.use(masking(r"falcon-\d+"))
@@ -91,7 +91,7 @@ def test_the_texts_of_a_guard_reach_provider_and_client(gateway, upstream, guard
     assert "key-of-guard" not in str(guard.seen)
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_arguments_of_a_call_reach_the_guard_and_the_client_as_it_returns_them(
     gateway, upstream, guard, api, target, stream
@@ -109,7 +109,7 @@ def test_arguments_of_a_call_reach_the_guard_and_the_client_as_it_returns_them(
     assert json.loads(seen["function"]["arguments"]) == {"path": "/etc/passwd"}
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 @pytest.mark.parametrize("client", ["guard", "during", "refusing"])
 def test_a_blocked_request_is_a_400_without_the_reason(gateway, upstream, guard, client, api, target, stream):
@@ -123,7 +123,7 @@ def test_a_blocked_request_is_a_400_without_the_reason(gateway, upstream, guard,
     assert "falcon" not in "\n".join(gateway.log)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @cells
 @pytest.mark.parametrize("client", ["guard", "refusing"])
 def test_a_blocked_response_is_a_400_without_the_text(gateway, upstream, guard, client, api, target, stream):
@@ -135,7 +135,7 @@ def test_a_blocked_response_is_a_400_without_the_text(gateway, upstream, guard, 
     assert b"falcon" not in body
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @cells
 @pytest.mark.parametrize("client", ["refusing", "during"])
 def test_a_mask_where_none_is_possible_is_a_refusal(gateway, upstream, guard, client, api, target, stream):
@@ -145,7 +145,7 @@ def test_a_mask_where_none_is_possible_is_a_refusal(gateway, upstream, guard, cl
     assert (status, headers["x-trigate-refused-by"]) == (400, client), body
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_a_mask_of_a_response_by_a_step_that_refuses_is_a_refusal(gateway, upstream, guard, api, target, stream):
     guard.use(masking("falcon-77"))
@@ -155,7 +155,7 @@ def test_a_mask_of_a_response_by_a_step_that_refuses_is_a_refusal(gateway, upstr
     assert b"falcon" not in body
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_in_a_window_each_call_has_the_text_so_far_and_no_value_is_cut(gateway, upstream, guard, api, target, stream):
     guard.use(masking(r"falcon-\d+"))
@@ -171,7 +171,7 @@ def test_in_a_window_each_call_has_the_text_so_far_and_no_value_is_cut(gateway, 
         assert [len(one) for one in sent] == [*range(16, len(text), 16), len(text)]
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_values_that_a_guard_masks_return_with_restore(gateway, upstream, guard, api, target, stream):
     guard.use(masking(r"falcon-\d+"))
@@ -185,7 +185,7 @@ def test_values_that_a_guard_masks_return_with_restore(gateway, upstream, guard,
     assert text_of(api, body, stream=stream) == "you asked about falcon-12, here it is"
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_without_holding_a_mask_of_the_service_refuses_the_response(gateway, upstream, guard, api, target, stream):
     guard.use(masking("falcon-77"))
@@ -196,7 +196,7 @@ def test_without_holding_a_mask_of_the_service_refuses_the_response(gateway, ups
     assert status == 400 or stream
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_the_service_can_hold_back_more_characters(gateway, upstream, guard, api, target, stream):
     """A value longer than the window is still masked as a whole, because the service holds its beginning back."""
@@ -217,7 +217,7 @@ def test_the_service_can_hold_back_more_characters(gateway, upstream, guard, api
     assert b"falcon" not in body
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_a_failed_service_refuses_unless_the_step_passes_unchecked_content(
     gateway, upstream, guard, api, target, stream
@@ -235,7 +235,7 @@ def test_a_failed_service_refuses_unless_the_step_passes_unchecked_content(
     assert "falcon" not in "\n".join(gateway.log)
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_entities_of_presidio_are_masked_or_refused(gateway, upstream, guard, api, target, stream):
     guard.use(PEOPLE)
@@ -265,7 +265,7 @@ def test_entities_of_presidio_are_masked_or_refused(gateway, upstream, guard, ap
     assert upstream.seen == []
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @cells
 def test_restored_values_of_presidio_return_to_the_client(gateway, upstream, guard, api, target, stream):
     guard.use(PEOPLE)

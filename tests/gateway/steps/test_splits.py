@@ -130,7 +130,7 @@ def rendered(api: str, script: Script) -> bytes:
     return b"".join(render(script, api, request).pieces)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["whole", "window", "wide"])
 @settings(max_examples=examples(12))

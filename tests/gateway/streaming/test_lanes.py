@@ -141,7 +141,7 @@ def test_other_line_ends_pass_too_however_they_are_split(end):
         assert lane.progress.end is not None
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("way", [way for way in WAYS if way.lane == "hub"], ids=str)
 def test_the_hub_lane_gives_the_same_however_it_is_split(way):
     for script in SCRIPTS.values():
@@ -185,7 +185,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
         assert lane.end(CUT) == b""  # told once, whatever comes
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_failure_leaves_whole_events_only(way):
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
@@ -195,7 +195,7 @@ def test_a_failure_leaves_whole_events_only(way):
         said(lane.end(CUT))
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_message_of_a_failure_says_what_happened(way):
     assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
@@ -343,7 +343,7 @@ def test_a_key_in_an_error_event_stays_here(api):
     assert KEY not in lane.progress.error.message
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_pings_fall_between_events_and_end_with_the_stream(way):
     lane = way.open()
@@ -381,7 +381,7 @@ def test_an_id_inside_the_json_does_no_harm():
     assert lane.ping() == COMMENT_PING
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
@@ -393,7 +393,7 @@ def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
             run(lane, parts)
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("client", OLDER)
 @pytest.mark.parametrize("source", OLDER)
 def test_a_whole_answer_becomes_a_stream(source, client):

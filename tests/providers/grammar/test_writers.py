@@ -84,7 +84,7 @@ def reply(api: Any, shown: bool) -> Reply:
     return Reply(Request(api, "m", (), include_usage=shown, reasoning=reasoning), ISSUER, 1_700_000_000, 7)
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("shown", [True, False])
 @pytest.mark.parametrize("api", CODECS)
 def test_our_streams_and_whole_answers_keep_every_rule(api, shown):

@@ -41,7 +41,7 @@ def send(gateway, client: str, api: str, target: str, prompt: str, *, stream: bo
     return post_as(gateway, client, path_of(api, model, stream=stream), body)
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_personal_data_reaches_neither_provider_nor_client(gateway, upstream, api, target, stream):
     upstream.script(Script(text="write to bob@example.org, card 4111 1111 1111 1111, today"))
@@ -57,7 +57,7 @@ def test_personal_data_reaches_neither_provider_nor_client(gateway, upstream, ap
     assert b"1111" not in body
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_restored_personal_data_is_the_clients_own(gateway, upstream, api, target, stream):
     upstream.script(Script(text="x"))
@@ -69,7 +69,7 @@ def test_restored_personal_data_is_the_clients_own(gateway, upstream, api, targe
     assert (status, text_of(api, body, stream=stream)) == (200, "hello joe@example.com, not bob@example.org")
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_a_secret_in_a_request_is_refused(gateway, upstream, api, target, stream):
     upstream.script(Script(text="fine"))
@@ -79,7 +79,7 @@ def test_a_secret_in_a_request_is_refused(gateway, upstream, api, target, stream
     assert KEY.encode() not in body
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_a_secret_in_a_response_is_refused_or_masked(gateway, upstream, api, target, stream):
     upstream.script(Script(text=f"{KEY} it is"))
@@ -93,7 +93,7 @@ def test_a_secret_in_a_response_is_refused_or_masked(gateway, upstream, api, tar
     assert b"ghp_" not in body
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, stream):
     upstream.script(Script(text="about falcon-77 then"))
@@ -105,7 +105,7 @@ def test_a_pattern_masks_requests_and_responses(gateway, upstream, api, target, 
     assert b"falcon-12" not in upstream.seen[0].body
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @cells
 @pytest.mark.parametrize(
     ("name", "arguments", "refused"),
@@ -129,7 +129,7 @@ DEFINITIONS: Final = {
 }
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_a_definition_is_refused_or_left_out(gateway, upstream, api, target, stream):
     tools = DEFINITIONS[api]
@@ -145,7 +145,7 @@ def test_a_definition_is_refused_or_left_out(gateway, upstream, api, target, str
     assert status == 400
 
 
-@pytest.mark.sample(7, by="turns")
+@pytest.mark.sample(7)
 @cells
 def test_a_large_request_is_refused(gateway, upstream, api, target, stream):
     upstream.script(Script(text="x" * 99))
