@@ -48,8 +48,8 @@ class ChatClient:
         self._model, self._stream = model, stream
         self._messages: list[Any] = []
 
-    def system(self, text: str, role: str = "system") -> None:
-        self._messages.append({"role": role, "content": text})
+    def system(self, text: str) -> None:
+        self._messages.append({"role": "system", "content": text})
 
     def user(self, text: str) -> None:
         self._messages.append({"role": "user", "content": text})
@@ -111,7 +111,7 @@ class MessagesClient:
         self._system: list[Any] = []
         self._messages: list[Any] = []
 
-    def system(self, text: str, role: str = "system") -> None:
+    def system(self, text: str) -> None:
         self._system.append({"type": "text", "text": text})
 
     def user(self, text: str) -> None:
@@ -162,7 +162,7 @@ class ResponsesClient:
         self._instructions: str | None = None
         self._input: list[Any] = []
 
-    def system(self, text: str, role: str = "system") -> None:
+    def system(self, text: str) -> None:
         if self._instructions is None:
             self._instructions = text
         else:
@@ -289,34 +289,6 @@ def test_text_and_the_system_prompt(cell):
     assert cell.heard() == [("system", "Answer shortly."), ("user", "What colour is the sky?")]
 
 
-@pytest.mark.sample(2)
-def test_several_instructions_keep_their_order(cell):
-    cell.script(Script(text="ok"))
-    cell.client.system("First rule.")
-    cell.client.system("Second rule.", role="developer")
-    cell.client.user("Go.")
-    assert cell.client.ask().text == "ok"
-    lines = cell.heard()
-    assert lines[-1] == ("user", "Go.")
-    instructions = " ".join(line[1] for line in lines[:-1])
-    assert {line[0] for line in lines[:-1]} == {"system"}
-    assert 0 <= instructions.index("First rule.") < instructions.index("Second rule.")
-
-
-@pytest.mark.sample(2)
-def test_the_token_limit_goes_under_the_providers_own_name(cell):
-    cell.script(Script(text="ok"))
-    cell.client.user("Go.")
-    cell.client.ask()
-    sent = cell.upstream.seen[0].json
-    names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-    assert {name: sent[name] for name in names if name in sent} in (
-        [{"max_completion_tokens": 2000}, {"max_tokens": 2000}]
-        if cell.upstream_api == "chat"
-        else [{"messages": {"max_tokens": 2000}, "responses": {"max_output_tokens": 2000}}[cell.upstream_api]]
-    )
-
-
 @pytest.mark.sample(8)
 def test_a_tool_call_its_result_and_the_next_question(cell):
     cell.script(
@@ -391,7 +363,7 @@ def test_two_parallel_tool_calls(cell):
         assert roles == ["user", "assistant", "tool", "tool", "user"]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(17)
 @pytest.mark.parametrize("with_call", [True, False], ids=["and_a_call", "and_text"])
 def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     """Whatever API the client speaks, on the next turn the provider gets its own reasoning back, byte for byte."""
@@ -415,23 +387,7 @@ def test_thinking_is_returned_to_the_provider_that_made_it(cell, with_call):
     assert kinds == ["user", "thinking", *(["call", "result"] if with_call else ["text", "user"])]
 
 
-@pytest.mark.sample(2)
-def test_the_wish_to_think_is_translated(cell):
-    cell.script(Script(text="ok"))
-    cell.client.user("Think.")
-    cell.client.ask(think=True)
-    sent = cell.upstream.seen[0].json
-    match cell.upstream_api:
-        case "chat":
-            assert sent["reasoning_effort"] == "low"
-        case "messages":
-            assert sent["thinking"]["type"] == "enabled"
-            assert 1024 <= sent["thinking"]["budget_tokens"] < sent["max_tokens"]
-        case _:
-            assert sent["reasoning"]["effort"] == "low"
-
-
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @pytest.mark.parametrize("stop", ["stop", "length", "tool_calls", "content_filter"])
 def test_stop_reasons(cell, stop):
     calls = (WEATHER,) if stop == "tool_calls" else ()
@@ -442,7 +398,7 @@ def test_stop_reasons(cell, stop):
     assert got.text == "So"
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     cell.script(
         Script(text="ok", tokens=Tokens(prompt=1220, cache_read=1000, cache_write=117, output=30, reasoning=12))
@@ -451,7 +407,7 @@ def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     assert cell.client.ask().usage == (1220, 1000, 117, 30, 12)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 def test_an_answer_without_any_content_is_still_an_answer(cell):
     cell.script(Script())
     cell.client.user("Say nothing.")
@@ -460,7 +416,7 @@ def test_an_answer_without_any_content_is_still_an_answer(cell):
     assert got.stop == STOP_WORDS[cell.client_api]["stop"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 def test_the_clients_key_stays_here_and_the_providers_key_goes_out(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Hi.")
