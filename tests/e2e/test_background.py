@@ -117,6 +117,7 @@ def test_a_turn_can_continue_an_ended_background_turn(gateway, upstream):
     assert "It is 7." in json.dumps(sent_bodies(upstream)[1])
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, stream):

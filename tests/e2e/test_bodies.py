@@ -56,6 +56,7 @@ def test_an_unknown_coding_is_a_415(gateway, upstream, api, coding):
     assert upstream.seen == []
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("api", PATHS)
 def test_a_bomb_is_a_413_and_the_connection_lives(gateway, upstream, api):
     upstream.script()

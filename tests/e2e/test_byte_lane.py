@@ -104,6 +104,7 @@ def streaming(body: bytes) -> bytes:
     return body[:-1] + b',"stream":true}'
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):

@@ -98,6 +98,7 @@ EDITS = 20 * 1250 / 10**9
 # Answers
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
@@ -123,6 +124,7 @@ def router_answer(stream: bool, **usage: Any) -> Raw:
     return Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked")
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, stream):
@@ -161,6 +163,7 @@ def test_an_answer_without_usage_is_estimated(gateway, upstream, stream):
 # Several attempts
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, api, stream):
@@ -274,6 +277,7 @@ def test_a_turn_on_a_websocket_is_charged(gateway, upstream):
         assert [charged(one) for one in socket_lines(gateway, client, 3)] == [(COST, "exact")] * 3
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream):

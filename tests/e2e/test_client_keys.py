@@ -244,6 +244,7 @@ def test_a_preflight_needs_no_key(gateway):
         assert {"authorization", "content-type", "x-api-key", "anthropic-version", "x-trigate-new"} <= set(allowed)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_page_may_read_answers_and_errors(gateway, upstream, api, stream):

@@ -139,6 +139,7 @@ def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gate
     assert said(ask(gateway, sent), stream) == "ok"
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):

@@ -197,6 +197,7 @@ def whole_numbers(usage: Any) -> bool:
     return isinstance(usage, int) and not isinstance(usage, bool)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @to_each
 def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
@@ -234,6 +235,7 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
     assert (end["input_tokens"], end["output_tokens"]) == (20, 7)
 
 
+@pytest.mark.sample(4)
 @to_each
 @pytest.mark.parametrize("api", OLDER)
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
@@ -263,6 +265,7 @@ def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway,
     assert [set(message) for message in upstream.seen[1].json["messages"]] == [{"role", "content"}] * 2
 
 
+@pytest.mark.sample(4)
 @to_each
 @pytest.mark.parametrize("api", OLDER)
 def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstream, api, model):

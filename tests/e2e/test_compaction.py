@@ -107,6 +107,7 @@ SUMMARY_PROMPT = {"role": "user", "content": "Say it now."}
 # By a trigger in the input
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, theirs, api, stream):
@@ -126,6 +127,7 @@ def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, t
         check_understood(gateway, theirs, other, [item, SUMMARY_PROMPT])
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, api, stream):
@@ -293,6 +295,7 @@ def test_a_count_from_nowhere_is_a_400(gateway, theirs):
 # References
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_references_between_calls_and_results_are_resolved(gateway, theirs, api, stream):

@@ -142,7 +142,7 @@ def test_a_schema_that_nothing_fits_is_refused(served, api):
     assert "cannot find a value that fits" in reply.json["error"]["message"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("model", MODELS[1:])
 @pytest.mark.parametrize("api", OLDER)
 def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):

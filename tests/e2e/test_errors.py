@@ -204,7 +204,7 @@ def test_upstream_statuses(gateway, upstream, api, status, kind, stream):
     assert "<h1>" not in error["message"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_a_refused_provider_credential_is_not_the_clients_fault(gateway, upstream, api, status, model):
@@ -305,7 +305,7 @@ def test_a_translated_member_of_a_wrong_type_is_a_502(gateway, upstream, api, up
         assert "is malformed" in complaint(api, reply, 502)["message"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
@@ -329,7 +329,7 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(23)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("upstream_api", OLDER)
 @pytest.mark.parametrize("said", HALF)
@@ -364,7 +364,7 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
             assert last["response"]["error"]["message"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("end", ["cut", "close", "reset"])
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):

@@ -56,6 +56,7 @@ def ask(gateway: Gateway, api: str, input, stream: bool = False, **more):
 # Later turns
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_stored_interaction_continues(gateway, upstream, api, stream):
@@ -81,6 +82,7 @@ def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
     assert [line[0] for line in lines] == ["user", "call", "result"]
 
 
+@pytest.mark.sample(5)
 @both_ways
 @pytest.mark.parametrize("api", [*OLDER, "interactions"])
 def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):

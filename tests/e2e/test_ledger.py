@@ -83,7 +83,7 @@ def called(gateway) -> Call:
     return Call(gateway)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_good_end(called, upstream, api, model_api, stream):
@@ -137,6 +137,7 @@ def test_a_path_that_is_missing_and_a_method_that_is_not_allowed(called):
     assert (line["api"], line["status"], line["ended"]) == ("messages", 405, "refused")
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_an_upstreams_refusal(called, upstream, api, stream):
@@ -244,7 +245,7 @@ EVENTS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("begun", [True, False], ids=["after_content", "at_once"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):

@@ -45,7 +45,7 @@ def request_body(client: str, model: str, moderation: object, **more: object) ->
     return {"model": model, **prompt, "moderation": moderation, **more}
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("kind", BLOCK)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

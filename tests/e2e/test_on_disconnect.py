@@ -106,7 +106,7 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
         return {key: one.check_line() for key, one in calls.items()}
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @shows("disconnects during the answer, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_an_answer_is_read_to_its_end(lines_of, cell, how):
@@ -115,7 +115,7 @@ def test_an_answer_is_read_to_its_end(lines_of, cell, how):
     assert found["reason"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5, by="turns")
 @shows("disconnects before the provider's first byte, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
@@ -123,7 +123,7 @@ def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5, by="turns")
 @shows("disconnects with `finish`, and the provider breaks off")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, how):
@@ -145,7 +145,7 @@ def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
         yield calls
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5, by="turns")
 @shows("disconnects with `finish`, and the answer exceeds its time limit")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_total_limit_ends_it(endless, cell, how):
@@ -175,7 +175,7 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         eventually(own.has_ended, what="the exit")
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5, by="turns")
 @shows("an answer continues without its client (`finish`)")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_drain_ends_it(drained, cell, how):
@@ -205,6 +205,7 @@ def test_clients_that_leave_before_the_first_content(gateway, by_hand):
             assert one.check_line()["output_tokens"] == 17
 
 
+@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
     """What was queued for it must not hold the provider up."""
@@ -216,6 +217,7 @@ def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
         assert one.check_line()["output_tokens"] == 17
 
 
+@pytest.mark.sample(5, by="turns")
 @each
 def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
@@ -228,6 +230,7 @@ def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
         one.check_line()
 
 
+@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
@@ -238,6 +241,7 @@ def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
     assert (found["ended"], found["status"], found["output_tokens"]) == ("complete", 200, 17)
 
 
+@pytest.mark.sample(5, by="turns")
 @each
 def test_a_client_that_stays_gets_the_failure(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:

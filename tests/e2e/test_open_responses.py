@@ -60,7 +60,7 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(21)
 @pytest.mark.parametrize("model", DEMO)
 @pytest.mark.parametrize("store", [True, False])
 @pytest.mark.parametrize("asked", ASKED)
@@ -73,7 +73,7 @@ def test_the_demo_is_valid(served, model, store, asked, stream):
         assert (misfits(found), found["output"]) == ([], told["output"])
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
 @pytest.mark.parametrize("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
 def test_a_stream_that_fails_ends_validly(served, entry, fault):
@@ -108,7 +108,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield found
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 def test_translated_answers_are_valid(gateway, upstream, api, said, stream):

@@ -61,7 +61,7 @@ def is_told(api: str, reply) -> None:
         assert (error["message"], error["code"]) == (WORDS, CODE)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("status", [400, 413, 500])
 @pytest.mark.parametrize("model", OLDER)
@@ -72,6 +72,7 @@ def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model
     assert len(upstream.seen) == 1
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("api", OLDER)
 def test_an_overflow_inside_a_stream_before_content_is_the_same_400(gateway, upstream, api, model):

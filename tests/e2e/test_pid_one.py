@@ -49,7 +49,7 @@ def child_of(pid: int) -> int | None:
     return int(children[0]) if children else None
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
 def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
     port = free_port()
     with fake_upstream() as upstream:

@@ -60,7 +60,7 @@ def failing(api: str, text: str) -> dict[str, Any]:
     return {"error": {"message": text, "type": "invalid_request_error", "code": None, "param": None}}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
 def test_an_error_is_reported_in_the_providers_words(gateway, upstream, name, api, model_api):
@@ -84,7 +84,7 @@ def begun(api: str) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(23)
 @pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model_api", OLDER)
@@ -99,7 +99,7 @@ def test_an_error_event_is_reported_in_the_providers_words(
 # Answers that pass untouched
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("api", OLDER)
 def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):

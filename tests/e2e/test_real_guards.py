@@ -88,6 +88,7 @@ def test_litellms_contract_masks_requests_and_responses(guard_gateway, upstream,
     assert b"falcon" not in seen.body
 
 
+@pytest.mark.sample(5)
 @cells
 def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstream, api, stream):
     for client, moment in (("guard", "request"), ("during", "request"), ("guard", "response"), ("window", "response")):
@@ -99,6 +100,7 @@ def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstrea
         assert b"forbidden" not in reply.body
 
 
+@pytest.mark.sample(5)
 @cells
 def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
@@ -169,6 +171,7 @@ MAIL: Final = "ann@example.com"
 CARD: Final = "4111 1111 1111 1111"
 
 
+@pytest.mark.sample(5)
 @cells
 def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text=f"🙂 write to {MAIL}, and pay with {CARD}, please"))
@@ -183,6 +186,7 @@ def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, 
     assert not re.search(r"example\.com|4111", "\n".join(analyzer_gateway.log))
 
 
+@pytest.mark.sample(5)
 @cells
 def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
@@ -192,6 +196,7 @@ def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
     assert not upstream.seen
 
 
+@pytest.mark.sample(5)
 @cells
 def test_values_that_presidio_finds_return(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))

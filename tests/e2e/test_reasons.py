@@ -60,10 +60,12 @@ EVERY = [
 
 
 def _is_typical(cell: Cell) -> bool:
-    """Whether the cell is one of four of its model, or of eight with ``listed``: both lanes, whole and streamed, of the
-    APIs by turns."""
-    turn = MODELS.index(cell.model) + 2 * (cell.source == cell.api) + cell.stream
-    return cell.model.endswith("-array") or OLDER.index(cell.api) == turn % len(OLDER)
+    """Whether the cell is one of two of its model, or of four with ``listed``: one lane whole and the other streamed,
+    of the APIs by turns."""
+    number = MODELS.index(cell.model)
+    turn = number + 2 * (cell.source == cell.api) + cell.stream
+    has_turn = OLDER.index(cell.api) == turn % len(OLDER) and (cell.source == cell.api) == (number + cell.stream) % 2
+    return cell.model.endswith("-array") or has_turn
 
 
 MODELS = sorted({cell.model for cell in EVERY})

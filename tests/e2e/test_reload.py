@@ -482,7 +482,7 @@ def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
 
 
 @linux
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", ["1", pytest.param("2", marks=pytest.mark.soak)])
 def test_when_its_terminal_is_closed_it_drains(file, count):
     pid, terminal = pty.fork()
     if pid == 0:  # in the child, whose terminal it is

@@ -53,7 +53,7 @@ def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) 
     return gateway.request("POST", PATHS[api], sent)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["best", None, "", "code generation"])

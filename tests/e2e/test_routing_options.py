@@ -88,6 +88,7 @@ def models(upstream: Upstream) -> list[str]:
 # Headers
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
 def test_listed_models_replace_the_requested_name(gateway, upstream, api, stream):
@@ -104,6 +105,7 @@ def test_a_listed_route_means_all_of_its_targets(gateway, upstream):
     assert models(upstream) == ["a", "b", "eu-c"]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", OLDER)
 def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream):
@@ -115,6 +117,7 @@ def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream)
     assert reply.status >= 500
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, stream):

@@ -70,7 +70,7 @@ def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: boo
     return reply.body
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(23)
 @both_forms
 @every_provider
 @pytest.mark.parametrize("client", ALL, ids=[f"{api}_client" for api in ALL])
@@ -126,7 +126,7 @@ def unknown_parts(value: Any) -> list[Any]:
     return [part for name in fields for part in unknown_parts(getattr(value, name))]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @both_forms
 @every_provider
 def test_googles_client_understands_every_part(gateway, upstream, interactions, api, stream):
@@ -158,7 +158,7 @@ def test_googles_client_understands_every_part(gateway, upstream, interactions, 
     assert usage.total_output_tokens + usage.total_thought_tokens == 30
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @both_forms
 @every_provider
 def test_googles_client_continues_with_the_steps(gateway, upstream, interactions, api, stream):
@@ -179,6 +179,7 @@ def test_googles_client_continues_with_the_steps(gateway, upstream, interactions
     assert "degrees" in upstream.seen[-1].body.decode()
 
 
+@pytest.mark.sample(5)
 @every_provider
 def test_googles_client_raises_for_an_error(gateway, upstream, interactions, api):
     with pytest.raises(errors.BadRequestError, match="call_id"):

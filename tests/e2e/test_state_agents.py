@@ -124,6 +124,7 @@ def test_an_agent_continues_from_its_own_responses(gateway, upstream, api, strea
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
+@pytest.mark.sample(2, by="place")
 @both_ways
 @EACH_API
 def test_an_agent_continues_in_a_conversation(gateway, upstream, api, stream):
@@ -139,6 +140,7 @@ def test_an_agent_continues_in_a_conversation(gateway, upstream, api, stream):
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
+@pytest.mark.sample(2, by="place")
 @both_ways
 @EACH_API
 def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, stream):

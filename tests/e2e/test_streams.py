@@ -261,6 +261,7 @@ def silenced(hasty, by_hand) -> Mapping[tuple[str, str], Silenced]:
         return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, begun) in calls.items()}
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, model_api):
     found = silenced[api, model_api]
@@ -336,7 +337,7 @@ def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api
         assert b"three" in reply.body
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11)
 @pytest.mark.parametrize("type_line", [b"", b"content-type: text/plain\r\n", b"content-type: application/json\r\n"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
@@ -352,7 +353,7 @@ def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, m
         assert (SUCCESS[api] if stream else b"one two three") in reply.body
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_hand, api, model_api, stream):

@@ -33,6 +33,7 @@ def ask(gateway: Gateway, api: str, stream: bool, id: str) -> Any:
     return gateway.request("POST", PATHS[api], question(api, "best", "Hello", stream=stream), {"x-request-id": id})
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", PATHS)
 def test_an_exchange_has_one_line_with_each_of_its_attempts(gateway, upstream, api, stream):

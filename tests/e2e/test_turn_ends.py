@@ -66,6 +66,7 @@ def check_unusable(gateway: Gateway, id: str, status: str) -> None:
 # Ends well, or is cut at the model's limit
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
@@ -194,6 +195,7 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
 # Loses its client
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @each_api
 def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand, api, how):
@@ -224,6 +226,7 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
     assert stored_ids(file) == before
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):

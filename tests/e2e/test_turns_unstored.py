@@ -293,6 +293,7 @@ def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, ap
     assert upstream.seen == []
 
 
+@pytest.mark.sample(5)
 @both_ways
 @each_api
 def test_a_wish_to_store_is_answered_with_a_warning_if_there_is_none(forgetful, upstream, api, stream):

@@ -14,6 +14,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_texts_from_variables_are_logged_listed_and_sent(upstream, api):
     members = {"set": {"user": "$USER"}, "default": {"metadata": {"team": "$TEAM"}}, "system": {"before": "$WORDS"}}

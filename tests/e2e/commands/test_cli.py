@@ -457,6 +457,7 @@ def test_a_terminal_gets_colour_and_readable_lines():
     assert '{"event"' not in shown
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_terminal_without_colour():
     assert "\x1b[" not in on_a_terminal({"NO_COLOR": "1"})

@@ -50,6 +50,7 @@ def test_the_banner_breaks_no_name(folder):
         process.terminate()
         process.wait(STOP_SECONDS)
         os.close(here)
+    assert b"\x1b[" not in said
     models = said.decode().partition("models  ")[2].partition("try ")[0].splitlines()
     assert len(models) > 2
     assert all(len(line) <= COLUMNS for line in ("models  " + models[0], *models[1:]))
