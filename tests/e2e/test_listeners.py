@@ -50,7 +50,7 @@ def said(process: Started, text: str) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_path, workers):
     authority, port, plain = Authority(tmp_path), free_port(), free_port()
     pair = authority.pair("localhost", *LOOPBACK)

@@ -125,7 +125,9 @@ def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, ups
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("args", [(), ("--workers", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "args", [pytest.param((), marks=pytest.mark.soak), ("--workers", "2")], ids=["alone", "workers"]
+)
 def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstream, args):
     path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
     with keyed(tmp_path, upstream, running, *args) as gateway:

@@ -93,7 +93,9 @@ def identity() -> Iterator[OidcProvider]:
         yield provider
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("sqlite", marks=pytest.mark.soak), pytest.param("postgres", marks=pytest.mark.server)]
+)
 def test_simultaneous_refreshes_in_four_processes_agree(kind, storage, identity):
     with places(storage(kind), identity, 2, 2) as place:
         tokens = place.sign_in("ada")

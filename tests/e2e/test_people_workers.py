@@ -144,7 +144,7 @@ def test_workers_share_the_budget_and_the_rate_of_a_person(tmp_path):
         eventually(lambda: clients_served(crew) == {"okta:00u1", "okta:00u2", "okta:00u3"}, what="the last log line")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_a_changed_rule_applies_to_the_next_request_of_each_person(tmp_path, workers):
     with open_crew(tmp_path, [{"when": {"groups": "ml"}}], "--workers", workers) as crew:
         token = crew.token()

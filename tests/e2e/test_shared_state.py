@@ -36,7 +36,9 @@ def two_workers(supervisor: Started) -> set[int]:
     return pids
 
 
-@pytest.mark.parametrize("more", [{}, {"state_storage": {"type": "memory"}}], ids=["default", "memory"])
+@pytest.mark.parametrize(
+    "more", [{}, pytest.param({"state_storage": {"type": "memory"}}, marks=pytest.mark.soak)], ids=["default", "memory"]
+)
 def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path, more):
     with running_command("serve", written(**more), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
         pids = two_workers(running)

@@ -27,7 +27,10 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ch
 
 @pytest.mark.parametrize(
     ("store", "more", "apis"),
-    [("sqlite", {"encryption_key": KEY}, ("chat", "responses")), ("postgres", {}, ("messages", "responses"))],
+    [
+        pytest.param("sqlite", {"encryption_key": KEY}, ("chat", "responses"), marks=pytest.mark.soak),
+        ("postgres", {}, ("messages", "responses")),
+    ],
     ids=SHARED,
 )
 def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more, apis):
@@ -119,7 +122,11 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
 
 
 @NEEDS_PROC
-@pytest.mark.parametrize(("crew", "api"), [("default", "chat"), ("memory", "messages")], indirect=["crew"])
+@pytest.mark.parametrize(
+    ("crew", "api"),
+    [("default", "chat"), pytest.param("memory", "messages", marks=pytest.mark.soak)],
+    indirect=["crew"],
+)
 def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api):
     one, other = sorted(crew.pids)
     previous = None

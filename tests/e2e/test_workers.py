@@ -100,6 +100,7 @@ def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
     eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provider, number):
     told = threading.Event()
