@@ -1,7 +1,7 @@
 """The checks of ``trigate doctor``: an HTTP request for each feature, and the required content of its response."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -251,7 +251,10 @@ class ModelTester:
         if response.status == 200:
             return response
         async with response:
-            raise GatewayError.of(read_failure(response.status, await response.read(LARGEST), response.headers))
+            failure = read_failure(response.status, await response.read(LARGEST), response.headers)
+        if (response.header("x-trigate-tried") or "").endswith("=bad_answer"):
+            failure = attrs.evolve(failure, message=f"{failure.message}; {_CHECK_ADDRESS}")
+        raise GatewayError.of(failure)
 
 
 def _split(splitter: EventSplitter, chunk: bytes) -> list[bytes]:
@@ -270,6 +273,9 @@ def _error_message(error: GatewayError) -> str:
     text = " ".join(info.message.split())
     return f"{info.status} {text}" if len(text) <= 300 else f"{info.status} {text[:299]}…"
 
+
+_CHECK_ADDRESS: Final = "check that base_url is the address of its API"
+"""Advice if the provider's response is no valid one of the API: it is often a web page."""
 
 TIMEOUT = 2.0  # seconds for a connection to this machine
 
