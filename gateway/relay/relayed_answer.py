@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
@@ -14,7 +15,9 @@ from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
+from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
+from streams.events import Usage
 from streams.framing import FramingError
 
 if TYPE_CHECKING:
@@ -141,4 +144,14 @@ class RelayedAnswer(StartedAnswer):
         except FramingError as error:
             raise GatewayError("upstream", str(error), reason="bad_answer") from None
         finally:
-            self.usage = self.filter.usage
+            self.usage = self._usage_so_far()
+
+    def _usage_so_far(self) -> Usage | None:
+        """Return the usage that the filter has found; before the end of the response, the estimate of the request in
+        place of a mere count that has no price, such as that of images whose model is billed by tokens."""
+        found, target_request = self.filter.usage, self.source.target_request
+        if self.is_over or found is None or found.prompt or found.output:
+            return found
+        if cost_of(target_request.target.price, found).nanos:
+            return found
+        return attrs.evolve(target_request.sent_usage(), estimated=True)
