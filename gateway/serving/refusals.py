@@ -9,10 +9,10 @@ from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, 
 from gateway.serving.asgi_extensions import IMMEDIATE
 
 
-def error_response(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def error_response(status: int, message: str | None = None) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the headers and the JSON body of an error response for an unknown API. It ends the connection (HTTP/2
-    removes that header)."""
-    body = _body(status, _MESSAGES.get(status, "the request failed"))
+    removes that header). ``message`` replaces the usual one of ``status``."""
+    body = _body(status, message or _MESSAGES.get(status, "the request failed"))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),

@@ -14,6 +14,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import WEBSOCKET_VERSION
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.close_codes import RegisteredCodes
@@ -124,6 +125,9 @@ class WebSocketStream:
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions["websocket.http.response"] = {}
         extensions[ON_ARRIVING], extensions[TAKE_MESSAGES] = self._on_arriving, self._take_messages
+        if self._handshake.version not in (None, WEBSOCKET_VERSION):
+            await self._refuse_version()
+            return
         if not self._handshake.is_valid():
             await self.refuse()
             return
@@ -331,12 +335,20 @@ class WebSocketStream:
         await self._refuse(400)
         await self._send(StreamClosed(stream_id=self._id))
 
+    async def _refuse_version(self) -> None:
+        """List the version that clients may use instead (RFC 6455, section 4.4)."""
+        headers, body = error_response(400, "this WebSocket version is not supported: use version 13")
+        await self._send_error(400, [*headers, (b"sec-websocket-version", WEBSOCKET_VERSION)], body)
+        await self._send(StreamClosed(stream_id=self._id))
+
     async def _forbid(self, _: Any) -> None:
         await self._refuse(403)
 
     async def _refuse(self, status: int) -> None:
+        await self._send_error(status, *error_response(status))
+
+    async def _send_error(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self._state = WebSocketState.REFUSED
-        headers, body = error_response(status)
         await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
         await self._send(Body(stream_id=self._id, data=body))
         await self._send(EndBody(stream_id=self._id))

@@ -217,6 +217,22 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
             assert isinstance(await websocket.receive(), Pong)
 
 
+@pytest.mark.parametrize("version", ["8", "14", "x"])
+async def test_a_handshake_of_another_version_lists_the_version_to_use(version):
+    """RFC 6455, section 4.4."""
+
+    def connect(port: int) -> tuple[bytes, bytes]:
+        with Wire.connect(port) as wire:
+            wire.send(handshake(headers={"sec-websocket-version": version}))
+            return wire.read_until(b"\r\n\r\n"), wire.read_until(b"}}")
+
+    async with serving(listening) as (port, _):
+        head, body = await trio.to_thread.run_sync(connect, port)
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nsec-websocket-version: 13\r\n" in head
+        assert b"WebSocket version" in body
+
+
 async def test_compression_is_not_taken_up():
     def connect(port: int) -> str:
         with Client.connect(port, {"sec-websocket-extensions": "permessage-deflate"}) as client:
