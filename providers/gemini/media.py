@@ -134,7 +134,9 @@ def _decode_value(text: str) -> Any:
         value = msgspec.json.decode(data)
     except NOT_JSON:
         return text
-    return text if isinstance(value, str) else value
+    # Text that is one number may be none, such as the version 3.10.
+    is_changed = type(value) in (int, float) and str(value) != text.strip()
+    return text if is_changed or isinstance(value, str) else value
 
 
 def _has_only_doubles(text: str) -> bool:
