@@ -169,19 +169,19 @@ class Authenticator:
         keys could not be read yet."""
         if self._is_open:
             return None
-        shown = _keys(headers)
-        if certificate and (client := self._client_of_certificate(headers, shown, certificate)) is not None:
+        keys = _keys(headers)
+        if certificate and (client := self._client_of_certificate(headers, keys, certificate)) is not None:
             return client
-        if self._people is not None and not any(map(self._find, shown)):
-            person = self._people.identify(headers, shown)
+        if self._people is not None and not any(map(self._find, keys)):
+            person = self._people.identify(headers, keys)
             if person is not None:
                 return person
-        if not shown:
+        if not keys:
             missing = _SIGNED if _is_signed(headers) else _MISSING
             raise _key_refusal(_NO_CLIENT if certificate else missing, "missing")
-        if len(shown) > 1:
+        if len(keys) > 1:
             raise _key_refusal(_AMBIGUOUS, "several")
-        key = shown.pop()
+        key = keys.pop()
         accepted = self._find(key)
         if accepted is None and _digest(key) in self._operator_keys:
             raise _key_refusal(_OPERATORS_OWN, "unknown")
@@ -193,12 +193,12 @@ class Authenticator:
             raise _key_refusal(_ENDED.format(spell_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
 
-    def _client_of_certificate(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
+    def _client_of_certificate(self, headers: Headers, keys: set[str], certificate: CertificateNames) -> str | None:
         """Return the client that ``certificate`` identifies, unless the request also has a key of this gateway.
 
         SDKs always send some key, and ``passthrough_auth`` needs the provider's: other keys do not count."""
         holder = next((one for name, one in self._certificates.items() if name in certificate), None)
-        if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self.is_own_credential, shown)):
+        if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self.is_own_credential, keys)):
             return None
         if (end := holder.key.until) is not None and self._now() >= end.timestamp():
             raise _key_refusal(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
@@ -220,11 +220,11 @@ class Authenticator:
 
         If neither is configured, a client key without ``models`` is enough. Raises ``GatewayError``: 401 and 503 as
         ``authenticate`` does, 403 for a client's key."""
-        shown = _keys(headers)
-        if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in shown):
+        keys = _keys(headers)
+        if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in keys):
             return
         if self._is_open:
-            raise _key_refusal(_OPERATOR_KEY, "unknown" if shown else "missing")
+            raise _key_refusal(_OPERATOR_KEY, "unknown" if keys else "missing")
         client = self.authenticate(headers, certificate)
         assert client is not None
         if self.role_of(client) in ("auditor", "admin"):

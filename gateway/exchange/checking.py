@@ -25,8 +25,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, stream_headers
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
-from gateway.request.prepare import prepare, prepare_with_options
-from gateway.request.routing_options import NO_OPTIONS, Word, read_headers, unknown_step_error
+from gateway.request.routing_options import Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
 from gateway.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.steps.json_texts import NotJson
@@ -357,11 +356,7 @@ async def _reserve_first(planning: Planning) -> None:
     context, incoming, plan = planning.context, planning.incoming, planning.plan
     if not context.service.allowances.has_limits and not planning.options.budgets:
         return
-    write, members = prepare, planning.members
-    if planning.options is not NO_OPTIONS:
-        write = partial(prepare_with_options, planning.options)
-    written = partial(write, incoming) if members is None else members.preparation(write, incoming)
-    request = PlannedRequest(incoming, plan, written, budgets=planning.options.budgets)
+    request = planning.request()
     run = context.record.run = run_of(context.client_request, incoming)
     reservation = context.record.reservation = planning.reservation = reservation_for(context, request, run)
     if reservation is None:

@@ -85,6 +85,10 @@ class Planning:
         self.incoming = self.received
         for step in self.steps:
             await step(self)
+        return self.request()
+
+    def request(self) -> PlannedRequest:
+        """Return the request as the steps so far have planned it."""
         incoming, options, members = self.incoming, self.options, self.members
         write = prepare if options is NO_OPTIONS else partial(prepare_with_options, options)
         written = partial(write, incoming) if members is None else members.preparation(write, incoming)

@@ -59,7 +59,7 @@ class ResponseSteps:
         self.masked = False
         """True if anything was masked."""
         self.unread: UnreadTexts | None = None
-        """The strings of the response that are in no event, once ``unread_texts`` has looked for them."""
+        """The finder of strings in the response that are in no event, ``None`` before ``unread_texts``."""
         self.may_cut = applied.may_cut
         self.may_wait = applied.may_wait or session.awaits_verdict
         self.holds_whole = applied.holds_whole
