@@ -22,10 +22,10 @@ from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_issuers, add_process_tasks, keep_people_tables
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
+from gateway.serving.descriptors import default_connections
 from gateway.serving.fast_route import add_open_routes, has_path, routes_of
 from gateway.serving.http_app import GUARD, App
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.registry import default_connections
 from gateway.stores.store import Store
 from providers.apis import CODECS
 

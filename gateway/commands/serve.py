@@ -29,10 +29,10 @@ from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import follow_people, open_key_store, open_store, shared_by_workers
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
+from gateway.serving.descriptors import raise_descriptor_limit
 from gateway.serving.huge_pages import use_huge_pages_soon
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
-from gateway.serving.registry import raise_limit
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from streams.garbage import collect_startup_garbage, freeze_startup_objects
@@ -82,7 +82,7 @@ def run(
     ready: int | None = None,
 ) -> int:
     """Run ``trigate serve`` and return its exit status."""
-    raise_limit()
+    raise_descriptor_limit()
     log = options.log()
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
         from gateway.serving.supervisor import report_ready
@@ -136,7 +136,7 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
     """Run ``trigate serve --demo``, the gateway and a stand-in provider in one process; return its exit status."""
     from gateway.commands.demo import PORT, demo_config
 
-    raise_limit()
+    raise_descriptor_limit()
     log = options.log()
     if not _can_record(options.record):
         return 1

@@ -18,7 +18,7 @@ from gateway.config.loading import Config
 from gateway.config.settings import Remark
 from gateway.logs.setup import Log
 from gateway.routing.router import Router
-from gateway.serving.registry import descriptor_warning
+from gateway.serving.descriptors import descriptor_warning
 
 if TYPE_CHECKING:
     from gateway.steps.loaded import StepSet

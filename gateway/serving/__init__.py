@@ -10,7 +10,8 @@ The process:
 On the wire:
 
 - ``transports``: bytes, plain or with TLS and the certificates of ``tls``; ``proxy_header``: the PROXY protocol
-- ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits
+- ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits,
+  for which there are ``descriptors``
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each
 - ``http_stream`` and ``websocket_stream``: one request, one websocket

@@ -1,8 +1,6 @@
 """A process's open client connections, its running requests, and the limits of both."""
 
 import contextlib
-import resource
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from heapq import nsmallest
@@ -13,7 +11,7 @@ import trio
 from gateway.http.addresses import IpNetwork, customer_of, parse_ip
 
 LARGEST_MESSAGE: Final = 16 * 2**20
-
+"""The default limit on a websocket message in bytes."""
 
 SPARE_CONNECTIONS: Final = 64
 """Connections for health checks alone, in addition to those that are counted."""
@@ -139,48 +137,3 @@ class ConnectionRegistry:
         """Close every connection's socket: this also ends a write that is blocked and shielded."""
         for connection in tuple(self.connections):
             connection.cut()
-
-
-FILES: Final = 256
-"""Descriptors for everything else: standard streams, the listening sockets, stores and files, health checks."""
-
-ENOUGH: Final = 4096
-PER_REQUEST: Final = 4
-"""The default limit on connections, in all and per concurrent request: the larger one counts if there are
-enough descriptors, as on most systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
-
-
-def raise_limit() -> None:
-    """Raise the limit on descriptors of this process and its children as far as possible without privileges. The
-    default of many systems is 1024, for programs that use select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS reports no limit, but has one
-            return
-
-
-def default_connections(in_flight: int) -> int:
-    """Return the default limit on connections of clients: as many as there are descriptors for, less one for the
-    provider of each of ``in_flight`` requests; half of the descriptors where these are few."""
-    descriptors = _available()
-    wanted = max(ENOUGH, PER_REQUEST * in_flight)
-    return max(1, min(wanted, max(descriptors - in_flight - FILES, descriptors // 2)))
-
-
-def descriptor_warning(connections: int, in_flight: int) -> str | None:
-    """Return a warning if the limit ``connections`` leaves too few file descriptors; 0 means no limit."""
-    available, wanted = _available(), connections + in_flight + FILES
-    if not connections or wanted <= available:
-        return None
-    return (
-        f"limits.connections ({connections}), limits.in_flight ({in_flight}) and files need {wanted} file "
-        f"descriptors, but only {available} are available: raise LimitNOFILE or ulimit -n, or lower "
-        "limits.connections"
-    )
-
-
-def _available() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

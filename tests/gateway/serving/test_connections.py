@@ -11,7 +11,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving import connections, registry
+from gateway.serving import connections, descriptors, registry
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.registry import ConnectionRegistry
@@ -216,7 +216,7 @@ def descriptors_limit():
 def test_as_many_descriptors_as_there_may_be_are_taken(descriptors_limit):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors_limit(hard // 2)
-    registry.raise_limit()
+    descriptors.raise_descriptor_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
@@ -245,22 +245,22 @@ def test_half_of_the_connections_may_come_from_one_address(limits, most):
 @pytest.mark.parametrize(("soft", "in_flight", "most"), [(4096, 1024, 2816), (1024, 1024, 512), (1024, 10, 758)])
 def test_the_default_leaves_descriptors_for_providers_and_files(descriptors_limit, soft, in_flight, most):
     descriptors_limit(soft)
-    assert registry.default_connections(in_flight) == most
+    assert descriptors.default_connections(in_flight) == most
 
 
 @pytest.mark.parametrize(("connections", "said"), [(744, False), (745, True)])
 def test_more_connections_than_there_are_descriptors_for_are_a_warning(descriptors_limit, connections, said):
     descriptors_limit(2024)
-    found = registry.descriptor_warning(connections, 1024)
+    found = descriptors.descriptor_warning(connections, 1024)
     assert (found is not None) == said
-    assert registry.descriptor_warning(0, 5000) is None, "there is no limit that could be lowered"
+    assert descriptors.descriptor_warning(0, 5000) is None, "there is no limit that could be lowered"
     assert found is None or "need 2025 file descriptors, but only 2024 are" in found
 
 
 @pytest.mark.parametrize(("in_flight", "most"), [(10, 4096), (1024, 4096), (20_000, 80_000)])
 def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch, in_flight, most):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert registry.default_connections(in_flight) == most
+    assert descriptors.default_connections(in_flight) == most
 
 
 # Connections that are kept, and end when they are idle; over real sockets
