@@ -150,13 +150,13 @@ class CountedAs(enum.Enum):
     """A request that starts work billed later: budgets need room for its expected cost."""
     LATER = "later"
     """A request about earlier output: nothing is reserved, and usage in its response is charged."""
-    BESIDE = "beside"
+    ADDITIONAL = "additional"
     """Work in addition to a response of the same session: it takes no place of a simultaneous request."""
     STARTED = "started"
     """Work that a provider has started: no limit refuses it, nothing is reserved, and everything is charged."""
 
 
-_WITHOUT_PLACE: Final = frozenset((CountedAs.BESIDE, CountedAs.STARTED))
+_WITHOUT_PLACE: Final = frozenset((CountedAs.ADDITIONAL, CountedAs.STARTED))
 """Kinds of work that are no simultaneous requests of their own."""
 
 
@@ -304,7 +304,7 @@ class Reservation:
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` if money is limited and ``target`` has no known price."""
-        if self._counted_as in (CountedAs.ANSWER, CountedAs.BESIDE):
+        if self._counted_as in (CountedAs.ANSWER, CountedAs.ADDITIONAL):
             check_priced(self._allowances, self._client_name, target, self.at, self._run)
 
     def _current_shortages(self, claim_pair: _ClaimPair) -> list[Shortage]:

@@ -27,7 +27,7 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.rejected import BETA, ROUTE
 from providers.neutral.codec import Reply
-from providers.neutral.hosting import BESIDE
+from providers.neutral.hosting import WITHOUT_MODEL
 from streams.errors import invalid
 from streams.events import Usage
 from streams.pipe import Watch
@@ -113,8 +113,8 @@ class TargetRequest:
             media=request.media,
         )  # fmt: skip
         if (hosting := target.hosting) is not None:
-            beside = (request.suffix or "").startswith(BESIDE)
-            out = await offload(len(out.body), partial(move_headers_to_body, keeps_model=beside), out, hosting)
+            keeps_model = (request.suffix or "").startswith(WITHOUT_MODEL)
+            out = await offload(len(out.body), partial(move_headers_to_body, keeps_model=keeps_model), out, hosting)
         return out
 
     def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:

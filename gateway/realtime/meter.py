@@ -207,7 +207,7 @@ class Meter:
         allowances, target = self._service.allowances, target or self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
-        tokens = self._audio_tokens if counted_as is CountedAs.BESIDE else self._expected_tokens()
+        tokens = self._audio_tokens if counted_as is CountedAs.ADDITIONAL else self._expected_tokens()
         payer = Payer(record.client, record.run)
         reservation = Reservation(allowances, payer, record.bill, counted_as=counted_as)
         result = await reservation.reserve(target, RequestSize(tokens, requested_output), queues=False)
@@ -308,7 +308,7 @@ class Meter:
         expected = length_usage(tokens * MILLISECONDS_PER_TOKEN, by_tokens=False)
         # The words of a transcript have fewer tokens than its audio.
         requested_output = RequestedOutput(max_tokens=tokens, units=expected.units)
-        record, refusal = await self._open_unrequested(self._transcriber(model), requested_output, CountedAs.BESIDE)
+        record, refusal = await self._open_unrequested(self._transcriber(model), requested_output, CountedAs.ADDITIONAL)
         record.bill.usage = attrs.evolve(expected, input=tokens)
         record.bill.request_size, self._audio_characters = self._audio_characters, 0
         return record, refusal

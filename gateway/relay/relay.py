@@ -33,7 +33,7 @@ class RelayedLane:
     """A lane whose input already is the client's bytes, because ``answer`` filters them.
 
     ``answer`` is ``None`` until there is a response: a stream may be opened earlier for keep-alives. If the response
-    is then no stream, it becomes a single event of up to ``most`` bytes."""
+    is then no stream, it becomes a single event of up to ``max_bytes`` bytes."""
 
     source = SSE
 
@@ -43,7 +43,7 @@ class RelayedLane:
         answer: RelayedAnswer | None = None,
         public_error: MapError = lambda error: error,
         redact: Callable[[bytes], bytes] | None = None,
-        most: int = 0,
+        max_bytes: int = 0,
     ) -> None:
         """Begin the lane. ``redact`` is set if the whole response becomes one event."""
         self.progress = StreamProgress()
@@ -52,10 +52,10 @@ class RelayedLane:
         self._answer = answer
         self._public_error = public_error
         self._redact = redact
-        self._most = most
+        self._max_bytes = max_bytes
         self._held: list[bytes] = []
         self._size = 0
-        self._last = b""
+        self._last_bytes = b""
 
     def feed(self, data: bytes) -> bytes:
         if self.progress.over:
@@ -63,12 +63,12 @@ class RelayedLane:
         self._note_usage()
         if self._redact is None:
             self.progress.committed = True
-            self._last = data[-4:] if len(data) >= 4 else (self._last + data)[-4:]
+            self._last_bytes = data[-4:] if len(data) >= 4 else (self._last_bytes + data)[-4:]
             return data
         self._held.append(data)
         self._size += len(data)
-        if self._size > self._most:
-            message = f"the provider's response is larger than limits.answer ({self._most} bytes)"
+        if self._size > self._max_bytes:
+            message = f"the provider's response is larger than limits.answer ({self._max_bytes} bytes)"
             return self.end(ErrorInfo("upstream", message))
         return b""
 
@@ -88,7 +88,7 @@ class RelayedLane:
         return b""
 
     def ping(self) -> bytes:
-        is_between_events = not self._last or self._last.endswith(_EVENT_ENDS)
+        is_between_events = not self._last_bytes or self._last_bytes.endswith(_EVENT_ENDS)
         return SSE.comment if not self.progress.plain and is_between_events else b""
 
     def _note_usage(self) -> None:
@@ -110,7 +110,7 @@ class DeferredSurvival:
             self._survive()
 
     @contextmanager
-    def outliving(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
+    def outlive_client(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
         """Continue the exchange in this block after the client has left, as soon as ``begin`` is called."""
         with survive_disconnect_later(self._nursery, self._target, on_disconnect) as self._survive:
             yield
@@ -170,12 +170,12 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     nursery, first = scope.nursery, request.planned.plan.first
     if exchange.context.content is not None:
         exchange.context.content.keep_request(request.planned.incoming)
-    outlives_client = DeferredSurvival(nursery, first)
-    planned = attrs.evolve(request.planned, before_end=outlives_client.begin if request.outlives_client else None)
+    deferred = DeferredSurvival(nursery, first)
+    planned = attrs.evolve(request.planned, before_end=deferred.begin if request.outlives_client else None)
     origin = await exchange.start_origin(planned, RelayedAnswers(request, exchange.record.endpoint))
     survival: Survival | None = None
     if request.outlives_client:
-        survival = outlives_client.outliving
+        survival = deferred.outlive_client
     elif (followers := origin.followers) is not None:
         survival = partial(survive_disconnect, nursery, first, deserted=followers.desertion)
     delivered = Relay(exchange.context, origin, scope, request, survival)

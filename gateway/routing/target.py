@@ -20,7 +20,7 @@ from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
 from providers.errors.rejected import OTHER_API, Path
 from providers.neutral.codec import Recipient
-from providers.neutral.hosting import BESIDE, Hosting
+from providers.neutral.hosting import WITHOUT_MODEL, Hosting
 from providers.neutral.wire_api import Operation
 from streams.events import Api
 from streams.framing import Framing
@@ -209,8 +209,8 @@ class Target:
         first."""
         path, _, query = self.url.partition("?")
         end, _, own = suffix.partition("?")
-        if end.startswith(BESIDE):
-            path, end = path.rpartition("/")[0], end.removeprefix(BESIDE)
+        if end.startswith(WITHOUT_MODEL):
+            path, end = path.rpartition("/")[0], end.removeprefix(WITHOUT_MODEL)
         return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
 
 

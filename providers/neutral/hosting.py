@@ -13,7 +13,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.wire_api import Operation, OperationPath
 from streams.framing import Framing
 
-BESIDE: Final = ".."
+WITHOUT_MODEL: Final = ".."
 """The prefix of a path's end that does not follow the model; such requests keep their model."""
 
 

@@ -18,7 +18,7 @@ from providers.catalog.provider import (
     Speaks,
     sources,
 )
-from providers.catalog.rows.makers import OPENAI_BESIDE, OPENAI_FAMILIES
+from providers.catalog.rows.makers import OPENAI_FAMILIES, OPENAI_OTHER_FAMILIES
 from providers.endpoints.embeddings.traits import OPENAIS, EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
 from providers.neutral.hosting import Hosting
@@ -96,7 +96,7 @@ CLOUDS = (
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
-        auth={"chat": API_KEY}, families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="AZURE_OPENAI_API_KEY",
+        auth={"chat": API_KEY}, families=(*OPENAI_FAMILIES, *OPENAI_OTHER_FAMILIES), key_env="AZURE_OPENAI_API_KEY",
         keeps_turns=("responses",),
         price_list="azure", sign_in=("api_key", "azure"),
         endpoints={

@@ -34,7 +34,7 @@ OPENAI_FAMILIES = (
     "o[1-9]", "o[1-9]-*", "chatgpt-*", "codex-*", "computer-use-*", "ft:*",
 )  # fmt: skip
 
-OPENAI_BESIDE = (  # models for other endpoints than conversations
+OPENAI_OTHER_FAMILIES = (  # models for other endpoints than conversations
     "text-embedding-3-*", "text-embedding-ada-*", "omni-moderation-*", "text-moderation-*", "whisper-1", "tts-1",
     "tts-1-*", "dall-e-*", "davinci-*", "babbage-*",
 )  # fmt: skip
@@ -54,7 +54,7 @@ MAKERS = (
             "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
-        families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_turns=("responses",),
+        families=(*OPENAI_FAMILIES, *OPENAI_OTHER_FAMILIES), key_env="OPENAI_API_KEY", keeps_turns=("responses",),
         about="Reasoning models use Responses for Messages clients and for tools; `…-codex` and `…-pro` always do: "
         "[speaks](configuration-reference.md#speaks).",
         sources=sources(READ, **dict.fromkeys(

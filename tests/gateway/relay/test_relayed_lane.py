@@ -27,7 +27,7 @@ def last_event(error: ErrorInfo) -> bytes:
 
 def lane(*, is_stream: bool, is_late: bool = False, most: int = 100) -> RelayedLane:
     redact = (lambda data: data.replace(b"secret", b"***")) if is_late else None
-    return RelayedLane(last_event, Answer(is_stream=is_stream), redact=redact, most=most)
+    return RelayedLane(last_event, Answer(is_stream=is_stream), redact=redact, max_bytes=most)
 
 
 def delivery(of: RelayedLane, *, may_open: bool = True) -> tuple[Delivery, list[float]]:
