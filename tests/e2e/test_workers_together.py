@@ -16,7 +16,7 @@ import pytest
 
 from gateway.shared.layout import AMOUNT, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
-from tests.support.processes import peers, workers
+from tests.support.processes import holder, workers
 from tests.support.upstreams import STREAM, Raw, Script, Seen, Upstream, render, serve_upstream
 
 pytestmark = [
@@ -142,8 +142,8 @@ class Crew:
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         near = connection.sock.getsockname()[1]
-        holders = [pid for pid in self.workers() if near in peers(pid, self.gateway.port)]
-        return Client(holders[0], connection) if holders else None
+        worker = holder(self.workers(), self.gateway.port, near)
+        return None if worker is None else Client(worker, connection)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.harness import eventually
@@ -41,6 +43,16 @@ def peers(pid: int, port: int) -> set[int]:
         if local == port and f"socket:[{fields[9]}]" in held:
             found.add(remote)
     return found
+
+
+def holder(pids: Iterable[int], port: int, peer: int) -> int | None:
+    """Return the process that has the connection from the client's port ``peer`` to ``port`` open.
+
+    The table of connections is read once, because it also has those that ended in the last minute.
+    """
+    ports = re.compile(rf":{port:04X} [0-9A-F]+:{peer:04X} ")
+    fields = next((line.split() for line in Path("/proc/net/tcp").read_text().splitlines() if ports.search(line)), None)
+    return None if fields is None else next((pid for pid in pids if f"socket:[{fields[9]}]" in open_files(pid)), None)
 
 
 def open_files(pid: int) -> set[str]:
