@@ -229,7 +229,9 @@ PASSED: Final = {
 }
 
 
-@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
+@pytest.mark.parametrize(
+    "leaves", [pytest.param(False, id="is rejected"), pytest.param(True, id="leaves", marks=pytest.mark.soak)]
+)
 async def test_pass_through_reserves_what_its_provider_receives(leaves):
     entry = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}
     for rest, (body, api) in PASSED.items():

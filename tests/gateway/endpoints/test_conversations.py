@@ -16,6 +16,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Changed, Node
 from providers.neutral.fields import Fields
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, message, serving, store_turn
 
@@ -199,24 +200,26 @@ HI = {"role": "user", "content": "Hi"}
 DEEP = b'{"items":[{"type":"x","a":' + b"[" * 40_000 + b"]" * 40_000 + b"}]}"
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        (b"{", None), (b"\xff", None), (b"[]", None), (b'"x"', None), (b"[" * 90_000, None),
-        (b'{"metadata":"\xff"}', None), (b'{"metadata":{"a":"\\ud800"}}', None), (DEEP, None),
-        ({"items": [{"type": "function_call"}]}, "items[0].name"),
-        ({"items": [{"type": "item_reference", "id": "msg_unknown"}]}, "items"), ({"items": [{}]}, "items[0]"),
-        ({"items": {}}, "items"), ({"items": [HI] * 21}, "items"), ({"items": ["Hi"]}, "items[0]"),
-        ({"items": [HI, None]}, "items[1]"), ({"metadata": []}, "metadata"), ({"metadata": {"a": 1}}, "metadata.a"),
-        ({"metadata": {"a": "x" * 513}}, "metadata.a"), ({"metadata": {"x" * 65: "a"}}, "metadata"),
-        ({"metadata": {str(i): "a" for i in range(17)}}, "metadata"), ({"metdata": {}}, "metdata"),
-    ],
-)  # fmt: skip
-async def test_a_wrong_body_is_a_400_that_says_where(store, body, param):
+WRONG_BODIES = [
+    (b"{", None), (b"\xff", None), (b"[]", None), (b'"x"', None), (b"[" * 90_000, None),
+    (b'{"metadata":"\xff"}', None), (b'{"metadata":{"a":"\\ud800"}}', None), (DEEP, None),
+    ({"items": [{"type": "function_call"}]}, "items[0].name"),
+    ({"items": [{"type": "item_reference", "id": "msg_unknown"}]}, "items"), ({"items": [{}]}, "items[0]"),
+    ({"items": {}}, "items"), ({"items": [HI] * 21}, "items"), ({"items": ["Hi"]}, "items[0]"),
+    ({"items": [HI, None]}, "items[1]"), ({"metadata": []}, "metadata"), ({"metadata": {"a": 1}}, "metadata.a"),
+    ({"metadata": {"a": "x" * 513}}, "metadata.a"), ({"metadata": {"x" * 65: "a"}}, "metadata"),
+    ({"metadata": {str(i): "a" for i in range(17)}}, "metadata"), ({"metdata": {}}, "metdata"),
+]  # fmt: skip
+
+
+async def test_a_wrong_body_is_a_400_that_says_where(store):
     async with serving(store) as served:
-        reply = await served.ask("POST", PATH, body)
-    assert reply.status_code == 400
-    assert (reply.json()["error"]["type"], reply.json()["error"]["param"]) == ("invalid_request_error", param)
+        for body, param in WRONG_BODIES:
+            with case(str(body)[:60]):
+                reply = await served.ask("POST", PATH, body)
+                assert reply.status_code == 400
+                error = reply.json()["error"]
+                assert (error["type"], error["param"]) == ("invalid_request_error", param)
 
 
 @pytest.mark.parametrize(

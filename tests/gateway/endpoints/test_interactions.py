@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from gateway.stores.memory import MemoryStore
+from tests.support.cases import case
 from tests.support.endpoint_provider import before, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.interactions_api import PATH
@@ -160,44 +161,44 @@ def check_refusal(reply: httpx2.Response, status: int, code: str) -> str:
 HI = {"model": "gemini-3.8-flash", "input": "hi"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", PATH, 405, "invalid_request"),
-        ("PUT", f"{PATH}/v1_x", 405, "invalid_request"),
-        ("GET", f"{PATH}/v1_x/cancel", 405, "invalid_request"),
-        ("GET", f"{PATH}/v1_x/y/z", 404, "not_found"),
-        ("GET", f"{PATH}/v1_x?stream=maybe", 400, "invalid_request"),
-        ("GET", f"{PATH}/v1_tg1.0123456789abcdef01234567?stream=maybe", 400, "invalid_request"),
-        ("GET", "/v1beta1/projects/p/locations/l/interactions/v1_x", 404, "not_found"),
-    ],
-)
-async def test_errors_about_paths_have_codes_that_are_words(method, path, status, code):
+WRONG_PATHS = [
+    ("GET", PATH, 405, "invalid_request"),
+    ("PUT", f"{PATH}/v1_x", 405, "invalid_request"),
+    ("GET", f"{PATH}/v1_x/cancel", 405, "invalid_request"),
+    ("GET", f"{PATH}/v1_x/y/z", 404, "not_found"),
+    ("GET", f"{PATH}/v1_x?stream=maybe", 400, "invalid_request"),
+    ("GET", f"{PATH}/v1_tg1.0123456789abcdef01234567?stream=maybe", 400, "invalid_request"),
+    ("GET", "/v1beta1/projects/p/locations/l/interactions/v1_x", 404, "not_found"),
+]
+
+
+async def test_errors_about_paths_have_codes_that_are_words():
     async with (
         google(lambda asked: json_answer({"error": {"code": "not_found", "message": "gone"}}, 404)) as (served, _),
         httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
     ):
-        check_refusal(await client.request(method, path), status, code)
+        for method, path, status, code in WRONG_PATHS:
+            with case(f"{method} {path}"):
+                check_refusal(await client.request(method, path), status, code)
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status", "code"),
-    [
-        (b"{", {}, 400, "invalid_request"),
-        (b"[]", {}, 400, "invalid_request"),
-        (b'{"model":"gemini-3.8-flash","model":"x","input":"hi"}', {}, 400, "invalid_request"),
-        (b'{"model":"gemini-3.8-flash","input":7}', {}, 400, "invalid_request"),
-        (b'{"model":7,"input":"hi"}', {}, 400, "invalid_request"),
-        (b'{"model":"nobody/knows","input":"hi"}', {}, 404, "not_found"),
-        (b'{"input":"' + b"x" * 5000 + b'"}', {}, 413, "invalid_request"),
-        (b"{}", {"content-encoding": "lzma"}, 415, "invalid_request"),
-        (b"x", {"content-encoding": "gzip"}, 400, "invalid_request"),
-        (b"{}", {"x-goog-api-key": "wrong"}, 401, "unauthenticated"),
-        (b"{}", {"x-goog-api-key": ""}, 401, "unauthenticated"),
-        (b'{"model":"gemini-3.8-flash","input":"hi"}', {"x-goog-api-key": "bob-key"}, 403, "permission_denied"),
-    ],
-)
-async def test_errors_about_requests_have_codes_that_are_words(body, headers, status, code):
+WRONG_REQUESTS = [
+    (b"{", {}, 400, "invalid_request"),
+    (b"[]", {}, 400, "invalid_request"),
+    (b'{"model":"gemini-3.8-flash","model":"x","input":"hi"}', {}, 400, "invalid_request"),
+    (b'{"model":"gemini-3.8-flash","input":7}', {}, 400, "invalid_request"),
+    (b'{"model":7,"input":"hi"}', {}, 400, "invalid_request"),
+    (b'{"model":"nobody/knows","input":"hi"}', {}, 404, "not_found"),
+    (b'{"input":"' + b"x" * 5000 + b'"}', {}, 413, "invalid_request"),
+    (b"{}", {"content-encoding": "lzma"}, 415, "invalid_request"),
+    (b"x", {"content-encoding": "gzip"}, 400, "invalid_request"),
+    (b"{}", {"x-goog-api-key": "wrong"}, 401, "unauthenticated"),
+    (b"{}", {"x-goog-api-key": ""}, 401, "unauthenticated"),
+    (b'{"model":"gemini-3.8-flash","input":"hi"}', {"x-goog-api-key": "bob-key"}, 403, "permission_denied"),
+]
+
+
+async def test_errors_about_requests_have_codes_that_are_words():
     keys = [{"name": "alice", "key": "alice-key"}, {"name": "bob", "key": "bob-key", "models": ["other"]}]
     aliases = {"other": {"target": "gemini/other"}}
     more = {"client_keys": keys, "limits": {"request_body": 4000}, "model_aliases": aliases}
@@ -206,8 +207,10 @@ async def test_errors_about_requests_have_codes_that_are_words(body, headers, st
         gateway(settings({**GOOGLE, "base_url": provider.url}, **more)) as served,
         httpx2.AsyncClient(base_url=served.url, trust_env=False) as client,
     ):
-        found = await client.post(PATH, content=body, headers={**ALICE, "content-type": "application/json", **headers})
-        check_refusal(found, status, code)
+        for body, headers, status, code in WRONG_REQUESTS:
+            with case(body[:60]):
+                sent = {**ALICE, "content-type": "application/json", **headers}
+                check_refusal(await client.post(PATH, content=body, headers=sent), status, code)
         assert provider.asked == []
 
 

@@ -74,6 +74,7 @@ def plant_fault(calls: list[Call], **fault: Any) -> tuple[list[Call], Call]:
     return [*calls[:place], found, *calls[place + 1 :]], calls[place]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_invoice_of_the_same_requests_has_no_difference(compared, form):
     status, found = compared(traffic(), form)
@@ -81,6 +82,7 @@ def test_an_invoice_of_the_same_requests_has_no_difference(compared, form):
     assert len(found["rows"]) == 2
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_requests_past_the_gateway_are_found(compared, form):
     extra = call(2, LARGE, 777, 9, in_ledger=False)
@@ -88,6 +90,7 @@ def test_requests_past_the_gateway_are_found(compared, form):
     assert (status, causes_of(found)) == (3, {"past_gateway": extra.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_model_that_only_the_provider_knows_went_past_the_gateway(compared, form):
     extra = call(2, "m-other", 777, 9, in_ledger=False)
@@ -96,6 +99,7 @@ def test_a_model_that_only_the_provider_knows_went_past_the_gateway(compared, fo
     assert (status, causes_of(found)) == (3, {"past_gateway": extra.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_lines_that_are_known_to_be_lost_are_missing(compared, form):
     calls, lost = plant_fault(traffic(), in_ledger=False)
@@ -103,6 +107,7 @@ def test_lines_that_are_known_to_be_lost_are_missing(compared, form):
     assert (status, causes_of(found)) == (3, {"missing": lost.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_request_that_the_ledger_has_twice_is_doubled(compared, form):
     calls, twice = plant_fault(traffic(), copies=2)
@@ -110,6 +115,7 @@ def test_a_request_that_the_ledger_has_twice_is_doubled(compared, form):
     assert (status, causes_of(found)) == (3, {"doubled": -twice.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_another_price_is_found_if_the_tokens_agree(compared, form):
     calls, one = plant_fault(traffic())
@@ -137,6 +143,7 @@ def test_tokens_that_only_we_took_for_cached_are_found(compared, form):
     assert (status, causes_of(found)) == (3, {"cached": usd_of(uncached) - one.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_estimates_of_ours_are_found(compared, form):
     calls, one = plant_fault(traffic())
@@ -145,6 +152,7 @@ def test_estimates_of_ours_are_found(compared, form):
     assert (status, causes_of(found)) == (3, {"estimated": one.usd - usd_of(half)})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_requests_without_a_price_are_found(compared, form):
     calls, one = plant_fault(traffic(), grade=UNPRICED)
@@ -152,6 +160,7 @@ def test_requests_without_a_price_are_found(compared, form):
     assert (status, causes_of(found)) == (3, {"unpriced": one.usd})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_request_that_the_provider_counts_on_the_next_day_costs_nothing(compared, form):
     calls, one = plant_fault(traffic(), billed_day=3)
@@ -203,6 +212,7 @@ def test_without_tokens_price_and_quantity_cannot_be_separated(compared):
     assert [row["price_and_quantity_separated"] for row in found["rows"]] == [False, True]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_many_faults_are_all_named(compared, form):
     """One invoice with six faults on days of their own."""

@@ -10,6 +10,7 @@ import trio.testing
 from gateway.serving import http1
 from gateway.serving.request_reader import MAX_LINES
 from tests.support.asgi_app import eventually, serving, within
+from tests.support.cases import case
 from tests.support.harness import retried_when_late
 from tests.support.loop_steps import LONGEST, check_own_steps
 
@@ -179,17 +180,20 @@ async def test_every_valid_host_is_served(host):
 CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("control", CONTROLS, ids=lambda one: one.hex())
+@pytest.mark.sample(4, by="place")
+@pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("chunk", [b"4;a%bb\r\n", b"4;%b\r\n", b'4;a="%b"\r\n', b"4\r\nabcd\r\n0;%b\r\n\r\n"])
-async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, control):
+async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
     """CVE-2025-55315: two servers that read the end of the line in two places read two requests."""
     head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
-    async with serving() as server, server.connect() as client:
-        await client.send(head + chunk % control + b"abcd\r\n0\r\n\r\n")
-        received = await client.rest()
-        assert received.startswith(b"HTTP/1.1 400")
-        assert received.count(b"HTTP/1.1 ") == 1
+    async with serving() as server:
+        for control in CONTROLS[part::4]:
+            with case(control):
+                async with server.connect() as client:
+                    await client.send(head + chunk % control + b"abcd\r\n0\r\n\r\n")
+                    received = await client.rest()
+                assert received.startswith(b"HTTP/1.1 400")
+                assert received.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("extension", [b"", b";", b";a", b";a=b", b';a="b c"', b";\t", b";caf\xe9", b"; a = b"])

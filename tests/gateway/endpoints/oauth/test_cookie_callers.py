@@ -18,6 +18,13 @@ FOREIGN = [
 ]
 
 
+@pytest.fixture(scope="module")
+def root(shared_gateway) -> PeopleBrowser:
+    """Return the browser of an admin who is signed in."""
+    browser: PeopleBrowser = shared_gateway.sign_in("root")[0]
+    return browser
+
+
 def test_the_cookie_identifies_its_person(gateway):
     browser, _ = gateway.sign_in("lin")
     me = browser.request("GET", f"{gateway.url}/me")
@@ -31,10 +38,9 @@ def test_the_cookie_identifies_its_person(gateway):
     [("PUT", "/me/keys/laptop"), ("DELETE", "/me/keys/laptop"), ("PUT", "/admin/v1/people/okta:00u1/block"),
      ("POST", "/oauth/logout")],
 )  # fmt: skip
-def test_a_foreign_page_changes_nothing(gateway, method, path, headers):
+def test_a_foreign_page_changes_nothing(gateway, root, method, path, headers):
     """OWASP, "Cross-Site Request Forgery Prevention Cheat Sheet"."""
-    browser, _ = gateway.sign_in("root")
-    response = browser.request(method, gateway.url + path, headers)
+    response = root.request(method, gateway.url + path, headers)
     assert response.status_code == 403, response.text
     if path != "/oauth/logout":
         assert response.json()["error"]["code"] == "page_refused"
@@ -63,10 +69,9 @@ def test_an_unknown_cookie_is_no_credential(gateway):
      ("GET", "/key/list"), ("GET", "/key/info?key=ci"), ("POST", "/key/generate"), ("POST", "/key/update"),
      ("POST", "/key/delete"), ("GET", "/managed/settings"), ("GET", "/readyz?verbose"), ("GET", "/v1/models")],
 )  # fmt: skip
-def test_the_cookie_counts_on_no_path_that_programs_use(gateway, method, path):
+def test_the_cookie_counts_on_no_path_that_programs_use(gateway, root, method, path):
     """A page that an attacker controls could otherwise reach them with the browser of an admin (RFC 6265, section
     8.2)."""
-    browser, _ = gateway.sign_in("root")
     own = {"origin": gateway.url, "sec-fetch-site": "same-origin"}
     json = {"key_alias": "evil"} if method == "POST" else None
-    assert browser.request(method, gateway.url + path, own, json=json).status_code == 401
+    assert root.request(method, gateway.url + path, own, json=json).status_code == 401
