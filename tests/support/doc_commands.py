@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -433,12 +434,15 @@ def check_cached_shares(match: re.Match[str]) -> None:
     assert all(option in told for option in ("--litellm", "--portkey", "--conversations")), match[1]
 
 
+@cache
+def matrix_help() -> str:
+    command = [sys.executable, "tests/clients/run.py", "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def check_matrix(match: re.Match[str]) -> None:
-    told = subprocess.run(
-        [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
     for word in match[1].split():
-        assert word in told or (ROOT / word).is_file(), word
+        assert word in matrix_help() or (ROOT / word).is_file(), word
 
 
 def check_image(match: re.Match[str]) -> None:

@@ -32,7 +32,7 @@ def counters_of(holder: Holder, run: str) -> list[Counter]:
     return [counter for one in found if (counter := one.counter(AT, run)) is not None]
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(names=st.lists(NAMES, min_size=2, max_size=3, unique=True), runs=st.lists(NAMES, min_size=2, max_size=2))
 def test_no_names_of_owners_and_runs_make_two_counters_meet(names, runs):
     keys: dict[bytes, object] = {}
@@ -47,7 +47,7 @@ def test_no_names_of_owners_and_runs_make_two_counters_meet(names, runs):
             assert keys.setdefault(counter.key, which) == which
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(parts=st.lists(st.tuples(NAMES, NAMES, NAMES), min_size=2, max_size=3, unique=True))
 def test_no_header_value_meets_the_limit_of_another_header(parts):
     keys = set()

@@ -181,7 +181,7 @@ async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_
                 await trio.to_thread.run_sync(redis_server.say, "CLIENT", "KILL", "TYPE", "normal")
 
     async with opened("redis", tmp_path, SetClock(), request) as store, trio.open_nursery() as nursery:
-        for number in range(60):
+        for number in range(30):
             nursery.start_soon(use, store, number)
     redis.collect_left_open()
     assert set(outcomes) == {"found", "away"}

@@ -87,14 +87,14 @@ def test_short_answers_make_no_member_fast():
 def test_a_slow_member_is_still_tried():
     """BerriAI/litellm#1361"""
     traffic = Traffic(group(1, 1, 1), {"member-0": about(1), "member-1": about(10), "member-2": about(60)})
-    found = traffic.run(10_000)
+    found = traffic.run(4000)
     assert found["member-1"] >= 0.05
     assert found["member-2"] >= 0.05
 
 
 def test_slow_members_get_at_most_half_of_the_traffic():
     takes = {f"member-{at}": about(1 if at == 0 else 20, at) for at in range(20)}
-    assert Traffic(group(*[1] * 20), takes).run(5000)["member-0"] > 0.45
+    assert Traffic(group(*[1] * 20), takes).run(2500)["member-0"] > 0.45
 
 
 @pytest.mark.sample(8)

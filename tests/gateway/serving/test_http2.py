@@ -456,10 +456,10 @@ async def test_few_responses_before_admission_wait_for_the_window(path, monkeypa
     monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", PATIENCE)
     async with connected(window=0) as (server, peer):
         waiting = [await peer.ask(path) for _ in range(MAX_UNREAD)]
-        for stream in [await peer.ask(path) for _ in range(90)]:
+        for stream in [await peer.ask(path) for _ in range(30)]:
             reset = await peer.until(h2.events.StreamReset, stream)
             assert reset.error_code == ErrorCodes.ENHANCE_YOUR_CALM
-        assert sum(isinstance(event, h2.events.ResponseReceived) for event in peer.seen) == MAX_UNREAD + 90
+        assert sum(isinstance(event, h2.events.ResponseReceived) for event in peer.seen) == MAX_UNREAD + 30
         await eventually(lambda: server.lifecycle.in_flight == MAX_UNREAD)
         for stream in waiting:
             peer.connection.increment_flow_control_window(1000, stream)

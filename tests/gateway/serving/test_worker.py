@@ -126,7 +126,7 @@ async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
     """Hypercorn says goodbye once the last data of an answer is out of its buffer, which may be before it is sent."""
     async with serving(drain_delay=3600) as server:
         server.lifecycle.stop()
-        for _ in range(100):
+        for _ in range(20):
             async with server.connect() as client:
                 peer = Http2Client(client)
                 asked = await peer.ask("/whole")
