@@ -311,15 +311,15 @@ class BatchRequest(KeptRequest):
     async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
-        It ends at the first key that is taken: of two simultaneous requests, one could otherwise take the last key of
-        the other, and neither would bill. Without state storage no claim succeeds, because each query would bill the
-        batch again."""
+        It ends at the first key that another request has: of two simultaneous requests, one could otherwise claim the
+        last key of the other, and neither would bill. Without state storage no claim succeeds, because each query would
+        bill the batch again."""
         if self.service.inventory is None:
             return False
         try:
             with store_deadline(
                 "claim the bill of a batch", shield=True
-            ):  # nobody else could bill what is half claimed
+            ):  # no other request could bill a half-claimed batch
                 for key in keys:
                     if not await self.service.inventory.claim(self.owner, key):
                         return False

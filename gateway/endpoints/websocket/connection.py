@@ -178,7 +178,7 @@ class _ReceivedFrames:
         """Do nothing: the loss of the client cancels the connection."""
 
     def close(self) -> None:
-        """Accept no more frames: the server would wait forever with one that nobody receives."""
+        """Accept no more frames: the server would wait forever with one that no task receives."""
         self._frames.close()
 
 

@@ -73,11 +73,11 @@ def gemini_text(data: str) -> str:
     return json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": data}]}}})
 
 
-def written(data: str) -> str:
+def text_input(data: str) -> str:
     return json.dumps({"realtimeInput": {"text": data}})
 
 
-def written_in_python(data: str) -> str:
+def python_text_input(data: str) -> str:
     return json.dumps({"realtime_input": {"text": data}})
 
 
@@ -85,11 +85,11 @@ def pieces(length: int, count: int) -> Iterator[str]:
     yield from ("A" * (length // count) for _ in range(count))
 
 
-def received(reader: FrameReader, messages: Iterator[str | bytes]) -> int:
+def count_input(reader: FrameReader, messages: Iterator[str | bytes]) -> int:
     return sum(reader.read_client_frame(message, Rule()).characters for message in messages)
 
 
-def sent(reader: FrameReader, messages: Iterator[str]) -> int:
+def count_output(reader: FrameReader, messages: Iterator[str]) -> int:
     notices = [notice for message in messages for notice in reader.read_provider_frame(message)]
     return sum(notice.characters for notice in notices if isinstance(notice, OutputPiece))
 
@@ -109,27 +109,27 @@ OUTPUTS = [
 
 @pytest.mark.parametrize(("reader", "frame", "size"), INPUTS)
 def test_a_client_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
-    whole = received(reader(), map(frame, pieces(AUDIO, 1)))
+    whole = count_input(reader(), map(frame, pieces(AUDIO, 1)))
     assert whole == pytest.approx(AUDIO / size, rel=0.01)
-    assert received(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.2)  # with frames
+    assert count_input(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.2)  # with frames
 
 
 @pytest.mark.parametrize(("reader", "frame", "size"), OUTPUTS)
 def test_a_provider_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
-    whole = sent(reader(), map(frame, pieces(AUDIO, 1)))
+    whole = count_output(reader(), map(frame, pieces(AUDIO, 1)))
     assert whole == pytest.approx(AUDIO / size, rel=0.01)
-    assert sent(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.01)
+    assert count_output(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.01)
 
 
-@pytest.mark.parametrize("frame", [written, written_in_python])
+@pytest.mark.parametrize("frame", [text_input, python_text_input])
 def test_text_among_geminis_audio_counts_as_text(frame):
-    assert received(GeminiFrames(), map(frame, pieces(4000, 10))) == pytest.approx(4000, rel=0.01)
+    assert count_input(GeminiFrames(), map(frame, pieces(4000, 10))) == pytest.approx(4000, rel=0.01)
 
 
 def test_geminis_text_counts_as_text():
-    assert sent(GeminiFrames(), map(gemini_text, pieces(4000, 100))) == 4000
+    assert count_output(GeminiFrames(), map(gemini_text, pieces(4000, 100))) == 4000
     call = json.dumps({"toolCall": {"functionCalls": [{"name": "f", "args": {"text": "A" * 400}}]}})
-    assert sent(GeminiFrames(), iter([call])) > 400
+    assert count_output(GeminiFrames(), iter([call])) > 400
 
 
 # Whole sessions
@@ -189,7 +189,7 @@ async def test_a_gemini_client_that_leaves_within_a_turn_is_charged_for_its_text
     async with websocket_server(write) as server, gateway(settings(server.url)) as running:
         async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
             await caller.send({"setup": {"model": "models/live"}})
-            await caller.send(written("A" * 4000))
+            await caller.send(text_input("A" * 4000))
             for _ in range(40):
                 await caller.receive()
         await eventually(lambda: len(logged_exchanges(caplog)) == 2)
