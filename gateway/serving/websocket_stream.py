@@ -44,6 +44,8 @@ class WebSocketState(Enum):
     """That response, or an error, is sent completely."""
 
 
+_INVALID_HANDSHAKE: Final = "the WebSocket handshake is invalid: send a sec-websocket-key, and the version 13"
+
 _ACCEPTED: Final = (WebSocketState.CONNECTED, WebSocketState.CLOSING)
 
 
@@ -125,11 +127,8 @@ class WebSocketStream:
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions["websocket.http.response"] = {}
         extensions[ON_ARRIVING], extensions[TAKE_MESSAGES] = self._on_arriving, self._take_messages
-        if self._handshake.version not in (None, WEBSOCKET_VERSION):
-            await self._refuse_version()
-            return
         if not self._handshake.is_valid():
-            await self.refuse()
+            await self._refuse_handshake()
             return
         self._put = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send).put
         self._put({"type": "websocket.connect"})
@@ -335,9 +334,9 @@ class WebSocketStream:
         await self._refuse(400)
         await self._send(StreamClosed(stream_id=self._id))
 
-    async def _refuse_version(self) -> None:
-        """List the version that clients may use instead (RFC 6455, section 4.4)."""
-        headers, body = error_response(400, "this WebSocket version is not supported: use version 13")
+    async def _refuse_handshake(self) -> None:
+        """Respond to an invalid handshake with the version to use (RFC 6455, section 4.4)."""
+        headers, body = error_response(400, _INVALID_HANDSHAKE)
         await self._send_error(400, [*headers, (b"sec-websocket-version", WEBSOCKET_VERSION)], body)
         await self._send(StreamClosed(stream_id=self._id))
 

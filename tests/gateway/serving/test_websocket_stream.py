@@ -217,20 +217,21 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
             assert isinstance(await websocket.receive(), Pong)
 
 
-@pytest.mark.parametrize("version", ["8", "14", "x"])
-async def test_a_handshake_of_another_version_lists_the_version_to_use(version):
+@pytest.mark.parametrize("change", [b"version: 8", b"version: 14", b"version: x", b"other: 1"])
+async def test_the_response_to_an_invalid_handshake_has_the_version_to_use(change):
     """RFC 6455, section 4.4."""
+    removed = b"version: 13" if b"version" in change else b"key: "
 
     def connect(port: int) -> tuple[bytes, bytes]:
         with Wire.connect(port) as wire:
-            wire.send(handshake(headers={"sec-websocket-version": version}))
+            wire.send(handshake().replace(b"sec-websocket-" + removed, b"sec-websocket-" + change))
             return wire.read_until(b"\r\n\r\n"), wire.read_until(b"}}")
 
     async with serving(listening) as (port, _):
         head, body = await trio.to_thread.run_sync(connect, port)
         assert head.startswith(b"HTTP/1.1 400 ")
         assert b"\r\nsec-websocket-version: 13\r\n" in head
-        assert b"WebSocket version" in body
+        assert b"the WebSocket handshake is invalid" in body
 
 
 async def test_compression_is_not_taken_up():
