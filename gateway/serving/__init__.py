@@ -14,7 +14,7 @@ On the wire:
   for which there are ``descriptors``
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each
-- ``http_stream`` and ``websocket_stream``: one request, one websocket
+- ``http_stream`` and ``websocket_stream``: one request, one websocket; ``queued_websocket``: one over HTTP/2
 - ``heads`` and ``refusals``: responses; ``idle``: timeouts
 
 In the app:
