@@ -11,19 +11,22 @@ import msgspec
 import pytest
 
 from gateway.prompt_caches import parents as parents_module
+from gateway.prompt_caches import prompt_reader as reader_module
 from gateway.prompt_caches.followed import SentRequest
 from gateway.prompt_caches.memo import BlockMemo
 from gateway.prompt_caches.memory import KnownConversation, PackedPrompts, PromptMemory
 from gateway.prompt_caches.packed_blocks import ROW, PackedBlocks
 from gateway.prompt_caches.parents import ParentFinder
 from gateway.prompt_caches.prompt_blocks import DIGEST, TextChunks
-from gateway.prompt_caches.prompt_reader import MOST_MEMO_BYTES, PromptReader
+from gateway.prompt_caches.prompt_reader import PromptReader
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import CacheScope
 from tests.support.cached_prompts import read, row_of
 from tests.support.set_clock import SetClock
 
-MANY: Final = 600
+MANY: Final = 300
+MEMO_BYTES: Final = 8 * 2**20
+"""A lower bound than that of a gateway, so that few clients exceed it."""
 TALK: Final = [{"role": "user", "content": "hi " * 20}, {"role": "assistant", "content": "a"}]
 MARK: Final = "x" * 50
 
@@ -117,26 +120,28 @@ def _make_request(client: str, texts: int) -> SentRequest:
     )
 
 
-def test_memos_of_many_clients_occupy_bounded_memory():
+def test_memos_of_many_clients_occupy_bounded_memory(monkeypatch):
     """Each client sends one request, whose prompt makes its memo large."""
+    monkeypatch.setattr(reader_module, "MOST_MEMO_BYTES", MEMO_BYTES)
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
-    for number in range(40):  # 45 MB
-        assert reader.read(_make_request(f"client {number}", 2 * MANY)) is not None
-        assert reader.memo_size <= MOST_MEMO_BYTES
+    for number in range(12):  # 13 MB
+        assert reader.read(_make_request(f"client {number}", 4 * MANY)) is not None
+        assert reader.memo_size <= MEMO_BYTES
 
 
-def test_the_memos_of_idle_clients_make_room_for_a_larger_one():
+def test_the_memos_of_idle_clients_make_room_for_a_larger_one(monkeypatch):
     """The client that sends requests is recognized, however large its prompt is. Small memos stay."""
+    monkeypatch.setattr(reader_module, "MOST_MEMO_BYTES", MEMO_BYTES)
     reader = PromptReader(PromptMemory.make_private(2**20, SetClock()))
     small = _make_request("small", 1)
     assert reader.read(small) is not None
-    for number in range(40):
-        sent = _make_request(f"client {number}", 2 * MANY + number)
+    for number in range(12):
+        sent = _make_request(f"client {number}", 4 * MANY + number)
         assert reader.read(sent) is not None
         recognized = reader.recognize(sent)
         assert recognized is not None
         assert recognized.size > 0
-    assert reader.memo_size <= MOST_MEMO_BYTES
+    assert reader.memo_size <= MEMO_BYTES
     recognized = reader.recognize(small)
     assert recognized is not None
     assert recognized.size > 0

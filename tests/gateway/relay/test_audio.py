@@ -257,7 +257,7 @@ async def test_a_transcript_that_breaks_off_ends_in_an_error():
             assert b"text.done" not in found.content
 
 
-MANY = 200
+MANY = 60
 
 
 async def test_many_uploads_at_once():
