@@ -31,6 +31,9 @@ from gateway.stores.sql import LEDGER_COLUMNS
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts
 
+pytestmark = pytest.mark.sample(2)
+"""The gate takes one database for each test, and the soak the other."""
+
 CAUSES = get_args(CauseName)
 EVER = (0, 2**62)
 NAME_OF: dict[str, Callable[[LedgerLine, LineAttempt], str | None]] = {
@@ -83,11 +86,11 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
 @pytest.mark.parametrize("by", NAME_OF)
 async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by, monkeypatch):
     draw = random.Random(13)
-    lines = [random_line_with_verdicts(draw, days=12) for _ in range(500)]
+    lines = [random_line_with_verdicts(draw, days=12) for _ in range(250)]
     await table.add(list(enumerate(lines)))
     expected = added_up(lines, by)
     assert (await sums_of(table, by), await causes_of(table, by)) == expected
-    for most in (300, 20):
+    for most in (150, 20):
         await table.shrink(0, most)
         assert (await sums_of(table, by), await causes_of(table, by)) == expected, "sums over quarters of an hour"
     monkeypatch.setattr(folding, "MIN_SUMS", 5)

@@ -17,6 +17,9 @@ from gateway.people.tables import PEOPLE_TABLES
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
+pytestmark = pytest.mark.sample(2)
+"""The gate takes one database for each test, and the soak the other: test_table.py has all statements on both."""
+
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
 
 

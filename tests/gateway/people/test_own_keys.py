@@ -20,6 +20,9 @@ from gateway.stores.sql import Database
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Changed, Unavailable
 
+pytestmark = pytest.mark.sample(2)
+"""The gate takes one database for each test, and the soak the other."""
+
 DAY = 86400.0
 NAME = "okta:00u1"
 CLAIMS = {"sub": "00u1", "email": "ada@example.com", "groups": ["ml"]}
