@@ -276,19 +276,25 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     ],
 )
 async def test_a_small_request(provider, steps, calls):
+    within(await measured(provider, small_requests(), steps), calls, 3.1)
+
+
+def small_requests(key: str = "") -> Any:
+    """Return a talk of small requests, of which four rounds of 10 are counted."""
+
     def talk(port: int, start: Any, stop: Any) -> int:
         client = Client(port)
         for number in range(60):
             if number >= 20 and number % 10 == 0:
                 start()
-            client.post("/v1/chat/completions", body("/v1/chat/completions", stream=False))
-            client.read_response()
+            client.post(CHAT, body(CHAT, stream=False), key)
+            assert b'"total_tokens"' in client.read_response()
             if number >= 20 and number % 10 == 9:
                 stop()
         client.sock.close()
         return 10
 
-    within(await measured(provider, talk, steps), calls, 3.1)
+    return talk
 
 
 KEY = "key-of-ann-0123456789"
@@ -306,20 +312,7 @@ async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, calle
         issuer = {"name": "idp", "audience": ["trigate"], "admit": [rule], **place}
         more = {"issuers": [issuer]}
     key = KEY if caller == "key" else mint({"iss": "https://id.example", "aud": "trigate", "sub": "ann"})
-
-    def talk(port: int, start: Any, stop: Any) -> int:
-        client = Client(port)
-        for number in range(60):
-            if number >= 20 and number % 10 == 0:
-                start()
-            client.post(CHAT, body(CHAT, stream=False), key)
-            assert b'"total_tokens"' in client.read_response()
-            if number >= 20 and number % 10 == 9:
-                stop()
-        client.sock.close()
-        return 10
-
-    within(await measured(provider, talk, **more), calls, 3.1)
+    within(await measured(provider, small_requests(key), **more), calls, 3.1)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -1,20 +1,16 @@
-"""The sums of the pages are those of the HTTP API and of ``trigate costs``, to the nano-dollar."""
+"""The sums of the pages are those of the HTTP API, to the nano-dollar."""
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
-import yaml
 
 from tests.support.apis import question
-from tests.support.command_line import invoke
 from tests.support.harness import eventually, provider
 from tests.support.people import Answering
 from tests.support.people_browser import PeopleBrowser
@@ -82,23 +78,13 @@ def dollars(rows: list[tuple[str, ...]]) -> list[Decimal]:
 
 
 @pytest.mark.parametrize("by", ["day", "group,key"])
-def test_the_page_has_the_sums_of_the_api_and_of_the_command(accounts: Accounts, tmp_path: Path, by: str):
+def test_the_page_has_the_sums_of_the_api(accounts: Accounts, by: str):
+    """``admin/test_usage.py`` compares these with the sums of ``trigate costs``."""
     api = accounts.json("aud", f"/admin/v1/usage?by={by}")
     rows = rows_of(accounts.page("aud", f"/ui/usage?by={by}"))
     assert [row[-2] for row in rows] == [*(row["usd"] for row in api["data"]), api["total"]["usd"]]
     assert [row[-7] for row in rows] == [*(str(row["requests"]) for row in api["data"]), str(api["total"]["requests"])]
     assert sum(dollars(rows[:-1])) == dollars(rows)[-1] > 0
-    file = tmp_path / "costs.yaml"
-    file.write_text(yaml.safe_dump({**accounts.gateway.settings, "listeners": []}))
-    month = accounts.json("aud", "/admin/v1/usage?by=month")["data"][0]["month"]
-    columns = [part for name in by.split(",") for part in ("--by", name)]
-    done = invoke("costs", "--config", str(file), "--month", month, *columns, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    command = json.loads(done.stdout)
-    assert command["total"]["cost_nanos"] == int(dollars(rows)[-1].scaleb(9))
-    assert sorted(row["cost_nanos"] for row in command["rows"]) == sorted(
-        int(one.scaleb(9)) for one in dollars(rows[:-1])
-    )
 
 
 def test_a_user_sees_its_own_sums_and_a_lead_those_of_its_group(accounts: Accounts):
