@@ -280,7 +280,7 @@ async def test_a_small_request(provider, steps, calls):
 
 
 def small_requests(key: str = "") -> Any:
-    """Return a talk of small requests, of which four rounds of 10 are counted."""
+    """Return a talk of small requests: the first 20 warm up, and four rounds of 10 are counted."""
 
     def talk(port: int, start: Any, stop: Any) -> int:
         client = Client(port)

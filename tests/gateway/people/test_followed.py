@@ -122,7 +122,7 @@ async def test_a_poll_without_changes_reads_one_row(open_database, store):
 
 
 async def note_many(store: PeopleStore) -> None:
-    """Note more changes than a process reads at once."""
+    """Note more changes than a process reads in one query."""
 
     def note_some(session: Session) -> None:
         for _ in range(201):
