@@ -150,7 +150,7 @@ class CheckedStartedStream(StartedStream):
         finally:
             self.has_begun = True
             if self._released is not None:
-                self.usage = self._stream.usage
+                self.usage = self._stream.unsent_usage()
 
     def chunks(self) -> AsyncIterator[bytes]:
         if self._released is None:

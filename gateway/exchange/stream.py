@@ -180,7 +180,8 @@ class StartedStream(StartedAnswer):
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
         except FramingError as exception:
             first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
-        self.usage = lane.progress.usage
+        finally:  # also if cancelled: the provider bills what it has reported
+            self.usage = lane.progress.unsent_usage() or lane.progress.usage
         error = lane.progress.error or stream_doubt(lane.progress)
         if error is not None and (not lane.progress.committed or self._origin.would_be_followed(source, error)):
             raise GatewayError.of(

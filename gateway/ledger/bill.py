@@ -23,6 +23,9 @@ AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_
 ``ok``: the client received its response. ``hedge_lost``: another attempt that ran at the same time won.
 ``client_left``: the client disconnected. ``refused``: a step refused the response. ``internal``: the gateway failed."""
 
+_BROKEN_OFF: Final = ("client_left", "hedge_lost", "timeout")
+"""Outcomes of an attempt whose response may have continued: its counts were not final."""
+
 Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """The reason for an attempt: ``retry`` repeats a target, ``fallback`` uses another one."""
 
@@ -160,7 +163,7 @@ class Bill:
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
             usage = complete_usage(tried.usage, self.estimated_input(), 0)
-            estimated = not (usage.output or usage.units)
+            estimated = tried.reason in _BROKEN_OFF or not (usage.output or usage.units)
         elif tried.unknown_usage is not None and tried.status is not None:
             usage, estimated = tried.unknown_usage, True
         elif tried.unknown_usage is not None:  # the provider may have started to respond

@@ -4,6 +4,7 @@ An estimate has no hidden thoughts, so a client that leaves after the last word 
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -63,6 +64,17 @@ def gemini() -> Sequence[bytes]:
     ]
 
 
+def thinking(api: str) -> Sequence[bytes]:
+    """Return the start of a stream that counts hidden thoughts, and has no content yet."""
+    if api == "messages":
+        return messages()[:1]
+    if api == "gemini":
+        usage = {"promptTokenCount": PROMPT, "thoughtsTokenCount": THOUGHTS, "totalTokenCount": PROMPT + THOUGHTS}
+        return [data({"candidates": [{"index": 0, "content": {"role": "model", "parts": []}}], "usageMetadata": usage})]
+    counts = {"prompt_tokens": PROMPT, "completion_tokens": THOUGHTS, "total_tokens": PROMPT + THOUGHTS}
+    return [data({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}], "usage": counts})]
+
+
 STREAMS: Final = {
     "chat": chat(is_continuous=False),
     "each": chat(is_continuous=True),
@@ -72,13 +84,15 @@ STREAMS: Final = {
 APIS: Final = {"chat": "chat", "each": "chat", "messages": "messages", "gemini": "gemini"}
 
 
-async def serve(stream: trio.SocketStream) -> None:
-    """Send a stream without its last event, and wait for the end of the connection."""
+async def serve(sent: trio.Event, stream: trio.SocketStream) -> None:
+    """Send a stream without its last event, set ``sent``, and wait for the end of the connection."""
     request = await read_request(stream)
     assert request is not None
     path, _, body = request
     name = next(one for one in STREAMS if one in path or f'"{one}"'.encode() in body)
-    await stream.send_all(head(200, ("content-type", "text/event-stream")) + b"".join(STREAMS[name]))
+    events = thinking(APIS[name]) if b"think" in body else STREAMS[name]
+    await stream.send_all(head(200, ("content-type", "text/event-stream")) + b"".join(events))
+    sent.set()
     await stream.receive_some()
 
 
@@ -93,13 +107,15 @@ def settings(url: str, steps: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     return {"version": "v0.3.0", "model_providers": whole, "client_keys": keys, "steps": list(steps)}
 
 
-async def read_until_last_word(served: InProcess, path: str, body: dict[str, Any]) -> None:
-    """Leave after the last word."""
-    client, sent = Client(trio.socket.socket()), json.dumps(body)
+async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.Event, after: str = "") -> None:
+    """Leave when the provider has ``sent`` everything, and ``after`` has arrived."""
+    client, content = Client(trio.socket.socket()), json.dumps(body)
     await client.sock.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
-    fields = f"host: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(sent)}"
-    await client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{sent}")
-    await client.until(END.encode())
+    fields = f"host: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(content)}"
+    await client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{content}")
+    await sent.wait()
+    if after:
+        await client.until(after.encode())
     await trio.testing.wait_all_tasks_blocked(0.01)  # the rest has arrived
     client.leave("rst")
 
@@ -110,11 +126,30 @@ async def read_until_last_word(served: InProcess, path: str, body: dict[str, Any
 async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(client, provider, steps):
     path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[client]
     body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
-    async with listening(serve) as url, gateway(settings(url, steps)) as served:
+    sent = trio.Event()
+    async with listening(partial(serve, sent)) as url, gateway(settings(url, steps)) as served:
         with lines(served) as settled:
-            await read_until_last_word(served, path, body)
+            await leave(served, path, body, sent, END)
             await eventually(lambda: bool(settled))
     (line,) = settled
     assert line["ended"] == "client_disconnected"
     assert (line["input_tokens"], line["output_tokens"]) == (PROMPT, THOUGHTS + WORDS)
     assert line["cost_usd"] == pytest.approx((PROMPT * 10 + (THOUGHTS + WORDS) * 100) / 10**6)
+
+
+@pytest.mark.parametrize("provider", ["each", "messages", "gemini"])
+@pytest.mark.parametrize("steps", [[], STEPS], ids=["no steps", "steps"])
+async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(provider, steps):
+    """No content has gone to the client, so the attempt is not committed."""
+    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": [{"role": "user", "content": "think"}]}
+    sent = trio.Event()
+    async with listening(partial(serve, sent)) as url, gateway(settings(url, steps)) as served:
+        with lines(served) as settled:
+            await leave(served, "/v1/messages", body, sent)
+            await eventually(lambda: bool(settled))
+    (line,) = settled
+    output = 1 if provider == "messages" else THOUGHTS
+    (attempt,) = line["tried"]
+    assert (attempt["reason"], attempt["input_tokens"], attempt["output_tokens"]) == ("client_left", PROMPT, output)
+    assert line["cost_usd"] == pytest.approx((PROMPT * 10 + output * 100) / 10**6)
+    assert line["cost_grade"] == "estimated"  # the counts were not final
