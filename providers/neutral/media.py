@@ -27,14 +27,18 @@ def file_type(filename: str | None, label: str | None = None, data: str = "") ->
     kind = (label or "").lower().partition(";")[0].strip()
     if kind not in _VAGUE:
         return kind
-    named = _ENDINGS.get((filename or "").rpartition(".")[2].lower()) or mimetypes.guess_type(filename or "")[0]
+    named = _ENDINGS.get((filename or "").rpartition(".")[2].lower()) or _type_of_name(filename or "")
     return named or (DOCUMENT if not kind or data.startswith(_PDF) else kind)
 
 
 def type_of_url(url: str) -> str | None:
     """Return the media type that the end of the path of ``url`` names. The URL may be invalid."""
-    # ``urlsplit`` raises for some URLs, such as ``https://[x/a.mp4``
-    return mimetypes.guess_type(url.partition("#")[0].partition("?")[0])[0]
+    return _type_of_name(url.partition("#")[0].partition("?")[0])
+
+
+def _type_of_name(path: str) -> str | None:
+    # Some versions of Python parse the path as a URL, and raise for one such as ``https://[x/a.mp4``.
+    return mimetypes.guess_type(path.rpartition("/")[2])[0]
 
 
 _YOUTUBE: Final = re.compile(r"https?://(?:(?:www\.|m\.)?youtube\.com/|youtu\.be/)", re.IGNORECASE)

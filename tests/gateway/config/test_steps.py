@@ -163,7 +163,7 @@ def test_values_of_variables_and_files_are_masked_in_every_output(tmp_path):
     config = load(file, {"STEP_SECRET": "from-a-variable-0001"})
     assert config.steps[0].settings == {"a": [{"b": "from-a-variable-0001"}], "c": "from-a-file-0001"}
     assert {"from-a-variable-0001", "from-a-file-0001"} <= set(secrets_in(config))
-    assert "0001" not in repr(config)
+    assert not any(value in repr(config) for value in ("from-a-variable-0001", "from-a-file-0001"))
 
 
 def test_a_secret_file_that_cannot_be_read_is_a_mistake_at_its_place(tmp_path):
