@@ -27,7 +27,7 @@ ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files
 
 OTHER_NAMES: Final = tuple(
     start + end
-    for start in ("[!df]*", "d[!e]*", "de[!m]*", "f[!a]*")  # neither demo nor fault
+    for start in ("[!df]*", "d[!e]*", "de[!m]*", "f[!a]*", "fa[!lu]*", "falcon*")  # neither demo nor fault, nor falt
     # llama3.2, llama3.2:latest, openai/gpt-4o, qwen/qwen3-32b:free, ARNs
     for end in ("[0-9]*", ":*", "/*", "/*:*", ":*/*")
 )

@@ -180,7 +180,8 @@ def test_no_model_and_no_key_are_needed(served):
      ("chat", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-v1:0"),
      ("responses", "llama3.2"), ("chat", "llama3.2:latest"), ("chat", "openai/gpt-4o"), ("chat", "openrouter/auto"),
      ("chat", "meta-llama/Llama-3.3-70B-Instruct"), ("chat", "qwen/qwen3-32b:free"),
-     ("chat", "fireworks_ai/some-model"), ("messages", "deepseek/deepseek-chat")],
+     ("chat", "fireworks_ai/some-model"), ("messages", "deepseek/deepseek-chat"), ("chat", "facebook/opt-1.3b"),
+     ("chat", "falcon3:10b")],
 )  # fmt: skip
 def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     reply = ask(served, api, model)
