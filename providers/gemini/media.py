@@ -140,5 +140,16 @@ def _decode_value(text: str) -> Any:
 
 
 def _has_only_doubles(text: str) -> bool:
-    """Return whether the long numbers of ``text`` have the digits that programs write for doubles."""
-    return all(repr(float(found[1])) == found[1] for found in _LONG_NUMBER.finditer(text))
+    """Return whether the long numbers of ``text`` are fractions with the digits of doubles."""
+    return all(_is_double(found[1]) for found in _LONG_NUMBER.finditer(text))
+
+
+def _is_double(number: str) -> bool:
+    """Return whether ``number`` is a fraction or has an exponent, and all its digits as a double."""
+    double = repr(float(number))
+    return double == number or (not number.lstrip("-").isdigit() and _digits(double) == _digits(number))
+
+
+def _digits(number: str) -> str:
+    """Return the significant digits, the same for 0.000012 and 1.20e-05."""
+    return re.sub(r"[eE].*|[-.]", "", number).strip("0")
