@@ -317,9 +317,8 @@ class BatchRequest(KeptRequest):
         if self.service.inventory is None:
             return False
         try:
-            with store_deadline(
-                "claim the bill of a batch", shield=True
-            ):  # no other request could bill a half-claimed batch
+            # Also if the client leaves: no other request could bill a batch that is half claimed.
+            with store_deadline("claim the bill of a batch", shield=True):
                 for key in keys:
                     if not await self.service.inventory.claim(self.owner, key):
                         return False
