@@ -22,6 +22,7 @@ from streams.errors import GatewayError
 _URL_HEADER: Final = "x-goog-upload-url"
 _TOKEN_PARAMETER: Final = "upload_id"
 _PASSED_HEADERS: Final = ("x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-size-received")
+_ELSEWHERE: Final = "the provider's upload URL is on another server, which must not get the key: nothing was uploaded"
 _UPLOAD_ENDED: Final = "this upload has ended, or was not started here: start it again"
 
 
@@ -82,12 +83,13 @@ class UploadRequest(KeptRequest):
         Raises ``GatewayError`` if the URL is another server's, which would receive the provider's key."""
         if self.service.accounts.is_forgeable(account):
             raise unsigned_error(account)
-        parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
+        own = urlsplit(self._target(account, ()).url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise GatewayError("upstream", _ELSEWHERE) from None
         if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not parts.path.startswith("/upload/"):
-            raise GatewayError(
-                "upstream",
-                "the provider's upload URL is on another server, which must not get the key: nothing was uploaded",
-            )
+            raise GatewayError("upstream", _ELSEWHERE)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
         return f"{self.origin}/upload/v1beta/files?{_TOKEN_PARAMETER}={write_token(token, account.secrets[0])}"

@@ -25,6 +25,7 @@ class KeptProvider:
         self.answers: dict[str, ScriptedAnswer] = {}  # at paths without kept objects
         self.gate: trio.Event | None = None  # no response is sent before
         self.url = ""
+        self.upload_url: str | None = None  # in place of its own, for uploads to Google
         self._numbers = itertools.count(1)
         self._name = name
 
@@ -155,9 +156,8 @@ class KeptProvider:
             id = self._id("files/")
             self.contents[id] = b""
             where = f"{self.url}/upload/v1beta/files?upload_id={id.removeprefix('files/')}&upload_protocol=resumable"
-            return ScriptedAnswer(
-                (), headers=(("x-goog-upload-url", where), ("x-goog-upload-status", "active")), length=True
-            )
+            headers = (("x-goog-upload-url", self.upload_url or where), ("x-goog-upload-status", "active"))
+            return ScriptedAnswer((), headers=headers, length=True)
         if path.startswith("/upload/"):
             id = f"files/{query['upload_id']}"
             assert int(received.headers["x-goog-upload-offset"]) == len(self.contents[id])

@@ -227,6 +227,19 @@ def test_googles_upload_stays_with_the_gateway_and_needs_no_key_on_the_way(serve
     assert ask("GET", "/v1/files").json() == {"files": []}
 
 
+@with_gateway("gemini")
+def test_an_upload_to_another_address_is_a_failure_of_the_provider(served):
+    headers = {
+        "x-goog-api-key": KEYS["a"], "x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start",
+    }  # fmt: skip
+    for url in ("https://elsewhere.example/upload/v1beta/files?upload_id=1", "https://[x/upload/v1beta/files"):
+        served.providers["gemini"].upload_url = url
+        begun = served.http("POST", "/upload/v1beta/files", None, json={"file": {}}, headers=headers)
+        assert begun.status_code == 502, url
+        assert "which must not get the key: nothing was uploaded" in begun.json()["error"]["message"], url
+        assert "x-goog-upload-url" not in begun.headers, url
+
+
 async def test_a_key_for_other_models_only_uses_no_account():
     clients = [{**CLIENTS[0], "models": ["anthropic/claude-x"]}, {**CLIENTS[1], "only": ["openai/*"]}]
     async with serving("openai", "anthropic", clients=clients) as served:
