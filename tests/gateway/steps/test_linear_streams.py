@@ -26,7 +26,7 @@ LIMITED: Final = "choices in one event"
 """A provider may send a few of them."""
 ROWS: Final = [(api, shape) for api, shapes in STREAMS.items() for shape in shapes if shape != LIMITED]
 
-EVENTS: Final = 24
+EVENTS: Final = 48
 RATIO: Final = 1.25
 """More than 1, because kinds search up to 4 KiB again while they may become a value."""
 
