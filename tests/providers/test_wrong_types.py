@@ -114,7 +114,9 @@ def test_a_request_may_have_any_members(api, step):
         CODECS[provider].write_request(codec.read_request(value), RECIPIENT)
 
     faults = {}
-    for sample in samples(api):
+    for number, sample in enumerate(samples(api)):
+        if step > 1 and number % 3:  # the gate changes every third sample
+            continue
         patterns = {at: pattern_of(sample.with_field, at) for at in places(sample.with_field)}
         new = [at for at, pattern in patterns.items() if pattern not in seen]
         seen.update(patterns.values())

@@ -191,7 +191,7 @@ GROWING: Final = {
 @pytest.mark.parametrize(("api", "kind"), [(api, kind) for api, kinds in GROWING.items() for kind in kinds])
 @pytest.mark.parametrize("model", MODELS)
 def test_no_kind_of_event_blocks_the_loop(gateway, model, api, kind):
-    stream = wire(api, GROWING_STREAMS[api][kind](3_000))
+    stream = wire(api, GROWING_STREAMS[api][kind](2_000))
     SetAnswer.answer = HostileAnswer(stream, "text/event-stream")
     if api == "gemini":
         path = f"/v1beta/models/{model}-gemini:streamGenerateContent?alt=sse"
