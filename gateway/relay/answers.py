@@ -117,11 +117,16 @@ class NullReader:
 class ApiUsageReader(NullReader):
     """A reader of the usage in responses of ``api``, or else in a member ``usage``. It rejects no response."""
 
-    usage: Usage | None = None
-
     def __init__(self, api: Api) -> None:
         self._api = api
         self._reader: Reader | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage so far: the client may leave before the end."""
+        unsent = None if self._reader is None else self._reader.unsent_usage()
+        return unsent or self._usage
 
     def read_event(self, name: str, data: bytes) -> None:
         if self._reader is None:
@@ -134,13 +139,13 @@ class ApiUsageReader(NullReader):
         try:
             self._note_usage(CODECS[self._api].read_answer(msgspec.json.encode(value), texts=False, checked=False))
         except GatewayError:
-            self.usage = None
-        self.usage = self.usage or read_usage(value.get("usage"))
+            self._usage = None
+        self._usage = self._usage or read_usage(value.get("usage"))
 
     def _note_usage(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Usage):
-                self.usage = event
+                self._usage = event
 
 
 class PassedAnswer(AnswerFilter):

@@ -89,7 +89,9 @@ async def serve(sent: trio.Event, stream: trio.SocketStream) -> None:
     request = await read_request(stream)
     assert request is not None
     path, _, body = request
-    name = next(one for one in STREAMS if one in path or f'"{one}"'.encode() in body)
+    name = path.split("/")[1]
+    if name == "gemini" and "chat/completions" in path:  # Google has a Chat endpoint, too
+        name = "chat"
     events = thinking(APIS[name]) if b"think" in body else STREAMS[name]
     await stream.send_all(head(200, ("content-type", "text/event-stream")) + b"".join(events))
     sent.set()
@@ -98,13 +100,23 @@ async def serve(sent: trio.Event, stream: trio.SocketStream) -> None:
 
 def settings(url: str, steps: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     entries = [
-        {"model": f"openai/{name}", "base_url": f"{url}/v1", "speaks": [api]} if api != "gemini" else
-        {"model": "gemini/gemini", "base_url": url}
+        {"model": f"openai/{name}", "base_url": f"{url}/{name}/v1", "speaks": [api]} if api != "gemini" else
+        {"model": "gemini/gemini", "base_url": f"{url}/gemini"}
         for name, api in APIS.items()
     ]  # fmt: skip
     whole = [{**entry, "access_key": "k", "price": PRICE} for entry in entries]
     keys = [{"name": "one", "key": KEY}]
     return {"version": "v0.3.0", "model_providers": whole, "client_keys": keys, "steps": list(steps)}
+
+
+def passing(url: str) -> dict[str, Any]:
+    """Return settings with pass-through."""
+    whole = settings(url)
+    entries = [{**entry, "passthrough": True} for entry in whole["model_providers"]]
+    for name, entry in zip(APIS, entries, strict=True):
+        entry["name"] = f"my-{name}"
+    keys = [{**key, "passthrough": [entry["name"] for entry in entries]} for key in whole["client_keys"]]
+    return {**whole, "model_providers": entries, "client_keys": keys}
 
 
 async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.Event, after: str = "") -> None:
@@ -153,3 +165,17 @@ async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(p
     assert (attempt["reason"], attempt["input_tokens"], attempt["output_tokens"]) == ("client_left", PROMPT, output)
     assert line["cost_usd"] == pytest.approx((PROMPT * 10 + output * 100) / 10**6)
     assert line["cost_grade"] == "estimated"  # the counts were not final
+
+
+@pytest.mark.parametrize("provider", STREAMS)
+async def test_pass_through_is_charged_for_the_reported_usage(provider):
+    path = {"chat": "chat/completions", "messages": "messages", "gemini": "models/gemini:streamGenerateContent"}
+    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
+    sent = trio.Event()
+    async with listening(partial(serve, sent)) as url, gateway(passing(url)) as served:
+        with lines(served) as settled:
+            await leave(served, f"/my-{provider}/{path[APIS[provider]]}?alt=sse", body, sent, END)
+            await eventually(lambda: bool(settled))
+    (line,) = settled
+    assert line["ended"] == "client_disconnected"
+    assert (line["input_tokens"], line["output_tokens"]) == (PROMPT, THOUGHTS + WORDS)
