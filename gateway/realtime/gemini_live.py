@@ -71,6 +71,8 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
     usage_metadata: Any = None
 
 
+_ABSENT: Final = (b"", b"null")
+
 _decode_server_message: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_ServerMessage).decode)
 _decode_turn: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_Turn).decode)
 _decode_input: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_RealtimeInput).decode)
@@ -120,7 +122,7 @@ class GeminiFrames(FrameReader):
         if resumption is not None and resumption.new_handle:
             return (Resumable(resumption.new_handle),)
         if content is None:
-            if not received.tool_call:
+            if bytes(received.tool_call) in _ABSENT:
                 return ()
             return (OutputPiece(len(received.tool_call)),) if self._usage is None else self._response_ended("tool_call")
         if content.turn_complete:

@@ -132,6 +132,13 @@ def test_geminis_text_counts_as_text():
     assert count_output(GeminiFrames(), iter([call])) > 400
 
 
+@pytest.mark.parametrize("others", [{}, {"usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}}])
+def test_a_message_without_a_tool_call_is_none(others):
+    """Servers that write all members write ``null``."""
+    message = json.dumps({"setupComplete": {}, "serverContent": None, "toolCall": None, **others})
+    assert GeminiFrames().read_provider_frame(message) == ()
+
+
 # Whole sessions
 
 
