@@ -38,9 +38,9 @@ class AttemptRecord:
     ``provider/model``. ``head`` and ``content`` are the seconds until the response's head and its first content, if
     they arrived; ``seconds`` is the duration of a failed attempt. For a response that no client received, ``usage`` is
     the usage that the provider reported. ``unknown_usage`` is the estimated usage of an attempt that the provider may
-    have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of the client's pieces that it sent
-    in a request each. ``committed``: the client received this response, so its usage
-    is the exchange's usage. ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
+    have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of requests that it sent, each with
+    a part of the client's. ``committed``: the client received this response, so its usage is the exchange's usage.
+    ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
     request id, ``None`` if it sent none. ``prompt_cache`` is the verdict on the provider's prompt cache with its
     ``prompt_cache_loss``; both are set when the exchange is settled, or a complete response is sent."""
 
