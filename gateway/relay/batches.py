@@ -311,9 +311,9 @@ class BatchRequest(KeptRequest):
     async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
-        It ends at the first key that another request has: of two simultaneous requests, one could otherwise claim the
-        last key of the other, and neither would bill. Without state storage no claim succeeds, because each query would
-        bill the batch again."""
+        It ends at the first key that another request has claimed. Otherwise each of two simultaneous requests could
+        claim one key, and neither would bill. Without state storage no claim succeeds, because each query would bill
+        the batch again."""
         if self.service.inventory is None:
             return False
         try:

@@ -178,7 +178,7 @@ class _ReceivedFrames:
         """Do nothing: the loss of the client cancels the connection."""
 
     def close(self) -> None:
-        """Accept no more frames: the server would wait forever with one that no task receives."""
+        """Accept no more frames: the server would wait forever with a frame that the connection does not receive."""
         self._frames.close()
 
 
