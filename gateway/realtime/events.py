@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.realtime.notices import (
-    AudioLength,
+    AudioCounter,
     ClientFrame,
     FrameReader,
     FrameRejected,
@@ -129,7 +129,7 @@ class OpenAiFrames(FrameReader):
     is_metered = True
 
     def __init__(self) -> None:
-        self._input, self._output = AudioLength(INPUT_AUDIO_CHARACTERS), AudioLength(OUTPUT_AUDIO_CHARACTERS)
+        self._input, self._output = AudioCounter(INPUT_AUDIO_CHARACTERS), AudioCounter(OUTPUT_AUDIO_CHARACTERS)
         self._transcriber: str | None = None
         self._translates = False  # whether a translation has output that is not billed yet
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.realtime.notices import (
-    AudioLength,
+    AudioCounter,
     ClientFrame,
     FrameReader,
     ModelRule,
@@ -50,7 +50,7 @@ class _Part(msgspec.Struct, rename="camel"):
     inline_data: _Blob | None = None
 
 
-class _Turn(msgspec.Struct):
+class _LiveTurn(msgspec.Struct):
     parts: list[_Part] = []
 
 
@@ -74,7 +74,7 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
 _ABSENT: Final = (b"", b"null")
 
 _decode_server_message: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_ServerMessage).decode)
-_decode_turn: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_Turn).decode)
+_decode_turn: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_LiveTurn).decode)
 _decode_input: Final = tolerate_lone_surrogates(msgspec.json.Decoder(_RealtimeInput).decode)
 
 
@@ -95,7 +95,7 @@ class GeminiFrames(FrameReader):
     is_metered = True
 
     def __init__(self) -> None:
-        self._input, self._output = AudioLength(_INPUT_AUDIO_CHARACTERS), AudioLength(_OUTPUT_AUDIO_CHARACTERS)
+        self._input, self._output = AudioCounter(_INPUT_AUDIO_CHARACTERS), AudioCounter(_OUTPUT_AUDIO_CHARACTERS)
         self._usage: Usage | None = None
 
     def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:

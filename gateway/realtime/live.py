@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.realtime.events import INPUT_AUDIO_CHARACTERS, error_event
-from gateway.realtime.notices import AudioLength, ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
+from gateway.realtime.notices import AudioCounter, ClientFrame, FrameReader, ModelRule, Notice, TranscriptBilled
 from gateway.realtime.objects import ExaminedObject, Tree, decode_frame, read_object
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
@@ -80,7 +80,7 @@ class LiveFrames(FrameReader):
     def __init__(self, client_id: Callable[[str], str], *, bills: bool = True) -> None:
         self._client_id = client_id
         self._bills = bills
-        self._input = AudioLength(INPUT_AUDIO_CHARACTERS)
+        self._input = AudioCounter(INPUT_AUDIO_CHARACTERS)
         self._seconds = 0.0
         self._billed_seconds = 0
         self._model: str | None = None

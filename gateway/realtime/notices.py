@@ -102,7 +102,7 @@ class ClientFrame:
     is_audio: bool = False
 
 
-class AudioLength:
+class AudioCounter:
     """A count of the audio of one direction, in characters of text.
 
     A piece of 20 ms is often less than one character, so its rest counts with the next piece. ``size`` is the number of
