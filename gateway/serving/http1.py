@@ -105,12 +105,10 @@ log = logging.getLogger("trigate.connections")
 
 
 @cache
-def _warn_of_tls(local: tuple[str, int] | None) -> None:
-    """Log once for each address that a client has used TLS there. Its own error does not show the reason."""
-    address = "a socket" if local is None else f"{local[0]}:{local[1]}"
-    log.warning(
-        "a client used TLS at %s, which has none: write http:// in the client, or set `tls` of the listener", address
-    )
+def _warn_of_tls(port: int | None) -> None:
+    """Log once for each port that a client has used TLS there. Its own error does not show the reason."""
+    place = "a socket" if port is None else f"port {port}"
+    log.warning("a client used TLS at %s without it: write http:// in the client, or set `tls` of the listener", place)
 
 
 class ReadState(Enum):
@@ -207,7 +205,7 @@ class Http1:
             except h11.RemoteProtocolError as error:
                 if self._response is None:
                     if self.reader.trailing_data[0].startswith(_TLS_HANDSHAKE):
-                        _warn_of_tls(self._context.local)
+                        _warn_of_tls(self._context.local and self._context.local[1])
                     await self._refuse(error.error_status_hint)
                 await self._connection.close()
                 return
