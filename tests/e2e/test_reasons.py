@@ -60,8 +60,9 @@ EVERY = [
 
 
 def _is_typical(cell: Cell) -> bool:
-    """Whether the cell is one of two of its model, or of four with ``listed``: one lane whole and the other streamed,
-    of the APIs by turns."""
+    """Return whether the gate has this cell: two of each model, four with ``listed``.
+
+    One is whole in one lane, the other is streamed in the other lane. The APIs take turns."""
     number = MODELS.index(cell.model)
     turn = number + 2 * (cell.source == cell.api) + cell.stream
     has_turn = OLDER.index(cell.api) == turn % len(OLDER) and (cell.source == cell.api) == (number + cell.stream) % 2

@@ -170,22 +170,22 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
     assert served.lines.batch_ids == [id for id in provider.kept if id.startswith("batch_")][:2]
 
 
+def create_ended_batches(served: Served, number: int) -> list[str]:
+    """Create batches that the provider completes, and return their ids."""
+    client = served.openai()
+    file = upload(served, lines("gpt-5"))
+    ids = [made(client, file).id for _ in range(number)]
+    for id, one in served.providers["openai"].kept.items():
+        if id.startswith("batch_"):
+            one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
+    return ids
+
+
 async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(caplog):
     """Each claims the bill under several keys. If each won one of them, no request would bill it."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
-        provider = served.providers["openai"]
-
-        def make() -> list[str]:
-            client = served.openai()
-            file = upload(served, lines("gpt-5"))
-            ids = [made(client, file).id for _ in range(12)]
-            for id, one in provider.kept.items():
-                if id.startswith("batch_"):
-                    one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
-            return ids
-
-        ids = await trio.to_thread.run_sync(make)
+        ids = await trio.to_thread.run_sync(create_ended_batches, served, 12)
         for id in ids:
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
@@ -198,17 +198,7 @@ async def test_a_batch_is_paid_once_whenever_a_client_leaves_that_sees_it_ended(
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
         provider, port = served.providers["openai"], int(served.url.rpartition(":")[2])
-
-        def make() -> list[str]:
-            client = served.openai()
-            file = upload(served, lines("gpt-5"))
-            ids = [made(client, file).id for _ in range(30)]
-            for id, one in provider.kept.items():
-                if id.startswith("batch_"):
-                    one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
-            return ids
-
-        ids = await trio.to_thread.run_sync(make)
+        ids = await trio.to_thread.run_sync(create_ended_batches, served, 30)
         for steps, id in enumerate(ids):
             leaving, asked = Client(trio.socket.socket()), len(provider.asked)
             await leaving.sock.connect(("127.0.0.1", port))
