@@ -6,6 +6,7 @@ It needs Python alone, because the gate runs it before anything is installed.
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ def values_of(rest: str) -> Mapping[str, str]:
 IGNORING = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
 
 
+@cache
 def _as_pattern(line: str) -> re.Pattern[str]:
     """Return the pattern of a line in .dockerignore: ``*`` matches within a name, ``**/`` any number of
     directories."""
@@ -88,9 +90,10 @@ def reaches_the_builder(path: str, lines: Iterable[str] = tuple(IGNORING)) -> bo
     return kept
 
 
-def context() -> Iterator[Path]:
-    """Yield the files of the repository in the build context, with relative paths."""
-    for path in sorted(ROOT.rglob("*")):
-        name = path.relative_to(ROOT)
-        if name.parts[0] not in (".git", ".venv") and path.is_file() and reaches_the_builder(name.as_posix()):
-            yield name
+@cache
+def context() -> tuple[Path, ...]:
+    """Return the files of the repository in the build context, with relative paths."""
+    tops = [path for path in ROOT.iterdir() if path.name not in (".git", ".venv")]
+    paths = (path for top in tops for path in (top, *top.rglob("*")) if path.is_file())
+    names = sorted(path.relative_to(ROOT) for path in paths)
+    return tuple(name for name in names if reaches_the_builder(name.as_posix()))
