@@ -114,8 +114,11 @@ class Inventory(Protocol):
         """Return up to ``page_size`` objects of a collection in ``order``, starting after ``after_number``, if set."""
         ...
 
-    async def claim(self, owner: str, id: str) -> bool:
-        """Claim the right to bill the batch ``id``; return whether this is the first claim."""
+    async def claim(self, owner: str, *ids: str) -> bool:
+        """Claim the right to bill a batch by all ``ids`` in one write; return whether this is the first claim of each.
+
+        It ends at the first id that another request has claimed. Otherwise each of two simultaneous requests could
+        claim one id, and neither would bill."""
         ...
 
     def limit_owners(self, most: OwnerLimit) -> None:
@@ -277,11 +280,12 @@ class MemoryInventory:
         self._bytes += size
         self._owners.add(owner, size)
 
-    async def claim(self, owner: str, id: str) -> bool:
-        await trio.lowlevel.checkpoint()
-        if id in self._lists.get((owner, BILLED_BATCHES), ()):
-            return False
-        self._put(KeptObject(owner, BILLED_BATCHES, id, b"{}"))  # no checkpoint in between: several may claim it
+    async def claim(self, owner: str, *ids: str) -> bool:
+        await trio.lowlevel.checkpoint()  # and none below: several may claim it
+        for id in ids:
+            if id in self._lists.get((owner, BILLED_BATCHES), ()):
+                return False
+            self._put(KeptObject(owner, BILLED_BATCHES, id, b"{}"))
         return True
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:

@@ -98,12 +98,12 @@ class InventoryTable:
 
         await self._write(work)
 
-    async def claim(self, owner: str, id: str) -> bool:
+    async def claim(self, owner: str, *ids: str) -> bool:
         list_key = {"owner": owner, "collection": BILLED_BATCHES}
 
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> bool:
             run(_DROP_OLDEST, **list_key, most=self._most)
-            return bool(run(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b""))
+            return all(run(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b"") for id in ids)
 
         return await self._write(work)
 

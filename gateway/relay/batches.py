@@ -311,18 +311,13 @@ class BatchRequest(KeptRequest):
     async def _claim_billing(self, keys: tuple[str, ...]) -> bool:
         """Claim the billing of a batch by all ``keys``; return whether this is the first claim of each.
 
-        It ends at the first key that another request has claimed. Otherwise each of two simultaneous requests could
-        claim one key, and neither would bill. Without state storage no claim succeeds, because each query would bill
-        the batch again."""
+        Without state storage no claim succeeds, because each query would bill the batch again."""
         if self.service.inventory is None:
             return False
         try:
-            # Also if the client leaves: no other request could bill a batch that is half claimed.
+            # Also if the client leaves: no other request could bill a batch that is claimed.
             with store_deadline("claim the bill of a batch", shield=True):
-                for key in keys:
-                    if not await self.service.inventory.claim(self.owner, key):
-                        return False
-                return True
+                return await self.service.inventory.claim(self.owner, *keys)
         except GatewayError as error:
             log.warning("could not store the cost of batch %s: %s", keys[0], error)
             return False

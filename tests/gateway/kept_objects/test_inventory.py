@@ -162,11 +162,13 @@ async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
     assert not await inventory.claim("a", "b1")
     assert await inventory.claim("b", "b1")
     assert await inventory.claim("a", "b2")
+    assert not await inventory.claim("a", "b5", "b2", "b6")
+    assert await inventory.claim("a", "b6")
     assert await listed(inventory, "a") == ([], False)
     found: list[bool] = []
 
     async def claim() -> None:
-        found.append(await inventory.claim("a", "b3"))
+        found.append(await inventory.claim("a", "b3", "b4"))
 
     async with trio.open_nursery() as nursery:
         for _ in range(5):

@@ -194,7 +194,7 @@ async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(capl
 
 
 async def test_a_batch_is_paid_once_whenever_a_client_leaves_that_sees_it_ended(caplog):
-    """The gateway claims the bill in several steps. Each may wait for the storage."""
+    """The gateway waits for the storage while it claims the bill."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
         provider, port = served.providers["openai"], int(served.url.rpartition(":")[2])
