@@ -67,11 +67,6 @@ class CachedOrigin:
     def target_request(self) -> TargetRequest:
         return self._walk.target_request if self._hit is None else self._hit.target_request
 
-    @property
-    def followers(self) -> Self:
-        """The requests that may share the response."""
-        return self
-
     def note_disconnect(self) -> None:
         """Note that the client disconnected: the response continues only for other readers."""
         if self._flight is None or not self._flight.followers:

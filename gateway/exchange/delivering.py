@@ -165,8 +165,7 @@ class DeliveredAnswer(Generic[B]):
 
         def on_disconnect() -> None:
             self._client_gone.set()
-            if self.origin.followers is not None:
-                self.origin.followers.note_disconnect()
+            self.origin.note_disconnect()
             if self.scope.left or not self.delivery.lane.progress.over:
                 self.context.record.abandoned = True
 

@@ -17,7 +17,7 @@ from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.attempt_answer import UnchangedAnswer
-from gateway.exchange.cache_filling import AnswerOrigin, CachedOrigin, with_cache
+from gateway.exchange.cache_filling import AnswerOrigin, with_cache
 from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
@@ -228,19 +228,17 @@ class Exchange:
     # Complete responses
 
     async def _whole_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        target, followers = origin.target_request.target, origin.followers
+        target, desertion = origin.target_request.target, origin.desertion
         if audience.survives(target):
-            followers = None  # it continues in any case
-        elif followers is None:
+            desertion = None  # it continues in any case
+        elif desertion is None:
             return await self._read_whole(origin, scope)
-        deserted = None if followers is None else followers.desertion
-        with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, followers), deserted):
+        with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, origin), desertion):
             return await self._read_whole(origin, scope)
 
-    def _note_disconnect(self, followers: CachedOrigin | None) -> None:
+    def _note_disconnect(self, origin: AnswerOrigin) -> None:
         self.record.abandoned = True
-        if followers is not None:
-            followers.note_disconnect()
+        origin.note_disconnect()
 
     async def _read_whole(self, origin: AnswerOrigin, scope: RequestScope) -> Response:
         """Return the complete response after its turn was stored."""

@@ -211,8 +211,8 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
         delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
         survival, target = None, origin.target_request.target
-        if (survives := audience.survives(target)) or origin.followers is not None:
-            deserted = None if survives or origin.followers is None else origin.followers.desertion
+        if (survives := audience.survives(target)) or origin.desertion is not None:
+            deserted = None if survives else origin.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
         self._connect_observers()

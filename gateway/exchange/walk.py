@@ -45,7 +45,8 @@ class Walk:
     ``start`` prepares an attempt, ``run`` returns the response for the client, ``fail`` reports a failure after the
     commit, and the walk is a context manager, which closes its accounts. It is for one task at a time."""
 
-    followers = None
+    desertion: trio.Event | None = None
+    """Set when nobody wants the response any more, if clients may share it."""
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
         self.context = context
@@ -138,6 +139,9 @@ class Walk:
     def __exit__(self, *_: object) -> None:
         if self._current_account is not None and self._current_account.committed:
             self._current_account.close()
+
+    def note_disconnect(self) -> None:
+        """Do nothing: no other client shares the response."""
 
     def release(self) -> None:
         """Release the request's text, which may have megabytes, while the response is read."""

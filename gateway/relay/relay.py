@@ -176,8 +176,8 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     survival: Survival | None = None
     if request.outlives_client:
         survival = deferred.outlive_client
-    elif (followers := origin.followers) is not None:
-        survival = partial(survive_disconnect, nursery, first, deserted=followers.desertion)
+    elif origin.desertion is not None:
+        survival = partial(survive_disconnect, nursery, first, deserted=origin.desertion)
     delivered = Relay(exchange.context, origin, scope, request, survival)
     body = await delivered.begin()
     status, headers = delivered.head
