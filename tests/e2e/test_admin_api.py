@@ -51,7 +51,7 @@ class Place:
         return time.monotonic() - began
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
 def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
     clients = [{"name": name, "key": key, "role": "admin"} for name, key in ADMINS.items()]
     with contextlib.ExitStack() as stack:

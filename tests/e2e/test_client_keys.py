@@ -318,6 +318,7 @@ def warnings(gateway: Gateway) -> list[str]:
     return [text for text in gateway.log if '"level":"warning"' in text and "client_keys" in text]
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_an_exposed_gateway_without_keys_is_a_warning():
     port = free_port()

@@ -245,6 +245,7 @@ def test_the_sdks_finish_a_round_with_a_tool(served, model):
             assert ENDED in stream.get_final_text()
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_words_arrive_at_the_requested_pace():
     with running_command("mock", "--port", "0", "--pace", "0.004") as mock:

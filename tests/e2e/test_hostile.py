@@ -359,6 +359,7 @@ def asked(api: str) -> Mapping[str, Any]:
     return question(api, "on-chat", max_tokens=100, stream=True)
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_the_process_is_as_good_as_new_afterwards(process, upstream):
     everything = [*REFUSED.values(), *TAKEN.values()]

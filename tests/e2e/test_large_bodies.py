@@ -122,14 +122,14 @@ def files(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("api", "body", "coding", "status"),
     [
-        ("chat", turns(500_000), "gzip", 413),
+        pytest.param("chat", turns(500_000), "gzip", 413, marks=pytest.mark.soak),
         pytest.param("responses", turns(500_000, b"input"), "gzip", 413, marks=pytest.mark.soak),
         pytest.param("chat", turns(500_000), "", 413, marks=pytest.mark.soak),
-        ("chat", lists(5_000_000), "gzip", 413),
+        pytest.param("chat", lists(5_000_000), "gzip", 413, marks=pytest.mark.soak),
         ("chat", turns(60_000), "", 200),
         pytest.param("responses", turns(30_000, b"input"), "", 200, marks=pytest.mark.soak),
-        ("chat", members(90_000), "", 200),
-        ("chat", files(5), "", 200),
+        pytest.param("chat", members(90_000), "", 200, marks=pytest.mark.soak),
+        pytest.param("chat", files(5), "", 200, marks=pytest.mark.soak),
         pytest.param("chat", files(15), "", 200, marks=pytest.mark.soak),
     ],
     ids=["turns-gzip", "kept-gzip", "turns", "lists", "most-turns", "most-kept", "members", "20MiB", "60MiB"],

@@ -75,6 +75,7 @@ def test_workers_enforce_a_limit_together(upstream):
         assert burst([gateway], 4) == [429] * 4, "what was used stays used"
 
 
+@pytest.mark.soak
 def test_an_idle_gateway_shows_what_others_use(pair):
     """The probe and the metrics showed what a process had heard when it last took part."""
     one, other = pair

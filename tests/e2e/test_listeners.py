@@ -104,7 +104,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("args", [[], ["--host", "0.0.0.0"]], ids=" ".join)
+@pytest.mark.parametrize("args", [[], pytest.param(["--host", "0.0.0.0"], marks=pytest.mark.soak)], ids=" ".join)
 def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path, args):
     address = "127.0.0.1" if "--host" in args else "0.0.0.0"
     write(tmp_path, {"address": address, "port": free_port()})
@@ -122,7 +122,7 @@ def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path,
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("how", ["--open", "client_ca"])
+@pytest.mark.parametrize("how", [pytest.param("--open", marks=pytest.mark.soak), "client_ca"])
 def test_serve_listens_for_other_machines_if_clients_authenticate(tmp_path, how):
     authority, port = Authority(tmp_path), free_port()
     pair = authority.pair("localhost", *LOOPBACK)

@@ -55,7 +55,7 @@ class Watch:
         while not self._stop.is_set():
             began = time.monotonic()
             self.seen.append((number, began, self.read(connection)))
-            self._stop.wait(0.01)
+            self._stop.wait(0.03)
         connection.close()
 
     @contextlib.contextmanager
@@ -78,7 +78,7 @@ class Watch:
             if len(last) == CONNECTIONS * len(self.ports) and set(last.values()) == {result}:
                 return
             assert time.monotonic() < until, last
-            time.sleep(0.01)  # noqa: ASYNC251  # a thread
+            time.sleep(0.03)  # noqa: ASYNC251  # a thread
 
     @property
     def longest_gap(self) -> float:
@@ -150,7 +150,10 @@ class Place:
         return Watch(status, self.ports)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("sqlite", marks=pytest.mark.soak), pytest.param("postgres", marks=pytest.mark.server)],
+)
 def place(request, upstream, storage) -> Iterator[Place]:
     with contextlib.ExitStack() as stack:
         identity = stack.enter_context(open_provider())

@@ -14,15 +14,13 @@ import attrs
 import pytest
 import yaml
 
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 from tests.support.harness import Reply, eventually, provider, request
 from tests.support.oidc import OidcProvider, open_provider
 from tests.support.people import Answering, bearer, body_of
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PEOPLE, PeopleGateway, gateway_of
 from tests.support.upstreams import serve_upstream
-
-pytestmark = pytest.mark.process
 
 ADMIN = "key-of-terraform-0123456789"
 GROUPS = [
@@ -67,7 +65,7 @@ class Company:
 
     def command(self, *args: str) -> str:
         file = str(self.folder / "trigate.yaml")
-        found = run(*args, *([file] if args[0] == "costs" else ["--config", file]))
+        found = invoke(*args, *([file] if args[0] == "costs" else ["--config", file]))
         assert found.returncode == 0, found.stderr
         return found.stdout
 

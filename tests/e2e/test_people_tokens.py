@@ -394,6 +394,7 @@ def worker_settings(identity: OidcProvider, **more: Any) -> dict[str, Any]:
     return config(models, issuers=[issuer(identity, admit=[{"when": {}}])], **more)
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_workers_follow_the_keys_each_on_its_own():
     with open_provider() as identity, running(worker_settings(identity), 0, "--workers", "2") as gateway:

@@ -161,7 +161,7 @@ def test_a_changed_rule_applies_to_the_next_request_of_each_person(tmp_path, wor
         check_every_worker(crew, token, 200)
 
 
-@pytest.mark.parametrize("change", ["rule", "block"])
+@pytest.mark.parametrize("change", [pytest.param("rule", marks=pytest.mark.soak), "block"])
 def test_the_live_views_of_an_admin_end_in_each_worker_with_its_rights(tmp_path, change):
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
     rules = [{"when": {"groups": "platform"}, "role": "admin"}]
@@ -202,6 +202,7 @@ def test_a_changed_budget_keeps_what_a_person_spent(tmp_path):
         assert accepted == 5
 
 
+@pytest.mark.soak
 def test_an_issuer_added_with_a_store_is_followed(tmp_path):
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
     rules = [{"when": {"groups": "ml"}}]

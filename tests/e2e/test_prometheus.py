@@ -288,6 +288,7 @@ def rules_in_time() -> Iterator[Judged]:
         yield Judged(name, series, rule, "", {when: [""] if fires else [] for when, fires in times.items()})
 
 
+@pytest.mark.soak
 def test_the_shipped_rules_fire_when_they_should(tmp_path):
     """promtool shows the expression and the time of each case that differs. It evaluates only the rules that a case is
     about: all of them in each case would take twenty times as long."""
@@ -434,6 +435,7 @@ def value(prometheus: Prometheus, query: str) -> float | None:
     return next((number for number in numbers if number == number), None)
 
 
+@pytest.mark.soak
 def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, by_hand, prometheus):
     def total() -> float:
         return value(prometheus, 'sum(trigate_exchanges_total{ended="complete"})') or 0
@@ -445,6 +447,7 @@ def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, by_hand, pro
     assert len(prometheus.ask("trigate_workers")) == 1
 
 
+@pytest.mark.soak
 def test_the_alert_rules_are_evaluated(prometheus):
     def evaluated() -> list[dict[str, Any]]:
         groups = prometheus.get("/api/v1/rules")["groups"]

@@ -173,6 +173,7 @@ def test_no_text_of_a_prompt_is_in_a_report(pair, lines):
     assert marker.encode() not in ledger
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_the_live_view_shows_the_share_and_the_cause(pair, lines):
     key = {"authorization": "Bearer key-of-the-operator-0123456789"}

@@ -59,7 +59,12 @@ def _key(number: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("workers", "counters"), [(1, "memory"), pytest.param(2, "memory", marks=pytest.mark.soak), (2, "redis")]
+    ("workers", "counters"),
+    [
+        pytest.param(1, "memory", marks=pytest.mark.soak),
+        pytest.param(2, "memory", marks=pytest.mark.soak),
+        (2, "redis"),
+    ],
 )
 def test_looping_clients_are_all_served_in_turn(workers, counters, request):
     """With two workers 8 to 20 requests were refused and one waited for ten seconds; with one worker none."""

@@ -223,7 +223,7 @@ def streamed(payload: bytes) -> str:
     return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=linux)])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.soak), pytest.param(2, marks=linux)])
 async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tmp_path, count):
     file = tmp_path / "trigate.yaml"
     async with trio.open_nursery() as nursery:
@@ -385,6 +385,7 @@ def test_a_websocket_completes_its_answer_before_it_is_closed(gateway, file, pro
     client.wire.close()
 
 
+@pytest.mark.soak
 def test_stored_responses_survive_a_reload(gateway, file, provider):
     headers = {"x-api-key": KEYS[0]}
     with answering(provider, "Hello"):
@@ -410,7 +411,7 @@ def answering(provider: Listening, text: str) -> Iterator[None]:
     thread.join()
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("form", ["json", pytest.param("text", marks=pytest.mark.soak)])
 def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, form):
     with running_command("serve", "--port", "0", "--log-format", form, cwd=file.parent) as gateway:
         put(file, {**version(2, provider.port), "drian": "5s", "limts": {}})
@@ -427,6 +428,7 @@ def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, for
     assert told[0].count("2 mistakes in the configuration") == 1
 
 
+@pytest.mark.soak
 def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, file, provider):
     put(file, {**version(2, provider.port), "model_metrics_sources": []})
     reload(gateway)
@@ -529,7 +531,7 @@ def shown(gateway: Started, provider: Listening, key: str) -> str:
     return fields(head)["authorization"].removeprefix("bearer ")
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=linux)])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=[linux, pytest.mark.soak])])
 def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, count):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
     with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize(
-    ("workers", "moment"), [(1, "at_once"), pytest.param(2, "at_once", marks=pytest.mark.soak), (2, "with_workers")]
+    ("workers", "moment"),
+    [
+        (1, "at_once"),
+        pytest.param(2, "at_once", marks=pytest.mark.soak),
+        pytest.param(2, "with_workers", marks=pytest.mark.soak),
+    ],
 )
 def test_a_reload_while_it_starts_ends_nothing(tmp_path, workers, moment):
     """Deployments send one as soon as they have written the file."""

@@ -204,7 +204,7 @@ def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell
     cell.check_line(line(found.call.gateway, found.call.id))
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(20, by="turns")
 @pytest.mark.process
 @shows("a second signal arrives")
 def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):

@@ -39,13 +39,6 @@ def seconds_until(browser, url, expected, headers=None) -> float:
     return time.monotonic() - began
 
 
-def test_any_worker_completes_a_sign_in(gateway):
-    for user in ("ada", "lin", "root"):
-        browser, page = gateway.sign_in(user)
-        assert page.status == 200
-        assert statuses(browser, f"{gateway.url}/me") == {200}
-
-
 def test_any_worker_completes_a_device_flow_and_ends_its_session(gateway):
     browser, _ = gateway.sign_in("ada")
     granted = browser.request("POST", f"{gateway.url}/oauth/device_authorization").json()

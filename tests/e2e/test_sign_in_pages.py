@@ -103,6 +103,7 @@ def test_a_program_is_signed_in_by_keyboard(gateway, page):
     assert [one.headers["referer"] for one in asked if "referer" in one.headers] == []
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     page.send("Emulation.setScriptExecutionDisabled", value=False)
@@ -120,6 +121,7 @@ def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     assert page.complaints == []
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_wrong_code_and_a_missing_rule_are_explained(gateway, page):
     page.open(f"{gateway.url}/device?user_code=BCDF-GHJK")

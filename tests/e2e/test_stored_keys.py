@@ -96,7 +96,7 @@ def places(
         yield Place(tuple(found), file, workers * gateways)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgres"])
 def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
     file = tmp_path_factory.mktemp("keys") / "c.yaml"
     kind = request.param

@@ -452,7 +452,14 @@ def resident(pid: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
 @pytest.mark.process
 @pytest.mark.parametrize("gateway", [running], indirect=True)
-@pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
+@pytest.mark.parametrize(
+    ("api", "size"),
+    [
+        pytest.param("chat", 50, marks=pytest.mark.soak),
+        ("chat", 90_000),
+        pytest.param("messages", 50, marks=pytest.mark.soak),
+    ],
+)
 @retried_when_late
 def test_a_client_that_stops_reading_stops_only_its_own_provider(gateway, by_hand, api, size):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'

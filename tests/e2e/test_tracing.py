@@ -397,12 +397,11 @@ def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_c
         assert sum("traces are" in line for line in gateway.log) == 2
 
 
-@pytest.mark.process
 def test_remaining_spans_are_exported_at_shutdown_with_environment_settings(upstream, collector, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
-    with running(config([provider("openai/on-chat", upstream.url, ["chat"])])) as gateway:
+    with gateway_thread(config([provider("openai/on-chat", upstream.url, ["chat"])])) as gateway:
         upstream.script(ANSWER)
         assert ask(gateway, "on-chat", "last", stream=True) == 200
     assert collector.of("last")["chat on-chat"].resource["service.name"] == "ours"

@@ -283,6 +283,7 @@ def test_an_open_live_view_ends_when_its_key_expires(configured):
     assert (refused.status, b"expired on" in refused.body) == (401, True)
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_reload_changes_the_log_level(configured):
     process, change = configured
@@ -368,6 +369,7 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
     assert shots[0] != shots[1]
 
 
+@pytest.mark.soak
 @pytest.mark.process
 @needs_chromium
 def test_an_opened_stream_continues_after_a_reload(browser, configured, by_hand):
@@ -402,6 +404,7 @@ def shoot(page: Page, scheme: str, folder: Path) -> bytes:
     return file.read_bytes()
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_the_page_can_be_heard(page, gateway, by_hand):
     """Every table has a name, and of everything that passes it is said which side it is of."""
@@ -448,6 +451,7 @@ def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gat
     assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended(id)}?.innerText")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
@@ -469,6 +473,7 @@ def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     assert page.value("document.activeElement.innerText") == one.id
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
     asked = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
@@ -496,6 +501,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
         assert shown in page.text("#passed"), path
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
     id = new_id()
@@ -507,6 +513,7 @@ def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
     assert "not streamed" in page.text("#passed")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
@@ -550,7 +557,7 @@ def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.soak), 400])
 def test_the_page_of_models_says_how_each_is_reached(page, width):
     page.look(width=width)
     page.value("location.hash = '#models'")
@@ -581,6 +588,7 @@ def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
     assert "499" in text
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_stream_that_its_provider_breaks_reports_the_reason(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
@@ -637,6 +645,7 @@ def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
         one.leave("FIN")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
     gateway.request("POST", PATHS["chat"], {"model": "nobody's " * 12, "messages": []}, {"x-request-id": new_id()})
@@ -666,6 +675,7 @@ def test_a_target_that_is_out_is_reported_with_its_reason_until_it_is_in_again(b
         browser.until("document.getElementById('out').hidden")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_the_filter_finds_each_of_many_streams(page, gateway, by_hand):
     many = 210

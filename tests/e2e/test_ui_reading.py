@@ -38,6 +38,7 @@ def asked(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": QUESTION}], **more}
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_target_is_being_tried_only_while_a_request_is_in_flight(page, upstream):
     one = place("gpu-1", upstream.url, circuit={"failures": 1, "cooldown": "300ms"})
@@ -62,6 +63,7 @@ CLIPPED = """
 """
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_no_target_and_no_reason_is_cut(page, upstream):
     with refusing_port() as refused:

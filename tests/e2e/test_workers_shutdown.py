@@ -217,6 +217,7 @@ def test_a_second_signal_ends_all_that_stalls_now(tmp_path, number):
     assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
 
 
+@pytest.mark.soak
 def test_a_second_signal_right_after_the_first_is_not_lost(tmp_path):
     """The kernel merges a signal with the same one that a busy process has not taken yet."""
     with serving(tmp_path, 30) as calls:
@@ -234,6 +235,7 @@ def test_a_second_signal_right_after_the_first_is_not_lost(tmp_path):
     assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
 
 
+@pytest.mark.soak
 def test_a_signal_in_the_start_up_of_a_worker_ends_it(tmp_path):
     with serving(tmp_path, 30) as calls:
         victim = min(calls.crew())

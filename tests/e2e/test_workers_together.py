@@ -174,6 +174,7 @@ def crew(started) -> Iterator[Crew]:
         yield attrs.evolve(started, connections=connections)
 
 
+@pytest.mark.soak
 def test_a_target_that_broke_for_one_worker_is_out_for_all(crew):
     """Counters of several processes each let through as much as one was to (BerriAI/litellm#16011)."""
     clients = crew.clients()
@@ -216,6 +217,7 @@ def test_a_worker_that_replaces_a_dead_one_knows_what_is_out(crew):
     assert crew.one.asked == 1
 
 
+@pytest.mark.soak
 def test_a_reload_keeps_what_is_out(crew):
     crew.one.now = BUSY
     clients = crew.clients()
@@ -272,6 +274,7 @@ def test_open_answers_are_those_of_all_workers_and_go_with_the_one_that_is_kille
     assert (crew.one.asked, crew.two.asked) == (4, 8)
 
 
+@pytest.mark.soak
 def test_after_answers_that_ended_in_every_way_none_is_counted(crew):
     """Keys stayed locked after time-outs and aborted streams (BerriAI/litellm#20256, #1477)."""
     ways, chance = (WELL, BROKEN, CUT, EMPTY, None), random.Random(5)

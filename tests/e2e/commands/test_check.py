@@ -87,7 +87,7 @@ def test_strict_and_diff_are_not_for_one_call(folder):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("form", [pytest.param("text", marks=pytest.mark.soak), "json"])
 def test_serve_logs_it_at_the_start(folder, form):
     with running_command("serve", "--port", "0", "--log-format", form, cwd=folder) as process:
         (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
@@ -129,6 +129,7 @@ def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     assert unfolded, "a program gets whole lines"
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_terminal_shows_what_has_no_effect_in_red(folder):
     _, lines = on_a_terminal("check", cwd=folder, columns=200)

@@ -339,7 +339,9 @@ def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)], ids=lambda number: number.name
+)
 def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
     with running_command("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
         body = {"model": "demo-messages", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
@@ -370,6 +372,7 @@ def test_a_signal_before_it_serves_ends_it_without_a_traceback():
     assert process.returncode in ends
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_signal_after_the_drain_ends_it_without_a_traceback():
     """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
@@ -412,7 +415,11 @@ def test_a_second_signal_ends_it_immediately():
 @pytest.mark.process
 @pytest.mark.parametrize(
     "redirection",
-    [">&-", pytest.param("2>&-", marks=pytest.mark.soak), "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"],
+    [
+        *(pytest.param(one, marks=pytest.mark.soak) for one in (">&-", "2>&-", ">/dev/full 2>/dev/full")),
+        "<&- >&- 2>&-",
+        "| true",
+    ],
 )
 def test_serve_continues_if_its_output_is_closed(redirection):
     port = free_port()
@@ -437,6 +444,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_pipe_gets_structured_lines_only():
     with demo() as process:

@@ -30,6 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_the_banner_breaks_no_name(folder):
     here, there = os.openpty()

@@ -141,14 +141,7 @@ async def test_the_first_signal_drains_and_the_second_exits_immediately(run):
         assert await ended(program) == 128 + number
 
 
-async def test_a_signal_with_nothing_in_flight_ends_the_server_well(run):
-    program, _ = await run("serve", 30)
-    await program.line("ready")
-    program.process.terminate()
-    await program.line("over")
-    assert await ended(program) == 0
-
-
+@pytest.mark.soak
 async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     program, server = await run("supervise", 0.5)
     first, second = int(await program.line("ready")), int(await program.line("ready"))
@@ -168,19 +161,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     assert await ended(program) == 0
 
 
-async def test_a_second_signal_ends_the_workers_immediately(run):
-    program, server = await run("supervise", 30)
-    await program.line("ready")
-    await program.line("ready")
-    async with server.connect() as client:
-        await client.get("/stream")
-        await client.until(b"first;")
-        program.process.terminate()
-        await eventually_refused(server)
-        program.process.terminate()
-        assert await ended(program) == 128 + signal.SIGTERM
-
-
+@pytest.mark.soak
 async def test_it_is_announced_once_a_worker_answers_and_a_reload_before_that_ends_none(run, monkeypatch):
     """SIGHUP ends a process that has no handler for it yet."""
     monkeypatch.setenv("START_DELAY", "1")

@@ -369,7 +369,7 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_path, count):
     file, port = tmp_path / "state.sqlite", free_port()
     size = trio.run(_filled, file)
@@ -393,7 +393,7 @@ async def _filled(file: Path) -> Size:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_reloads_are_counted_once_for_all_workers(upstream, tmp_path, count):
     port, file = free_port(), tmp_path / "trigate.yaml"
     settings = config([provider("openai/m", upstream.url, ["chat"])], port)
@@ -445,6 +445,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
     assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_no_dead_worker_is_merged_during_a_count(tmp_path):
     merging = "import sys, pathlib; from gateway.telemetry.shared_metrics import merge_dead_worker; print(flush=True); "
