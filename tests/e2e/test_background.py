@@ -87,6 +87,7 @@ def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterat
 # Polled
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, api):
     own = f"polled-{api}"
@@ -162,6 +163,7 @@ def test_background_without_store_is_a_400(gateway, upstream):
 # Followed
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     own = f"resumed-{api}"
@@ -184,6 +186,7 @@ def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
     assert line(gateway, own)["ended"] == "complete"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("after", [-1, 0, 1, 2])
 def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
     """A stream's first events repeat the instructions: they go out in several writes."""
@@ -210,6 +213,7 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
     assert found == numbers_of(everything)[after + 1 :]
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_an_unstreamed_turn_can_be_followed_to_its_end(gateway, by_hand, api):
     with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:

@@ -28,6 +28,7 @@ def send(gateway: Gateway, body: bytes, coding: str, path: str = PATHS["messages
     return gateway.request("POST", path, body, {"content-encoding": coding})
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("coding", "pack"),
     [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), ("identity", bytes)],
@@ -45,6 +46,7 @@ def test_counting_reads_them_too(gateway, upstream):
     assert send(gateway, gzip.compress(ASKED), "gzip", "/v1/messages/count_tokens").status == 200
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", PATHS)
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "compress"])
 def test_an_unknown_coding_is_a_415(gateway, upstream, api, coding):
@@ -75,6 +77,7 @@ def test_a_body_just_within_the_limit_is_read(gateway, upstream):
     assert send(gateway, gzip.compress(plain), "gzip").status == 200
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("body", [b"", b"x", ASKED, PACKED[:-1], PACKED + b"x"])
 def test_a_body_that_is_not_what_it_says_is_a_400(gateway, upstream, body):
     upstream.script()

@@ -120,6 +120,7 @@ def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):
     assert "x-trigate-dropped" not in reply.headers
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_a_request_that_names_the_providers_model_passes_unchanged(gateway, upstream, api):
     body = REQUESTS[api].replace(b"MODEL", f"real-{api}".encode())
@@ -128,6 +129,7 @@ def test_a_request_that_names_the_providers_model_passes_unchanged(gateway, upst
     assert upstream.seen[0].body == body
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("more", [b"", b"\r\n"], ids=["", "and_a_blank_line"])
 @pytest.mark.parametrize("api", OLDER)
 def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
@@ -138,6 +140,7 @@ def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
     assert gateway.request("POST", PATHS[api], body).body == whole
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("cut", ["as_sent", "joined", "every_7_bytes"])
 @pytest.mark.parametrize("api", OLDER)
 def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
@@ -159,6 +162,7 @@ def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
     assert "content-length" not in reply.headers
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("end", ["length", "chunked", "close"])
 @pytest.mark.parametrize("api", OLDER)
 def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end):
@@ -168,6 +172,7 @@ def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end
     assert reply.headers["content-type"] == "application/json"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [False, True], ids=["stream_for_whole", "whole_for_stream"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_two_choices_in_another_form_are_refused_instead_of_halved(gateway, upstream, n, stream):
@@ -199,6 +204,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, query: str = "", **heade
     return upstream.seen[0]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_no_client_chooses_the_version_of_the_providers_api(gateway, upstream, api):
     assert ask(gateway, upstream, api, "?api-version=2&x=a%20b&%62eta=true&key=k").query == ""
@@ -230,6 +236,7 @@ def test_the_clients_credentials_and_connection_headers_stay_here(gateway, upstr
     assert len(names) == len(set(names))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_other_headers_are_forwarded(gateway, upstream, api):
     seen = ask(gateway, upstream, api, user_agent="my-agent/1", x_stainless_lang="python", openai_beta="x=v1")
@@ -259,6 +266,7 @@ def test_identity_and_billing_headers_do_not_reach_the_provider(gateway, upstrea
     assert "tell-nobody" not in str(seen.headers)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_anthropic_headers_go_to_messages_upstreams_only(gateway, upstream, api):
     seen = ask(gateway, upstream, api, anthropic_version="2026-10-21", anthropic_beta="a-1,b-2")
@@ -289,6 +297,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("status", [200, 400])
 def test_no_command_of_a_provider_to_browsers_and_no_endless_wait_reaches_a_client(gateway, upstream, api, status):
@@ -306,6 +315,7 @@ def spelled(key: str) -> tuple[str, ...]:
     return key, key.replace("-", "\\u002D"), "".join(f"\\u{ord(char):04x}" for char in key), key.replace("-", "%2d")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
 @pytest.mark.parametrize("api", OLDER)
 def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstream, api, way):
@@ -352,6 +362,7 @@ def test_one_clients_cookie_never_goes_out_with_the_next_request(gateway, upstre
     assert upstream.seen[1].header("cookie") is None
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages"], ids=["byte", "hub"])
 def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstream, api):
     added = {"x-team": "blue", "baggage": "a=1", "openai-project": "p", "x-cost-center": "7", "x-other": "no"}

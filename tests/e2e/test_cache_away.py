@@ -30,6 +30,7 @@ class Answering(Upstream):
         return render(Script("Hello"), "chat", seen.json)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_every_request_is_answered_while_redis_connections_are_lost(stream):
     numbers = count()

@@ -85,6 +85,7 @@ def sent_body(upstream: Upstream) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "responses", "gemini", "converse"])
 def test_translated_conversations_are_marked(gateway: Gateway, upstream: Upstream, api: str):
     reply = ask(gateway, upstream, api, body_of(api, "sonnet"), "sonnet")
@@ -104,6 +105,7 @@ def test_a_request_in_the_providers_own_api_gets_one_mark_after_its_bytes(gatewa
     assert reply.headers["x-trigate-adapted"] == "cache_control+1"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini"])
 def test_converse_gets_points(gateway: Gateway, upstream: Upstream, api: str):
     ask(gateway, upstream, api, body_of(api, "bedrock"), "bedrock")
@@ -113,6 +115,7 @@ def test_converse_gets_points(gateway: Gateway, upstream: Upstream, api: str):
     assert sent["messages"][-1]["content"] == [{"text": TURNS[-1]}, point]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", ["plain", "llama", "gpt"])
 def test_entries_without_marks_and_models_that_take_none_get_none(gateway: Gateway, upstream: Upstream, model: str):
     reply = ask(gateway, upstream, "messages", body_of("messages", model), model)
@@ -120,6 +123,7 @@ def test_entries_without_marks_and_models_that_take_none_get_none(gateway: Gatew
     assert "cache_control" not in reply.headers.get("x-trigate-adapted", "")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model"), [("messages", "sonnet"), ("messages", "bedrock"), ("converse", "sonnet")])
 def test_a_client_with_a_mark_gets_no_other(gateway: Gateway, upstream: Upstream, api: str, model: str):
     body = body_of(api, model)

@@ -135,6 +135,7 @@ def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, str
     assert charged(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, stream):
     raw = router_answer(stream, cost=0.05, cost_details={"upstream_inference_cost": None})
@@ -151,6 +152,7 @@ def test_a_model_without_a_price_has_no_cost(gateway, upstream):
     assert "x-trigate-cost" not in reply.headers
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_an_answer_without_usage_is_estimated(gateway, upstream, stream):
     said = router_answer(stream)
@@ -177,6 +179,7 @@ def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, ap
     assert charged(line) == (COST, "exact")
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
     """A 200 whose body is none of the API, and the next target's answer."""
@@ -197,6 +200,7 @@ def test_a_sum_with_an_unpriced_part_has_the_grade_at_least(gateway, upstream):
     assert charged(line)[1] == "at_least"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("sent", "grade"), [(raw_call.SSE, "estimated"), (b"", "at_least")], ids=["begun", "silent"])
 @each_api
 def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, sent, grade):
@@ -318,6 +322,7 @@ def unfinished(stream: bool) -> Raw:
     return Raw(200, STREAM, (event("response.created", begun), event("response.output_text.delta", delta)), "cut")
 
 
+@pytest.mark.sample(9)
 @both_ways
 @pytest.mark.parametrize(("most", "output"), [({}, 2048), ({"max_output_tokens": 300}, 300)])
 def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected(
@@ -332,6 +337,7 @@ def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected
     assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway, upstream, stream):
     upstream.script(ANSWER)

@@ -69,6 +69,7 @@ def said(reply: Any, stream: bool) -> str:
 # Betas, versions, the billing line
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21", "tomorrow"])
 def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, version):
     """(anthropics/claude-code#21612, #49548)"""
@@ -89,6 +90,7 @@ def test_the_billing_line_goes_to_anthropic_unchanged(gateway, upstream):
     assert upstream.seen[0].json["system"][0]["text"] == BILLING.format("00")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("shape", ["blocks", "text"])
 @pytest.mark.parametrize("model", OTHERS)
 def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstream, model, shape):
@@ -108,6 +110,7 @@ def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstrea
     assert b"You are Claude Code." in first
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OTHERS)
 def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, model):
     for system in ([{"type": "text", "text": BILLING.format("1")}], BILLING.format("1")):
@@ -128,6 +131,7 @@ def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
 # Its other requests
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", [*OLDER, "compatible"])
 def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gateway, upstream, model, stream):
@@ -151,6 +155,7 @@ def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstrea
     assert [bool(seen.json.get("stream")) for seen in upstream.seen] == [stream, stream]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "responses"])
 def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     """The request for a title; OpenAI refuses an empty ``tools``."""
@@ -161,6 +166,7 @@ def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
     assert "tool_choice" not in upstream.seen[0].json
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "responses"])
 def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, model):
     """For names of models that it does not know it sends ``role: system`` among the messages."""
@@ -175,6 +181,7 @@ def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, mo
     assert places == sorted(places)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "responses"])
 def test_a_count_never_is_a_404_nor_a_zero(gateway, upstream, model):
     """A 404 makes each of its counts a paid request, a 0 turns its compaction off (Wei-Shaw/sub2api#657,
@@ -212,6 +219,7 @@ def test_anthropic_searches_deferred_tools_itself(gateway, upstream):
     assert upstream.seen[0].json == {**sent, "model": "claude-opus-4-7"}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OTHERS)
 def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, model):
     upstream.script(FINE, FINE)
@@ -225,6 +233,7 @@ def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, mod
     assert b"mcp__a is available" in after.body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["eager", "eager-compatible"])
 def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream, model):
     upstream.script(FINE)
@@ -233,6 +242,7 @@ def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream,
     assert b"defer_loading" not in upstream.seen[0].body
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OTHERS)
 def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, model):
     native = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
@@ -245,6 +255,7 @@ def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, m
 # The door, discovery
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method, path):
@@ -252,6 +263,7 @@ def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method,
     assert gateway.request(method, path).status == 200
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "headers",
     [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY, "authorization": f"Bearer {KEY}"}],
@@ -270,6 +282,7 @@ def test_a_refused_key_is_not_to_be_tried_for_minutes(gateway):
     assert reply.json["error"]["type"] == "authentication_error"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway, upstream, model):
     upstream.script(FINE)

@@ -75,6 +75,7 @@ def items(reply: Reply) -> list[dict[str, Any]]:
     return [event["item"] for name, event in reply.events() if name == "response.output_item.done"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OLDER)
 def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
     """(awsl-project/maxx#682)"""
@@ -84,6 +85,7 @@ def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
     assert (done[1]["call_id"], done[1]["name"], done[1]["arguments"]) == (EXEC.id, EXEC.name, EXEC.arguments)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, upstream, model):
     upstream.script(Script(text="ok"))
@@ -95,6 +97,7 @@ def test_only_members_without_an_equivalent_are_reported_as_dropped(gateway, ups
     assert names == ["exec_command", "apply_patch", "agents__close"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
     upstream.script(Script(text="ok"))
@@ -104,6 +107,7 @@ def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
     assert reply.status == 200, reply.body
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OLDER)
 def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
     """It replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
@@ -122,6 +126,7 @@ def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, mod
     assert (b"c2ln" in sent) == (model != "chat"), "what the provider sealed it gets back; Chat has no seal"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, model):
     patch = ToolCall("call_p", "apply_patch", json.dumps({"input": "*** Begin Patch"}))
@@ -135,6 +140,7 @@ def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, mod
     assert b"Done!" in upstream.seen[0].body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["chat", "messages"])
 def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
     upstream.script(Script(calls=(ToolCall("call_c", "agents__close", '{"cmd":"x"}'),), stop="tool_calls"))
@@ -142,6 +148,7 @@ def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
     assert (call["namespace"], call["name"]) == ("agents", "close")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("end", ["cut", "reset"])
 def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, end):
@@ -162,6 +169,7 @@ def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, en
     assert "response.completed" not in names
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", OLDER)
 def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upstream, model):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))

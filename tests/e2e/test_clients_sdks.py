@@ -75,6 +75,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Scri
 # Helpers see the same in a stream as in a whole answer
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
@@ -91,6 +92,7 @@ def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upst
         assert (told.usage.input_tokens, told.usage.cache_read_input_tokens, told.usage.output_tokens) == (20, 10, 7)
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
@@ -109,6 +111,7 @@ def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, m
         assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
@@ -126,6 +129,7 @@ def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstre
         assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     upstream.script(PARIS, PARIS)
@@ -137,6 +141,7 @@ def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
     assert all('"people"' in schema for schema in schemas)
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, upstream, model):
     """The helper has no final response then, against OpenAI too; the event before has all of it."""
@@ -152,6 +157,7 @@ def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, 
 # What frameworks read of an answer
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gateway, upstream, model):
     """Vercel's SDK and OpenCode (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
@@ -172,6 +178,7 @@ def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gat
     assert finishes == ["tool_calls"]
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_a_chat_client_gets_chunks_whatever_api_the_model_has(gateway, upstream, model):
     reply = ask(gateway, upstream, "chat", model, Script(text="hello"), stream=True)
@@ -179,6 +186,7 @@ def test_a_chat_client_gets_chunks_whatever_api_the_model_has(gateway, upstream,
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_items_of_a_response_keep_their_ids_and_places(gateway, upstream, model):
     events = [data for _, data in ask(gateway, upstream, "responses", model, ANSWER, stream=True, store=False).events()]
@@ -214,6 +222,7 @@ def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
     assert {"reasoning_tokens"} <= set(answer["usage"]["output_tokens_details"])
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, upstream, model):
     """(langchain-ai/langchain#34807)"""
@@ -225,6 +234,7 @@ def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, up
     assert "tool_calls" not in message
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstream, model):
     """langchain-anthropic reads the end alone, others the start."""
@@ -276,6 +286,7 @@ def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstrea
     assert "9007199254740991" in json.dumps(upstream.seen[0].json["tools"])
 
 
+@pytest.mark.sample(3)
 @to_each
 def test_two_messages_of_the_user_in_a_row_are_both_heard(gateway, upstream, model):
     """Its request for a title."""

@@ -141,6 +141,7 @@ def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, ap
     assert "Be brief." in theirs.seen[-1].body.decode()  # no summary stands for instructions
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "script", [Script(text="half of", stop="length"), Script(calls=(ToolCall("c", "get_secret", "{}"),)), Script()],
     ids=["cut", "a call", "nothing"],
@@ -161,6 +162,7 @@ def test_an_incomplete_summary_is_a_failure(gateway, theirs, api, stream, script
 # By its own path
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
     theirs.scripts = [Script(text=NOTES)]
@@ -173,6 +175,7 @@ def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
     check_understood(gateway, theirs, api, [the_item(told["output"]), SUMMARY_PROMPT])
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_the_path_takes_a_stored_conversation(gateway, theirs, api):
     theirs.scripts = [Script(text="I do."), Script(text=NOTES)]
@@ -207,6 +210,7 @@ def test_a_providers_own_compaction_passes(gateway, theirs):
     assert theirs.seen[-1].json["input"] == input
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_provider_without_compaction_gets_a_request_for_a_summary(gateway, theirs, status):
     theirs.below["/v1/responses/compact"] = Raw(status, JSON, (b"{}",))
@@ -253,6 +257,7 @@ def count(gateway: Gateway, model: str, input: Any = "hi", **more: Any) -> Reply
     return reply
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", ["on-messages", "on-responses", "native"])
 def test_the_providers_own_count_is_returned(gateway, theirs, model):
     path = COUNTS["messages" if model == "on-messages" else "responses"]
@@ -267,6 +272,7 @@ def test_the_providers_own_count_is_returned(gateway, theirs, model):
     assert not {"store", "stream", "max_output_tokens"} & set(theirs.seen[0].json)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_stored_conversation_is_counted_whole(gateway, theirs, api):
     theirs.scripts = [Script(text="I do. " + "word " * 500)]
@@ -321,6 +327,7 @@ def test_references_between_calls_and_results_are_resolved(gateway, theirs, api,
     assert asked.index("I shall look.") < asked.index("call_a") < asked.index("call_b") < asked.index("sesame")
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_reference_to_nothing_is_a_400_that_names_it(gateway, theirs, api):
     input = [{"type": "item_reference", "id": "msg_nobodys"}, {"role": "user", "content": "hi"}]

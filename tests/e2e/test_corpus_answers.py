@@ -357,6 +357,7 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
                 assert verdict.outcome == "complete"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
 @grouped(SAMPLED, TRANSLATED)
 def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
@@ -381,6 +382,7 @@ def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: C
                 assert heard.tokens == recorded.tokens
 
 
+@pytest.mark.sample(3)
 @grouped(FAILING)
 def test_a_recorded_failure_is_an_error_instead_of_an_empty_success(
     cells: list[Cell], ask: Callable[[Cell], Reply]
@@ -410,6 +412,7 @@ TOO_LONG: Mapping[str, str] = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(3)
 @grouped(REFUSED[::5], REFUSED)
 def test_a_recorded_error_reaches_every_client_in_its_own_shape(
     cells: list[Cell], ask: Callable[[Cell], Reply]

@@ -134,6 +134,7 @@ def test_text_tools_thinking_and_json(served, api, model, stream):
     assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_a_schema_that_nothing_fits_is_refused(served, api):
     impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
@@ -151,6 +152,7 @@ def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
     assert lane == ("byte" if model == f"demo-{api}" else "hub")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "format",
@@ -172,6 +174,7 @@ def test_no_model_and_no_key_are_needed(served):
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("api", "model"),
     [("messages", "claude-opus-4-8"), ("messages", "claude-haiku-4-5-20251001"), ("responses", "gpt-5.4"),
@@ -189,6 +192,7 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     assert ENDED in read(api, reply.json)["text"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "works"),
     [
@@ -224,6 +228,7 @@ def test_the_models_are_listed(served):
     assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_sdks_finish_a_round_with_a_tool(served, model):
     with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:

@@ -68,7 +68,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("sent", list(BROKEN.values()), ids=list(BROKEN))
 def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
     upstream.script()
@@ -76,7 +76,7 @@ def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
     assert upstream.seen == []
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", ["good-chat", "good-messages", "good-responses"])
 @pytest.mark.parametrize(
     ("change", "param"),
@@ -100,6 +100,7 @@ def test_wrong_types_are_a_400_that_names_the_place(gateway, upstream, api, mode
     assert upstream.seen == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages"])
 def test_missing_messages_are_reported(gateway, api):
     sent = body(api)
@@ -107,6 +108,7 @@ def test_missing_messages_are_reported(gateway, api):
     assert "messages" in complaint(api, ask(gateway, api, sent), 400)["message"]
 
 
+@pytest.mark.sample(3)
 def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     to = "good-messages" if api != "messages" else "good-chat"
     place = "input" if api == "responses" else "messages"
@@ -114,13 +116,14 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     assert f"{place}[1].content[0]" in complaint(api, ask(gateway, api, sent), 400)["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", [None, ""])
 def test_no_model_and_no_default_is_a_400_that_is_reported(gateway, api, model):
     sent = {name: value for name, value in {**body(api), "model": model}.items() if value is not None}
     assert "model is required" in complaint(api, ask(gateway, api, sent), 400)["message"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "model", ["x" * 5000, "a\r\nx-evil: 1", "ünï", "\x00", "../../etc", "good-chat ", "/", "a/b/c"]
 )
@@ -131,6 +134,7 @@ def test_odd_model_names_are_a_404(gateway, api, model):
     assert len(reply.body) < 12_000
 
 
+@pytest.mark.sample(3)
 def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], b"", {"content-length": str(100 * 2**20)}) + b'{"model":')
@@ -139,6 +143,7 @@ def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
     assert (b'"request_too_large"' if api == "messages" else b'"invalid_request_error"') in answer
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["chat", "messages"])  # GET on Responses is its WebSocket form
 def test_the_wrong_method_is_a_405(gateway, api):
     reply = gateway.request("GET", PATHS[api])
@@ -146,6 +151,7 @@ def test_the_wrong_method_is_a_405(gateway, api):
     assert "POST" in reply.headers["allow"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
@@ -175,7 +181,7 @@ STATUSES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("kind", BODIES)
@@ -214,6 +220,7 @@ def test_a_key_that_the_provider_repeats_in_an_error_is_not_passed_on(gateway, u
         assert "is spent" in reply.json["error"]["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(gateway, upstream, api, model):
     text = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
@@ -223,6 +230,7 @@ def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(g
     assert reply.headers["retry-after"] == "3"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", list(MODELS.values()))
 def test_waits_reach_the_client(gateway, upstream, api, model):
     waits = (("retry-after", "7"), ("retry-after-ms", "6500"), ("x-should-retry", "true"))
@@ -233,11 +241,13 @@ def test_waits_reach_the_client(gateway, upstream, api, model):
     assert "set-cookie" not in reply.headers
 
 
+@pytest.mark.sample(3)
 def test_a_429_without_a_wait_gets_one(gateway, upstream, api):
     upstream.script(Raw(429, JSON, BODIES["json"][1:]))
     assert int(ask(gateway, api, body(api)).headers["retry-after"]) > 0
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["refused", "nowhere"])
 def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream):
@@ -246,6 +256,7 @@ def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream)
     assert "Errno" not in error["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_silent_provider_is_a_504(gateway, upstream, api, stream):
     upstream.script(Raw(end="hang"))
@@ -263,7 +274,7 @@ NO_ANSWERS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("raw", list(NO_ANSWERS.values()), ids=list(NO_ANSWERS))
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
@@ -278,6 +289,7 @@ FIRST_ERRORS = {
 }
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_translated_member_of_a_wrong_type_is_a_502(gateway, upstream, api, upstream_api):
     """Where client and provider speak the same API, the answer is the provider's, whatever is in it."""
@@ -363,6 +375,7 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
     complaint(api, ask(gateway, api, body(api, model)), 502)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_provider_that_answers_a_stream_request_whole_is_streamed_anyway(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
@@ -374,6 +387,7 @@ def test_a_provider_that_answers_a_stream_request_whole_is_streamed_anyway(gatew
     assert SUCCESS[api] in reply.body
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("upstream_api", OLDER)
 def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
@@ -389,6 +403,7 @@ def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     assert reply.headers["x-trigate-upstream-request-id"] == "req_up1"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("given", ["x" * 129, "caf\u00e9", ""])
 def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstream, api, given):
     upstream.script(Script(text="ok"))
@@ -397,17 +412,20 @@ def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstrea
     assert re.fullmatch(r"[!-~]{8,128}", found)
 
 
+@pytest.mark.sample(3)
 def test_every_request_has_its_own_id(gateway, upstream, api):
     upstream.script(*[Script(text="ok")] * 3)
     ids = {ask(gateway, api, body(api)).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
 
 
+@pytest.mark.sample(3)
 def test_an_alias_is_answered_by_its_target(gateway, upstream, api):
     upstream.script(Script(text="ok"))
     assert ask(gateway, api, body(api, "fast")).headers["x-trigate-model"] == "good-chat"
 
 
+@pytest.mark.sample(3)
 def test_dropped_members_are_reported(gateway, upstream, api):
     to = "good-messages" if api == "responses" else "good-responses"
     more = {"chat": {"seed": 7}, "messages": {"top_k": 4}, "responses": {"truncation": "auto"}}[api]
@@ -450,6 +468,7 @@ def test_the_root_answers(gateway, method):
     assert gateway.request(method, "/").status == 200
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PATCH"])
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions/", "/v1/v1/chat/completions", "/v1/models"])
 def test_no_method_on_any_path_is_a_500(gateway, method, path):

@@ -116,6 +116,7 @@ def with_thoughts(api: str) -> dict[str, Any]:
     return question(api, MODELS[api]) | {"input": items}
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", REFUSALS)
 def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstream, api, stream):
@@ -131,6 +132,7 @@ def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstrea
     assert b"again" in second.body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", REFUSALS)
 def test_a_second_refusal_is_not_retried(gateway, upstream, api):
     upstream.script(*[Raw(400, JSON, (REFUSALS[api],))] * 3)
@@ -181,6 +183,7 @@ def test_a_provider_with_token_counting_is_used(gateway, upstream):
     assert (seen.path, seen.query, seen.header("anthropic-beta")) == (COUNT, "beta=true", "x-1")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", [MODELS["chat"], MODELS["responses"]])
 def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
     upstream.script()
@@ -191,6 +194,7 @@ def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
     assert upstream.seen == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_messages_server_that_does_not_count_is_no_failure(gateway, upstream, status):
     upstream.script(Raw(status, JSON, (b"{}",)))

@@ -300,6 +300,7 @@ def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
         assert status == 200 or (json.loads(body)["error"]["message"] and len(body) < 10_000)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
 def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sent):
     upstream.script(Script("nobody should ask for this"))
@@ -311,6 +312,7 @@ def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sen
     assert upstream.seen == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("sent", TAKEN.values(), ids=TAKEN)
 def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     upstream.script(Script("one"))
@@ -318,6 +320,7 @@ def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("sent", H2_RUBBISH.values(), ids=H2_RUBBISH)
 def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
     with Wire.connect(gateway.port) as wire:
@@ -328,6 +331,7 @@ def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
     assert gateway.request("GET", "/healthz").status == 200
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("cut", [1, 20, 60, 200])
 def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     upstream.script()
@@ -460,6 +464,7 @@ ROOMS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("path", "body"), ROOMS.values(), ids=ROOMS)
 def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body):
     """The interpreter's limit is met at another depth by each that reads the body, deeper or not in the program."""
@@ -470,6 +475,7 @@ def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body
     assert b"400" in statuses.values(), "no depth was too deep"
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("value", ["1e999", "[1e999]", "NaN", "9" * 400])
 @pytest.mark.parametrize("member", ["store", "previous_response_id", "conversation", "background"])
 def test_a_number_that_is_none_is_a_400_that_names_it(gateway, upstream, member, value):

@@ -69,6 +69,7 @@ def test_a_stored_interaction_continues(gateway, upstream, api, stream):
     assert output_text(second) == "B"
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
     upstream.script(Script(calls=(CALL,), stop="tool_calls"), Script(text="Sunny"))
@@ -92,6 +93,7 @@ def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
     assert upstream.seen[0].json["store"] is False
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_a_turn_continues_through_the_other_api(gateway, upstream, stream):
     """N24, in both directions, and back (maximhq/bifrost#1269)."""
@@ -118,6 +120,7 @@ def test_a_call_is_answered_through_the_other_api(gateway, upstream):
     assert [line[0] for line in conversation_in(upstream.seen[1])] == ["user", "call", "result"]
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstream, stream):
     """With stable ids, so that a client can read the list page by page."""
@@ -152,6 +155,7 @@ def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstre
         TypeAdapter(ResponseItem).validate_python(item, strict=False)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_an_interaction_that_was_cut_continues_without_its_open_calls(gateway, upstream, api):
     upstream.script(Script(text="A long", calls=(CALL,), stop="length"), Script(text="way"))
@@ -194,6 +198,7 @@ def test_background_requires_storage(gateway, upstream):
     assert upstream.seen == []
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "more",
     [{"previous_interaction_id": 1}, {"store": "no"}, {"background": "x"}, {"previous_interaction_id": "v1_unknown"}],
@@ -207,6 +212,7 @@ def test_wrong_options_are_refused(gateway, upstream, more):
 # Streams again (N25)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
@@ -221,6 +227,7 @@ def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
     error_of(get_interaction(gateway, id, "?last_event_id=1"), 400)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     upstream.script(Script(text="one two", thinking="Easy.", calls=(CALL,), stop="tool_calls"))
@@ -233,6 +240,7 @@ def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     assert [event["event_id"] for _, event in events[:-1]] == [str(i) for i in range(1, len(events))]
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
@@ -251,6 +259,7 @@ def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, a
 BROKEN = Script(text="Hi", calls=(ToolCall("call_1", "get_weather", '{"city":'),), stop="tool_calls")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("form", ["stream", "whole", "background"])
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api, form):
@@ -272,6 +281,7 @@ def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api
 # Background turns (N26)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_background_interaction_continues_without_its_client(gateway, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="four"))
@@ -357,6 +367,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed_after_the_restart(upstream, t
         error_of(interact(second, "on-chat", "x", previous_interaction_id=begun["id"]), 400)
 
 
+@pytest.mark.sample(3)
 @each_api
 def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
     """N25: two readers of a running turn, one after its second event, until it is cancelled."""
@@ -409,12 +420,14 @@ def test_deleting_a_running_interaction_ends_it(gateway, upstream):
 # Ids and keys (N23)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("id", ["v1_tg1.", "v1_tg1.xyz", "resp_tg1.0123", "v1_tg1.0123456789abcdef01234567x"])
 @pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
 def test_a_malformed_id_is_refused(gateway, call, id):
     assert id in error_of(call(gateway, id), 400)["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("id", ["v1_0123456789abcdef01234567", "x", "v1_tg1.0123456789abcdef01234567"])
 @pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
 def test_an_unknown_id_is_not_found(gateway, call, id):

@@ -66,6 +66,7 @@ def chunks_of(reply: Any) -> list[dict[str, Any]]:
         return [json.loads(event["chunk"]["bytes"]) for event in stream]
 
 
+@pytest.mark.sample(2)
 def test_amazons_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."))
     reply = amazon(gateway.url).invoke_model(modelId=CLAUDE, body=json.dumps(HELLO))
@@ -77,6 +78,7 @@ def test_amazons_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstream) 
     assert not sent.get("stream")
 
 
+@pytest.mark.sample(2)
 def test_amazons_sdk_reads_a_stream(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."))
     reply = amazon(gateway.url).invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(HELLO))
@@ -87,6 +89,7 @@ def test_amazons_sdk_reads_a_stream(gateway: Gateway, upstream: Upstream) -> Non
     assert reply["contentType"] == "application/json"
 
 
+@pytest.mark.sample(2)
 def test_anthropics_sdk_reads_answers_and_tools(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."))
     client = anthropic(gateway.url)
@@ -99,6 +102,7 @@ def test_anthropics_sdk_reads_answers_and_tools(gateway: Gateway, upstream: Upst
     assert [(one.name, one.input) for one in blocks if one.type == "tool_use"] == [("get_weather", {"city": "Zürich"})]
 
 
+@pytest.mark.sample(2)
 def test_errors_have_amazons_form(gateway: Gateway, upstream: Upstream) -> None:
     refusal = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
     upstream.script(refusal, refusal)
@@ -126,6 +130,7 @@ def test_a_stream_that_breaks_ends_with_an_exception(gateway: Gateway, upstream:
         chunks_of(reply)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -111,6 +111,7 @@ REFUSED: Mapping[str, tuple[Any, int, str]] = {
 }
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("api", OLDER)
 def test_requests_that_the_gateway_itself_refuses_are_logged(called, upstream, api, sent, status, error):
@@ -154,6 +155,7 @@ def cut(api: str, end: str = "cut") -> Raw:
     return Raw(200, STREAM, said[: next(i for i, piece in enumerate(said) if b"one t" in piece) + 1], end)  # type: ignore[arg-type]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("end", "error"), [("cut", "upstream"), ("chunked", "upstream"), ("hang", "timeout")])
 @pytest.mark.parametrize(("api", "model_api"), [("chat", "chat"), ("messages", "responses"), ("responses", "messages")])
 def test_a_stream_that_breaks_off(called, upstream, api, model_api, end, error):
@@ -180,6 +182,7 @@ def in_mid_stream(client: Wire, up: Wire) -> None:
     client.read_until(b"one t")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("stream", "how"),
     [(False, before_the_head), (True, before_the_head), (True, in_mid_stream)],
@@ -258,6 +261,7 @@ def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream
     assert called.line()["message"].startswith("the provider sent ")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("status", [401, 429])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("secret", [CLIENT_KEY, HEADER_KEY])
@@ -283,6 +287,7 @@ class Unsound:
         raise RuntimeError("not even an UpstreamError")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
 @pytest.mark.parametrize("api", OLDER)
 async def test_an_internal_error_is_reported_as_one_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
@@ -330,6 +335,7 @@ def test_an_exchange_cut_by_the_shutdown_blames_no_one_else(sent, status):
         assert (line["ended"], line["status"], line["error"]) == ("shutdown", status, "overloaded")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("before", "ended"),
     [

@@ -41,6 +41,7 @@ def post(gateway: Gateway, api: str, model: str, key: str = FULL):
     return gateway.request("POST", PATHS[api], question(api, model), {"authorization": f"Bearer {key}"})
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "id"), ODD.items())
 def test_a_name_of_any_characters_is_requested_as_configured(gateway, upstream, name, id):
     upstream.script(Script(text="ok"))
@@ -48,7 +49,7 @@ def test_a_name_of_any_characters_is_requested_as_configured(gateway, upstream, 
     assert upstream.seen[0].json["model"] == id
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
 @pytest.mark.parametrize("safe", ["", "/", "/:@"], ids=["escaped", "slashes", "bare"])
 @pytest.mark.parametrize("name", ODD)
@@ -65,6 +66,7 @@ def test_patterns_come_last(gateway, upstream):
     assert [seen.json["model"] for seen in upstream.seen] == ["whatever:free x", "plain"]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstream, api):
     """(openai/codex#41095)"""
@@ -78,6 +80,7 @@ def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstre
     assert upstream.seen == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_near_names_are_those_that_the_key_may_use(gateway, upstream, api):
     upstream.script()

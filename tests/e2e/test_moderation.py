@@ -58,6 +58,7 @@ def test_a_provider_without_moderation_gets_no_request_that_blocks(gateway, upst
     assert (error["param"], "moderation" in error["message"]) == ("moderation.policy", True)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("model", [*WITHOUT[:4], "refusing/m"])
 def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, model):
@@ -67,6 +68,7 @@ def test_scores_that_no_provider_gives_are_listed(gateway, upstream, client, mod
     assert "moderation" not in upstream.seen[0].json
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("model", ["openai/m", "translated/m"])
 def test_openai_gets_the_policy(gateway, upstream, client, model):
@@ -76,6 +78,7 @@ def test_openai_gets_the_policy(gateway, upstream, client, model):
     assert upstream.seen[0].json["moderation"] == BLOCK["input"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("model", ["openai/refuses", "translated/refuses"])
 def test_a_rejected_policy_is_not_left_out_on_a_retry(gateway, upstream, client, model):

@@ -1,4 +1,4 @@
-"""Revocation of people's credentials in two gateways with two workers each, over SQLite and PostgreSQL.
+"""Revocation of people's credentials in two gateways: over SQLite with two workers each, and over PostgreSQL.
 
 Each process is watched over connections of its own while a change is made: no request that begins half a second after
 the change is answered by the old rights. Requests of others are not affected, and running ones complete."""
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 SIGNING_KEY: Final = "c2lnbmluZy1rZXktb2YtdGhlLXRlc3RzLTMyYnl0ZXM="
 CONNECTIONS: Final = 6
-"""Connections to each gateway, which its two workers share."""
+"""Connections to each gateway, which its workers share."""
 ALLOWED: Final = 0.5
 SLACK: Final = 0.5
 """Seconds for other work on this machine."""
@@ -176,7 +176,8 @@ def place(request, upstream, storage) -> Iterator[Place]:
                 public_url="http://127.0.0.1:12000",
                 client_keys=[{"name": "admin", "key": "key-of-admin-0123456789", "role": "admin"}],
             )  # fmt: skip
-            gateways.append(stack.enter_context(running(settings, port, "--workers", "2")))
+            workers = "2" if request.param == "sqlite" else "1"
+            gateways.append(stack.enter_context(running(settings, port, "--workers", workers)))
         yield Place(request.param, tuple(gateways), from_mapping(settings), identity)
 
 

@@ -138,6 +138,7 @@ def test_a_token_of_each_known_issuer_is_a_client(of_all_forms: PeopleSetup, for
     assert of_all_forms.client_of(reply) == form.client
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 def test_a_token_that_no_rule_admits_is_refused_by_name(of_all_forms: PeopleSetup, form: TokenForm):
     """Such as that of a pull request from a fork, or of another namespace."""
@@ -325,6 +326,7 @@ def test_a_websocket_ends_if_its_token_belongs_to_another_person(monkeypatch: py
         assert names == {"okta:00u1"}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
 def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(introspection, "CACHED_SECONDS", 0.2)
@@ -344,6 +346,7 @@ def test_a_later_introspection_replaces_the_rights_of_a_token(end: dict[str, Any
         status_becomes(401, active=False)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("end", [{}, {"exp": 9_999_999_999}], ids=["no end", "an end"])
 def test_a_live_view_ends_when_its_opaque_token_has_to_be_judged_again(
     end: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -361,6 +364,7 @@ def test_a_live_view_ends_when_its_opaque_token_has_to_be_judged_again(
         assert time.monotonic() - began < PATIENCE
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("silent", [["/introspect"], ["/jwks"], ["/introspect", "/jwks"]], ids="+".join)
 def test_issuers_that_never_respond_lock_out_nobody_of_another_issuer(silent: list[str]):
     """They accept connections, and send nothing."""

@@ -108,12 +108,14 @@ def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):
     assert ask(gateway, api, f"{name}-{api}", stream).encode() == b"".join(raw.pieces)
 
 
+@pytest.mark.sample(2)
 def test_a_providers_own_compaction_keeps_its_words(gateway, upstream, name):
     body = {"id": "resp_1", "object": "response.compaction", "output": [{"type": "compaction", "text": sentence(name)}]}
     upstream.script(Raw(200, JSON, (json.dumps(body).encode(),)))
     judge(name, ask(gateway, "responses", f"{name}-responses", path="/compact"))
 
 
+@pytest.mark.sample(2)
 def test_an_answer_that_has_failed_keeps_its_words(gateway, upstream, name):
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "m", "output": [],
@@ -136,6 +138,7 @@ def number_of(gateway: Gateway, id: str) -> int:
     return int(next(row["n"] for row in rows if row["id"] == id))
 
 
+@pytest.mark.sample(2)
 def test_an_opened_stream_shows_its_words(gateway, by_hand, name):
     delta = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": sentence(name)}}]}
     event = b"data: %b\n\n" % json.dumps({"id": "c", "object": "chat.completion.chunk", **delta}).encode()

@@ -48,6 +48,7 @@ def run_program(name: str, *args: str, env: Mapping[str, str]) -> str:
     return output.getvalue()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("program", "variant", "mode", "api"),
     [

@@ -134,6 +134,7 @@ def test_sums_of_the_report_are_those_of_the_log(pair, lines):
     assert found["advice"][0].startswith("nightly: system cost ")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("by", ["key", "model", "target", "cause", "day"])
 def test_csv_by_every_column_adds_up_to_the_log(pair, lines, by):
     settled_report(pair, lines)

@@ -105,6 +105,7 @@ def test_a_limited_account_at_google_is_an_error(gateway, upstream, client, stre
     assert b"limited or disabled" in reply.body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("client", ALL)
 def test_an_unknown_word_is_in_the_log(gateway, upstream, client):
     upstream.script(gemini_answer(True, finishReason="SOMETHING_NEW"))

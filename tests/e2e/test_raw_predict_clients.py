@@ -50,6 +50,7 @@ def ask(url: str, base: str = "/vertex_ai/v1", key: str = KEY, **members: Any) -
         return list(found) if members.get("stream") else found
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("base", ["/vertex_ai/v1", "/vertex-ai/v1", "/vertex_ai", "/v1"])
 def test_anthropics_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstream, base: str) -> None:
     upstream.script(Script("Hi there."))
@@ -60,6 +61,7 @@ def test_anthropics_sdk_reads_a_whole_answer(gateway: Gateway, upstream: Upstrea
     assert not sent.get("stream")
 
 
+@pytest.mark.sample(2)
 def test_anthropics_sdk_reads_streams_and_tools(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."), Script("", calls=(ToolCall("toolu_1", "get_weather", '{"city": "Zürich"}'),)))
     texts = [event.delta.text for event in ask(gateway.url, stream=True) if event.type == "content_block_delta"]
@@ -74,6 +76,7 @@ def test_anthropics_sdk_reads_streams_and_tools(gateway: Gateway, upstream: Upst
     assert [(one.name, one.input) for one in blocks if one.type == "tool_use"] == [("get_weather", {"city": "Zürich"})]
 
 
+@pytest.mark.sample(2)
 def test_the_path_selects_the_model_and_the_stream(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Script("Hi there."), Script("Hi there."))
     other = {**HELLO, "model": "not-configured"}
@@ -83,6 +86,7 @@ def test_the_path_selects_the_model_and_the_stream(gateway: Gateway, upstream: U
     assert (streamed.status, b"message_stop" in streamed.body) == (200, True)
 
 
+@pytest.mark.sample(2)
 def test_tokens_are_counted(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 7}',)))
     with anthropic(gateway.url) as client:
@@ -91,6 +95,7 @@ def test_tokens_are_counted(gateway: Gateway, upstream: Upstream) -> None:
         assert (seen.path, seen.json["model"]) == ("/v1/messages/count_tokens", "claude-sonnet-4-5")
 
 
+@pytest.mark.sample(2)
 def test_errors_have_anthropics_form(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',)))
     with pytest.raises(RateLimitError) as raised:
@@ -108,6 +113,7 @@ def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway, upstream: Ups
         ask(gateway.url, stream=True)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -159,6 +165,7 @@ def test_the_paths_exist_only_for_clients_of_litellm(upstream: Upstream) -> None
             assert request(found.url, "POST", f"{PLACE}/{CLAUDE}:rawPredict", HELLO).status == 404
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("model", ["mistralai/models/mistral-large", "anthropic/models"])
 def test_other_publishers_are_refused(gateway: Gateway, model: str) -> None:
     place = PLACE.removesuffix("anthropic/models")

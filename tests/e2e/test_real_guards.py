@@ -75,6 +75,7 @@ def guard_gateway(upstream, guard) -> Iterator[Gateway]:
         yield served
 
 
+@pytest.mark.soak
 @pytest.mark.sample(2)
 @cells
 @pytest.mark.parametrize("client", ["guard", "window"])
@@ -100,6 +101,7 @@ def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstrea
         assert b"forbidden" not in reply.body
 
 
+@pytest.mark.soak
 @pytest.mark.sample(5)
 @cells
 def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream):
@@ -113,6 +115,7 @@ def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream)
     assert b"falcon" not in upstream.seen[0].body
 
 
+@pytest.mark.soak
 @pytest.mark.sample(3)
 @cells
 @pytest.mark.parametrize("fault", FAULTS)
@@ -133,6 +136,7 @@ def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guard_gateway
     assert "falcon" not in "\n".join(guard_gateway.log)
 
 
+@pytest.mark.soak
 def test_a_guard_that_dies_or_stops_delays_only_its_own_requests(guard_gateway, upstream, guard):
     upstream.script(*[Script(text="fine")] * 2)
     assert ask(guard_gateway, "die", "chat", "hi", stream=True).status == 503
@@ -186,6 +190,7 @@ def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, 
     assert not re.search(r"example\.com|4111", "\n".join(analyzer_gateway.log))
 
 
+@pytest.mark.soak
 @pytest.mark.sample(5)
 @cells
 def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
@@ -196,6 +201,7 @@ def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
     assert not upstream.seen
 
 
+@pytest.mark.soak
 @pytest.mark.sample(5)
 @cells
 def test_values_that_presidio_finds_return(analyzer_gateway, upstream, api, stream):

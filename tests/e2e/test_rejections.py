@@ -50,6 +50,7 @@ def ask(gateway: Gateway, body: object, api: str = "messages", **headers: str):
     return gateway.request("POST", PATHS[api], body, named)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_refused_member_is_omitted_on_a_retry_and_remembered(gateway, upstream, model, stream):
     body = asked(model, context_management={"edits": []}, stream=stream, metadata={"a": 1.50})
@@ -103,6 +104,7 @@ def test_a_repeated_refusal_is_returned_to_the_client(gateway, upstream, model):
     )
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "path", ["messages", "tools.0.input_schema.x", "output_config", "nothing.at_all", "max_tokens"]
 )
@@ -150,6 +152,7 @@ def test_only_a_refused_beta_is_omitted_and_that_is_remembered(gateway, upstream
 WINDOW = "context-1m-2025-08-07"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", ["messages", "chat"])
 def test_a_mark_for_the_window_is_sent_as_a_beta(gateway, upstream, api):
     """(Wei-Shaw/sub2api#4505, decolua/9router#2531)"""

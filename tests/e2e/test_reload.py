@@ -472,6 +472,7 @@ def everywhere(gateway: Started, expected: list[str]) -> None:
     eventually(lambda: all(models(gateway) == expected for _ in range(10)), START_SECONDS, "the same answer everywhere")
 
 
+@pytest.mark.soak
 @linux
 def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
     with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent, env={EXECUTED: "1"}) as gateway:
@@ -550,6 +551,7 @@ def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, 
         assert not [text for text in gateway.log if "sk-one" in text or "sk-two" in text or KEYS[1] in text]
 
 
+@pytest.mark.soak
 @linux
 def test_a_worker_that_is_replaced_has_the_keys_that_were_good_last(tmp_path, provider):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))

@@ -129,6 +129,7 @@ def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, 
     assert models(upstream) == ["a"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_deadline_is_over_all_attempts(gateway, upstream, stream):
     slow = Raw(200, STREAM, (b": \n\n",), "hang")
@@ -137,6 +138,7 @@ def test_a_deadline_is_over_all_attempts(gateway, upstream, stream):
     assert models(upstream) == ["a", "b"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("headers", "key", "words"),
     [
@@ -169,6 +171,7 @@ def test_a_restricted_key_only_reaches_its_own_entries(gateway, upstream, api):
     assert set(models(upstream)) == {"eu-c"}
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model", ["a", "home"])
 def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, api, model):
@@ -179,6 +182,7 @@ def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, 
     assert upstream.seen == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"])
 def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path):
     upstream.script(Raw(404))
@@ -228,6 +232,7 @@ LONG = [{"role": "user", "content": "once more, " * 9000}]
 PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_long_prompt_skips_targets_with_a_small_window(gateway, upstream, stream):
     # BerriAI/litellm#31557
@@ -277,6 +282,7 @@ def test_several_choices_go_where_they_can_be_had(gateway, upstream):
 # Bodies of other routers
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_openrouters_list_of_models(gateway, upstream, api):
     # https://openrouter.ai/docs/features/model-routing

@@ -55,11 +55,11 @@ def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
     assert [line for line in gateway.log[logged:] if '"level":"warning"' in line] == []
 
 
-@pytest.mark.parametrize("client", clients())
-def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on(client):
-    texts = [text for request in read_session(client) for text in strings(request)]
-    assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == []
-    assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == []
+def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on():
+    for client in clients():
+        texts = [text for request in read_session(client) for text in strings(request)]
+        assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == [], client
+        assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == [], client
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -141,6 +141,7 @@ def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api)
         assert crew.met[-4:] == [here, here, there, there]
 
 
+@pytest.mark.soak
 @NEEDS_PROC
 @pytest.mark.parametrize("crew", ["default", pytest.param("memory", marks=pytest.mark.soak)], indirect=True)
 def test_a_turn_in_the_background_is_seen_and_cancelled_from_another_worker(crew, upstream):

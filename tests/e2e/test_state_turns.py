@@ -50,6 +50,7 @@ def test_sealed_reasoning_is_not_sent_to_another_provider_of_the_same_api(sdk, u
     assert [conversation_in(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
 
 
+@pytest.mark.sample(2)
 @both_ways
 def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
     upstream.script(*(Script(text=text) for text in ("A", "B", "C")))

@@ -223,6 +223,7 @@ def test_a_failure_after_an_early_opening_is_an_error_event(pinging, by_hand, la
             assert (b"spent" in reply.body) == (late == "status")
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api) as (client, provider_end):
@@ -230,6 +231,7 @@ def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
         assert "spent" in complaint(api, client.reply(), 429, passed=api == model_api)["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 @retried_when_late
 def test_content_is_passed_on_immediately(gateway, by_hand, api, model_api):
@@ -303,6 +305,7 @@ def test_a_client_gets_the_end_even_if_the_provider_keeps_the_connection(gateway
             provider_end.closed_after(begun)  # the grace is 0.25 s, the limit on silence minutes
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model_api", OLDER)
 def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, model_api):
     with call(gateway, by_hand, "chat", model_api) as (first, provider_end):
@@ -315,6 +318,7 @@ def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, mo
                 assert SUCCESS["chat"] in client.rest()
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, api, model_api):
     with call(gateway, by_hand, api, model_api, stream=False) as (client, provider_end):
@@ -325,6 +329,7 @@ def test_an_unrequested_stream_is_returned_as_a_whole_answer(gateway, by_hand, a
         assert "one two three" in json.dumps(reply.json)
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api, model_api):
     (body,) = pieces(model_api, stream=False)
@@ -367,6 +372,7 @@ def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_h
         assert SUCCESS[api] in reply.body if stream else reply.json
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
@@ -375,6 +381,7 @@ def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
         complaint(api, client.reply(), 502)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
@@ -408,6 +415,7 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
         assert b"xxx" not in client.body
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
@@ -417,6 +425,7 @@ def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
         assert "limits.answer" in complaint(api, client.reply(), 502)["message"]
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", OLDER)
 def test_a_compressed_answer_is_passed_on_plain(gateway, by_hand, api, stream):

@@ -122,6 +122,7 @@ def test_a_tool_loop_sends_each_message_once_and_the_provider_gets_all(client, u
     assert not any("thread" in seen.json for seen in upstream.seen)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_provider_that_keeps_threads_gets_them_unchanged(client, upstream, stream):
     upstream.script(*ROUNDS)
@@ -131,6 +132,7 @@ def test_a_provider_that_keeps_threads_gets_them_unchanged(client, upstream, str
     assert upstream.seen[1].json["thread"]["previous_message_id"] == "msg_up1"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_the_sdk_continues_without_threads_if_the_provider_keeps_state(client, upstream, stream):
     """It keeps responses, and knows nothing of threads."""

@@ -81,6 +81,7 @@ def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, u
     assert "resp_" not in told
 
 
+@pytest.mark.sample(9)
 @both_ways
 @each_api
 @pytest.mark.parametrize(("stop", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
@@ -107,6 +108,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("how", ["FIN", "RST", "end", "error event"])
 @each_api
 def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, api, how):
@@ -255,6 +257,7 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
 # Is refused before its first content
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("how", ["refused", "broken off", "left"])
 @each_api
 def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):

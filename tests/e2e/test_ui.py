@@ -90,6 +90,7 @@ def viewer(gateway: Gateway, path: str = "/ui/events", sock: socket.socket | Non
 # Without a browser
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("path", FILES)
 def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
     reply = gateway.request("GET", path)
@@ -269,7 +270,7 @@ def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
 @pytest.mark.process
 def test_an_open_live_view_ends_when_its_key_expires(configured):
     process, change = configured
-    end = datetime.now(UTC) + timedelta(seconds=3)
+    end = datetime.now(UTC) + timedelta(seconds=2)
     change(client_keys=[{"name": "me", "key": "of-the-client", "until": end.isoformat()}])
     shown = {"authorization": "Bearer of-the-client"}
     with Client.connect(process.port, shown) as websocket:

@@ -217,10 +217,10 @@ def test_the_page_shows_old_beside_new(gateway, mock):
         assert page.complaints == []
         page.press("Escape")
         assert page.value("document.getElementById('difference-texts').textContent") == ""
-    port = free_port()
-    with gateway_thread(settings(mock, port, prompt_cache={}), port) as process, browsing() as page:
-        break_prefix(process, "alice", "in a browser without texts")
-        page.open(f"{process.url}/ui", {"authorization": f"Bearer {OPERATOR}"})
-        page.until("document.querySelectorAll('#recent tbody tr').length")
-        page.click("#recent tbody tr button")
-        assert "prompt_cache: {texts: 16MiB}" in page.until(f"/keeps no texts/.test({TOLD}) && {TOLD}")
+        port = free_port()
+        with gateway_thread(settings(mock, port, prompt_cache={}), port) as process:
+            break_prefix(process, "alice", "in a browser without texts")
+            page.open(f"{process.url}/ui", {"authorization": f"Bearer {OPERATOR}"})
+            page.until("document.querySelectorAll('#recent tbody tr').length")
+            page.click("#recent tbody tr button")
+            assert "prompt_cache: {texts: 16MiB}" in page.until(f"/keeps no texts/.test({TOLD}) && {TOLD}")

@@ -89,6 +89,7 @@ def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("every", [1, 7, 10_000])
 def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upstream, every):
     """Azure begins with what its filter says of the prompt, and keeps ``usage: null`` in every chunk."""
@@ -103,6 +104,7 @@ def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upst
     assert counted(gateway, reply)["output_tokens"] == 9
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["deepseek/left-alone", "somebody/unknown"])
 def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream, model):
     upstream.script(Script(text="x" * 400))

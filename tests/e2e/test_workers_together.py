@@ -204,6 +204,7 @@ def test_a_stated_wait_applies_to_all_requests(crew):
     assert (crew.one.asked, crew.two.asked) == (1, 4)
 
 
+@pytest.mark.soak
 def test_a_worker_that_replaces_a_dead_one_knows_what_is_out(crew):
     crew.one.now = BUSY
     clients = crew.clients()

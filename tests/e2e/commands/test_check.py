@@ -179,6 +179,7 @@ OF_THE_MACHINE = [
 OF_CODE = ("there is no kind", "importing", "there is no file", "has no label")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "mistakes"),
     [
@@ -215,6 +216,7 @@ OPEN = "listeners: [{port: 12001}, {address: 0.0.0.0"
 ISSUER = "{name: corp, issuer: $ISSUER, audience: [trigate], admit: [{when: {}}]}"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "more",
     [
@@ -232,6 +234,7 @@ def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path, more):
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("listener", "mistake"),
     [
@@ -253,6 +256,7 @@ def test_a_listener_whose_protection_is_mistaken_is_not_reported_as_exposed(tmp_
     assert "listeners[1].address: client_keys is not set" in exposed
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "misspelt", ["client_key: [{name: a, key: tg-0123456789abcdef}]", "stored_key: on", "isuers: []", "opne: true"]
 )
@@ -273,6 +277,7 @@ def test_an_unknown_key_that_protects_nothing_hides_no_exposed_listener(tmp_path
     assert "colour: unknown key" in text
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("words", [("check",), ("explain", "x", "--config"), ("import",), ("load",)], ids=" ".join)
 def test_an_odd_file_is_described(tmp_path, words):
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")

@@ -67,6 +67,7 @@ def kind(name: str) -> str:
     return "error event" if name.startswith("error event: ") else name
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 async def test_whole_answers_are_judged_too(mock, api):
     ask = partial(load, mock, rate=10, seconds=0.1)
@@ -79,6 +80,7 @@ async def test_whole_answers_are_judged_too(mock, api):
     assert cut.tally.counts["not_whole"] == 0
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("api", OLDER)
 async def test_tools_are_offered_and_their_calls_are_tokens(mock, api):
     run = await load(mock, [{"model": "mock-small", "api": api, "tools": 2, "prompt": [50, 500]}], rate=10, seconds=0.1)

@@ -25,6 +25,7 @@ def how(request):
     return request.param
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/hang", "/stream", "/flood"])
 @retried_when_late
 async def test_a_client_that_leaves_ends_every_task_of_its_request(path, how):
@@ -89,6 +90,7 @@ async def test_callbacks_run_after_every_task_and_survive_each_other(caplog):
         await client.until(b"whole")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("given", "expected"), [("my-id.1", "my-id.1"), ("a b", None), ("x" * 129, None), ("", None), ("\u00e9", None)]
 )
@@ -138,12 +140,14 @@ async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
         await eventually(lambda: "a task of the request failed" in caplog.text)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("target", ["?x=1", "http://[", "http://x", "*", "//", "/%ff%00", "/\x7e\x7e?%zz"])
 async def test_an_odd_target_is_a_404_and_not_a_500(target):
     async with serving() as server:
         assert (await server.get(target)).startswith(b"HTTP/1.1 404")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("method", "kept"), [("POST", 900), ("GET", 0), ("DELETE", 0)])
 async def test_an_unrequested_body_is_not_stored(method, kept):
     """Quart holds all of it for as long as the answer takes: of a stream by GET, hours."""

@@ -152,7 +152,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
     """Ten thousand frames fit in one read, and were handled in one step (CWE-400)."""
@@ -195,6 +195,7 @@ async def test_the_limit_of_a_message_counts_bytes(parts):
         assert await trio.to_thread.run_sync(send, port, 502) == 1009
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["connection", "sec-websocket-protocol", "sec-websocket-extensions"])
 async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog):
     """The connection broke without a response, and an HTTP/2 connection with all its streams."""
@@ -217,6 +218,7 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
             assert isinstance(await websocket.receive(), Pong)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("change", [b"version: 8", b"version: 14", b"version: x", b"other: 1"])
 async def test_the_response_to_an_invalid_handshake_has_the_version_to_use(change):
     """RFC 6455, section 4.4."""
@@ -355,6 +357,7 @@ async def test_a_close_without_a_code_is_sent_as_one():
         assert await trio.to_thread.run_sync(connect, port) == 1005
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("how", ["close", "fin", "rst"])
 async def test_the_scope_is_settled_when_the_client_has_left(how):
     left, ended = [], []
@@ -381,6 +384,7 @@ async def test_the_scope_is_settled_when_the_client_has_left(how):
     assert (left, ended) == ([True], [True])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("how", ["server", "close", "fin", "rst"])
 async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
     """Exceptions of Quart's refer to the websocket until the next full garbage collection, which bytes do not start."""
