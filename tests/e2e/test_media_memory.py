@@ -12,6 +12,7 @@ VECTORS = 24 * 2**20 // len(VECTOR)
 MOST = 16  # MiB
 
 
+@pytest.mark.soak
 def test_bodies_of_any_size_pass_in_bounded_memory():
     with media_gateway() as (gateway, upstream):
         upload(gateway, 4, model_first=True)

@@ -251,6 +251,7 @@ def check_revocation(place: Place, what: str) -> None:
     assert {result for _, _, result in bystander.seen} == {"200"}, "other people notice nothing"
 
 
+@pytest.mark.soak
 def test_a_raise_applies_and_ends_in_every_process_within_half_a_second(place):
     token = place.session("raised", "tight").access_token
     body = json.dumps({"model": "up", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5})
@@ -279,6 +280,7 @@ def test_a_raise_applies_and_ends_in_every_process_within_half_a_second(place):
             assert took <= ALLOWED + SLACK + watched.longest_gap
 
 
+@pytest.mark.soak
 def test_an_unblocked_person_is_accepted_again_everywhere(place):
     token = place.token("returning")
     watched = place.watch(token)

@@ -144,6 +144,7 @@ def test_workers_share_the_budget_and_the_rate_of_a_person(tmp_path):
         eventually(lambda: clients_served(crew) == {"okta:00u1", "okta:00u2", "okta:00u3"}, what="the last log line")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.soak), "2"])
 def test_a_changed_rule_applies_to_the_next_request_of_each_person(tmp_path, workers):
     with open_crew(tmp_path, [{"when": {"groups": "ml"}}], "--workers", workers) as crew:
@@ -213,6 +214,7 @@ def test_an_issuer_added_with_a_store_is_followed(tmp_path):
         check_every_worker(crew, token, 200)
 
 
+@pytest.mark.soak
 def test_workers_count_the_codes_of_an_address_together(tmp_path):
     with open_provider() as identity:
         content = people_settings(0, tmp_path, issuer_settings(identity))

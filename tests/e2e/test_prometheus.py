@@ -88,12 +88,11 @@ class Prometheus:
         return False
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def prometheus_process(tmp_path_factory) -> Iterator[Prometheus]:
     """Start Prometheus with the shipped configuration, but for the address and the haste.
 
-    It reads its first target 5 s after its start, so it starts before the gateway, and before the tests that need
-    neither."""
+    It reads its first target 5 s after its start, so it starts before the gateway."""
     folder, port, gateway_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
     settings = yaml.safe_load(SCRAPE.read_text())
     settings["scrape_configs"][0].update(
@@ -120,7 +119,7 @@ def prometheus(gateway, prometheus_process) -> Prometheus:
     return prometheus_process
 
 
-# The shipped files in promtool, while Prometheus starts
+# The shipped files in promtool
 
 # Workers of each instance, and whether it answers, every 15 s.
 REPLACED = {"a": ("2x20 stale", "1x20 stale"), "b": ("2x60", "1x60"), "c": ("_x10 2x50", "_x10 1x50")}
@@ -408,6 +407,7 @@ def queries() -> list[str]:
     return [target["expr"] for panel in live_view["panels"] for target in panel.get("targets", [])]
 
 
+@pytest.mark.soak
 def test_every_query_of_the_dashboard_has_data(gateway, upstream, by_hand, prometheus):
     asked = [
         re.sub(r"\$(provider|model|group|client)\b", ".*", query).replace("$__rate_interval", "1m")

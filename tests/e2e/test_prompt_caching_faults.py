@@ -147,6 +147,7 @@ def test_a_turn_of_a_stored_conversation_continues_it(mock):
         assert failures(gateway) == []
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_workers_and_reloads_share_what_they_remember(mock, tmp_path):
     """Each turn has its own connection, which any worker may accept. ``false`` in a reload switches everything off."""

@@ -72,7 +72,7 @@ def gemini_answer(stream: bool, **candidate: Any) -> Raw:
     return Raw(200, STREAM, (b"data: " + body + b"\n\n",), "chunked") if stream else Raw(200, JSON, (body,))
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("client", ALL)
 def test_a_continued_answer_of_gemini_is_incomplete(gateway, upstream, client, stream):
@@ -85,7 +85,7 @@ def test_a_continued_answer_of_gemini_is_incomplete(gateway, upstream, client, s
         assert line.get("provider_reason") == ("CONTINUATION" if word == "CONTINUATION" else None)
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("client", ALL)
 def test_an_escalation_of_gemini_is_a_refusal(gateway, upstream, client, stream):
@@ -95,7 +95,7 @@ def test_an_escalation_of_gemini_is_a_refusal(gateway, upstream, client, stream)
     assert line["provider_reason"] == "ESCALATION"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("client", [client for client in ALL if client != "gemini"])
 def test_a_limited_account_at_google_is_an_error(gateway, upstream, client, stream):
@@ -113,7 +113,7 @@ def test_an_unknown_word_is_in_the_log(gateway, upstream, client):
     assert (line["reason"], line["provider_reason"]) == ("stop", "SOMETHING_NEW")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("client", ALL)
 def test_an_unfinished_interaction_is_incomplete(gateway, upstream, client, stream):
@@ -168,7 +168,7 @@ def fallback_answer(stream: bool) -> Raw:
     return Raw(200, STREAM, (b"".join(written),), "chunked")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("client", ALL)
 def test_a_fallback_of_the_provider_is_logged_and_priced_by_model(gateway, upstream, client, stream):

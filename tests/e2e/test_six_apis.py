@@ -70,7 +70,7 @@ def ask(gateway: Gateway, client: str, api: str, history: list[Any], stream: boo
     return reply.body
 
 
-@pytest.mark.sample(23)
+@pytest.mark.sample(13, by="turns")
 @both_forms
 @every_provider
 @pytest.mark.parametrize("client", ALL, ids=[f"{api}_client" for api in ALL])
@@ -126,7 +126,7 @@ def unknown_parts(value: Any) -> list[Any]:
     return [part for name in fields for part in unknown_parts(getattr(value, name))]
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @both_forms
 @every_provider
 def test_googles_client_understands_every_part(gateway, upstream, interactions, api, stream):
@@ -158,7 +158,7 @@ def test_googles_client_understands_every_part(gateway, upstream, interactions, 
     assert usage.total_output_tokens + usage.total_thought_tokens == 30
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @both_forms
 @every_provider
 def test_googles_client_continues_with_the_steps(gateway, upstream, interactions, api, stream):

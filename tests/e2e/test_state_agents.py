@@ -17,6 +17,8 @@ from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
+pytestmark = pytest.mark.soak  # it imports the SDK for seconds; the gate replays the SDK's recorded sessions
+
 EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
 
 SYSTEM, PLEASE, MORE = "Be brief.", "What do the boxes hold?", "Are you sure?"

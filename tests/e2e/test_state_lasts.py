@@ -130,7 +130,7 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
 def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api):
     one, other = sorted(crew.pids)
     previous = None
-    for i in range(5):
+    for i in range(3):
         here, there = (one, other) if i % 2 else (other, one)
         crew.only(here)
         talk = Talk(crew.sdk, i % 3 == 0)

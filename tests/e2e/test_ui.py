@@ -576,6 +576,7 @@ def test_the_page_of_models_says_how_each_is_reached(page, width):
     page.value("location.hash = ''")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
@@ -633,6 +634,7 @@ def test_all_that_is_written_can_be_read(page, gateway):
         assert page.value(_FAINT) == [], scheme
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
     page.look(width=380, height=800)

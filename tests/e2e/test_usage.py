@@ -134,7 +134,7 @@ NO_COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.mark.sample(11)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("text", ["x" * 400, ""], ids=["text", "no_text"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", ALL)
@@ -160,7 +160,7 @@ def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, strea
             assert play(client, edit) == missing, (client, name)
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", ALL)
 def test_one_missing_count_is_estimated(every_api, upstream, api, stream):

@@ -460,6 +460,7 @@ def test_a_pipe_gets_structured_lines_only():
     assert sum('"event":"exchange"' in line for line in lines) == 1
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_a_terminal_gets_colour_and_readable_lines():
     shown = on_a_terminal({})

@@ -394,7 +394,7 @@ async def _filled(file: Path) -> Size:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("count", [pytest.param("1", marks=pytest.mark.soak), "2"])
+@pytest.mark.parametrize("count", ["1", pytest.param("2", marks=pytest.mark.soak)])
 def test_reloads_are_counted_once_for_all_workers(upstream, tmp_path, count):
     port, file = free_port(), tmp_path / "trigate.yaml"
     settings = config([provider("openai/m", upstream.url, ["chat"])], port)
