@@ -74,7 +74,7 @@ def test_unavailable_targets_get_no_requests_and_clients_get_a_retry_after(stage
     refused = [reply for reply in replies if reply.headers["x-trigate-attempts"] == "0"]
     assert len(refused) > OFFERED / 2
     assert {(reply.status, int(reply.headers["retry-after"]) <= 1) for reply in refused} == {(503, True)}
-    # 4 attempts each would be 1200. Three targets take some failures each, and then a trial every half second.
+    # 4 attempts each would be 600. Three targets take some failures each, and then a trial every half second.
     assert sum(stage.upstream.sent.values()) < OFFERED / 2 + 3 * took / 0.5
     stage.upstream.away = False
     eventually(lambda: stage.ask().status == 200, 5)

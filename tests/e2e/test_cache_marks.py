@@ -160,6 +160,7 @@ def test_a_provider_that_rejects_a_mark_is_asked_without_and_remembered(gateway:
     assert ["cache_control" in seen.json for seen in upstream.seen] == [True, False, False]
 
 
+@pytest.mark.soak
 def test_marks_stop_for_a_client_for_whom_they_do_not_pay(upstream: Upstream):
     """A client whose prompts never repeat pays for each write (BerriAI/litellm-docs#1572)."""
     written = Script(text="Hello", tokens=Tokens(prompt=2000, cache_write=1900, output=3))

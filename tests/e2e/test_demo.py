@@ -113,7 +113,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("stream", [False, True])

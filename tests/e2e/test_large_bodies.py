@@ -19,7 +19,7 @@ from tests.support.harness import Gateway, Listening, config, provider, running
 from tests.support.processes import kept_waiting
 from tests.support.upstreams import PATHS, Script
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 EVERY = 0.01
 """Seconds between two chunks."""
@@ -122,15 +122,15 @@ def files(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("api", "body", "coding", "status"),
     [
-        pytest.param("chat", turns(500_000), "gzip", 413, marks=pytest.mark.soak),
-        pytest.param("responses", turns(500_000, b"input"), "gzip", 413, marks=pytest.mark.soak),
-        pytest.param("chat", turns(500_000), "", 413, marks=pytest.mark.soak),
-        pytest.param("chat", lists(5_000_000), "gzip", 413, marks=pytest.mark.soak),
+        ("chat", turns(500_000), "gzip", 413),
+        ("responses", turns(500_000, b"input"), "gzip", 413),
+        ("chat", turns(500_000), "", 413),
+        ("chat", lists(5_000_000), "gzip", 413),
         ("chat", turns(60_000), "", 200),
-        pytest.param("responses", turns(30_000, b"input"), "", 200, marks=pytest.mark.soak),
-        pytest.param("chat", members(90_000), "", 200, marks=pytest.mark.soak),
-        pytest.param("chat", files(5), "", 200, marks=pytest.mark.soak),
-        pytest.param("chat", files(15), "", 200, marks=pytest.mark.soak),
+        ("responses", turns(30_000, b"input"), "", 200),
+        ("chat", members(90_000), "", 200),
+        ("chat", files(5), "", 200),
+        ("chat", files(15), "", 200),
     ],
     ids=["turns-gzip", "kept-gzip", "turns", "lists", "most-turns", "most-kept", "members", "20MiB", "60MiB"],
 )

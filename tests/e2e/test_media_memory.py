@@ -5,14 +5,13 @@ import pytest
 
 from tests.support.media_traffic import BLOCK, VECTOR, download, media_gateway, upload, vectors
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 BLOCKS = 24 * 2**20 // len(BLOCK)
 VECTORS = 24 * 2**20 // len(VECTOR)
 MOST = 16  # MiB
 
 
-@pytest.mark.soak
 def test_bodies_of_any_size_pass_in_bounded_memory():
     with media_gateway() as (gateway, upstream):
         upload(gateway, 4, model_first=True)

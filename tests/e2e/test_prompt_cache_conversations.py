@@ -187,6 +187,7 @@ def test_compaction_is_recognized_by_the_session(mock):
         assert [other.send().cause for _ in range(3)] == [None] * 3  # C2: the session does not decide
 
 
+@pytest.mark.soak
 def test_without_a_session_a_summary_is_a_first_turn(mock):
     with gateway_thread(config(entries(mock.url))) as gateway:
         talk = CachedTalk(gateway, "messages", "sonnet", "no session")

@@ -51,6 +51,7 @@ def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
     return reply
 
 
+@pytest.mark.soak
 def test_a_conversation_with_another_first_message_stays_where_its_prefix_is(mock: Gateway):
     with serve(mock) as gateway:
         for number in range(CONVERSATIONS):
@@ -75,6 +76,7 @@ def test_another_client_goes_where_a_prefix_is_and_sees_nothing_of_it(mock: Gate
             assert not [field for field in line if field.startswith("prompt_cache")]
 
 
+@pytest.mark.soak
 def test_without_the_memory_only_the_beginning_identifies_a_conversation(mock: Gateway):
     with serve(mock, prompt_cache=False) as gateway:
         moved = []

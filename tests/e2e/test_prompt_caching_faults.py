@@ -31,6 +31,7 @@ def failures(gateway: Gateway) -> list[str]:
     return [line for line in gateway.log if FAILED in line]
 
 
+@pytest.mark.soak
 def test_a_restart_is_unknown_and_no_first_turn(mock):
     settings = config(entries(mock.url))
     with gateway_thread(settings) as before:
@@ -64,6 +65,7 @@ def test_another_account_is_named_as_the_gateways_choice(mock):
         assert {turn.cause for turn in turns} <= {None, "moved"}
 
 
+@pytest.mark.soak
 def test_a_step_that_masks_differently_is_named(mock):
     """The client's own prompt is unchanged."""
     step = {
@@ -108,7 +110,7 @@ def with_and_without(mock) -> Iterator[tuple[Gateway, Gateway]]:
         yield one, other
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
 def test_no_request_fails_by_its_comparison(with_and_without, case, path):

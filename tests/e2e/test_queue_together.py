@@ -14,7 +14,7 @@ from tests.support import redis
 from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 CLIENTS = 12
 ROUNDS = 6
@@ -58,14 +58,7 @@ def _key(number: int) -> str:
     return f"{number:02}" * 20
 
 
-@pytest.mark.parametrize(
-    ("workers", "counters"),
-    [
-        pytest.param(1, "memory", marks=pytest.mark.soak),
-        pytest.param(2, "memory", marks=pytest.mark.soak),
-        (2, "redis"),
-    ],
-)
+@pytest.mark.parametrize(("workers", "counters"), [(1, "memory"), (2, "memory"), (2, "redis")])
 def test_looping_clients_are_all_served_in_turn(workers, counters, request):
     """With two workers 8 to 20 requests were refused and one waited for ten seconds; with one worker none."""
     port = free_port()

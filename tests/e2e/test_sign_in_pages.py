@@ -6,6 +6,8 @@ from tests.support.browser import browsing, needs_chromium
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
 
+pytestmark = pytest.mark.soak
+
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)]
 
@@ -103,7 +105,6 @@ def test_a_program_is_signed_in_by_keyboard(gateway, page):
     assert [one.headers["referer"] for one in asked if "referer" in one.headers] == []
 
 
-@pytest.mark.soak
 @needs_chromium
 def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     page.send("Emulation.setScriptExecutionDisabled", value=False)
@@ -121,7 +122,6 @@ def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     assert page.complaints == []
 
 
-@pytest.mark.soak
 @needs_chromium
 def test_a_wrong_code_and_a_missing_rule_are_explained(gateway, page):
     page.open(f"{gateway.url}/device?user_code=BCDF-GHJK")

@@ -10,6 +10,8 @@ from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 
+pytestmark = pytest.mark.soak
+
 MISSED = {
     "prompt_cache_could": 51_200, "prompt_cache_missed": 49_280, "prompt_cache_cause": "system",
     "prompt_cache_at": "system[0]:0-64 (time)", "prompt_cache_usd": 0.170016, "prompt_cache_grade": "exact",
@@ -44,7 +46,6 @@ def result_of(page: Page, function: str, line: dict[str, Any]) -> Any:
     return page.value(f"import('/ui/cache.js').then(module => module.{function}({json.dumps(line)}))")
 
 
-@pytest.mark.soak
 @needs_chromium
 def test_the_share_is_rounded_down_and_absent_without_a_number_of_the_provider(page):
     shares = [result_of(page, "cacheShare", line) for line in (MISSED, SERVED, UNSEEN, SILENT, {})]
@@ -60,7 +61,6 @@ def test_a_miss_has_its_tokens_dollars_and_causes(page):
     assert [result_of(page, "missedCache", line) for line in (SERVED, UNSEEN, SILENT, {})] == [""] * 4
 
 
-@pytest.mark.soak
 @needs_chromium
 def test_the_facts_of_an_opened_request_have_each_cause(page):
     assert result_of(page, "cacheFacts", TWO) == [

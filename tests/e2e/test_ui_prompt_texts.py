@@ -203,6 +203,7 @@ def test_a_step_that_may_hide_a_part_later_keeps_the_text_out(mock):
 TOLD = "document.getElementById('difference').innerText"
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_the_page_shows_old_beside_new(gateway, mock):
     number = break_prefix(gateway, "alice", "in a browser")

@@ -92,6 +92,7 @@ BODIES = {
 }  # fmt: skip
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
     one = place("m", upstream.url, speaks=list(BODIES))
@@ -123,6 +124,7 @@ def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
         assert QUESTION in opened.body.decode()
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_no_prompt_is_shown_otherwise(page, upstream):
     with gateway_thread(config([place("m", upstream.url)])) as process:

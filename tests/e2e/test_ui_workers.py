@@ -135,6 +135,7 @@ def numbers_of(process: Gateway, streams: dict[int, tuple[str, Wire]], key: str 
     return {pid: found[pid, id]["n"] for pid, id in wanted}
 
 
+@pytest.mark.soak
 def test_a_worker_that_dies_is_gone_and_the_next_one_appears(crew):
     with a_stream_in_each(crew), viewing(crew) as viewer:
         mine = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
