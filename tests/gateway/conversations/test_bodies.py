@@ -21,6 +21,7 @@ from gateway.conversations.bodies import (
 )
 from gateway.stores.store import Unavailable
 from tests.support.examples import examples
+from tests.support.rows import each_row
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
@@ -77,7 +78,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("kind", READERS)
+@each_row("kind", READERS)
 def test_a_body_that_is_cut_anywhere_is_not_read(kind):
     body = WHOLE[kind]
     READERS[kind](body)

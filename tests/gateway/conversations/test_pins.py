@@ -21,6 +21,7 @@ from providers.messages.incoming import thread_unsupported
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
+from tests.support.rows import each_row
 
 ROUTER = Router(
     from_mapping(
@@ -163,7 +164,7 @@ async def test_a_provider_that_keeps_threads_gets_none_of_the_gateway(store):
     assert error.value.info.message == thread_unsupported().info.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "kept"),
     [
         ({}, False),

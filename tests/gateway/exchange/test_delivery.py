@@ -28,6 +28,7 @@ from gateway.streaming.lane import Lane, StreamProgress
 from streams.events import ErrorInfo
 from streams.sse import COMMENT_PING
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane
+from tests.support.rows import each_row
 
 KEEP_ALIVE = 15.0
 OPENING, WORD, *MORE = events_of("chat", SCRIPTS["text"])
@@ -124,9 +125,7 @@ def test_every_state_is_reached_and_comes_to_an_end():
         assert DeliveryState.ENDED in found
 
 
-@pytest.mark.parametrize(
-    ("state", "earlier"), [(state, earlier) for state in STATES for earlier in STATES[: STATES.index(state)]]
-)
+@each_row(("state", "earlier"), [(state, earlier) for state in STATES for earlier in STATES[: STATES.index(state)]])
 def test_no_state_leads_back(state, earlier):
     """But that which stores: of a turn in the background its first content, behind which the answer goes on."""
     if (state, earlier) != (DeliveryState.STORING, DeliveryState.STREAMING):
@@ -192,7 +191,7 @@ def happen(client: Client, comes: Iterable[bytes | float | ErrorInfo | None]) ->
             client.receive(b"", one)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@each_row("case", CASES.values())
 def test_each_delivery_event_causes_its_actions(case):
     client = Client()
     happen(client, case.comes)
@@ -214,7 +213,7 @@ STORED = {
 }
 
 
-@pytest.mark.parametrize(("due", "comes", "before", "state"), STORED.values(), ids=STORED)
+@each_row(("due", "comes", "before", "state"), STORED.values())
 def test_a_turn_is_stored_before_what_would_say_so(due, comes, before, state):
     client = Client(turn=Recorder(due))
     happen(client, comes)

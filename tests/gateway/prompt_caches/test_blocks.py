@@ -11,6 +11,7 @@ from gateway.prompt_caches.prompt_blocks import HEAD, TAIL
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+from tests.support.rows import each_row
 
 _PATHS = {
     "messages": ("tools[3]", "system[0]", "messages[2].content[0]"),
@@ -26,7 +27,7 @@ def _prefixes(prompt: PromptDigest) -> list[bytes | None]:
     return [prompt.prefix(position) for position in range(1, prompt.end + 1)]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_blocks_have_the_paths_of_the_client(api: str):
     prompt = read(api, request_of(api, 1))
     assert (prompt.tools[-1].path, prompt.system[-1].path, prompt.history[-1].path) == _PATHS[api]
@@ -34,14 +35,14 @@ def test_blocks_have_the_paths_of_the_client(api: str):
     assert prompt.has_answer
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_later_turn_has_the_prefix_of_the_one_before(api: str):
     first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
     assert _prefixes(second)[: first.end] == _prefixes(first)
     assert second.end > first.end
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_white_space_between_tokens_is_no_part_of_the_prompt(api: str):
     body = request_of(api, 2)
     assert _prefixes(read(api, json.dumps(body, indent=2).encode())) == _prefixes(read(api, json.dumps(body).encode()))
@@ -58,7 +59,7 @@ def test_marks_are_no_part_of_the_prompt(api: str):
     assert read(api, bare).history[-1].mark is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "part"),
     [
         ("messages", [{"type": "text", "text": "Hello \u00e9"}]),
@@ -73,7 +74,7 @@ def test_a_text_is_the_same_as_a_list_with_one_text(api: str, part: list[dict[st
     assert _prefixes(read(api, {HISTORY[api]: text})) == _prefixes(read(api, {HISTORY[api]: other}))
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_another_order_of_members_in_a_schema_is_another_spelling(api: str):
     schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"type": "number", "minimum": 1.0}}}
     other = {"properties": {"a": {"minimum": 1, "type": "number"}, "b": {"type": "string"}}, "type": "object"}
@@ -87,7 +88,7 @@ def test_another_order_of_members_in_a_schema_is_another_spelling(api: str):
     assert first.tools[0].parts[2] != second.tools[0].parts[2]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_changed_tool_changes_the_prefix_from_there_on(api: str):
     tools = [tool_of(api, name) for name in ("one", "two", "three")]
     first = read(api, request_of(api, 1, tools=tools))
@@ -110,7 +111,7 @@ def test_the_billing_line_and_deferred_tools_are_no_part_of_the_prompt():
     assert read("messages", other).system[0].path == "system[1]"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "member", "value"),
     [
         ("messages", "tool_choice", {"type": "any"}),
@@ -133,7 +134,7 @@ def test_ids_of_items_are_no_part_of_the_prompt():
     assert _prefixes(read("responses", {"input": items})) == _prefixes(read("responses", {"input": named}))
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_long_histories_keep_their_first_and_last_blocks(api: str):
     items = [user_item(api, f"Message number {number} of a long list") for number in range(1000)]
     prompt = read(api, {HISTORY[api]: items})
@@ -144,8 +145,8 @@ def test_long_histories_keep_their_first_and_last_blocks(api: str):
     assert prompt.size == known.size + sum(block.size for block in prompt.history[HEAD:])
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("before", [3, 400])
+@each_row("api", APIS)
+@each_row("before", [3, 400])
 def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before: int):
     items = [user_item(api, f"Message number {number} of a long list") for number in range(before)]
     new = [user_item(api, "And another one, which is the last of all")]
@@ -156,7 +157,7 @@ def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before:
     assert continued.block_before(continued.end) is not None
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_the_next_turn_has_the_last_anchor_of_the_one_before(api: str):
     first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
     last = anchors(first, KEY)[0]
@@ -191,7 +192,7 @@ def test_odd_requests_are_read_or_refused_without_an_error(api: str, value: Any)
 _SURROGATE = b'{"messages":[{"role":"user","content":"\\ud800"}]}'
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'{"messages":[' + b"[" * 5000, _SURROGATE])
+@each_row("body", [b"", b"[]", b"nonsense", b'{"messages":[' + b"[" * 5000, _SURROGATE])
 def test_bodies_that_are_no_request_have_no_prompt(body: bytes):
     assert read_prompt("messages", body, row_of("messages"), KEY) is None
 
@@ -203,8 +204,8 @@ MARKED_RESULTS = {
 }
 
 
-@pytest.mark.parametrize("api", MARKED_RESULTS)
-@pytest.mark.parametrize("word", ["cache_control", "prompt_cache_breakpoint"])
+@each_row("api", MARKED_RESULTS)
+@each_row("word", ["cache_control", "prompt_cache_breakpoint"])
 def test_a_mark_inside_a_tools_result_is_no_part_of_the_prompt(api: str, word: str):
     """A mark moves on in the next turn, also if it was inside a result (theopenco/llmgateway#3723)."""
     part = {"type": "input_text" if api == "responses" else "text", "text": "a.py and b.py, and a third file"}

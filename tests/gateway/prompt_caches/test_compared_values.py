@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from gateway.prompt_caches.blocks import read_prompt
 from gateway.prompt_caches.compared_values import EXCERPT, Excerpt, Excerpts, excerpts_of, shared_end, shared_start
 from gateway.prompt_caches.differences import first_difference
 from streams.events import Api
+from tests.support.rows import each_row
 
 KEY = b"k" * 32
 LONG = "Answer as an engineer would, in full sentences and with examples. " * 20
@@ -67,7 +67,7 @@ CASES: list[tuple[Api, dict[str, Any], dict[str, Any], str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("api", "old", "new", "path", "before", "after"), CASES)
+@each_row(("api", "old", "new", "path", "before", "after"), CASES)
 def test_every_api_has_its_path_and_text(
     api: Api, old: dict[str, Any], new: dict[str, Any], path: str, before: str, after: str
 ):
@@ -95,7 +95,7 @@ def test_a_respelled_schema_shows_its_json():
     assert whole(found.new) == '{"b":2,"a":1}'
 
 
-@pytest.mark.parametrize("distance", [0, 40, 79, 80, 81, 300])
+@each_row("distance", [0, 40, 79, 80, 81, 300])
 def test_a_credential_near_the_difference_is_masked_also_at_the_edge_of_the_excerpt(distance: int):
     secret = "sk-0123456789abcdefghij"
 

@@ -1,12 +1,12 @@
 """The price of missed tokens."""
 
 import attrs
-import pytest
 
 from gateway.prompt_caches.loss import loss
 from gateway.prompt_caches.values import CacheVerdict, CauseShare
 from providers.catalog.prices import SUBSCRIPTION, read_price
 from streams.events import Usage
+from tests.support.rows import each_row
 
 _CLAUDE = read_price({"input": 3, "output": 15, "cached": 0.3, "cache_write": 3.75, "cache_write_1h": 6}, "catalogue")
 
@@ -31,7 +31,7 @@ def test_written_tokens_are_the_missed_ones_first_then_the_other_input():
     assert found.nanos == (4000 * 5700 + 2000 * 3450 + 2000 * 2700)
 
 
-@pytest.mark.parametrize("name", ["compacted", "small", "early", "unknown"])
+@each_row("name", ["compacted", "small", "early", "unknown"])
 def test_causes_without_a_loss(name: str):
     found = loss(_verdict(10_000, name), Usage(input=20_000), _CLAUDE)
     assert found is not None

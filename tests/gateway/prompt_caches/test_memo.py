@@ -16,6 +16,7 @@ from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, read, request_of, user_item
 from tests.support.examples import examples
+from tests.support.rows import each_row
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
@@ -23,7 +24,7 @@ def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
     return prompt.prefix(prompt.end), blocks, prompt.gap, prompt.head, prompt.has_answer, pack(prompt)
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_turns_are_read_as_without_a_memo(api: str):
     memo = BlockMemo()
     for rounds in (0, 1, 2, 2, 5, 3, 200, 201):
@@ -38,7 +39,7 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("api", _SETTINGS)
+@each_row("api", _SETTINGS)
 def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str):
     """A fallback may have another row, with other members in its key."""
     body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-import pytest
 
 from gateway.prompt_caches import parents as parents_module
 from gateway.prompt_caches import prompt_reader as reader_module
@@ -22,6 +21,7 @@ from gateway.prompt_caches.prompt_reader import PromptReader
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import CacheScope
 from tests.support.cached_prompts import read, row_of
+from tests.support.rows import each_row
 from tests.support.set_clock import SetClock
 
 MANY: Final = 300
@@ -69,7 +69,7 @@ def _use(prompt: PromptDigest) -> None:
     assert len(prompt.marks) <= prompt.end
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each_row("name", REQUESTS)
 def test_a_memo_counts_the_memory_of_its_values(name: str):
     raw, memo = json.dumps(REQUESTS[name]()).encode(), BlockMemo()
     read("messages", json.loads(raw))  # fills caches
@@ -79,7 +79,7 @@ def test_a_memo_counts_the_memory_of_its_values(name: str):
         assert count() <= 1.3 * memo.size + 20_000
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@each_row("name", REQUESTS)
 def test_a_prompt_counts_its_memory(name: str):
     body = REQUESTS[name]()
     read("messages", body)

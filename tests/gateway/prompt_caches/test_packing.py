@@ -3,13 +3,12 @@
 import json
 from typing import Any
 
-import pytest
-
 from gateway.prompt_caches.packing import LARGEST, pack, unpack
 from gateway.prompt_caches.positions import anchors, boundary_positions, lookup_positions
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
+from tests.support.rows import each_row
 
 MARKER = "zanzibar-7731-secret-marker"
 
@@ -29,8 +28,8 @@ def _facts(prompt: PromptDigest) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("rounds", [0, 3, 60])
+@each_row("api", APIS)
+@each_row("rounds", [0, 3, 60])
 def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
     prompt = read(api, request_of(api, rounds) | {"tool_choice": "auto", "reasoning_effort": "low"})
     other = unpack(pack(prompt, 100_000))
@@ -44,7 +43,7 @@ def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
     assert anchors(other, KEY) == anchors(prompt, KEY)
 
 
-@pytest.mark.parametrize("most", [LARGEST, LARGEST // 2, 3000])
+@each_row("most", [LARGEST, LARGEST // 2, 3000])
 def test_a_remembered_prompt_fits(most: int):
     system = "".join(f"{number} times a rule. " for number in range(5000))
     items = [user_item("messages", f"Message {number}") for number in range(5000)]
@@ -62,7 +61,7 @@ def test_a_prompt_with_too_many_tools_is_not_remembered():
     assert pack(read("messages", request_of("messages", 0, tools=tools))) == ()
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_no_text_is_remembered(api: str):
     text = json.dumps(request_of(api, 2, system=f"{MARKER} " * 30, tools=[tool_of(api, MARKER, MARKER)]))
     body = json.loads(text.replace("Reading", MARKER).replace("/src", MARKER).replace("Text of", MARKER))

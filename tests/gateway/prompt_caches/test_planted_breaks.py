@@ -10,6 +10,7 @@ from gateway.prompt_caches.situations import CacheScope
 from streams.events import APIS
 from tests.support.cache_turns import CacheTurns
 from tests.support.cached_prompts import HISTORY, SYSTEM, request_of, round_items, row_of, tool_of, user_item
+from tests.support.rows import each_row
 
 _NAMES = ("read_file", "write_file", "run_command", "search", "list_files")
 _WITH_MARKS = ("messages", "converse")
@@ -27,7 +28,7 @@ def _break_turns(api: str, before: dict[str, Any], after: dict[str, Any], **fact
     return turns
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_ten_turns_without_a_break_have_no_cause(api: str):
     turns = CacheTurns(api)
     for rounds in range(30, 40):
@@ -113,7 +114,7 @@ def test_other_tools(api: str, names: tuple[str, ...], at: str):
     assert turns.at == at.replace("PATH1", _TOOLS_PATH[api].format(1))
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_another_description_or_schema_of_a_tool(api: str):
     tools = _tools(api)
     before = request_of(api, 30, tools=tools)
@@ -131,7 +132,7 @@ def test_another_description_or_schema_of_a_tool(api: str):
     assert (turns.causes, turns.at) == (["tools"], f"{path}{schema} (respelled)")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "settings", "at"),
     [
         ("messages", {"tool_choice": {"type": "any"}}, "tool_choice"),
@@ -162,7 +163,7 @@ def test_another_beta_is_a_setting():
     assert (turns.causes, turns.at) == (["settings"], "anthropic-beta")
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_changed_message(api: str):
     before, after = request_of(api, 30), request_of(api, 31)
     after[HISTORY[api]][0 if api != "chat" else 1] = user_item(api, "Please read no file of this project at all.")
@@ -176,7 +177,7 @@ def _message_path(api: str, number: int) -> str:
     return f"{HISTORY[api]}[{number + (api == 'chat')}]{part}"
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_the_oldest_messages_are_dropped(api: str):
     before, after = request_of(api, 30), request_of(api, 31)
     first = 1 if api == "chat" else 0
@@ -185,7 +186,7 @@ def test_the_oldest_messages_are_dropped(api: str):
     assert (turns.causes, turns.at) == (["history"], f"{HISTORY[api]}[{first}] (removed)")
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_message_is_inserted(api: str):
     before, after = request_of(api, 30), request_of(api, 31)
     at = 4 if api == "chat" else 3
@@ -246,7 +247,7 @@ def test_compaction():
     assert turns.causes == ["compacted"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_rewind_and_forks_miss_nothing(api: str):
     """https://github.com/mweinbach/open-grok/issues/19"""
     turns = CacheTurns(api)
@@ -260,7 +261,7 @@ def test_a_rewind_and_forks_miss_nothing(api: str):
         assert turns.verdict.could == start.tokens
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_the_billing_line_image_and_new_messages_miss_nothing(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 30))
@@ -281,7 +282,7 @@ def test_the_billing_line_image_and_new_messages_miss_nothing(api: str):
 _ELSEWHERE = CacheScope(b"other", "gpu-2")
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_move_to_another_target(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 30), scope=CacheScope(b"one", "gpu-1"))
@@ -292,8 +293,8 @@ def test_a_move_to_another_target(api: str):
     assert turns.causes == []
 
 
-@pytest.mark.parametrize("cause", ["model", "key", "tier"])
-@pytest.mark.parametrize("api", APIS)
+@each_row("cause", ["model", "key", "tier"])
+@each_row("api", APIS)
 def test_the_client_selects_another_cache_and_returns(api: str, cause: str):
     turns = CacheTurns(api)
     first = turns.send(request_of(api, 30), scope=CacheScope(b"one", "a/one"))
@@ -303,7 +304,7 @@ def test_the_client_selects_another_cache_and_returns(api: str, cause: str):
     assert turns.verdict.read == turns.verdict.readable == first.tokens, "the cache that it left is still warm"
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_step_that_changes_the_prefix(api: str):
     """A mask with other random names in each turn: the client's own prefix is equal."""
     turns = CacheTurns(api)
@@ -316,7 +317,7 @@ def test_a_step_that_changes_the_prefix(api: str):
     assert turns.at.startswith("steps.mask: ")
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_reload_that_changes_the_system_text(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 30, system="Old rule. " + SYSTEM), client_body=request_of(api, 30))
@@ -414,7 +415,7 @@ def test_a_lost_lifetime(api: str):
     assert turns.causes == ["expired"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_prefix_below_the_minimum(api: str):
     turns = CacheTurns(api)
     first = turns.send(request_of(api, 8 if api in GOOGLES else 0, system=SYSTEM[:900]))
@@ -424,7 +425,7 @@ def test_a_prefix_below_the_minimum(api: str):
     assert turns.verdict.missed == first.tokens
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_parallel_children_of_a_request_that_has_no_response_yet(api: str):
     turns = CacheTurns(api)
     parent = turns.send(request_of(api, 30), head_after=5)
@@ -437,7 +438,7 @@ def test_parallel_children_of_a_request_that_has_no_response_yet(api: str):
 # The provider
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_miss_without_a_reason(api: str):
     """https://github.com/anthropics/claude-code/issues/87966"""
     turns = _break_turns(api, request_of(api, 30), request_of(api, 31))
@@ -452,7 +453,7 @@ def test_more_requests_than_one_machine_serves():
     assert turns.causes == ["provider"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_difference_after_the_last_boundary_explains_nothing(api: str):
     """https://github.com/yuki-uix/agent-cost-lab/issues/22"""
     turns = CacheTurns(api)

@@ -16,6 +16,7 @@ from gateway.prompt_caches.tracker import PromptTracker
 from streams.events import APIS, Usage
 from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
 from tests.support.counted_calls import calls
+from tests.support.rows import each_row
 from tests.support.set_clock import SetClock
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -60,7 +61,7 @@ def calls_of_turn(api: str, rounds: int) -> int:
     return calls(lambda: client.explain(sent))
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_turn_costs_the_same_after_a_long_history(api: str):
     """Only a hash of the history grows, by one call for 64 KiB."""
     assert calls_of_turn(api, 450) < 1.2 * calls_of_turn(api, 40)

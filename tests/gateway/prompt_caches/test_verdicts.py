@@ -17,20 +17,21 @@ from streams.events import APIS, Usage
 from tests.support.cache_turns import CacheTurns, as_parent
 from tests.support.cached_prompts import HISTORY, SYSTEM, read, request_of, row_of, user_item
 from tests.support.examples import examples
+from tests.support.rows import each_row
 
 
 def _with_clock(api: str, rounds: int, minute: int) -> dict[str, Any]:
     return request_of(api, rounds, system=f"It is 9:{minute:02}. " + SYSTEM)
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_first_turn_has_no_verdict(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 0))
     assert (turns.verdict.could, turns.causes, turns.verdict.header, turns.verdict.fields()) == (0, [], None, {})
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_continued_conversation_that_is_not_remembered_is_unknown(api: str):
     turns = CacheTurns(api)
     turns.send(request_of(api, 3))
@@ -95,7 +96,7 @@ def test_without_a_row_the_content_is_a_cause_and_the_rest_is_unknown():
         assert [one.word for one in verdict.causes] == [cause]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_provider_that_read_past_the_difference_contradicts(api: str):
     turns = CacheTurns(api)
     turns.send(_with_clock(api, 30, 1))
@@ -105,7 +106,7 @@ def test_a_provider_that_read_past_the_difference_contradicts(api: str):
     assert turns.verdict.header is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("diagnosis", "cause"),
     [
         ("system_changed", "system"),

@@ -18,6 +18,7 @@ from gateway.realtime.notices import FrameRejected, OutputPiece, ResponseEnded, 
 from gateway.realtime.opening import BETA, OfferedProtocols, upstream_protocols, with_offered_keys
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
+from tests.support.rows import each_row
 
 
 class Rule:
@@ -54,8 +55,8 @@ def is_refused(frame) -> bool:
 EVENT = '{"type": "response.create", "response": {"model": "another"}}'
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
-@pytest.mark.parametrize("before", ["", " \n"])
+@each_row("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@each_row("before", ["", " \n"])
 def test_a_binary_event_cannot_be_disguised_as_audio(encoding, before):
     """``json.loads`` of a provider in Python detects these encodings (RFC 4627, section 3)."""
     data = (before + EVENT).encode(encoding)

@@ -13,6 +13,7 @@ from gateway.realtime.live import LiveFrames
 from gateway.realtime.notices import FrameReader, OutputPiece
 from tests.support.asgi_app import eventually
 from tests.support.in_process import gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, websocket_server
@@ -107,14 +108,14 @@ OUTPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("reader", "frame", "size"), INPUTS)
+@each_row(("reader", "frame", "size"), INPUTS)
 def test_a_client_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
     whole = count_input(reader(), map(frame, pieces(AUDIO, 1)))
     assert whole == pytest.approx(AUDIO / size, rel=0.01)
     assert count_input(reader(), map(frame, pieces(AUDIO, PIECES))) == pytest.approx(whole, rel=0.2)  # with frames
 
 
-@pytest.mark.parametrize(("reader", "frame", "size"), OUTPUTS)
+@each_row(("reader", "frame", "size"), OUTPUTS)
 def test_a_provider_that_sends_audio_in_small_pieces_sends_as_much(reader, frame, size):
     whole = count_output(reader(), map(frame, pieces(AUDIO, 1)))
     assert whole == pytest.approx(AUDIO / size, rel=0.01)

@@ -4,14 +4,13 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from gateway.config.model_entry import ModelEntry
 from gateway.relay.batch_costs import Booking, ResultLines, ended_batch, line_booking
 from providers.catalog.prices import Cost, Price, cost_of, price_of, read_price
 from streams.events import Usage
 from tests.support.recordings import Recording, answers, content_of
 from tests.support.repository import SHARED
+from tests.support.rows import each_row
 
 ROW = {"input": 10, "output": 100, "cached": 1, "cache_write": 12, "cache_write_1h": 20, "tools": {"web_search": 0.01},
        "per": {"input_audio_token": 0.00004}}  # fmt: skip
@@ -100,7 +99,7 @@ def booked(line: dict[str, Any], *entries: ModelEntry) -> Booking:
     return found
 
 
-@pytest.mark.parametrize("name", LINES)
+@each_row("name", LINES)
 def test_a_line_costs_half_of_its_tokens_and_all_of_its_tools(name):
     line, millionths = LINES[name]
     assert booked(line).cost == Cost(millionths * 1000, "exact")

@@ -7,6 +7,7 @@ from gateway.ledger.record import Record
 from gateway.relay.relay import RelayedLane
 from streams.events import ErrorInfo, Usage
 from streams.sse import SSE
+from tests.support.rows import each_row
 
 FAILED = ErrorInfo("upstream", "the provider went away")
 
@@ -35,7 +36,7 @@ def delivery(of: RelayedLane, *, may_open: bool = True) -> tuple[Delivery, list[
     return Delivery(of, Record("id", "chat"), 15.0, lambda: now[0], may_open=may_open), now
 
 
-@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@each_row("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 def test_a_keep_alive_is_sent_only_between_events(end):
     of = lane(is_stream=True)
     assert of.ping() == SSE.comment

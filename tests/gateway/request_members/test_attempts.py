@@ -9,6 +9,7 @@ from gateway.config.stored_keys import read_item, stored_clients
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.in_process import gateway
+from tests.support.rows import each_row
 from tests.support.upstreams import Raw, Script, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -92,7 +93,7 @@ def test_a_provider_that_rejects_a_default_gets_the_request_without_it():
                 assert "seed" not in upstream.seen[-1].json
 
 
-@pytest.mark.parametrize("api", ALL)
+@each_row("api", ALL)
 def test_a_budget_reserves_the_maximum_and_not_the_clients_limit(api):
     with fake_upstream() as upstream:
         entries = [provider("up/m", f"{upstream.url}/v1", ["chat"], name="m", price={"input": 1, "output": 1000})]
@@ -137,7 +138,7 @@ def test_a_stored_client_has_members_too():
     assert "sed" in stored_clients([wrong], file).refused["stored"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("request_members", "place", "words"),
     [
         ({"default": {"temprature": 1}}, "request.default.temprature", "did you mean temperature?"),
@@ -150,7 +151,7 @@ def test_a_stored_client_has_members_too():
         ({"default": 5}, "request.default", "expected a mapping"),
     ],
 )
-@pytest.mark.parametrize("holder", ["entry", "alias", "group", "key"])
+@each_row("holder", ["entry", "alias", "group", "key"])
 def test_a_mistake_is_reported_with_its_place(holder, request_members, place, words):
     entry = provider("up/m", "http://h/v1", ["chat"], name="m")
     more = {

@@ -10,6 +10,7 @@ from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.request_texts import RequestTexts
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 LINES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     "chat": (
@@ -82,7 +83,7 @@ def mask_secret(texts: RequestTexts) -> bytes:
     return texts.replace([(one, at, at + len("secret"), "[M]") for one, at in found])
 
 
-@pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES)
+@each_row(("line", "expected"), LINES.values())
 def test_the_texts_of_a_line_are_those_of_its_request(line: Any, expected: Any) -> None:
     written = json.dumps(line).encode()
 
@@ -90,7 +91,7 @@ def test_the_texts_of_a_line_are_those_of_its_request(line: Any, expected: Any) 
     assert mask_secret(line_texts(written)) == written.replace(b"secret", b"[M]")
 
 
-@pytest.mark.parametrize(("line", "expected", "refused"), RESULTS.values(), ids=RESULTS)
+@each_row(("line", "expected", "refused"), RESULTS.values())
 def test_the_texts_of_a_result_are_those_of_its_response(line: Any, expected: Any, refused: Any) -> None:
     written = json.dumps(line).encode()
 
@@ -98,7 +99,7 @@ def test_the_texts_of_a_result_are_those_of_its_response(line: Any, expected: An
     assert mask_secret(result_texts(written)) == written.replace(b"secret", b"[M]")
 
 
-@pytest.mark.parametrize(("line", "expected", "refused"), RESULTS.values(), ids=RESULTS)
+@each_row(("line", "expected", "refused"), RESULTS.values())
 def test_a_refused_result_becomes_an_error_line(line: Any, expected: Any, refused: Any) -> None:
     error = GatewayError("invalid_request", "refused", code="content_filter")
 

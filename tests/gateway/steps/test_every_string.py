@@ -30,6 +30,7 @@ from gateway.steps.tables import APIS
 from gateway.steps.tables.gemini import camel_case
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT, CORPUS
+from tests.support.rows import each_row
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
 TYPES: Final[dict[str, tuple[str, Any]]] = {
@@ -224,9 +225,7 @@ INTERACTIONS: Final[dict[str, Any]] = {
 """The members of ``CreateModelInteraction`` of the google-genai package, with a step of each type."""
 
 
-@pytest.mark.parametrize(
-    "input", [INTERACTIONS["input"], "a", _TEXT, [_TEXT, _MEDIA]], ids=["steps", "text", "one", "list"]
-)
+@each_row("input", [INTERACTIONS["input"], "a", _TEXT, [_TEXT, _MEDIA]])
 def test_every_string_of_an_interactions_request_is_in_one_passage_or_exempt(input: Any) -> None:
     wrong, count = find_unseen("interactions", plant_in_value({**INTERACTIONS, "input": input}))
     assert wrong == []
@@ -267,13 +266,13 @@ ENDPOINT_REQUESTS: Final[dict[str, list[dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINT_REQUESTS)
+@each_row("endpoint", ENDPOINT_REQUESTS)
 def test_every_string_of_an_endpoint_is_in_one_passage_or_exempt(endpoint: str) -> None:
     for body in ENDPOINT_REQUESTS[endpoint]:
         assert find_unseen(endpoint, plant_in_value(body))[0] == []
 
 
-@pytest.mark.parametrize("tokens", [[1, 2], [[1, 2], [3]], ["a", [1, 2]]])
+@each_row("tokens", [[1, 2], [[1, 2], [3]], ["a", [1, 2]]])
 def test_token_ids_are_unreadable(tokens: list[Any]) -> None:
     texts = RequestTexts.of("embeddings", json.dumps({"input": tokens}).encode())
 

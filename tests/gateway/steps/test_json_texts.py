@@ -21,6 +21,7 @@ from gateway.steps.json_texts import (
     string_text,
     value_at,
 )
+from tests.support.rows import each_row
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -88,7 +89,7 @@ def test_duplicate_members_are_found(first: Any, second: Any, name: str, other: 
     assert [json.loads(body[member.start : member.end]) for member in found] == [first, other, second]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "text"),
     [
         (rb"\u0041\/\b\f\n\r\t\"\\", 'A/\b\f\n\r\t"\\'),
@@ -162,7 +163,7 @@ def test_a_masked_document_is_valid(case: tuple[list[str], str], data: st.DataOb
     assert json.loads(found, strict=False) == {"k": [*texts[:at], "[MASK]", *texts[at + 1 :]], "n": [12.5, None]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("document", "masked", "expected"),
     [
         ('{"card": 4111111111111111}', "4111111111111111", '{"card": "[M]"}'),
@@ -180,7 +181,7 @@ def test_a_mask_in_a_document(document: str, masked: str, expected: str) -> None
     assert edit_document(document.encode(), [(start, start + len(masked), "[M]")]).decode() == expected
 
 
-@pytest.mark.parametrize(("document", "masked"), [('{"secret": 1}', "secret"), ('{"a": "b"}', '{"a'), ("[ ]", " ")])
+@each_row(("document", "masked"), [('{"secret": 1}', "secret"), ('{"a": "b"}', '{"a'), ("[ ]", " ")])
 def test_a_mask_of_a_name_or_no_value_is_an_error(document: str, masked: str) -> None:
     """BerriAI/litellm#30723: a mask in JSON that is no longer JSON."""
     start = document.index(masked)
@@ -189,7 +190,7 @@ def test_a_mask_of_a_name_or_no_value_is_an_error(document: str, masked: str) ->
         edit_document(document.encode(), [(start, start + len(masked), "[M]")])
 
 
-@pytest.mark.parametrize("body", ["", "{", '{"a"', '{"a":', '{"a":1', "[1", '["a', '{"a" 1}', "[1 2]", '"\\"'])
+@each_row("body", ["", "{", '{"a"', '{"a":', '{"a":1', "[1", '["a', '{"a" 1}', "[1 2]", '"\\"'])
 def test_incomplete_json_is_an_error(body: str) -> None:
     with pytest.raises(NotJson):
         read_elements(body.encode())

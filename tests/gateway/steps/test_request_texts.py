@@ -14,6 +14,7 @@ from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.request_texts import RequestTexts
 from providers.responses.compaction import compaction_item, summary
 from providers.responses.ids import own_id
+from tests.support.rows import each_row
 from trigate.steps import Passage
 
 
@@ -204,12 +205,12 @@ CASES["embeddings"] = (
 )
 
 
-@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+@each_row(("api", "body", "expected"), CASES.values())
 def test_each_text_is_a_passage_with_its_part_and_path(api: str, body: Any, expected: Any) -> None:
     assert rows(api, body) == expected
 
 
-@pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
+@each_row(("api", "body", "expected"), CASES.values())
 def test_no_edit_changes_no_byte(api: str, body: Any, expected: Any) -> None:
     written = json.dumps(body, indent=3).encode()
 
@@ -261,7 +262,7 @@ def test_texts_around_a_picture_are_two_passages() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         {"role": "user", "content": "secret", "role ": "x"},
@@ -388,7 +389,7 @@ def test_ids_of_content_that_only_a_provider_has_are_listed() -> None:
     assert texts_of("responses", body).held == (("previous_response_id", "resp_1"), ("conversation.id", "conv_1"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "body", "path"),
     [
         ("responses", {"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
@@ -407,7 +408,7 @@ def test_references_to_the_items_of_the_gateway_are_readable() -> None:
     assert texts_of("responses", body).unreadable == ()
 
 
-@pytest.mark.parametrize("body", ['{"messages": [', '{"a": 1}}', '{"a": 1} {"b": 2}', '{"a": 1, "a": 2}]', ""])
+@each_row("body", ['{"messages": [', '{"a": 1}}', '{"a": 1} {"b": 2}', '{"a": 1, "a": 2}]', ""])
 def test_a_body_of_no_or_several_json_values_is_an_error(body: str) -> None:
     with pytest.raises(NotJson):
         texts_of("chat", body.encode())
@@ -423,8 +424,8 @@ def test_every_member_of_an_api_without_a_table_is_text() -> None:
     ]
 
 
-@pytest.mark.parametrize("signature", [None, "c2ln"])
-@pytest.mark.parametrize(
+@each_row("signature", [None, "c2ln"])
+@each_row(
     ("api", "block", "members"),
     [
         ("gemini", {"text": "secret", "thought": True}, ("thoughtSignature",)),
@@ -480,7 +481,7 @@ def test_one_object_may_be_in_place_of_a_list() -> None:
     ]
 
 
-@pytest.mark.parametrize("types", ['"type": "base64", "type": "text"', '"type": "unknown"', '"data": "x"', '"type": 5'])
+@each_row("types", ['"type": "base64", "type": "text"', '"type": "unknown"', '"data": "x"', '"type": 5'])
 def test_a_source_of_unclear_type_is_text(types: str) -> None:
     """Base64 is no text, so its type must be clear."""
     source = '{TYPES, "media_type": "text/plain", "data": "secret"}'.replace("TYPES", types)

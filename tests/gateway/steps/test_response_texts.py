@@ -19,6 +19,7 @@ from gateway.steps.tables.gemini import camel_case
 from providers.apis import CODECS
 from streams.events import ErrorInfo, TextDelta
 from tests.support.recordings import ABSENT, CORPUS, recordings
+from tests.support.rows import each_row
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
 TYPES: Final[dict[str, tuple[str, Any]]] = {
@@ -311,8 +312,8 @@ def test_the_strings_of_an_item_that_is_reported_whole_are_text() -> None:
     assert [one.keys[-1] for one in item_strings("messages", block)] == ["url", "data", "title"]
 
 
-@pytest.mark.parametrize("value", ["4111111111111111", "abc", "1"])
-@pytest.mark.parametrize("member", ["transcript", "id2"])
+@each_row("value", ["4111111111111111", "abc", "1"])
+@each_row("member", ["transcript", "id2"])
 def test_a_string_is_found_in_an_event_of_a_known_form(member: str, value: str) -> None:
     """An event whose strings are empty is known. The same event with a string, digits included, is another one, in this
     response and in others."""

@@ -24,6 +24,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.lanes import byte_lane, hub_lane
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, Tokens, render
 
 CONTENT: dict[str, Event] = {
@@ -55,14 +56,14 @@ def reasons(events: Sequence[Event]) -> set[str | None]:
     return {None if doubt is None else doubt.reason for doubt in doubts}
 
 
-@pytest.mark.parametrize(("end", "usage", "reason"), NOTHING)
+@each_row(("end", "usage", "reason"), NOTHING)
 def test_an_answer_of_nothing_is_doubtful(end, usage, reason):
     """BerriAI/litellm#24462, Wei-Shaw/sub2api#7081; BerriAI/litellm#40406 for refusals."""
     assert reasons([AnswerStart(), *([usage] if usage else []), AnswerEnd(end)]) == {reason}
 
 
-@pytest.mark.parametrize("content", CONTENT.values(), ids=CONTENT)
-@pytest.mark.parametrize("end", ["stop", "refusal", "length"])
+@each_row("content", CONTENT.values())
+@each_row("end", ["stop", "refusal", "length"])
 def test_an_answer_with_content_is_no_failure(content, end):
     assert reasons([AnswerStart(), content, BlockEnd(0), Usage(input=9), AnswerEnd(end)]) == {None}
 

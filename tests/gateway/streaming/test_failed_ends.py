@@ -4,12 +4,11 @@ clients of other APIs get an error."""
 import json
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from streams.events import APIS, ErrorInfo, Usage
 from tests.support.gemini_answers import call, candidate, text
 from tests.support.lanes import byte_lane, hub_lane
+from tests.support.rows import each_row
 from tests.support.upstreams import converse_frame
 
 COUNTS = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}
@@ -48,7 +47,7 @@ STREAMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("api", "word", "told"), STREAMS)
+@each_row(("api", "word", "told"), STREAMS)
 def test_its_own_client_gets_every_byte_and_the_ledger_what_it_cost(api: str, word: str, told: bool):
     body = STREAMS[api, word, told]
     for size in (1, 7, len(body)):
@@ -60,7 +59,7 @@ def test_its_own_client_gets_every_byte_and_the_ledger_what_it_cost(api: str, wo
         assert (lane.progress.usage.prompt, lane.progress.usage.output) == (9, 4)
 
 
-@pytest.mark.parametrize(("api", "word", "told"), STREAMS)
+@each_row(("api", "word", "told"), STREAMS)
 def test_clients_of_other_apis_get_an_error_and_no_call(api: str, word: str, told: bool):
     for client in set(APIS) - {api}:
         lane = hub_lane(api, client)
@@ -71,7 +70,7 @@ def test_clients_of_other_apis_get_an_error_and_no_call(api: str, word: str, tol
         assert lane.progress.usage.output == 4
 
 
-@pytest.mark.parametrize(("api", "word", "told"), STREAMS)
+@each_row(("api", "word", "told"), STREAMS)
 def test_a_connection_cut_after_the_finish_reason_is_reported(api: str, word: str, told: bool):
     cut = ErrorInfo("upstream", "cut", reason="connection")
     lane = byte_lane(api)

@@ -3,14 +3,13 @@
 import json
 from typing import Any
 
-import pytest
-
 from gateway.streaming.lane import Lane, reframe_for_client
 from providers.gemini.framing import ARRAY, CRLF_SSE
 from providers.grammar import judge
 from streams.events import ErrorInfo
 from tests.support.examples import places
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane
+from tests.support.rows import each_row
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
 OTHERS = ("chat", "messages", "responses")
@@ -44,7 +43,7 @@ def whole_from(source: str, name: str) -> int:
     raise AssertionError("the stream has no end")
 
 
-@pytest.mark.parametrize(("source", "client"), WAYS)
+@each_row(("source", "client"), WAYS)
 def test_a_stream_that_is_cut_anywhere_fails_once_and_by_the_rules(source, client):
     """A client that reads to the end knows that an answer is not whole: by the error that ends it."""
     for name in ("short", "short_call"):
@@ -61,7 +60,7 @@ def test_a_stream_that_is_cut_anywhere_fails_once_and_by_the_rules(source, clien
             assert lane.end(CUT) == b"", "told once, whatever comes"
 
 
-@pytest.mark.parametrize(("source", "client"), WAYS)
+@each_row(("source", "client"), WAYS)
 def test_keep_alives_fall_between_events(source, client):
     data = b"".join(events_of(source, SCRIPTS["text"]))
     plain = lane_of(source, client)

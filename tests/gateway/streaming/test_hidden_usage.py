@@ -10,6 +10,7 @@ from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
 from tests.support.lanes import clean, masked_error
+from tests.support.rows import each_row
 
 
 def event(value: Any, end: bytes) -> bytes:
@@ -45,8 +46,8 @@ def endpoint(pieces: list[bytes]) -> bytes:
     return b"".join(map(passed.take, pieces)) + passed.close()
 
 
-@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"], ids=["crlf", "lf", "cr"])
-@pytest.mark.parametrize("way", [conversation, endpoint])
+@each_row("end", [b"\r\n", b"\n", b"\r"])
+@each_row("way", [conversation, endpoint])
 def test_every_reader_accepts_a_stream_in_any_pieces(way: Any, end: bytes):
     whole, expected = stream(end)
     for size in (1, 2, 3, 5):

@@ -12,6 +12,7 @@ from streams.errors import GatewayError
 from streams.fold import TextBlock, ToolCallBlock, fold
 from tests.support.interactions_answers import begin, interaction, piece, stop, stream, text_step
 from tests.support.lanes import SCRIPTS, events_of, hub_lane, reply_for
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, ToolCall
 
 SOURCES = ("chat", "messages", "responses", "gemini", "converse")
@@ -28,8 +29,8 @@ def send(lane: Translation, pieces: list[bytes]) -> bytes:
     return b"".join([*map(lane.feed, pieces), lane.end()])
 
 
-@pytest.mark.parametrize("client", SOURCES)
-@pytest.mark.parametrize("size", [0, 1, 7])
+@each_row("client", SOURCES)
+@each_row("size", [0, 1, 7])
 def test_an_interaction_is_a_stream_of_every_client(client, size):
     body = b"".join(CALLS)
     pieces = [body[at : at + size] for at in range(0, len(body), size)] if size else list(CALLS)
@@ -39,7 +40,7 @@ def test_an_interaction_is_a_stream_of_every_client(client, size):
     assert all(text in out for text in (b"there", b"c1", b"c2"))
 
 
-@pytest.mark.parametrize("client", SOURCES)
+@each_row("client", SOURCES)
 def test_an_interaction_is_a_whole_answer_of_every_client(client):
     step = {"type": "function_call", "id": "c1", "name": "f", "arguments": {"a": 1}}
     events = CODECS["interactions"].read_answer(interaction(text_step("Hi"), step))
@@ -62,7 +63,7 @@ def test_every_stream_is_an_interaction(source, script):
     assert f'"status":"{status.get(script, "completed")}"'.encode() in out
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@each_row("source", SOURCES)
 def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
     """N11 and N29: one error event, and neither ``interaction.completed`` nor ``[DONE]``."""
     pieces = events_of(source, SCRIPTS["text"])
@@ -108,7 +109,7 @@ def translate_stream(pieces, reply):
     return send(Translation(codec, codec.writer(reply), codec.wire.framing, lambda error: error, 2**20), list(pieces))
 
 
-@pytest.mark.parametrize("client", SOURCES)
+@each_row("client", SOURCES)
 def test_an_image_in_a_thought_does_not_disturb_other_clients(client):
     out = send(hub_lane("interactions", client), list(ILLUSTRATED))
     verdict = judge(client, out, streamed=True)
@@ -120,8 +121,8 @@ def test_an_image_in_a_thought_does_not_disturb_other_clients(client):
 BROKEN = ('{"a":', "[1]", "x")
 
 
-@pytest.mark.parametrize("arguments", BROKEN)
-@pytest.mark.parametrize("source", ["chat", "responses"])
+@each_row("arguments", BROKEN)
+@each_row("source", ["chat", "responses"])
 def test_a_streamed_call_with_broken_arguments_is_an_error_with_its_name(source, arguments):
     """N15: and no end follows that a client takes for success."""
     call = ToolCall("call_1", "get_weather", arguments)
@@ -143,7 +144,7 @@ def test_a_call_that_the_limit_cut_off_is_no_error(source):
     assert b'"status":"incomplete"' in out
 
 
-@pytest.mark.parametrize("arguments", BROKEN)
+@each_row("arguments", BROKEN)
 def test_a_whole_answer_with_broken_arguments_is_an_error_with_the_calls_name(arguments):
     """N15: a program must not run such a call, and the API has only objects for it."""
     function = {"name": "get_weather", "arguments": arguments}

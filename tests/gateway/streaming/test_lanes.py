@@ -20,6 +20,7 @@ from streams.sse import COMMENT_PING, SSE
 from tests.support.apis import OLDER
 from tests.support.examples import places
 from tests.support.lanes import KEY, SCRIPTS, byte_lane, events_of, half, hub_lane, masked_error, reply_for, whole_lane
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, render
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
@@ -203,8 +204,8 @@ def test_the_message_of_a_failure_says_what_happened(way):
     assert b"ended the stream early" in run(way.open(), [*half(way.source), b'data: {"type": "mess'])
 
 
-@pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n", b"\r\r"], ids=["lf", "crlf", "cr"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@each_row("blank", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@each_row("way", WAYS)
 def test_the_last_event_may_lack_its_blank_line(way, blank):
     data = b"".join(events_of(way.source, SCRIPTS["text"])).replace(b"\n", blank[: len(blank) // 2])
     lane = way.open()
@@ -217,8 +218,8 @@ def test_the_last_event_may_lack_its_blank_line(way, blank):
 MALFORMED = b'data: {"choices": [{"index": 0, "del\n\n'
 
 
-@pytest.mark.parametrize("script", [SCRIPTS["thinking"], SCRIPTS["calls"]], ids=["thinking", "calls"])
-@pytest.mark.parametrize("api", OLDER)
+@each_row("script", [SCRIPTS["thinking"], SCRIPTS["calls"]])
+@each_row("api", OLDER)
 def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
     """What came before it is delivered, and nothing after it: nobody can say any more that the answer is whole. (Behind
     Chat's finish reason it can only be the usage, and the answer is whole.)"""
@@ -251,7 +252,7 @@ def test_an_error_that_no_sdk_finds_is_rewritten_in_the_clients_words(event, pas
     assert said(out)[len(half("chat")) + passes :] == [("", {"error": told})]
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 def test_a_malformed_event_before_content_is_a_failure(api):
     lane = byte_lane(api)
     lane.feed(events_of(api, SCRIPTS["text"])[0] + MALFORMED)
@@ -259,7 +260,7 @@ def test_a_malformed_event_before_content_is_a_failure(api):
     assert not lane.progress.committed
 
 
-@pytest.mark.parametrize("source", OLDER)
+@each_row("source", OLDER)
 def test_a_malformed_event_ends_a_translated_stream_with_an_error(source):
     rest = events_of(source, SCRIPTS["text"])[len(half(source)) :]
     for client in OLDER:
@@ -324,7 +325,7 @@ ODD_ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("api", "odd"), ODD_ERRORS.values(), ids=ODD_ERRORS)
+@each_row(("api", "odd"), ODD_ERRORS.values())
 def test_an_error_in_words_that_the_client_does_not_know_is_reported_in_its_own_too(api, odd):
     given = b"".join([*half(api), odd, b"\n\n"])
     lane = byte_lane(api)
@@ -334,7 +335,7 @@ def test_an_error_in_words_that_the_client_does_not_know_is_reported_in_its_own_
     assert errors(api, out.removeprefix(given)) == 1
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 def test_a_key_in_an_error_event_stays_here(api):
     lane = byte_lane(api)
     out = run(lane, [*half(api), UPSTREAM_ERRORS[api] % KEY.encode()])
@@ -361,8 +362,8 @@ def test_pings_fall_between_events_and_end_with_the_stream(way):
         assert out.replace(COMMENT_PING, b"").replace(mark, b"") == data
 
 
-@pytest.mark.parametrize("line", [b"id: 7", b"id:7", b"retry: 100"])
-@pytest.mark.parametrize("how", ["beside_data", "alone", "behind_a_comment"])
+@each_row("line", [b"id: 7", b"id:7", b"retry: 100"])
+@each_row("how", ["beside_data", "alone", "behind_a_comment"])
 def test_there_is_no_comment_after_an_id_or_retry_line(line, how):
     """The openai SDK takes every later comment for an event with empty data."""
     first, *rest = events_of("chat", SCRIPTS["text"])[:4]

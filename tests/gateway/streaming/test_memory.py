@@ -22,6 +22,7 @@ from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS
 from tests.support.growing_streams import STREAMS, wire
 from tests.support.lanes import byte_lane, masked_error, reply_for, whole_lane
+from tests.support.rows import each_row
 
 SENT = 5 * 2**19
 """Bytes that are sent, less than which a stream may hold."""
@@ -89,7 +90,7 @@ def test_a_stream_that_passes_is_not_held(api, shape):
     assert lane.progress.error is None or lane.progress.error.message.startswith("the provider sent too many ")
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_any_stream_of_usual_length_passes_unchanged(api):
     for shape, made in STREAMS[api].items():
         lane, data = byte_lane(api), wire(api, made(5))
@@ -152,7 +153,7 @@ def test_an_event_that_fails_by_its_size_is_not_read_again_as_an_error():
     assert len(sent) < 1_000
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_an_event_that_unfolds_ends_the_stream(api):
     splitter = CODECS[api].wire.framing.splitter(16 * 2**20)
     event = wire(api, [("metadata", {"type": "response.created", "response": {"tools": [[]] * (MAX_ELEMENTS + 1)}})])
@@ -162,13 +163,13 @@ def test_an_event_that_unfolds_ends_the_stream(api):
     assert splitter.close() == b""
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_the_rest_of_a_stream_is_measured_before_decoding(api):
     rest = b'data: {"type":"message_stop","more":[' + b"[]," * MAX_ELEMENTS + b"0]}"
     assert CODECS[api].wire.framing.complete(rest) == b""
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_an_answer_that_unfolds_is_a_failure(api):
     body = b'{"choices":[],"content":[],"output":[],"more":[' + b"[]," * MAX_ELEMENTS + b"0]}"
     with pytest.raises(GatewayError, match="more than 200,000 JSON elements"):
@@ -188,7 +189,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_an_answer_of_too_many_parts_is_a_failure(api):
     with pytest.raises(GatewayError, match=r"the provider sent too many .* in one answer") as caught:
         fold(CODECS[api].read_answer(msgspec.json.encode(LONG[api])))

@@ -8,6 +8,7 @@ from providers.apis import CODECS
 from streams.fold import ToolCallBlock, fold
 from tests.support.lanes import events_of, hub_lane, reply_for
 from tests.support.provider_streams import read_stream
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, ToolCall, render
 
 NAMELESS = Script(
@@ -48,8 +49,8 @@ def test_a_stream_keeps_a_call_without_a_name(source: str, client: str) -> None:
     assert calls == {"": {"a": 1}, "g": {}}
 
 
-@pytest.mark.parametrize("client", CODECS)
-@pytest.mark.parametrize("fragments", [[{"id": "call_1"}], [{"index": 0, "id": "call_1", "function": {"name": ""}}]])
+@each_row("client", CODECS)
+@each_row("fragments", [[{"id": "call_1"}], [{"index": 0, "id": "call_1", "function": {"name": ""}}]])
 def test_a_chat_call_without_a_name_and_arguments_is_kept_if_the_answer_ends_with_a_call(
     fragments, client: str
 ) -> None:

@@ -10,6 +10,7 @@ from gateway.endpoints.oauth.cookies import delete_cookie, new_cookie_value, rea
 from gateway.endpoints.oauth.forms import parse_form
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignInStates, StateRefused
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000.0
@@ -24,12 +25,12 @@ FOREIGN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", OWN)
+@each_row("path", OWN)
 def test_own_paths_are_kept(path):
     assert safe_return_path(path) == path
 
 
-@pytest.mark.parametrize("path", FOREIGN)
+@each_row("path", FOREIGN)
 def test_other_return_addresses_lead_to_the_first_page(path):
     """An open redirect would lend the gateway's name to another site (CWE-601)."""
     assert safe_return_path(path) == "/ui"
@@ -93,7 +94,7 @@ def test_cookies_are_bound_to_the_host():
     assert len(new_cookie_value()) == 43
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("cookie", "found"),
     [
         (f"__Host-trigate={BROWSER}", BROWSER),

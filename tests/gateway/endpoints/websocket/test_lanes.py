@@ -9,6 +9,7 @@ import trio.testing
 from gateway.endpoints.websocket.envelopes import CREATE, LaneFrame, read_lane
 from gateway.endpoints.websocket.lanes import MAX_OPEN, MAX_RUNNING, OPEN_SECONDS, WAITING, Lanes
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 
 def frame(stream_id: str | None = None, text: str = "") -> LaneFrame:
@@ -94,7 +95,7 @@ async def test_only_so_many_frames_wait_in_a_lane():
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [None, b"{}", "", "{", "[]", "[" * 100_000, "\ud800", '{"type":' + "[" * 5000 + "]" * 5000 + "}"],
 )

@@ -10,6 +10,7 @@ import pytest
 from gateway.endpoints.websocket.envelopes import read_envelope
 from gateway.endpoints.websocket.prewarm import MAX_PREWARMS, Prewarms
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 MEGABYTE = 2**20
 
@@ -44,7 +45,7 @@ def test_the_predecessor_of_a_prewarmed_turn_stays_its_predecessor():
     assert bytes(told["previous_response_id"]) == b'"resp_0"'
 
 
-@pytest.mark.parametrize("previous", ["unknown", None, 5])
+@each_row("previous", ["unknown", None, 5])
 def test_other_requests_are_left_alone(previous):
     ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=[]))
@@ -52,7 +53,7 @@ def test_other_requests_are_left_alone(previous):
     assert ahead.with_prewarm(asked) is asked
 
 
-@pytest.mark.parametrize(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
+@each_row(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
 def test_every_form_of_input_is_gone_on_from(input, count):
     ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=input))
@@ -91,7 +92,7 @@ def test_the_number_of_prewarmed_turns_is_limited():
     assert [i for i in range(MAX_PREWARMS + 5) if is_known(ahead, f"resp_{i}")] == list(range(5, MAX_PREWARMS + 5))
 
 
-@pytest.mark.parametrize("name", ["input", "conversation", "previous_response_id"])
+@each_row("name", ["input", "conversation", "previous_response_id"])
 def test_all_that_is_remembered_counts_towards_the_limit_and_the_newest_stays(name):
     ahead = Prewarms(2500)
     for i in range(3):

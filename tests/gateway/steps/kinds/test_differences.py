@@ -2,11 +2,11 @@
 
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.steps.kinds.differences import changes_between
+from tests.support.rows import each_row
 
 
 def apply(old: str, changes: list[tuple[int, int, str]]) -> str:
@@ -18,7 +18,7 @@ def apply(old: str, changes: list[tuple[int, int, str]]) -> str:
     return "".join([*parts, old[at:]])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("old", "new", "changes"),
     [
         ("a b", "a b", []),
@@ -43,7 +43,7 @@ def test_changes_of_any_texts_give_the_new_text(old, new):
     assert apply(old, changes_between(old, new)) == new
 
 
-@pytest.mark.parametrize("new", ["b " * 40_000, "a x " * 20_000, ""])
+@each_row("new", ["b " * 40_000, "a x " * 20_000, ""])
 def test_long_texts_take_little_time(new):
     old = "a " * 40_000
     began = time.process_time()

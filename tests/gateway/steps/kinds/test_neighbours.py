@@ -11,6 +11,7 @@ from gateway.steps.kinds.normal import LONGEST_GAP
 from gateway.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from gateway.steps.kinds.secrets import SecretsSettings, SecretsStep
+from tests.support.rows import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 from trigate.steps import Check, Passage
 
@@ -60,7 +61,7 @@ def test_findings_do_not_depend_on_cuts(parts, data):
         assert find_in_pieces(step, text, cuts) == find(step, text)
 
 
-@pytest.mark.parametrize("gap", ["\u0301", "\u200b", "\u0301\u200b"])
+@each_row("gap", ["\u0301", "\u200b", "\u0301\u200b"])
 def test_a_short_gap_hides_nothing_and_a_long_one_ends_the_text_before_it(gap):
     short = f"4111{gap * 100} 1111 1111 1111"
     assert find_texts(STEPS["pii"], short) == [("card", short)]
@@ -69,7 +70,7 @@ def test_a_short_gap_hides_nothing_and_a_long_one_ends_the_text_before_it(gap):
     assert STEPS["pii"].open_tail(text[: -len(CARD)]) > LONGEST_GAP
 
 
-@pytest.mark.parametrize("kind", STEPS)
+@each_row("kind", STEPS)
 def test_a_stream_of_invisible_characters_takes_linear_time(kind):
     def seconds(size: int) -> float:
         text = "a" + "\u0301" * size

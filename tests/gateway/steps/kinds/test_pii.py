@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from configfile.wording import Wrong
 from gateway.steps.kinds.pii import ALL, PiiSettings, PiiStep
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 STEP: Final = PiiStep(PiiSettings())
@@ -51,13 +52,13 @@ VALUES: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "label"), VALUES.items())
+@each_row(("value", "label"), VALUES.items())
 def test_a_value_is_found_in_a_sentence_and_in_json(value, label):
     for text in (f"it is {value}, or so", f"It is {value}.", f'{{"a":"{value}"}}', f"<{value}>", value):
         assert find_texts(STEP, text) == [(label, value)], text
 
 
-@pytest.mark.parametrize(("text", "label"), [
+@each_row(("text", "label"), [
     ("BSN: 111222333", "nl_bsn"), ("the cpf is 52998224725", "br_cpf"), ("Aadhaar no. 234123412346", "in_aadhaar"),
 ])  # fmt: skip
 def test_a_common_format_needs_its_name(text, label):
@@ -66,7 +67,7 @@ def test_a_common_format_needs_its_name(text, label):
     assert find_texts(STEP, f"item {number}") == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "4111 1111 1111 1112 and 1234 5678 9012 3456 and 0000 0000 0000 0000",
@@ -128,7 +129,7 @@ def test_findings_do_not_depend_on_how_a_stream_is_cut(text, cuts):
         assert find_in_pieces(STEP, text, range(len(text))) == whole
 
 
-@pytest.mark.parametrize(("value", "label"), VALUES.items())
+@each_row(("value", "label"), VALUES.items())
 def test_no_part_of_a_value_is_released_before_the_rest(value, label):
     text = f"it is {value} today"
     for length in range(len(text)):

@@ -13,6 +13,7 @@ from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 PATTERNS: Final = (
@@ -24,7 +25,7 @@ PATTERNS: Final = (
 )
 
 
-@pytest.mark.parametrize(("pattern", "text"), [
+@each_row(("pattern", "text"), [
     (r"falcon-\d+", "a falcon-12 and falcon-345x"), (r"\bcat\b", "cat cats concat cat"), (r"a+b", "aaab aab b"),
     (r"(?i)secret\s+project", "The SECRET  Project."), (r"(a+)+b", "aaaab"), (r"[^x]{2,3}y", "aaay"),
     (r"\w+@corp\.com", "joe@corp.com bob@corp.com"), (r"(?:ab|cd){2}", "abcdabab"), (r"\Bend", "end bend"),
@@ -47,7 +48,7 @@ def test_a_match_is_found_where_python_finds_one(pattern, text):
         assert re.compile(pattern).fullmatch(text, start, end) or re.search(pattern, text[max(0, start - 1) : end])
 
 
-@pytest.mark.parametrize(("pattern", "fault"), [
+@each_row(("pattern", "fault"), [
     (r"(a)\1", "a backreference"), ("(?=a)b", "a lookaround"), ("(?<!a)b", "a lookaround"), ("^a", "`^` or `$`"),
     ("a*+", "a possessive repeat"), ("a{1,5000}", "too long"), ("(a|b)*a(a|b){12}", "too complex"),
     ("(", "is not a pattern"), ("a*", "matches the empty text"),
@@ -59,7 +60,7 @@ def test_a_pattern_without_linear_search_is_refused(pattern, fault):
     assert fault in wrong.value.found
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+b", r"(a|aa)+b", r"\w+@corp\.com", r".*=.*;", r"(x+x+)+y"])
+@each_row("pattern", [r"(a+)+b", r"(a|aa)+b", r"\w+@corp\.com", r".*=.*;", r"(x+x+)+y"])
 def test_adversarial_text_takes_linear_time(pattern):
     """https://owasp.org/www-community/attacks/Regular_expression_Denial_of_Service_-_ReDoS. The limit is far above the
     time on a busy machine; an exponential or quadratic search takes hours."""

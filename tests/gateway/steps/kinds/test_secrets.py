@@ -6,13 +6,13 @@ import base64
 import hashlib
 from typing import Final
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.steps.kinds.secret_formats import ROWS
 from gateway.steps.kinds.secrets import LABELS, SecretsSettings, SecretsStep
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 MIXED: Final = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4
@@ -46,13 +46,13 @@ SECRETS: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("secret", "label"), SECRETS.items(), ids=lambda value: value[:8])
+@each_row(("secret", "label"), SECRETS.items())
 def test_a_key_is_found_in_text_json_and_after_an_escape(secret, label):
     for text in (f"use {secret} now", f'{{"key":"{secret}"}}', f"export KEY={secret}\n", f"a\\n{secret}\\n", secret):
         assert find_texts(STEP, text) == [(label, secret)]
 
 
-@pytest.mark.parametrize("secret", [ANTHROPIC, "ghp_" + MIXED[:36], JWT], ids=["anthropic", "github", "jwt"])
+@each_row("secret", [ANTHROPIC, "ghp_" + MIXED[:36], JWT])
 def test_an_encoded_key_is_found_at_its_position(secret):
     escaped = "".join(f"%{ord(char):02x}" for char in secret)
     assert [one[1:] for one in find(STEP, f"a {escaped} b")] == [(2, 2 + len(escaped))]
@@ -81,7 +81,7 @@ def test_a_private_key_is_found_with_all_its_lines():
     assert find_texts(STEP, "Put -----BEGIN PRIVATE KEY----- in the first line of the file, then the key.") == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "password"),
     [
         ("postgres://app:hunter2@db.internal/x", "hunter2"),
@@ -100,7 +100,7 @@ def test_an_aws_secret_key_is_found_by_its_name():
     assert find_texts(STEP, f"the commit is {'ab' * 20}, the key is elsewhere") == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "The quick brown fox jumps over the lazy dog, see https://example.com/a/b?c=d#e and joe@example.com.",

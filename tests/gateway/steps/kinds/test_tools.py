@@ -8,6 +8,7 @@ from configfile.wording import Wrong
 from gateway.steps.kinds.size import SizeSettings, SizeStep
 from gateway.steps.kinds.tools import ToolsSettings, ToolsStep
 from gateway.steps.request_texts import RequestTexts
+from tests.support.rows import each_row
 from trigate.steps import Check, Passage
 
 STEP = ToolsStep(ToolsSettings(("read_*", "search"), ("read_secret",), {"read_file": {"path": "^/srv/"}}))
@@ -17,7 +18,7 @@ def findings(step, *passages: Passage) -> list[tuple[str, str | None]]:
     return [(one.label, one.action) for one in step(Check("response", passages))]
 
 
-@pytest.mark.parametrize(("name", "arguments", "label"), [
+@each_row(("name", "arguments", "label"), [
     ("read_file", '{"path": "/srv/a"}', None), ("read_file", '{"path": "/etc/passwd"}', "argument"),
     ("read_file", '{"path": "/srv/a", "path": "/etc/passwd"}', "argument"),
     ("read_file", '{"path": ["/srv/a", "/etc/b"]}', "argument"), ("read_file", '{"path": 5}', "argument"),
@@ -41,7 +42,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("api", BODIES)
+@each_row("api", BODIES)
 def test_a_mask_leaves_a_definition_out(api):
     body = json.dumps({"a": 1, **BODIES[api], "z": 2}).encode()
     texts = RequestTexts.of(api, body)
@@ -53,7 +54,7 @@ def test_a_mask_leaves_a_definition_out(api):
     assert left.count(b'"name"') == 2
 
 
-@pytest.mark.parametrize("api", BODIES)
+@each_row("api", BODIES)
 def test_without_any_permitted_tool_the_list_is_left_out(api):
     choice = {"tool_choice": "auto"} if api != "converse" else {}
     body = json.dumps({"a": 1, **BODIES[api], **choice, "z": 2}).encode()
