@@ -14,6 +14,7 @@ from streams.surrogates import any_json
 from tests.support.asgi_app import eventually
 from tests.support.flights import Body
 from tests.support.in_process import CountingProvider, gateway, providers
+from tests.support.rows import each_row
 
 MINE = {"metadata": {"ticket": "1"}, "user": "ann", "safety_identifier": "s1", "prompt_cache_key": "k1"}
 YOURS = {"metadata": {"ticket": "2"}, "user": "ben", "safety_identifier": "s2", "prompt_cache_key": "k2"}
@@ -124,7 +125,7 @@ STREAM = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("step", [1, 7, 1000])
+@each_row("step", [1, 7, 1000])
 async def test_only_the_members_that_a_response_repeats_change(step):
     for text, framing in ((WHOLE, None), (STREAM, SSE)):
         pieces = [(0.0, text[at : at + step]) for at in range(0, len(text), step)]
@@ -147,7 +148,7 @@ CUT = THEIRS.replace(b'""', rb'"\ud83d"')
 OWN = {"ticket": "own"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "framing"),
     [
         (CUT, None),
@@ -170,7 +171,7 @@ async def test_unusual_json_and_events_do_not_repeat_the_members_of_another_requ
     assert answer["metadata"] == OWN
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"x", b'{"error":{}}', b'{"metadata":', b"\xff"])
+@each_row("text", [b"", b"[]", b"x", b'{"error":{}}', b'{"metadata":', b"\xff"])
 async def test_other_bodies_stay_unchanged(text):
     for framing in (None, SSE):
         body = OwnMembersBody.of(Body((0.0, text)), b'{"user":"u"}', framing, 2**20)

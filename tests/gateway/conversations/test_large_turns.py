@@ -54,12 +54,12 @@ def replay(gateway: Gateway, upstream: Any) -> Callable[[], None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [run_in_background, replay])
+@pytest.mark.parametrize("make", [pytest.param(run_in_background, marks=pytest.mark.soak), replay])
 def test_no_large_turn_blocks_the_loop(gateway, upstream, make):
     check_steps(gateway, make(gateway, upstream), longest=LONGEST / 2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
     """Its first event repeats the request, and has more elements than an event of a provider may have."""
     request_body = REQUESTS["responses"]["allowed tools"](21_000)

@@ -29,6 +29,7 @@ from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
 from streams.sse import SSE
 from tests.support.lanes import SCRIPTS, events_of
+from tests.support.rows import each_row
 
 SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
 LONG = "x" * (LARGE + 1)
@@ -61,7 +62,7 @@ def log_of(*events: bytes) -> bytes:
     return log.close()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("input", "echo", "elsewhere"),
     [
         ("hi", {}, False),
@@ -70,7 +71,6 @@ def log_of(*events: bytes) -> bytes:
         ("hi", {"instructions": LONG}, True),
         (LONG[: LARGE // 2], {"tools": [LONG[: LARGE // 2 + 1]]}, True),
     ],
-    ids=["small", "some echo", "long input", "long echo", "both"],
 )
 async def test_a_large_turn_is_stored_outside_the_event_loop(input, echo, elsewhere):
     told = response(**echo)

@@ -33,7 +33,7 @@ def encrypt_store(store: Store) -> Store:
     return EncryptedStore(store, [b"k" * 32])
 
 
-@pytest.fixture(params=[lambda store: store, encrypt_store], ids=["plain", "encrypted"])
+@pytest.fixture(params=[lambda store: store, pytest.param(encrypt_store, marks=pytest.mark.soak)])
 def store(request) -> Store:
     made: Store = request.param(MemoryStore(HOUR, GIB))
     return made
@@ -74,6 +74,7 @@ async def test_reading_a_conversation_of_thousands_of_turns_lets_other_tasks_run
     await check_own_steps(read, longest=LONGEST / 2)
 
 
+@pytest.mark.soak
 async def test_a_conversation_of_many_turns_is_deleted_between_the_turns_of_others():
     """All turns were deleted in one step of the loop: 3,600 took 60 ms (CWE-400)."""
     store = MemoryStore(HOUR, GIB)

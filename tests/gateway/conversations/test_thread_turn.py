@@ -39,6 +39,7 @@ from streams.sse import SSE
 from tests.support.apis import OLDER
 from tests.support.messages_streams import frames, sdk_message
 from tests.support.responses_api import forwarded_data
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, ToolCall, render
 
 ROUTER = Router(
@@ -183,7 +184,7 @@ async def test_a_request_without_a_thread_stays_unchanged(members):
         assert found.turn is UNRECORDED
 
 
-@pytest.mark.parametrize("thread", [CREATE, behind("msg_1"), {"type": "of a later version"}])
+@each_row("thread", [CREATE, behind("msg_1"), {"type": "of a later version"}])
 async def test_a_thread_of_the_providers_own_passes_unchanged(thread):
     for state in (None, "upstream"):
         found = await recalled(shelf(), asked(HELLO, thread=thread), target=resolved("claude", state))
@@ -198,8 +199,8 @@ async def test_a_provider_that_could_keep_it_need_not():
     assert found.target.lane == "hub"
 
 
-@pytest.mark.parametrize("thread", [CREATE, behind("msg_1")], ids=["create", "continue"])
-@pytest.mark.parametrize(
+@each_row("thread", [CREATE, behind("msg_1")])
+@each_row(
     ("store", "target"),
     [
         (None, resolved()), (None, resolved("on-messages")), (None, resolved("claude", "ours")),
@@ -212,7 +213,7 @@ async def test_without_a_store_the_sdk_learns_that_threads_are_unsupported(store
     assert failed.details == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("thread", "param"),
     [
         ("create", "thread"), ([], "thread"), ({}, "thread.type"), ({"type": 1}, "thread.type"),
@@ -351,7 +352,7 @@ async def test_a_missing_thread_is_a_404_so_that_the_sdk_resends_everything():
         assert json.loads(MESSAGES.write_error(failed, "req_1"))["error"]["type"] == "not_found_error"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"messages":[]}', b'{"messages":1,"answer":[]}', b"\xff"])
+@each_row("body", [b"", b"[]", b"{}", b'{"messages":[]}', b'{"messages":1,"answer":[]}', b"\xff"])
 async def test_a_damaged_message_is_no_empty_one(body):
     store = shelf()
     await store.put([Node("msg_1", "me", "message", body)])
@@ -363,8 +364,8 @@ async def test_a_damaged_message_is_no_empty_one(body):
 # What is kept
 
 
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+@each_row("api", OLDER)
+@each_row("streamed", [True, False])
 async def test_the_answer_is_kept_as_the_client_saw_it(api, streamed):
     """Thinking with its signature or our seal, text and calls, in order; under the id that the client was told."""
     store = shelf()
@@ -389,7 +390,7 @@ def without_nulls(block: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if value is not None}
 
 
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 async def test_thinking_is_returned_to_its_author(api):
     store = shelf()
     target = resolved(f"on-{api}")

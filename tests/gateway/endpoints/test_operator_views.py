@@ -13,6 +13,7 @@ from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.logs.masking import MASKED, Mask
 from tests.support.cases import case
 from tests.support.in_process import gateway
+from tests.support.rows import each_row
 
 METRICS, UI = "the-metrics-key-0123456789", "the-ui-key-0123456789"
 CLIENT, LIMITED, WRONG = "a-client-key-0123456789", "a-limited-key-0123456789", "no-key-of-this-gateway-01234"
@@ -39,7 +40,7 @@ def content(**more: Any) -> dict[str, Any]:
     return {"version": "v0.3.0", "model_providers": [entry], **more}
 
 
-@pytest.mark.parametrize(("more", "other", "statuses"), RULES)
+@each_row(("more", "other", "statuses"), RULES)
 async def test_only_operators_may_read_the_views_of_all_clients(more, other, statuses):
     async with gateway(content(**more)) as running:
         for path in PATHS:

@@ -19,6 +19,7 @@ from providers.responses.ids import own_id
 from providers.responses.replay import after_number, replay
 from streams import sse
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.state_endpoints import ALICE, BOB, Down, message, running, serving, store_turn
 
 ROOM = (3600.0, 2**24)  # seconds and bytes
@@ -296,7 +297,7 @@ async def test_pages_put_together_are_the_list(turns, data):
 # Where nothing can be said
 
 
-@pytest.mark.parametrize(("method", "rest"), CALLS)
+@each_row(("method", "rest"), CALLS)
 async def test_disabled_state_is_reported(method, rest):
     async with serving(None) as served:
         reply = await served.ask(method, f"/v1/responses/resp_1{rest}")

@@ -485,6 +485,7 @@ async def steps(sweep: Sweep, blow: Callable[[Sweep], object]) -> AsyncIterator[
     raise AssertionError(f"the exchange goes on after {STEPS} steps")
 
 
+@pytest.mark.sample(3, by="turns")
 async def test_left_alone_it_ends_as_it_should(sweep):
     assert not await sweep.run(STEPS, lambda _: None)
     assert sweep.client.ended
@@ -492,7 +493,7 @@ async def test_left_alone_it_ends_as_it_should(sweep):
     assert (line["ended"] == "complete") == sweep.case.good, line
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(5, by="turns")
 async def test_the_client_leaves_at_every_checkpoint_in_turn(sweep):
     async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.client.gone.set())) as struck:
         async for at in struck:
@@ -503,7 +504,7 @@ async def test_the_client_leaves_at_every_checkpoint_in_turn(sweep):
                 assert whole or line["ended"] in expected, (at, line)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(10, by="turns")
 async def test_the_request_is_cancelled_at_every_checkpoint_in_turn(sweep):
     async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.cancel_scope.cancel())) as struck:
         async for at in struck:
@@ -532,7 +533,7 @@ ERROR = (
 )
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(10, by="turns")
 async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
     async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.lifecycle.cancel_pumps())) as struck:
         async for at in struck:

@@ -4,11 +4,11 @@ other way round. Only whole answers have them."""
 from typing import Any
 
 import httpx2
-import pytest
 
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess
+from tests.support.rows import each_row
 
 ASKED = [{"role": "user", "content": "Hi"}]
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
@@ -79,7 +79,7 @@ async def test_a_gemini_client_gets_all_choices_of_chat():
         assert answer.json()["usageMetadata"]["candidatesTokenCount"] == 12
 
 
-@pytest.mark.parametrize("members", [{"n": 3, "stream": True}, {"n": 9}, {"n": 0}, {"n": -1}])
+@each_row("members", [{"n": 3, "stream": True}, {"n": 9}, {"n": 0}, {"n": -1}])
 async def test_unsupported_choices_are_a_400_with_the_member(members: dict[str, Any]):
     async with before_google() as (served, provider):
         answer = await chat(served, **members)

@@ -22,7 +22,7 @@ from tests.support.played_provider import played_provider
 
 ARRAYS: Final = int(os.environ.get("COMBINATIONS", "0"))
 """Arrays that are played whole; none is a sample of the first."""
-SAMPLE: Final = 6
+SAMPLE: Final = 3
 
 Installed = tuple[redis.RedisServer | None, postgres.Server | None]
 

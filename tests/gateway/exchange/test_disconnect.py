@@ -14,6 +14,7 @@ from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
+from tests.support.rows import each_row
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def test_a_block_that_survives_a_disconnect_continues_to_run(target, befor
     assert left or not ended
 
 
-@pytest.mark.parametrize("length", [5, 3, None])
+@each_row("length", [5, 3, None])
 async def test_the_end_of_an_upload_is_noted_once_and_before_its_last_piece(length):
     noted: list[int] = []
     taken = 0

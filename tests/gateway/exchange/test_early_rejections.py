@@ -57,7 +57,7 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
             yield running
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(9, by="turns")
 @pytest.mark.parametrize("status", TOLD)
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_an_early_rejection_reaches_the_client(name, status):

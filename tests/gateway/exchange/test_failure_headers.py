@@ -25,6 +25,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
+from tests.support.rows import each_row
 
 LIMITS = {
     "retry-after": "17000",
@@ -182,7 +183,7 @@ async def test_the_gateways_own_credential_is_no_trouble_of_the_clients(status: 
                 assert not (set(LIMITS) | set(OF_ONE_API)) - {"x-should-retry"} & set(reply.headers)
 
 
-@pytest.mark.parametrize("status", [401, 403, 429])
+@each_row("status", [401, 403, 429])
 async def test_a_clients_own_credential_and_its_account(status: int):
     """A subscription passed through: whose account it is goes to its owner alone."""
     async with endpoint_provider(lambda asked: refusal(status)) as provider:
@@ -207,7 +208,7 @@ async def test_the_credential_is_cut_out_of_headers_that_pass():
                 assert reply.headers["x-ratelimit-of"].endswith(spelled)
 
 
-@pytest.mark.parametrize(("endpoint", "path"), ASKED)
+@each_row(("endpoint", "path"), ASKED)
 async def test_every_endpoint_that_is_no_conversation(endpoint: str, path: str):
     status = 0
     async with endpoint_provider(lambda asked: refusal(status)) as provider:
@@ -243,11 +244,11 @@ async def test_every_other_path_that_sends_a_request_to_a_provider():
 FIRST, SECOND = ("x-ratelimit-limit-requests", "1"), ("x-ratelimit-limit-tokens", "2")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second", "status", "of_first"),
     [(429, 429, 429, False), (500, 400, 400, False), (503, 429, 503, True), (400, None, 400, True)],
 )
-@pytest.mark.parametrize("stream", [False, True])
+@each_row("stream", [False, True])
 async def test_headers_belong_to_the_failure_that_the_client_sees(
     first: int, second: int, status: int, of_first: bool, stream: bool
 ):

@@ -27,7 +27,8 @@ def test_a_text_of_tens_of_megabytes_is_not_searched_in_the_loop(api, upstream):
         check_steps(gateway, send)
 
 
-@pytest.mark.parametrize("api", [pytest.param("chat", marks=pytest.mark.soak), "messages"])
+@pytest.mark.soak
+@pytest.mark.parametrize("api", ["chat", "messages"])
 def test_a_history_of_tens_of_megabytes_is_explained_outside_the_loop(api, upstream):
     """Prompts are compared after each turn, also by the second one, which continues the first (C59)."""
     settings = config([provider("openai/up", upstream.url, ["chat"])], client_keys=KEYS, limits=LIMITS)

@@ -3,8 +3,6 @@ still refuses: the gateway asks no other target."""
 
 from typing import Any
 
-import pytest
-
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
@@ -15,6 +13,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import gateway
 from tests.support.messages_streams import raw
+from tests.support.rows import each_row
 
 BLOCK = {"type": "fallback", "from": {"model": "claude-fable-5-1"}, "to": {"model": "claude-opus-5"}}
 USAGE = {"input_tokens": 9, "output_tokens": 1}
@@ -42,8 +41,8 @@ BODIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("path", BODIES)
+@each_row("stream", [False, True])
+@each_row("path", BODIES)
 async def test_a_refusal_after_the_providers_own_fallbacks_is_final(path, stream):
     async with endpoint_provider(refuse) as first, endpoint_provider(refuse) as second:
         entries = [

@@ -32,6 +32,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.interactions_api import PATH
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import STREAM
 
@@ -161,7 +162,7 @@ async def test_the_first_get_of_the_end_is_billed_once():
         check(line)
 
 
-@pytest.mark.parametrize("status", ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action"])
+@each_row("status", ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action"])
 async def test_every_end_is_billed(status):
     async with stage() as one:
         await one.begin()

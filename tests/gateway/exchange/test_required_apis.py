@@ -16,6 +16,7 @@ from tests.support.interactions_answers import (
     stop,
     text_step,
 )
+from tests.support.rows import each_row
 
 ALONE = "gemini-new is only supported in the Interactions API and cannot be called directly via generateContent."
 STREAM = [
@@ -52,8 +53,8 @@ def config(url: str, **more: Any) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": [entry]}
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(
+@each_row("stream", [False, True])
+@each_row(
     ("api", "speaks", "first"),
     [
         ("chat", None, CHAT), ("chat", ["gemini"], GENERATE), ("messages", None, GENERATE),
@@ -178,8 +179,8 @@ def in_numbers(message: str) -> Any:
     return {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
 
 
-@pytest.mark.parametrize("shape", [Strict.shape, in_numbers], ids=["string code", "numeric code"])
-@pytest.mark.parametrize(
+@each_row("shape", [Strict.shape, in_numbers])
+@each_row(
     ("name", "at", "dropped"),
     [("service_tier", "", "service_tier"), ("seed", "generation_config", "generation_config.seed")],
 )
@@ -201,7 +202,7 @@ async def test_a_member_that_interactions_rejects_is_left_out_and_remembered(sha
                 google.asked.clear()
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+@each_row("api", ["chat", "messages", "responses"])
 async def test_a_translated_request_is_repeated_without_the_rejected_member(api):
     async with providers(1) as (google,):
         google.__class__ = Strict

@@ -14,6 +14,7 @@ from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import PlayedProvider, entry, played_provider
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -71,8 +72,8 @@ async def test_a_request_without_fallback_is_sent_once(stream):
                 assert provider.asked == {"first": 1}
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("model", ["r", "first"], ids=["route", "lone"])
+@each_row("stream", [False, True])
+@each_row("model", ["r", "first"])
 async def test_a_request_that_was_read_may_be_billed_though_no_head_came(model, stream):
     # bircex/llmr#48
     async with served() as (provider, client):
@@ -123,8 +124,8 @@ async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
         assert (reply.status_code, dict(provider.asked)) == (200, {"second": 2})
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("route", [{}, {"hedge": {"after": "10s", "at_most": "100%"}}], ids=["plain", "hedged"])
+@each_row("stream", [False, True])
+@each_row("route", [{}, {"hedge": {"after": "10s", "at_most": "100%"}}])
 async def test_an_empty_response_is_charged_what_its_provider_counted(route, stream):
     async with served(route=route) as (provider, client):
         provider.reset(first="empty")

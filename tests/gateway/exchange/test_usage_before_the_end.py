@@ -13,6 +13,7 @@ import trio
 from tests.support.asgi_app import Client, eventually
 from tests.support.bare_provider import head, listening, read_request
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled import lines
 
 KEY = "sk-client-of-the-gateway-1"
@@ -132,9 +133,9 @@ async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.E
     client.leave("rst")
 
 
-@pytest.mark.parametrize("client", ["chat", "messages"])
-@pytest.mark.parametrize("provider", STREAMS)
-@pytest.mark.parametrize("steps", [[], STEPS], ids=["no steps", "steps"])
+@each_row("client", ["chat", "messages"])
+@each_row("provider", STREAMS)
+@each_row("steps", [[], STEPS])
 async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(client, provider, steps):
     path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[client]
     body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}
@@ -149,8 +150,8 @@ async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_repor
     assert line["cost_usd"] == pytest.approx((PROMPT * 10 + (THOUGHTS + WORDS) * 100) / 10**6)
 
 
-@pytest.mark.parametrize("provider", ["each", "messages", "gemini"])
-@pytest.mark.parametrize("steps", [[], STEPS], ids=["no steps", "steps"])
+@each_row("provider", ["each", "messages", "gemini"])
+@each_row("steps", [[], STEPS])
 async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(provider, steps):
     """No content has gone to the client, so the attempt is not committed."""
     body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": [{"role": "user", "content": "think"}]}
@@ -167,7 +168,7 @@ async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(p
     assert line["cost_grade"] == "estimated"  # the counts were not final
 
 
-@pytest.mark.parametrize("provider", STREAMS)
+@each_row("provider", STREAMS)
 async def test_pass_through_is_charged_for_the_reported_usage(provider):
     path = {"chat": "chat/completions", "messages": "messages", "gemini": "models/gemini:streamGenerateContent"}
     body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": TURN}

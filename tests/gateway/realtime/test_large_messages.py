@@ -37,7 +37,7 @@ async def _in_background(check: Callable[[Callable[[], object]], None], work: Ca
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind in ("session", "binary") else pytest.mark.soak) for kind in MESSAGES]
+    "kind", [pytest.param(kind, marks=[] if kind == "session" else pytest.mark.soak) for kind in MESSAGES]
 )
 async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
     """To mask 16 MB for the provider took 0.2 s of the event loop, and to send them to the client 0.1 s."""

@@ -15,6 +15,7 @@ from tests.support.asgi_app import Client, eventually
 from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
@@ -94,7 +95,7 @@ async def test_a_client_that_leaves_while_the_provider_does_not_read_ends_the_se
         talk.over.set()
 
 
-@pytest.mark.parametrize("how", ["reset", "end", "fin", "rst"])
+@each_row("how", ["reset", "end", "fin", "rst"])
 async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
     talk = Unread()
     async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
@@ -145,8 +146,8 @@ async def waits(peer: Http2Client, websocket: Http2WebSocket, message: bytes) ->
     return silence.cancelled_caught
 
 
-@pytest.mark.parametrize("how", ["fin", "rst"])
-@pytest.mark.parametrize("path", FIRST)
+@each_row("how", ["fin", "rst"])
+@each_row("path", FIRST)
 async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
     """Its second message waits for the session, and so nothing more was read from the client."""
     async with serve_sessions(silent) as (running, server), calling(running.url, path) as caller:
@@ -156,8 +157,8 @@ async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(p
         await is_over(running)
 
 
-@pytest.mark.parametrize("how", ["reset", "end", "fin", "rst"])
-@pytest.mark.parametrize("path", FIRST)
+@each_row("how", ["reset", "end", "fin", "rst"])
+@each_row("path", FIRST)
 async def test_an_http2_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
     async with serve_sessions(silent) as (running, server), http2_client(running.url) as peer:
         websocket = await Http2WebSocket.open(peer, path)

@@ -15,6 +15,7 @@ from gateway.realtime.live import LiveFrames
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -134,7 +135,7 @@ async def test_another_connection_needs_the_key_that_made_the_session(action, ca
     assert len(billed) == (2 if action == "fork" else 1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("frame", "code"),
     [
         ({"type": "session.update", "session": {"model": "voice"}}, "invalid_request"),

@@ -23,6 +23,7 @@ from tests.support.asgi_app import Client, eventually
 from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -148,7 +149,7 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
 
-@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+@each_row("version", ["v1", "v1beta", "v1alpha"])
 async def test_gemini_live_has_each_version_of_the_api(version):
     path = LIVE.replace("v1beta", version)
     async with served(talking) as (running, server), calling(running.url, f"{path}?key={KEY}") as caller:

@@ -21,6 +21,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.openai_client import openai_client
+from tests.support.rows import each_row
 from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]
@@ -117,7 +118,7 @@ def vectors_of(found: httpx2.Response) -> list[Any]:
     return [item["embedding"] for item in found.json()["data"]]
 
 
-@pytest.mark.parametrize("model", PROVIDERS)
+@each_row("model", PROVIDERS)
 async def test_every_client_gets_the_vectors_of_every_provider(model):
     answering, paths = PROVIDERS[model]
     async with endpoint_provider(answering) as provider:
@@ -133,10 +134,8 @@ async def test_every_client_gets_the_vectors_of_every_provider(model):
     assert all("provider-key" in str(asked.headers) for asked in provider.asked)
 
 
-@pytest.mark.parametrize(("texts", "tokens"), [(["a"], 11), (["a"] * 97, 22)])
-@pytest.mark.parametrize(
-    "header", [("x-amzn-bedrock-input-token-count", "11"), ("x-amzn-bedrock-input-token-count", "x")]
-)
+@each_row(("texts", "tokens"), [(["a"], 11), (["a"] * 97, 22)])
+@each_row("header", [("x-amzn-bedrock-input-token-count", "11"), ("x-amzn-bedrock-input-token-count", "x")])
 async def test_tokens_that_bedrock_counts_in_a_header_are_the_usage(texts, tokens, header):
     """The body of Cohere's models there has none."""
 
@@ -210,7 +209,7 @@ REFUSALS: dict[str, tuple[int, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", REFUSALS)
+@each_row("words", REFUSALS)
 async def test_a_provider_that_refuses_base64_gets_later_requests_without_it(words):
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
     status, refusal = REFUSALS[words]

@@ -4,13 +4,13 @@ import contextlib
 import json
 from typing import Any
 
-import pytest
 import trio
 
 from tests.support.asgi_app import Client, eventually
 from tests.support.bare_provider import head, listening, read_request
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
+from tests.support.rows import each_row
 from tests.support.settled import lines
 
 KEY = "sk-client-of-the-gateway-1"
@@ -34,8 +34,8 @@ def settings(url: str) -> dict[str, Any]:
     return {"version": "v0.3.0", "model_providers": [entry], "client_keys": [{"name": "one", "key": KEY}]}
 
 
-@pytest.mark.parametrize("endpoint", BODIES)
-@pytest.mark.parametrize("sent", [100, 2**21], ids=["held", "passed in pieces"])
+@each_row("endpoint", BODIES)
+@each_row("sent", [100, 2**21])
 async def test_a_client_that_leaves_within_an_answer_pays_the_estimate(endpoint, sent):
     """A model billed by tokens has no price for an image or a second, so their counts alone would be free."""
     kind, body = BODIES[endpoint]

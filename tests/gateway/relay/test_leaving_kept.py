@@ -14,6 +14,7 @@ from gateway.upstream.request import UpstreamRequest
 from tests.support.asgi_app import eventually
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
+from tests.support.rows import each_row
 
 PLAIN = part("file", b"words", "a.txt")
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-5", "messages": []}}
@@ -191,7 +192,7 @@ async def test_no_object_is_created_for_a_client_that_left_early(making):
         assert await listed(served, making) == known
 
 
-@pytest.mark.parametrize("name", [name for name, one in MAKING.items() if KIND in one.headers.values()])
+@each_row("name", [name for name, one in MAKING.items() if KIND in one.headers.values()])
 async def test_no_object_is_created_from_an_incomplete_upload(name):
     making = MAKING[name]
     async with serving(making.provider) as served:
@@ -209,7 +210,7 @@ DELETED = sorted({(one.provider, one.list): name for name, one in MAKING.items()
 """One of each list; batches of OpenAI's cannot be deleted."""
 
 
-@pytest.mark.parametrize("name", DELETED)
+@each_row("name", DELETED)
 async def test_an_object_is_not_in_the_list_any_more_though_the_client_left_as_it_was_deleted(name):
     making = MAKING[name]
     async with serving(making.provider) as served:

@@ -20,6 +20,7 @@ from tests.support.cases import case
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
@@ -121,7 +122,7 @@ async def test_only_clients_with_the_server_may_use_it():
         assert provider.heads == []
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@each_row("method", ["POST", "GET", "DELETE"])
 async def test_without_mcp_servers_the_error_is_one_of_json_rpc(method):
     """A client of MCP understands no other; its message is an error of configuration."""
     async with serving(mcp_servers=None, ann={"mcp": None}) as (served, provider):
@@ -134,7 +135,7 @@ async def test_without_mcp_servers_the_error_is_one_of_json_rpc(method):
         assert provider.heads == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "id"),
     [
         (json.dumps(call("f", "q")).encode(), "q"),
@@ -143,7 +144,6 @@ async def test_without_mcp_servers_the_error_is_one_of_json_rpc(method):
         (b"{", None),
         (b"", None),
     ],
-    ids=["with its head", "too long", "ambiguous", "no message", "nothing"],
 )
 async def test_a_refusal_has_the_id_of_a_message_that_has_arrived(body, id):
     """Before a client is admitted, the gateway waits for none of its bytes."""
@@ -275,7 +275,7 @@ async def test_a_page_of_another_origin_gets_403():
         assert (await send(served, call("f"), origin="https://evil.example")).status_code == 403
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 429, 500, 503])
+@each_row("status", [400, 404, 405, 429, 500, 503])
 async def test_failures_of_the_server_pass_unchanged_and_cost_nothing(status):
     body = b'{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"x"}}'
     answer = ScriptedAnswer((body,), status, (("content-type", "application/json"),))
@@ -288,7 +288,7 @@ async def test_failures_of_the_server_pass_unchanged_and_cost_nothing(status):
         assert line["ended"] == "upstream_error"
 
 
-@pytest.mark.parametrize("status", [301, 307, 401, 403])
+@each_row("status", [301, 307, 401, 403])
 async def test_a_rejected_credential_and_a_redirect_concern_the_gateway(status):
     headers = (("www-authenticate", "Bearer"), ("location", "https://evil.example/mcp"))
     async with serving(lambda asked: json_answer({}, status, *headers)) as (served, provider):

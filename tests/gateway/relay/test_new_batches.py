@@ -11,6 +11,7 @@ from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
+from tests.support.rows import each_row
 
 URL = "/v1/chat/completions"
 TARGETS = {"openai": "openai/gpt-5", "mistral": "mistral/mistral-small"}
@@ -173,9 +174,7 @@ async def test_every_form_of_a_batch_reserves_its_cost(provider):
         await run(steps)
 
 
-@pytest.mark.parametrize(
-    ("limits", "accepted"), [({}, True), ({"budgets": ["100 usd/day"]}, False), ({"models": ["fast"]}, False)]
-)
+@each_row(("limits", "accepted"), [({}, True), ({"budgets": ["100 usd/day"]}, False), ({"models": ["fast"]}, False)])
 async def test_a_line_for_mistral_needs_no_model(limits, accepted):
     """The job has the model and the endpoint: https://docs.mistral.ai/capabilities/batch. Limits depend on the line."""
     line = b'{"custom_id": "0", "body": {"max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}}\n'

@@ -24,6 +24,7 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
@@ -63,7 +64,7 @@ async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
             assert asked.headers["authorization"] == "Bearer provider-key"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("base", "path", "sent"),
     [
         ("/v1", "v1/files", "/v1/files"),
@@ -212,7 +213,7 @@ async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
             assert found.headers["location"] == "/mine/other?x=1"
 
 
-@pytest.mark.parametrize("written", ["api%2Dversion=7", "secret=sk%2Dfar-too-secret", "x=sk-far-too-secret"])
+@each_row("written", ["api%2Dversion=7", "secret=sk%2Dfar-too-secret", "x=sk-far-too-secret"])
 async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
     async with endpoint_provider(
         lambda asked: json_answer({}, 302, ("location", f"/v1/other?{written}&y=1"))

@@ -4,8 +4,6 @@ common in Swift, and not every server skips more."""
 import json
 from typing import Any
 
-import pytest
-
 from tests.support.cases import case
 from tests.support.endpoint_provider import (
     ReceivedRequest,
@@ -19,6 +17,7 @@ from tests.support.in_process import gateway
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, MULTIPART
+from tests.support.rows import each_row
 
 PREAMBLES = (b"\r\n", b"A form follows.\r\n\r\n")
 MODEL = part("model", b"mine")
@@ -45,7 +44,7 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
 
 
-@pytest.mark.parametrize("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]])
+@each_row("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]])
 async def test_forms_with_a_model(parts):
     entry = {"name": "mine", "endpoints": {"image_variations": True}}
     async with before(answering, "openai/whisper-1", entry) as (served, provider):
@@ -64,7 +63,7 @@ async def test_a_form_to_which_a_model_is_added():
         assert first[0] == multipart([part("model", b"gpt-image-1"), PICTURE])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "parts",
     [
         [part("purpose", b"user_data"), WAV],

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import trio
 
 from providers.endpoints.endpoint import STANDARD_PLACES
@@ -13,6 +12,7 @@ from tests.support.cases import case
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
+from tests.support.rows import each_row
 
 KEY = "ann-key-0123456789-0123456789"
 CHAT = "/v1/chat/completions"
@@ -41,7 +41,7 @@ def test_the_standard_endpoints_are_all_looked_at():
     assert {endpoint for endpoint, _ in ASKED} & set(STANDARD_PLACES) >= {"completions", "speech", "image_generations"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("limits", "key", "statuses", "header"),
     [
         ({}, None, {401}, None),
@@ -50,7 +50,6 @@ def test_the_standard_endpoints_are_all_looked_at():
         ({"ratelimits": {"requests": "1/h"}}, KEY, {429}, "retry-after"),
         ({"budgets": ["0.0000001 usd/day"]}, KEY, {402, 413}, "x-should-retry"),
     ],
-    ids=["no key", "a wrong key", "a model of others", "an exhausted rate", "an exhausted budget"],
 )
 async def test_a_key_without_the_right_is_refused(limits, key, statuses, header):
     async with serving(**limits) as (served, provider):
@@ -65,7 +64,7 @@ async def test_a_key_without_the_right_is_refused(limits, key, statuses, header)
         assert provider.heads == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "endpoint", "path"),
     [
         ("anthropic/claude-opus-5", "completions", "/v1/completions"),

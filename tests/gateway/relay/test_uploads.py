@@ -9,7 +9,6 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import httpx2
-import pytest
 import trio
 
 from gateway.relay.relaying import PASSING
@@ -27,6 +26,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
+from tests.support.rows import each_row
 from tests.support.uploading import Upload
 
 PATH = "/v1/audio/transcriptions"
@@ -203,7 +203,7 @@ async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_other
         await eventually(lambda: not held)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "kind", "limited"),
     [
         (PATH, KIND, False),

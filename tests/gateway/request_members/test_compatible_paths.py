@@ -8,6 +8,7 @@ import pytest
 from tests.support.compatible_requests import compatible_requests
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
+from tests.support.rows import each_row
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, Upstream, fake_upstream
 
@@ -69,7 +70,7 @@ def test_members_apply_on_the_paths_of_other_servers(gateway, upstream, path, ta
     assert {"temperature=0.5", "top_p=0.25", "system+"} <= set(reply.headers["x-trigate-adapted"].split(","))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each_row("target", TARGETS)
 def test_members_apply_to_background_turns(gateway, upstream, target):
     upstream.script(Script("It is done."))
     body = {"model": f"a-{target}", "input": "hi", "background": True, "store": True}

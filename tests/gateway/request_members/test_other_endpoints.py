@@ -10,6 +10,7 @@ from providers.members.names import BODY_ENDPOINTS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.relayed_requests import ASKED, MULTIPART, NEEDED
+from tests.support.rows import each_row
 from tests.support.upstreams import JSON, Raw, Seen, Upstream, serve_upstream
 
 ANSWERS: dict[str, Any] = {
@@ -61,7 +62,7 @@ def gateway(upstream: AnyEndpoint) -> Iterator[Gateway]:
         yield served
 
 
-@pytest.mark.parametrize(("endpoint", "path"), [one for one in ASKED if one[0] not in MULTIPART])
+@each_row(("endpoint", "path"), [one for one in ASKED if one[0] not in MULTIPART])
 def test_each_endpoint_has_the_members_of_alias_and_entry(gateway, upstream, endpoint, path):
     upstream.seen.clear()
     body = {"model": "alias", **NEEDED[endpoint]}

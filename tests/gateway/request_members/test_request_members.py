@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
+from tests.support.rows import each_row
 from tests.support.upstreams import Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
@@ -168,7 +169,7 @@ def test_members_reach_every_provider_from_every_client(gateway, upstream, api, 
     assert {"temperature=0.25", "top_p=0.5", "max_tokens=40", "system+"} <= set(adapted)
 
 
-@pytest.mark.parametrize("api", ALL)
+@each_row("api", ALL)
 def test_the_clients_value_precedes_a_default_and_the_key_precedes_its_group(gateway, upstream, api):
     own = {"temperature": 0}
     body = body_of(api, f"a-{api}", stream=False)
@@ -343,7 +344,7 @@ def test_a_turn_over_a_websocket_has_the_same_members(gateway, upstream):
         assert instructions_of("chat", seen.json).startswith("KEY-BEFORE GROUP-BEFORE ALIAS-BEFORE ENTRY-BEFORE")
 
 
-@pytest.mark.parametrize("to", ALL)
+@each_row("to", ALL)
 def test_stored_turns_and_their_retrieval_omit_the_instructions(gateway, upstream, to):
     upstream.script(Script("one"), Script("two"))
     body = {"model": f"m-{to}", "input": "Hi", "instructions": "BE BRIEF"}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.harness import provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import body_of, events_of, path_of
@@ -410,7 +411,7 @@ def unescaped(text: str) -> str:
     return plain.encode("utf-8", "replace").decode()
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6, by="place")
 @pytest.mark.parametrize("client", STEPS)
 @pytest.mark.parametrize(("api", "stream", "raw"), ROWS)
 def test_no_response_brings_the_value_to_the_client(gateway, upstream, client, api, stream, raw):
@@ -454,8 +455,8 @@ CLEAN: Final[dict[str, tuple[str, Raw]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("client", ["refuse", "refuse-window"])
-@pytest.mark.parametrize(("api", "raw"), CLEAN.values(), ids=CLEAN)
+@each_row("client", ["refuse", "refuse-window"])
+@each_row(("api", "raw"), CLEAN.values())
 def test_a_clean_stream_passes_unchanged(gateway, upstream, client, api, raw):
     upstream.script(raw)
     status, _, body = ask(gateway, client, api, stream=True)

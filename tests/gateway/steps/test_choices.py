@@ -10,6 +10,7 @@ import pytest
 from providers.apis import CODECS
 from providers.neutral.choices import MOST_SPLIT
 from tests.support.harness import provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw, data
 from tests.support.wire_clients import body_of, path_of, text_of
@@ -107,7 +108,7 @@ def texts_of(events: Sequence[Any]) -> dict[int, str]:
     return found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("client", "second"), [("mask", "it is [WORD_"), ("mask-window", "it is [WORD_"), ("restore", "it is falcon-77")]
 )
 def test_each_choice_of_a_complete_response_is_masked_and_kept(gateway, upstream, client, second):
@@ -158,8 +159,8 @@ def test_an_additional_choice_reaches_only_clients_of_the_same_api(gateway, upst
         assert client == "restore" or b"falcon" not in reply.body
 
 
-@pytest.mark.parametrize("client", ["mask", "mask-window"])
-@pytest.mark.parametrize("together", [True, False], ids=["in one response", "in two responses"])
+@each_row("client", ["mask", "mask-window"])
+@each_row("together", [True, False])
 def test_each_candidate_of_an_array_is_masked(gateway, upstream, client, together):
     """Gemini's complete response may be an array. One with a second candidate was a 500."""
     ends = [candidate(at, text, finishReason="STOP") for at, text in enumerate(TEXTS)]
@@ -176,8 +177,8 @@ def test_each_candidate_of_an_array_is_masked(gateway, upstream, client, togethe
     assert MASKED.fullmatch(second)
 
 
-@pytest.mark.parametrize("size", [1, 4, 100])
-@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
+@each_row("size", [1, 4, 100])
+@each_row("client", ["mask", "mask-window", "restore"])
 def test_each_choice_of_a_stream_is_masked_and_the_stream_ends_once(gateway, upstream, client, size):
     upstream.script(chat_stream(TEXTS, size))
     reply = ask_chat(gateway, client, stream=True, stream_options={"include_usage": True})
@@ -243,8 +244,8 @@ def test_a_failure_between_the_choices_is_one_error_event(gateway, upstream):
     assert b"falcon" not in reply.body
 
 
-@pytest.mark.parametrize("size", [1, 9, 100])
-@pytest.mark.parametrize("client", ["mask", "mask-window"])
+@each_row("size", [1, 9, 100])
+@each_row("client", ["mask", "mask-window"])
 def test_each_candidate_of_a_gemini_stream_is_masked(gateway, upstream, client, size):
     upstream.script(gemini_stream(TEXTS, size))
     reply = ask_gemini(gateway, client)
@@ -267,8 +268,8 @@ def test_the_candidates_are_one_array_for_a_client_without_events(gateway, upstr
     assert b"falcon" not in reply.body
 
 
-@pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
-@pytest.mark.parametrize("together", [True, False], ids=["in one event", "in many events"])
+@each_row("client", ["mask", "mask-window", "restore"])
+@each_row("together", [True, False])
 def test_a_stream_of_thousands_of_choices_fails_early(gateway, upstream, client, together):
     """Each choice has a reader and stages of its own: 20,000 held the gateway for minutes."""
     choices = [{"index": at, "delta": {"content": "a"}, "finish_reason": None} for at in range(5_000)]

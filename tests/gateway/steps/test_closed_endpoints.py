@@ -12,6 +12,7 @@ from gateway.relay.routes import ROUTES
 from gateway.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.harness import Reply, provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 
 CODE = """
@@ -60,7 +61,7 @@ def test_every_endpoint_has_its_parts_here():
     assert set(ENDPOINTS) >= CHECKED_ENDPOINTS
 
 
-@pytest.mark.parametrize(("endpoint", "method", "path"), ROUTED)
+@each_row(("endpoint", "method", "path"), ROUTED)
 def test_every_path_is_closed_unless_steps_check_it(gateway, upstream, endpoint, method, path):
     upstream.seen.clear()
     for client in ("all", "models"):
@@ -71,10 +72,8 @@ def test_every_path_is_closed_unless_steps_check_it(gateway, upstream, endpoint,
     assert not upstream.seen or endpoint in CHECKED_ENDPOINTS or (method, path) in LINES
 
 
-@pytest.mark.parametrize("client", OPEN)
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/v1/audio/translations"), ("GET", "/v1/files"), ("POST", "/v1/videos")]
-)
+@each_row("client", OPEN)
+@each_row(("method", "path"), [("POST", "/v1/audio/translations"), ("GET", "/v1/files"), ("POST", "/v1/videos")])
 def test_they_are_open_to_other_clients(gateway, client, method, path):
     reply = ask(gateway, client, method, path)
     assert b"unchecked_endpoint" not in reply.body
@@ -97,7 +96,7 @@ UPGRADE = {
 SESSIONS = [path.replace("<id>", "x1") for paths in SESSION_PATHS.values() for path in paths]
 
 
-@pytest.mark.parametrize("path", [*SESSIONS, "/m/v1/realtime"])
+@each_row("path", [*SESSIONS, "/m/v1/realtime"])
 def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
     upstream.seen.clear()
     reply = ask(gateway, "all", "GET", path + "?model=m", **UPGRADE)
@@ -106,7 +105,7 @@ def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
     assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", path + "?model=none", **UPGRADE).body
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@each_row("method", ["POST", "GET", "DELETE"])
 def test_an_mcp_server_is_closed(gateway, upstream, method):
     upstream.seen.clear()
     reply = ask(gateway, "all", method, "/mcp/files")

@@ -73,7 +73,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(7)
+@pytest.mark.sample(7, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_no_request_blocks_the_loop(gateway, kind):
@@ -137,7 +137,7 @@ STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
 }
 
 
-@pytest.mark.sample(7, by="place")
+@pytest.mark.sample(14, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", STREAMS)
@@ -170,7 +170,7 @@ RESPONSES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(7, by="place")
+@pytest.mark.sample(28, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_streamed", [False, True])
@@ -186,7 +186,7 @@ GROWING: Final = {
 }
 
 
-@pytest.mark.sample(5, by="place")
+@pytest.mark.sample(10, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "kind"), [(api, kind) for api, kinds in GROWING.items() for kind in kinds])
 @pytest.mark.parametrize("model", MODELS)

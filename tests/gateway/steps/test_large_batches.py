@@ -58,6 +58,7 @@ def gateway():
             yield served
 
 
+@pytest.mark.sample(3, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [batch_of_many_requests, file_of_many_lines, file_of_blank_lines])
 def test_no_batch_blocks_the_loop(gateway: Any, make: Callable[[], tuple[str, bytes, str]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.harness import eventually, exchanges, provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, events_of, path_of
@@ -272,8 +273,8 @@ WORDS: Final = {
 }
 
 
-@pytest.mark.parametrize("api", WORDS)
-@pytest.mark.parametrize("prompt", ["about falcon-12", "hi"])
+@each_row("api", WORDS)
+@each_row("prompt", ["about falcon-12", "hi"])
 def test_a_stop_has_the_apis_word_for_filtered_content(gateway, upstream, api, prompt):
     """https://github.com/BerriAI/litellm/issues/36880"""
     upstream.script(Script(text="falcon-77"))
@@ -290,8 +291,8 @@ def test_a_stop_has_the_apis_word_for_filtered_content(gateway, upstream, api, p
     assert len(upstream.seen) == (prompt == "hi")
 
 
-@pytest.mark.parametrize("api", WORDS)
-@pytest.mark.parametrize("prompt", ["about falcon-12", "hi"])
+@each_row("api", WORDS)
+@each_row("prompt", ["about falcon-12", "hi"])
 def test_a_streamed_stop_ends_as_the_api_ends(gateway, upstream, api, prompt):
     upstream.script(Script(text="falcon-77"))
     status, _, body = ask(gateway, "stop", prompt, api=api, stream=True)

@@ -12,6 +12,7 @@ import yaml
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for, short_batches
+from tests.support.rows import each_row
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import text_of
@@ -91,7 +92,7 @@ def test_an_observer_gets_the_texts_of_every_api(gateway, upstream, folder, api)
         assert (facts["request"], facts["response"]) == (None, None)
 
 
-@pytest.mark.parametrize("client", ["broken-mask", "broken-report", "broken-pass"])
+@each_row("client", ["broken-mask", "broken-report", "broken-pass"])
 def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folder, client):
     """It may contain the values that the step would have found, also if the step only reports them."""
     upstream.script(Script(text="fine"))

@@ -11,6 +11,7 @@ import trio
 from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling
@@ -58,7 +59,7 @@ async def gateway_with_steps(*steps: dict[str, Any], model: str = "openai/m-1", 
         yield served, provider
 
 
-@pytest.mark.parametrize("path", COUNTS)
+@each_row("path", COUNTS)
 async def test_text_that_is_only_counted_or_compacted_is_masked(path):
     model, entry, body = COUNTS[path]
     async with gateway_with_steps(step(action="mask"), model=model, **entry) as (served, provider):
@@ -72,7 +73,7 @@ async def test_text_that_is_only_counted_or_compacted_is_masked(path):
         assert found.headers["x-trigate-steps"].startswith("words=")
 
 
-@pytest.mark.parametrize("path", COUNTS)
+@each_row("path", COUNTS)
 async def test_text_that_is_only_counted_or_compacted_is_refused(path):
     model, entry, body = COUNTS[path]
     async with gateway_with_steps(step(), model=model, **entry) as (served, provider):
@@ -149,7 +150,7 @@ async def test_the_clients_own_values_return_in_the_summary():
         assert all(b"falcon" not in asked.body for asked in provider.asked)
 
 
-@pytest.mark.parametrize("path", SENT)
+@each_row("path", SENT)
 async def test_a_step_during_the_work_of_the_provider_refuses_what_is_counted_or_compacted(path):
     model, entry, body = COUNTS[path]
     async with gateway_with_steps(step(at=["during"]), model=model, **entry) as (served, _):
@@ -158,7 +159,7 @@ async def test_a_step_during_the_work_of_the_provider_refuses_what_is_counted_or
         assert b"content_filter" in found.content
 
 
-@pytest.mark.parametrize("path", SENT)
+@each_row("path", SENT)
 async def test_the_error_of_a_provider_has_no_masked_value(path):
     model, entry, body = COUNTS[path]
     failed = json_answer({"error": {"message": f"cannot read {ANSWER}", "type": "invalid_request_error"}}, 400)

@@ -4,8 +4,6 @@ import contextlib
 import json
 from typing import Any, Final
 
-import pytest
-
 from gateway.stores.memory import MemoryStore
 from tests.support import word_steps
 from tests.support.endpoint_provider import (
@@ -18,6 +16,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 
 PROMPT: Final = "about falcon-12 now"
@@ -89,7 +88,7 @@ async def upload(served: Any, content: bytes, purpose: bytes = b"batch", **more:
     return await served.post("/v1/files", content=form, headers={"content-type": KIND, **more})
 
 
-@pytest.mark.parametrize("url", URLS)
+@each_row("url", URLS)
 async def test_a_mask_is_written_into_the_line(url):
     content = request_line("a", "fine", url) + request_line("b", PROMPT, url).rstrip()
     async with gateway_with_steps(step(action="mask")) as (served, provider):
@@ -105,7 +104,7 @@ async def test_a_mask_is_written_into_the_line(url):
         assert checked == ["fine", PROMPT]
 
 
-@pytest.mark.parametrize("url", URLS)
+@each_row("url", URLS)
 async def test_a_refused_line_is_a_400_with_its_number(url):
     content = request_line("a", "fine", url) + b"\n" + request_line("b", PROMPT, url)
     for moment in ("request", "during"):

@@ -13,6 +13,7 @@ import trio.testing
 from tests.support import word_steps
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, settings
 from tests.support.in_process import InProcess, gateway
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 
 TEXT: Final = "the first words are fine, then it is falcon-77 today, and the last words are fine again"
@@ -165,8 +166,8 @@ class Reading:
                 self.received += await anext(self._pieces)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize(("hold", "behind"), [("window", 30), ("tail", 15)])
+@each_row("endpoint", ENDPOINTS)
+@each_row(("hold", "behind"), [("window", 30), ("tail", 15)])
 async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind):
     path, write, ends = ENDPOINTS[endpoint]
     words = [f"{word} " for word in TEXT.split()]
@@ -224,7 +225,7 @@ async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
     assert b"[DONE]" not in body
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_row("seed", range(4))
 async def test_values_return_in_a_stream_however_it_is_split(seed):
     """https://github.com/BerriAI/litellm/issues/31950"""
     step = {**REGEX, "at": ["request"], "action": "mask", "restore": True}

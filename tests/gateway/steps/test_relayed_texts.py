@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import word_steps
 from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
+from tests.support.rows import each_row
 from tests.support.settled_lines import SettledLines
 
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
@@ -118,7 +119,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
         assert not line.get("cost_usd")
 
 
-@pytest.mark.parametrize("case", [one for one in CASES.values() if one.has_text])
+@each_row("case", [one for one in CASES.values() if one.has_text])
 async def test_a_refused_response_is_a_400_and_is_billed(case):
     price = {"input": 1, "output": 1}
     async with gateway_with_steps(case, step(at=["response"]), entry={"price": price}) as (served, provider):
@@ -185,7 +186,7 @@ TOKENS: Final = {
 }
 
 
-@pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies])
+@each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies])
 async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
     case = Case(path, body, VECTORS)
     async with gateway_with_steps(case, step()) as (served, provider):

@@ -10,6 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, request
+from tests.support.rows import each_row
 from tests.support.upstreams import Script
 
 CODE = """
@@ -67,7 +68,7 @@ def test_a_body_in_litellms_form_lists_it_too(gateway, upstream, guardrails):
     assert b"guardrails" not in upstream.seen[0].body
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "members", "message"),
     [
         ("missing", {}, "x-trigate-steps: there is no step 'missing' for this client"),

@@ -4,11 +4,11 @@ import contextlib
 from typing import Any, Final
 
 import httpx2
-import pytest
 
 from tests.support import word_steps
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
+from tests.support.rows import each_row
 
 STEP: Final = {
     "use": "tests.support.word_steps:words", "name": "words", "for": {"on_request": True, "models": ["m-1"]},
@@ -57,8 +57,8 @@ async def send(served: Any, name: str, header: str | None = None, **members: Any
         return await client.request(method, path, headers=headers, **content)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("steps", [(), (STEP,)], ids=["without steps", "with another step"])
+@each_row("name", REQUESTS)
+@each_row("steps", [(), (STEP,)])
 async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
     async with serving(*steps) as (served, provider):
         reply = await send(served, name, "missing")
@@ -67,7 +67,7 @@ async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
         assert not provider.asked
 
 
-@pytest.mark.parametrize("name", ["embeddings", "completions", "moderations", "images"])
+@each_row("name", ["embeddings", "completions", "moderations", "images"])
 async def test_a_requested_step_checks_other_endpoints_too(name):
     async with serving(STEP) as (served, provider):
         assert (await send(served, name)).status_code == 200

@@ -25,6 +25,7 @@ from streams.events import ReasoningDelta, TextDelta, ToolCallDelta
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.step_files import step_config
 from tests.support.upstreams import Script, ToolCall, render
 from tests.support.upstreams import data as sse_event
@@ -176,7 +177,7 @@ def test_a_long_text_passes_a_gate_unchanged(steps, name, size):
         assert b"".join(release_all(steps[name], "chat", pieces)) == b"".join(events)
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
     """Every split of the text into two events, and every byte alone."""
     text = "before falcon-12 after"
@@ -194,8 +195,8 @@ def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
     assert not any("falc" in one or "12" in re.sub(r"\[WORD_\w+\]", "", one) for one in texts)
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("name", ["whole", "window"])
+@each_row("api", APIS)
+@each_row("name", ["whole", "window"])
 def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
     calls = (ToolCall("call_1", "f", '{"city": "falcon-12 \\"x\\""}'), ToolCall("call_2", "g", "{}"))
     data = rendered(api, Script(thinking="about falcon-33", text="ok", calls=calls, stop="tool_calls"))

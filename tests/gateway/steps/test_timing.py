@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script, render
 
@@ -200,7 +201,7 @@ def test_the_header_lists_no_step_that_has_not_ended(gateway, by_hand):
     assert (line["ended"], line["steps"][0]["outcome"]) == ("refused", "unchecked")
 
 
-@pytest.mark.parametrize("client", ["whole", "lenient", "nothing"])
+@each_row("client", ["whole", "lenient", "nothing"])
 def test_more_text_than_an_answer_may_have_is_unchecked_if_it_is_held(gateway, by_hand, client):
     connection = begin(gateway, client)
     with by_hand.accept() as upstream:

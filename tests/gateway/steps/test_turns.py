@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.harness import eventually, provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 
@@ -238,7 +239,7 @@ def conversation_ways(gateway, client: str) -> list[tuple[int, Any]]:
     ]
 
 
-@pytest.mark.parametrize("client", ["mask", "restore", "refuse", "report"])
+@each_row("client", ["mask", "restore", "refuse", "report"])
 def test_the_items_of_a_conversation_are_checked_before_they_are_stored(gateway, client):
     *stored, listed = conversation_ways(gateway, client)
     for status, body in stored:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.harness import Gateway, eventually, provider
+from tests.support.rows import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script
@@ -98,7 +99,7 @@ def test_each_turn_has_one_end_and_the_connection_continues(gateway, upstream, n
         assert "falcon-7" not in json.dumps(first)
 
 
-@pytest.mark.parametrize("lane", LANES)
+@each_row("lane", LANES)
 def test_a_turn_waits_for_a_slow_step_and_another_connection_does_not(gateway, upstream, folder, lane):
     calls, released = folder / "calls", folder / "released"
     upstream.script(Script(text=ANSWER), Script(text="all is well"))

@@ -81,7 +81,7 @@ def size_of(root: object) -> int:
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(10, by="turns")
 @pytest.mark.slow
 @each_hostile
 def test_a_stream_that_passes_is_not_held(api, shape):
@@ -106,7 +106,7 @@ def translations() -> Iterator[Any]:
             yield pytest.param(api, shape, client, id=f"{api}: {shape}-{client}", marks=marks)
 
 
-@pytest.mark.sample(24)
+@pytest.mark.sample(10, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "client"), list(translations()))
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):

@@ -17,6 +17,7 @@ from streams.errors import GatewayError
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
 from tests.support.harness import eventually
 from tests.support.people_gateway import SIGNING_KEY
+from tests.support.rows import each_row
 
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -28,7 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminGateway]:
         yield served
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "status", "says"),
     [
         (b"{", 400, "not valid JSON"),
@@ -55,7 +56,7 @@ def test_a_compressed_body_is_refused(shared):
     assert shared.call("setup-1", "PUT", "/admin/v1/keys/x", b"{}", content_encoding="gzip").status == 415
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "param"),
     [
         ("/admin/v1/keys?limt=1", "limt"),
@@ -164,12 +165,12 @@ def test_a_key_in_the_query_is_no_credential_and_not_in_the_log(shared):
     assert KEYS["admin"] not in outputs
 
 
-@pytest.mark.parametrize("path", ["/me/", "//me", "/admin/v1/keys/", "/admin//v1/keys", "/admin/v1/keys?limit=1"])
+@each_row("path", ["/me/", "//me", "/admin/v1/keys/", "/admin//v1/keys", "/admin/v1/keys?limit=1"])
 def test_other_spellings_of_a_path_are_the_same_path(shared, path):
     assert shared.call("admin", "GET", path).status == 200
 
 
-@pytest.mark.parametrize("path", ["/admin/v1/keys/..%2f..%2fme", "/admin/v1/keys/%00", "/admin/v1/keys/%ff", "/me/x/y"])
+@each_row("path", ["/admin/v1/keys/..%2f..%2fme", "/admin/v1/keys/%00", "/admin/v1/keys/%ff", "/me/x/y"])
 def test_odd_paths_name_nothing(shared, path):
     assert shared.call("admin", "GET", path).status == 404
 

@@ -9,6 +9,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.oidc import open_provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PEOPLE, RULES, PeopleGateway, gateway_of, people_gateway
+from tests.support.rows import each_row
 
 OWN_PAGE = {"origin": "null", "sec-fetch-site": "same-origin"}
 OWN_KEYS = {"most": 3, "longest": "30d"}
@@ -30,7 +31,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-@pytest.mark.parametrize("user", ["root", "lin", "aud"])
+@each_row("user", ["root", "lin", "aud"])
 def test_a_key_that_a_person_made_for_itself_has_no_role(shared, user):
     browser, _ = shared.sign_in(user)
     key = browser.request("PUT", f"{shared.url}/me/keys/script", OWN_PAGE).json()["key"]

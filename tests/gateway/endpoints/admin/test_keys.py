@@ -14,6 +14,7 @@ import pytest
 from gateway.config.clients import ClientKey
 from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
 from tests.support.people import Answering
+from tests.support.rows import each_row
 from tests.support.upstreams import serve_upstream
 
 GROUP = {"group": "research"}
@@ -92,7 +93,7 @@ BEYOND = (
 )
 
 
-@pytest.mark.parametrize(("more", "code", "param"), BEYOND)
+@each_row(("more", "code", "param"), BEYOND)
 def test_a_leads_key_has_no_more_rights_than_its_group(shared, more, code, param):
     # Creation and change make the same checks: https://github.com/BerriAI/litellm/issues/8031
     body = {name: value for name, value in leads_key(**more).items() if value is not None}
@@ -139,7 +140,7 @@ def test_a_lead_gets_no_key_of_a_client_with_more_rights_than_it_may_give(shared
     assert shared.call("setup-2", "POST", "/admin/v1/keys/strong/rotate", {}).status == 200
 
 
-@pytest.mark.parametrize(("verb", "rest"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/rotate")])
+@each_row(("verb", "rest"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/rotate")])
 def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_cannot_be_changed(shared, verb, rest):
     name = f"of-ci-{verb}"
     assert shared.call("setup-3", "PUT", f"/admin/v1/keys/{name}", {"group": "ci"}).status == 201
@@ -156,7 +157,7 @@ def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_canno
     assert {row["group"] for row in listed} == {"research"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "param", "says"),
     [
         ({"modles": ["small"]}, "modles", "did you mean models?"),
@@ -181,7 +182,7 @@ def test_a_wrong_member_is_a_400_that_says_what_to_write(shared, body, param, sa
     assert says in reply.json["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["okta:00u1", "group:research", "a%0Ab", "%20", "x" * 129])
+@each_row("name", ["okta:00u1", "group:research", "a%0Ab", "%20", "x" * 129])
 def test_no_key_has_a_name_of_a_person_or_one_that_the_log_cannot_show(shared, name):
     assert shared.call("setup-4", "PUT", f"/admin/v1/keys/{name}", {}).status == 400
 

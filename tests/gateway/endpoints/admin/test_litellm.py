@@ -11,6 +11,7 @@ from gateway.endpoints.admin.table import ROUTES
 from gateway.people import rights_rows
 from gateway.stores import key_store
 from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
+from tests.support.rows import each_row
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_a_key_lives_its_life_in_litellms_shapes(shared):
     assert shared.call(key, "GET", "/v1/models").status == 401
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "param"),
     [
         ({"guardrails": ["x"]}, "guardrails"),
@@ -115,7 +116,7 @@ def test_lists_have_pages(shared):
     assert pages[0]["total_pages"] == -(-pages[0]["total_count"] // 3)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "names"),
     [
         ("/team/new", "client_groups"),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.harness import Reply, eventually
+from tests.support.rows import each_row
 
 KEYS = "/me/keys"
 
@@ -74,7 +75,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("caller", "name", "body", "status", "code"), REFUSED)
+@each_row(("caller", "name", "body", "status", "code"), REFUSED)
 def test_a_key_with_more_rights_is_refused(shared, caller, name, body, status, code):
     reply = shared.call(caller, "PUT", f"{KEYS}/{name.replace(' ', '%20')}", body)
     assert (reply.status, reply.json["error"]["code"]) == (status, code), reply.body

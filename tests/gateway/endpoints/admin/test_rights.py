@@ -15,6 +15,7 @@ from gateway.endpoints.admin.table import ROUTES, AdminRoute, matches_of
 from gateway.people.records import IssuerSession, PersonSession, SeenPerson
 from tests.support.admin import PEOPLE, SETUP, AdminGateway, admin_gateway, soon
 from tests.support.harness import Reply
+from tests.support.rows import each_row
 
 VERBS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 CALLERS: Final[Mapping[str, str]] = {
@@ -135,7 +136,7 @@ def test_the_table_has_a_good_request_for_each_route():
     assert GOOD.keys() == {(route.verb, route.path) for route in KEY_ROUTES}
 
 
-@pytest.mark.parametrize("route", KEY_ROUTES, ids=lambda route: f"{route.verb} {route.path}")
+@each_row("route", KEY_ROUTES)
 def test_each_role_does_what_the_table_says_and_nothing_else(gateway, route):
     for caller, role in CALLERS.items():
         reply, good = send_good(gateway, caller, route.verb, route)
@@ -154,7 +155,7 @@ TURNS: Final = cycle(CALLERS)
 """The next caller of a verb that no role may use."""
 
 
-@pytest.mark.parametrize("path", sorted({route.path for route in KEY_ROUTES}))
+@each_row("path", sorted({route.path for route in KEY_ROUTES}))
 def test_other_verbs_are_refused_for_every_role(gateway, path):
     route = next(route for route in KEY_ROUTES if route.path == path)
     allowed = {one.route.verb for one in matches_of(route.steps)}
@@ -168,10 +169,8 @@ def test_other_verbs_are_refused_for_every_role(gateway, path):
         assert set(reply.headers["allow"].split(", ")) >= allowed
 
 
-@pytest.mark.parametrize("caller", [None, "stranger"])
-@pytest.mark.parametrize(
-    "path", [*sorted({route.path for route in ROUTES}), "/admin/v1/nothing", "/admin", "/team/new"]
-)
+@each_row("caller", [None, "stranger"])
+@each_row("path", [*sorted({route.path for route in ROUTES}), "/admin/v1/nothing", "/admin", "/team/new"])
 def test_without_a_valid_credential_every_path_is_401(gateway, caller, path):
     for verb in ("GET", "PUT", "POST", "DELETE", "PATCH"):
         reply = gateway.call(caller, verb, path.replace("{name}", "x"), None)
@@ -184,7 +183,7 @@ def test_a_head_request_is_a_get_without_a_body(gateway):
     assert (reply.status, reply.body) == (200, b"")
 
 
-@pytest.mark.parametrize("caller", CALLERS)
+@each_row("caller", CALLERS)
 def test_an_unknown_path_and_an_object_out_of_sight_are_the_same_404(gateway, caller):
     unknown = gateway.call(caller, "GET", "/admin/v1/nothing")
     assert (unknown.status, error_code(unknown)) == (404, "unknown_path")
@@ -193,7 +192,7 @@ def test_an_unknown_path_and_an_object_out_of_sight_are_the_same_404(gateway, ca
     assert gateway.call(caller, "GET", "/admin/v1/keys/nobody-has-this").status == 404
 
 
-@pytest.mark.parametrize("route", OWN_ROUTES, ids=lambda route: f"{route.verb} {route.path}")
+@each_row("route", OWN_ROUTES)
 def test_only_people_have_keys_and_sessions_of_their_own(gateway, route):
     for caller in CALLERS:
         reply = gateway.call(caller, route.verb, path_of(route, f"none-{route.verb}"))

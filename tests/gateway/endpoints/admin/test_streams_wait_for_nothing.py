@@ -64,7 +64,7 @@ def item(number: int) -> dict[str, object]:
     }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(8, by="turns")
 @pytest.mark.parametrize(
     ("caller", "method", "path", "body", "status"),
     [

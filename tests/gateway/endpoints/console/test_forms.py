@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.people_browser import BrowserPage, PageForm, PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.rows import each_row
 
 ADA: Final = "okta:00u1"
 KEY: Final = re.compile(r"sk-trigate-[A-Za-z0-9]{43}")
@@ -280,7 +281,7 @@ def test_a_person_ends_a_session(console: Console):
     assert other.open(f"{console.gateway.url}/ui/me").url.startswith(console.gateway.provider.issuer)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("user", "path", "action", "fields", "text"),
     [
         ("root", "/ui/keys", "create_key", {"name": " "}, "Enter a name"),

@@ -18,6 +18,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.harness import eventually
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.rows import each_row
 
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&"
 TAGS: Final = frozenset((
@@ -106,7 +107,7 @@ def test_names_and_labels_are_text_on_every_page(gateway: PeopleGateway, admin: 
         assert (found.tags - TAGS, found.handlers) == (set(), []), action.name
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+@each_row("headers", FOREIGN)
 def test_a_form_of_another_site_changes_nothing(gateway: PeopleGateway, admin: PeopleBrowser, headers):
     password = f"Basic {base64.b64encode(f'any:{ADMIN_KEY}'.encode()).decode()}"
     for browser in (admin, PeopleBrowser(headers={"authorization": password})):
@@ -153,7 +154,7 @@ def test_pages_are_private_and_strict(gateway: PeopleGateway, admin: PeopleBrows
     assert "https://" not in response.text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "kind", "status"),
     [
         (b"action=block&name=" + b"x" * 40_000, "application/x-www-form-urlencoded", 413),
@@ -172,7 +173,7 @@ def test_a_body_that_no_page_sends_is_refused(gateway: PeopleGateway, admin: Peo
     assert (response.status_code, response.headers["content-type"]) == (status, "text/html; charset=utf-8")
 
 
-@pytest.mark.parametrize("query", ["a=1&a=2", "name=%ff", "name=a%2Fb", "name=..%2F..%2Fme", "after=%00", "limit=9"])
+@each_row("query", ["a=1&a=2", "name=%ff", "name=a%2Fb", "name=..%2F..%2Fme", "after=%00", "limit=9"])
 def test_a_strange_query_is_a_page(gateway: PeopleGateway, admin: PeopleBrowser, query):
     for page in PAGES:
         response = admin.request("GET", f"{gateway.url}{page.path}?{query}")

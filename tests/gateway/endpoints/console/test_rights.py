@@ -13,6 +13,7 @@ from gateway.endpoints.console.api_calls import route_of
 from gateway.endpoints.console.table import ACTIONS, PAGES, ConsolePage, FormAction
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.rows import each_row
 
 ROLES: Final[Mapping[str, str]] = {
     "ada": "user", "lin": "lead", "aud": "auditor", "root": "admin",
@@ -68,7 +69,7 @@ def permits(route: AdminRoute, caller: str) -> bool:
     return ROLES[caller] in route.roles and (caller in PERSONS or not route.of_person)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+@each_row("page", PAGES)
 def test_a_page_opens_for_the_roles_that_may_read_a_part_of_it(
     callers: Callers, navigation: Mapping[str, str], page: ConsolePage
 ):
@@ -87,7 +88,7 @@ def test_a_page_opens_for_the_roles_that_may_read_a_part_of_it(
                 assert permits(route_of(action.verb, action.target), caller), (caller, action.name)
 
 
-@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+@each_row("action", ACTIONS)
 def test_a_form_works_for_the_roles_of_its_request(callers: Callers, action: FormAction):
     route = route_of(action.verb, action.target)
     for caller in ROLES:
@@ -112,7 +113,7 @@ def test_the_forms_of_one_object_are_for_the_roles_of_their_requests(callers: Ca
                 assert (f'value="{action.name}"' in text) == expected, (caller, action.name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+@each_row("page", PAGES)
 def test_other_verbs_are_refused(callers: Callers, page: ConsolePage):
     for caller in ("ada", "root", "operator"):
         for verb in OTHER_VERBS:
@@ -121,7 +122,7 @@ def test_other_verbs_are_refused(callers: Callers, page: ConsolePage):
             assert response.headers["allow"] == "GET, HEAD, POST"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
+@each_row("page", PAGES)
 def test_a_stranger_signs_in_first_and_changes_nothing(callers: Callers, page: ConsolePage):
     gateway = callers.gateway
     opened = PeopleBrowser().open(f"{gateway.url}{page.path}?after=x")

@@ -17,7 +17,7 @@ WRONG = {"user_code": "BCDF-GHJK"}
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("kind", ["redis", "postgres"])
+@pytest.mark.parametrize("kind", ["redis", pytest.param("postgres", marks=pytest.mark.soak)])
 def test_gateways_with_shared_counters_count_an_address_together(tmp_path, kind, request):
     if kind == "redis":
         server = request.getfixturevalue("redis_server")

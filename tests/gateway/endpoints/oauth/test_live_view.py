@@ -12,6 +12,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.harness import PATIENCE, provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
+from tests.support.rows import each_row
 from tests.support.upstreams import Raw, Upstream, serve_upstream
 
 UI_KEY = "ui-key-0123456789abcdef"
@@ -37,7 +38,7 @@ def test_the_operator_uses_a_key_while_the_issuer_is_away(gateway):
         gateway.provider.faults.clear()
 
 
-@pytest.mark.parametrize("user", ["ada", "lin", "root", "aud"])
+@each_row("user", ["ada", "lin", "root", "aud"])
 def test_a_person_who_is_signed_in_sees_the_page_and_its_files(gateway, user):
     browser, page = gateway.sign_in(user)
     assert page.status == 200

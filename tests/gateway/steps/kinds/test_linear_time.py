@@ -130,7 +130,7 @@ def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
     return seconds[0] / max(seconds[1], 1e-4)
 
 
-@pytest.mark.sample(11, by="turns")
+@pytest.mark.sample(51, by="turns")
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("repeated", REPEATED, ids=ascii)
 def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
@@ -138,14 +138,14 @@ def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
     check_growth(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(13, by="turns")
 @pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
 @pytest.mark.parametrize("name", MIXED)
 def test_work_on_random_text_grows_with_its_length(kind, name):
     check_growth(STEPS[kind], MIXED[name])
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(10, by="turns")
 @pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
 @pytest.mark.parametrize("value", VALUES)
 def test_work_on_many_values_grows_with_their_number(kind, value):
@@ -158,7 +158,7 @@ def test_growth_of_more_than_linear_work_is_recognized():
     class Cubic:
         def __call__(self, check: Check) -> list[Any]:
             (passage,) = check.passages
-            re.search("a*a*b", passage.text[: len(passage.text) // 128])
+            re.search("a*a*b", passage.text[: len(passage.text) // 256])
             return []
 
         def open_tail(self, text: str, released_length: int) -> int:
