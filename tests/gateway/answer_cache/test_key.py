@@ -73,7 +73,8 @@ def test_two_requests_that_differ_in_one_member_never_share_a_key():
     seen: set[str] = set()
     for api in PARAMS:
         for sample in samples(api):
-            same = said(sample.with_field) == said(sample.without)
+            usual = said(sample.with_field)
+            same = usual == said(sample.without)
             # ``None`` of the options is as if they were not there; an empty object is nothing that they say
             silent = sample.path in ("stream_options", "stream_options.include_obfuscation") and sample.with_field.get(
                 "stream_options"
@@ -82,12 +83,12 @@ def test_two_requests_that_differ_in_one_member_never_share_a_key():
             name = sample.path.replace("[]", "").split(".")[0]
             if name not in seen and not is_left_out(sample.path):
                 for other in changed(sample.with_field.get(name)):
-                    assert said({**sample.with_field, name: other}) != said(sample.with_field), (sample.name, other)
+                    assert said({**sample.with_field, name: other}) != usual, (sample.name, other)
             seen.add(name)
     assert {"messages", "seed", "max_tokens", "response_format", "n", "thinking", "tool_choice"} <= seen
     for body in (GEMINI, CONVERSE):
-        for other in changed(body):
-            assert said(other) != said(body), other
+        usual = said(body)
+        assert all(said(other) != usual for other in changed(body))
 
 
 def test_the_order_of_members_and_white_space_do_not_count_and_the_order_of_lists_does():

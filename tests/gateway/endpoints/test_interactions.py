@@ -215,7 +215,7 @@ async def test_errors_about_requests_have_codes_that_are_words():
         assert provider.asked == []
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize(
     ("status", "body", "expected", "code"),
     [

@@ -57,7 +57,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         assert all('api="none"' in one for one in lines)
 
 
-@pytest.mark.parametrize("cors", [False, True])
+@pytest.mark.parametrize("cors", [False, pytest.param(True, marks=pytest.mark.soak)])
 async def test_a_method_of_an_unserved_model_is_a_404(cors):
     """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""
     more = {"cors": ["https://page.example"]} if cors else {}

@@ -176,7 +176,7 @@ async def test_events_keep_their_order_whoever_writes_them(turns):
 # Memory
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("event", "chunk"),

@@ -164,6 +164,7 @@ async def test_the_sent_one_of_two_simultaneous_responses_is_stored(stream):
 # What is held
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("model", ["r", "a"], ids=["raced", "alone"])
 async def test_a_stream_that_never_begins_uses_no_memory(model):
     """Comments without an end are no answer; an upstream that sends nothing else costs no more than one that waits."""
@@ -298,7 +299,7 @@ COURSES = {
 }
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("provider_api", ALL)
 async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):

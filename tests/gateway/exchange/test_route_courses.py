@@ -193,6 +193,7 @@ async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
                 provider.released.set()
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_unsteady_targets_get_requests_if_all_are_unavailable(stream):
     circuit = {"failures": 3, "error_rate": "30%"}

@@ -27,7 +27,7 @@ def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
 @each_row("api", APIS)
 def test_turns_are_read_as_without_a_memo(api: str):
     memo = BlockMemo()
-    for rounds in (0, 1, 2, 2, 5, 3, 200, 201):
+    for rounds in (0, 1, 2, 2, 5, 3, 60, 61):
         body = request_of(api, rounds)
         assert _facts(read(api, body, memo=memo)) == _facts(read(api, body))
 
@@ -45,9 +45,9 @@ def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str)
     body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}
     rows = [*{repr(row): row for models in ROWS.values() for _, row in models}.values()]
     rows += [CachingRow(settings=tuple((f"header:{name}", "tools") for name in names)) for names in ("ab", "bc")]
-    memo = BlockMemo()
-    for row in (*rows, *rows):
-        found, expected = read(api, body, row, memo, headers), read(api, body, row, headers=headers)
+    memo, without = BlockMemo(), [read(api, body, row, headers=headers) for row in rows]
+    for row, expected in (*zip(rows, without, strict=True), *zip(rows, without, strict=True)):
+        found = read(api, body, row, memo, headers)
         assert _facts(found) == _facts(expected)
         assert [(one.name, one.section) for one in found.settings] == [
             (one.name, one.section) for one in expected.settings
@@ -160,9 +160,9 @@ def test_a_known_history_is_not_parsed_again():
 
 
 def test_reading_is_linear():
-    """With 50,000 blocks the time of one block is that of 5,000 blocks."""
+    """With 25,000 blocks the time of one block is that of 2,500 blocks."""
     times = []
-    for count in (5_000, 50_000):
+    for count in (2_500, 25_000):
         item = json.dumps(user_item("messages", "A short message")).encode()
         body = b'{"messages":[' + b",".join([item] * count) + b"]}"
         started = time.thread_time()
@@ -183,7 +183,7 @@ def test_the_memo_of_many_blocks_is_bounded(monkeypatch):
         assert 0 < memo.size <= 2**18
 
 
-@pytest.mark.parametrize("api", ["messages", "chat"])
+@pytest.mark.parametrize("api", ["messages", pytest.param("chat", marks=pytest.mark.soak)])
 def test_long_system_texts_count_with_their_chunks(api: str, monkeypatch):
     monkeypatch.setattr(memo_module, "MOST_MEMO", 2**19)
     memo, sizes = BlockMemo(), []

@@ -45,15 +45,15 @@ def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
 
 @each_row("most", [LARGEST, LARGEST // 2, 3000])
 def test_a_remembered_prompt_fits(most: int):
-    system = "".join(f"{number} times a rule. " for number in range(5000))
-    items = [user_item("messages", f"Message {number}") for number in range(5000)]
+    system = "".join(f"{number} times a rule. " for number in range(2000))
+    items = [user_item("messages", f"Message {number}") for number in range(2000)]
     prompt = read("messages", request_of("messages", 0, system=system) | {"messages": items})
     data = pack(prompt, most)
     assert 0 < sum(map(len, data)) <= most
     other = unpack(data)
     assert other.prefix(other.end) == prompt.prefix(prompt.end)
     assert other.size == prompt.size
-    assert other.history[-1].path == "messages[4999].content[0]"
+    assert other.history[-1].path == "messages[1999].content[0]"
 
 
 def test_a_prompt_with_too_many_tools_is_not_remembered():

@@ -11,10 +11,10 @@ from tests.support.cache_turns import CacheTurns
 from tests.support.cached_prompts import HISTORY, read, row_of
 from tests.support.recorded_requests import Request, requests
 from tests.support.recorded_turns import answer_positions, conversations, program_names, ten_turns, without_marks
-from tests.support.rows import each_row
 
 
-@each_row("program", program_names())
+@pytest.mark.sample(7, by="turns")
+@pytest.mark.parametrize("program", program_names())
 def test_ten_turns_of_a_program_have_no_cause(program: str):
     request = conversations()[program]
     turns = CacheTurns(request.api, attrs.evolve(row_of(request.api), minimum=None))
@@ -32,7 +32,8 @@ def test_ten_turns_of_a_program_have_no_cause(program: str):
             assert turns.sent[-1].prompt.prefix(before.end) == before.prefix(before.end)
 
 
-@each_row("program", program_names())
+@pytest.mark.sample(7, by="turns")
+@pytest.mark.parametrize("program", program_names())
 def test_a_break_in_the_turns_of_a_program_is_found(program: str):
     request = conversations()[program]
     turns = CacheTurns(

@@ -63,7 +63,7 @@ async def served(talk: Talk, budget: str = "1 usd/day") -> AsyncIterator[InProce
                 await eventually(lambda: running.service.upstream.stats().active == 0)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/voice/realtime?model=gpt-realtime"])

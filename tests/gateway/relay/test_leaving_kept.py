@@ -144,7 +144,7 @@ async def gone(served: Served) -> None:
 CACHING = [{**one, "cache": {"ttl": "1h"}} for one in CLIENTS]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("clients", [CLIENTS, CACHING], ids=["plain", "with a cache of answers"])
 async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the_answer(making, clients):
     async with serving(making.provider, clients=clients) as served:

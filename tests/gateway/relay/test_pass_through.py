@@ -173,7 +173,7 @@ REDIRECTS = {
 """Where a provider leads from ``/v1/jobs/1``, and where a client comes to that follows it; ``None``: nowhere."""
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("base", ["/v1", "/v1/", "/v1?api-version=7"])
 @pytest.mark.parametrize("place", REDIRECTS)
 async def test_redirects_lead_back_here_or_nowhere(place, base):

@@ -120,6 +120,7 @@ async def all_over(served: InProcess) -> None:
     await eventually(lambda: not served.service.ledger.open_records and not served.service.upstream.stats().active)
 
 
+@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("kind", [None, *PIECES])
 async def test_before_the_first_byte_and_in_the_answer(kind, caplog):
     """``None``: the provider says nothing."""
@@ -143,6 +144,7 @@ async def test_before_the_first_byte_and_in_the_answer(kind, caplog):
     assert ends == ["client_disconnected"] * len(FIRST)
 
 
+@pytest.mark.soak
 async def test_in_every_tenth_of_an_upload():
     async with before(never, MODEL) as (served, provider):
         for endpoint, path in (one for one in FIRST if one[0] in MULTIPART):

@@ -111,7 +111,7 @@ def reserve(request) -> Iterator[str]:
     return request.param
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(13, by="turns")
 @pytest.mark.parametrize("name", MEDIA)
 async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
     media = MEDIA[name]

@@ -54,6 +54,7 @@ def pair(request):
             yield gateway, upstream
 
 
+@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", ["chat", "gemini"])
 @pytest.mark.parametrize("to", ["chat", "gemini"])
 def test_a_complete_response_has_all_choices(pair, api, to):

@@ -144,7 +144,7 @@ def with_instructions(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
             return {**body, "systemInstruction": {"parts": [{"text": "BE BRIEF"}]}}
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("to", ALL)
 @pytest.mark.parametrize("api", ALL)

@@ -24,6 +24,7 @@ async def names(check):
 """
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", ALL)
 def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(tmp_path, api):
     (tmp_path / "steps.py").write_text(CODE)

@@ -73,7 +73,7 @@ def gateway(upstream):
         yield served
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("api", ALL)
@@ -121,7 +121,7 @@ def response_gateway(upstream):
         yield served
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("size", [1, 3, 16, 100])
 @pytest.mark.parametrize("name", [name for name in PARTS if name != "a pattern"])
 @pytest.mark.parametrize("api", ["messages", "chat"])

@@ -50,7 +50,7 @@ def readable(body: bytes) -> str:
     return text + "\n" + "".join(re.findall(r'"(?:text|content|delta)": ?"([^"]*)"', text))
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(19, by="turns")
 @pytest.mark.parametrize("client", STEPS)
 @pytest.mark.parametrize(("path", "body", "stream"), CELLS)
 def test_no_path_of_another_server_evades_the_steps(gateway, upstream, client, path, body, stream):

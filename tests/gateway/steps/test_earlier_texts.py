@@ -119,7 +119,7 @@ def over_a_websocket(gateway, client: str, forget: Any) -> None:
 WAYS: Final = (after_a_response, with_references, in_a_conversation, in_a_thread, over_a_websocket)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("client", STEPS)
 @pytest.mark.parametrize("way", WAYS)
 def test_each_text_reaches_each_step_once(gateway, upstream, folder, client, way):

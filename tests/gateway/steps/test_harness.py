@@ -55,7 +55,7 @@ def test_a_refusal_has_no_text():
 
 
 @pytest.mark.usefixtures("_fewer_splits")
-@pytest.mark.parametrize("hold", [None, 20, "nothing"])
+@pytest.mark.parametrize("hold", [20, *(pytest.param(hold, marks=pytest.mark.soak) for hold in (None, "nothing"))])
 def test_a_step_that_only_reports_changes_nothing(hold):
     found = run(_words, REQUEST, "it is falcon-77 today", action="report", hold=hold, seeds=1)
     assert found.released == "it is falcon-77 today"
@@ -63,7 +63,7 @@ def test_a_step_that_only_reports_changes_nothing(hold):
 
 
 @pytest.mark.usefixtures("_fewer_splits")
-@pytest.mark.parametrize("action", ["mask", "refuse"])
+@pytest.mark.parametrize("action", ["mask", pytest.param("refuse", marks=pytest.mark.soak)])
 def test_a_window_that_cuts_a_value_is_no_fault(action):
     found = run(_words, REQUEST, "he said falcon-7777 and falcon-8.", action=action, hold=16, seeds=1)
     assert {one.text for one in found.response} == {"falcon-7777", "falcon-8"}

@@ -45,6 +45,7 @@ def text_in(events: Sequence[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
+@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("size", [4, 8, 16])
 async def test_every_split_releases_the_same_text(tmp_path, size):
     (loaded,) = load_steps(step_config(tmp_path, "  - {use: http, at: [response], with: {url: 'http://a'}}\n")).steps

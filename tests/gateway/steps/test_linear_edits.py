@@ -34,7 +34,7 @@ def edit_texts(api: str, shape: str, n: int) -> Callable[[], None]:
     return work
 
 
-@pytest.mark.sample(19, by="turns")
+@pytest.mark.sample(97, by="turns")
 @pytest.mark.parametrize(("api", "shape"), ROWS, ids=[f"{api}: {shape}" for api, shape in ROWS])
 def test_texts_are_edited_in_linear_time(api, shape):
     assert_steps_grow_linearly(lambda n: edit_texts(api, shape, n))

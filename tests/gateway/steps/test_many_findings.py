@@ -17,7 +17,7 @@ from gateway.steps.verdicts import RefusedByStep, StepRecords
 from tests.support.step_files import step_config
 from trigate.steps import Check
 
-MANY: Final = 20_000
+MANY: Final = 5_000
 CODE: Final = """
 from trigate.steps import Finding
 

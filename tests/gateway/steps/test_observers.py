@@ -66,12 +66,14 @@ def gateway(upstream, folder):
 
 CELLS: Final = [(target, stream) for target in APIS for stream in (False, True)]
 apis = pytest.mark.parametrize("api", [*APIS, "gemini", "converse", "interactions"])
+each_cell = pytest.mark.parametrize("cells", [CELLS[::3], pytest.param(CELLS, marks=pytest.mark.soak)], ids=len)
 
 
 @apis
-def test_an_observer_gets_the_texts_of_every_api(gateway, upstream, folder, api):
+@each_cell
+def test_an_observer_gets_the_texts_of_every_api(gateway, upstream, folder, api, cells):
     asked = []
-    for target, stream in CELLS:
+    for target, stream in cells:
         upstream.script(Script(text="it is falcon-77 today"))
         status, request_id, body = ask(gateway, "plain", api, target, "about falcon-12", stream=stream)
         assert status == 200, body
@@ -105,9 +107,10 @@ def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folde
 @pytest.mark.sample(5)
 @apis
 @pytest.mark.parametrize("client", ["mask", "restore"])
-def test_an_observer_gets_no_masked_and_no_restored_value(gateway, upstream, folder, client, api):
+@each_cell
+def test_an_observer_gets_no_masked_and_no_restored_value(gateway, upstream, folder, client, api, cells):
     asked = []
-    for target, stream in CELLS:
+    for target, stream in cells:
         upstream.script(Script(text="fine"))
         ask(gateway, client, api, target, "about falcon-12", stream=stream)
         sent = upstream.seen[0].body.decode()
@@ -126,9 +129,10 @@ def test_an_observer_gets_no_masked_and_no_restored_value(gateway, upstream, fol
 
 
 @apis
-def test_a_refused_text_is_in_no_record(gateway, upstream, folder, api):
+@each_cell
+def test_a_refused_text_is_in_no_record(gateway, upstream, folder, api, cells):
     asked = []
-    for target, stream in CELLS:
+    for target, stream in cells:
         upstream.script(Script(text="fine"))
         status, refused, _ = ask(gateway, "refuse", api, target, "about falcon-12", stream=stream)
         assert status == 400

@@ -99,6 +99,7 @@ cuts = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 sizes = st.lists(st.integers(1, 4), max_size=6)
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @settings(max_examples=examples(25))
 @given(pieces=pieces, cuts=cuts, sizes=sizes)
@@ -113,6 +114,7 @@ def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, 
             assert "".join(release(masking, api, reads).texts) == expected
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @settings(max_examples=examples(15))
 @given(pieces=pieces, cuts=cuts)
@@ -179,7 +181,7 @@ BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "co
 """Calls for an event that arrives alone, by API, without those of the client's lane."""
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):

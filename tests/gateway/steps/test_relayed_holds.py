@@ -112,7 +112,7 @@ def split(text: str, seed: int) -> list[str]:
     return found
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("hold", HOLDS)
 async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold):
@@ -256,6 +256,7 @@ async def test_text_that_is_held_beyond_the_limit_is_unchecked():
         assert await read_all(served) == (200, b"".join(pieces) + DONE)
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
     write = completion if path == "/v1/completions" else fill_delta

@@ -90,6 +90,7 @@ async def gateway_with_steps(case: Case, *steps: dict[str, Any], answer: Any = N
         yield served, provider
 
 
+@pytest.mark.sample(3)
 @cases
 async def test_a_masked_value_reaches_neither_provider_nor_client(case):
     async with gateway_with_steps(case, step(action="mask")) as (served, provider):
@@ -103,6 +104,7 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
+@pytest.mark.sample(3)
 @cases
 async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
     async with gateway_with_steps(case, step(at=["request"])) as (served, provider):
@@ -135,6 +137,7 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
             assert line["cost_usd"] == pytest.approx(13 / 1_000_000), line
 
 
+@pytest.mark.sample(3)
 @cases
 async def test_a_step_that_reports_changes_nothing(case):
     body = {"model": "m-1", **case.body}
@@ -154,6 +157,7 @@ async def test_a_step_that_reports_changes_nothing(case):
         assert "response" in reported or not case.has_text
 
 
+@pytest.mark.sample(3)
 @cases
 async def test_the_client_gets_its_own_values_back(case):
     async with gateway_with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):

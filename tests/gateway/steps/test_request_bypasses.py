@@ -64,7 +64,7 @@ REQUESTS: Final[dict[str, str]] = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("client", ["refuse", "mask"])
 @pytest.mark.parametrize("name", REQUESTS)
 def test_no_request_brings_the_value_to_the_provider(gateway, upstream, client, name):

@@ -85,7 +85,7 @@ def calls_in(folder: Path) -> list[tuple[str, str]]:
     return [(at, text) for at, texts in map(json.loads, lines) for text in texts]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("client", ["refuse", "mask", "report", "both", "entries"])
@@ -114,7 +114,7 @@ def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder
     assert len(calls_in(folder)) == 2
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 def test_a_step_of_some_entries_stops_a_request_after_another_entry_failed(gateway, upstream, api, stream):

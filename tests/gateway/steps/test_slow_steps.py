@@ -36,7 +36,7 @@ def blocking(check):
 STREAMS: Final = 50
 
 
-@pytest.mark.parametrize("hold", ["whole", 5])
+@pytest.mark.parametrize("hold", ["whole", pytest.param(5, marks=pytest.mark.soak)])
 def test_fifty_streams_that_wait_for_a_step_delay_no_other_stream(tmp_path, hold):
     calls = tmp_path / "calls"
     names = ("waiting", "blocking")

@@ -154,7 +154,7 @@ def long_chat_stream(text: str, size: int) -> list[bytes]:
     return [*events, end, b"data: [DONE]\n\n"]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("size", [16, 5000, 100_000])
 @pytest.mark.parametrize("name", ["window", "wide", "tail"])
 def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(steps, name, size):
@@ -168,7 +168,7 @@ def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(step
         assert "falcon" not in found
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("size", [16, 5000, 100_000])
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
 def test_a_long_text_passes_a_gate_unchanged(steps, name, size):

@@ -165,7 +165,7 @@ def whole_from(api: str, script: Script) -> int:
     raise AssertionError("the stream has no end")
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize(("name", "end"), [("short", None), ("short_call", CUT)], ids=["closed", "broken"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
@@ -282,7 +282,7 @@ LAST = {
 }
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize("after", ["success", "done"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_events_after_an_error_do_not_make_a_success(way, after):

@@ -125,7 +125,7 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6, by="turns")
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(client):
     """A client of Gemini or Interactions gets all of them in one event: 140,000 delayed other streams by 0.4 s."""
@@ -136,7 +136,7 @@ def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(
     assert lane.progress.error.message == "the provider sent too many citations in one answer"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6, by="turns")
 @pytest.mark.parametrize("client", CODECS)
 def test_a_stream_with_as_many_citations_as_allowed_is_complete(client):
     lane = Translation(CODECS["chat"], CODECS[client].writer(reply_for(client)), SSE, masked_error, 2**20)

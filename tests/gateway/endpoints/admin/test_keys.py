@@ -322,6 +322,7 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
         assert admin.call("admin", "GET", "/admin/v1/usage").json["error"]["code"] == "no_ledger"
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(
     "request_members",
     [{"drop": ["max_tokens", "store", "safety_identifier"]}, {"set": {"max_tokens": 9000, "store": True}},

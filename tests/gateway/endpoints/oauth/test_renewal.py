@@ -78,6 +78,7 @@ def test_a_person_without_a_rule_is_signed_out(gateway):
     eventually(lambda: status_of(gateway, tokens["access_token"]) == 401, what="the end of the session")
 
 
+@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("fault", [Fault(gone=True), Fault(status=500), Fault(status=400, body=b"no JSON")])
 def test_an_unavailable_issuer_signs_no_one_out(gateway, fault):
     tokens = program_tokens(gateway)

@@ -7,7 +7,7 @@ from tests.support.in_process import gateway
 from tests.support.websocket_caller import calling
 
 KEY = "sk-client-of-the-gateway-1"
-SIZE, FRAMES = 4096, 3000
+SIZE, FRAMES = 4096, 1500
 
 
 async def test_acknowledgements_do_not_fill_the_memory():

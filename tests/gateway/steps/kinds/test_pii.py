@@ -120,7 +120,7 @@ pieces = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 @given(text=pieces, cuts=st.lists(st.integers(0, 20000), max_size=20))
 def test_findings_do_not_depend_on_how_a_stream_is_cut(text, cuts):
     whole = find(STEP, text)
