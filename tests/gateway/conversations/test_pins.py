@@ -90,7 +90,7 @@ async def test_a_response_stored_under_another_name_is_not_searched_elsewhere(st
     assert error.value.info.code == "previous_response_not_found"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "members",
     [
         {"previous_response_id": "resp_unknown"},
@@ -98,7 +98,7 @@ async def test_a_response_stored_under_another_name_is_not_searched_elsewhere(st
         {"input": [{"type": "item_reference", "id": "msg_theirs"}]},
     ],
 )
-@pytest.mark.parametrize("kept", [True, False])
+@each_row("kept", [True, False])
 async def test_an_unknown_stored_response_is_requested_from_one_target_only(store, members, kept):
     assert entries(await responses(store if kept else None, "first", "second", **members)) == ["first"]
 

@@ -18,6 +18,7 @@ from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.examples import examples
+from tests.support.rows import each_row
 from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, message, serving, store_turn
 
 PATH = "/v1/conversations"
@@ -66,7 +67,7 @@ async def test_a_conversation_is_made_read_changed_and_deleted(store):
         assert caught.value.body == not_found("Conversation", made.id)["error"]
 
 
-@pytest.mark.parametrize("body", [None, b"{}", {"items": None, "metadata": None}, {"items": []}])
+@each_row("body", [None, b"{}", {"items": None, "metadata": None}, {"items": []}])
 async def test_a_conversation_may_begin_empty(store, body):
     async with serving(store) as served, served.client() as client:
         made = await served.ask("POST", PATH, body)
@@ -222,7 +223,7 @@ async def test_a_wrong_body_is_a_400_that_says_where(store):
                 assert (error["type"], error["param"]) == ("invalid_request_error", param)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "body", "param"),
     [
         ("", {}, "metadata"),

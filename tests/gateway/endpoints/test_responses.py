@@ -90,7 +90,7 @@ async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
 CALLS = [("GET", ""), ("GET", "?stream=true"), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")]
 
 
-@pytest.mark.parametrize(("method", "rest"), CALLS)
+@each_row(("method", "rest"), CALLS)
 async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, method, rest):
     """Nor is anything else that is stored a response."""
     id = (await store_turn(store, [message("Hi")], ANSWER, background=True))["id"]
@@ -102,7 +102,7 @@ async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, 
         assert (await served.ask("GET", f"/v1/responses/{id}")).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "param"),
     [
         *(
@@ -210,7 +210,7 @@ async def test_a_turn_in_the_background_is_cancelled(store):
         assert (await client.responses.retrieve(turn.id)).status == "cancelled"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "more", "message"),
     [
         ("completed", {}, "Cannot cancel a synchronous response."),

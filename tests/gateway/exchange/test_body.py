@@ -163,6 +163,7 @@ async def test_counted_tokens_are_kept_if_the_client_disconnects():
     assert stream.record.bill.usage.prompt == 11
 
 
+@pytest.mark.sample(3, by="place")
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("turns", range(4))
 async def test_events_keep_their_order_whoever_writes_them(turns):
@@ -200,6 +201,7 @@ async def test_a_stalled_client_bounds_what_is_held(event, chunk):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.sample(3, by="turns")
 @pytest.mark.usefixtures("way")
 async def test_openings_without_end_do_not_gather():
     stream = Stream(*[b": waiting\n\n" * 5000] * 100)
@@ -211,6 +213,7 @@ async def test_openings_without_end_do_not_gather():
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.sample(3, by="turns")
 @pytest.mark.usefixtures("way")
 async def test_no_ping_splits_an_event_that_is_sent_in_pieces(autojump_clock):
     """The client takes a piece every 10 s, and a keep-alive is due every 3."""

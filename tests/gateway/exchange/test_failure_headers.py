@@ -171,6 +171,7 @@ async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
                 assert_sent(reply, byte_lane=client_api == provider_api)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("status", [401, 403])
 async def test_the_gateways_own_credential_is_no_trouble_of_the_clients(status: int):
     """The client gets a 502 of the gateway's, which no limit of the provider's belongs to."""

@@ -147,6 +147,7 @@ async def test_the_losing_hedges_headers_do_not_reach_the_client(stream):
         assert answers[0].headers["x-trigate-upstream-request-id"] == "of-b"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_the_sent_one_of_two_simultaneous_responses_is_stored(stream):
     async with racing("responses", stream=stream, store=True) as (running, a, b, answers):
@@ -199,6 +200,7 @@ async def begin(running: InProcess, started: list[int]) -> None:
         await trio.sleep_forever()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
 async def test_the_request_of_the_losing_hedge_is_released(fails):
     """The winner may take an hour: what it was asked, and what the other one was, may be megabytes."""
@@ -261,6 +263,7 @@ async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_co
         assert answers[1].headers["x-trigate-tried"] == tried[attempts]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stream):
     """A provider bills a call that it was working on when another answered (bircex/llmr#48)."""

@@ -61,6 +61,7 @@ async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
             yield provider, Client(running, http)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_without_fallback_is_sent_once(stream):
     async with served() as (provider, client):
@@ -97,6 +98,7 @@ async def test_a_request_that_no_provider_has_read_is_not_billed():
         assert "cost_grade" not in line
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_on_a_dead_connection_is_one_of_those_that_were_tried(stream):
     # envoyproxy/envoy#32580
@@ -138,6 +140,7 @@ async def test_an_empty_response_is_charged_what_its_provider_counted(route, str
         assert line["cost_usd"] == pytest.approx(2 * prompt + 17 * 15 / 1e6)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(stream):
     """ELares/IronTraffic#249. The cache stands around the walk, and a hedge is a part of that."""
@@ -163,6 +166,7 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
         assert provider.asked == {"first": 1}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
     """It waits for the answer of the first target, and would read the bytes of the other one as that."""

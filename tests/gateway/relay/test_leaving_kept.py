@@ -178,6 +178,7 @@ async def no_connection_free(served: Served) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.sample(3, by="turns")
 async def test_no_object_is_created_for_a_client_that_left_early(making):
     async with serving(making.provider, limits={"upstream_connections": 1}) as served:
         path, request = await begin(served, making)

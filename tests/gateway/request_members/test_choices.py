@@ -73,6 +73,7 @@ def test_a_stream_of_the_clients_api_has_all_choices(pair):
     assert all(text in reply.body.decode() for text in TEXTS)
 
 
+@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(("api", "to"), [("chat", "gemini"), ("gemini", "chat")])
 def test_a_translated_stream_is_refused_before_the_provider_is_paid(pair, api, to):
     gateway, upstream = pair

@@ -4,11 +4,10 @@
 import json
 from typing import Final
 
-import pytest
-
 from gateway.steps.loading import load_steps
 from tests.support.growing_streams import chunk, wire
 from tests.support.released_streams import release
+from tests.support.rows import each_row
 from tests.support.step_files import step_config
 
 CALL: Final = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "rm", "arguments": ""}}]}
@@ -20,7 +19,7 @@ KINDS: Final = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each_row("kind", KINDS)
 def test_a_step_sees_a_call_without_arguments(tmp_path, kind):
     row = {"use": "tools", "with": {"deny": ["rm"]}, "at": ["response"], **KINDS[kind]}
     steps = load_steps(step_config(tmp_path, f"  - {json.dumps(row)}\n")).steps

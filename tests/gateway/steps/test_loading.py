@@ -7,6 +7,7 @@ from gateway.config.loading import ConfigError
 from gateway.steps.loading import load_steps, try_steps
 from gateway.steps.runner import run_step
 from gateway.steps.scope import ClientFacts
+from tests.support.rows import each_row
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
 
@@ -120,7 +121,7 @@ def test_a_context_manager_that_fails_stops_the_start(tmp_path):
         trio.run(try_steps, config)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("steps", "message"),
     [
         (
@@ -148,7 +149,7 @@ def test_a_fault_of_the_code_is_a_mistake_at_its_place(tmp_path, steps, message)
         load_steps(step_config(tmp_path, steps, CODE))
 
 
-@pytest.mark.parametrize("code", ["import nowhere_else", "1 / 0", "raise SystemExit(3)", "def f(:"])
+@each_row("code", ["import nowhere_else", "1 / 0", "raise SystemExit(3)", "def f(:"])
 def test_code_that_cannot_be_imported_is_a_mistake(tmp_path, code):
     with pytest.raises(ConfigError, match=r"importing ./steps.py failed with \w+.*correct the code, or the path"):
         load_steps(step_config(tmp_path, "  - use: ./steps.py:plain\n", code))
@@ -208,7 +209,7 @@ def facts(**more) -> ClientFacts:
     return ClientFacts(**{"client": "app", "group": "eng", "models": ("gpt-5",), "endpoint": "chat", **more})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scope", "given", "applies"),
     [
         ("{clients: [app]}", {}, True),
@@ -257,7 +258,7 @@ model_providers: [{model: openai/gpt-5, access_key: k}, {model: openai/local, ac
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("action", "label", "returned", "action_taken"),
     [
         ("refuse", "x", None, "refuse"),

@@ -64,6 +64,7 @@ async def check(step: Any, content: str) -> tuple[NotingPlaceholders, NotingReco
     return placeholders, records, reports, masked
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("step", "value", "word"),
     [

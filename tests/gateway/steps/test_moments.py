@@ -113,6 +113,7 @@ def take_calls(folder) -> list[str]:
     return lines
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_causes_no_retry_and_no_fallback(gateway, upstream, stream):
     upstream.script(Script(text="falcon-77"), Script(text="fine"))

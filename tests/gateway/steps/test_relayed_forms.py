@@ -112,6 +112,7 @@ async def test_a_recording_is_closed_to_steps_for_requests(path):
         assert not provider.asked
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
     text = ScriptedAnswer((ANSWER.encode(),), headers=(("content-type", "text/plain"),), length=True)

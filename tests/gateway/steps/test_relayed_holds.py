@@ -204,6 +204,7 @@ async def test_a_step_that_holds_nothing_cuts_the_stream():
         assert b"[DONE]" not in body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("hold", ["window", "tail"])
 async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
     texts = ("a first text ", "that is fine. ", "and it goes on ", "it is falcon-77 and ", "b")

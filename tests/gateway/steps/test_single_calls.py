@@ -101,6 +101,7 @@ def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stre
     assert all(seen.count(one) == 1 for one in seen), seen
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder, stream):
     """S24: the step ends after the client has the response, and the log has its outcome."""

@@ -207,6 +207,7 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
         assert "falcon" not in "".join(text_in(frames, ReasoningDelta))
 
 
+@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
 @settings(max_examples=examples(12))
@@ -216,6 +217,7 @@ def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
     assert b"".join(release_all(steps[name], api, split(data, seed))) == data
 
 
+@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
 @settings(max_examples=examples(12))

@@ -45,6 +45,7 @@ def ask(gateway, *, stream: bool, **more: Any) -> list[Any]:
     return [event["response"] for event in events_of("responses", reply.body) if "response" in event]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_background_turn_is_stored_as_incomplete(gateway, stream):
     """Its client has the id before the step runs."""
@@ -59,6 +60,7 @@ def test_a_background_turn_is_stored_as_incomplete(gateway, stream):
     assert "Not there." in json.dumps(stored["output"])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_another_turn_is_not_stored_with_the_refused_text(gateway, stream):
     answer = ask(gateway, stream=stream)[-1]

@@ -94,6 +94,7 @@ def chunks(text: str) -> list[bytes]:
     ]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("client", ["whole", "whole-mask"])
 def test_held_text_has_keep_alives_and_a_late_refusal_is_an_error_event(gateway, by_hand, client):
     connection = begin(gateway, client)

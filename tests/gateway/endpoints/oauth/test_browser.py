@@ -26,6 +26,7 @@ from tests.support.people_gateway import (
     people_gateway,
     people_settings,
 )
+from tests.support.rows import each_row
 from tests.support.signed_tokens import mint, mint_by_secret, signing_key
 
 
@@ -135,7 +136,7 @@ def test_a_person_signs_in_and_returns_to_the_page(gateway, browser):
     assert is_signed_in(gateway, browser)
 
 
-@pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "https:evil.example"])
+@each_row("path", ["//evil.example", "/\\evil.example", "https://evil.example", "https:evil.example"])
 def test_a_foreign_return_address_leads_to_the_first_page(gateway, browser, path):
     response = browser.request("GET", answer_of_issuer(gateway, browser, path=path))
     assert response.headers["location"] == f"{gateway.url}/ui"
@@ -181,7 +182,7 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
+@each_row("changed", CHANGED.values())
 def test_a_changed_callback_is_refused(gateway, browser, changed):
     """``iss`` names the issuer of the answer, so another issuer's answer is not taken for it (RFC 9207)."""
     assert_refused(gateway, browser, with_query(answer_of_issuer(gateway, browser), **changed))
@@ -226,7 +227,7 @@ WRONG_TOKENS = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG_TOKENS.values(), ids=WRONG_TOKENS)
+@each_row("wrong", WRONG_TOKENS.values())
 def test_an_id_token_with_a_wrong_claim_is_refused(gateway, browser, wrong):
     wrong = {name: f"{gateway.provider.issuer}/" if value == "SLASH" else value for name, value in wrong.items()}
     gateway.provider.wrong.update(wrong)
@@ -248,7 +249,7 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+@each_row("forge", FORGED.values())
 def test_a_forged_id_token_is_refused(gateway, browser, forge):
     url = answer_of_issuer(gateway, browser)
     cookie = browser.cookie(SIGN_IN)
@@ -289,12 +290,11 @@ def test_a_person_without_a_rule_is_told_which_claims_were_read(gateway, browser
     assert "others" not in page.text, "the page has a value of a claim"
 
 
-@pytest.mark.parametrize("path", ["/token", "/userinfo"])
-@pytest.mark.parametrize(
+@each_row("path", ["/token", "/userinfo"])
+@each_row(
     "fault",
     [Fault(gone=True), Fault(status=500), Fault(body=b"<html>"), Fault(redirect="http://127.0.0.1:9/"),
      Fault(body=b"{" + b'"a":1,' * 200_000 + b'"b":1}')],
-    ids=["gone", "500", "HTML", "redirect", "huge"],
 )  # fmt: skip
 def test_an_issuer_that_fails_is_a_503_with_a_way_to_try_again(gateway, browser, path, fault):
     gateway.provider.only_userinfo = frozenset(("groups",))
@@ -325,7 +325,7 @@ def test_an_invented_cookie_is_not_taken_over(gateway, browser):
     assert browser.cookie(SESSION) != "p" * 43
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/metrics", "/v1/responses/resp_1"])
+@each_row("path", ["/v1/models", "/v1/chat/completions", "/metrics", "/v1/responses/resp_1"])
 def test_the_cookie_counts_on_no_path_of_programs(gateway, browser, path):
     browser.request("GET", answer_of_issuer(gateway, browser, "root"))
     method = "POST" if path.endswith("completions") else "GET"

@@ -12,6 +12,7 @@ from tests.support.harness import free_port
 from tests.support.oidc import open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import PEOPLE, gateway_of, issuer_settings, people_gateway, people_settings
+from tests.support.rows import each_row
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 PROGRAM = "claude-cli/2.1.300 (external, cli)"
@@ -150,7 +151,7 @@ FOREIGN_PAGES = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN_PAGES)
+@each_row("headers", FOREIGN_PAGES)
 def test_a_foreign_page_cannot_approve(gateway, browser, headers):
     approve(gateway, browser, authorize(gateway))
     granted = authorize(gateway)
@@ -209,7 +210,7 @@ def test_a_code_of_ten_minutes_ago_is_worthless(tmp_path):
 SPELLINGS = ["{0}", "{1}", "{2}", " {1} ", "{2}\n", "{3}"]
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@each_row("spelling", SPELLINGS)
 def test_a_code_may_be_typed_in_any_spelling(gateway, browser, spelling):
     code = authorize(gateway)["user_code"]
     typed = spelling.format(code, code.lower(), code.replace("-", ""), code.replace("-", " "))

@@ -10,6 +10,7 @@ from tests.support.harness import eventually
 from tests.support.oidc import Fault, open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import PEOPLE, gateway_of, people_gateway
+from tests.support.rows import each_row
 from tests.support.signed_tokens import claims_of, header_of, mint, mint_by_secret, signing_key
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -52,12 +53,12 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+@each_row("data", BROKEN.values())
 def test_a_broken_request_is_refused(gateway, data):
     assert_error(post(gateway, data), "invalid_request")
 
 
-@pytest.mark.parametrize("kind", ["password", "client_credentials", "authorization_code", "x" * 5000])
+@each_row("kind", ["password", "client_credentials", "authorization_code", "x" * 5000])
 def test_other_grants_are_not_supported(gateway, kind):
     assert_error(post(gateway, {"grant_type": kind, "code": "x"}), "unsupported_grant_type")
 
@@ -71,7 +72,7 @@ RAW = {
 }
 
 
-@pytest.mark.parametrize(("body", "status"), RAW.values(), ids=RAW)
+@each_row(("body", "status"), RAW.values())
 def test_an_unreadable_form_is_refused(gateway, browser, body, status):
     kind = {"content-type": "application/x-www-form-urlencoded"}
     response = browser.request("POST", f"{gateway.url}/oauth/token", kind, content=body)
@@ -84,8 +85,8 @@ def test_only_forms_are_read(gateway, browser, kind):
     assert_error(response, "invalid_request")
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/device_authorization"])
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@each_row("path", ["/oauth/token", "/oauth/device_authorization"])
+@each_row("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_refused(gateway, browser, path, method):
     response = browser.request(method, gateway.url + path)
     assert_error(response, "invalid_request", 405)
@@ -180,7 +181,7 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+@each_row("forge", FORGED.values())
 def test_a_forged_or_foreign_token_is_refused(gateway, forge):
     token = forge(gateway.provider)
     response = exchange(gateway, token)

@@ -155,6 +155,7 @@ def test_a_large_request_is_refused(gateway, upstream, api, target, stream):
     assert b"characters" in body
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_long_text_in_one_event_is_checked(gateway, upstream, stream):
     """A thread searches it."""

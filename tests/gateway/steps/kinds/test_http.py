@@ -18,6 +18,7 @@ from gateway.steps.runner import StepFailed, run_step
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.check_services import GUARDRAIL_PATH, CheckService, check_service, masking
 from tests.support.harness import free_port
+from tests.support.rows import each_row
 from tests.support.step_files import HEAD, step_config
 from tests.support.upstreams import JSON, Raw
 from trigate.steps import Check, Finding, Passage
@@ -198,7 +199,7 @@ REPLIES: Final[dict[str, tuple[Any, list[tuple[str, str, str | None, str | None]
 }
 
 
-@pytest.mark.parametrize("case", REPLIES)
+@each_row("case", REPLIES)
 async def test_replies_become_findings(tmp_path, guard, case):
     reply, expected = REPLIES[case]
     guard.use(lambda _: reply)
@@ -244,7 +245,7 @@ MALFORMED: Final[dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
+@each_row("case", MALFORMED)
 async def test_malformed_replies_are_failures(tmp_path, guard, case):
     guard.use(lambda _: MALFORMED[case])
     async with guard_step(tmp_path, guard.url) as step:
@@ -263,7 +264,7 @@ FAILING: Final = {
 }
 
 
-@pytest.mark.parametrize("case", FAILING)
+@each_row("case", FAILING)
 async def test_other_statuses_and_broken_replies_are_failures(tmp_path, guard, case):
     guard.use(lambda _: FAILING[case])
     async with guard_step(tmp_path, guard.url) as step:
@@ -316,7 +317,7 @@ def secret_at(length: int, position: int) -> str:
     return text[:position] + " falcon-1234567890 " + text[position:]
 
 
-@pytest.mark.parametrize("position", [10, 8_990, 9_000, 9_990, 9_998, 10_000, 18_000, 18_995, 25_000])
+@each_row("position", [10, 8_990, 9_000, 9_990, 9_998, 10_000, 18_000, 18_995, 25_000])
 async def test_long_texts_go_in_overlapping_pieces(tmp_path, guard, position):
     guard.use(masking("falcon-1234567890", "***"))
     text = secret_at(25_000, position)
@@ -344,7 +345,7 @@ async def test_a_blocked_picture_is_refused(tmp_path, guard: CheckService):
     assert guard.requests[0]["images"] == ["data:image/png;base64,eHh4"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("action", "label", "expected"),
     [
         ("", "masked", "mask"),

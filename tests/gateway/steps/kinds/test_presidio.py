@@ -14,6 +14,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
 from gateway.steps.runner import StepFailed, run_step
 from tests.support.check_services import analyzer, check_service
+from tests.support.rows import each_row
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
 
@@ -40,7 +41,7 @@ def check(*texts: str) -> Check:
     return Check("request", tuple(passages), client="app")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("more", "settings", "expected"),
     [
         ("", "", {"language": "en"}),
@@ -85,7 +86,7 @@ async def test_clean_texts_are_not_sent_again(tmp_path, service):
     assert [one["text"] for one in service.requests] == [["clean", "I am Ann Lee"], ["I am Ann Lee", "new"]]
 
 
-@pytest.mark.parametrize("position", [10, 8_999, 9_995, 9_999, 17_995, 25_000])
+@each_row("position", [10, 8_999, 9_995, 9_999, 17_995, 25_000])
 async def test_a_name_at_the_border_of_two_pieces_is_found_whole(tmp_path, service, position):
     service.use(PEOPLE)
     text = "a" * position + " Ann Lee " + "b" * (25_000 - position)
@@ -114,7 +115,7 @@ MALFORMED: Final[dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
+@each_row("case", MALFORMED)
 async def test_malformed_results_are_failures(tmp_path, service, case):
     service.use(lambda _: MALFORMED[case])
     async with presidio_step(tmp_path, service.url) as step:
