@@ -53,8 +53,8 @@ def replay(gateway: Gateway, upstream: Any) -> Callable[[], None]:
     return run
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [pytest.param(run_in_background, marks=pytest.mark.soak), replay])
+@pytest.mark.soak
+@pytest.mark.parametrize("make", [run_in_background, replay])
 def test_no_large_turn_blocks_the_loop(gateway, upstream, make):
     check_steps(gateway, make(gateway, upstream), longest=LONGEST / 2)
 

@@ -28,10 +28,10 @@ PROVIDERS: Final = {
     "interactions": ("gemini/interactions", "/v1beta"),
 }
 SLOW: Final = (
+    ("chat", "calls in one event", "chat", True),
     ("gemini", "thoughts and text by turns", "interactions", True),
     ("gemini", "signatures alone", "responses", True),
     ("interactions", "steps by turns", "converse", True),
-    ("chat", "calls in one event", "chat", True),
     ("gemini", "signed texts", "messages", False),
 )
 """Streams that took 0.1 to 0.4 s of a turn once, and whether their clients expect a stream."""

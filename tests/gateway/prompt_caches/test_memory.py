@@ -131,6 +131,7 @@ def test_no_client_uses_more_than_half(memory, clock):
     assert room / 8 < found <= room / 4 * 1.05
 
 
+@pytest.mark.soak
 def test_a_smaller_setting_uses_less_of_the_workers_memory(clock):
     layout = Layout(3, prompt_tables(4 * SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
     with SharedMemory.make(layout) as shared:

@@ -24,7 +24,7 @@ from tests.support.cached_prompts import read, row_of
 from tests.support.rows import each_row
 from tests.support.set_clock import SetClock
 
-MANY: Final = 300
+MANY: Final = 200
 MEMO_BYTES: Final = 8 * 2**20
 """A lower bound than that of a gateway, so that few clients exceed it."""
 TALK: Final = [{"role": "user", "content": "hi " * 20}, {"role": "assistant", "content": "a"}]

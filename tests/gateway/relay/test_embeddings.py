@@ -319,6 +319,7 @@ async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose
             assert "token_arrays: true" in found.text
 
 
+@pytest.mark.soak
 async def test_as_many_ids_of_tokens_pass_as_openai_takes():
     """LangChain sends its texts as such, and as many as there may be (langchain-ai/langchain#31227)."""
 

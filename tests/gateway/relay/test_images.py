@@ -106,6 +106,7 @@ async def test_tokens_are_counted_however_large_the_pictures_are_and_the_picture
             assert [one.units for one in found] == [expected.units]
 
 
+@pytest.mark.soak
 async def test_partial_pictures_of_megabytes_pass_whole_one_by_one():
     """BerriAI/litellm#19569, labring/aiproxy#535, stdapi-ai/stdapi.ai#84."""
     for kind, path, size in (("image_generation", "generations", 5 * 2**20), ("image_edit", "edits", 2**17)):

@@ -21,7 +21,7 @@ from tests.support.rows import each_row
 
 PREAMBLES = (b"\r\n", b"A form follows.\r\n\r\n")
 MODEL = part("model", b"mine")
-WAV = part("file", b"RIFF" * 20_000, "a.wav")
+WAV = part("file", b"RIFF" * 2_000, "a.wav")
 PICTURE = part("image", b"\x89PNG", "a.png")
 HEAD = {"content-type": KIND}
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-5", "messages": []}}

@@ -9,7 +9,7 @@ from trigate.steps import Finding, step
 from trigate.steps.testing import run
 
 WORD = re.compile(r"falcon-\d+")
-MOST_SPLITS = 40
+MOST_SPLITS = 16
 REQUEST = {"messages": [{"role": "user", "content": "about falcon-12"}]}
 
 

@@ -170,8 +170,7 @@ RESPONSES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(28, by="place")
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("is_streamed", [False, True])
 @pytest.mark.parametrize("kind", RESPONSES)
@@ -186,8 +185,7 @@ GROWING: Final = {
 }
 
 
-@pytest.mark.sample(10, by="place")
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize(("api", "kind"), [(api, kind) for api, kinds in GROWING.items() for kind in kinds])
 @pytest.mark.parametrize("model", MODELS)
 def test_no_kind_of_event_blocks_the_loop(gateway, model, api, kind):

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import attrs
+import pytest
 import trio
 import trio.testing
 import yaml
@@ -116,6 +117,7 @@ async def test_a_call_beyond_its_deadline_ends_and_its_records_are_counted(tmp_p
     assert len([line for line in caplog.messages if "no result within 2 s" in line]) == 1
 
 
+@pytest.mark.soak
 def test_a_slow_observer_delays_no_request_and_its_lost_records_are_counted(tmp_path, upstream):
     port = free_port()
     slow = observer("slow", deadline="60s", **{"with": {"content": True}})

@@ -46,7 +46,7 @@ def endpoint(pieces: list[bytes]) -> bytes:
     return b"".join(map(passed.take, pieces)) + passed.close()
 
 
-@each_row("end", [b"\r\n", b"\n", b"\r"])
+@pytest.mark.parametrize("end", [b"\r\n", *(pytest.param(end, marks=pytest.mark.soak) for end in (b"\n", b"\r"))])
 @each_row("way", [conversation, endpoint])
 def test_every_reader_accepts_a_stream_in_any_pieces(way: Any, end: bytes):
     whole, expected = stream(end)

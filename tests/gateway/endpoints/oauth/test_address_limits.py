@@ -107,6 +107,7 @@ async def test_without_room_for_counters_the_process_counts_by_itself():
     assert await count_permitted(limit, counters, 8) == 5
 
 
+@pytest.mark.soak
 async def test_many_addresses_take_bounded_memory():
     limit, counters = AddressLimit("test", 5, "too many"), LocalCounters(most=8)
 
