@@ -36,7 +36,7 @@ async def google(answering=lambda asked: json_answer(DONE), **entry: Any):
         yield served, provider
 
 
-@each_row("store", [True, False, None])
+@each_row("store", [True, False, None], every=3)
 async def test_the_byte_lane_keeps_the_clients_bytes(store):
     """N2 and N22: also its ``store``, and members that trigate does not know."""
     stored = {} if store is None else {"store": store}
@@ -65,7 +65,7 @@ async def test_an_agent_goes_to_googles_entry_only():
     assert (both.status_code, both.json()["error"]["code"]) == (400, "invalid_request")
 
 
-@each_row("agent", ["deep-research-pro", "m-1", "unknown"])
+@each_row("agent", ["deep-research-pro", "m-1", "unknown"], every=3)
 async def test_no_other_provider_serves_an_agent(agent):
     """N1: and the provider is not requested."""
     entry = {"model": "openai/m-1", "access_key": "k", "speaks": ["chat"]}

@@ -40,7 +40,7 @@ def content(**more: Any) -> dict[str, Any]:
     return {"version": "v0.3.0", "model_providers": [entry], **more}
 
 
-@each_row(("more", "other", "statuses"), RULES)
+@each_row(("more", "other", "statuses"), RULES, every=2)
 async def test_only_operators_may_read_the_views_of_all_clients(more, other, statuses):
     async with gateway(content(**more)) as running:
         for path in PATHS:

@@ -90,7 +90,7 @@ async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
 CALLS = [("GET", ""), ("GET", "?stream=true"), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")]
 
 
-@each_row(("method", "rest"), CALLS)
+@each_row(("method", "rest"), CALLS, every=2)
 async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, method, rest):
     """Nor is anything else that is stored a response."""
     id = (await store_turn(store, [message("Hi")], ANSWER, background=True))["id"]
@@ -115,6 +115,7 @@ async def test_missing_objects_and_those_of_another_key_get_the_same_404(store, 
         ("/input_items?order=up", "order"),
         ("/input_items?after=msg_unknown", "after"),
     ],
+    every=4,
 )
 async def test_a_wrong_query_is_reported(store, path, param):
     id = (await store_turn(store, [message("Hi")]))["id"]

@@ -191,7 +191,7 @@ def happen(client: Client, comes: Iterable[bytes | float | ErrorInfo | None]) ->
             client.receive(b"", one)
 
 
-@each_row("case", CASES.values())
+@each_row("case", CASES.values(), every=2)
 def test_each_delivery_event_causes_its_actions(case):
     client = Client()
     happen(client, case.comes)

@@ -248,6 +248,7 @@ FIRST, SECOND = ("x-ratelimit-limit-requests", "1"), ("x-ratelimit-limit-tokens"
 @each_row(
     ("first", "second", "status", "of_first"),
     [(429, 429, 429, False), (500, 400, 400, False), (503, 429, 503, True), (400, None, 400, True)],
+    every=2,
 )
 @each_row("stream", [False, True])
 async def test_headers_belong_to_the_failure_that_the_client_sees(

@@ -65,7 +65,7 @@ def make_stream(api: str, shape: str) -> bytes:
     return wire(api, make(min(MOST, 100 * SIZE // len(wire(api, make(100))))))
 
 
-@pytest.mark.sample(5, by="place")
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "client", "is_streamed"), [*rows()])
 def test_no_stream_blocks_the_loop(gateway, api, shape, client, is_streamed):

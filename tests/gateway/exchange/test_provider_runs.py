@@ -162,7 +162,7 @@ async def test_the_first_get_of_the_end_is_billed_once():
         check(line)
 
 
-@each_row("status", ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action"])
+@each_row("status", ["failed", "cancelled", "incomplete", "budget_exceeded", "requires_action"], every=2)
 async def test_every_end_is_billed(status):
     async with stage() as one:
         await one.begin()

@@ -53,7 +53,7 @@ def config(url: str, **more: Any) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": [entry]}
 
 
-@each_row("stream", [False, True])
+@each_row("stream", [False, True], every=2)
 @each_row(
     ("api", "speaks", "first"),
     [

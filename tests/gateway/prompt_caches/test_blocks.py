@@ -134,7 +134,7 @@ def test_ids_of_items_are_no_part_of_the_prompt():
     assert _prefixes(read("responses", {"input": items})) == _prefixes(read("responses", {"input": named}))
 
 
-@each_row("api", APIS)
+@each_row("api", APIS, every=3)
 def test_long_histories_keep_their_first_and_last_blocks(api: str):
     items = [user_item(api, f"Message number {number} of a long list") for number in range(1000)]
     prompt = read(api, {HISTORY[api]: items})

@@ -24,7 +24,7 @@ def _facts(prompt: PromptDigest) -> tuple[Any, ...]:
     return prompt.prefix(prompt.end), blocks, prompt.gap, prompt.head, prompt.has_answer, pack(prompt)
 
 
-@each_row("api", APIS)
+@each_row("api", APIS, every=2)
 def test_turns_are_read_as_without_a_memo(api: str):
     memo = BlockMemo()
     for rounds in (0, 1, 2, 2, 5, 3, 60, 61):
@@ -39,7 +39,7 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-@each_row("api", _SETTINGS)
+@each_row("api", _SETTINGS, every=2)
 def test_a_request_is_read_by_the_rules_of_each_model_that_receives_it(api: str):
     """A fallback may have another row, with other members in its key."""
     body, headers = {**request_of(api, 2), **_SETTINGS[api]}, {"b": "value"}

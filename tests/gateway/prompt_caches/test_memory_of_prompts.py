@@ -69,7 +69,7 @@ def _use(prompt: PromptDigest) -> None:
     assert len(prompt.marks) <= prompt.end
 
 
-@each_row("name", REQUESTS)
+@each_row("name", REQUESTS, every=4)
 def test_a_memo_counts_the_memory_of_its_values(name: str):
     raw, memo = json.dumps(REQUESTS[name]()).encode(), BlockMemo()
     read("messages", json.loads(raw))  # fills caches
@@ -79,7 +79,7 @@ def test_a_memo_counts_the_memory_of_its_values(name: str):
         assert count() <= 1.3 * memo.size + 20_000
 
 
-@each_row("name", REQUESTS)
+@each_row("name", REQUESTS, every=4)
 def test_a_prompt_counts_its_memory(name: str):
     body = REQUESTS[name]()
     read("messages", body)

@@ -43,7 +43,7 @@ def test_a_remembered_prompt_is_the_same(api: str, rounds: int):
     assert anchors(other, KEY) == anchors(prompt, KEY)
 
 
-@each_row("most", [LARGEST, LARGEST // 2, 3000])
+@each_row("most", [LARGEST, LARGEST // 2, 3000], every=2)
 def test_a_remembered_prompt_fits(most: int):
     system = "".join(f"{number} times a rule. " for number in range(2000))
     items = [user_item("messages", f"Message {number}") for number in range(2000)]

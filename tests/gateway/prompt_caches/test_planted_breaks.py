@@ -28,7 +28,7 @@ def _break_turns(api: str, before: dict[str, Any], after: dict[str, Any], **fact
     return turns
 
 
-@each_row("api", APIS)
+@each_row("api", APIS, every=3)
 def test_ten_turns_without_a_break_have_no_cause(api: str):
     turns = CacheTurns(api)
     for rounds in range(30, 40):
@@ -293,7 +293,7 @@ def test_a_move_to_another_target(api: str):
     assert turns.causes == []
 
 
-@each_row("cause", ["model", "key", "tier"])
+@each_row("cause", ["model", "key", "tier"], every=3)
 @each_row("api", APIS)
 def test_the_client_selects_another_cache_and_returns(api: str, cause: str):
     turns = CacheTurns(api)

@@ -61,7 +61,7 @@ def calls_of_turn(api: str, rounds: int) -> int:
     return calls(lambda: client.explain(sent))
 
 
-@each_row("api", APIS)
+@each_row("api", APIS, every=3)
 def test_a_turn_costs_the_same_after_a_long_history(api: str):
     """Only a hash of the history grows, by one call for 64 KiB."""
     assert calls_of_turn(api, 450) < 1.2 * calls_of_turn(api, 40)

@@ -118,7 +118,7 @@ def vectors_of(found: httpx2.Response) -> list[Any]:
     return [item["embedding"] for item in found.json()["data"]]
 
 
-@each_row("model", PROVIDERS)
+@each_row("model", PROVIDERS, every=3)
 async def test_every_client_gets_the_vectors_of_every_provider(model):
     answering, paths = PROVIDERS[model]
     async with endpoint_provider(answering) as provider:
@@ -209,7 +209,7 @@ REFUSALS: dict[str, tuple[int, Any]] = {
 }  # fmt: skip
 
 
-@each_row("words", REFUSALS)
+@each_row("words", REFUSALS, every=4)
 async def test_a_provider_that_refuses_base64_gets_later_requests_without_it(words):
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
     status, refusal = REFUSALS[words]

@@ -211,7 +211,7 @@ DELETED = sorted({(one.provider, one.list): name for name, one in MAKING.items()
 """One of each list; batches of OpenAI's cannot be deleted."""
 
 
-@each_row("name", DELETED)
+@each_row("name", DELETED, every=3)
 async def test_an_object_is_not_in_the_list_any_more_though_the_client_left_as_it_was_deleted(name):
     making = MAKING[name]
     async with serving(making.provider) as served:

@@ -275,7 +275,7 @@ async def test_a_page_of_another_origin_gets_403():
         assert (await send(served, call("f"), origin="https://evil.example")).status_code == 403
 
 
-@each_row("status", [400, 404, 405, 429, 500, 503])
+@each_row("status", [400, 404, 405, 429, 500, 503], every=3)
 async def test_failures_of_the_server_pass_unchanged_and_cost_nothing(status):
     body = b'{"jsonrpc":"2.0","id":7,"error":{"code":-32020,"message":"x"}}'
     answer = ScriptedAnswer((body,), status, (("content-type", "application/json"),))

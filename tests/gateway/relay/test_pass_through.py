@@ -76,6 +76,7 @@ async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
         ("/v1", "v1beta/files", "/v1/v1beta/files"),
         ("/api", "api/files", "/api/api/files"),
     ],
+    every=2,
 )
 async def test_a_version_is_not_repeated(base, path, sent):
     """SDKs take the version as a part of their own base URL, and so does a ``base_url`` of the configuration."""

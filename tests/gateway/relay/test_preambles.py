@@ -44,7 +44,7 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
 
 
-@each_row("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]])
+@each_row("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]], every=3)
 async def test_forms_with_a_model(parts):
     entry = {"name": "mine", "endpoints": {"image_variations": True}}
     async with before(answering, "openai/whisper-1", entry) as (served, provider):
@@ -71,6 +71,7 @@ async def test_a_form_to_which_a_model_is_added():
         [part("purpose", b"batch"), LINES],
         [LINES, part("purpose", b"batch")],
     ],
+    every=2,
 )
 async def test_files(parts):
     async with serving("openai") as served:

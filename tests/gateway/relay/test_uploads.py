@@ -212,6 +212,7 @@ async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_other
         ("/fast/any", "audio/wav", False),
         ("/fast/any", "audio/wav", True),
     ],
+    every=3,
 )
 async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
     """Each waits with 256 KiB and more, as many as a client opens (OWASP API4:2023)."""

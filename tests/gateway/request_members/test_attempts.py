@@ -93,7 +93,7 @@ def test_a_provider_that_rejects_a_default_gets_the_request_without_it():
                 assert "seed" not in upstream.seen[-1].json
 
 
-@each_row("api", ALL)
+@each_row("api", ALL, every=3)
 def test_a_budget_reserves_the_maximum_and_not_the_clients_limit(api):
     with fake_upstream() as upstream:
         entries = [provider("up/m", f"{upstream.url}/v1", ["chat"], name="m", price={"input": 1, "output": 1000})]

@@ -62,7 +62,7 @@ def gateway(upstream: AnyEndpoint) -> Iterator[Gateway]:
         yield served
 
 
-@each_row(("endpoint", "path"), [one for one in ASKED if one[0] not in MULTIPART])
+@each_row(("endpoint", "path"), [one for one in ASKED if one[0] not in MULTIPART], every=3)
 def test_each_endpoint_has_the_members_of_alias_and_entry(gateway, upstream, endpoint, path):
     upstream.seen.clear()
     body = {"model": "alias", **NEEDED[endpoint]}

@@ -344,7 +344,7 @@ def test_a_turn_over_a_websocket_has_the_same_members(gateway, upstream):
         assert instructions_of("chat", seen.json).startswith("KEY-BEFORE GROUP-BEFORE ALIAS-BEFORE ENTRY-BEFORE")
 
 
-@each_row("to", ALL)
+@each_row("to", ALL, every=3)
 def test_stored_turns_and_their_retrieval_omit_the_instructions(gateway, upstream, to):
     upstream.script(Script("one"), Script("two"))
     body = {"model": f"m-{to}", "input": "Hi", "instructions": "BE BRIEF"}

@@ -455,7 +455,7 @@ CLEAN: Final[dict[str, tuple[str, Raw]]] = {
 }  # fmt: skip
 
 
-@each_row("client", ["refuse", "refuse-window"])
+@each_row("client", ["refuse", "refuse-window"], every=2)
 @each_row(("api", "raw"), CLEAN.values())
 def test_a_clean_stream_passes_unchanged(gateway, upstream, client, api, raw):
     upstream.script(raw)

@@ -268,7 +268,7 @@ def test_the_candidates_are_one_array_for_a_client_without_events(gateway, upstr
     assert b"falcon" not in reply.body
 
 
-@each_row("client", ["mask", "mask-window", "restore"])
+@each_row("client", ["mask", "mask-window", "restore"], every=3)
 @each_row("together", [True, False])
 def test_a_stream_of_thousands_of_choices_fails_early(gateway, upstream, client, together):
     """Each choice has a reader and stages of its own: 20,000 held the gateway for minutes."""

@@ -61,15 +61,15 @@ def user(content: Any) -> dict[str, Any]:
 
 
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "definitions": {**user("x"), "tools": [
+        {"type": "function", "function": {"name": f"t{at}", "parameters": {}}} for at in range(15_000)
+    ]},
     "unknown members": {**user("x"), **{f"n{at}": 1 for at in range(40_000)}},
     "short texts": {**user("x"), "stop": [f"x{at}" for at in range(60_000)]},
     "turns": {"messages": [{"role": "user", "content": "a@example.com"}] * 20_000},
     "parts": user([{"type": "text", "text": f"{at}"} for at in range(20_000)]),
     "values to mask": user(" ".join(f"u{at}@example.com" for at in range(60_000))),
     "a long text": user("falcon - " * 1_000_000),
-    "definitions": {**user("x"), "tools": [
-        {"type": "function", "function": {"name": f"t{at}", "parameters": {}}} for at in range(15_000)
-    ]},
 }  # fmt: skip
 
 

@@ -166,7 +166,7 @@ class Reading:
                 self.received += await anext(self._pieces)
 
 
-@each_row("endpoint", ENDPOINTS)
+@each_row("endpoint", ENDPOINTS, every=3)
 @each_row(("hold", "behind"), [("window", 30), ("tail", 15)])
 async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind):
     path, write, ends = ENDPOINTS[endpoint]

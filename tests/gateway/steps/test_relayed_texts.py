@@ -121,7 +121,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case):
         assert not line.get("cost_usd")
 
 
-@each_row("case", [one for one in CASES.values() if one.has_text])
+@each_row("case", [one for one in CASES.values() if one.has_text], every=3)
 async def test_a_refused_response_is_a_400_and_is_billed(case):
     price = {"input": 1, "output": 1}
     async with gateway_with_steps(case, step(at=["response"]), entry={"price": price}) as (served, provider):
@@ -190,7 +190,7 @@ TOKENS: Final = {
 }
 
 
-@each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies])
+@each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies], every=2)
 async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
     case = Case(path, body, VECTORS)
     async with gateway_with_steps(case, step()) as (served, provider):

@@ -57,7 +57,7 @@ async def send(served: Any, name: str, header: str | None = None, **members: Any
         return await client.request(method, path, headers=headers, **content)
 
 
-@each_row("name", REQUESTS)
+@each_row("name", REQUESTS, every=3)
 @each_row("steps", [(), (STEP,)])
 async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
     async with serving(*steps) as (served, provider):
@@ -67,7 +67,7 @@ async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
         assert not provider.asked
 
 
-@each_row("name", ["embeddings", "completions", "moderations", "images"])
+@each_row("name", ["embeddings", "completions", "moderations", "images"], every=2)
 async def test_a_requested_step_checks_other_endpoints_too(name):
     async with serving(STEP) as (served, provider):
         assert (await send(served, name)).status_code == 200

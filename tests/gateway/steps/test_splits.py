@@ -194,7 +194,7 @@ def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
     assert not any("falc" in one or "12" in re.sub(r"\[WORD_\w+\]", "", one) for one in texts)
 
 
-@each_row("api", APIS)
+@each_row("api", APIS, every=3)
 @each_row("name", ["whole", "window"])
 def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
     calls = (ToolCall("call_1", "f", '{"city": "falcon-12 \\"x\\""}'), ToolCall("call_2", "g", "{}"))

@@ -153,7 +153,7 @@ def test_an_event_that_fails_by_its_size_is_not_read_again_as_an_error():
     assert len(sent) < 1_000
 
 
-@each_row("api", CODECS)
+@each_row("api", CODECS, every=3)
 def test_an_event_that_unfolds_ends_the_stream(api):
     splitter = CODECS[api].wire.framing.splitter(16 * 2**20)
     event = wire(api, [("metadata", {"type": "response.created", "response": {"tools": [[]] * (MAX_ELEMENTS + 1)}})])
@@ -189,7 +189,7 @@ LONG = {
 }
 
 
-@each_row("api", CODECS)
+@each_row("api", CODECS, every=3)
 def test_an_answer_of_too_many_parts_is_a_failure(api):
     with pytest.raises(GatewayError, match=r"the provider sent too many .* in one answer") as caught:
         fold(CODECS[api].read_answer(msgspec.json.encode(LONG[api])))

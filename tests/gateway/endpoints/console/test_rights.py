@@ -88,7 +88,7 @@ def test_a_page_opens_for_the_roles_that_may_read_a_part_of_it(
                 assert permits(route_of(action.verb, action.target), caller), (caller, action.name)
 
 
-@each_row("action", ACTIONS)
+@each_row("action", ACTIONS, every=2)
 def test_a_form_works_for_the_roles_of_its_request(callers: Callers, action: FormAction):
     route = route_of(action.verb, action.target)
     for caller in ROLES:
@@ -113,7 +113,7 @@ def test_the_forms_of_one_object_are_for_the_roles_of_their_requests(callers: Ca
                 assert (f'value="{action.name}"' in text) == expected, (caller, action.name)
 
 
-@each_row("page", PAGES)
+@each_row("page", PAGES, every=3)
 def test_other_verbs_are_refused(callers: Callers, page: ConsolePage):
     for caller in ("ada", "root", "operator"):
         for verb in OTHER_VERBS:
@@ -122,7 +122,7 @@ def test_other_verbs_are_refused(callers: Callers, page: ConsolePage):
             assert response.headers["allow"] == "GET, HEAD, POST"
 
 
-@each_row("page", PAGES)
+@each_row("page", PAGES, every=3)
 def test_a_stranger_signs_in_first_and_changes_nothing(callers: Callers, page: ConsolePage):
     gateway = callers.gateway
     opened = PeopleBrowser().open(f"{gateway.url}{page.path}?after=x")

@@ -290,7 +290,7 @@ def test_a_person_without_a_rule_is_told_which_claims_were_read(gateway, browser
     assert "others" not in page.text, "the page has a value of a claim"
 
 
-@each_row("path", ["/token", "/userinfo"])
+@each_row("path", ["/token", "/userinfo"], every=2)
 @each_row(
     "fault",
     [Fault(gone=True), Fault(status=500), Fault(body=b"<html>"), Fault(redirect="http://127.0.0.1:9/"),

@@ -115,7 +115,7 @@ MALFORMED: Final[dict[str, Any]] = {
 }
 
 
-@each_row("case", MALFORMED)
+@each_row("case", MALFORMED, every=3)
 async def test_malformed_results_are_failures(tmp_path, service, case):
     service.use(lambda _: MALFORMED[case])
     async with presidio_step(tmp_path, service.url) as step:
