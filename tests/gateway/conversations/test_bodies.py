@@ -21,7 +21,7 @@ from gateway.conversations.bodies import (
 )
 from gateway.stores.store import Unavailable
 from tests.support.examples import examples
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(

@@ -18,7 +18,7 @@ from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.examples import examples
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, message, serving, store_turn
 
 PATH = "/v1/conversations"

@@ -25,7 +25,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 LIMITS = {
     "retry-after": "17000",

@@ -32,7 +32,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.interactions_api import PATH
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import STREAM
 

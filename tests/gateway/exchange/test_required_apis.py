@@ -16,7 +16,7 @@ from tests.support.interactions_answers import (
     stop,
     text_step,
 )
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 ALONE = "gemini-new is only supported in the Interactions API and cannot be called directly via generateContent."
 STREAM = [

@@ -16,7 +16,7 @@ from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, read, request_of, user_item
 from tests.support.examples import examples
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:

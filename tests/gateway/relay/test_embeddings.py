@@ -21,7 +21,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.openai_client import openai_client
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]

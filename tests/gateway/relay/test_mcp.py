@@ -20,7 +20,7 @@ from tests.support.cases import case
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"

@@ -24,7 +24,7 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.in_process import InProcess, gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"

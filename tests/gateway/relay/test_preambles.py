@@ -17,7 +17,7 @@ from tests.support.in_process import gateway
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, MULTIPART
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 PREAMBLES = (b"\r\n", b"A form follows.\r\n\r\n")
 MODEL = part("model", b"mine")

@@ -12,7 +12,7 @@ from tests.support.cases import case
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 KEY = "ann-key-0123456789-0123456789"
 CHAT = "/v1/chat/completions"

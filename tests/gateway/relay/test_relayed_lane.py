@@ -7,7 +7,7 @@ from gateway.ledger.record import Record
 from gateway.relay.relay import RelayedLane
 from streams.events import ErrorInfo, Usage
 from streams.sse import SSE
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 FAILED = ErrorInfo("upstream", "the provider went away")
 

@@ -26,7 +26,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.uploading import Upload
 
 PATH = "/v1/audio/transcriptions"

@@ -9,7 +9,7 @@ from gateway.config.stored_keys import read_item, stored_clients
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.in_process import gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.upstreams import Raw, Script, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 

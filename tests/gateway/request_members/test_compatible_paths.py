@@ -8,7 +8,7 @@ import pytest
 from tests.support.compatible_requests import compatible_requests
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, Upstream, fake_upstream
 

@@ -7,7 +7,7 @@ from typing import Final
 from gateway.steps.loading import load_steps
 from tests.support.growing_streams import chunk, wire
 from tests.support.released_streams import release
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.step_files import step_config
 
 CALL: Final = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "rm", "arguments": ""}}]}

@@ -11,7 +11,7 @@ import trio
 from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling

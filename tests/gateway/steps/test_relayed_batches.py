@@ -16,7 +16,7 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 PROMPT: Final = "about falcon-12 now"

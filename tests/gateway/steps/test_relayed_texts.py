@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import word_steps
 from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}

@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, request
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.upstreams import Script
 
 CODE = """

@@ -8,7 +8,7 @@ import httpx2
 from tests.support import word_steps
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 STEP: Final = {
     "use": "tests.support.word_steps:words", "name": "words", "for": {"on_request": True, "models": ["m-1"]},

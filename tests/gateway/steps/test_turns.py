@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.harness import eventually, provider
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 

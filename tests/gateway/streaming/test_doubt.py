@@ -24,7 +24,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.lanes import byte_lane, hub_lane
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, Tokens, render
 
 CONTENT: dict[str, Event] = {

@@ -9,7 +9,7 @@ from providers.grammar import judge
 from streams.events import ErrorInfo
 from tests.support.examples import places
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
 OTHERS = ("chat", "messages", "responses")

@@ -14,7 +14,7 @@ import pytest
 from gateway.config.clients import ClientKey
 from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
 from tests.support.people import Answering
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.upstreams import serve_upstream
 
 GROUP = {"group": "research"}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.harness import Reply, eventually
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 KEYS = "/me/keys"
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.harness import eventually
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 
 @pytest.fixture(scope="module")

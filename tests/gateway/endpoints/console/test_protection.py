@@ -18,7 +18,7 @@ from gateway.endpoints.oauth.cookies import SESSION
 from tests.support.harness import eventually
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&"
 TAGS: Final = frozenset((

@@ -13,7 +13,7 @@ from gateway.endpoints.console.api_calls import route_of
 from gateway.endpoints.console.table import ACTIONS, PAGES, ConsolePage, FormAction
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 
 ROLES: Final[Mapping[str, str]] = {
     "ada": "user", "lin": "lead", "aud": "auditor", "root": "admin",

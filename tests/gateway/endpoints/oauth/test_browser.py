@@ -26,7 +26,7 @@ from tests.support.people_gateway import (
     people_gateway,
     people_settings,
 )
-from tests.support.rows import each_row
+from tests.support.row_cases import each_row
 from tests.support.signed_tokens import mint, mint_by_secret, signing_key
 
 
