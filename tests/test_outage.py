@@ -43,7 +43,7 @@ def both_ways(*troubles: Trouble, minutes: int = 6, rate: float = 2) -> dict[Mod
 @pytest.mark.slow
 def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests():
     """An outage of one provider affected everyone: envoyproxy/ai-gateway#1866, BerriAI/litellm#28216."""
-    found = both_ways(Trouble(1, 5, BOTH, GONE))
+    found = both_ways(Trouble(0, 3, BOTH, GONE), minutes=4)
     alone, routed = Summary.of(found["retries"]), Summary.of(found["route"])
     assert alone.answered < 0.5
     assert routed.answered == 1
@@ -54,14 +54,14 @@ def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests
 @pytest.mark.slow
 def test_unavailable_providers_get_few_requests_and_recover_immediately():
     """Retries multiplied one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
-    found = both_ways(Trouble(1, 4, ALL, GONE), rate=4)
-    away = [found["route"][minute] for minute in (1, 2, 3)]
+    found = both_ways(Trouble(0, 2, ALL, GONE), minutes=4, rate=4)
+    away = [found["route"][minute] for minute in (0, 1)]
     offered, sent = sum(one.offered for one in away), sum(one.sent for one in away)
     assert sent < 0.1 * offered
-    assert sum(found["retries"][minute].sent for minute in (1, 2, 3)) > 3 * offered
-    back = found["route"][4]
+    assert sum(found["retries"][minute].sent for minute in (0, 1)) > 3 * offered
+    back = found["route"][2]
     assert back.answered > 0.6 * back.offered  # a trial every 20 s at the latest
-    assert found["route"][5].answered == found["route"][5].offered
+    assert found["route"][3].answered == found["route"][3].offered
 
 
 @pytest.mark.soak
@@ -80,10 +80,10 @@ def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
 )
 def test_providers_that_all_fail_often_are_not_taken_out_all_together(reason):
     """A route answered 70 % of requests while plain retries answered 97 %, and 18 % at twenty a second."""
-    found = both_ways(Trouble(0, 6, ALL, (Fault(0.4, reason, 0.1),)), minutes=3, rate=4)
+    found = both_ways(Trouble(0, 6, ALL, (Fault(0.4, reason, 0.1),)), minutes=3, rate=2)
     assert Summary.of(found["retries"]).answered > 0.95
     assert Summary.of(found["route"]).answered > 0.9
-    busy = simulate((Trouble(0, 2, ALL, (Fault(0.4, reason, 0.1),)),), ("route",), 2, 20)["route"]
+    busy = simulate((Trouble(0, 1, ALL, (Fault(0.4, reason, 0.1),)),), ("route",), 1, 20)["route"]
     assert Summary.of(busy).answered > 0.6  # the retry budget allows no more
     for one in busy.values():
         assert one.sent <= one.offered * 1.2 + 3 * 3 * 60
@@ -91,7 +91,7 @@ def test_providers_that_all_fail_often_are_not_taken_out_all_together(reason):
 
 @pytest.mark.slow
 def test_a_silent_provider_costs_patience_and_no_more():
-    found = both_ways(Trouble(1, 5, BOTH, (Fault(1.0, None, 59.0),)))
+    found = both_ways(Trouble(0, 2, BOTH, (Fault(1.0, None, 59.0),)), minutes=3)
     assert Summary.of(found["route"]).answered > 0.95
     late = sorted(seconds for one in found["route"].values() for seconds in one.late)
     assert late[-1] <= 20.5  # twice the timeout, if both accounts are silent

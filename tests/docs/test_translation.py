@@ -11,6 +11,7 @@ from tests.support.sdk_fields import PARAMS, samples
 PAIRS = [(api, target) for api in PARAMS for target in APIS if api != target]
 
 
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize(("api", "target"), PAIRS)
 def test_every_field_of_the_sdks_is_mapped_dropped_by_name_or_refused(api, target):
     lost = [
@@ -28,13 +29,13 @@ def test_the_walk_reaches_all_of_the_types():
     assert counts["responses"] > 600
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_no_reason_for_having_no_effect_is_left_over():
     used = {no_effect(sample) for sample, _, outcome in all_outcomes() if outcome.word == "lost"}
     assert used == set(NO_EFFECT.values())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_pages_are_what_the_code_does():
     assert PAGE.read_text() == reference(), "run: python -m tests.pages.translation"
     assert GUIDE.read_text() == guide(GUIDE.read_text()), "run: python -m tests.pages.translation"

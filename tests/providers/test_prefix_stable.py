@@ -289,8 +289,10 @@ def split_tools(blocks: list[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
+@pytest.mark.sample(3, by="place")
+@pytest.mark.parametrize("quirks", QUIRKS, ids=("none", "turned", "other"))
 @pytest.mark.parametrize("provider", CODECS)
-def test_recorded_conversations_begin_with_their_earlier_turns(provider):
+def test_recorded_conversations_begin_with_their_earlier_turns(provider, quirks):
     """Tools that a client's search has found are added after the others.
 
     Requests without tools get placeholders for called tools in Converse, which requires them; their recordings are of a
@@ -299,20 +301,19 @@ def test_recorded_conversations_begin_with_their_earlier_turns(provider):
     for recorded in RECORDED:
         if provider == "converse" and not recorded.body.get("tools"):
             continue
-        for quirks in QUIRKS:
-            earlier: tuple[list[bytes], list[bytes]] = ([], [])
-            for body in turns_of(recorded):
-                try:
-                    request = CODECS[recorded.api].read_request(body)
-                    sent = CODECS[provider].write_request(request, Recipient("m", ISSUER, quirks, quirks)).body
-                except GatewayError:  # media that the provider lacks
-                    break
-                tools, rest = split_tools(sent_blocks(provider, sent))
-                with case((recorded.key, quirks)):
-                    assert tools[: len(earlier[0])] == earlier[0]
-                    assert rest[: len(earlier[1])] == earlier[1]
-                tried += bool(earlier[1])
-                earlier = tools, rest
+        earlier: tuple[list[bytes], list[bytes]] = ([], [])
+        for body in turns_of(recorded):
+            try:
+                request = CODECS[recorded.api].read_request(body)
+                sent = CODECS[provider].write_request(request, Recipient("m", ISSUER, quirks, quirks)).body
+            except GatewayError:  # media that the provider lacks
+                break
+            tools, rest = split_tools(sent_blocks(provider, sent))
+            with case((recorded.key, quirks)):
+                assert tools[: len(earlier[0])] == earlier[0]
+                assert rest[: len(earlier[1])] == earlier[1]
+            tried += bool(earlier[1])
+            earlier = tools, rest
     assert tried >= 3
 
 

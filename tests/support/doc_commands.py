@@ -307,7 +307,7 @@ SERVES = (
     Server("trigate serve --demo", "{} --port PORT --pace 0", SPOKEN),
     Server(r"trigate serve( FILE| \./trigate\.yaml)?", "trigate serve trigate.yaml --port PORT", "gpt-4o-mini",
         "/v1/models"),
-    Server(r"trigate serve plano_config\.yaml", "{} --port PORT", "gpt-4o-mini", "/v1/models"),
+    Server(r"trigate serve plano_config\.yaml", "{} --port PORT", "gpt-4o-mini", "/v1/models", slow=True),
     Server("trigate serve --record DIR", "trigate serve tried.yaml --record DIR --port PORT", SPOKEN, "mock-small",
            ("DIR/**/*.meta.json", "mock-small")),
     Server("trigate mock", "{} --port PORT --pace 0", SPOKEN),
@@ -315,7 +315,7 @@ SERVES = (
     Server("hypercorn -k trio( 'gateway.asgi:application..')?", f"hypercorn -k trio {ASGI}", "^200", "/readyz",
            slow=True),  # test_cli.py runs it, too
     Server("hypercorn -k trio -w 4 …", f"PROMETHEUS_MULTIPROC_DIR=$PWD/empty hypercorn -k trio -w 2 {ASGI}",
-           r"(?m)^trigate_workers 2\.0$", "/metrics"),
+           r"(?m)^trigate_workers 2\.0$", "/metrics", slow=True),
 )  # fmt: skip
 
 
@@ -589,6 +589,7 @@ FOREIGN = (
 )
 
 
+@cache
 def row_of(command: Command) -> Row | Server | Foreign | None:
     rows: tuple[Row | Server | Foreign, ...] = (*RUNS, *SERVES, *FOREIGN)
     return next((row for row in rows if re.fullmatch(row.command, command.text)), None)

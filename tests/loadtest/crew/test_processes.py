@@ -22,13 +22,17 @@ KEY = "sk-only-over-the-pipe"
 
 
 def children(pid: int) -> set[int]:
-    """The processes that make load for another."""
+    """Return the processes that make load for another."""
     found = (file.read_text().split() for file in Path(f"/proc/{pid}/task").glob("*/children"))
     return {int(child) for numbers in found for child in numbers if "crew.worker" in shown(int(child), "cmdline")}
 
 
 def shown(pid: int, what: str) -> str:
-    return Path(f"/proc/{pid}/{what}").read_bytes().decode()
+    """Return a file of a process, "" if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 async def test_one_is_killed_and_the_others_continue(monkeypatch):
@@ -50,6 +54,7 @@ async def test_one_is_killed_and_the_others_continue(monkeypatch):
                 async def kill():
                     await answered.wait()
                     pids.update(children(os.getpid()))
+                    assert all(shown(pid, "environ") for pid in pids)
                     assert all(KEY not in shown(pid, "cmdline") + shown(pid, "environ") for pid in pids)
                     for pid in pids:
                         os.kill(pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all of its processes
