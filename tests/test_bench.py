@@ -100,6 +100,7 @@ def test_this_tree_is_compared_with_another_revision(tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_a_case_costs_cpu_time(tmp_path):
     printed, (figures,) = bench(tmp_path, "--cases", "burst")
     assert [row[:2] for row in rows(printed)] == [["burst", "trigate"]]

@@ -161,6 +161,7 @@ def test_fewer_offences_pass_and_lower_the_ratchet(project):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_two_changes_of_the_ratchet_merge_to_the_lower_counts(project):
     git(project, "checkout", "-qb", "other")
     (project / "module.py").write_text("def fetch_page(): ...\n")

@@ -86,16 +86,25 @@ def test_less_than_the_margin_is_no_difference():
     assert verdicts(compared_load("", before, after, margin=0.01)) == {"slower"}
 
 
+def side_without_lines(rng, slower=1.0):
+    lines = [
+        AnswerLine(i / 10, False, {"ttft": (v := slower * rng.lognormvariate(0, 0.3),), "ttfo": (v,)})
+        for i in range(1000)
+    ]
+    return side(lines, logged=False)
+
+
+@pytest.mark.soak
+def test_without_lines_equal_sides_seldom_differ():
+    rng = random.Random(1)
+    pairs = ((side_without_lines(rng), side_without_lines(rng)) for _ in range(60))
+    wrong = sum(bool(compared_load("", *pair, margin=0).changes) for pair in pairs)
+    assert wrong <= 3  # 12 of 400
+
+
 def test_without_lines_the_intervals_are_those_of_ranks():
     rng = random.Random(1)
-
-    def made(slower=1.0):
-        return side([AnswerLine(i / 10, False, {"ttft": (v := slower * rng.lognormvariate(0, 0.3),), "ttfo": (v,)})
-                     for i in range(1000)], logged=False)  # fmt: skip
-
-    wrong = sum(bool(compared_load("", made(), made(), margin=0).changes) for _ in range(60))
-    assert wrong <= 3  # 12 of 400
-    found = compared_load("", made(), made(1.1))
+    found = compared_load("", side_without_lines(rng), side_without_lines(rng, 1.1))
     assert (found.evidence, verdicts(found)) == ("buckets", {"slower"})
     assert [figure.statistic for figure in found.figures] == ["mean", "p50", "p95"]
     # the standard error of a median of a lognormal, by the formula of textbooks
@@ -104,6 +113,7 @@ def test_without_lines_the_intervals_are_those_of_ranks():
     assert width == pytest.approx(math.sqrt(2) * 1.2533 * 0.3 / math.sqrt(1000), rel=0.15)
 
 
+@pytest.mark.soak
 def test_intervals_of_single_figures_cover_the_truth():
     """Blocks of values that know nothing of each other; one row, so that no other widens its interval."""
     missed = 0

@@ -47,7 +47,7 @@ def report_of(path: Path, run, plan) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of", [2, 5])
+@pytest.mark.parametrize("of", [2, pytest.param(5, marks=pytest.mark.soak)])
 async def test_parts_make_exactly_the_plan_of_the_whole(of, tmp_path):
     async def brief(stream, head):
         await answer(stream, "one", " two", pause=0.005)

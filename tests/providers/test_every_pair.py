@@ -133,7 +133,7 @@ def write_both(client: str, events: list[Event], reply: Reply) -> tuple[bytes, b
 def test_every_recorded_answer_is_written_for_every_client(source):
     assert FOLDERS.keys() == CODECS.keys() - NOT_RECORDED
     tried, failed, mistakes = 0, 0, []
-    for path in places(list(recordings(source)), by_default=1):
+    for path in places(list(recordings(source)), by_default=3):
         events = read_events(source, path.read_bytes())
         if (answer := whole_answer(events)) is None:
             assert isinstance(events[-1], ErrorInfo), path.name

@@ -71,13 +71,13 @@ def test_a_stream_matches_its_row():
             assert len(read_stream(api, shape, 6)()) >= len(events)
 
 
-@pytest.mark.sample(9, by="turns")
+@pytest.mark.sample(29, by="turns")
 @each_row
 def test_reading_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))
 
 
-@pytest.mark.sample(17, by="turns")
+@pytest.mark.sample(51, by="turns")
 @pytest.mark.parametrize(("api", "shape", "clients"), list(written_rows()))
 def test_writing_takes_linear_steps(api, shape, clients):
     assert_steps_grow_linearly(lambda n: write_to(clients, api, shape, n))

@@ -100,7 +100,7 @@ def test_a_request_matches_its_row():
             CODECS[api].read_request(REQUESTS[api][shape](2))
 
 
-@pytest.mark.sample(29, by="turns")
+@pytest.mark.sample(97, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "targets"), list(translated_rows()))
 def test_translating_takes_linear_steps(api, shape, targets):

@@ -158,7 +158,7 @@ def test_the_item_is_announced_without_its_content():
     assert (done["id"], done["status"], done["result"]) == (added["id"], "completed", PNG)
 
 
-@pytest.mark.parametrize("size", [2**20, 6 * 2**20])
+@pytest.mark.parametrize("size", [pytest.param(2**20, marks=pytest.mark.soak), 6 * 2**20])
 def test_large_images_fit_in_the_frames_of_amazon(size):
     """Its SDKs accept no frame of more than 24 MiB, and join the bytes of the deltas."""
     data = base64.b64encode(bytes(range(256)) * (size // 256)).decode()
@@ -220,7 +220,7 @@ IMAGES = st.builds(
 ).filter(lambda image: image_beginning(image.data) is None)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("write", [stream_for, whole_for])
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
 @settings(max_examples=examples(15), deadline=None)

@@ -17,7 +17,7 @@ PROVIDER = Recipient("m", Issuer("openai", "a"))
 
 
 @pytest.mark.filterwarnings("ignore:warning. .. DEPRECATED")  # types of members that Google will remove
-@pytest.mark.parametrize("step", [10, pytest.param(1, id="each", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [30, pytest.param(1, id="each", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("api", CODECS)
 def test_a_translated_request_has_the_types_of_its_provider(api, step):
     """The gate translates every other field for one provider, by turns."""

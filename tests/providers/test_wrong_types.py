@@ -30,7 +30,7 @@ VALUES: Final[tuple[Any, ...]] = (
 Place: TypeAlias = tuple[str | int, ...]
 RECIPIENT: Final = Recipient("m", Issuer("openai", "account"))
 
-each_step = pytest.mark.parametrize("step", [53, pytest.param(1, id="each", marks=pytest.mark.soak)])
+each_step = pytest.mark.parametrize("step", [151, pytest.param(1, id="each", marks=pytest.mark.soak)])
 
 
 def with_value(whole: Any, at: Place, new: Any) -> Any:

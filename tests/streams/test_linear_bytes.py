@@ -43,7 +43,7 @@ WORK: dict[str, Callable[[bytes], object]] = {
 }
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(8, by="turns")
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", WORK)
 def test_bytes_take_time_in_proportion(name, unit):

@@ -81,7 +81,9 @@ async def endless(stream, head):
 @pytest.mark.parametrize(
     "more",
     [
-        {"rate": 100, "spacing": "poisson", "warmup": 0.1, "seconds": 0.5},
+        pytest.param(
+            {"rate": 100, "spacing": "poisson", "warmup": 0.1, "seconds": 0.5}, id="warm-up", marks=pytest.mark.soak
+        ),
         {"steps": [{"rate": 40, "to": 80, "seconds": 0.3}, {"rate": 90, "seconds": 0.2}]},
     ],
 )

@@ -292,7 +292,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_has_its_blocks_and_end_for_any_split(name):
     stream, blocks, end = STREAMS[name]

@@ -242,10 +242,10 @@ RECORDED = [path for folder in FOLDERS for path in files(folder, "*.response.*")
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
-@pytest.mark.sample(8, by="place")
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.sample(16, by="place")
+@pytest.mark.parametrize("part", range(16))
 def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole(part):
-    for path in RECORDED[part::8]:
+    for path in RECORDED[part::16]:
         with case(path.name):
             codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
             told = list(codec.read_answer(body)) if path.suffix == ".json" else read_stream(codec, body)

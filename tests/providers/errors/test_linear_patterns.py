@@ -39,7 +39,7 @@ def judged(text: str) -> Work:
     return work
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(29, by="turns")
 @pytest.mark.parametrize("unit", UNITS)
 def test_refusals_are_judged_in_time_linear_in_their_words(unit):
     few = LOOKED_AT // LONG

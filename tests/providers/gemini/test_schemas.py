@@ -54,7 +54,9 @@ def test_a_cycle_ends():
     assert removed == ("$ref",)
 
 
-@pytest.mark.parametrize("several", ["anyOf", "properties", "allOf"])
+@pytest.mark.parametrize(
+    "several", ["anyOf", *(pytest.param(one, marks=pytest.mark.soak) for one in ("properties", "allOf"))]
+)
 def test_references_do_not_unfold_without_end(several):
     """Each definition refers to the one before many times: written out in full that would be 8 ** 30."""
     names = [f"d{i}" for i in range(30)]

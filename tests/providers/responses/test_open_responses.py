@@ -105,10 +105,10 @@ def asked_with(request: dict[str, Any]) -> Reply:
     return attrs.evolve(reply(), request=call)
 
 
-@pytest.mark.sample(5, by="place")
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.sample(15, by="place")
+@pytest.mark.parametrize("part", range(15))
 def test_an_answer_is_valid_streamed_and_whole(part):
-    for (asked, request_), (said, answer) in [*itertools.product(ASKED.items(), ANSWERS.items())][part::5]:
+    for (asked, request_), (said, answer) in [*itertools.product(ASKED.items(), ANSWERS.items())][part::15]:
         with case((asked, said)):
             to = asked_with(request_)
             events = write_events(answer, to)
@@ -126,7 +126,7 @@ def test_a_failed_answer_is_valid(request_, answer):
     assert events[-1]["type"] == "response.failed"
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_an_interrupted_response_is_valid_at_every_event(answer, status):

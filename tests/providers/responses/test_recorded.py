@@ -36,6 +36,7 @@ def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use() ->
 
 
 @needs_corpus
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name[:60])
 def test_recorded_streams_equal_their_last_event(path: Path) -> None:
     data = path.read_bytes()

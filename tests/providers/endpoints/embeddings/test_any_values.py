@@ -4,6 +4,8 @@ import json
 import random
 from typing import Any, Final
 
+import pytest
+
 from providers.endpoints.embeddings.calling import call
 from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter
 from providers.endpoints.embeddings.shapes import ClientShape
@@ -76,8 +78,9 @@ def outcome(number: int) -> str:
     return "passed" if reading.usage.input >= 0 else "less than nothing"
 
 
-def test_any_values_are_an_answer_or_a_providers_error():
-    found: dict[str, int] = {outcome(number): number for number in range(3000)}
+@pytest.mark.parametrize("count", [600, pytest.param(3000, marks=pytest.mark.soak)])
+def test_any_values_are_an_answer_or_a_providers_error(count):
+    found: dict[str, int] = {outcome(number): number for number in range(count)}
     assert found.keys() == {"request 400", "answer 502", "passed"}, found
 
 
