@@ -14,33 +14,36 @@ from providers.neutral.request import Tool
 from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, TextDelta, Usage
 from tests.support.apis import OLDER
+from tests.support.cases import case
 
 SEVEN = AnswerTokens(output=7)
 
 
-@pytest.mark.parametrize("api", CODECS)
-def test_each_body_is_a_good_request_of_its_size(api):
-    bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
-    for prompt in ("one", 'two "words"\n' * 40):
-        value = msgspec.json.decode(bodies.make_body(prompt, 77))
-        call = CODECS[api].read_request(value)
-        if CODECS[api].wire.model_member is not None:
-            assert (call.model, call.stream) == ("m", api != "chat")
-        assert call.parameters["max_tokens"].value == 77
-        assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
-        (part,) = call.messages[-1].parts
-        assert part.text == prompt
+def test_each_body_is_a_good_request_of_its_size():
+    for api in CODECS:
+        with case(api):
+            bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
+            for prompt in ("one", 'two "words"\n' * 40):
+                value = msgspec.json.decode(bodies.make_body(prompt, 77))
+                call = CODECS[api].read_request(value)
+                if CODECS[api].wire.model_member is not None:
+                    assert (call.model, call.stream) == ("m", api != "chat")
+                assert call.parameters["max_tokens"].value == 77
+                assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
+                (part,) = call.messages[-1].parts
+                assert part.text == prompt
 
 
-@pytest.mark.parametrize("api", CODECS)
-def test_images_are_in_the_place_that_the_api_defines(api):
-    bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
-    sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
-    text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
-    assert text.text == "look"
-    assert [(one.source.value, one.source.media_type) for one in images] == [
-        ("aW1hZ2Ux", "image/png"), ("aW1hZ2Uy", "image/png")
-    ]  # fmt: skip
+def test_images_are_in_the_place_that_the_api_defines():
+    for api in CODECS:
+        with case(api):
+            bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
+            sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
+            text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
+            assert text.text == "look"
+            assert [(one.source.value, one.source.media_type) for one in images] == [
+                ("aW1hZ2Ux", "image/png"), ("aW1hZ2Uy", "image/png")
+            ]  # fmt: skip
 
 
 def test_extra_members_win():
@@ -58,22 +61,22 @@ def test_an_exact_length_is_requested_with_vllms_members():
     assert "min_tokens" not in msgspec.json.decode(Bodies(LoadRequest("m")).make_body("x", 128))
 
 
-@pytest.mark.parametrize("api", CODECS)
-def test_messages_of_a_file_are_reported_in_every_api(api):
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-    request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
-    value = msgspec.json.decode(chat_like_body(request, messages, [tool], 55))
-    call = CODECS[api].read_request(value)
-    assert call.parameters["max_tokens"].value == 55
-    assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
-    assert [part.text for message in call.messages for part in message.parts] == ["Be brief.", "Hello"]
-    assert value["temperature"] == 0
+def test_messages_of_a_file_are_reported_in_every_api():
+    for api in CODECS:
+        with case(api):
+            tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+            messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+            request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
+            value = msgspec.json.decode(chat_like_body(request, messages, [tool], 55))
+            call = CODECS[api].read_request(value)
+            assert call.parameters["max_tokens"].value == 55
+            assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
+            assert [part.text for message in call.messages for part in message.parts] == ["Be brief.", "Hello"]
+            assert value["temperature"] == 0
 
 
-@pytest.mark.parametrize(
-    ("url", "whole"),
-    [
+def test_the_path_is_added_as_far_as_it_is_missing():
+    for url, whole in [
         ("http://h:1", "http://h:1/v1/messages"),
         ("http://h/", "http://h/v1/messages"),
         ("http://vllm", "http://vllm/v1/messages"),
@@ -82,10 +85,9 @@ def test_messages_of_a_file_are_reported_in_every_api(api):
         ("http://h/anthropic", "http://h/anthropic/v1/messages"),
         ("http://h/x/messages", "http://h/x/messages"),
         ("http://h/v1?a=b", "http://h/v1/messages?a=b"),
-    ],
-)
-def test_the_path_is_added_as_far_as_it_is_missing(url, whole):
-    assert request_url(url, LoadRequest("m", api="messages")) == whole
+    ]:
+        with case((url, whole)):
+            assert request_url(url, LoadRequest("m", api="messages")) == whole
 
 
 @pytest.mark.parametrize(
@@ -101,25 +103,28 @@ def test_a_path_may_name_the_model(api, stream, url, whole):
     assert request_url(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
 
 
-@pytest.mark.parametrize("api", CODECS)
-def test_streams_of_every_api_are_understood(api):
+def test_streams_of_every_api_are_understood():
     """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
-    events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
-    asked = LoadRequest("m", api=api)
-    body = msgspec.json.decode(Bodies(asked).make_body("x", 9))
-    call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
-    for ends, tokens, failed in (
-        ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
-        ((ErrorInfo("overloaded", "no room"),), None, True),
-    ):
-        writer = CODECS[api].writer(Reply(call, Issuer("", ""), 1, 1))
-        stream = b"".join(writer.send(event) for event in (*events, *ends))
-        found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
-        assert sum(one.content for one in found) == 2
-        assert [one.tokens.output for one in found if one.tokens and one.tokens.output][-1:] == (
-            [tokens] if tokens else []
-        )
-        assert {one.message for one in found if one.error} == ({"no room"} if failed else set()), "Gemini repeats it"
+    for api in CODECS:
+        with case(api):
+            events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
+            asked = LoadRequest("m", api=api)
+            body = msgspec.json.decode(Bodies(asked).make_body("x", 9))
+            call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
+            for ends, tokens, failed in (
+                ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
+                ((ErrorInfo("overloaded", "no room"),), None, True),
+            ):
+                writer = CODECS[api].writer(Reply(call, Issuer("", ""), 1, 1))
+                stream = b"".join(writer.send(event) for event in (*events, *ends))
+                found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
+                assert sum(one.content for one in found) == 2
+                assert [one.tokens.output for one in found if one.tokens and one.tokens.output][-1:] == (
+                    [tokens] if tokens else []
+                )
+                assert {one.message for one in found if one.error} == ({"no room"} if failed else set()), (
+                    "Gemini repeats it"
+                )
 
 
 def test_a_whole_url_says_its_api():
@@ -133,9 +138,8 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
     assert dict(request_headers("chat", "k", (("Authorization", "mine"),)))["authorization"] == "mine"
 
 
-@pytest.mark.parametrize(
-    ("api", "data", "said"),
-    [
+def test_events_and_answers_are_read_in_every_api():
+    for api, data, said in [
         ("chat", {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, EventContent()),
         ("chat", {"choices": [{"delta": {"content": "x"}}]}, EventContent(content=True)),
         ("chat", {"choices": [{"delta": {"reasoning_content": "x"}}]}, EventContent(content=True)),
@@ -167,13 +171,12 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
         ("messages", {"type": 3}, EventContent()),
         ("responses", {"type": 3, "response": 4}, EventContent()),
         ("chat", [1], NOTHING),
-    ],
-)
-def test_events_and_answers_are_read_in_every_api(api, data, said):
-    found = read_whole_answer(api, msgspec.json.encode(data))
-    assert (found.content, found.tokens, found.error, found.message) == (
-        said.content, said.tokens, said.error, said.message,
-    )  # fmt: skip
+    ]:
+        with case((api, data, said)):
+            found = read_whole_answer(api, msgspec.json.encode(data))
+            assert (found.content, found.tokens, found.error, found.message) == (
+                said.content, said.tokens, said.error, said.message,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("raw", [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])

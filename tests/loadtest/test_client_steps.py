@@ -8,6 +8,7 @@ import trio
 from configfile.document import ConfigError
 from loadtest.plan.arrivals import ClientStep, next_active_time
 from loadtest.reports import text
+from tests.support.cases import case
 from tests.support.load_servers import answer, load, scenario, serving
 
 UP_AND_DOWN = (ClientStep(2, 10), ClientStep(2, 20, to=12), ClientStep(12, 10), ClientStep(12, 10, to=0))
@@ -58,17 +59,15 @@ async def test_each_step_runs_its_configured_number_of_clients(autojump_clock):
     assert "1 clients, 6 clients" in said
 
 
-@pytest.mark.parametrize(
-    ("steps", "more", "said"),
-    [
+def test_invalid_steps_are_reported():
+    for steps, more, said in [
         ([{"rate": 1, "concurrency": 1, "seconds": 1}], {}, "both rate and concurrency are set"),
         ([{"seconds": 1}], {}, "neither rate nor concurrency is set"),
         ([{"rate": 1, "seconds": 1}, {"concurrency": 1, "seconds": 1}], {}, "some steps have rate, others concurrency"),
         ([{"concurrency": 1, "to": 2.5, "seconds": 1}], {}, "2.5 clients"),
         ([{"concurrency": 1, "seconds": 1}], {"warmup": 3}, "warmup does not work with steps of clients"),
-    ],
-)
-def test_invalid_steps_are_reported(steps, more, said):
-    with pytest.raises(ConfigError) as caught:
-        scenario("http://h", steps=steps, **more)
-    assert any(said in mistake.found for mistake in caught.value.mistakes), caught.value.mistakes
+    ]:
+        with case((steps, more, said)):
+            with pytest.raises(ConfigError) as caught:
+                scenario("http://h", steps=steps, **more)
+            assert any(said in mistake.found for mistake in caught.value.mistakes), caught.value.mistakes

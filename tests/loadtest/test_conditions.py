@@ -5,6 +5,7 @@ import pytest
 from loadtest.exchange.record import Problem
 from loadtest.figures.conditions import InvalidCondition, judge_conditions, parse_condition
 from loadtest.plan.comparison import UnknownPart
+from tests.support.cases import case
 from tests.support.load_records import record, result
 
 
@@ -20,9 +21,8 @@ MIXED = result(
 )
 
 
-@pytest.mark.parametrize(
-    ("condition", "said"),
-    [
+def test_a_condition_is_of_all_or_of_a_part():
+    for condition, said in [
         ("goodput<99%", "goodput<99%: it is 80 %"),  # of all that began (vllm-project/guidellm#1085)
         ("goodput_rate<9", "goodput_rate<9: it is 8"),
         ("good<=80", "good<=80: it is 80"),
@@ -36,10 +36,9 @@ MIXED = result(
         ("output_tokens.mean>1", "output_tokens.mean>1: it is 2.889"),
         ("cached_tokens.max>0", "cached_tokens.max>0: nothing was measured"),
         ("errors<100%", "errors<100%: it is 10 %"),
-    ],
-)  # fmt: skip
-def test_a_condition_is_of_all_or_of_a_part(condition, said):
-    assert parse_condition(condition).failure(MIXED) == said
+    ]:  # fmt: skip
+        with case((condition, said)):
+            assert parse_condition(condition).failure(MIXED) == said
 
 
 @pytest.mark.parametrize("condition", ["quick: errors>0", "quick: goodput<100%", "quick: ttft.p99>250ms", "notes>0"])
@@ -72,9 +71,8 @@ def test_a_condition_of_a_target_applies_only_to_its_runs():
         judge_conditions([parse_condition("b: errors>0")], runs[:1])
 
 
-@pytest.mark.parametrize(
-    ("condition", "said"),
-    [
+def test_a_wrong_condition_says_what_is_right():
+    for condition, said in [
         ("goodput<99", "goodput is a share; write it in %, such as goodput<99%"),
         ("goodput.p95<99%", "goodput is a single number; remove .p95"),
         ("completed<5%", "% after a plain number; remove it: this figure has no unit"),
@@ -83,9 +81,8 @@ def test_a_condition_of_a_target_applies_only_to_its_runs():
         ("e2el.p95>1s", "e2el is not measured; did you mean duration?"),
         ("http_req_failed>1%", "http_req_failed is not measured; did you mean errors?"),
         ("p95(ttft)>1s", "this is not a condition; write a condition, such as ttft.p95>500ms"),
-    ],
-)
-def test_a_wrong_condition_says_what_is_right(condition, said):
-    with pytest.raises(InvalidCondition) as caught:
-        parse_condition(condition)
-    assert said in str(caught.value)
+    ]:
+        with case((condition, said)):
+            with pytest.raises(InvalidCondition) as caught:
+                parse_condition(condition)
+            assert said in str(caught.value)

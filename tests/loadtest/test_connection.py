@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_peer
 
@@ -130,9 +131,8 @@ def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detai
         assert not connection.is_reusable, size
 
 
-@pytest.mark.parametrize(
-    ("wire", "reusable"),
-    [
+def test_a_connection_is_reused_when_the_answer_was_read_to_its_end():
+    for wire, reusable in [
         (SIZED, True),
         (SIZED + b"x", False),  # nobody knows what the rest is
         (IN_CHUNKS + b"HTTP/1.1 200 OK\r\n", False),
@@ -141,11 +141,10 @@ def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detai
         (b"HTTP/1.1 204 No Content\r\n\r\n", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
         (SIZED[:-1], False),
-    ],
-)
-def test_a_connection_is_reused_when_the_answer_was_read_to_its_end(wire, reusable):
-    connection, _ = fed(wire)
-    assert connection.is_reusable is reusable
+    ]:
+        with case((wire, reusable)):
+            connection, _ = fed(wire)
+            assert connection.is_reusable is reusable
 
 
 def test_without_a_length_the_close_is_the_end():

@@ -1,12 +1,12 @@
 """Which key the load tester sends where, what it says of it, and what it advises where a key is refused."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from loadtest.requests.keys import OWN_KEYS, credential_for, describe_key, key_advice
 from providers.catalog.providers import CATALOG
+from tests.support.cases import case
 from tests.support.command_line import run
 from tests.support.load_servers import scenario
 from tests.support.upstreams import Raw, Script
@@ -15,9 +15,8 @@ ENVIRONMENT = {row.key_env: f"sk-of-{row.id}" for row in CATALOG.values() if row
 REFUSAL = Raw(401, (("content-type", "application/json"),), (b'{"error": {"message": "no such key"}}',))
 
 
-@pytest.mark.parametrize(
-    ("url", "value"),
-    [
+def test_a_providers_own_host_alone_gets_that_providers_key():
+    for url, value in [
         ("https://api.openai.com", "sk-of-openai"),
         ("https://api.openai.com:443/v1/chat/completions", "sk-of-openai"),
         ("https://API.OpenAI.com/v1", "sk-of-openai"),
@@ -29,10 +28,9 @@ REFUSAL = Raw(401, (("content-type", "application/json"),), (b'{"error": {"messa
         ("https://example.net/api.openai.com", None),
         ("http://127.0.0.1:12000", None),
         ("https://gateway.example.net/v1", None),
-    ],
-)
-def test_a_providers_own_host_alone_gets_that_providers_key(url, value):
-    assert credential_for(url, None, ENVIRONMENT).value == value
+    ]:
+        with case((url, value)):
+            assert credential_for(url, None, ENVIRONMENT).value == value
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:12000", "https://api.openai.com"])
@@ -44,9 +42,8 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
     assert set(OWN_KEYS.values()) == {row.key_env for row in CATALOG.values() if row.base_url and row.key_env}
 
 
-@pytest.mark.parametrize(
-    ("url", "more", "env", "said", "advised"),
-    [
+def test_the_used_key_is_described_with_advice_on_refusals():
+    for url, more, env, said, advised in [
         ("http://h:1", {}, {}, "sending no key (--key-env NAME", "the load sent no key: give the variable"),
         ("https://api.openai.com", {}, {}, "because $OPENAI_API_KEY is not set", "the load sent no key"),
         ("https://api.openai.com", {}, ENVIRONMENT, "$OPENAI_API_KEY, because this is the provider's own host",
@@ -55,16 +52,14 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
          "the server rejects the key in $MINE: give another variable"),
         ("http://h:1", {"headers": {"Authorization": "Bearer x"}}, {}, "using the key in the scenario's headers",
          "correct it there"),
-    ],
-    ids=["none", "not set", "own host", "named", "headers"],
-)  # fmt: skip
-def test_the_used_key_is_described_with_advice_on_refusals(url, more, env: Mapping[str, str], said, advised):
-    plan = scenario(url, concurrency=1, **more)
-    found = credential_for(url, plan.key_env, env)
-    assert said in describe_key(url, found, plan)
-    assert advised in key_advice(found, plan)
-    if "headers" not in more:
-        assert "$TRIGATE_API_KEY" in key_advice(found, plan)
+    ]:  # fmt: skip
+        with case((url, more, env, said, advised)):
+            plan = scenario(url, concurrency=1, **more)
+            found = credential_for(url, plan.key_env, env)
+            assert said in describe_key(url, found, plan)
+            assert advised in key_advice(found, plan)
+            if "headers" not in more:
+                assert "$TRIGATE_API_KEY" in key_advice(found, plan)
 
 
 def test_a_url_with_a_key_in_it_is_shown_without():

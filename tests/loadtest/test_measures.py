@@ -9,6 +9,7 @@ from loadtest.exchange.record import AnswerTokens, ExchangeRecord, Problem
 from loadtest.figures.measures import MEASURES
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.timeline import LoadTimeline
+from tests.support.cases import case
 
 WHOLE = ExchangeRecord(
     number=0, request="chat m", api="chat", streamed=True, manner="reads", turn=1, step=0,
@@ -110,18 +111,16 @@ def test_a_timeline_is_read_as_it_was_written():
     assert LoadTimeline.load(timeline.dump()).dump() == timeline.dump()
 
 
-@pytest.mark.parametrize(
-    ("api", "event"),
-    [
+def test_the_name_of_a_tool_shows_generation_in_every_api():
+    for api, event in [
         ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}]}}]}),
         ("messages", {"type": "content_block_start", "content_block": {"type": "tool_use", "name": "f"}}),
         ("responses", {"type": "response.output_item.added", "item": {"type": "function_call", "name": "f"}}),
         ("gemini", {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}),
         ("converse", {"start": {"toolUse": {"name": "f"}}}),
         ("interactions", {"event_type": "step.start", "index": 0, "step": {"type": "function_call", "name": "f"}}),
-    ],
-)
-def test_the_name_of_a_tool_shows_generation_in_every_api(api, event):
-    found = read_whole_answer(api, msgspec.json.encode(event))
-    assert found.content
-    assert not found.reasoning
+    ]:
+        with case((api, event)):
+            found = read_whole_answer(api, msgspec.json.encode(event))
+            assert found.content
+            assert not found.reasoning

@@ -12,6 +12,7 @@ from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
 from loadtest.plan.scenario_file import build_scenario
 from loadtest.requests.bodies import Bodies
+from tests.support.cases import case
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}
@@ -140,9 +141,8 @@ warmup: $NOT_SET
 REQUESTS = "requests: [{model: m}]\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+def test_each_mistake_is_reported():
+    for text, said in [
         ("url: http://x\n" + REQUESTS, "neither rate, steps nor concurrency is set"),
         (
             "url: http://x\nrate: 1\nsteps: [{rate: 1, seconds: 1}]\n" + REQUESTS,
@@ -215,13 +215,12 @@ REQUESTS = "requests: [{model: m}]\n"
         ),
         ("- a list\n", "expected keys and values, found a list"),
         ("", "expected keys and values, found nothing"),
-    ],
-)
-def test_each_mistake_is_reported(text, said):
-    found = mistakes(text)
-    assert len(found) == 1
-    assert said in found[0]
-    assert "p4ss" not in found[0]
+    ]:
+        with case((text, said)):
+            found = mistakes(text)
+            assert len(found) == 1
+            assert said in found[0]
+            assert "p4ss" not in found[0]
 
 
 def test_prompt_settings_are_read():

@@ -11,6 +11,7 @@ from loadtest.figures.conditions import NAMES
 from loadtest.plan import spellings
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import RawScenario
+from tests.support.cases import case
 from tests.support.harness import ROOT
 
 OURS = {name for option in load.params for name in option.opts}
@@ -28,9 +29,8 @@ def test_every_name_leads_to_one_of_ours_and_is_none_of_ours():
     assert not (set(spellings.ADVICE_ELSEWHERE) & (OURS | set(spellings.OPTIONS_ELSEWHERE)))
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
+def test_an_option_of_another_tool_is_answered_with_ours():
+    for args, said in [
         (["--request-rate", "5"], "No such option '--request-rate': did you mean --rate?"),
         (["--num-prompts=5"], "No such option '--num-prompts': did you mean -n?"),
         (["-c", "5"], "No such option '-c': did you mean --concurrency?"),
@@ -40,12 +40,11 @@ def test_every_name_leads_to_one_of_ours_and_is_none_of_ours():
         (["-H", "x: y"], "No such option '-H': set the key with --key-env NAME; for other headers"),
         (["--tokenizer", "gpt2"], "No such option '--tokenizer': not needed: the tokens"),
         (["--ratte", "5"], "No such option '--ratte'. (Did you mean one of"),
-    ],
-)
-def test_an_option_of_another_tool_is_answered_with_ours(args, said):
-    with pytest.raises(click.NoSuchOption) as caught:
-        load.make_context("load", ["http://x", *args])
-    assert caught.value.format_message().startswith(said)
+    ]:
+        with case((args, said)):
+            with pytest.raises(click.NoSuchOption) as caught:
+                load.make_context("load", ["http://x", *args])
+            assert caught.value.format_message().startswith(said)
 
 
 def test_the_table_of_the_page_has_options_that_exist():

@@ -3,7 +3,6 @@
 import re
 
 import attrs
-import pytest
 
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.figures.conditions import judge_conditions, parse_condition
@@ -11,6 +10,7 @@ from loadtest.figures.notes import notes
 from loadtest.figures.tally import Tally
 from loadtest.reports import text
 from loadtest.reports.tables import COLUMNS, shorten, stack_columns, wrap_line
+from tests.support.cases import case
 from tests.support.load_records import exchange_record, record, result, shift_record
 
 LONG = "http://a-host-with-a-name-that-is-long.somewhere.example.internal:8443/deployments/of/all/kinds/v1"
@@ -42,8 +42,10 @@ def test_every_line_fits_80_columns_and_nothing_is_lost():
     )
     for line in [*found.splitlines(), *text.comparison([HARD, RUN, HARD, RUN]).splitlines()]:
         assert len(line) <= COLUMNS, line
-    for said in ("p1 ", "p99.99", "max", "count", "turn", "failed: ttft.p95>1ms: it is 200 ms",
-                 "passed: errors>50%: it is 3.226 %", "others, …"):  # fmt: skip
+    for said in (
+        "p1 ", "p99.99", "max", "count", "turn", "failed: ttft.p95>1ms: it is 200 ms",
+        "passed: errors>50%: it is 3.226 %", "others, …",
+    ):  # fmt: skip
         assert said in " ".join(found.split()), said
 
 
@@ -55,24 +57,22 @@ def test_the_verdict_is_first_then_counts_goodput_the_table_the_loader_and_notes
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize(
-    ("records", "shown"),
-    [
+def test_tokens_per_event_are_those_of_streams_that_count_them():
+    """Four events with five tokens each look like four tokens: sgl-project/sglang#12064."""
+    for records, shown in [
         ([exchange_record(tokens=AnswerTokens(1, 15))], "5 tokens an event"),
         ([exchange_record(tokens=AnswerTokens(1, 4)), exchange_record(tokens=AnswerTokens())], "1.33 tokens an event"),
         ([exchange_record(tokens=AnswerTokens())], None),
         ([exchange_record(tokens=AnswerTokens(1, 15), end="error", problem=Problem("cut", "stream"))], None),
         ([exchange_record(tokens=AnswerTokens(1, 15), streamed=False)], None),
-    ],
-)
-def test_tokens_per_event_are_those_of_streams_that_count_them(records, shown):
-    """Four events with five tokens each look like four tokens: sgl-project/sglang#12064."""
-    run = result(*records)
-    summary = " ".join(text.summary(run).split())
-    assert shown in summary if shown else "an event" not in summary
-    value = run.tally.dump()["tokens_per_event"]
-    assert (value is None) == (shown is None)
-    assert Tally.load(run.tally.dump()).tokens_per_event == value
+    ]:
+        with case((records, shown)):
+            run = result(*records)
+            summary = " ".join(text.summary(run).split())
+            assert shown in summary if shown else "an event" not in summary
+            value = run.tally.dump()["tokens_per_event"]
+            assert (value is None) == (shown is None)
+            assert Tally.load(run.tally.dump()).tokens_per_event == value
 
 
 def test_one_is_reported_in_the_singular():

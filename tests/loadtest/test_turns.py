@@ -14,6 +14,7 @@ from loadtest.reports.page import page
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
+from tests.support.cases import case
 from tests.support.load_servers import HEAD, answer, chunk, load, scenario, serving_bodies
 
 URL = "http://127.0.0.1:9"
@@ -58,9 +59,8 @@ def test_results_of_tools_go_by_a_rule():
     assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.result_of("else") == "ok"
 
 
-@pytest.mark.parametrize(
-    ("members", "said"),
-    [
+def test_mistakes_are_reported():
+    for members, said in [
         ({"turns": 0}, "turns: 0; expected a number of turns, 1 to 1000, [least, most]"),
         ({"turns": "x"}, "'x'; expected a number of turns, 1 to 1000, [least, most]"),
         ({"turns": 2, "requests": "synthetic"}, "turns does not work with requests"),
@@ -76,12 +76,11 @@ def test_results_of_tools_go_by_a_rule():
         ({"turns": 2, "think": "-1"}, "'-1'; expected a duration"),
         ({"tool_results": {}}, "set a text"),
         ({"tool_results": 1.5}, "set a text"),
-    ],
-)
-def test_mistakes_are_reported(members, said):
-    with pytest.raises(ConfigError) as error:
-        kind(**members)
-    assert said in error.value.list_mistakes("mistakes")
+    ]:
+        with case((members, said)):
+            with pytest.raises(ConfigError) as error:
+                kind(**members)
+            assert said in error.value.list_mistakes("mistakes")
 
 
 def conversing(asked: list, failing: int | None = None):

@@ -21,6 +21,7 @@ from streams.event_stream import EXCEPTION
 from streams.events import Api, ErrorInfo, Event, Usage, UsageStep
 from streams.fold import fold
 from tests.support.apis import OLDER
+from tests.support.cases import case
 from tests.support.lanes import reply_for
 
 CHAT = {
@@ -113,9 +114,9 @@ def test_mistrals_tier_is_in_its_usage() -> None:
     assert read_usage("chat", {"service_tier": "standard"}).tier == "standard"
 
 
-@pytest.mark.parametrize(
-    ("said", "tier"),
-    [
+def test_price_modifiers_of_messages_are_part_of_the_tier() -> None:
+    """Fast mode and inference in one country have prices of their own (platform.claude.com, Pricing)."""
+    for said, tier in [
         ({"service_tier": "standard", "inference_geo": "global"}, "standard"),
         ({"service_tier": "standard", "inference_geo": "not_available"}, "standard"),
         ({"service_tier": "batch"}, "batch"),
@@ -124,11 +125,9 @@ def test_mistrals_tier_is_in_its_usage() -> None:
         ({"service_tier": "standard", "inference_geo": "us"}, "us"),
         ({"service_tier": "standard", "speed": "fast", "inference_geo": "us"}, "fast us"),
         ({}, None),
-    ],
-)
-def test_price_modifiers_of_messages_are_part_of_the_tier(said: dict[str, Any], tier: str | None) -> None:
-    """Fast mode and inference in one country have prices of their own (platform.claude.com, Pricing)."""
-    assert read_usage("messages", said).tier == tier
+    ]:
+        with case((said, tier)):
+            assert read_usage("messages", said).tier == tier
 
 
 @pytest.mark.parametrize("tier", [None, "", 7, []])
@@ -221,9 +220,8 @@ def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
 # Costs that the provider states
 
 
-@pytest.mark.parametrize(
-    ("usage", "nanos"),
-    [
+def test_a_cost_that_the_provider_states_is_read() -> None:
+    for usage, nanos in [
         ({"cost": 0.000996}, 996_000),  # OpenRouter, in dollars
         ({"cost": 0.0076509169000000005}, 7_650_917),
         ({"cost": 0}, 0),
@@ -237,11 +235,10 @@ def test_cache_writes_are_billed_by_lifetime(api: str) -> None:
         ({"estimated_cost": 2.68e-05}, 26_800),  # DeepInfra
         ({"cost": None}, None), ({"cost": "0.05"}, None), ({"cost": True}, None), ({"cost": -1}, None),
         ({"cost": 1e300}, None), ({"cost": {}}, None), ({"cost_in_usd_ticks": None}, None), ({}, None),
-    ],
-)  # fmt: skip
-def test_a_cost_that_the_provider_states_is_read(usage: dict[str, Any], nanos: int | None) -> None:
-    for api in OLDER:
-        assert read_usage(api, usage).reported_nanos == nanos
+    ]:  # fmt: skip
+        with case((usage, nanos)):
+            for api in OLDER:
+                assert read_usage(api, usage).reported_nanos == nanos
 
 
 def test_a_running_cost_is_ignored() -> None:
@@ -296,10 +293,11 @@ def test_the_only_step_of_an_answer_is_the_answer() -> None:
     assert [one.model for one in served.steps] == ["claude-opus-4-8"]
 
 
-@pytest.mark.parametrize("steps", [None, [], {}, "no", [7], [{}, "no"]])
-def test_malformed_steps_are_ignored(steps: Any) -> None:
-    used = read_usage("messages", {"iterations": steps})
-    assert parts(used) == (Usage(5, output=2), None, (), None, ())
+def test_malformed_steps_are_ignored() -> None:
+    for steps in [None, [], {}, "no", [7], [{}, "no"]]:
+        with case(steps):
+            used = read_usage("messages", {"iterations": steps})
+            assert parts(used) == (Usage(5, output=2), None, (), None, ())
 
 
 def test_one_answer_lists_no_endless_number_of_steps() -> None:
@@ -368,9 +366,9 @@ def test_token_counts_are_limited_to_database_integers(api: Api, number: float) 
     assert 0 <= cost_of(dear, usage).nanos < 2**63
 
 
-@pytest.mark.parametrize(
-    ("api", "usage", "reported"),
-    [
+def test_no_count_of_cached_tokens_differs_from_zero() -> None:
+    """Some servers never count them, although they may have a cache (NousResearch/hermes-agent#68818)."""
+    for api, usage, reported in [
         ("chat", {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 0}}, True),
         ("chat", {"prompt_tokens": 9, "prompt_tokens_details": {"audio_tokens": 0}}, False),
         ("chat", {"prompt_tokens": 9, "prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 9}, True),
@@ -384,13 +382,11 @@ def test_token_counts_are_limited_to_database_integers(api: Api, number: float) 
         ("gemini", {"promptTokenCount": 9}, False),
         ("converse", {"inputTokens": 9, "cacheReadInputTokens": 0}, True),
         ("converse", {"inputTokens": 9}, False),
-    ],
-)
-def test_no_count_of_cached_tokens_differs_from_zero(api: str, usage: dict[str, Any], reported: bool) -> None:
-    """Some servers never count them, although they may have a cache (NousResearch/hermes-agent#68818)."""
-    found = _read_counts(api, usage)
-    assert found is not None
-    assert (found.cache_read, found.reports_cache_read) == (0, reported)
+    ]:
+        with case((api, usage, reported)):
+            found = _read_counts(api, usage)
+            assert found is not None
+            assert (found.cache_read, found.reports_cache_read) == (0, reported)
 
 
 def _read_counts(api: str, usage: dict[str, Any]) -> Usage | None:
@@ -448,11 +444,14 @@ FAILING: dict[str, list[tuple[str, dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("api", FAILING)
-def test_usage_before_the_failure_of_a_stream_is_billed(api: str) -> None:
+def test_usage_before_the_failure_of_a_stream_is_billed() -> None:
     """It was lost in Messages, Converse and errors of Chat; the ledger then had an estimate of what had arrived."""
-    reader = CODECS[api].reader()
-    events = [event for name, value in FAILING[api] for event in reader.read_event(name, json.dumps(value).encode())]
-    assert isinstance(events[-1], ErrorInfo)
-    assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
-    assert [*reader.close()] == []
+    for api in FAILING:
+        with case(api):
+            reader = CODECS[api].reader()
+            events = [
+                event for name, value in FAILING[api] for event in reader.read_event(name, json.dumps(value).encode())
+            ]
+            assert isinstance(events[-1], ErrorInfo)
+            assert [event for event in events if isinstance(event, Usage)][-1] == Usage(input=5, output=7)
+            assert [*reader.close()] == []

@@ -17,6 +17,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
+from tests.support.cases import case
 
 MODELS = {
     "chat": "gpt-5.6-sol", "messages": "claude-sonnet-5-5", "responses": "gpt-5.6-sol", "gemini": "gemini-4-argon",
@@ -101,29 +102,32 @@ def test_a_system_message_sets_the_effort(api, content):
     assert dropped == ()
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_the_last_effort_applies(api):
-    messages = [
-        USER, system(output_config={"effort": "low"}), ANSWER, USER, system(output_config={"effort": "medium"}), ANSWER,
-        USER,
-    ]  # fmt: skip
-    found, dropped = translate(request(*messages, output_config={"effort": "high"}), api)
-    assert (effort_of(found, api), dropped) == ("medium", ())
+def test_the_last_effort_applies():
+    for api in APIS:
+        with case(api):
+            messages = [
+                USER, system(output_config={"effort": "low"}), ANSWER, USER, system(output_config={"effort": "medium"}),
+                ANSWER, USER,
+            ]  # fmt: skip
+            found, dropped = translate(request(*messages, output_config={"effort": "high"}), api)
+            assert (effort_of(found, api), dropped) == ("medium", ())
 
 
-@pytest.mark.parametrize("api", PLAIN)
-def test_a_model_without_effort_lists_it(api):
-    messages = [USER, system(output_config={"effort": "low"})]
-    found, dropped = translate(request(*messages), api, models=PLAIN)
-    assert effort_of(found, api) is None
-    assert dropped == ("messages[].output_config.effort",)
+def test_a_model_without_effort_lists_it():
+    for api in PLAIN:
+        with case(api):
+            messages = [USER, system(output_config={"effort": "low"})]
+            found, dropped = translate(request(*messages), api, models=PLAIN)
+            assert effort_of(found, api) is None
+            assert dropped == ("messages[].output_config.effort",)
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking(api):
-    messages = [USER, system(output_config={"effort": "low", "task_budget": 7})]
-    found, dropped = translate(request(*messages, thinking={"type": "adaptive"}), api)
-    assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
+def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking():
+    for api in APIS:
+        with case(api):
+            messages = [USER, system(output_config={"effort": "low", "task_budget": 7})]
+            found, dropped = translate(request(*messages, thinking={"type": "adaptive"}), api)
+            assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
 
 
 @pytest.mark.parametrize("display", ["summarized", "updates", "highlights"])
@@ -142,17 +146,15 @@ def test_each_display_of_thinking_requests_a_summary(api, display):
     assert dropped == (("thinking.display",) if api == "chat" else ())
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
+def test_a_message_without_content_and_settings_is_refused():
+    for message in [
         {"role": "system"}, {"role": "system", "output_config": {}}, {"role": "user"}, {"role": "assistant"},
         {"role": "user", "output_config": {"effort": "low"}},
-    ],
-)  # fmt: skip
-def test_a_message_without_content_and_settings_is_refused(message):
-    with pytest.raises(GatewayError, match=r"messages\[1\].content is required") as raised:
-        translate(request(USER, message), "chat")
-    assert raised.value.info.param == "messages[1].content"
+    ]:  # fmt: skip
+        with case(message):
+            with pytest.raises(GatewayError, match=r"messages\[1\].content is required") as raised:
+                translate(request(USER, message), "chat")
+            assert raised.value.info.param == "messages[1].content"
 
 
 # Reminders
@@ -184,15 +186,16 @@ def test_an_unknown_end_of_a_reminder_is_listed():
     assert dropped == ("messages[].clear_at",)
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_removed_reminder_keeps_its_changes(api):
-    reminder = system(
-        {"type": "text", "text": "REMINDER"}, change("removal", "f"), clear_at="next_user_message",
-        output_config={"effort": "low"},
-    )  # fmt: skip
-    found, dropped = translate(request(USER, reminder, ANSWER, USER, tools=[tool("f"), tool("g")]), api)
-    assert (offered(found, api), effort_of(found, api), dropped) == (["g"], "low", ())
-    assert "REMINDER" not in json.dumps(found)
+def test_a_removed_reminder_keeps_its_changes():
+    for api in APIS:
+        with case(api):
+            reminder = system(
+                {"type": "text", "text": "REMINDER"}, change("removal", "f"), clear_at="next_user_message",
+                output_config={"effort": "low"},
+            )  # fmt: skip
+            found, dropped = translate(request(USER, reminder, ANSWER, USER, tools=[tool("f"), tool("g")]), api)
+            assert (offered(found, api), effort_of(found, api), dropped) == (["g"], "low", ())
+            assert "REMINDER" not in json.dumps(found)
 
 
 # Tools
@@ -231,35 +234,38 @@ def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
     assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_calls_of_a_removed_tool_stay(api):
-    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
-    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
-    found, _ = translate(request(USER, call, result, REMOVE, tools=[tool("f"), tool("g")]), api)
-    assert (offered(found, api), "RESULT" in json.dumps(found)) == (["g"], True)
+def test_calls_of_a_removed_tool_stay():
+    for api in APIS:
+        with case(api):
+            call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
+            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+            found, _ = translate(request(USER, call, result, REMOVE, tools=[tool("f"), tool("g")]), api)
+            assert (offered(found, api), "RESULT" in json.dumps(found)) == (["g"], True)
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_an_added_tool_that_waited_is_offered(api):
+def test_an_added_tool_that_waited_is_offered():
     """Its mark goes as well, because a Messages server would otherwise wait for its own search.
 
     The tools of earlier requests stay in front, for prompt caches."""
-    tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
-    found, dropped = translate(request(USER, ADD, tools=tools), api)
-    assert (offered(found, api), dropped) == (["g", "f"], ())
-    assert "defer_loading" not in json.dumps(found)
-    assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
+    for api in APIS:
+        with case(api):
+            tools = [tool("f", defer_loading=True), tool("g"), tool("h", defer_loading=True)]
+            found, dropped = translate(request(USER, ADD, tools=tools), api)
+            assert (offered(found, api), dropped) == (["g", "f"], ())
+            assert "defer_loading" not in json.dumps(found)
+            assert offered(translate(request(USER, tools=tools), api)[0], api) == ["g"]
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_tool_that_a_message_defines_is_offered(api):
-    definition = {"type": "tool_definition", "definition": tool("late", description="Comes late.")}
-    message = system({"type": "tool_addition", "tool": definition, "cache_control": {"type": "ephemeral"}})
-    found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
-    assert (offered(found, api), dropped) == (["f", "late"], ("messages[].content[].cache_control",))
-    assert "Comes late." in json.dumps(found)
-    gone, _ = translate(request(USER, message, ANSWER, USER, system(change("removal", "late"))), api)
-    assert offered(gone, api) == []
+def test_a_tool_that_a_message_defines_is_offered():
+    for api in APIS:
+        with case(api):
+            definition = {"type": "tool_definition", "definition": tool("late", description="Comes late.")}
+            message = system({"type": "tool_addition", "tool": definition, "cache_control": {"type": "ephemeral"}})
+            found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
+            assert (offered(found, api), dropped) == (["f", "late"], ("messages[].content[].cache_control",))
+            assert "Comes late." in json.dumps(found)
+            gone, _ = translate(request(USER, message, ANSWER, USER, system(change("removal", "late"))), api)
+            assert offered(gone, api) == []
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -294,20 +300,26 @@ def converse_request(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [*messages, {"role": "user", "content": hello}], "toolConfig": {"tools": tools}}
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_converse_client_changes_tools(api):
-    removal, addition = {"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}}
-    for changes, names in (((removal,), ["g"]), ((removal, addition), ["f", "g"]), ((addition, removal), ["g"])):
-        found, dropped = translate(converse_request(*changes), api, client="converse")
-        assert (offered(found, api), dropped) == (names, ())
+def test_a_converse_client_changes_tools():
+    for api in APIS:
+        with case(api):
+            removal, addition = {"toolRemoval": {"tool": {"name": "f"}}}, {"toolAddition": {"tool": {"name": "f"}}}
+            for changes, names in (
+                ((removal,), ["g"]),
+                ((removal, addition), ["f", "g"]),
+                ((addition, removal), ["g"]),
+            ):
+                found, dropped = translate(converse_request(*changes), api, client="converse")
+                assert (offered(found, api), dropped) == (names, ())
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_converse_client_lists_changes_of_mcp_tools(api):
-    of_server = {"toolRemoval": {"tool": {"type": "mcp_tool_reference", "name": "f", "serverName": "s"}}}
-    found, dropped = translate(converse_request(of_server), api, client="converse")
-    assert offered(found, api) == ["f", "g"]
-    assert dropped == (() if api == "converse" else ("messages[].content[].toolRemoval",))
+def test_a_converse_client_lists_changes_of_mcp_tools():
+    for api in APIS:
+        with case(api):
+            of_server = {"toolRemoval": {"tool": {"type": "mcp_tool_reference", "name": "f", "serverName": "s"}}}
+            found, dropped = translate(converse_request(of_server), api, client="converse")
+            assert offered(found, api) == ["f", "g"]
+            assert dropped == (() if api == "converse" else ("messages[].content[].toolRemoval",))
 
 
 NATIVE = {"messages": "claude-opus-5"}
@@ -364,44 +376,56 @@ def compaction(**members: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "compaction", **members}, {"type": "text", "text": "AFTER"}]}
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_summary_replaces_the_messages_before_it(api):
-    early = [{"role": "user", "content": "EARLY"}, {"role": "assistant", "content": "EARLY"}]
-    body = request(*early, compaction(content="SUMMARY", signature="s", encrypted_content="gAA="), USER, system="TOP")
-    found, dropped = translate(body, api)
-    text = json.dumps(found)
-    assert [text.count(word) for word in ("EARLY", "SUMMARY", "AFTER", "TOP")] == [0, 1, 1, 1]
-    assert text.index("SUMMARY") < text.index("AFTER")
-    assert dropped == ()
+def test_a_summary_replaces_the_messages_before_it():
+    for api in APIS:
+        with case(api):
+            early = [{"role": "user", "content": "EARLY"}, {"role": "assistant", "content": "EARLY"}]
+            body = request(
+                *early, compaction(content="SUMMARY", signature="s", encrypted_content="gAA="), USER, system="TOP"
+            )
+            found, dropped = translate(body, api)
+            text = json.dumps(found)
+            assert [text.count(word) for word in ("EARLY", "SUMMARY", "AFTER", "TOP")] == [0, 1, 1, 1]
+            assert text.index("SUMMARY") < text.index("AFTER")
+            assert dropped == ()
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_summary_replaces_the_parts_before_it_and_precedes_calls(api):
+def test_a_summary_replaces_the_parts_before_it_and_precedes_calls():
     """An agent's history is often compacted between its calls."""
-    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
-    turn = [{"type": "text", "text": "EARLY"}, {"type": "compaction", "content": "SUMMARY"}, call]
-    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
-    found, _ = translate(request(USER, {"role": "assistant", "content": turn}, result, tools=[tool("f")]), api)
-    text = json.dumps(found)
-    assert ("EARLY" in text, "SUMMARY" in text, "RESULT" in text) == (False, True, True)
+    for api in APIS:
+        with case(api):
+            call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+            turn = [{"type": "text", "text": "EARLY"}, {"type": "compaction", "content": "SUMMARY"}, call]
+            result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "RESULT"}]}
+            found, _ = translate(request(USER, {"role": "assistant", "content": turn}, result, tools=[tool("f")]), api)
+            text = json.dumps(found)
+            assert ("EARLY" in text, "SUMMARY" in text, "RESULT" in text) == (False, True, True)
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_the_tools_of_a_summary_are_those_at_its_end(api):
-    tools = [tool("f"), tool("g")]
-    kept, _ = translate(request(USER, REMOVE, compaction(content="S"), USER, tools=tools), api)
-    assert offered(kept, api) == ["g"]
-    stated, dropped = translate(
-        request(USER, REMOVE, compaction(content="S", tool_changes=[change("removal", "g")]), USER, tools=tools), api
-    )
-    assert (offered(stated, api), dropped) == (["f"], ())
+def test_the_tools_of_a_summary_are_those_at_its_end():
+    for api in APIS:
+        with case(api):
+            tools = [tool("f"), tool("g")]
+            kept, _ = translate(request(USER, REMOVE, compaction(content="S"), USER, tools=tools), api)
+            assert offered(kept, api) == ["g"]
+            stated, dropped = translate(
+                request(
+                    USER, REMOVE, compaction(content="S", tool_changes=[change("removal", "g")]), USER, tools=tools
+                ),
+                api,
+            )
+            assert (offered(stated, api), dropped) == (["f"], ())
 
 
-@pytest.mark.parametrize("api", [api for api in APIS if api != "messages"])
-def test_a_summary_that_only_anthropic_can_read_is_refused(api):
-    with pytest.raises(GatewayError, match="is not supported by this model's provider") as raised:
-        translate(request(USER, compaction(content=None, encrypted_content="gAA="), USER), api)
-    assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0].encrypted_content")
+def test_a_summary_that_only_anthropic_can_read_is_refused():
+    for api in [api for api in APIS if api != "messages"]:
+        with case(api):
+            with pytest.raises(GatewayError, match="is not supported by this model's provider") as raised:
+                translate(request(USER, compaction(content=None, encrypted_content="gAA="), USER), api)
+            assert (raised.value.info.status, raised.value.info.param) == (
+                400,
+                "messages[1].content[0].encrypted_content",
+            )
 
 
 def test_a_messages_server_gets_a_sealed_summary_back():
@@ -409,8 +433,11 @@ def test_a_messages_server_gets_a_sealed_summary_back():
     assert ("gAA=" in json.dumps(found), dropped) == (True, ())
 
 
-@pytest.mark.parametrize("api", APIS)
-def test_a_failed_compaction_changes_nothing(api):
+def test_a_failed_compaction_changes_nothing():
     """Its content is ``null``, and Anthropic ignores it."""
-    found, dropped = translate(request({"role": "user", "content": "EARLY"}, compaction(content=None), USER), api)
-    assert ("EARLY" in json.dumps(found), "compaction" in json.dumps(found), dropped) == (True, False, ())
+    for api in APIS:
+        with case(api):
+            found, dropped = translate(
+                request({"role": "user", "content": "EARLY"}, compaction(content=None), USER), api
+            )
+            assert ("EARLY" in json.dumps(found), "compaction" in json.dumps(found), dropped) == (True, False, ())

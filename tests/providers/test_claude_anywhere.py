@@ -11,6 +11,7 @@ from providers.catalog.models import quirks_of
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, seal
+from tests.support.cases import case
 from tests.support.converse_requests import check
 
 BEDROCK = ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "eu.anthropic.claude-sonnet-4-6")
@@ -82,18 +83,18 @@ def test_from_bedrock_to_anthropic_in_the_middle_of_a_loop(model: str):
     assert written.dropped == ()
 
 
-@pytest.mark.parametrize(
-    ("client", "provider", "model"),
-    [("messages", "converse", "us.amazon.nova-2-lite-v1:0"), ("messages", "converse", "deepseek.v3-v1:0"),
-     ("messages", "converse", "anthropic.claude-3-opus-20240229-v1:0"), ("converse", "messages", "MiniMax-M2"),
-     ("messages", "chat", "claude-sonnet-4-5"), ("messages", "gemini", "gemini-3-pro")],
-)  # fmt: skip
-def test_no_other_model_gets_the_setting(client: str, provider: str, model: str):
-    asked = from_messages(SIGNED, REDACTED) if client == "messages" else from_converse(*AS_CONVERSE.values())
-    _, written = write(client, asked, provider, model)
-    assert b"EqkE" not in written.body
-    assert b"b3Bh" not in written.body
-    assert written.dropped
+def test_no_other_model_gets_the_setting():
+    for client, provider, model in [
+        ("messages", "converse", "us.amazon.nova-2-lite-v1:0"), ("messages", "converse", "deepseek.v3-v1:0"),
+        ("messages", "converse", "anthropic.claude-3-opus-20240229-v1:0"), ("converse", "messages", "MiniMax-M2"),
+        ("messages", "chat", "claude-sonnet-4-5"), ("messages", "gemini", "gemini-3-pro"),
+    ]:  # fmt: skip
+        with case((client, provider, model)):
+            asked = from_messages(SIGNED, REDACTED) if client == "messages" else from_converse(*AS_CONVERSE.values())
+            _, written = write(client, asked, provider, model)
+            assert b"EqkE" not in written.body
+            assert b"b3Bh" not in written.body
+            assert written.dropped
 
 
 def test_unsigned_and_foreign_thinking_is_omitted():

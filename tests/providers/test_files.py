@@ -21,18 +21,16 @@ PDF = base64.b64encode(b"%PDF-1.7").decode()
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
-@pytest.mark.parametrize(
-    ("name", "label", "data", "expected"),
-    [
+def test_a_file_name_gives_the_type_if_the_label_is_vague():
+    for name, label, data, expected in [
         ("a.md", None, "", "text/markdown"), ("a.MD", "application/octet-stream", "", "text/markdown"),
         ("a.csv", "binary/octet-stream", "", "text/csv"), ("notes.docx", "application/octet-stream", "", DOCX),
         ("a.md", "Text/Plain; charset=utf-8", "", "text/plain"), (None, None, "", "application/pdf"),
         (None, "application/octet-stream", PDF, "application/pdf"),
         ("blob", "application/octet-stream", "AAAA", "application/octet-stream"),
-    ],
-)  # fmt: skip
-def test_a_file_name_gives_the_type_if_the_label_is_vague(name: str, label: str, data: str, expected: str):
-    assert file_type(name, label, data) == expected
+    ]:  # fmt: skip
+        with case((name, label, data, expected)):
+            assert file_type(name, label, data) == expected
 
 
 def asking(api: str, name: str, data: str) -> Any:
@@ -158,18 +156,16 @@ def test_the_type_of_a_file_needs_no_valid_link(provider: str):
     assert '"application/pdf"' in json.dumps(body)
 
 
-@pytest.mark.parametrize(
-    ("link", "expected"),
-    [
+def test_the_type_of_a_video_needs_no_valid_link():
+    for link, expected in [
         ("https://[x/a.mp4", "video/mp4"),
         ("http://a]b/c.webm", "video/webm"),
         ("https://[x/a.webm?b=c.mp4#d.mov", "video/webm"),
         ("https://[x/a.webm#b?c.mp4", "video/webm"),
         ("http://a]b", "video/mp4"),
-    ],
-)
-def test_the_type_of_a_video_needs_no_valid_link(link: str, expected: str):
-    assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": expected}
+    ]:
+        with case((link, expected)):
+            assert video_of("interactions", link) == {"type": "video", "uri": link, "mime_type": expected}
 
 
 @pytest.mark.parametrize(
@@ -197,9 +193,9 @@ def test_a_video_that_bedrock_does_not_know_is_refused():
         video_of("converse", f"data:video/ogg;base64,{MP4}")
 
 
-@pytest.mark.parametrize(
-    ("url", "kind", "data"),
-    [
+def test_a_data_url_of_every_form_becomes_base64() -> None:
+    """RFC 2397: the content is base64 or percent-encoded, and the scheme has no case."""
+    for url, kind, data in [
         ("data:image/png;base64,AAAA", "image/png", "AAAA"),
         ("DATA:image/PNG;charset=x;BASE64,AAAA", "image/png", "AAAA"),
         ("data:image/png;base64;charset=x,AAAA", "image/png", "AAAA"),
@@ -207,11 +203,9 @@ def test_a_video_that_bedrock_does_not_know_is_refused():
         ("data:;base64,AAAA", None, "AAAA"),
         ("data:image/png;base64,A%2BA%3D", "image/png", "A+A="),
         ("data:image/svg+xml,%3Csvg%3E", "image/svg+xml", "PHN2Zz4="),
-    ],
-)
-def test_a_data_url_of_every_form_becomes_base64(url: str, kind: str | None, data: str) -> None:
-    """RFC 2397: the content is base64 or percent-encoded, and the scheme has no case."""
-    assert url_source(url, "at") == MediaSource("base64", data, kind)
+    ]:
+        with case((url, kind, data)):
+            assert url_source(url, "at") == MediaSource("base64", data, kind)
 
 
 def test_an_address_stays_and_a_broken_data_url_is_refused() -> None:
@@ -321,12 +315,13 @@ def write_to(provider: str, client: str, turns: Any) -> Any:
     return json.loads(sent.body)
 
 
-@pytest.mark.parametrize("client", CODECS)
-def test_an_invalid_data_url_is_refused_with_its_path(client: str) -> None:
-    with pytest.raises(GatewayError, match="is not a valid data: URL") as raised:
-        CODECS[client].read_request({"model": "m", **with_url(client, "data:image/png")})
-    assert raised.value.info.param
-    assert raised.value.info.status == 400
+def test_an_invalid_data_url_is_refused_with_its_path() -> None:
+    for client in CODECS:
+        with case(client):
+            with pytest.raises(GatewayError, match="is not a valid data: URL") as raised:
+                CODECS[client].read_request({"model": "m", **with_url(client, "data:image/png")})
+            assert raised.value.info.param
+            assert raised.value.info.status == 400
 
 
 def test_a_sound_in_a_data_url_is_audio() -> None:

@@ -16,6 +16,7 @@ from providers.neutral.media import image_beginning
 from providers.responses.replay import replay
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, NativeItem, TextDelta, Usage
 from streams.fold import NativeBlock, TextBlock, fold
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.made_images import (
     ITEMS,
@@ -99,19 +100,20 @@ def test_several_images_stay_in_order(write):
 # Chat servers
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-def test_the_images_of_a_chat_server_reach_all_clients(client):
+def test_the_images_of_a_chat_server_reach_all_clients():
     """OpenRouter sends them next to the text, in a delta or in the message."""
-    message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
-    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
-    chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
-    chunks[1]["choices"][0]["finish_reason"] = "stop"
-    streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
-    for body in (json.dumps(whole).encode(), streamed):
-        events = read_events("chat", body)
-        for write in (stream_for, whole_for):
-            assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
+    for client in CLIENTS:
+        with case(client):
+            message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
+            whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
+            chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
+            chunks[1]["choices"][0]["finish_reason"] = "stop"
+            streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+            for body in (json.dumps(whole).encode(), streamed):
+                events = read_events("chat", body)
+                for write in (stream_for, whole_for):
+                    assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
 
 
 @pytest.mark.parametrize("images", ["x", [1], [{}], [{"image_url": "x"}], {"a": 1}])
@@ -186,13 +188,14 @@ def test_pieces_of_an_image_are_joined_also_within_a_byte():
     assert made_images("converse", image.item) == [MadeImage("image/png", base64.b64encode(b"abcdefgh").decode())]
 
 
-@pytest.mark.parametrize("client", CODECS)
-def test_an_image_alone_is_an_answer(client):
-    events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
-    assert judge(client, stream_for(client, events)).broken is None
-    wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
-    assert images_in(client, stream_for(client, events)) == wanted
-    assert images_in(client, whole_for(client, events)) == wanted
+def test_an_image_alone_is_an_answer():
+    for client in CODECS:
+        with case(client):
+            events = [AnswerStart("a", "m"), NativeItem(0, "gemini", "inlineData", ITEMS["gemini"]), AnswerEnd("stop")]
+            assert judge(client, stream_for(client, events)).broken is None
+            wanted = [] if client == "messages" else [MadeImage("image/png", PNG)]
+            assert images_in(client, stream_for(client, events)) == wanted
+            assert images_in(client, whole_for(client, events)) == wanted
 
 
 def test_a_format_that_converse_lacks_is_left_out():

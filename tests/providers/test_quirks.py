@@ -125,20 +125,22 @@ def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
     assert (name in body, dropped) == (False, (name,))
 
 
-@pytest.mark.parametrize(
-    ("api", "name", "value"),
-    [*((api, "n", 2) for api in OLDER), ("chat", "max_tokens", 0), ("responses", "max_tokens", 0)],
-)
-def test_settings_that_would_change_the_answer_are_a_400(api, name, value):
+def test_settings_that_would_change_the_answer_are_a_400():
     """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
-    with pytest.raises(GatewayError) as caught:
-        write_body(api, request_with("messages" if api != "messages" else "chat", **{name: value}))
-    assert (caught.value.info.status, caught.value.info.param) == (400, name)
+    for api, name, value in [
+        *((api, "n", 2) for api in OLDER),
+        ("chat", "max_tokens", 0),
+        ("responses", "max_tokens", 0),
+    ]:
+        with case((api, name, value)):
+            with pytest.raises(GatewayError) as caught:
+                write_body(api, request_with("messages" if api != "messages" else "chat", **{name: value}))
+            assert (caught.value.info.status, caught.value.info.param) == (400, name)
 
 
-@pytest.mark.parametrize(
-    ("schema", "fits"),
-    [
+def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be():
+    """Messages' formats always bind, and have no `strict`; OpenAI's do where they are, and not every schema may be."""
+    for schema, fits in [
         (CLOSED, True),
         ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, True),
         ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
@@ -162,25 +164,23 @@ def test_settings_that_would_change_the_answer_are_a_400(api, name, value):
         ({"anyOf": [CLOSED]}, False),
         (True, False),
         (None, False),
-    ],
-)  # fmt: skip
-def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be(schema, fits):
-    """Messages' formats always bind, and have no `strict`; OpenAI's do where they are, and not every schema may be."""
-    assert fits_strict(schema) == fits
-    tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
-    request = request_with("messages", format=Format("json_schema", schema=schema), tools=tools)
-    for api in ("chat", "responses"):
-        body, dropped = write_body(api, request)
-        format = body["text"]["format"] if api == "responses" else body["response_format"]["json_schema"]
-        written = {} if schema is None and api == "responses" else schema  # it requires one
-        assert (format["name"], format.get("schema"), format.get("strict")) == (
-            "output",
-            written,
-            True if fits else None,
-        )
-        tool = body["tools"][0] if api == "responses" else body["tools"][0]["function"]
-        assert bool(tool.get("strict")) == fits
-        assert dropped == (() if fits else ("tools[].strict",))
+    ]:  # fmt: skip
+        with case((schema, fits)):
+            assert fits_strict(schema) == fits
+            tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
+            request = request_with("messages", format=Format("json_schema", schema=schema), tools=tools)
+            for api in ("chat", "responses"):
+                body, dropped = write_body(api, request)
+                format = body["text"]["format"] if api == "responses" else body["response_format"]["json_schema"]
+                written = {} if schema is None and api == "responses" else schema  # it requires one
+                assert (format["name"], format.get("schema"), format.get("strict")) == (
+                    "output",
+                    written,
+                    True if fits else None,
+                )
+                tool = body["tools"][0] if api == "responses" else body["tools"][0]["function"]
+                assert bool(tool.get("strict")) == fits
+                assert dropped == (() if fits else ("tools[].strict",))
 
 
 def test_a_schema_nested_without_end_is_not_strict():

@@ -11,6 +11,7 @@ import pytest
 from providers.neutral.arguments import LONGEST, MANY, call_input
 from providers.neutral.custom_tools import unwrap_text
 from providers.neutral.seal import PREFIX, unseal
+from tests.support.cases import case
 
 LISTS = "[" + "[]," * 300_000 + "[]]"
 OBJECT = f'{{"a":{LISTS}}}'
@@ -46,9 +47,8 @@ def test_long_arguments_pass_unchanged() -> None:
     assert call_input(text, "function") == msgspec.Raw(text.encode())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
+def test_free_text_is_extracted_from_its_wrapping() -> None:
+    for arguments, text in [
         ('{"input": "a"}', "a"),
         ('{"patch": "b", "more": 1}', "b"),
         ('{"patch": "b", "input": "a"}', "a"),
@@ -58,7 +58,6 @@ def test_long_arguments_pass_unchanged() -> None:
         ('{"other": "a"}', '{"other": "a"}'),
         ("[]", "[]"),
         ("free", "free"),
-    ],
-)
-def test_free_text_is_extracted_from_its_wrapping(arguments: str, text: str) -> None:
-    assert unwrap_text(arguments) == text
+    ]:
+        with case((arguments, text)):
+            assert unwrap_text(arguments) == text

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from streams import event_stream
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, ChecksumError, FrameSplitter
 from streams.framing import EventTooComplex, EventTooLarge, FramingError
+from tests.support.cases import case
 from tests.support.growth import Work, assert_steps_grow_linearly
 from tests.support.recordings import ABSENT, CORPUS
 
@@ -179,9 +180,10 @@ def test_an_event_is_named_by_its_type():
     assert event_stream.parse(build_frame(b"", b"{}")) == ("", b"{}")
 
 
-@pytest.mark.parametrize(
-    ("headers", "payload", "name", "said"),
-    [
+def test_failures_in_mid_stream_have_a_name_of_their_own():
+    """A failure that looked like an event without a known name was skipped, and half an answer was a whole one
+    (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
+    for headers, payload, name, said in [
         (
             {":message-type": "exception", ":exception-type": "throttlingException"},
             b'{"message":"slow down","originalStatusCode":429}',
@@ -207,30 +209,25 @@ def test_an_event_is_named_by_its_type():
             {"type": "InternalFailure", "message": "An internal error"},
         ),
         ({":message-type": "new kind", ":event-type": "messageStop"}, b"{}", ERROR, {"type": "", "message": ""}),
-    ],
-)  # fmt: skip
-def test_failures_in_mid_stream_have_a_name_of_their_own(headers, payload, name, said):
-    """A failure that looked like an event without a known name was skipped, and half an answer was a whole one
-    (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
-    found, data = event_stream.parse(event_stream.build_frame(headers, payload)) or ("", b"")
-    assert (found, json.loads(data)) == (name, said)
+    ]:  # fmt: skip
+        with case((headers, payload, name, said)):
+            found, data = event_stream.parse(event_stream.build_frame(headers, payload)) or ("", b"")
+            assert (found, json.loads(data)) == (name, said)
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
+def test_a_frame_whose_headers_cannot_be_read_is_a_failure():
+    for block in [
         header("a", b"\x0a"),  # a type that nobody knows
         header("a", b"\x07\x00\x09x"),  # a text longer than the headers
         header("a", b"\x09short"),
         b"\x05ab",
         b"\xff",
         header("a", b"\x04\x00\x00"),
-    ],
-)
-def test_a_frame_whose_headers_cannot_be_read_is_a_failure(block):
-    name, data = event_stream.parse(build_frame(block, b"{}")) or ("", b"")
-    assert name == ERROR
-    assert "headers" in json.loads(data)["message"]
+    ]:
+        with case(block):
+            name, data = event_stream.parse(build_frame(block, b"{}")) or ("", b"")
+            assert name == ERROR
+            assert "headers" in json.loads(data)["message"]
 
 
 @given(st.binary(max_size=80), st.binary(max_size=20))

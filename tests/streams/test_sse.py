@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams import sse
+from tests.support.cases import case
 
 TOKENS = [
     b"data:", b"data: ", b"data", b"event: ", b"event:x", b"id: 1", b"retry: 5", b":", b": ping", b"\n", b"\r", b"\r\n",
@@ -65,11 +66,12 @@ def test_mixed_line_ends_comments_bom_and_an_unfinished_last_event():
     assert parsed([MIXED]) == EXPECTED
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7])
-def test_small_reads_give_the_same_events(size):
-    pieces = [MIXED[i : i + size] for i in range(0, len(MIXED), size)]
-    assert parsed(pieces) == EXPECTED
-    assert b"".join(split(pieces)) == MIXED
+def test_small_reads_give_the_same_events():
+    for size in [1, 2, 3, 4, 5, 7]:
+        with case(size):
+            pieces = [MIXED[i : i + size] for i in range(0, len(MIXED), size)]
+            assert parsed(pieces) == EXPECTED
+            assert b"".join(split(pieces)) == MIXED
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
@@ -166,9 +168,8 @@ def test_events_are_those_of_the_standard(lines):
     assert parsed([data]) == parse_by_standard(data)
 
 
-@pytest.mark.parametrize(
-    ("raw", "event"),
-    [
+def test_one_event_is_parsed():
+    for raw, event in [
         (b"data: x\n\n", ("", b"x")),
         (b"data:x\n\n", ("", b"x")),
         (b"data:  x\n\n", ("", b" x")),
@@ -196,10 +197,9 @@ def test_events_are_those_of_the_standard(lines):
         (b"id: 1\n\n", None),
         (b"\n\n", None),
         (b"\r\n", None),
-    ],
-)
-def test_one_event_is_parsed(raw, event):
-    assert sse.parse(raw) == event
+    ]:
+        with case((raw, event)):
+            assert sse.parse(raw) == event
 
 
 @pytest.mark.parametrize("line_end", [b"\r", b"\n", b"\r\n", b"\n\r"])
@@ -214,11 +214,12 @@ def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
     assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
 
 
-@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"])
-def test_unicode_line_separators_are_data(mark):
-    raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
-    assert split([raw]) == [raw]
-    assert sse.parse(raw) == ("", raw[6:-2])
+def test_unicode_line_separators_are_data():
+    for mark in ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\u00a0"]:
+        with case(mark):
+            raw = f'data: {{"t":"a{mark}b"}}\n\n'.encode()
+            assert split([raw]) == [raw]
+            assert sse.parse(raw) == ("", raw[6:-2])
 
 
 def test_an_event_name_that_is_no_utf8_does_not_raise():
@@ -301,9 +302,8 @@ def test_the_limit_is_for_one_event_not_for_the_stream():
         assert len(splitter.feed(b"\n\n")) == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
+def test_json_is_written_so_that_no_client_splits_it():
+    for text, written in [
         ("\u2028", rb"\u2028"),
         ("\u2029", rb"\u2029"),
         ("\u0085", rb"\u0085"),
@@ -311,10 +311,9 @@ def test_the_limit_is_for_one_event_not_for_the_stream():
         ("\r", rb"\r"),
         ("\u2030", "\u2030".encode()),
         ("é", "é".encode()),
-    ],
-)
-def test_json_is_written_so_that_no_client_splits_it(text, written):
-    assert sse.dump({"t": f"a{text}b"}) == b'{"t":"a' + written + b'b"}'
+    ]:
+        with case((text, written)):
+            assert sse.dump({"t": f"a{text}b"}) == b'{"t":"a' + written + b'b"}'
 
 
 @given(st.recursive(st.none() | st.booleans() | st.text() | st.integers(-(2**60), 2**60), st.lists, max_leaves=10))
@@ -344,18 +343,16 @@ def test_the_ping_is_a_comment_and_a_whole_event():
     assert sse.parse(sse.COMMENT_PING) is None
 
 
-@pytest.mark.parametrize(
-    ("raw", "plain"),
-    [
+def test_events_that_forbid_later_comments_are_known():
+    for raw, plain in [
         (b"data: x\n\n", True),
         (b': id: 1\ndata: {"id": 1}\n\n', True),
         (b"id: 1\ndata: x\n\n", False),
         (b"data: x\r\nid:1\r\n\r\n", False),
         (b"retry: 10\n\n", False),
-    ],
-)
-def test_events_that_forbid_later_comments_are_known(raw, plain):
-    assert sse.is_plain(raw) is plain
+    ]:
+        with case((raw, plain)):
+            assert sse.is_plain(raw) is plain
 
 
 @given(STREAMS, st.booleans())
@@ -369,9 +366,8 @@ def test_large_data_need_not_be_searched_for_marks(stream, grow):
             assert sse.is_plain(raw, *event) is sse.is_plain(raw)
 
 
-@pytest.mark.parametrize(
-    ("raw", "cleaned"),
-    [
+def test_an_event_without_remarks_has_only_its_name_and_its_data():
+    for raw, cleaned in [
         (b'event: a\ndata: {"b":1}\n\n', None),
         (b'data: {"b":1}\n\n', None),
         (b'{"error":{}}\n\n', None),
@@ -385,10 +381,9 @@ def test_large_data_need_not_be_searched_for_marks(stream, grow):
         (b"data: x\n:\n\r\n", b"data: x\n\r\n"),
         (b"event:a\ndata: x\n\n", None),
         (b"event: a\ndata: x\n:\n\n", b"event: a\ndata: x\n\n"),
-    ],
-)
-def test_an_event_without_remarks_has_only_its_name_and_its_data(raw, cleaned):
-    assert sse.SSE.without_remarks(raw, *(sse.parse(raw) or ("", b""))) == (raw if cleaned is None else cleaned)
+    ]:
+        with case((raw, cleaned)):
+            assert sse.SSE.without_remarks(raw, *(sse.parse(raw) or ("", b""))) == (raw if cleaned is None else cleaned)
 
 
 LINES = st.lists(st.sampled_from([b"event: a", b"data: ", b"data:x", b"\n", b"\r", b": c", b":", b"id", b"x", b" "]))

@@ -1,15 +1,13 @@
 """Context windows of models, and their known limits."""
 
-import pytest
-
 from providers.catalog.models import CANNOT, WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("model", "window"),
-    [
+def test_models_have_their_context_windows():
+    for model, window in [
         ("claude-3-5-haiku-20241022", 200_000),
         ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_000),
         ("anthropic/claude-sonnet-4", 200_000),
@@ -27,18 +25,16 @@ from providers.neutral.quirks import Quirks
         ("openai/gpt-6.1-sol", 1_050_000),
         ("gemini-2.5-flash", 1_048_576),
         ("kimi-k2.6", 262_144),
-    ],
-)
-def test_models_have_their_context_windows(model, window):
-    assert quirks_of(Quirks(), model).context_window == window
+    ]:
+        with case((model, window)):
+            assert quirks_of(Quirks(), model).context_window == window
 
 
-@pytest.mark.parametrize(
-    "model", ["claude-saga-7", "gpt-9", "gpt-4-0125-preview", "Qwen/Qwen3-32B", "my-deployment", ""]
-)
-def test_models_without_rows_are_not_guessed_at(model):
-    quirks = quirks_of(Quirks(), model)
-    assert (quirks.context_window, quirks.cannot) == (None, ())
+def test_models_without_rows_are_not_guessed_at():
+    for model in ["claude-saga-7", "gpt-9", "gpt-4-0125-preview", "Qwen/Qwen3-32B", "my-deployment", ""]:
+        with case(model):
+            quirks = quirks_of(Quirks(), model)
+            assert (quirks.context_window, quirks.cannot) == (None, ())
 
 
 def test_missing_abilities_of_provider_and_model_are_combined():

@@ -2,17 +2,15 @@
 
 import json
 
-import pytest
-
 from providers.catalog.model_facts import FILE, LISTED_AS, NOTHING, find_facts, source, with_facts
 from providers.catalog.models import WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("provider", "model", "window", "longest"),
-    [
+def test_models_have_their_windows_and_longest_answers():
+    for provider, model, window, longest in [
         ("openai", "gpt-5", 400_000, 128_000),
         ("openai", "gpt-6.1-sol", 1_050_000, 128_000),
         ("anthropic", "claude-sonnet-5-5", 1_000_000, 128_000),
@@ -23,11 +21,10 @@ from providers.neutral.quirks import Quirks
         ("xai", "grok-4.7", 500_000, None),  # no limit but the window
         ("vllm", "deepseek-v4-pro", 1_000_000, None),  # its maker's limit, and not this server's
         ("vllm", "my-own", None, None),
-    ],
-)
-def test_models_have_their_windows_and_longest_answers(provider, model, window, longest):
-    facts = find_facts(provider, model)
-    assert (facts.window, facts.max_output) == (window, longest)
+    ]:
+        with case((provider, model, window, longest)):
+            facts = find_facts(provider, model)
+            assert (facts.window, facts.max_output) == (window, longest)
 
 
 def test_an_unknown_model_keeps_its_quirks():

@@ -1,14 +1,12 @@
 """Addresses of providers' lists of models, signed like their requests."""
 
-import pytest
-
 from providers.catalog.model_lists import PLACES, list_url
 from providers.catalog.providers import CATALOG, generic
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "found"),
-    [
+def test_each_provider_has_the_url_of_its_model_list():
+    for provider, base_url, found in [
         ("openai", None, ("https://api.openai.com/v1/models", "chat")),
         ("openai", "http://mine:1/v1", ("http://mine:1/v1/models", "chat")),
         ("anthropic", None, ("https://api.anthropic.com/v1/models?limit=1000", "messages")),
@@ -19,10 +17,9 @@ from providers.catalog.providers import CATALOG, generic
         ("ollama", None, ("http://localhost:11434/v1/models", "chat")),
         ("azure_openai", "https://n.openai.azure.com/openai/v1", None),
         ("amazon_bedrock", None, None),
-    ],
-)
-def test_each_provider_has_the_url_of_its_model_list(provider, base_url, found):
-    assert list_url(base_url, CATALOG[provider]) == found
+    ]:
+        with case((provider, base_url, found)):
+            assert list_url(base_url, CATALOG[provider]) == found
 
 
 def test_every_row_has_an_address_or_a_reason_to_have_none():

@@ -2,17 +2,15 @@
 
 import re
 
-import pytest
-
 from providers.catalog.effort import LEVELS, budget_of, known_level, level_of, requested_level
 from providers.catalog.models import ROWS, plain_name, quirks_of
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("model", "adaptive", "sampling", "limit"),
-    [
+def test_claude_by_generation():
+    for model, adaptive, sampling, limit in [
         ("claude-3-haiku-20240307", False, "unless_thinking", 4096),
         ("claude-3-5-sonnet-20241022", False, "unless_thinking", 8192),
         ("claude-sonnet-4-20250514", False, "unless_thinking", 64000),
@@ -24,16 +22,14 @@ from providers.neutral.request import Reasoning
         ("claude-fable-5", True, "never", 64000),
         ("claude-sonnet-5-5", True, "never", 64000),
         ("claude-haiku-5-5", True, "never", 64000),
-    ],
-)
-def test_claude_by_generation(model, adaptive, sampling, limit):
-    quirks = quirks_of(Quirks(), model)
-    assert (quirks.adaptive_thinking, quirks.sampling, quirks.default_max_tokens) == (adaptive, sampling, limit)
+    ]:
+        with case((model, adaptive, sampling, limit)):
+            quirks = quirks_of(Quirks(), model)
+            assert (quirks.adaptive_thinking, quirks.sampling, quirks.default_max_tokens) == (adaptive, sampling, limit)
 
 
-@pytest.mark.parametrize(
-    ("models", "thinking_off", "forced_tools"),
-    [
+def test_a_claude_that_always_thinks_is_not_forced_to_call_a_tool():
+    for models, thinking_off, forced_tools in [
         (("claude-opus-4-8", "claude-3-5-haiku-latest", "claude-sonnet-4@20250514"), "disabled", True),
         (("claude-opus-5", "claude-sonnet-5", "claude-opus-5-20260701", "claude-sonnet-5@20260630"), "disabled", True),
         (("us.anthropic.claude-opus-5-v1:0", "claude-haiku-5-5"), "disabled", True),
@@ -41,17 +37,15 @@ def test_claude_by_generation(model, adaptive, sampling, limit):
         (("claude-opus-5-5", "claude-fable-5-1", "claude-fable-5-2", "claude-mythos-5-1"), "lowest_effort", False),
         (("claude-sonnet-5-5", "anthropic/claude-sonnet-5.5"), "between_tools", False),
         (("claude-opus-6", "claude-saga-7"), "lowest_effort", False),
-    ],
-)
-def test_a_claude_that_always_thinks_is_not_forced_to_call_a_tool(models, thinking_off, forced_tools):
-    for model in models:
-        quirks = quirks_of(Quirks(), model)
-        assert (quirks.thinking_off, quirks.forced_tools) == (thinking_off, forced_tools), model
+    ]:
+        with case((models, thinking_off, forced_tools)):
+            for model in models:
+                quirks = quirks_of(Quirks(), model)
+                assert (quirks.thinking_off, quirks.forced_tools) == (thinking_off, forced_tools), model
 
 
-@pytest.mark.parametrize(
-    ("model", "efforts"),
-    [
+def test_efforts_of_other_apis_become_claudes_levels():
+    for model, efforts in [
         ("gemini-3.8-flash", ("minimal", "low", "medium", "high")),
         ("google/gemini-4-argon", ("minimal", "low", "medium", "high")),
         ("gemini-2.5-flash-lite", ("none", "minimal", "low", "medium", "high")),
@@ -60,15 +54,13 @@ def test_a_claude_that_always_thinks_is_not_forced_to_call_a_tool(models, thinki
         ("grok-4.3", ("none", "low", "medium", "high")),
         ("openai/gpt-oss-120b", ("low", "medium", "high")),
         ("gpt-oss:20b", ("low", "medium", "high")),
-    ],
-)
-def test_efforts_of_other_apis_become_claudes_levels(model, efforts):
-    assert quirks_of(Quirks(), model).efforts == efforts
+    ]:
+        with case((model, efforts)):
+            assert quirks_of(Quirks(), model).efforts == efforts
 
 
-@pytest.mark.parametrize(
-    ("model", "sampling", "efforts"),
-    [
+def test_openai_by_generation():
+    for model, sampling, efforts in [
         ("o3-mini", "never", ("low", "medium", "high")),
         ("openai/gpt-5-mini", "never", ("minimal", "low", "medium", "high")),
         ("gpt-5.1-2025-11-13", "unless_thinking", ("none", "low", "medium", "high")),
@@ -90,11 +82,10 @@ def test_efforts_of_other_apis_become_claudes_levels(model, efforts):
         ("gpt-4o", "free", ()),
         ("llama3.2", "free", ()),
         ("olmo-2", "free", ()),
-    ],
-)
-def test_openai_by_generation(model, sampling, efforts):
-    quirks = quirks_of(Quirks(), model)
-    assert (quirks.sampling, quirks.efforts) == (sampling, efforts)
+    ]:
+        with case((model, sampling, efforts)):
+            quirks = quirks_of(Quirks(), model)
+            assert (quirks.sampling, quirks.efforts) == (sampling, efforts)
 
 
 def test_a_model_that_no_row_knows_keeps_its_providers_quirks():
@@ -118,17 +109,22 @@ def test_names_lose_what_routers_put_before_them():
     assert plain_name("Vendor/claude-haiku-4.5") == "claude-haiku-4-5"
 
 
-@pytest.mark.parametrize(
-    ("budget", "level"),
-    [(1, "low"), (2048, "low"), (2049, "medium"), (8192, "medium"), (8193, "high"), (24000, "high"), (24001, "xhigh")],
-)
-def test_a_budget_is_a_level(budget, level):
-    assert level_of(budget) == level
+def test_a_budget_is_a_level():
+    for budget, level in [
+        (1, "low"),
+        (2048, "low"),
+        (2049, "medium"),
+        (8192, "medium"),
+        (8193, "high"),
+        (24000, "high"),
+        (24001, "xhigh"),
+    ]:
+        with case((budget, level)):
+            assert level_of(budget) == level
 
 
-@pytest.mark.parametrize(
-    ("level", "known", "taken"),
-    [
+def test_a_level_the_model_lacks_becomes_the_nearest_lower_one():
+    for level, known, taken in [
         ("high", ("low", "high"), "high"),
         ("max", ("low", "medium", "high"), "high"),
         ("xhigh", ("none", "low"), "low"),
@@ -137,10 +133,9 @@ def test_a_budget_is_a_level(budget, level):
         ("none", ("none", "low"), "none"),
         ("turbo", ("low",), "turbo"),
         ("max", (), "max"),
-    ],
-)
-def test_a_level_the_model_lacks_becomes_the_nearest_lower_one(level, known, taken):
-    assert known_level(level, known) == taken
+    ]:
+        with case((level, known, taken)):
+            assert known_level(level, known) == taken
 
 
 def test_the_requested_level_comes_from_a_name_or_a_budget():

@@ -24,6 +24,7 @@ from providers.catalog.prices import (
     write_premium,
 )
 from streams.events import Usage, UsageStep
+from tests.support.cases import case
 
 SONNET = read_price({"input": 3, "cached": 0.3, "cache_write": 3.75, "cache_write_1h": 6, "output": 15}, "config")
 LONG = read_price(
@@ -50,20 +51,17 @@ def test_each_token_is_counted_once():
     assert cost_of(SONNET, usage) == Cost(54_399_000, "exact")
 
 
-@pytest.mark.parametrize(
-    ("usage", "nanos"),
-    [
+def test_long_prompts_are_chosen_by_the_whole_prompt_for_all_kinds():
+    for usage, nanos in [
         (Usage(input=272_000), 544_000_000),
         (Usage(input=272_001), 1_088_004_000),
         (Usage(input=1, cache_read=200_000, cache_write=71_999), 2_000 + 40_000_000 + 179_997_500),
         (Usage(input=2, cache_read=200_000, cache_write=71_999), 8_000 + 80_000_000 + 359_995_000),
         (Usage(input=272_001, output=1_000), 1_088_004_000 + 15_000_000),
-    ],
-    ids=["at it is below", "one more is above", "caches at it", "caches above", "the output, too"],
-)
-def test_long_prompts_are_chosen_by_the_whole_prompt_for_all_kinds(usage: Usage, nanos: int):
-    # Helicone/helicone#5766, junhoyeo/tokscale#862
-    assert cost_of(LONG, usage).nanos == nanos
+    ]:
+        with case((usage, nanos)):
+            # Helicone/helicone#5766, junhoyeo/tokscale#862
+            assert cost_of(LONG, usage).nanos == nanos
 
 
 def test_requests_are_not_added_up_to_a_long_prompt():
@@ -118,16 +116,14 @@ def test_elsewhere_writes_cost_what_is_configured_and_else_what_input_does():
     assert cost_of(read_price({"input": 2, "output": 8, "cache_write": 2.5}, "config"), usage).nanos == 2_500_000
 
 
-@pytest.mark.parametrize(
-    ("tier", "nanos"),
-    [
+def test_the_tier_is_the_one_that_the_provider_says():
+    for tier, nanos in [
         (None, 2_000_000), ("default", 2_000_000), ("standard", 2_000_000), ("on_demand", 2_000_000),
         ("priority", 4_000_000), ("PRIORITY", 4_000_000), ("flex", 1_000_000),
-    ],
-)  # fmt: skip
-def test_the_tier_is_the_one_that_the_provider_says(tier: str | None, nanos: int):
-    # BerriAI/litellm#33772
-    assert cost_of(LONG, Usage(input=1000, tier=tier)) == Cost(nanos, "exact")
+    ]:  # fmt: skip
+        with case((tier, nanos)):
+            # BerriAI/litellm#33772
+            assert cost_of(LONG, Usage(input=1000, tier=tier)) == Cost(nanos, "exact")
 
 
 def test_a_tier_sets_its_own_price_of_long_prompts():
@@ -219,12 +215,16 @@ def test_prices_of_the_list_that_change_by_the_hour_and_by_the_day():
     assert before != after
 
 
-@pytest.mark.parametrize(
-    ("nanos", "text"),
-    [(54_399_000, "0.054399"), (0, "0"), (1, "0.000000001"), (10 * NANOS, "10"), (1_500_000_000, "1.5")],
-)
-def test_dollars_are_plain_decimals(nanos: int, text: str):
-    assert Cost(nanos, "exact").dollars == text
+def test_dollars_are_plain_decimals():
+    for nanos, text in [
+        (54_399_000, "0.054399"),
+        (0, "0"),
+        (1, "0.000000001"),
+        (10 * NANOS, "10"),
+        (1_500_000_000, "1.5"),
+    ]:
+        with case((nanos, text)):
+            assert Cost(nanos, "exact").dollars == text
 
 
 def test_a_sum_has_the_computed_and_the_stated_cost():

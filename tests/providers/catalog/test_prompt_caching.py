@@ -1,10 +1,9 @@
 """The rules of providers' prompt caches."""
 
-import pytest
-
 from providers.catalog.prompt_caching import ROWS, CachingRow, caching_row
 from providers.catalog.providers import CATALOG
 from providers.neutral.patterns import fits
+from tests.support.cases import case
 
 _ALL = [(key, pattern, row) for key, rows in ROWS.items() for pattern, row in rows]
 
@@ -35,21 +34,19 @@ def test_every_row_is_reached():
             assert next(at for at, (other, _) in enumerate(rows) if fits(example, other)) == number, pattern
 
 
-@pytest.mark.parametrize(
-    ("model", "minimum"),
-    [
+def test_the_minimum_depends_on_the_model():
+    """https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations"""
+    for model, minimum in [
         ("claude-opus-5", 512), ("claude-opus-5-5", 512), ("claude-sonnet-5-5", 512), ("claude-haiku-5-5", 512),
         ("claude-fable-5-1", 512), ("claude-mythos-5", 512), ("claude-opus-4-8", 1024), ("claude-sonnet-5", 1024),
         ("claude-sonnet-4-6", 1024), ("claude-sonnet-4-20250514", 1024), ("claude-opus-4-7", 2048),
         ("claude-opus-4-6", 4096), ("claude-opus-4-5-20251101", 4096), ("claude-haiku-4-5", 4096),
-    ],
-)  # fmt: skip
-def test_the_minimum_depends_on_the_model(model: str, minimum: int):
-    """https://platform.claude.com/docs/en/build-with-claude/prompt-caching#cache-limitations"""
-    assert _row("anthropic", model, "messages").minimum == minimum
-    on_bedrock = 4096 if model == "claude-opus-4-7" else minimum
-    assert _row("amazon_bedrock", f"us.anthropic.{model}-v1:0", "converse").minimum == on_bedrock
-    assert _row("vertex", f"{model}@20260101", "messages").minimum == minimum
+    ]:  # fmt: skip
+        with case((model, minimum)):
+            assert _row("anthropic", model, "messages").minimum == minimum
+            on_bedrock = 4096 if model == "claude-opus-4-7" else minimum
+            assert _row("amazon_bedrock", f"us.anthropic.{model}-v1:0", "converse").minimum == on_bedrock
+            assert _row("vertex", f"{model}@20260101", "messages").minimum == minimum
 
 
 def test_openais_models_differ_from_gpt_5_6_on():

@@ -10,11 +10,11 @@ from providers.catalog.provider import region_of
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
 from tests.support.apis import OLDER
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "url"),
-    [
+def test_chat_goes_to_the_providers_own_path():
+    for provider, base_url, url in [
         ("openai", None, "https://api.openai.com/v1/chat/completions"),
         ("anthropic", None, "https://api.anthropic.com/v1/chat/completions"),
         ("gemini", None, "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions"),
@@ -43,15 +43,13 @@ from tests.support.apis import OLDER
             "https://me.openai.azure.com",
             "https://me.openai.azure.com/openai/deployments/m%2F1/chat/completions?api-version=2025-01-01-preview",
         ),
-    ],
-)
-def test_chat_goes_to_the_providers_own_path(provider, base_url, url):
-    assert url_for(base_url, CATALOG[provider], "chat", "m/1") == url
+    ]:
+        with case((provider, base_url, url)):
+            assert url_for(base_url, CATALOG[provider], "chat", "m/1") == url
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "url"),
-    [
+def test_the_path_of_a_base_url_replaces_the_prefix_and_nothing_else():
+    for provider, base_url, url in [
         ("openai", "http://localhost:51001", "http://localhost:51001/v1/chat/completions"),
         ("openai", "http://localhost:51001/", "http://localhost:51001/v1/chat/completions"),
         ("openai", "http://localhost:51002", "http://localhost:51002/v1/chat/completions"),
@@ -64,10 +62,9 @@ def test_chat_goes_to_the_providers_own_path(provider, base_url, url):
             "https://proxy/azure?api-version=2024-10-21",
             "https://proxy/azure/gpt/chat/completions?api-version=2024-10-21",
         ),
-    ],
-)
-def test_the_path_of_a_base_url_replaces_the_prefix_and_nothing_else(provider, base_url, url):
-    assert url_for(base_url, CATALOG[provider], "chat", "gpt") == url
+    ]:
+        with case((provider, base_url, url)):
+            assert url_for(base_url, CATALOG[provider], "chat", "gpt") == url
 
 
 def test_the_native_apis_have_their_own_paths():
@@ -83,21 +80,23 @@ def test_a_provider_without_an_address_is_not_guessed_at():
         url_for("http://h", CATALOG["azure_openai"], "messages", "m")
 
 
-@pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
-def test_a_row_has_a_path_and_a_credential_for_each_api(row):
-    assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), "every client is served, or none"
-    for upstream in row.speaks.values():
-        assert row.paths[upstream].startswith("/")
-        assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY, X_GOOG_API_KEY)
-    if row.base_url is not None:
-        assert row.base_url.startswith("http://localhost:" if row.local else "https://")
-        assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
-    assert not row.prefix.endswith("/")
+def test_a_row_has_a_path_and_a_credential_for_each_api():
+    for row in CATALOG.values():
+        with case(row):
+            assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), (
+                "every client is served, or none"
+            )
+            for upstream in row.speaks.values():
+                assert row.paths[upstream].startswith("/")
+                assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY, X_GOOG_API_KEY)
+            if row.base_url is not None:
+                assert row.base_url.startswith("http://localhost:" if row.local else "https://")
+                assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
+            assert not row.prefix.endswith("/")
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "client", "url"),
-    [
+def test_the_path_of_a_base_url_determines_its_api():
+    for provider, base_url, client, url in [
         ("azure_openai", "https://me.openai.azure.com/openai/v1", "chat", "/openai/v1/chat/completions"),
         ("azure_openai", "https://me.openai.azure.com/openai/v1/", "responses", "/openai/v1/responses"),
         ("azure_openai", "https://me.openai.azure.com/openai/v1/?api-version=preview", "messages",
@@ -111,11 +110,10 @@ def test_a_row_has_a_path_and_a_credential_for_each_api(row):
          "/anthropic/v1/messages"),
         ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", "chat", "/anthropic/v1/messages"),
         ("openai", "https://me.openai.azure.com/openai/v1", "responses", "/openai/v1/responses"),
-    ],
-)  # fmt: skip
-def test_the_path_of_a_base_url_determines_its_api(provider, base_url, client, url):
-    row = CATALOG[provider].at_base_url(base_url)
-    assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
+    ]:  # fmt: skip
+        with case((provider, base_url, client, url)):
+            row = CATALOG[provider].at_base_url(base_url)
+            assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
 
 
 @pytest.mark.parametrize(
@@ -128,9 +126,8 @@ def test_local_servers_are_where_they_usually_are(provider, port):
     assert not CATALOG["openai"].local
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "spoken"),
-    [
+def test_a_path_in_the_address_says_which_of_the_apis_are_meant():
+    for provider, base_url, spoken in [
         ("deepseek", None, {"chat", "messages"}),
         ("deepseek", "http://proxy", {"chat", "messages"}),
         ("deepseek", "http://proxy/v1", {"chat"}),
@@ -143,10 +140,9 @@ def test_local_servers_are_where_they_usually_are(provider, port):
         ("perplexity", "http://proxy/v1", {"chat"}),
         ("ollama", "http://gpu:11434/v1", {"chat", "messages", "responses"}),
         ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", {"messages"}),
-    ],
-)
-def test_a_path_in_the_address_says_which_of_the_apis_are_meant(provider, base_url, spoken):
-    assert set(CATALOG[provider].at_base_url(base_url).speaks.values()) == spoken
+    ]:
+        with case((provider, base_url, spoken)):
+            assert set(CATALOG[provider].at_base_url(base_url).speaks.values()) == spoken
 
 
 def test_boto3s_programs_get_gemini_with_the_thoughts_that_chat_loses():
@@ -225,10 +221,11 @@ def test_openai_gets_its_own_words_and_compatible_servers_the_old_ones():
         assert not CATALOG[provider].quirks.developer_role
 
 
-@pytest.mark.parametrize(("alias", "provider"), ALIASES.items())
-def test_aliases_lead_to_a_row_and_hide_none(alias, provider):
-    assert alias not in CATALOG
-    assert find(alias) is CATALOG[provider]
+def test_aliases_lead_to_a_row_and_hide_none():
+    for alias, provider in ALIASES.items():
+        with case((alias, provider)):
+            assert alias not in CATALOG
+            assert find(alias) is CATALOG[provider]
 
 
 def test_an_unknown_provider_speaks_chat_like_most_servers():

@@ -10,6 +10,7 @@ import pytest
 from providers.apis import CODECS
 from providers.catalog.prices import Cost, Price, computed_cost, cost_of, price_of
 from streams.events import AnswerStart, Event, Usage
+from tests.support.cases import case
 from tests.support.provider_streams import read_stream
 from tests.support.recordings import ABSENT, CORPUS, Recording, recordings
 
@@ -95,18 +96,20 @@ def _events(one: Recording) -> list[Event]:
     return read_stream(codec, one.body) if one.streamed else [*codec.read_answer(one.body)]
 
 
-@pytest.mark.parametrize("key", SUMS)
-def test_a_recorded_answer_costs_its_sum(key: str) -> None:
-    grade, nanos = SUMS[key]
-    assert answered(key).cost() == Cost(nanos, grade)
+def test_a_recorded_answer_costs_its_sum() -> None:
+    for key in SUMS:
+        with case(key):
+            grade, nanos = SUMS[key]
+            assert answered(key).cost() == Cost(nanos, grade)
 
 
-@pytest.mark.parametrize("key", STATED)
-def test_a_stated_cost_is_the_sum_of_its_usage(key: str) -> None:
+def test_a_stated_cost_is_the_sum_of_its_usage() -> None:
     """No other test compares a computed cost with a bill (BerriAI/litellm#25622)."""
-    stated, nanos = STATED[key]
-    assert answered(key).cost() == Cost(stated, "exact")
-    assert stated == nanos
+    for key in STATED:
+        with case(key):
+            stated, nanos = STATED[key]
+            assert answered(key).cost() == Cost(stated, "exact")
+            assert stated == nanos
 
 
 @pytest.mark.parametrize("key", ["e844cf", "d20c76", "635754", "f96680"])

@@ -1,14 +1,12 @@
 """Billed units besides tokens of text: images, seconds, characters, searches, and tokens of sounds and images."""
 
-import pytest
-
 from providers.catalog.prices import FREE, Cost, cost_of, price_of, read_price
 from streams.events import Usage
+from tests.support.cases import case
 
 
-@pytest.mark.parametrize(
-    ("row", "usage", "dollars", "grade"),
-    [
+def test_units_are_added_to_tokens():
+    for row, usage, dollars, grade in [
         ({"per": {"image": 0.04}}, Usage(units=(("image", 2),)), "0.08", "exact"),
         ({"per": {"second": 0.0001}}, Usage(units=(("second", 61),)), "0.0061", "exact"),
         ({"per": {"second": 0.0001}}, Usage(units=(("second", 61),), estimated=True), "0.0061", "estimated"),
@@ -35,21 +33,18 @@ from streams.events import Usage
             {"input": 1, "output": 1, "tiers": {"batch": {"per": {"image": 0.01}}}, "per": {"image": 0.04}},
             Usage(units=(("image", 1),), tier="batch"), "0.01", "exact",
         ),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_units_are_added_to_tokens(row, usage, dollars, grade):
-    found = cost_of(read_price(row, "config"), usage)
-    assert (found.dollars, found.grade) == (dollars, grade)
+    ]:  # fmt: skip
+        with case((row, usage, dollars, grade)):
+            found = cost_of(read_price(row, "config"), usage)
+            assert (found.dollars, found.grade) == (dollars, grade)
 
 
 def test_a_free_model_costs_nothing_for_any_usage():
     assert cost_of(FREE, Usage(units=(("image", 2),))) == Cost(0, "exact")
 
 
-@pytest.mark.parametrize(
-    ("provider", "model", "usage", "dollars"),
-    [
+def test_the_list_has_prices_of_units():
+    for provider, model, usage, dollars in [
         ("openai", "whisper-1", Usage(units=(("second", 60),)), "0.006"),
         ("openai", "tts-1", Usage(units=(("character", 1000),)), "0.015"),
         ("openai", "text-embedding-3-small", Usage(input=1_000_000), "0.02"),
@@ -58,12 +53,11 @@ def test_a_free_model_costs_nothing_for_any_usage():
         ("openai", "gpt-realtime", Usage(input=1000, units=(("input_audio_token", 1000),)), "0.032"),
         ("openai", "gpt-image-1.5", Usage(output=1000, units=(("output_image_token", 1000),)), "0.032"),
         ("cohere", "embed-v4.0", Usage(input=1000), "0.00012"),
-    ],
-)
-def test_the_list_has_prices_of_units(provider, model, usage, dollars):
-    found = cost_of(price_of(provider, model), usage)
-    assert abs(float(found.dollars) - float(dollars)) < 2e-9, found
-    assert found.grade == "exact"
+    ]:
+        with case((provider, model, usage, dollars)):
+            found = cost_of(price_of(provider, model), usage)
+            assert abs(float(found.dollars) - float(dollars)) < 2e-9, found
+            assert found.grade == "exact"
 
 
 def test_a_sound_without_a_price_of_its_own_is_a_guess_by_the_list_and_a_rule_in_the_file():

@@ -12,6 +12,7 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
 from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.cases import case
 from tests.support.chat_wire import DONE, calls, chunk, fragment, read, whole
 from tests.support.provider_streams import check_order
 
@@ -72,15 +73,16 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("name", FAILURES)
-def test_a_stream_that_does_not_end_well_fails(name):
+def test_a_stream_that_does_not_end_well_fails():
     """No invented end: an empty "success" hides the failure (BerriAI/litellm#40578, #2180, maximhq/bifrost#5546,
     Portkey-AI/gateway#1797, icebear0828/codex-proxy#108)."""
-    stream, expected = FAILURES[name]
-    events = read([stream])
-    assert isinstance(events[-1], ErrorInfo)
-    assert (events[-1].kind, events[-1].message) == expected
-    check_order(events)
+    for name in FAILURES:
+        with case(name):
+            stream, expected = FAILURES[name]
+            events = read([stream])
+            assert isinstance(events[-1], ErrorInfo)
+            assert (events[-1].kind, events[-1].message) == expected
+            check_order(events)
 
 
 def test_usage_is_reported_even_if_the_stream_fails():
@@ -90,9 +92,10 @@ def test_usage_is_reported_even_if_the_stream_fails():
     assert events[-2] == Usage(input=5, output=2)
 
 
-@pytest.mark.parametrize(
-    ("usage", "expected"),
-    [
+def test_usage_is_counted_in_parts_that_add_up():
+    """Clients add the parts up: a straight copy doubles the context (icebear0828/codex-proxy#587,
+    BerriAI/litellm#35127), and more reasoning than output is nonsense (BerriAI/litellm#10667: 1175 > 774)."""
+    for usage, expected in [
         (
             {"prompt_tokens": 12000, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 11008}},
             Usage(input=992, cache_read=11008, output=5),
@@ -120,15 +123,12 @@ def test_usage_is_reported_even_if_the_stream_fails():
         ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 4}, Usage(input=6, cache_read=4)),
         ({"prompt_tokens": 0, "completion_tokens": True, "prompt_tokens_details": 3}, Usage(input=1, output=1)),
         ({"prompt_tokens": "many", "completion_tokens": None}, Usage(input=1, output=1)),  # of the chunk before
-    ],
-)
-def test_usage_is_counted_in_parts_that_add_up(usage, expected):
-    """Clients add the parts up: a straight copy doubles the context (icebear0828/codex-proxy#587,
-    BerriAI/litellm#35127), and more reasoning than output is nonsense (BerriAI/litellm#10667: 1175 > 774)."""
-    running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
-    events = read([running + chunk({}, "stop", usage=usage) + DONE])
-    assert [event for event in events if isinstance(event, Usage)] == [expected]
-    assert isinstance(events[-1], AnswerEnd)
+    ]:
+        with case((usage, expected)):
+            running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
+            events = read([running + chunk({}, "stop", usage=usage) + DONE])
+            assert [event for event in events if isinstance(event, Usage)] == [expected]
+            assert isinstance(events[-1], AnswerEnd)
 
 
 def test_a_cut_off_call_with_a_finish_reason_is_an_end():
@@ -167,9 +167,8 @@ def test_citations_before_their_text_wait_for_it():
     assert fold(read([stream])).blocks == (TextBlock("a", (Citation(0, "chat", item),)),)
 
 
-@pytest.mark.parametrize(
-    ("message", "stream", "finish"),
-    [
+def test_a_whole_answer_folds_as_its_stream_does():
+    for message, stream, finish in [
         ({"content": "Hello"}, [{"content": "Hel"}, {"content": "lo"}], "stop"),
         (
             {"content": "a", "reasoning_content": "tu"},
@@ -201,14 +200,13 @@ def test_citations_before_their_text_wait_for_it():
             ],
             "stop",
         ),
-    ],
-)
-def test_a_whole_answer_folds_as_its_stream_does(message, stream, finish):
-    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-    streamed = b"".join(map(chunk, stream)) + chunk({}, finish, usage=usage) + DONE
-    events = CHAT.read_answer(whole(message, finish, usage=usage))
-    check_order(events)
-    assert fold(events) == fold(read([streamed]))
+    ]:
+        with case((message, stream, finish)):
+            usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+            streamed = b"".join(map(chunk, stream)) + chunk({}, finish, usage=usage) + DONE
+            events = CHAT.read_answer(whole(message, finish, usage=usage))
+            check_order(events)
+            assert fold(events) == fold(read([streamed]))
 
 
 def test_a_stream_of_a_complete_answer_has_the_same_content():
@@ -310,9 +308,10 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
         assert [block for block in whole.blocks if block not in unread.blocks] == [TextBlock(content)]
 
 
-@pytest.mark.parametrize("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
-def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
-    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
-    for texts in (True, False):
-        with pytest.raises(GatewayError, match="not a JSON object"):
-            CHAT.read_answer(body, texts)
+def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read():
+    for broken in [b"\xff", rb"\x", rb"\u12", b"\n", b'"']:
+        with case(broken):
+            body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
+            for texts in (True, False):
+                with pytest.raises(GatewayError, match="not a JSON object"):
+                    CHAT.read_answer(body, texts)

@@ -1,7 +1,6 @@
 """The reader of Chat requests, as clients send them. Pure values."""
 
 import attrs
-import pytest
 
 from providers.neutral.request import (
     AudioPart,
@@ -19,6 +18,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolChoice,
 )
+from tests.support.cases import case
 from tests.support.chat_wire import chat_request
 
 
@@ -136,9 +136,8 @@ def test_tools_of_every_form_are_read():
     assert call.dropped == ("tools[].function.new",)
 
 
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
+def test_tool_choice_of_every_form_is_read():
+    for choice, expected in [
         ("auto", ToolChoice("auto")),
         ("none", ToolChoice("none")),
         ("required", ToolChoice("required")),
@@ -157,25 +156,22 @@ def test_tools_of_every_form_are_read():
             },
             ToolChoice("required", allowed=("f", "g")),
         ),
-    ],
-)
-def test_tool_choice_of_every_form_is_read(choice, expected):
-    assert chat_request(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
+    ]:
+        with case((choice, expected)):
+            assert chat_request(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
+def test_reasoning_of_every_form_is_read():
+    for fields, expected in [
         ({"reasoning_effort": "high"}, Reasoning("enabled", "high", at="reasoning_effort")),
         ({"reasoning_effort": "none"}, Reasoning("disabled", "none", at="reasoning_effort")),
         ({"reasoning": {"effort": "low"}}, Reasoning("enabled", "low", at="reasoning.effort")),
         ({"reasoning": {"max_tokens": 99}}, Reasoning("enabled", budget=99, at="reasoning")),
         ({"reasoning": {"enabled": False}}, Reasoning("disabled", at="reasoning")),
         ({"reasoning_effort": None}, None),
-    ],
-)
-def test_reasoning_of_every_form_is_read(fields, expected):
-    assert chat_request(**fields).reasoning == expected
+    ]:
+        with case((fields, expected)):
+            assert chat_request(**fields).reasoning == expected
 
 
 def test_settings_are_read_by_their_neutral_names():

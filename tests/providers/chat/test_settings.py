@@ -97,9 +97,8 @@ def test_the_members_come_in_a_sensible_order():
     assert list(msgspec.json.decode(body))[:4] == ["model", "messages", "tools", "tool_choice"]
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "expected"),
-    [
+def test_a_budget_becomes_an_effort():
+    for reasoning, expected in [
         (Reasoning(effort="max"), "max"),
         (Reasoning(budget=2048), "low"),
         (Reasoning(budget=2049), "medium"),
@@ -111,17 +110,16 @@ def test_the_members_come_in_a_sensible_order():
         (Reasoning("adaptive"), None),
         (Reasoning("adaptive", "low"), "low"),
         (Reasoning(), None),
-    ],
-)
-def test_a_budget_becomes_an_effort(reasoning, expected):
-    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
-    body, dropped = encode_request(call)
-    assert body.get("reasoning_effort") == expected
-    assert dropped == (("thinking",) if reasoning == Reasoning("disabled") else ())
-    body, dropped = encode_request(call, reasoning_effort=False)
-    assert "reasoning_effort" not in body
-    named = expected or reasoning.mode == "disabled"
-    assert dropped == (("thinking",) if named else ()) + (("output_config.effort",) if reasoning.effort else ())
+    ]:
+        with case((reasoning, expected)):
+            call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
+            body, dropped = encode_request(call)
+            assert body.get("reasoning_effort") == expected
+            assert dropped == (("thinking",) if reasoning == Reasoning("disabled") else ())
+            body, dropped = encode_request(call, reasoning_effort=False)
+            assert "reasoning_effort" not in body
+            named = expected or reasoning.mode == "disabled"
+            assert dropped == (("thinking",) if named else ()) + (("output_config.effort",) if reasoning.effort else ())
 
 
 def test_a_format_without_a_name_gets_one():
@@ -201,21 +199,19 @@ def test_stop_strings_beyond_four_are_dropped_and_reported():
 WITH_LOGPROBS = "message.output_text.logprobs"
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected", "dropped"),
-    [
+def test_a_responses_client_asks_for_log_probabilities_in_its_own_way():
+    """OpenAI's reference: `include` asks for them, `top_logprobs` says how many."""
+    for fields, expected, dropped in [
         ({"include": [WITH_LOGPROBS], "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}, ()),
         ({"include": [WITH_LOGPROBS]}, {"logprobs": True}, ()),
         ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}, ()),
         ({"include": ["reasoning.encrypted_content"], "top_logprobs": 0}, {}, ()),
         ({"include": [WITH_LOGPROBS, "file_search_call.results"]}, {"logprobs": True}, ("include",)),
-    ],
-)
-def test_a_responses_client_asks_for_log_probabilities_in_its_own_way(fields, expected, dropped):
-    """OpenAI's reference: `include` asks for them, `top_logprobs` says how many."""
-    body, lost = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
-    assert {name: value for name, value in body.items() if "logprobs" in name} == expected
-    assert lost == dropped
+    ]:
+        with case((fields, expected, dropped)):
+            body, lost = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
+            assert {name: value for name, value in body.items() if "logprobs" in name} == expected
+            assert lost == dropped
 
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}

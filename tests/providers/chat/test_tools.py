@@ -28,6 +28,7 @@ from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from streams.structure import PIECE
 from tests.support.block_events import call_events
+from tests.support.cases import case
 from tests.support.chat_wire import USER, assistant, chat_request, deltas, encode_request, user
 from tests.support.growth import steps
 
@@ -83,9 +84,9 @@ def test_a_legacy_client_may_say_itself_how_many_calls():
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
+def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only():
+    """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
+    for arguments, text in [
         ('{"input":"*** Begin\\n"}', "*** Begin\n"),
         ('{"patch":"*** Begin"}', "*** Begin"),
         ('"quoted"', "quoted"),
@@ -94,20 +95,20 @@ def test_a_legacy_client_may_say_itself_how_many_calls():
         ('{"input":3}', '{"input":3}'),
         ("", ""),
         ("[" * 5000, "[" * 5000),
-    ],
-)
-def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(arguments, text):
-    """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
-    call = chat_request(tools=[{"type": "custom", "custom": {"name": "patch"}}])
-    pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
-    events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
-    parts, choice = translate_answer(call, events)
-    opening = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]}
-    rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
-    assert parts == [{"role": "assistant", "content": None}, opening, *rest, {}]
-    assert choice["message"]["tool_calls"] == [
-        {"id": "a", "type": "custom", "custom": {"name": "patch", "input": text}}
-    ]
+    ]:
+        with case((arguments, text)):
+            call = chat_request(tools=[{"type": "custom", "custom": {"name": "patch"}}])
+            pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
+            events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
+            parts, choice = translate_answer(call, events)
+            opening = {
+                "tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]
+            }
+            rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
+            assert parts == [{"role": "assistant", "content": None}, opening, *rest, {}]
+            assert choice["message"]["tool_calls"] == [
+                {"id": "a", "type": "custom", "custom": {"name": "patch", "input": text}}
+            ]
 
 
 def test_custom_tools_of_other_apis_go_out_as_functions():

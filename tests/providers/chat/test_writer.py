@@ -23,6 +23,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.cases import case
 from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
 
 CALLED = [
@@ -112,9 +113,9 @@ def test_a_failure_is_one_error_chunk_without_done():
     assert b'"finish_reason":"' not in stream
 
 
-@pytest.mark.parametrize(
-    ("reason", "called", "expected"),
-    [
+def test_finish_reasons_agree_with_the_content():
+    """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
+    for reason, called, expected in [
         ("stop", False, "stop"),
         ("stop", True, "tool_calls"),
         ("tool_calls", False, "stop"),
@@ -125,14 +126,12 @@ def test_a_failure_is_one_error_chunk_without_done():
         ("length", True, "length"),
         ("context_exceeded", False, "length"),
         ("refusal", False, "content_filter"),
-    ],
-)
-def test_finish_reasons_agree_with_the_content(reason, called, expected):
-    """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
-    events = [AnswerStart(), *(call_events(0, id="a") if called else []), Usage(), AnswerEnd(reason)]
-    streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
-    assert streamed[-1] == expected
-    assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
+    ]:
+        with case((reason, called, expected)):
+            events = [AnswerStart(), *(call_events(0, id="a") if called else []), Usage(), AnswerEnd(reason)]
+            streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
+            assert streamed[-1] == expected
+            assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
 
 
 def test_events_without_a_chat_form_are_omitted():
@@ -253,9 +252,9 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
     assert [message["annotations"]] == annotations
 
 
-@pytest.mark.parametrize(
-    ("events", "contents"),
-    [
+def test_the_first_chunk_has_the_role_and_no_other():
+    """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
+    for events, contents in [
         ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"]),
         ([RefusalDelta(0, "no"), BlockEnd(0)], [None]),
         ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None]),
@@ -263,13 +262,11 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
         ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""]),
         ([NativeItem(0, "messages", "x", {}), BlockEnd(0)], [""]),
         ([], [""]),
-    ],
-)
-def test_the_first_chunk_has_the_role_and_no_other(events, contents):
-    """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
-    parts = deltas(write([AnswerStart(), *events, Usage(), AnswerEnd("stop")]))
-    assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
-    assert [one["content"] for one in parts if "content" in one] == contents
+    ]:
+        with case((events, contents)):
+            parts = deltas(write([AnswerStart(), *events, Usage(), AnswerEnd("stop")]))
+            assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
+            assert [one["content"] for one in parts if "content" in one] == contents
 
 
 def test_a_call_without_arguments_has_an_empty_object():

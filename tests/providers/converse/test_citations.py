@@ -14,6 +14,7 @@ from streams.fold import fold
 from tests.support.made_images import read_events, stream_for, whole_for
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
+from tests.support.cases import case
 from tests.support.converse_sdk import join_blocks
 
 URL = "https://www.example.org/a?b=c"
@@ -37,20 +38,22 @@ def citation_of(provider: str) -> dict[str, Any]:
     return PAGE | ({"sourceContent": [{"text": "a fact"}]} if provider == "messages" else {})
 
 
-@pytest.mark.parametrize("provider", LINKS)
-def test_a_cited_page_is_in_a_whole_answer(provider):
-    body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
-    (block,) = json.loads(body)["output"]["message"]["content"]
-    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+def test_a_cited_page_is_in_a_whole_answer():
+    for provider in LINKS:
+        with case(provider):
+            body = whole_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+            (block,) = json.loads(body)["output"]["message"]["content"]
+            assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
 
 
-@pytest.mark.parametrize("provider", LINKS)
-def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
-    out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
-    (block,) = join_blocks(out)
-    assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
-    verdict = judge("converse", out)
-    assert (verdict.outcome, verdict.broken) == ("complete", None)
+def test_the_sdk_reads_a_cited_page_in_a_stream():
+    for provider in LINKS:
+        with case(provider):
+            out = stream_for("converse", answer_with(Citation(0, provider, LINKS[provider])))
+            (block,) = join_blocks(out)
+            assert block == {"citationsContent": {"content": [{"text": "Hi"}], "citations": [citation_of(provider)]}}
+            verdict = judge("converse", out)
+            assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
 @pytest.mark.parametrize("write", [whole_for, stream_for])
@@ -63,19 +66,17 @@ def test_a_reader_finds_the_page_that_a_writer_wrote(provider, write):
     assert again == body
 
 
-@pytest.mark.parametrize(
-    ("url", "domain"),
-    [
+def test_the_domain_is_that_of_the_url():
+    for url, domain in [
         ("https://e.org", "e.org"), ("http://user@e.org:80/x", "e.org"), ("https://E.org?q=//x", "E.org"),
         ("gs://bucket/a", "bucket"), ("/a", None), ("https://", None), ("https://[x/a", None), ("mailto:a@b", None),
         ("https://[::1]:80/x", "[::1]"), ("https://e.org@@other.org/", "other.org"), ("https://e.org@:80/", None),
         ("https://user:e.org@f@other.org:80/", "other.org"), ("https://e.org:x@@", None), ("https://@", None),
         ("https://e.org\\@other.org", "e.org"), ("https://e.org:80", "e.org"),
-    ],
-)  # fmt: skip
-def test_the_domain_is_that_of_the_url(url, domain):
-    found = write_citation(Citation(0, "gemini", {"url": url}))
-    assert found == {"location": {"web": {"url": url} | ({"domain": domain} if domain else {})}}
+    ]:  # fmt: skip
+        with case((url, domain)):
+            found = write_citation(Citation(0, "gemini", {"url": url}))
+            assert found == {"location": {"web": {"url": url} | ({"domain": domain} if domain else {})}}
 
 
 @pytest.mark.parametrize("item", [{}, {"type": "char_location", "document_index": 0}, {"url": 1}, {"url": ""}, None])
@@ -85,12 +86,13 @@ def test_citations_without_a_page_are_left_out(provider, item):
     assert json.loads(out)["output"]["message"]["content"] == [{"text": "Hi"}]
 
 
-@pytest.mark.parametrize("provider", [name for name in CODECS if name != "converse"])
-def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters(provider):
-    message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
-        "message"
-    ]
-    user = {"role": "user", "content": [{"text": "Hi"}]}
-    request = CODECS["converse"].read_request({"messages": [user, message, user]})
-    assert [path for path in request.dropped if is_loss(path)] == []
-    assert [part.text for part in request.messages[1].parts] == ["Hi"]
+def test_a_cited_answer_that_a_client_sends_back_loses_nothing_that_matters():
+    for provider in [name for name in CODECS if name != "converse"]:
+        with case(provider):
+            message = json.loads(whole_for("converse", answer_with(Citation(0, "gemini", LINKS["gemini"]))))["output"][
+                "message"
+            ]
+            user = {"role": "user", "content": [{"text": "Hi"}]}
+            request = CODECS["converse"].read_request({"messages": [user, message, user]})
+            assert [path for path in request.dropped if is_loss(path)] == []
+            assert [part.text for part in request.messages[1].parts] == ["Hi"]

@@ -19,6 +19,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.converse_requests import (
     CLAUDE,
     LLAMA,
@@ -80,9 +81,8 @@ def png(value: str = PIXEL, media_type: str | None = "image/png") -> MediaSource
     return MediaSource("base64", value, media_type)
 
 
-@pytest.mark.parametrize(
-    ("part", "written"),
-    [
+def test_media_go_as_bytes_or_from_s3():
+    for part, written in [
         (ImagePart(png()), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
         (ImagePart(png(media_type="image/jpeg")), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
         (
@@ -98,27 +98,24 @@ def png(value: str = PIXEL, media_type: str | None = "image/png") -> MediaSource
             {"document": {"format": "csv", "name": "a", "source": {"bytes": "YSxi"}}},
         ),
         (AudioPart("AAAA", "wav"), {"audio": {"format": "wav", "source": {"bytes": "AAAA"}}}),
-    ],
-)
-def test_media_go_as_bytes_or_from_s3(part, written):
-    assert content("Look.", part)[1] == written
+    ]:
+        with case((part, written)):
+            assert content("Look.", part)[1] == written
 
 
-@pytest.mark.parametrize(
-    ("part", "words"),
-    [
+def test_media_that_no_provider_accepts_are_refused_with_their_path():
+    for part, words in [
         (ImagePart(MediaSource("url", "https://example.org/a.png"), at="messages[0].content[0]"), "send its content"),
         (ImagePart(MediaSource("file_id", "file-1"), at="messages[0].content[0]"), "send its content"),
         (ImagePart(MediaSource("base64", "AAAA", "image/bmp"), at="messages[0].content[0]"), "image/bmp"),
         (FilePart(MediaSource("base64", "AAAA", "video/ogg"), at="messages[0].content[0]"), "video/ogg"),
         (FilePart(MediaSource("text", ""), at="messages[0].content[0]"), "empty"),
         (AudioPart("AAAA", "midi", at="messages[0].content[0]"), "midi"),
-    ],
-)
-def test_media_that_no_provider_accepts_are_refused_with_their_path(part, words):
-    with pytest.raises(GatewayError, match=words) as raised:
-        write(chat(user(part)))
-    assert raised.value.info.param == "messages[0].content[0]"
+    ]:
+        with case((part, words)):
+            with pytest.raises(GatewayError, match=words) as raised:
+                write(chat(user(part)))
+            assert raised.value.info.param == "messages[0].content[0]"
 
 
 # Cache marks

@@ -9,6 +9,7 @@ from providers.converse import CONVERSE
 from providers.errors.named_alone import find_sole_rejected
 from providers.errors.rejected import CACHE_POINTS, find_rejected, may_omit, remove_path
 from streams.events import ErrorInfo
+from tests.support.cases import case
 from tests.support.recordings import ABSENT, CORPUS
 
 ERRORS = sorted((CORPUS / "error_responses").glob("*.meta.json"))
@@ -19,9 +20,9 @@ def read(status: int, kind: str, message: str, at: str = "x-amzn-errortype") -> 
     return CONVERSE.read_error(status, json.dumps({"message": message}).encode(), headers)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "message", "expected", "reason"),
-    [
+def test_errors_are_known_by_their_type():
+    """crewAIInc/crewAI#7417 and the service's own list of exceptions."""
+    for status, kind, message, expected, reason in [
         (429, "ThrottlingException", "Too many tokens, please wait", "rate_limited", "rate_limited"),
         (429, "ModelNotReadyException", "The model is not ready", "rate_limited", "overloaded"),
         (400, "ServiceQuotaExceededException", "Your request exceeds the service quota", "rate_limited", "quota"),
@@ -39,13 +40,11 @@ def read(status: int, kind: str, message: str, at: str = "x-amzn-errortype") -> 
         (400, "ValidationException", "The value is wrong", "invalid_request", "invalid"),
         (400, "ValidationException", "The provided model identifier is invalid.", "invalid_request", "gone"),
         (400, "ValidationException", "Input is too long for requested model.", "invalid_request", "context_too_long"),
-    ],
-)  # fmt: skip
-def test_errors_are_known_by_their_type(status, kind, message, expected, reason):
-    """crewAIInc/crewAI#7417 and the service's own list of exceptions."""
-    failed = read(status, kind, message)
-    assert (failed.kind, failed.reason, failed.message) == (expected, reason, message)
-    assert failed.wait == 3.0 or reason == "context_too_long"
+    ]:  # fmt: skip
+        with case((status, kind, message, expected, reason)):
+            failed = read(status, kind, message)
+            assert (failed.kind, failed.reason, failed.message) == (expected, reason, message)
+            assert failed.wait == 3.0 or reason == "context_too_long"
 
 
 def test_an_exhausted_quota_is_not_the_clients_fault():

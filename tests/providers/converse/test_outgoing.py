@@ -25,6 +25,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
+from tests.support.cases import case
 from tests.support.converse_requests import (
     ADAPTIVE,
     CLAUDE,
@@ -227,9 +228,8 @@ def test_reasoning_of_others_is_dropped_and_reported(part):
     assert dropped == ("messages[].reasoning",)
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "model", "more", "config"),
-    [
+def test_reasoning_is_requested_in_the_format_of_the_family():
+    for reasoning, model, more, config in [
         (Reasoning(budget=4000), CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 4000}}, None),
         (Reasoning(effort="low"), CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, None),
         (Reasoning(effort="high"), ADAPTIVE, {"thinking": {"type": "adaptive"}}, {"effort": "high"}),
@@ -240,13 +240,12 @@ def test_reasoning_of_others_is_dropped_and_reported(part):
         (Reasoning(effort="none"), NOVA2, None, None),
         (Reasoning(effort="high"), "qwen.qwen3-32b-v1:0", {"reasoning_config": "high"}, None),
         (Reasoning(effort="medium"), "openai.gpt-oss-120b-1:0", {"reasoning_effort": "medium"}, None),
-    ],
-)
-def test_reasoning_is_requested_in_the_format_of_the_family(reasoning, model, more, config):
-    body, dropped = write(chat(reasoning=attrs.evolve(reasoning, at="reasoning")), model)
-    assert body.get("additionalModelRequestFields") == more
-    assert body.get("outputConfig") == config
-    assert dropped == ()
+    ]:
+        with case((reasoning, model, more, config)):
+            body, dropped = write(chat(reasoning=attrs.evolve(reasoning, at="reasoning")), model)
+            assert body.get("additionalModelRequestFields") == more
+            assert body.get("outputConfig") == config
+            assert dropped == ()
 
 
 def test_reasoning_settings_without_a_counterpart_are_reported():

@@ -28,6 +28,7 @@ from streams.events import (
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events, thought_events
+from tests.support.cases import case
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.provider_streams import check_order, read_pieces
 from tests.support.recordings import ABSENT
@@ -251,9 +252,9 @@ def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
     ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected", "reason"),
-    [
+def test_an_exception_in_mid_stream_fails_the_answer_by_its_type():
+    """It fell through a default case, and half an answer was a success (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
+    for kind, expected, reason in [
         ("throttlingException", "rate_limited", "rate_limited"),
         ("serviceUnavailableException", "overloaded", "overloaded"),
         ("modelTimeoutException", "timeout", "timeout"),
@@ -261,17 +262,15 @@ def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
         ("modelStreamErrorException", "upstream", "server_error"),
         ("internalServerException", "upstream", "server_error"),
         ("somethingElse", "upstream", "server_error"),
-    ],
-)
-def test_an_exception_in_mid_stream_fails_the_answer_by_its_type(kind, expected, reason):
-    """It fell through a default case, and half an answer was a success (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
-    failing = event_stream.exception_frame(kind, b'{"message":"no"}')
-    for before in ([BEGIN], [BEGIN, delta(0, text="Hi")], [BEGIN, delta(0, text="Hi"), stop(0), end()]):
-        events = read([*before, failing, delta(0, text="more"), end(), USAGE])
-        failed = events[-1]
-        assert isinstance(failed, ErrorInfo)
-        assert (failed.kind, failed.reason, failed.message) == (expected, reason, "no")
-        assert not any(isinstance(event, AnswerEnd) for event in events)
+    ]:
+        with case((kind, expected, reason)):
+            failing = event_stream.exception_frame(kind, b'{"message":"no"}')
+            for before in ([BEGIN], [BEGIN, delta(0, text="Hi")], [BEGIN, delta(0, text="Hi"), stop(0), end()]):
+                events = read([*before, failing, delta(0, text="more"), end(), USAGE])
+                failed = events[-1]
+                assert isinstance(failed, ErrorInfo)
+                assert (failed.kind, failed.reason, failed.message) == (expected, reason, "no")
+                assert not any(isinstance(event, AnswerEnd) for event in events)
 
 
 def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
@@ -281,9 +280,8 @@ def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
     assert failed.message == "broken"
 
 
-@pytest.mark.parametrize(
-    ("word", "reason"),
-    [
+def test_stop_reasons_have_a_neutral_word():
+    for word, reason in [
         ("end_turn", "stop"),
         ("tool_use", "tool_calls"),
         ("max_tokens", "length"),
@@ -291,11 +289,14 @@ def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
         ("content_filtered", "refusal"),
         ("model_context_window_exceeded", "context_exceeded"),
         ("something_new", "stop"),
-    ],
-)
-def test_stop_reasons_have_a_neutral_word(word, reason):
-    answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
-    assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (reason, word, [("text", "Sorry.", [])])
+    ]:
+        with case((word, reason)):
+            answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
+            assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (
+                reason,
+                word,
+                [("text", "Sorry.", [])],
+            )
 
 
 def test_malformed_output_is_a_failure_streamed_and_whole():

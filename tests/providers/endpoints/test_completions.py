@@ -15,6 +15,7 @@ from providers.endpoints.completions import (
 from providers.neutral.draft import Draft, ask_usage
 from streams.errors import GatewayError
 from streams.events import Usage
+from tests.support.cases import case
 
 DONE = b"[DONE]"
 
@@ -36,19 +37,17 @@ def _failure(events: Sequence[bytes], expected: int) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(
-    ("prompt", "n", "expected"),
-    [
+def test_choices_are_counted_for_each_prompt():
+    for prompt, n, expected in [
         ("text", None, 1),
         (["a", "b", "c"], 2, 6),
         ([1, 2, 3], 1, 1),
         ([[1, 2], [3]], 2.0, 4),
         ([], None, 1),
         ("text", "two", 1),
-    ],
-)
-def test_choices_are_counted_for_each_prompt(prompt: object, n: object, expected: int):
-    assert expected_choices(Draft.of(json.dumps({"prompt": prompt, "n": n}).encode())) == expected
+    ]:
+        with case((prompt, n, expected)):
+            assert expected_choices(Draft.of(json.dumps({"prompt": prompt, "n": n}).encode())) == expected
 
 
 def test_prompts_are_counted_by_their_ids_or_texts():

@@ -3,10 +3,9 @@
 from typing import get_args
 from urllib.parse import urlsplit
 
-import pytest
-
 from providers.catalog.providers import CATALOG, endpoint_url, generic
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
+from tests.support.cases import case
 
 
 def test_every_endpoint_has_a_row_and_no_two_the_same_path():
@@ -39,9 +38,8 @@ def test_a_vendor_has_the_features_of_its_row():
     assert CATALOG["chatgpt"].place_of("embeddings") is None
 
 
-@pytest.mark.parametrize(
-    ("base_url", "place", "rest", "url"),
-    [
+def test_a_place_gives_its_url():
+    for base_url, place, rest, url in [
         (None, Place("/files"), "/f-1/content", "https://api.cohere.ai/compatibility/v1/files/f-1/content"),
         (None, Place("/embed", prefix="/v2"), "", "https://api.cohere.ai/v2/embed"),
         ("http://h/compatibility/v1", Place("/embed", prefix="/v2"), "", "http://h/v2/embed"),
@@ -49,10 +47,9 @@ def test_a_vendor_has_the_features_of_its_row():
         ("http://h/proxy?a=1", Place("/embed?b=2", prefix=""), "/x", "http://h/proxy/embed/x?a=1"),
         ("http://h/", Place("/m/{model}?b=2", prefix=""), "/x", "http://h/m/org%2Fm:1/x?b=2"),
         ("http://h", Place("https://other/embed?c=1"), "/x", "https://other/embed/x?c=1"),
-    ],
-)
-def test_a_place_gives_its_url(base_url, place, rest, url):
-    assert endpoint_url(base_url, CATALOG["cohere"], place, "org/m:1", rest) == url
+    ]:
+        with case((base_url, place, rest, url)):
+            assert endpoint_url(base_url, CATALOG["cohere"], place, "org/m:1", rest) == url
 
 
 def test_no_row_leads_away_from_the_base_url_of_an_entry():

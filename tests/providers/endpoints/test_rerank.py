@@ -29,6 +29,7 @@ from providers.endpoints.rerank import (
 )
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
+from tests.support.cases import case
 
 TEXTS = ["Carson City", "Saipan", "Washington"]
 CLIENTS: dict[str, tuple[RerankShape, dict[str, Any]]] = {
@@ -138,9 +139,8 @@ def test_members_that_the_other_shape_lacks_are_reported():
     assert [edit.path for edit in edits if edit.lost] == ["max_tokens_per_doc"]
 
 
-@pytest.mark.parametrize(
-    ("answer", "source"),
-    [
+def test_an_answer_with_wrong_indices_is_invalid():
+    for answer, source in [
         ({"results": [{"index": 3, "relevance_score": 1}]}, JINA),
         ({"results": [{"index": -1, "relevance_score": 1}]}, JINA),
         ({"results": [{"index": 0, "relevance_score": 1}, {"index": 0, "relevance_score": 2}]}, JINA),
@@ -152,14 +152,13 @@ def test_members_that_the_other_shape_lacks_are_reported():
         ("text", TEI),
         ({"scores": [0.1, 0.2]}, DEEPINFRA),
         ({"scores": [0.1, 0.2, 0.3, 0.4]}, DEEPINFRA),
-    ],
-)
-def test_an_answer_with_wrong_indices_is_invalid(answer: object, source: RerankShape):
-    wanted = _wanted(CLIENTS["jina"][1], JINA)
-    with pytest.raises(GatewayError) as raised:
-        translate_answer(json.dumps(answer).encode(), source, wanted, "m", "id")
-    assert raised.value.info.status == 502
-    assert raised.value.info.reason == "bad_answer"
+    ]:
+        with case((answer, source)):
+            wanted = _wanted(CLIENTS["jina"][1], JINA)
+            with pytest.raises(GatewayError) as raised:
+                translate_answer(json.dumps(answer).encode(), source, wanted, "m", "id")
+            assert raised.value.info.status == 502
+            assert raised.value.info.reason == "bad_answer"
 
 
 def test_bytes_that_are_no_answer_are_an_error():

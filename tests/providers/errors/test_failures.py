@@ -20,6 +20,7 @@ from providers.errors.failures import (
 )
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo
+from tests.support.cases import case
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "error_responses"
@@ -40,11 +41,12 @@ def test_recorded_errors_keep_their_status_and_their_message():
         assert json.dumps(failed.message, ensure_ascii=False)[1:-1] in words, path.name
 
 
-@pytest.mark.parametrize(("status", "kind"), sorted(KIND_OF_STATUS.items()))
-def test_a_status_alone_gives_kind_and_status(status, kind):
-    failed = read_failure(status, b"")
-    assert (failed.kind, failed.status) == (kind, status)
-    assert str(status) in failed.message
+def test_a_status_alone_gives_kind_and_status():
+    for status, kind in sorted(KIND_OF_STATUS.items()):
+        with case((status, kind)):
+            failed = read_failure(status, b"")
+            assert (failed.kind, failed.status) == (kind, status)
+            assert str(status) in failed.message
 
 
 @pytest.mark.parametrize(("status", "kind"), [(418, "invalid_request"), (499, "invalid_request"), (599, "upstream")])
@@ -57,20 +59,20 @@ def test_a_redirect_is_a_502(status):
     assert read_failure(status, b"").status == 502
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"<html>502 Bad Gateway</html>", b"\xff\xfe", b"null", b"[]", b"3", b'"x"', b"{", b'{"error":null}',
-     b'{"error":{"message":null}}', b'{"error":{"message":{"a":1}}}', b'{"error":[]}', b"[" * 100_000],
-)  # fmt: skip
-def test_an_unreadable_body_is_described_and_never_raises(body):
-    failed = read_failure(502, body)
-    assert failed.message == "the provider returned status 502 without a readable error"
-    assert failed.status == 502
+def test_an_unreadable_body_is_described_and_never_raises():
+    for body in [
+        b"", b"<html>502 Bad Gateway</html>", b"\xff\xfe", b"null", b"[]", b"3", b'"x"', b"{", b'{"error":null}',
+        b'{"error":{"message":null}}', b'{"error":{"message":{"a":1}}}', b'{"error":[]}', b"[" * 100_000,
+    ]:  # fmt: skip
+        with case(body):
+            failed = read_failure(502, body)
+            assert failed.message == "the provider returned status 502 without a readable error"
+            assert failed.status == 502
 
 
-@pytest.mark.parametrize(
-    ("body", "message", "code"),
-    [
+def test_the_message_is_found_wherever_the_provider_put_it():
+    """Google's OpenAI endpoint answers with an array (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
+    for body, message, code in [
         ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m", "c"),
         ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "m", None),
         ({"error": "m", "code": "The caller does not have permission"}, "m", "The caller does not have permission"),
@@ -84,12 +86,10 @@ def test_an_unreadable_body_is_described_and_never_raises(body):
         ({"error": [{"message": "m", "code": "c"}]}, "m", "c"),
         ({"message": "m", "errors": []}, "m", None),
         ({"message": "m", "errors": {"max_tokens": ["n"]}}, "m", None),
-    ],
-)
-def test_the_message_is_found_wherever_the_provider_put_it(body, message, code):
-    """Google's OpenAI endpoint answers with an array (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
-    failed = read_failure(400, json.dumps(body).encode())
-    assert (failed.message, failed.code) == (message, code)
+    ]:
+        with case((body, message, code)):
+            failed = read_failure(400, json.dumps(body).encode())
+            assert (failed.message, failed.code) == (message, code)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "Text/Plain; charset=utf-8"])
@@ -99,20 +99,18 @@ def test_a_short_text_is_the_message(kind):
     assert (failed.kind, failed.message) == ("overloaded", "no healthy upstream")
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
+def test_html_pages_and_long_texts_are_no_error_message():
+    for body, kind in [
         (b"<html>502 Bad Gateway</html>", "text/plain"),
         (b"\n<!DOCTYPE html>", "text/plain"),
         (b"502 Bad Gateway", "text/html"),
         (b"no healthy upstream", "application/octet-stream"),
         (b"line\n" * 1000, "text/plain"),
         (b" \n", "text/plain"),
-    ],
-)
-def test_html_pages_and_long_texts_are_no_error_message(body, kind):
-    failed = read_failure(502, body, (("content-type", kind),))
-    assert failed.message == "the provider returned status 502 without a readable error"
+    ]:
+        with case((body, kind)):
+            failed = read_failure(502, body, (("content-type", kind),))
+            assert failed.message == "the provider returned status 502 without a readable error"
 
 
 def test_only_useful_headers_are_kept():
@@ -136,20 +134,18 @@ def test_a_500_takes_its_kind_from_the_words():
     assert read_failure(400, body).kind == "invalid_request"
 
 
-@pytest.mark.parametrize(
-    ("error", "kind", "status"),
-    [
+def test_an_error_inside_a_stream_takes_its_status_from_its_words():
+    for error, kind, status in [
         ({"type": "overloaded_error", "message": "m"}, "overloaded", 503),
         ({"code": "rate_limit_exceeded", "message": "m"}, "rate_limited", 429),
         ({"type": "insufficient_quota", "code": "insufficient_quota", "message": "m"}, "rate_limited", 429),
         ({"code": 503, "message": "m"}, "overloaded", 503),
         ({"type": "nobody_knows", "message": "m"}, "upstream", 502),
         ({"message": "m"}, "upstream", 502),
-    ],
-)
-def test_an_error_inside_a_stream_takes_its_status_from_its_words(error, kind, status):
-    failed = read_event_failure({"error": error})
-    assert (failed.kind, failed.status, failed.message) == (kind, status, "m")
+    ]:
+        with case((error, kind, status)):
+            failed = read_event_failure({"error": error})
+            assert (failed.kind, failed.status, failed.message) == (kind, status, "m")
 
 
 def test_the_code_decides_before_the_type():
@@ -221,17 +217,15 @@ def test_messages_errors_keep_details_only_where_there_are_any():
     }
 
 
-@pytest.mark.parametrize(
-    ("kind", "word"),
-    [
+def test_messages_types_are_those_of_the_sdk():
+    for kind, word in [
         ("invalid_request", "invalid_request_error"), ("authentication", "authentication_error"),
         ("billing", "billing_error"), ("permission", "permission_error"), ("not_found", "not_found_error"),
         ("too_large", "request_too_large"), ("rate_limited", "rate_limit_error"), ("overloaded", "overloaded_error"),
         ("timeout", "timeout_error"), ("upstream", "api_error"), ("internal", "api_error"),
-    ],
-)  # fmt: skip
-def test_messages_types_are_those_of_the_sdk(kind, word):
-    assert messages_error(ErrorInfo(kind, "m"))["type"] == word
+    ]:  # fmt: skip
+        with case((kind, word)):
+            assert messages_error(ErrorInfo(kind, "m"))["type"] == word
 
 
 @pytest.mark.parametrize("texts", [True, False], ids=["short", "long"])
@@ -258,16 +252,17 @@ ANTHROPIC_CODES = (
 """Source: the classes of errors of the anthropic package, 2.12."""
 
 
-@pytest.mark.parametrize(("code", "status", "type"), ANTHROPIC_CODES)
-def test_anthropics_own_codes_reach_its_clients(code, status, type):
-    details = {"error_code": code, "extra": 1}
-    body = json.dumps({"type": "error", "error": {"type": type, "message": "m", "details": details}}).encode()
-    found = CODECS["messages"].read_error(status, body, ())
-    assert (found.status, found.details) == (status, details)
-    written = json.loads(CODECS["messages"].write_error(found, "req"))["error"]
-    assert (written["type"], written["details"]) == (type, details)
-    (event,) = CODECS["messages"].reader().read_event("error", body)
-    assert event.details == details
+def test_anthropics_own_codes_reach_its_clients():
+    for code, status, type in ANTHROPIC_CODES:
+        with case((code, status, type)):
+            details = {"error_code": code, "extra": 1}
+            body = json.dumps({"type": "error", "error": {"type": type, "message": "m", "details": details}}).encode()
+            found = CODECS["messages"].read_error(status, body, ())
+            assert (found.status, found.details) == (status, details)
+            written = json.loads(CODECS["messages"].write_error(found, "req"))["error"]
+            assert (written["type"], written["details"]) == (type, details)
+            (event,) = CODECS["messages"].reader().read_event("error", body)
+            assert event.details == details
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from providers.endpoints.embeddings.openai import MEMBER_NAMES
 from providers.errors.named_alone import PROTECTED, find_sole_rejected, is_protected
 from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
 from streams.events import ErrorInfo
+from tests.support.cases import case
 
 
 def named(message: str, **more: str) -> tuple[str, ...]:
@@ -14,9 +15,8 @@ def named(message: str, **more: str) -> tuple[str, ...]:
     return tuple(".".join(path) for path in find_sole_rejected(failed))
 
 
-@pytest.mark.parametrize(
-    ("message", "paths"),
-    [
+def test_a_sentence_about_one_member_names_it():
+    for message, paths in [
         ("speed: Extra inputs are not permitted", ("speed",)),
         ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
         ("body.store: Extra inputs are not permitted", ("store",)),
@@ -41,10 +41,9 @@ def named(message: str, **more: str) -> tuple[str, ...]:
             "documentation at platform.claude.com/docs or try again without the header.",
             ("anthropic-beta.a-2026-01-05", "anthropic-beta.b-2"),
         ),
-    ],
-)
-def test_a_sentence_about_one_member_names_it(message, paths):
-    assert named(message) == paths
+    ]:
+        with case((message, paths)):
+            assert named(message) == paths
 
 
 def test_the_encoding_of_vectors_is_named_in_any_words():
@@ -65,9 +64,8 @@ def test_members_of_vectors_are_those_of_their_shapes():
     assert set(VECTOR_ENCODINGS) == {row.encoding for row in MEMBER_NAMES.values()}
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
+def test_a_message_with_other_words_names_no_member():
+    for message in [
         # the name of a member that a client chose, quoted by an honest validator
         "metadata. metadata: Extra inputs are not permitted, store: Extra inputs are not permitted, thinking: Extra "
         "inputs are not permitted",
@@ -83,10 +81,9 @@ def test_members_of_vectors_are_those_of_their_shapes():
         "messages: at least one message is required",
         "speed: Extra inputs are not permitted" + " " * 1000,
         "",
-    ],
-)
-def test_a_message_with_other_words_names_no_member(message):
-    assert named(message) == ()
+    ]:
+        with case(message):
+            assert named(message) == ()
 
 
 def test_openais_param_names_it_regardless_of_the_message():
@@ -96,16 +93,18 @@ def test_openais_param_names_it_regardless_of_the_message():
     assert named(**{**words, "code": "invalid_value"}, param="speed") == ()
 
 
-@pytest.mark.parametrize("text", ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400])
-def test_long_names_name_nothing(text):
-    assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
+def test_long_names_name_nothing():
+    for text in ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400]:
+        with case(text):
+            assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
 
 
-@pytest.mark.parametrize("name", sorted(PROTECTED))
-def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts(name):
-    assert PROTECTED[name].strip(), "its reason"
-    for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
-        assert is_protected(parse_path(path))
+def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts():
+    for name in sorted(PROTECTED):
+        with case(name):
+            assert PROTECTED[name].strip(), "its reason"
+            for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
+                assert is_protected(parse_path(path))
 
 
 @pytest.mark.parametrize("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])

@@ -130,9 +130,10 @@ def test_an_error_in_an_array_is_recognised_too():
     assert told_to_messages(failed) == prompt(1200000, 1048576)
 
 
-@pytest.mark.parametrize("words", WITHOUT_FIGURES)
-def test_without_figures_the_sentence_continues_in_the_providers_words(words):
-    assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"
+def test_without_figures_the_sentence_continues_in_the_providers_words():
+    for words in WITHOUT_FIGURES:
+        with case(words):
+            assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -145,26 +146,26 @@ def test_openai_clients_get_the_code_with_the_providers_message(api, words):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_a_code_decides_whatever_the_message():
+    for error in [
         {"code": CODE, "message": "m"},
         {"type": "too_many_prompt_tokens", "code": 400, "message": "The total length of all messages is too long."},
         {"type": "exceed_context_size_error", "message": "m"},
         {"code": "model_context_window_exceeded", "message": None},
         {"code": "model_max_prompt_tokens_exceeded", "message": "m"},
         {"code": "tokens_limit_reached", "message": "m"},
-    ],
-)
-def test_a_code_decides_whatever_the_message(error):
-    for failed in (read_failure(413, json.dumps({"error": error}).encode()), read_event_failure({"error": error})):
-        assert (failed.kind, failed.status, failed.code) == ("invalid_request", 400, CODE)
-        assert told_to_messages(failed).startswith("prompt is too long: ")
+    ]:
+        with case(error):
+            for failed in (
+                read_failure(413, json.dumps({"error": error}).encode()),
+                read_event_failure({"error": error}),
+            ):
+                assert (failed.kind, failed.status, failed.code) == ("invalid_request", 400, CODE)
+                assert told_to_messages(failed).startswith("prompt is too long: ")
 
 
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [
+def test_similar_messages_are_no_overflow():
+    for status, message in [
         (429, "Request too large for gpt-4 on tokens per min (TPM): Limit 30000, Requested 40000."),
         (429, f"{IS} 10 tokens. However, your messages resulted in 20 tokens."),
         (401, "prompt is too long"),
@@ -172,13 +173,12 @@ def test_a_code_decides_whatever_the_message(error):
         (400, "messages.0.content: Input should be a valid list"),
         (413, "Request exceeds the maximum size"),
         (503, "context canceled"),
-    ],
-)
-def test_similar_messages_are_no_overflow(status, message):
-    failed = read_failure(status, openai(message))
-    assert failed.code != CODE
-    assert failed.status == status
-    assert CODECS["messages"].phrase_error(failed) == failed
+    ]:
+        with case((status, message)):
+            failed = read_failure(status, openai(message))
+            assert failed.code != CODE
+            assert failed.status == status
+            assert CODECS["messages"].phrase_error(failed) == failed
 
 
 @pytest.mark.parametrize("own", [prompt(7, 5), sum_of(188240, 21333, 200000)])
@@ -187,19 +187,17 @@ def test_anthropics_own_sentences_stay_unchanged(own):
     assert told_to_messages(failed) == own
 
 
-@pytest.mark.parametrize(
-    ("api", "error", "native"),
-    [
+def test_an_error_passes_as_it_is_only_where_its_clients_understand_it():
+    for api, error, native in [
         ("messages", {"message": prompt(7, 5)}, True),
         ("messages", {"message": "Input is too long for requested model."}, False),
         ("messages", {"message": "something else"}, True),
         ("chat", {"message": "m", "code": CODE}, True),
         ("chat", {"message": f"{IS} 5 tokens", "code": 400}, False),
         ("responses", {"message": "something else", "code": None}, True),
-    ],
-)
-def test_an_error_passes_as_it_is_only_where_its_clients_understand_it(api, error, native):
-    assert CODECS[api].is_own_error({"type": "error", "error": error}) is native
+    ]:
+        with case((api, error, native)):
+            assert CODECS[api].is_own_error({"type": "error", "error": error}) is native
 
 
 RECORDED = {

@@ -40,9 +40,8 @@ def test_a_status_alone_is_a_reason():
                 assert read_failure(status, body).reason == reason
 
 
-@pytest.mark.parametrize(
-    ("status", "error", "reason"),
-    [
+def test_codes_decide_before_the_status():
+    for status, error, reason in [
         (429, {"code": "1308", "message": "已达到 5 小时的使用上限。"}, "quota"),  # Zhipu's plan (dirge-code/dirge#818)
         (429, {"code": "1113", "message": "Insufficient balance or no resource package."}, "quota"),
         (429, {"code": "1302", "message": "Rate limit reached for requests"}, "rate_limited"),  # kaitranntt/ccs#536
@@ -89,16 +88,16 @@ def test_a_status_alone_is_a_reason():
         (500, {"type": "api_error", "message": "m"}, "server_error"),
         (503, {"code": "model_not_found", "message": "no channel"}, "overloaded"),  # a router's trouble, not a model's
         (424, {"__type": "com.amazonaws#ModelNotReadyException", "message": "m"}, "overloaded"),
-    ],
-)  # fmt: skip
-def test_codes_decide_before_the_status(status, error, reason):
-    for value in ({"error": error}, [{"error": error}], {"type": "error", "error": error}):
-        assert read_failure(status, json.dumps(value).encode()).reason == reason
+    ]:  # fmt: skip
+        with case((status, error, reason)):
+            for value in ({"error": error}, [{"error": error}], {"type": "error", "error": error}):
+                assert read_failure(status, json.dumps(value).encode()).reason == reason
 
 
-@pytest.mark.parametrize(
-    ("status", "message", "reason"),
-    [
+def test_sentences_that_a_provider_has_no_code_for_are_known():
+    """Anthropic's 400 for an empty account has the type of any mistake (anthropics/claude-code#66314), xAI's 403 that
+    of a refused key (continuedev/continue#12670)."""
+    for status, message, reason in [
         (400, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing", "quota"),
         (400, "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
          "quota"),
@@ -122,14 +121,11 @@ def test_codes_decide_before_the_status(status, error, reason):
         (403, "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/p/"
               "locations/us-central1/publishers/google/models/gemini-1.5-flash' (or it may not exist).", "gone"),
         (429, "Rate limit exceeded: free-models-per-day.", "quota"),
-    ],
-)  # fmt: skip
-def test_sentences_that_a_provider_has_no_code_for_are_known(status, message, reason):
-    """Anthropic's 400 for an empty account has the type of any mistake (anthropics/claude-code#66314), xAI's 403 that
-    of a refused key (continuedev/continue#12670)."""
-    body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
-    assert read_failure(status, body).reason == reason
-    assert any(re.match(words, message) for words, _ in SENTENCES)
+    ]:  # fmt: skip
+        with case((status, message, reason)):
+            body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
+            assert read_failure(status, body).reason == reason
+            assert any(re.match(words, message) for words, _ in SENTENCES)
 
 
 def test_a_quoted_sentence_removes_no_member():
@@ -139,9 +135,9 @@ def test_a_quoted_sentence_removes_no_member():
         assert read_failure(400, body).reason == "invalid"
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
+def test_a_minute_and_a_day_of_google_differ_in_their_details():
+    """The sentence is the same for both (diegosouzapw/OmniRoute#9504, google-gemini/gemini-cli#10925)."""
+    for value, reason in [
         (google(429, "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), "rate_limited"),
         (google(429, "GenerateRequestsPerDayPerProjectPerModel-FreeTier"), "quota"),
         (google(429, "GenerateRequestsPerMinutePerProject", "GenerateRequestsPerDayPerProject"), "quota"),
@@ -151,12 +147,10 @@ def test_a_quoted_sentence_removes_no_member():
         ({"error": {"code": 429, "message": "m", "details": "RateLimitReached"}}, "rate_limited"),
         ({"error": {"code": 429, "message": "m", "details": [None, {"violations": [None, {"quotaId": 3}]}]}},
          "rate_limited"),
-    ],
-)  # fmt: skip
-def test_a_minute_and_a_day_of_google_differ_in_their_details(value, reason):
-    """The sentence is the same for both (diegosouzapw/OmniRoute#9504, google-gemini/gemini-cli#10925)."""
-    assert read_failure(429, json.dumps(value).encode()).reason == reason
-    assert read_failure(429, json.dumps([value]).encode()).reason == reason
+    ]:  # fmt: skip
+        with case((value, reason)):
+            assert read_failure(429, json.dumps(value).encode()).reason == reason
+            assert read_failure(429, json.dumps([value]).encode()).reason == reason
 
 
 def test_googles_refused_key_is_no_mistake_of_the_client():
@@ -166,9 +160,9 @@ def test_googles_refused_key_is_no_mistake_of_the_client():
     assert (failed.kind, failed.reason) == ("authentication", "credential")
 
 
-@pytest.mark.parametrize(
-    ("headers", "reason"),
-    [
+def test_headers_report_an_exhausted_plan_window():
+    """The body is that of a short limit (manaflow-ai/subrouter#24, griffinwork40/agent-afk#488)."""
+    for headers, reason in [
         ((("anthropic-ratelimit-unified-status", "rejected"),
           ("anthropic-ratelimit-unified-5h-status", "rejected")), "quota"),
         ((("anthropic-ratelimit-unified-status", "allowed"),
@@ -179,12 +173,10 @@ def test_googles_refused_key_is_no_mistake_of_the_client():
         ((("x-codex-primary-used-percent", "99.5"),), "rate_limited"),
         ((("x-codex-primary-used-percent", "?"),), "rate_limited"),
         ((("retry-after", "7"),), "rate_limited"),
-    ],
-)  # fmt: skip
-def test_headers_report_an_exhausted_plan_window(headers, reason):
-    """The body is that of a short limit (manaflow-ai/subrouter#24, griffinwork40/agent-afk#488)."""
-    assert read_failure(429, b'{"error":{"type":"rate_limit_error","message":"m"}}', headers).reason == reason
-    assert read_failure(503, b"", headers).reason == "overloaded"
+    ]:  # fmt: skip
+        with case((headers, reason)):
+            assert read_failure(429, b'{"error":{"type":"rate_limit_error","message":"m"}}', headers).reason == reason
+            assert read_failure(503, b"", headers).reason == "overloaded"
 
 
 @pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Attention Required!", b"\n <html><h1>403 Forbidden"])
@@ -204,9 +196,9 @@ def test_exceptions_of_aws_are_reported_by_a_header():
     assert read_failure(429, b'{"message":"m"}', headers).reason == "rate_limited"
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
+def test_an_error_inside_of_a_stream_is_as_good_as_a_status():
+    """A fallback ran for one and not for the other (BerriAI/litellm#28599, maximhq/bifrost#5395)."""
+    for error, reason in [
         ({"type": "overloaded_error", "message": "m"}, "overloaded"),
         ({"type": "api_error", "message": "m"}, "server_error"),
         ({"type": "server_error", "code": "server_error", "message": "m"}, "server_error"),
@@ -226,27 +218,28 @@ def test_exceptions_of_aws_are_reported_by_a_header():
         ({"code": "content_filter", "message": "m"}, "content_filter"),
         ({"message": "m"}, "server_error"),
         ({}, "server_error"),
-    ],
-)
-def test_an_error_inside_of_a_stream_is_as_good_as_a_status(error, reason):
-    """A fallback ran for one and not for the other (BerriAI/litellm#28599, maximhq/bifrost#5395)."""
-    for value in ({"error": error}, {"type": "error", "error": error}, [{"error": error}], {"type": "error", **error}):
-        assert read_event_failure(value).reason == reason
+    ]:
+        with case((error, reason)):
+            for value in (
+                {"error": error},
+                {"type": "error", "error": error},
+                [{"error": error}],
+                {"type": "error", **error},
+            ):
+                assert read_event_failure(value).reason == reason
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "status"),
-    [
+def test_a_code_inside_of_a_stream_gives_the_client_a_status():
+    for code, kind, status in [
         ("usage_limit_reached", "rate_limited", 429),
         ("server_is_overloaded", "overloaded", 503),
         ("account_deactivated", "authentication", 401),
         ("model_decommissioned", "not_found", 404),
         ("content_policy_violation", "invalid_request", 400),
-    ],
-)
-def test_a_code_inside_of_a_stream_gives_the_client_a_status(code, kind, status):
-    failed = read_event_failure({"type": "response.failed", "error": {"code": code, "message": "m"}})
-    assert (failed.kind, failed.status) == (kind, status)
+    ]:
+        with case((code, kind, status)):
+            failed = read_event_failure({"type": "response.failed", "error": {"code": code, "message": "m"}})
+            assert (failed.kind, failed.status) == (kind, status)
 
 
 def test_codes_of_server_trouble_are_never_the_requests_fault():

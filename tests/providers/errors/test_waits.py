@@ -6,14 +6,14 @@ import pytest
 
 from providers.errors.failures import find_delay, read_event_failure, read_failure
 from providers.errors.limits import MAX_WAIT, predict_outage, seconds
+from tests.support.cases import case
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 HEAD = "anthropic-ratelimit-"
 
 
-@pytest.mark.parametrize(
-    ("text", "wait"),
-    [
+def test_moments_and_durations_are_read():
+    for text, wait in [
         ("7", 7), ("0.5", 0.5), ("6ms", 0.006), ("1.2s", 1.2), ("1m2.5s", 62.5), ("6m0s", 360), ("1h2m3s", 3723),
         ("2d3h", 183_600), ("34.429760048s", 34.429760048), (" 12 ", 12), ("1790000060", 60), ("1790000060000", 60),
         ("2026-09-21T14:14:20Z", 60), ("2026-09-21T14:14:20.5+00:00", 60.5), ("2026-09-21T16:14:20+02:00", 60),
@@ -22,15 +22,13 @@ HEAD = "anthropic-ratelimit-"
         ("", None), ("0", None), ("-3", None), ("0s", None), ("soon", None), ("nan", None), ("s", None), ("1x", None),
         ("1789999999", None), ("2026-09-21T14:13:19Z", None), ("Mon, 21 Sep 2026 14:13:00 GMT", None),
         ("9" * 400, None), ("9999-99-99", None), ("Mon, 99 Sep 2026 14:14:20 GMT", None),
-    ],
-)  # fmt: skip
-def test_moments_and_durations_are_read(text, wait):
-    assert seconds(text, NOW) == (wait if wait is None else pytest.approx(wait, abs=1e-6))
+    ]:  # fmt: skip
+        with case((text, wait)):
+            assert seconds(text, NOW) == (wait if wait is None else pytest.approx(wait, abs=1e-6))
 
 
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
+def test_headers_state_when_a_limit_ends():
+    for headers, wait in [
         ({"retry-after": "7"}, 7),
         ({"retry-after": "Mon, 21 Sep 2026 14:15:20 GMT"}, 120),
         ({"retry-after-ms": "1500"}, 1.5),
@@ -61,15 +59,14 @@ def test_moments_and_durations_are_read(text, wait):
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-after-seconds": "13873",
           "x-codex-secondary-used-percent": "80", "x-codex-secondary-reset-after-seconds": "316705"}, 13_873),
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-at": "1790000100"}, 100),
-    ],
-)  # fmt: skip
-def test_headers_state_when_a_limit_ends(headers, wait):
-    assert find_delay("rate_limited", {}, tuple(headers.items()), NOW) == wait
+    ]:  # fmt: skip
+        with case((headers, wait)):
+            assert find_delay("rate_limited", {}, tuple(headers.items()), NOW) == wait
 
 
-@pytest.mark.parametrize(
-    ("error", "wait"),
-    [
+def test_bodies_state_when_a_limit_ends():
+    """Wait as long as Codex' plans and Google say (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
+    for error, wait in [
         ({"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.4s"}]}, 34.4),
         ({"type": "usage_limit_reached", "resets_at": 1_790_013_872, "resets_in_seconds": 13_872}, 13_872),
         ({"resets_at": 1_790_000_050}, 50),
@@ -90,12 +87,10 @@ def test_headers_state_when_a_limit_ends(headers, wait):
         ({"message": "Please try again later."}, None),
         ({"message": 3}, None),
         ({}, None),
-    ],
-)  # fmt: skip
-def test_bodies_state_when_a_limit_ends(error, wait):
-    """Wait as long as Codex' plans and Google say (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
-    told = find_delay("rate_limited", error, (), NOW)
-    assert told == (wait if wait is None else pytest.approx(wait, abs=1e-6))
+    ]:  # fmt: skip
+        with case((error, wait)):
+            told = find_delay("rate_limited", error, (), NOW)
+            assert told == (wait if wait is None else pytest.approx(wait, abs=1e-6))
 
 
 def test_limit_headers_are_no_wait_after_other_failures():
@@ -114,9 +109,9 @@ def test_failures_carry_their_wait():
     assert read_event_failure({"error": error}).wait == 60
 
 
-@pytest.mark.parametrize(
-    ("headers", "outage"),
-    [
+def test_a_provider_may_announce_that_it_will_refuse():
+    """What it says of its limits is used before it refuses (openai/codex#32341)."""
+    for headers, outage in [
         ({}, None),
         ({"content-length": "0", "age": "100"}, None),
         ({"x-ratelimit-remaining-requests": "5", "x-ratelimit-reset-requests": "1m2s"}, None),
@@ -132,8 +127,6 @@ def test_failures_carry_their_wait():
           "x-codex-credits-unlimited": "true"}, None),
         ({"x-codex-primary-used-percent": "12", "x-codex-primary-reset-after-seconds": "60"}, None),
         ({"x-codex-other-primary-used-percent": "100", "x-codex-other-primary-reset-after-seconds": "60"}, None),
-    ],
-)  # fmt: skip
-def test_a_provider_may_announce_that_it_will_refuse(headers, outage):
-    """What it says of its limits is used before it refuses (openai/codex#32341)."""
-    assert predict_outage(tuple(headers.items()), NOW) == outage
+    ]:  # fmt: skip
+        with case((headers, outage)):
+            assert predict_outage(tuple(headers.items()), NOW) == outage

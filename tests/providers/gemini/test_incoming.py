@@ -22,6 +22,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Seal, seal_in_base64
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.gemini_wire import OURS
 
 HI = {"role": "user", "parts": [{"text": "hi"}]}
@@ -224,41 +225,37 @@ def test_a_placeholder_signature_is_not_read_as_one():
     assert [type(part) for part in found] == [ToolCallPart]
 
 
-@pytest.mark.parametrize(
-    ("thinking", "told"),
-    [
+def test_the_request_for_thoughts_is_read():
+    for thinking, told in [
         ({"thinkingBudget": 0}, ("disabled", None, None, None)),
         ({"thinkingBudget": -1, "includeThoughts": True}, ("adaptive", None, None, "auto")),
         ({"thinkingBudget": 512}, ("enabled", None, 512, None)),
         ({"thinkingLevel": "LOW", "includeThoughts": True}, ("enabled", "low", None, "auto")),
         ({"includeThoughts": True}, ("adaptive", None, None, "auto")),
-    ],
-)
-def test_the_request_for_thoughts_is_read(thinking, told):
-    reasoning = read(generationConfig={"thinkingConfig": thinking}).reasoning
-    assert reasoning is not None
-    assert (reasoning.mode, reasoning.effort, reasoning.budget, reasoning.summary) == told
+    ]:
+        with case((thinking, told)):
+            reasoning = read(generationConfig={"thinkingConfig": thinking}).reasoning
+            assert reasoning is not None
+            assert (reasoning.mode, reasoning.effort, reasoning.budget, reasoning.summary) == told
 
 
 def test_a_request_without_thinking_settings_requests_no_thinking():
     assert read(generationConfig={"thinkingConfig": {"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}}).reasoning is None
 
 
-@pytest.mark.parametrize(
-    ("calling", "told"),
-    [
+def test_the_allowed_functions_are_read():
+    for calling, told in [
         ({"mode": "AUTO"}, ("auto", None, None)),
         ({"mode": "VALIDATED"}, ("auto", None, None)),
         ({"mode": "none"}, ("none", None, None)),
         ({"mode": "ANY"}, ("required", None, None)),
         ({"mode": "ANY", "allowedFunctionNames": ["f"]}, ("tool", "f", None)),
         ({"mode": "ANY", "allowedFunctionNames": ["f", "g"]}, ("required", None, ("f", "g"))),
-    ],
-)
-def test_the_allowed_functions_are_read(calling, told):
-    choice = read(toolConfig={"functionCallingConfig": calling}).tool_choice
-    assert choice is not None
-    assert (choice.mode, choice.name, choice.allowed) == told
+    ]:
+        with case((calling, told)):
+            choice = read(toolConfig={"functionCallingConfig": calling}).tool_choice
+            assert choice is not None
+            assert (choice.mode, choice.name, choice.allowed) == told
 
 
 def test_settings_are_read_as_programs_write_them():

@@ -27,6 +27,7 @@ from providers.neutral.request import (
 from providers.neutral.request import Parameter as P
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, encode_count, encode_request, recipient
 from tests.support.messages_requests import assistant, chat, controls, user
 
@@ -399,10 +400,12 @@ def test_thinking_has_a_level_or_a_budget_and_never_both():
 
 
 def test_thoughts_are_shown_to_those_who_ask_for_them():
-    for api, summary, shown in (("messages", None, True), ("responses", None, False), ("responses", "auto", True),
-                                ("gemini", None, False), ("gemini", "auto", True), ("chat", None, True),
-                                ("converse", None, True), ("interactions", None, False),
-                                ("interactions", "auto", True)):  # fmt: skip
+    for api, summary, shown in (
+        ("messages", None, True), ("responses", None, False), ("responses", "auto", True),
+        ("gemini", None, False), ("gemini", "auto", True), ("chat", None, True),
+        ("converse", None, True), ("interactions", None, False),
+        ("interactions", "auto", True),
+    ):  # fmt: skip
         found, _ = thinking(FLASH, api, effort="low", summary=summary)
         assert ("includeThoughts" in found) == shown, (api, summary)
     assert "generationConfig" not in encode_request(chat())[0]
@@ -525,14 +528,12 @@ def test_tokens_are_counted_of_the_whole_prompt():
     assert encode_count(request, wrapped_count=False) == asked
 
 
-@pytest.mark.parametrize(
-    ("modalities", "sent", "dropped"),
-    [
+def test_a_chat_client_requests_images_as_at_openrouter():
+    for modalities, sent, dropped in [
         (["text", "image"], ["TEXT", "IMAGE"], ()), (["image"], ["IMAGE"], ()), (["text"], None, ()),
         (["text", "audio"], None, ("modalities",)), ([], None, ("modalities",)), ([1], None, ("modalities",)),
-    ],
-)  # fmt: skip
-def test_a_chat_client_requests_images_as_at_openrouter(modalities, sent, dropped):
-    body, lost = encode_request(chat(user(TextPart("a cat")), parameters=controls(modalities=modalities)))
-    assert body.get("generationConfig", {}).get("responseModalities") == sent
-    assert lost == dropped
+    ]:  # fmt: skip
+        with case((modalities, sent, dropped)):
+            body, lost = encode_request(chat(user(TextPart("a cat")), parameters=controls(modalities=modalities)))
+            assert body.get("generationConfig", {}).get("responseModalities") == sent
+            assert lost == dropped

@@ -23,6 +23,7 @@ from streams.events import (
 )
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.gemini_answers import call, candidate, fold_answer, read_chunks, text, thought_part
 from tests.support.provider_streams import check_order
@@ -125,13 +126,17 @@ def test_every_reason_ends_an_answer_with_text_and_one_without_any_content():
             assert read_answer(json.dumps(body).encode())[-1].reason == reason, (word, body)
 
 
-@pytest.mark.parametrize("word", ["CONTINUATION", "STOP", "OTHER", "NEWER", None])
-def test_an_answer_with_a_continuation_token_is_incomplete(word):
+def test_an_answer_with_a_continuation_token_is_incomplete():
     """Source: ``FinishReason.CONTINUATION`` and ``Candidate.continuation_token`` of google-genai."""
-    body = candidate(text("a"), continuationToken="dG9rZW4=", **({"finishReason": word} if word else {}))
-    end = AnswerEnd("length", word or "CONTINUATION")
-    assert read_chunks(body)[-1] == read_answer(json.dumps(body).encode())[-1] == end
-    assert read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason == "length"
+    for word in ["CONTINUATION", "STOP", "OTHER", "NEWER", None]:
+        with case(word):
+            body = candidate(text("a"), continuationToken="dG9rZW4=", **({"finishReason": word} if word else {}))
+            end = AnswerEnd("length", word or "CONTINUATION")
+            assert read_chunks(body)[-1] == read_answer(json.dumps(body).encode())[-1] == end
+            assert (
+                read_chunks(candidate(text("a"), continuationToken="dG9rZW4="), candidate(**STOP))[-1].reason
+                == "length"
+            )
 
 
 def test_a_whole_response_without_a_finish_reason_has_ended():
@@ -164,17 +169,20 @@ def test_a_token_limit_exhausted_by_reasoning_is_a_billed_answer():
     assert answer.usage == Usage(input=5, output=100, reasoning=100)
 
 
-@pytest.mark.parametrize(
-    "word", ["MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE",
-             "TOO_MANY_TOOL_CALLS", 9],
-)  # fmt: skip
-def test_a_malformed_answer_is_a_failure_and_its_call_is_not_run(word):
+def test_a_malformed_answer_is_a_failure_and_its_call_is_not_run():
     """NousResearch/hermes-agent#83886, Wei-Shaw/sub2api#7081, maximhq/bifrost#1408"""
-    body = candidate(call("gone", {"a": 1}, signature="s"), finishReason=word, finishMessage="Malformed: print(1)")
-    for events in (read_chunks(body), read_answer(json.dumps(body).encode())):
-        assert not [event for event in events if isinstance(event, ToolCallStart | ReasoningState)]
-        assert (events[-1].kind, events[-1].reason) == ("upstream", "bad_answer")
-        assert "Malformed: print(1)" in events[-1].message
+    for word in [
+        "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE",
+        "TOO_MANY_TOOL_CALLS", 9,
+    ]:  # fmt: skip
+        with case(word):
+            body = candidate(
+                call("gone", {"a": 1}, signature="s"), finishReason=word, finishMessage="Malformed: print(1)"
+            )
+            for events in (read_chunks(body), read_answer(json.dumps(body).encode())):
+                assert not [event for event in events if isinstance(event, ToolCallStart | ReasoningState)]
+                assert (events[-1].kind, events[-1].reason) == ("upstream", "bad_answer")
+                assert "Malformed: print(1)" in events[-1].message
 
 
 def test_a_blocked_prompt_is_an_answer_that_was_refused():
@@ -237,11 +245,14 @@ def test_arguments_in_pieces_are_put_together():
         }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"])
-def test_a_piece_with_an_invalid_path_is_a_failure(path):
-    begun = candidate(call("f", args={"a": "text"}, willContinue=True))
-    events = read_chunks(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
-    assert isinstance(events[-1], ErrorInfo)
+def test_a_piece_with_an_invalid_path_is_a_failure():
+    for path in ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"]:
+        with case(path):
+            begun = candidate(call("f", args={"a": "text"}, willContinue=True))
+            events = read_chunks(
+                begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP)
+            )
+            assert isinstance(events[-1], ErrorInfo)
 
 
 NAMELESS = [

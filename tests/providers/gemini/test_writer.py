@@ -30,6 +30,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.cases import case
 from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
 from tests.support.growth import assert_time_grows_linearly
 
@@ -119,9 +120,8 @@ def state(block: int, **item: object) -> list[Event]:
     return [ReasoningState(block, "gemini", item), BlockEnd(block)]
 
 
-@pytest.mark.parametrize(
-    ("events", "said"),
-    [
+def test_geminis_own_signatures_are_on_parts_of_their_kind():
+    for events, said in [
         ([*state(0, part="functionCall", id="call_1", signature="czE="), *CALL],
          [{"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "czE="}]),
         ([*state(0, part="text", signature="czE="), *TEXT], [{"text": "Hello", "thoughtSignature": "czE="}]),
@@ -134,12 +134,11 @@ def state(block: int, **item: object) -> list[Event]:
         ([*state(0, part="toolCall", native={}), NativeItem(1, "gemini", "toolCall", {"toolCall": {}})],
          [{"toolCall": {}}]),
         ([NativeItem(0, "messages", "server_tool_use", {}), *TEXT], [{"text": "Hello"}]),
-    ],
-)  # fmt: skip
-def test_geminis_own_signatures_are_on_parts_of_their_kind(events, said):
-    assert parts(write_stream([*events, *END])) == said
-    whole = json.loads(GEMINI.write_answer(fold([*events, *END]), gemini_reply()))
-    assert whole["candidates"][0]["content"]["parts"] == said
+    ]:  # fmt: skip
+        with case((events, said)):
+            assert parts(write_stream([*events, *END])) == said
+            whole = json.loads(GEMINI.write_answer(fold([*events, *END]), gemini_reply()))
+            assert whole["candidates"][0]["content"]["parts"] == said
 
 
 def test_a_signed_thought_is_signed():
@@ -168,16 +167,14 @@ def test_arguments_are_an_object_whatever_the_model_wrote():
     assert said[0]["functionCall"]["args"] == {"input": "*** x"}
 
 
-@pytest.mark.parametrize(
-    ("end", "word"),
-    [
+def test_the_end_of_an_answer_is_reported_in_the_apis_words():
+    for end, word in [
         (AnswerEnd("stop"), "STOP"), (AnswerEnd("tool_calls"), "STOP"), (AnswerEnd("length"), "MAX_TOKENS"),
         (AnswerEnd("refusal", "refusal"), "SAFETY"), (AnswerEnd("refusal", "RECITATION"), "RECITATION"),
         (AnswerEnd("context_exceeded"), "MAX_TOKENS"), (AnswerEnd("pause"), "STOP"),
-    ],
-)  # fmt: skip
-def test_the_end_of_an_answer_is_reported_in_the_apis_words(end, word):
-    assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
+    ]:  # fmt: skip
+        with case((end, word)):
+            assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
 
 
 def test_an_empty_answer_is_complete():
@@ -240,17 +237,15 @@ def test_citations_say_which_bytes_of_the_whole_text_they_support(streamed):
     assert (text[0:7], text[15:18]) == ("Zürich".encode(), b"So.")
 
 
-@pytest.mark.parametrize(
-    "places",
-    [
+def test_a_citation_without_valid_places_supports_its_whole_text():
+    for places in [
         {}, {"start_index": 3, "end_index": 3}, {"start_index": 0, "end_index": 99},
         *({"start_index": wrong, "end_index": 1} for wrong in ([0], {}, "0", None, 0.0, False, -1, 2**70)),
-    ],
-)  # fmt: skip
-def test_a_citation_without_valid_places_supports_its_whole_text(places):
-    events = [TextDelta(0, "Hi"), Citation(0, "chat", link(**places)), BlockEnd(0), *END]
-    (support,) = chunks(write_stream(events))[-1]["candidates"][0]["groundingMetadata"]["groundingSupports"]
-    assert support["segment"] == {"startIndex": 0, "endIndex": 2}
+    ]:  # fmt: skip
+        with case(places):
+            events = [TextDelta(0, "Hi"), Citation(0, "chat", link(**places)), BlockEnd(0), *END]
+            (support,) = chunks(write_stream(events))[-1]["candidates"][0]["groundingMetadata"]["groundingSupports"]
+            assert support["segment"] == {"startIndex": 0, "endIndex": 2}
 
 
 def test_citations_take_time_linear_in_their_number():

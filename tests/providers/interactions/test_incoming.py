@@ -38,15 +38,18 @@ def texts_of(message: Message) -> list[str]:
     return [part.text for part in message.parts if isinstance(part, TextPart)]
 
 
-@pytest.mark.parametrize(
-    "form",
-    ["hi", TEXT, [TEXT], [{"type": "user_input", "content": [TEXT]}], [{"type": "user_input", "content": "hi"}]],
-    ids=["text", "content", "contents", "steps", "a step with a text"],
-)
-def test_all_forms_of_an_input_mean_the_same(form):
+def test_all_forms_of_an_input_mean_the_same():
     """N4."""
-    (message,) = read(form).messages
-    assert (message.role, texts_of(message)) == ("user", ["hi"])
+    for form in [
+        "hi",
+        TEXT,
+        [TEXT],
+        [{"type": "user_input", "content": [TEXT]}],
+        [{"type": "user_input", "content": "hi"}],
+    ]:
+        with case(form):
+            (message,) = read(form).messages
+            assert (message.role, texts_of(message)) == ("user", ["hi"])
 
 
 def test_a_history_of_steps_becomes_messages():
@@ -104,19 +107,17 @@ def test_steps_of_googles_own_tools_are_whole():
     assert model.parts == (NativePart("interactions", "google_search_call", search, "input[1]"),)
 
 
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
+def test_tool_choices():
+    for choice, expected in [
         ("auto", ToolChoice("auto")), ("validated", ToolChoice("auto")), ("any", ToolChoice("required")),
         ("none", ToolChoice("none")),
         ({"allowed_tools": {"mode": "any", "tools": ["f"]}}, ToolChoice("tool", "f")),
         ({"allowed_tools": {"mode": "auto", "tools": ["f", "g"]}}, ToolChoice("auto", allowed=("f", "g"))),
-    ],
-)  # fmt: skip
-def test_tool_choices(choice, expected):
-    found = read(generation_config={"tool_choice": choice}).tool_choice
-    assert found is not None
-    assert (found.mode, found.name, found.allowed) == (expected.mode, expected.name, expected.allowed)
+    ]:  # fmt: skip
+        with case((choice, expected)):
+            found = read(generation_config={"tool_choice": choice}).tool_choice
+            assert found is not None
+            assert (found.mode, found.name, found.allowed) == (expected.mode, expected.name, expected.allowed)
 
 
 def test_settings_are_read_and_unknown_ones_are_listed():
@@ -132,30 +133,29 @@ def test_settings_are_read_and_unknown_ones_are_listed():
     assert set(found.dropped) == {"generation_config.speech_config", "safety_settings", "labels"}
 
 
-@pytest.mark.parametrize(
-    ("members", "schema"),
-    [
+def test_formats():
+    for members, schema in [
         ({"response_format": FORMAT}, SCHEMA),
         ({"response_format": [FORMAT]}, SCHEMA),
         ({"response_format": SCHEMA, "response_mime_type": "application/json"}, SCHEMA),
         ({"response_format": {"type": "text", "mime_type": "application/json"}}, None),
         ({"response_mime_type": "application/json"}, None),
-    ],
-)
-def test_formats(members, schema):
-    found = read(**members).format
-    assert found is not None
-    assert (found.kind, found.schema) == ("json_schema" if schema else "json_object", schema)
+    ]:
+        with case((members, schema)):
+            found = read(**members).format
+            assert found is not None
+            assert (found.kind, found.schema) == ("json_schema" if schema else "json_object", schema)
 
 
-@pytest.mark.parametrize("api", [api for api in CODECS if api != "interactions"])
-def test_a_format_reaches_every_provider_or_is_listed(api):
+def test_a_format_reaches_every_provider_or_is_listed():
     """N21 (BerriAI/litellm#36928)."""
-    request = read(response_format=FORMAT)
-    found = CODECS[api].write_request(request, Recipient("m", GOOGLE, Quirks()))
-    assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
-    # Converse of an unknown model gets it as an instruction, which is listed.
-    assert ("response_format" in found.dropped) == (api == "converse")
+    for api in [api for api in CODECS if api != "interactions"]:
+        with case(api):
+            request = read(response_format=FORMAT)
+            found = CODECS[api].write_request(request, Recipient("m", GOOGLE, Quirks()))
+            assert json.dumps(SCHEMA["properties"], separators=(",", ":")) in found.body.decode().replace("\\", "")
+            # Converse of an unknown model gets it as an instruction, which is listed.
+            assert ("response_format" in found.dropped) == (api == "converse")
 
 
 def test_members_that_only_google_serves_are_a_400():

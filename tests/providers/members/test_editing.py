@@ -14,6 +14,7 @@ from providers.members.editing import apply_level
 from providers.members.level import MemberLevel, combine, compile_level
 from providers.neutral.draft import Draft
 from streams.events import APIS
+from tests.support.cases import case
 
 
 def level(**members: Any) -> MemberLevel:
@@ -35,9 +36,8 @@ def edit_body(wire: str, body: Mapping[str, Any], applied: MemberLevel | None = 
     return json.loads(draft.encode())
 
 
-@pytest.mark.parametrize(
-    ("wire", "body", "members", "after"),
-    [
+def test_a_member():
+    for wire, body, members, after in [
         # Defaults
         ("chat", {}, {"default": {"temperature": 0.2}}, {"temperature": 0.2}),
         ("chat", {"temperature": None}, {"default": {"temperature": 0.2}}, {"temperature": 0.2}),
@@ -112,10 +112,9 @@ def edit_body(wire: str, body: Mapping[str, Any], applied: MemberLevel | None = 
          {"input": "x", "dimensions": 64}),
         ("completions", {"prompt": "x", "max_tokens": 99}, {"max": {"max_tokens": 10}},
          {"prompt": "x", "max_tokens": 10}),
-    ],
-)  # fmt: skip
-def test_a_member(wire, body, members, after):
-    assert edit_body(wire, body, **members) == after
+    ]:  # fmt: skip
+        with case((wire, body, members, after)):
+            assert edit_body(wire, body, **members) == after
 
 
 def test_the_outer_default_and_the_inner_set_win_and_the_least_maximum_applies():

@@ -2,10 +2,9 @@
 
 import json
 
-import pytest
-
 from providers.members.instructions import add_instructions
 from providers.neutral.draft import Draft
+from tests.support.cases import case
 
 MARK = {"type": "ephemeral"}
 BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=1;"}
@@ -16,9 +15,8 @@ def block(text: str, **more: object) -> dict[str, object]:
     return {"type": "text", "text": text, **more}
 
 
-@pytest.mark.parametrize(
-    ("api", "body", "after"),
-    [
+def test_before_precedes_and_after_follows_all_instructions_of_the_client():
+    for api, body, after in [
         ("chat", {"messages": [USER]},
          {"messages": [{"role": "system", "content": "B"}, {"role": "system", "content": "A"}, USER]}),
         ("chat", {"messages": [{"role": "developer", "content": "own"}, USER]},
@@ -44,12 +42,11 @@ def block(text: str, **more: object) -> dict[str, object]:
          {"systemInstruction": {"parts": [{"text": "B"}, {"text": "own"}, {"text": "A"}]}}),
         ("converse", {"system": [{"text": "own"}, {"cachePoint": {"type": "default"}}]},
          {"system": [{"text": "B"}, {"text": "own"}, {"cachePoint": {"type": "default"}}, {"text": "A"}]}),
-    ],
-)  # fmt: skip
-def test_before_precedes_and_after_follows_all_instructions_of_the_client(api, body, after):
-    draft = Draft.of(json.dumps(body).encode())
-    add_instructions(draft, api, ("B",), ("A",))
-    assert json.loads(draft.encode()) == after
+    ]:  # fmt: skip
+        with case((api, body, after)):
+            draft = Draft.of(json.dumps(body).encode())
+            add_instructions(draft, api, ("B",), ("A",))
+            assert json.loads(draft.encode()) == after
 
 
 def test_the_clients_messages_keep_their_bytes():

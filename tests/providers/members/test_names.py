@@ -6,6 +6,7 @@ from configfile.wording import Wrong
 from providers.members.names import INNER, KNOWN, checked_value, read_member
 from providers.neutral.parameters import ROWS
 from streams.events import APIS
+from tests.support.cases import case
 from tests.support.repository import ROOT
 from tests.support.sdk_fields import PARAMS, type_hints, typed_dicts
 
@@ -14,9 +15,8 @@ def paths(text: str, wire: str) -> list[str]:
     return [".".join(path).replace(".[]", "[]") for path in read_member(text, "drop").paths_in(wire)]
 
 
-@pytest.mark.parametrize(
-    ("name", "chat", "messages", "responses", "gemini", "converse", "interactions"),
-    [
+def test_a_name_has_a_path_in_each_api_that_has_the_member():
+    for name, chat, messages, responses, gemini, converse, interactions in [
         ("temperature", "temperature", "temperature", "temperature", "generationConfig.temperature",
          "inferenceConfig.temperature", "generation_config.temperature"),
         ("max_tokens", "max_completion_tokens", "max_tokens", "max_output_tokens", "generationConfig.maxOutputTokens",
@@ -31,16 +31,13 @@ def paths(text: str, wire: str) -> list[str]:
         ("metadata.team", "metadata.team", "", "metadata.team", "", "", ""),
         ("responses.text.verbosity", "", "", "text.verbosity", "", "", ""),
         ("other.min_p", *["min_p"] * 6),
-    ],
-)  # fmt: skip
-def test_a_name_has_a_path_in_each_api_that_has_the_member(
-    name, chat, messages, responses, gemini, converse, interactions
-):
-    expected = {
-        "chat": chat, "messages": messages, "responses": responses, "gemini": gemini, "converse": converse,
-        "interactions": interactions,
-    }  # fmt: skip
-    assert {wire: next(iter(paths(name, wire)), "") for wire in APIS} == expected
+    ]:  # fmt: skip
+        with case((name, chat, messages, responses, gemini, converse, interactions)):
+            expected = {
+                "chat": chat, "messages": messages, "responses": responses, "gemini": gemini, "converse": converse,
+                "interactions": interactions,
+            }  # fmt: skip
+            assert {wire: next(iter(paths(name, wire)), "") for wire in APIS} == expected
 
 
 def test_a_members_older_names_and_both_spellings_count():
@@ -61,9 +58,8 @@ def test_members_of_tools_are_found_in_each_form_of_a_tool():
     assert paths("tools", "converse") == ["toolConfig"]
 
 
-@pytest.mark.parametrize(
-    ("text", "suggestion"),
-    [
+def test_an_unknown_name_is_a_mistake_with_a_suggestion():
+    for text, suggestion in [
         ("temprature", "temperature"),
         ("max_completion_tokens", "chat.max_completion_tokens"),
         ("maxOutputTokens", None),
@@ -78,13 +74,12 @@ def test_members_of_tools_are_found_in_each_form_of_a_tool():
         ),
         ("messages.thinking.quite_different", None),
         ("quite_different", None),
-    ],
-)
-def test_an_unknown_name_is_a_mistake_with_a_suggestion(text, suggestion):
-    with pytest.raises(Wrong) as raised:
-        read_member(text, "set")
-    assert raised.value.suggestion == suggestion
-    assert suggestion or f"other.{text.removeprefix('messages.')}" in raised.value.expected
+    ]:
+        with case((text, suggestion)):
+            with pytest.raises(Wrong) as raised:
+                read_member(text, "set")
+            assert raised.value.suggestion == suggestion
+            assert suggestion or f"other.{text.removeprefix('messages.')}" in raised.value.expected
 
 
 @pytest.mark.parametrize("use", ["default", "set", "max", "drop"])
@@ -99,59 +94,63 @@ def test_the_model_the_stream_and_the_conversation_belong_to_the_client(use, tex
         read_member(text, use)
 
 
-@pytest.mark.parametrize(
-    "text", ["tools", "tools[].strict", "chat.functions", "converse.toolConfig.tools", "other.tools"]
-)
-def test_tools_can_only_be_dropped_or_lose_members(text):
-    with pytest.raises(Wrong, match="tools cannot be set"):
-        read_member(text, "set")
-    assert read_member(text, "drop")
+def test_tools_can_only_be_dropped_or_lose_members():
+    for text in ["tools", "tools[].strict", "chat.functions", "converse.toolConfig.tools", "other.tools"]:
+        with case(text):
+            with pytest.raises(Wrong, match="tools cannot be set"):
+                read_member(text, "set")
+            assert read_member(text, "drop")
 
 
-@pytest.mark.parametrize("text", ["", "a..b", "temperature.", "a b", "responses", "other", "files.purpose", "[]"])
-def test_invalid_names(text):
-    with pytest.raises(Wrong):
-        read_member(text, "set")
+def test_invalid_names():
+    for text in ["", "a..b", "temperature.", "a b", "responses", "other", "files.purpose", "[]"]:
+        with case(text), pytest.raises(Wrong):
+            read_member(text, "set")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("temperature", "warm"), ("temperature", True), ("max_tokens", "9"), ("max_tokens", 1.5), ("store", "no"),
-     ("metadata", "x"), ("seed", True), ("user", 7)],
-)  # fmt: skip
-def test_a_neutral_value_has_its_members_type(name, value):
-    with pytest.raises(Wrong):
-        checked_value(read_member(name, "set"), value)
-    assert checked_value(read_member("other.x", "set"), value) == value
+def test_a_neutral_value_has_its_members_type():
+    for name, value in [
+        ("temperature", "warm"), ("temperature", True), ("max_tokens", "9"), ("max_tokens", 1.5), ("store", "no"),
+        ("metadata", "x"), ("seed", True), ("user", 7),
+    ]:  # fmt: skip
+        with case((name, value)):
+            with pytest.raises(Wrong):
+                checked_value(read_member(name, "set"), value)
+            assert checked_value(read_member("other.x", "set"), value) == value
 
 
 def test_a_single_stop_string_is_a_list():
     assert checked_value(read_member("stop", "set"), "END") == ["END"]
 
 
-@pytest.mark.parametrize("api", PARAMS)
-def test_every_member_of_the_official_sdks_is_known(api):
+def test_every_member_of_the_official_sdks_is_known():
     """An operator would otherwise have to write a known member as ``other``."""
-    told = set(PARAMS[api].__annotations__) - {"betas", "user_profile_id", "workspace_id", "stream", "modelId"}
-    conversation = {
-        "messages", "model", "system", "thread", "compaction", "input", "instructions", "prompt", "conversation",
-        "previous_response_id", "contents", "systemInstruction", "continuationToken", "system_instruction",
-        "previous_interaction_id", "continuation_token",
-    }  # fmt: skip
-    assert told - conversation - set(KNOWN[api].split()) == set()
+    for api in PARAMS:
+        with case(api):
+            told = set(PARAMS[api].__annotations__) - {"betas", "user_profile_id", "workspace_id", "stream", "modelId"}
+            conversation = {
+                "messages", "model", "system", "thread", "compaction", "input", "instructions", "prompt",
+                "conversation", "previous_response_id", "contents", "systemInstruction", "continuationToken",
+                "system_instruction", "previous_interaction_id", "continuation_token",
+            }  # fmt: skip
+            assert told - conversation - set(KNOWN[api].split()) == set()
 
 
-@pytest.mark.parametrize("api", PARAMS)
-def test_every_member_of_an_object_in_the_official_sdks_is_known(api):
-    for name, kind in type_hints(PARAMS[api]).items():
-        told = {inner for one in typed_dicts(kind) for inner in type_hints(one)}
-        assert told - set(INNER[api].get(name, " ".join(told)).split()) == set(), name
+def test_every_member_of_an_object_in_the_official_sdks_is_known():
+    for api in PARAMS:
+        with case(api):
+            for name, kind in type_hints(PARAMS[api]).items():
+                told = {inner for one in typed_dicts(kind) for inner in type_hints(one)}
+                assert told - set(INNER[api].get(name, " ".join(told)).split()) == set(), name
 
 
-@pytest.mark.parametrize("text", ["chat.metadata.team", "converse.promptVariables.x.text", "chat.reasoning.max_tokens",
-                                  "gemini.generationConfig.top_k", "messages.thinking.budget_tokens"])  # fmt: skip
-def test_members_of_open_objects_and_known_ones_are_taken(text):
-    assert read_member(text, "set").shown == text.partition(".")[2]
+def test_members_of_open_objects_and_known_ones_are_taken():
+    for text in [
+        "chat.metadata.team", "converse.promptVariables.x.text", "chat.reasoning.max_tokens",
+        "gemini.generationConfig.top_k", "messages.thinking.budget_tokens",
+    ]:  # fmt: skip
+        with case(text):
+            assert read_member(text, "set").shown == text.partition(".")[2]
 
 
 def test_the_page_lists_every_neutral_name():

@@ -21,6 +21,7 @@ from providers.neutral.request import (
     ToolChoice,
 )
 from providers.neutral.seal import Seal, seal
+from tests.support.cases import case
 from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, blocks, read, rejection_of, write
 
 
@@ -213,9 +214,8 @@ def test_tool_choice_is_read(choice, read_as, serial):
     assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
 
 
-@pytest.mark.parametrize(
-    ("members", "read_as"),
-    [
+def test_thinking_and_effort_are_one_thing():
+    for members, read_as in [
         ({"thinking": {"type": "disabled"}}, Reasoning("disabled", at="thinking")),
         (
             {"thinking": {"type": "enabled", "budget_tokens": 31999}},
@@ -228,12 +228,11 @@ def test_tool_choice_is_read(choice, read_as, serial):
         ({"thinking": {"type": "between_tools"}}, Reasoning("adaptive", at="thinking")),
         ({"output_config": {"effort": "low"}}, Reasoning("adaptive", "low", at="output_config.effort")),
         ({}, None),
-    ],
-)
-def test_thinking_and_effort_are_one_thing(members, read_as):
-    call = read(**members)
-    assert call.reasoning == read_as
-    assert call.dropped == ()
+    ]:
+        with case((members, read_as)):
+            call = read(**members)
+            assert call.reasoning == read_as
+            assert call.dropped == ()
 
 
 @pytest.mark.parametrize("place", ["output_config", "output_format"])
@@ -286,18 +285,16 @@ def test_effort_alone_leaves_it_to_the_model_whether_to_think():
     assert (body["output_config"], body["thinking"]) == ({"effort": "low"}, {"type": "adaptive"})
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
+def test_request_members_are_written_unchanged():
+    for members in [
         {"max_tokens": 0},
         {"thinking": {"type": "disabled"}},
         {"tool_choice": {"type": "none"}, "tools": [{"name": "f", "input_schema": {"type": "object"}}]},
         {"system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
         {"output_config": {"format": {"type": "json_schema", "schema": {"type": "string"}}}},
         {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]},
-    ],
-)
-def test_request_members_are_written_unchanged(members):
-    body, dropped = write(read(**members))
-    assert {name: body[name] for name in members} == members
-    assert dropped == ()
+    ]:
+        with case(members):
+            body, dropped = write(read(**members))
+            assert {name: body[name] for name in members} == members
+            assert dropped == ()

@@ -17,6 +17,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
+from tests.support.cases import case
 from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
 
 
@@ -57,51 +58,47 @@ def test_marks_of_other_apis_are_not_written_into_tools():
 # Reasoning, formats and settings
 
 
-@pytest.mark.parametrize(
-    ("effort", "budget"),
-    [("minimal", 2048), ("low", 2048), ("medium", 8192), ("high", 16384), ("xhigh", 32768), ("max", 32768),
-     (None, 16384)],
-)  # fmt: skip
-def test_effort_becomes_a_budget_below_max_tokens(effort, budget):
+def test_effort_becomes_a_budget_below_max_tokens():
     """`budget_tokens` must be smaller than `max_tokens` (tontinton/maki#331, maximhq/bifrost#1479)."""
-    call = chat(reasoning=Reasoning(effort=effort), parameters=controls(max_tokens=1000))
-    body, _ = write(call, default_max_tokens=64000)
-    assert body["thinking"] == {"type": "enabled", "budget_tokens": budget}
-    assert body["max_tokens"] == budget + 1000
+    for effort, budget in [
+        ("minimal", 2048), ("low", 2048), ("medium", 8192), ("high", 16384), ("xhigh", 32768), ("max", 32768),
+        (None, 16384),
+    ]:  # fmt: skip
+        with case((effort, budget)):
+            call = chat(reasoning=Reasoning(effort=effort), parameters=controls(max_tokens=1000))
+            body, _ = write(call, default_max_tokens=64000)
+            assert body["thinking"] == {"type": "enabled", "budget_tokens": budget}
+            assert body["max_tokens"] == budget + 1000
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "effort"),
-    [
+def test_adaptive_models_get_an_effort():
+    """A budget is a 400 there (theopenco/llmgateway#2753, docker/docker-agent#2563)."""
+    for reasoning, effort in [
         (Reasoning(effort="minimal"), "low"), (Reasoning(effort="xhigh"), "xhigh"), (Reasoning("adaptive"), None),
         (Reasoning(budget=2048), "low"), (Reasoning(budget=8192), "medium"), (Reasoning(budget=24000), "high"),
         (Reasoning(budget=31999), "xhigh"),
-    ],
-)  # fmt: skip
-def test_adaptive_models_get_an_effort(reasoning, effort):
-    """A budget is a 400 there (theopenco/llmgateway#2753, docker/docker-agent#2563)."""
-    body, _ = write(chat(reasoning=reasoning), adaptive_thinking=True)
-    assert body["thinking"] == {"type": "adaptive"}
-    assert body.get("output_config", {}).get("effort") == effort
+    ]:  # fmt: skip
+        with case((reasoning, effort)):
+            body, _ = write(chat(reasoning=reasoning), adaptive_thinking=True)
+            assert body["thinking"] == {"type": "adaptive"}
+            assert body.get("output_config", {}).get("effort") == effort
 
 
-@pytest.mark.parametrize(
-    ("budget", "limit", "most", "written"),
-    [
+def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
+    """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
+    for budget, limit, most, written in [
         (8192, 1000, 64000, (8192, 9192)),
         (8192, 20000, 64000, (8192, 20000)),
         (32768, 4000, 32000, (28000, 32000)),
         (32768, 32000, 32000, (16000, 32000)),
         (60000, 60000, 64000, (32000, 64000)),
         (2048, 100, 512, (1948, 2048)),
-    ],
-)
-def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum(budget, limit, most, written):
-    """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
-    call = chat(reasoning=Reasoning(budget=budget, at="thinking"), parameters=controls(max_tokens=limit))
-    body, dropped = write(call, default_max_tokens=most)
-    assert (body["thinking"]["budget_tokens"], body["max_tokens"]) == written
-    assert dropped == (("thinking",) if written[0] < budget else ())
+    ]:
+        with case((budget, limit, most, written)):
+            call = chat(reasoning=Reasoning(budget=budget, at="thinking"), parameters=controls(max_tokens=limit))
+            body, dropped = write(call, default_max_tokens=most)
+            assert (body["thinking"]["budget_tokens"], body["max_tokens"]) == written
+            assert dropped == (("thinking",) if written[0] < budget else ())
 
 
 @pytest.mark.parametrize("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
@@ -257,24 +254,22 @@ def test_a_schema_is_reported_in_words_where_the_model_has_no_structured_output(
 OPEN = {"type": "object"}
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
+def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict():
+    """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
+    for schema in [
         OPEN,
         {"type": "object", "properties": {"meta": OPEN}},
         {"type": "object", "properties": {"type": {"anyOf": [{"type": "null"}, OPEN]}}},
         {"type": "array", "items": {"type": "object", "properties": {}}},
         {"type": "object", "additionalProperties": {"type": "string"}},
-    ],
-)
-def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict(schema):
-    """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
-    format = Format("json_schema", "out", schema, at="response_format")
-    body, dropped = write(chat(format=format))
-    assert json.dumps(schema, separators=(",", ":")) in body["messages"][-1]["content"][-1]["text"]
-    assert ("output_config" in body, dropped) == (False, ("response_format",))
-    body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
-    assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
+    ]:
+        with case(schema):
+            format = Format("json_schema", "out", schema, at="response_format")
+            body, dropped = write(chat(format=format))
+            assert json.dumps(schema, separators=(",", ":")) in body["messages"][-1]["content"][-1]["text"]
+            assert ("output_config" in body, dropped) == (False, ("response_format",))
+            body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
+            assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
 
 
 def test_an_object_that_names_its_members_is_closed():

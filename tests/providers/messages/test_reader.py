@@ -17,6 +17,7 @@ from streams.events import (
 )
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events
+from tests.support.cases import case
 from tests.support.messages_streams import (
     FIXTURES,
     START,
@@ -141,9 +142,9 @@ def test_an_empty_text_block_opens_nothing():
     assert ToolCallStart(0, "toolu_1", "f") in events
 
 
-@pytest.mark.parametrize(
-    ("last", "booked"),
-    [
+def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole():
+    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631): that one says nothing."""
+    for last, booked in [
         ({"output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 20, "output_tokens": 9}, Usage(20, output=9)),
@@ -158,23 +159,19 @@ def test_an_empty_text_block_opens_nothing():
              "ephemeral_1h_input_tokens": 3}},
             Usage(0, 0, 5, 2, 3, 1),
         ),
-    ],
-)  # fmt: skip
-def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole(last, booked):
-    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631): that one says nothing."""
-    assert fold(read_events(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
+    ]:  # fmt: skip
+        with case((last, booked)):
+            assert fold(read_events(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
 
 
-@pytest.mark.parametrize(
-    ("word", "reason"),
-    [
+def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own():
+    for word, reason in [
         ("end_turn", "stop"), ("stop_sequence", "stop_sequence"), ("max_tokens", "length"), ("tool_use", "tool_calls"),
         ("refusal", "refusal"), ("pause_turn", "pause"), ("model_context_window_exceeded", "context_exceeded"),
         ("compaction", "stop"), ("something_new", "stop"),
-    ],
-)  # fmt: skip
-def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own(word, reason):
-    assert read_events(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
+    ]:  # fmt: skip
+        with case((word, reason)):
+            assert read_events(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
 
 
 def test_the_stop_sequence_that_matched_is_reported():

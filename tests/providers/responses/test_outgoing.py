@@ -10,6 +10,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
+from tests.support.cases import case
 from tests.support.responses_requests import ITEM, US, foreign, read, send, user
 
 LOGPROBS = "message.output_text.logprobs"
@@ -54,9 +55,8 @@ def test_without_tools_nothing_about_them_is_sent() -> None:
     assert forced["parallel_tool_calls"] is False
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "want"),
-    [
+def test_reasoning_is_an_effort() -> None:
+    for reasoning, want in [
         (Reasoning("enabled", budget=2048), {"effort": "low"}),
         (Reasoning("enabled", budget=2049), {"effort": "medium"}),
         (Reasoning("enabled", budget=24000), {"effort": "high"}),
@@ -64,13 +64,12 @@ def test_without_tools_nothing_about_them_is_sent() -> None:
         (Reasoning("adaptive", "high", summary="auto"), {"effort": "high", "summary": "auto"}),
         (Reasoning("adaptive"), None),
         (Reasoning("disabled"), None),
-    ],
-)
-def test_reasoning_is_an_effort(reasoning: Reasoning, want: Any) -> None:
-    body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning))
-    assert body.get("reasoning") == want
-    assert body["store"] is False
-    assert body.get("include") == (None if reasoning.mode == "disabled" else ["reasoning.encrypted_content"])
+    ]:
+        with case((reasoning, want)):
+            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning))
+            assert body.get("reasoning") == want
+            assert body["store"] is False
+            assert body.get("include") == (None if reasoning.mode == "disabled" else ["reasoning.encrypted_content"])
 
 
 def test_settings_of_other_apis_are_carried_or_reported() -> None:

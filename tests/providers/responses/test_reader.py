@@ -25,6 +25,7 @@ from streams.events import (
 )
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
@@ -67,15 +68,16 @@ def all_event_types() -> list[str]:
     return sorted((types | newer) - ends)
 
 
-@pytest.mark.parametrize("type", all_event_types())
-def test_no_event_without_members_breaks_a_stream(type: str) -> None:
+def test_no_event_without_members_breaks_a_stream() -> None:
     """Shell calls, compactions and steering have events that no other API has."""
-    head, *rest = TEXT_STREAM.split(b"\n\n", 4)[:4], TEXT_STREAM.split(b"\n\n", 4)[4]
-    odd = stream({"type": type, "sequence_number": 7})
-    events = read(b"\n\n".join(head) + b"\n\n" + odd + rest[0])
-    check_order(events)
-    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Grüße,\u2028 Welt 🌍"
-    assert events[-1] == AnswerEnd("stop", "completed")
+    for type in all_event_types():
+        with case(type):
+            head, *rest = TEXT_STREAM.split(b"\n\n", 4)[:4], TEXT_STREAM.split(b"\n\n", 4)[4]
+            odd = stream({"type": type, "sequence_number": 7})
+            events = read(b"\n\n".join(head) + b"\n\n" + odd + rest[0])
+            check_order(events)
+            assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Grüße,\u2028 Welt 🌍"
+            assert events[-1] == AnswerEnd("stop", "completed")
 
 
 def test_a_stream_reads_the_same_in_pieces_of_any_size() -> None:
@@ -343,14 +345,15 @@ NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded",
 FAILED = ended_event("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
 
 
-@pytest.mark.parametrize("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]])
-def test_an_error_is_reported_once(told: list[dict[str, Any]]) -> None:
+def test_an_error_is_reported_once() -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
-    events = read(stream(created_event(), *told))
-    assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
-    failed = events[-1]
-    assert isinstance(failed, ErrorInfo)
-    assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
+    for told in [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]]:
+        with case(told):
+            events = read(stream(created_event(), *told))
+            assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
+            failed = events[-1]
+            assert isinstance(failed, ErrorInfo)
+            assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
 
 
 @pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
@@ -378,9 +381,9 @@ def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end(
     assert isinstance(read(stream(created_event(), lie))[-1], ErrorInfo)
 
 
-@pytest.mark.parametrize(
-    ("usage", "want"),
-    [
+def test_usage_counts_every_token_once() -> None:
+    """icebear0828/codex-proxy#587, BerriAI/litellm#35127: the cached part is in the sum, once."""
+    for usage, want in [
         (
             {"input_tokens": 12000, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 11008}},
             Usage(992, 11008, output=5),
@@ -398,11 +401,9 @@ def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end(
             Usage(1, output=9, reasoning=9),
         ),
         ({"input_tokens": 0, "output_tokens": "x", "input_tokens_details": None}, Usage()),
-    ],
-)
-def test_usage_counts_every_token_once(usage: Any, want: Usage) -> None:
-    """icebear0828/codex-proxy#587, BerriAI/litellm#35127: the cached part is in the sum, once."""
-    assert read(stream(created_event(), ended_event(usage=usage)))[-2] == want
+    ]:
+        with case((usage, want)):
+            assert read(stream(created_event(), ended_event(usage=usage)))[-2] == want
 
 
 def test_whole_answers_fail_by_their_status() -> None:
@@ -486,7 +487,8 @@ def test_log_probabilities_are_read_from_every_text_event() -> None:
         assert fold(events).blocks == (TextBlock("hi", (), tuple(TOKENS)),)
 
 
-@pytest.mark.parametrize("logprobs", [None, [], "x", {"a": 1}, [1]])
-def test_invalid_log_probabilities_are_ignored(logprobs: Any) -> None:
-    events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
-    assert events[1] == TextDelta(0, "hi")
+def test_invalid_log_probabilities_are_ignored() -> None:
+    for logprobs in [None, [], "x", {"a": 1}, [1]]:
+        with case(logprobs):
+            events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
+            assert events[1] == TextDelta(0, "hi")

@@ -1,7 +1,7 @@
 """The writer for Responses clients."""
 
 import json
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from openai.types.responses import Response, ResponseError
@@ -26,6 +26,7 @@ from streams.events import (
 )
 from streams.fold import RefusalBlock, TextBlock, fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.cases import case
 from tests.support.responses_requests import assistant, items
 from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
@@ -57,9 +58,9 @@ def test_line_separators_in_text_are_escaped() -> None:
     assert b"a\\u2028b\\u2029c\\u0085" in data
 
 
-@pytest.mark.parametrize(
-    ("end", "status", "details"),
-    [
+def test_the_terminal_event_states_how_the_answer_ended() -> None:
+    """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
+    for end, status, details in [
         (AnswerEnd("stop"), "completed", None),
         (AnswerEnd("pause"), "completed", None),
         (AnswerEnd("stop_sequence", stop_sequence="x"), "completed", None),
@@ -67,13 +68,11 @@ def test_line_separators_in_text_are_escaped() -> None:
         (AnswerEnd("context_exceeded"), "incomplete", {"reason": "max_output_tokens"}),
         (AnswerEnd("refusal"), "incomplete", {"reason": "content_filter"}),
         (AnswerEnd("length", "steered"), "incomplete", {"reason": "steered"}),
-    ],
-)
-def test_the_terminal_event_states_how_the_answer_ended(end: AnswerEnd, status: str, details: Any) -> None:
-    """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
-    response = write_events([*HELLO, end])[-1]["response"]
-    assert (response["status"], response["incomplete_details"]) == (status, details)
-    assert response["output"][0]["status"] == status
+    ]:
+        with case((end, status, details)):
+            response = write_events([*HELLO, end])[-1]["response"]
+            assert (response["status"], response["incomplete_details"]) == (status, details)
+            assert response["output"][0]["status"] == status
 
 
 @pytest.mark.parametrize("kind", ["text", "call", "custom", "thought"])
@@ -191,26 +190,24 @@ def test_interleaved_calls_are_items_of_their_own() -> None:
     assert [event["name"] for event in found if event["type"].endswith("arguments.done")] == ["g", "f"]
 
 
-@pytest.mark.parametrize(
-    ("pieces", "text"),
-    [
+def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text() -> None:
+    """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
+    for pieces, text in [
         (['{"inp', 'ut":"*** Begin\\n"}'], "*** Begin\n"),
         (['{"patch":"p"}'], "p"),
         (['"quoted"'], "quoted"),
         (["*** Begin", " Patch"], "*** Begin Patch"),
         (['{"other":1}'], '{"other":1}'),
         ([], ""),
-    ],
-)
-def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: list[str], text: str) -> None:
-    """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
-    tools = (Tool("apply_patch", kind="custom"),)
-    events = [AnswerStart(), *call_events(0, *pieces, id="c", name="apply_patch")]
-    found = write_events([*events, AnswerEnd("tool_calls")], reply(tools=tools))
-    (item,) = found[-1]["response"]["output"]
-    assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
-    answer = json.loads(RESPONSES.write_answer(fold([*events, AnswerEnd("tool_calls")]), reply(tools=tools)))
-    assert answer["output"][0]["input"] == text
+    ]:
+        with case((pieces, text)):
+            tools = (Tool("apply_patch", kind="custom"),)
+            events = [AnswerStart(), *call_events(0, *pieces, id="c", name="apply_patch")]
+            found = write_events([*events, AnswerEnd("tool_calls")], reply(tools=tools))
+            (item,) = found[-1]["response"]["output"]
+            assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
+            answer = json.loads(RESPONSES.write_answer(fold([*events, AnswerEnd("tool_calls")]), reply(tools=tools)))
+            assert answer["output"][0]["input"] == text
 
 
 def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
@@ -336,9 +333,9 @@ def test_log_probabilities_are_in_every_event_with_the_text() -> None:
     assert [(one.token, one.logprob) for one in typed] == [("Hel", -0.5), ("lo", -0.25)]
 
 
-@pytest.mark.parametrize(
-    ("failed", "code"),
-    [
+def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows() -> None:
+    """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
+    for failed, code in [
         (ErrorInfo("rate_limited", "m"), "rate_limit_exceeded"),
         (ErrorInfo("invalid_request", "m"), "invalid_prompt"),
         (ErrorInfo("overloaded", "m"), "server_error"),
@@ -346,15 +343,13 @@ def test_log_probabilities_are_in_every_event_with_the_text() -> None:
         (ErrorInfo("upstream", "m"), "server_error"),
         (ErrorInfo("internal", "m"), "server_error"),
         (ErrorInfo("rate_limited", "m", code="insufficient_quota"), "insufficient_quota"),
-    ],
-)
-def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows(failed: ErrorInfo, code: str) -> None:
-    """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
-    last = write_events([AnswerStart(), TextDelta(0, "x"), failed])[-1]
-    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
-    assert last["response"]["error"] == {"code": code, "message": "m"}
-    known = get_args(ResponseError.model_fields["code"].annotation)
-    assert failed.code or code in known
+    ]:
+        with case((failed, code)):
+            last = write_events([AnswerStart(), TextDelta(0, "x"), failed])[-1]
+            assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+            assert last["response"]["error"] == {"code": code, "message": "m"}
+            known = get_args(ResponseError.model_fields["code"].annotation)
+            assert failed.code or code in known
 
 
 def test_a_response_claims_no_state_that_is_not_stored() -> None:
