@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import case
 from tests.support.repository import ROOT
 
 SCRIPT = ROOT / ".ci/prose.py"
@@ -56,9 +57,8 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "-qm", "Change")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_offences_in_a_page(prose):
+    for text, expected in [
         ("You send a request.", []),
         (LONG.strip() + ".", [(1, "long")]),
         (f"- {'word ' * 20}\n- {'word ' * 20}", []),
@@ -76,16 +76,14 @@ def commit(folder: Path) -> None:
         ("A queue behind the first.", [(1, "word")]),
         ("Everyone has a [room](other.md#said).", [(1, "word")]),
         ("It is besides the stand-in.", []),
-    ],
-)
-def test_offences_in_a_page(prose, text, expected):
-    offences = prose.file_offences(Path("page.md"), text)
-    assert [(offence.line, offence.rule) for offence in offences] == expected
+    ]:
+        with case((text, expected)):
+            offences = prose.file_offences(Path("page.md"), text)
+            assert [(offence.line, offence.rule) for offence in offences] == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_offences_in_a_module(prose):
+    for text, expected in [
         ('def price_of():\n    """Return the price."""', []),
         ('def price_of():\n    """``None`` if it is free."""', [(2, "verb")]),
         ('def price_of():\n    """Whether it is free."""', [(2, "verb")]),
@@ -102,11 +100,10 @@ def test_offences_in_a_page(prose, text, expected):
         ("price = 1  # beside others", [(1, "word")]),
         (f"# {LONG}", []),
         ("print('is told')", []),
-    ],
-)
-def test_offences_in_a_module(prose, text, expected):
-    offences = prose.file_offences(Path("module.py"), text)
-    assert [(offence.line, offence.rule) for offence in offences] == expected
+    ]:
+        with case((text, expected)):
+            offences = prose.file_offences(Path("module.py"), text)
+            assert [(offence.line, offence.rule) for offence in offences] == expected
 
 
 def test_comments_are_checked_in_other_files(prose):

@@ -2,7 +2,6 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import pytest
 from genai_prices import Usage as TheirUsage
 from genai_prices.data_snapshot import get_snapshot
 
@@ -10,6 +9,7 @@ from providers.catalog.price_list import FILE, source
 from providers.catalog.prices import NANOS, cost_of, price_of
 from streams.events import Usage
 from tests.pages import prices
+from tests.support.cases import case
 
 
 def test_the_list_of_prices_equals_its_package():
@@ -20,9 +20,8 @@ def test_the_list_states_its_source_and_date():
     assert source() == f"genai-prices 0.2.3, {prices.AS_OF}"
 
 
-@pytest.mark.parametrize(
-    ("provider", "theirs", "model"),
-    [
+def test_names_find_the_prices_that_they_find_there():
+    for provider, theirs, model in [
         ("openai", "openai", "gpt-5-2025-08-07"), ("openai", "openai", "gpt-5.4"), ("openai", "openai", "GPT-5"),
         ("openai", "openai", "gpt-5.2-20251211"), ("anthropic", "anthropic", "claude-sonnet-4-6"),
         ("anthropic", "anthropic", "claude-haiku-5-5-20261001"), ("gemini", "google", "gemini-2.5-pro"),
@@ -33,16 +32,15 @@ def test_the_list_states_its_source_and_date():
         ("deepseek", "deepseek", "deepseek-v4-flash"), ("moonshotai", "moonshotai", "kimi-k2.6"),
         ("minimax", "minimax", "MiniMax-M3"), ("together_ai", "together", "Qwen/Qwen3.7-Max"),
         ("perplexity", "perplexity", "sonar"), ("zhipu", "zhipuai", "glm-5.3"), ("meta", "meta", "muse-spark-1.3"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("prompt", [1_000, 150_000, 600_000])
-def test_names_find_the_prices_that_they_find_there(provider: str, theirs: str, model: str, prompt: int):
-    at = datetime(2026, 11, 22, 2, tzinfo=UTC)
-    found = price_of(provider, model)
-    usage = TheirUsage(input_tokens=prompt, cache_read_tokens=100, output_tokens=500)
-    expected = get_snapshot().calc(usage, model, theirs, None, at).total_price
-    mine = cost_of(found, Usage(input=prompt - 100, cache_read=100, output=500), at=at.timestamp())
-    assert abs(Decimal(mine.nanos) / NANOS - expected) < Decimal("1e-8")
+    ]:  # fmt: skip
+        for prompt in [1_000, 150_000, 600_000]:
+            with case((provider, theirs, model, prompt)):
+                at = datetime(2026, 11, 22, 2, tzinfo=UTC)
+                found = price_of(provider, model)
+                usage = TheirUsage(input_tokens=prompt, cache_read_tokens=100, output_tokens=500)
+                expected = get_snapshot().calc(usage, model, theirs, None, at).total_price
+                mine = cost_of(found, Usage(input=prompt - 100, cache_read=100, output=500), at=at.timestamp())
+                assert abs(Decimal(mine.nanos) / NANOS - expected) < Decimal("1e-8")
 
 
 def test_vertex_has_googles_prices():
@@ -52,12 +50,15 @@ def test_vertex_has_googles_prices():
         assert cost_of(found, Usage(input=1000), at=0) == cost_of(google, Usage(input=1000), at=0)
 
 
-@pytest.mark.parametrize(
-    ("provider", "model"),
-    [("openai", "gpt-unheard-of"), ("vllm", "gpt-5"), ("nobody", "gpt-5"), ("openai", "x" * 10**6)],
-)
-def test_an_unlisted_model_has_no_price(provider: str, model: str):
-    assert price_of(provider, model) is None
+def test_an_unlisted_model_has_no_price():
+    for provider, model in [
+        ("openai", "gpt-unheard-of"),
+        ("vllm", "gpt-5"),
+        ("nobody", "gpt-5"),
+        ("openai", "x" * 10**6),
+    ]:
+        with case((provider, model)):
+            assert price_of(provider, model) is None
 
 
 def test_models_that_are_called_free_are():

@@ -11,6 +11,7 @@ import trio
 from loadtest.wire.address import AddressRotation, ServerAddress, look_up
 from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.connections import ConnectionRules, Connections
+from tests.support.cases import case
 
 V4 = [(int(socket.AF_INET), (f"10.0.0.{number}", 80)) for number in range(1, 4)]
 V6 = [(int(socket.AF_INET6), ("::1", 80, 0, 0))]
@@ -65,19 +66,17 @@ async def test_the_name_is_looked_up_again_when_its_time_is_over(autojump_clock)
                 transport.close()
 
 
-@pytest.mark.parametrize(
-    ("number", "fault"),
-    [
+def test_a_failed_connection_reports_the_cause():
+    for number, fault in [
         (errno.ECONNREFUSED, "refused"),
         (errno.EADDRNOTAVAIL, "no port"),
         (errno.EMFILE, "too many files"),
         (errno.ENETUNREACH, "unreachable"),
-    ],
-)
-def test_a_failed_connection_reports_the_cause(number, fault):
-    error = connect_error(OSError(number, os.strerror(number)))
-    assert error.fault == fault
-    assert error.detail
+    ]:
+        with case((number, fault)):
+            error = connect_error(OSError(number, os.strerror(number)))
+            assert error.fault == fault
+            assert error.detail
 
 
 async def test_a_name_without_an_address_is_reported():

@@ -2,7 +2,6 @@
 
 import attrs
 import msgspec
-import pytest
 
 from loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole_answer
 from loadtest.exchange.record import AnswerTokens
@@ -90,17 +89,15 @@ def test_the_path_is_added_as_far_as_it_is_missing():
             assert request_url(url, LoadRequest("m", api="messages")) == whole
 
 
-@pytest.mark.parametrize(
-    ("api", "stream", "url", "whole"),
-    [
+def test_a_path_may_name_the_model():
+    for api, stream, url, whole in [
         ("gemini", True, "http://h", "http://h/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
         ("gemini", False, "http://h/v1", "http://h/v1/models/a%20b/c:generateContent"),
         ("converse", True, "http://h/", "http://h/model/a%20b/c/converse-stream"),
         ("converse", False, "http://h?x=1", "http://h/model/a%20b/c/converse?x=1"),
-    ],
-)
-def test_a_path_may_name_the_model(api, stream, url, whole):
-    assert request_url(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
+    ]:
+        with case((api, stream, url, whole)):
+            assert request_url(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
 
 
 def test_streams_of_every_api_are_understood():
@@ -179,20 +176,19 @@ def test_events_and_answers_are_read_in_every_api():
             )  # fmt: skip
 
 
-@pytest.mark.parametrize("raw", [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
-@pytest.mark.parametrize("api", OLDER)
-def test_events_without_content_read_as_nothing(api, raw):
-    assert read_event(api, raw) is NOTHING
+def test_events_without_content_read_as_nothing():
+    for raw in [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"]:
+        for api in OLDER:
+            with case((raw, api)):
+                assert read_event(api, raw) is NOTHING
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
+def test_an_error_body_is_reported_in_one_line():
+    for body, said in [
         (b'{"error": {"message": "too\\n many"}}', "too many"),
         (b'{"error": "no model"}', "no model"),
         (b"<p>Bad\n gateway", "<p>Bad gateway"),
         (b"", ""),
-    ],
-)
-def test_an_error_body_is_reported_in_one_line(body, said):
-    assert error_message(body) == said
+    ]:
+        with case((body, said)):
+            assert error_message(body) == said

@@ -16,6 +16,7 @@ from loadtest.reports import report_file
 from loadtest.reports.compared_runs import compare_reports
 from loadtest.reports.request_log import LineForm, LoggedRun, log_line
 from loadtest.run.overhead import Overhead
+from tests.support.cases import case
 from tests.support.load_records import exchange_record, shift_record
 from tests.support.load_servers import scenario
 
@@ -215,19 +216,17 @@ def test_more_errors_are_a_verdict_of_their_own(tmp_path, capsys):
     assert (code, "nothing to compare" in out) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
+def test_files_that_cannot_be_compared_are_refused_with_the_reason(capsys):
+    for args, said in [
         (("README.md", "README.md"), "README.md is not a report"),
         (("nowhere.json", "README.md"), "nowhere.json: cannot be read: no such file"),
         (("README.md", "README.md", "--margin", "3"), "--margin '3' is not valid; give a share, such as 3% or 0.03"),
         (("README.md", "README.md", "--percentiles", "x"), "percentiles below 100"),
-    ],
-)
-def test_files_that_cannot_be_compared_are_refused_with_the_reason(args, said, capsys):
-    code, _, err = compare(capsys, *args)
-    assert code == 2
-    assert said in err
+    ]:
+        with case((args, said)):
+            code, _, err = compare(capsys, *args)
+            assert code == 2
+            assert said in err
 
 
 def test_a_made_up_report_is_refused_by_its_name(tmp_path, capsys):

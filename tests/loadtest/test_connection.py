@@ -75,18 +75,16 @@ def test_the_request_goes_out_with_its_length_and_the_host():
     assert body == b"{}"
 
 
-@pytest.mark.parametrize(
-    ("pieces", "first"),
-    [
+def test_the_first_byte_is_that_of_the_final_head():
+    for pieces, first in [
         ((SIZED[:3], SIZED[3:]), 1.0),
         ((EARLY, SIZED), 2.0),  # a 103 is no byte of the answer
         ((EARLY + SIZED[:1], SIZED[1:]), 1.0),
         ((EARLY[:9], EARLY[9:], EARLY, SIZED[:1], SIZED[1:]), 4.0),
-    ],
-)
-def test_the_first_byte_is_that_of_the_final_head(pieces, first):
-    _, answer = fed(*pieces)
-    assert answer.first == first
+    ]:
+        with case((pieces, first)):
+            _, answer = fed(*pieces)
+            assert answer.first == first
 
 
 def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():

@@ -6,6 +6,7 @@ import pytest
 
 from loadtest.exchange.content import read_answer
 from streams import event_stream
+from tests.support.cases import case
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 SAME = {"id": "chatcmpl-1", "created": 1, "model": "m"}
@@ -51,12 +52,16 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("body", STREAMS.values(), ids=STREAMS)
-async def test_a_stream_with_nothing_in_it_is_an_error(body):
-    run = await run_of(body)
-    (failure,) = run.tally.failures
-    assert (failure.kind, failure.example) == ("empty answer", "the answer has neither content nor a finish reason")
-    assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
+async def test_a_stream_with_nothing_in_it_is_an_error():
+    for body in STREAMS.values():
+        with case(body):
+            run = await run_of(body)
+            (failure,) = run.tally.failures
+            assert (failure.kind, failure.example) == (
+                "empty answer",
+                "the answer has neither content nor a finish reason",
+            )
+            assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
 
 
 WHOLE = {
@@ -73,19 +78,17 @@ async def test_a_whole_response_with_nothing_in_it_is_an_error(body):
     assert run.tally.counts["good"] == 0
 
 
-@pytest.mark.parametrize(
-    ("body", "streamed"),
-    [
+async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text():
+    for body, streamed in [
         (chat_stream(delta(None, role="assistant", content=""), delta("stop")), True),
         (chat_stream(delta(None, role="assistant", content="Hi")), True),  # Snowflake gives no finish reason
         (chat_whole(choice("stop", content="")), False),
         (chat_whole(choice("content_filter", content=None, refusal=None)), False),
-    ],
-)
-async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text(body, streamed):
-    run = await run_of(body, stream=streamed)
-    assert run.tally.failures == ()
-    assert run.tally.counts["good"] == 1
+    ]:
+        with case((body, streamed)):
+            run = await run_of(body, stream=streamed)
+            assert run.tally.failures == ()
+            assert run.tally.counts["good"] == 1
 
 
 async def test_a_prompt_that_gemini_blocks_is_answered():

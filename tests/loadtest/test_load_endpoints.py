@@ -17,6 +17,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta, Usage
+from tests.support.cases import case
 from tests.support.load_servers import chunk, load, scenario, serving
 from tests.support.websocket_server import websocket_server
 
@@ -103,19 +104,17 @@ def test_endpoints_are_found_by_their_addresses():
     assert request_url("http://h/rerank", LoadRequest("m", api="rerank")) == "http://h/rerank"
 
 
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
+def test_features_that_an_endpoint_lacks_are_mistakes():
+    for request_, said in [
         ({"api": "embeddings", "turns": 3}, "turns does not work with embeddings"),
         ({"api": "speech", "texts": 2}, "texts does not work with speech"),
         ({"api": "chat", "websocket": True}, "websocket does not work with chat"),
         ({"api": "responses", "websocket": True, "stream": False}, "websocket does not work with whole answers"),
-    ],
-)
-def test_features_that_an_endpoint_lacks_are_mistakes(request_, said):
-    with pytest.raises(ConfigError) as caught:
-        scenario("http://h", [{"model": "m", **request_}], concurrency=1)
-    assert any(said in mistake.found for mistake in caught.value.mistakes)
+    ]:
+        with case((request_, said)):
+            with pytest.raises(ConfigError) as caught:
+                scenario("http://h", [{"model": "m", **request_}], concurrency=1)
+            assert any(said in mistake.found for mistake in caught.value.mistakes)
 
 
 def test_no_two_sounds_are_alike():

@@ -4,6 +4,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from loadtest.reports.otlp import OPERATION, TIMES, TOKENS, BucketCounts, MetricsSoFar, export_url, metrics_data
+from tests.support.cases import case
 
 LABELS = (("gen_ai.request.model", "m"), ("trigate.load.target", "a"))
 
@@ -42,14 +43,12 @@ def test_otlp_is_cumulative_with_the_names_and_bounds_of_the_load():
     assert [requests.sum.data_points[0].as_double, under_way.gauge.data_points[0].as_double] == [4, 2]
 
 
-@pytest.mark.parametrize(
-    ("given", "posted"),
-    [
+def test_otlp_goes_where_collectors_and_prometheus_listen():
+    for given, posted in [
         ("http://localhost:4318", "http://localhost:4318/v1/metrics"),
         ("http://localhost:4318/v1/metrics?a=b", "http://localhost:4318/v1/metrics?a=b"),
         ("https://u:p@host/otlp/", "https://u:p@host/otlp/v1/metrics"),
         ("http://localhost:9090/api/v1/otlp", "http://localhost:9090/api/v1/otlp/v1/metrics"),
-    ],
-)
-def test_otlp_goes_where_collectors_and_prometheus_listen(given, posted):
-    assert export_url(given) == posted
+    ]:
+        with case((given, posted)):
+            assert export_url(given) == posted

@@ -443,9 +443,8 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
     assert capsys.readouterr().err == "interrupted; no report\n"
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
+def test_an_impossible_load_is_refused_with_the_reason(capsys):
+    for args, said in [
         ((), "no URL given; add one"),
         (("http://127.0.0.1:1",), "--model: missing, and http://127.0.0.1:1/v1/models did not return"),
         (("127.0.0.1:1", "--model", "m"), "127.0.0.1:1: http:// is missing; did you mean http://127.0.0.1:1?"),
@@ -503,13 +502,12 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
             for option in ("--json", "--html", "--junit", "--csv", "--log")
         ),
         (("--compare", "a", "b", "-n", "5"), "--compare: it does not work with -n"),
-    ],
-)  # fmt: skip
-def test_an_impossible_load_is_refused_with_the_reason(args, said, capsys):
-    assert status_of("load", *args) == 2
-    found = capsys.readouterr().err
-    assert said in found
-    assert "p4ss" not in found
+    ]:  # fmt: skip
+        with case((args, said)):
+            assert status_of("load", *args) == 2
+            found = capsys.readouterr().err
+            assert said in found
+            assert "p4ss" not in found
 
 
 def test_all_mistakes_in_options_and_scenario_are_reported_together(tmp_path, capsys):

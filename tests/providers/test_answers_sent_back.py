@@ -8,7 +8,6 @@ from typing import Any
 
 import anthropic
 import openai
-import pytest
 
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
@@ -18,6 +17,7 @@ from streams.events import AnswerEnd, AnswerStart, Event, Usage
 from streams.fold import fold
 from tests.support.apis import OLDER
 from tests.support.block_events import call_events, text_events
+from tests.support.cases import case
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
@@ -60,15 +60,18 @@ SDKS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("by_sdk", [False, True], ids=["as it came", "by its SDK"])
-@pytest.mark.parametrize("target", OLDER)
-@pytest.mark.parametrize("api", OLDER)
-def test_a_returned_answer_loses_nothing(api, target, by_sdk):
-    answer = answered(api)
-    if by_sdk:
-        answer = dumped(SDKS[api].model_validate(answer))
-    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
-    outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
-    assert outgoing.dropped == ()
-    held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]
-    assert held == (["annotations"] if target == "responses" else []), "Responses wants it of each text of an answer"
+def test_a_returned_answer_loses_nothing():
+    for by_sdk in [False, True]:
+        for target in OLDER:
+            for api in OLDER:
+                with case((by_sdk, target, api)):
+                    answer = answered(api)
+                    if by_sdk:
+                        answer = dumped(SDKS[api].model_validate(answer))
+                    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
+                    outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
+                    assert outgoing.dropped == ()
+                    held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]
+                    assert held == (["annotations"] if target == "responses" else []), (
+                        "Responses wants it of each text of an answer"
+                    )

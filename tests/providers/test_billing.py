@@ -103,11 +103,12 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 # Tiers
 
 
-@pytest.mark.parametrize("tier", ["default", "flex", "priority", "on_demand"])
-def test_the_used_tier_is_part_of_the_usage(tier: str) -> None:
+def test_the_used_tier_is_part_of_the_usage() -> None:
     """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
-    assert read_usage("chat", {}, service_tier=tier).tier == tier
-    assert read_usage("responses", {}, service_tier=tier).tier == tier
+    for tier in ["default", "flex", "priority", "on_demand"]:
+        with case(tier):
+            assert read_usage("chat", {}, service_tier=tier).tier == tier
+            assert read_usage("responses", {}, service_tier=tier).tier == tier
 
 
 def test_mistrals_tier_is_in_its_usage() -> None:
@@ -130,11 +131,12 @@ def test_price_modifiers_of_messages_are_part_of_the_tier() -> None:
             assert read_usage("messages", said).tier == tier
 
 
-@pytest.mark.parametrize("tier", [None, "", 7, []])
-def test_a_tier_that_is_no_text_is_ignored(tier: Any) -> None:
-    assert read_usage("chat", {}, service_tier=tier).tier is None
-    assert read_usage("messages", {"service_tier": tier}).tier is None
-    assert read_usage("responses", {}, service_tier=tier).tier is None
+def test_a_tier_that_is_no_text_is_ignored() -> None:
+    for tier in [None, "", 7, []]:
+        with case(tier):
+            assert read_usage("chat", {}, service_tier=tier).tier is None
+            assert read_usage("messages", {"service_tier": tier}).tier is None
+            assert read_usage("responses", {}, service_tier=tier).tier is None
 
 
 # The provider's own tools
@@ -327,14 +329,15 @@ def test_a_cost_in_message_start_is_ignored() -> None:
 # What clients are told
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("source", ["chat", "responses"])
-def test_a_responses_client_receives_the_used_service_tier(source: Api, stream: bool) -> None:
+def test_a_responses_client_receives_the_used_service_tier() -> None:
     """Not the one that it asked for: programs add up what they spend by it."""
-    assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
-    assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
-        "which its API has no word for"
-    )
+    for stream in [True, False]:
+        for source in ["chat", "responses"]:
+            with case((stream, source)):
+                assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
+                assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
+                    "which its API has no word for"
+                )
 
 
 def response_object(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:

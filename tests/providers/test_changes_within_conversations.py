@@ -93,13 +93,16 @@ def effort_of(body: Any, api: str) -> str | None:
 # Effort
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("content", [{}, {"content": []}, {"content": None}, {"content": "Go on."}])
-def test_a_system_message_sets_the_effort(api, content):
+def test_a_system_message_sets_the_effort():
     """Claude Code sends it with ``content: []``; Anthropic's types allow none at all."""
-    found, dropped = translate(request(USER, {"role": "system", "output_config": {"effort": "low"}, **content}), api)
-    assert effort_of(found, api) == "low"
-    assert dropped == ()
+    for api in APIS:
+        for content in [{}, {"content": []}, {"content": None}, {"content": "Go on."}]:
+            with case((api, content)):
+                found, dropped = translate(
+                    request(USER, {"role": "system", "output_config": {"effort": "low"}, **content}), api
+                )
+                assert effort_of(found, api) == "low"
+                assert dropped == ()
 
 
 def test_the_last_effort_applies():
@@ -130,20 +133,25 @@ def test_the_effort_of_a_turn_overrides_that_of_adaptive_thinking():
             assert (effort_of(found, api), dropped) == ("low", ("messages[].output_config.task_budget",))
 
 
-@pytest.mark.parametrize("display", ["summarized", "updates", "highlights"])
-@pytest.mark.parametrize("api", APIS)
-def test_each_display_of_thinking_requests_a_summary(api, display):
+def test_each_display_of_thinking_requests_a_summary():
     """Source: ``display`` of ``thinking`` in the anthropic package."""
-    found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
-    shown = {
-        "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
-        "responses": {"reasoning": {"summary": "auto"}},
-        "gemini": {"generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}},
-        "converse": {"additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}},
-        "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
-    }
-    assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
-    assert dropped == (("thinking.display",) if api == "chat" else ())
+    for display in ["summarized", "updates", "highlights"]:
+        for api in APIS:
+            with case((display, api)):
+                found, dropped = translate(request(USER, thinking={"type": "adaptive", "display": display}), api)
+                shown = {
+                    "messages": {"thinking": {"type": "adaptive", "display": "summarized"}},
+                    "responses": {"reasoning": {"summary": "auto"}},
+                    "gemini": {
+                        "generationConfig": {"maxOutputTokens": 4000, "thinkingConfig": {"includeThoughts": True}}
+                    },
+                    "converse": {
+                        "additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}}
+                    },
+                    "interactions": {"generation_config": {"max_output_tokens": 4000, "thinking_summaries": "auto"}},
+                }
+                assert {name: found[name] for name in shown.get(api, {})} == shown.get(api, {})
+                assert dropped == (("thinking.display",) if api == "chat" else ())
 
 
 def test_a_message_without_content_and_settings_is_refused():
@@ -160,16 +168,17 @@ def test_a_message_without_content_and_settings_is_refused():
 # Reminders
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("content", ["REMINDER", [{"type": "text", "text": "REMINDER"}]])
-def test_a_reminder_lasts_until_the_next_user_message(api, content):
-    reminder = {"role": "system", "content": content, "clear_at": "next_user_message"}
-    shown, dropped = translate(request(USER, reminder, ANSWER), api)
-    assert (json.dumps(shown).count("REMINDER"), dropped) == (1, ())
-    gone, dropped = translate(request(USER, reminder, ANSWER, USER, ANSWER), api)
-    assert ("REMINDER" in json.dumps(gone), dropped) == (False, ())
-    forever, dropped = translate(request(USER, {**reminder, "clear_at": "never"}, ANSWER, USER), api)
-    assert (json.dumps(forever).count("REMINDER"), dropped) == (1, ())
+def test_a_reminder_lasts_until_the_next_user_message():
+    for api in APIS:
+        for content in ["REMINDER", [{"type": "text", "text": "REMINDER"}]]:
+            with case((api, content)):
+                reminder = {"role": "system", "content": content, "clear_at": "next_user_message"}
+                shown, dropped = translate(request(USER, reminder, ANSWER), api)
+                assert (json.dumps(shown).count("REMINDER"), dropped) == (1, ())
+                gone, dropped = translate(request(USER, reminder, ANSWER, USER, ANSWER), api)
+                assert ("REMINDER" in json.dumps(gone), dropped) == (False, ())
+                forever, dropped = translate(request(USER, {**reminder, "clear_at": "never"}, ANSWER, USER), api)
+                assert (json.dumps(forever).count("REMINDER"), dropped) == (1, ())
 
 
 def test_a_result_of_a_tool_removes_a_reminder():
@@ -203,35 +212,36 @@ def test_a_removed_reminder_keeps_its_changes():
 REMOVE, ADD = system(change("removal", "f")), system(change("addition", "f"))
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ([REMOVE], ["g"]),
-        ([REMOVE, ADD], ["f", "g"]),
-        ([ADD, REMOVE], ["g"]),
-        ([ADD, REMOVE, ADD], ["f", "g"]),
-        ([system(change("removal", "f"), change("removal", "g"))], []),
-    ],
-)
-def test_the_tools_at_the_end_of_the_history_are_offered(api, changes, names):
-    messages = [message for one in changes for message in (USER, one, ANSWER)]
-    found, dropped = translate(request(*messages, USER, tools=[tool("f"), tool("g")]), api)
-    assert (offered(found, api), dropped) == (names, ())
+def test_the_tools_at_the_end_of_the_history_are_offered():
+    for api in APIS:
+        for changes, names in [
+            ([REMOVE], ["g"]),
+            ([REMOVE, ADD], ["f", "g"]),
+            ([ADD, REMOVE], ["g"]),
+            ([ADD, REMOVE, ADD], ["f", "g"]),
+            ([system(change("removal", "f"), change("removal", "g"))], []),
+        ]:
+            with case((api, changes, names)):
+                messages = [message for one in changes for message in (USER, one, ANSWER)]
+                found, dropped = translate(request(*messages, USER, tools=[tool("f"), tool("g")]), api)
+                assert (offered(found, api), dropped) == (names, ())
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}])
-def test_a_choice_that_forces_a_removed_tool_is_listed(api, choice):
-    found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
-    assert (offered(found, api), dropped) == ([], () if choice["type"] == "auto" else ("tool_choice",))
-    waiting = [tool("f", defer_loading=True)]
-    assert translate(request(USER, tools=waiting, tool_choice=choice), api)[1] == dropped
-    forced = {"any": {"any": {}}, "tool": {"tool": {"name": "f"}}, "auto": {"auto": {}}}[choice["type"]]
-    body = converse_request({"toolRemoval": {"tool": {"name": "f"}}}, {"toolRemoval": {"tool": {"name": "g"}}})
-    body["toolConfig"]["toolChoice"] = forced
-    listed = translate(body, api, client="converse")[1]
-    assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
+def test_a_choice_that_forces_a_removed_tool_is_listed():
+    for api in APIS:
+        for choice in [{"type": "any"}, {"type": "tool", "name": "f"}, {"type": "auto"}]:
+            with case((api, choice)):
+                found, dropped = translate(request(USER, REMOVE, tools=[tool("f")], tool_choice=choice), api)
+                assert (offered(found, api), dropped) == ([], () if choice["type"] == "auto" else ("tool_choice",))
+                waiting = [tool("f", defer_loading=True)]
+                assert translate(request(USER, tools=waiting, tool_choice=choice), api)[1] == dropped
+                forced = {"any": {"any": {}}, "tool": {"tool": {"name": "f"}}, "auto": {"auto": {}}}[choice["type"]]
+                body = converse_request(
+                    {"toolRemoval": {"tool": {"name": "f"}}}, {"toolRemoval": {"tool": {"name": "g"}}}
+                )
+                body["toolConfig"]["toolChoice"] = forced
+                listed = translate(body, api, client="converse")[1]
+                assert listed == (() if choice["type"] == "auto" else ("toolConfig.toolChoice",))
 
 
 def test_calls_of_a_removed_tool_stay():
@@ -268,19 +278,17 @@ def test_a_tool_that_a_message_defines_is_offered():
             assert offered(gone, api) == []
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize(
-    "referenced",
-    [
-        {"type": "mcp_tool_reference", "server_name": "s", "name": "f"},
-        {"type": "mcp_toolset_reference", "server_name": "s"},
-        {"type": "tool_reference", "name": "unknown"},
-    ],
-)
-def test_changes_of_tools_that_only_anthropic_has_are_listed(api, referenced):
-    message = system({"type": "tool_removal", "tool": referenced})
-    found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
-    assert (offered(found, api), dropped) == (["f"], ("messages[].content[]",))
+def test_changes_of_tools_that_only_anthropic_has_are_listed():
+    for api in APIS:
+        for referenced in [
+            {"type": "mcp_tool_reference", "server_name": "s", "name": "f"},
+            {"type": "mcp_toolset_reference", "server_name": "s"},
+            {"type": "tool_reference", "name": "unknown"},
+        ]:
+            with case((api, referenced)):
+                message = system({"type": "tool_removal", "tool": referenced})
+                found, dropped = translate(request(USER, message, tools=[tool("f")]), api)
+                assert (offered(found, api), dropped) == (["f"], ("messages[].content[]",))
 
 
 def test_a_removed_hosted_tool_is_neither_offered_nor_listed():

@@ -110,22 +110,23 @@ def test_the_link_of_a_video_reaches_providers_that_fetch_it():
 FILMS = [f"data:video/mp4;base64,{MP4}", YOUTUBE, "https://example.com/a.mp4", "https://[x/a.webm?b"]
 
 
-@pytest.mark.parametrize("provider", ["messages", "responses"])
-@pytest.mark.parametrize("url", FILMS)
-@pytest.mark.parametrize("client", ["chat", "gemini", "gemini without a type", "interactions"])
-def test_a_video_is_refused_for_providers_without_videos(client: str, url: str, provider: str):
+def test_a_video_is_refused_for_providers_without_videos():
     """They were sent as documents, which these providers refuse with other words."""
-    api, _, untyped = client.partition(" ")
-    label = {} if untyped else {"mimeType": "video/mp4"}
-    bodies: dict[str, Any] = {
-        "chat": turn({"type": "video_url", "video_url": {"url": url}}),
-        "gemini": {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url, **label}}]}]},
-        "interactions": {"input": [{"type": "video", "uri": url}]},
-    }
-    with pytest.raises(GatewayError, match=r"(?:is a video, which|is not supported by)") as refused:
-        write_to(provider, api, bodies[api])
-    assert refused.value.info.status == 400
-    assert refused.value.info.param is not None
+    for provider in ["messages", "responses"]:
+        for url in FILMS:
+            for client in ["chat", "gemini", "gemini without a type", "interactions"]:
+                with case((provider, url, client)):
+                    api, _, untyped = client.partition(" ")
+                    label = {} if untyped else {"mimeType": "video/mp4"}
+                    bodies: dict[str, Any] = {
+                        "chat": turn({"type": "video_url", "video_url": {"url": url}}),
+                        "gemini": {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": url, **label}}]}]},
+                        "interactions": {"input": [{"type": "video", "uri": url}]},
+                    }
+                    with pytest.raises(GatewayError, match=r"(?:is a video, which|is not supported by)") as refused:
+                        write_to(provider, api, bodies[api])
+                    assert refused.value.info.status == 400
+                    assert refused.value.info.param is not None
 
 
 def test_a_video_at_an_address_without_a_type_is_a_video_for_other_providers():
@@ -344,19 +345,22 @@ def heard_by(provider: str, url: str) -> Any:
     return (turns[0].get("content") or turns[0]["parts"])[0]
 
 
-@pytest.mark.parametrize("label", ["audio/wav", "AUDIO/X-WAV", "application/octet-stream", ""])
-def test_a_sound_at_a_data_url_reaches_every_provider_that_hears(label: str) -> None:
-    for url in (f"data:{label};base64,{WAV}", f"data:{label},{quote(base64.b64decode(WAV))}"):
-        assert heard_by("chat", url) == {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
-        assert heard_by("gemini", url) == {"inlineData": {"mimeType": "audio/wav", "data": WAV}}
-        assert heard_by("converse", url) == {"audio": {"format": "wav", "source": {"bytes": WAV}}}
-        assert heard_by("interactions", url) == {"type": "audio", "data": WAV, "mime_type": "audio/wav"}
-        for provider in ("messages", "responses"):
-            with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
-                heard_by(provider, url)
-            assert refused.value.info.status == 400
-    mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
-    assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [mp3] * 3
+def test_a_sound_at_a_data_url_reaches_every_provider_that_hears() -> None:
+    for label in ["audio/wav", "AUDIO/X-WAV", "application/octet-stream", ""]:
+        with case(label):
+            for url in (f"data:{label};base64,{WAV}", f"data:{label},{quote(base64.b64decode(WAV))}"):
+                assert heard_by("chat", url) == {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}
+                assert heard_by("gemini", url) == {"inlineData": {"mimeType": "audio/wav", "data": WAV}}
+                assert heard_by("converse", url) == {"audio": {"format": "wav", "source": {"bytes": WAV}}}
+                assert heard_by("interactions", url) == {"type": "audio", "data": WAV, "mime_type": "audio/wav"}
+                for provider in ("messages", "responses"):
+                    with pytest.raises(GatewayError, match=r"messages\[0\].content\[0\] is") as refused:
+                        heard_by(provider, url)
+                    assert refused.value.info.status == 400
+            mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
+            assert [heard_by("chat", f"data:{kind};base64,SUQz") for kind in ("audio/mpeg", "audio/mp3", "")] == [
+                mp3
+            ] * 3
 
 
 @pytest.mark.parametrize("label", [{}, {"mime_type": ""}, {"mime_type": "application/octet-stream"}])

@@ -168,16 +168,17 @@ def test_an_image_that_the_client_removed_takes_no_signature_of_another():
     assert model_parts(sent_to("gemini", "chat", body, GEMINI_3)[0]) == [other]
 
 
-@pytest.mark.parametrize("client", ["chat", "responses", "converse", "interactions"])
-def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents(client):
+def test_an_image_without_its_signature_gets_the_placeholder_that_google_documents():
     """Clients may send no reasoning back. Models before Gemini 3 need none."""
-    body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
-    sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
-    assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
-    assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
-    older = attrs.evolve(GEMINI_3, quirks=Quirks())
-    sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
-    assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
+    for client in ["chat", "responses", "converse", "interactions"]:
+        with case(client):
+            body = whole_for(client, made_by_gemini({"inlineData": SIGNED["inlineData"]}))
+            sent, outgoing = sent_to("gemini", client, NEXT[client](body), GEMINI_3)
+            assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
+            assert [path.rpartition(".")[2] for path in outgoing.dropped] == ["thoughtSignature"]
+            older = attrs.evolve(GEMINI_3, quirks=Quirks())
+            sent, outgoing = sent_to("gemini", client, NEXT[client](body), older)
+            assert (model_parts(sent), outgoing.dropped) == ([{"inlineData": SIGNED["inlineData"]}], ())
 
 
 @pytest.mark.parametrize("client", ["chat", "responses", "converse"])

@@ -33,15 +33,16 @@ CLIENTS = tuple(ITEMS)
 PAIRS = [(client, provider) for client in CLIENTS for provider in ITEMS]
 
 
-@pytest.mark.parametrize("write", [stream_for, whole_for])
-@pytest.mark.parametrize(("client", "provider"), PAIRS)
-def test_a_reader_finds_the_made_image_in_what_a_writer_wrote(client, provider, write):
-    body = write(client, answer_of(provider))
-    assert images_in(client, body) == [MadeImage("image/png", PNG)]
-    assert fold(read_events(client, body)).blocks[0].text == "Look:"
-    if write is stream_for:
-        verdict = judge(client, body)
-        assert (verdict.outcome, verdict.broken) == ("complete", None)
+def test_a_reader_finds_the_made_image_in_what_a_writer_wrote():
+    for write in [stream_for, whole_for]:
+        for client, provider in PAIRS:
+            with case((write, client, provider)):
+                body = write(client, answer_of(provider))
+                assert images_in(client, body) == [MadeImage("image/png", PNG)]
+                assert fold(read_events(client, body)).blocks[0].text == "Look:"
+                if write is stream_for:
+                    verdict = judge(client, body)
+                    assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
 @pytest.mark.parametrize("write", [stream_for, whole_for])
@@ -71,14 +72,15 @@ def test_items_without_an_image_of_their_own_are_left_out(client, provider):
             assert place not in stream_for(client, events)
 
 
-@pytest.mark.parametrize("write", [stream_for, whole_for])
-@pytest.mark.parametrize("client", CODECS)
-def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(client, write):
+def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer():
     """See https://ai.google.dev/gemini-api/docs/image-generation#thinking-process"""
-    draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
-    events = answer_of("gemini", draft, ITEMS["gemini"])
-    found = images_in(client, write(client, events))
-    assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
+    for write in [stream_for, whole_for]:
+        for client in CODECS:
+            with case((write, client)):
+                draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
+                events = answer_of("gemini", draft, ITEMS["gemini"])
+                found = images_in(client, write(client, events))
+                assert found == ([] if client == "messages" else [MadeImage("image/png", PNG)])
 
 
 @pytest.mark.parametrize("write", [stream_for, whole_for])
@@ -116,15 +118,20 @@ def test_the_images_of_a_chat_server_reach_all_clients():
                     assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
 
 
-@pytest.mark.parametrize("images", ["x", [1], [{}], [{"image_url": "x"}], {"a": 1}])
-@pytest.mark.parametrize("client", CODECS)
-def test_malformed_images_of_a_chat_server_do_not_break_an_answer(client, images):
-    message = {"role": "assistant", "content": "Hi", "images": images}
-    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    events = read_events("chat", json.dumps(whole).encode())
-    for write in (stream_for, whole_for):
-        assert images_in(client, write(client, events)) == []
-        assert b"Hi" in write(client, events)
+def test_malformed_images_of_a_chat_server_do_not_break_an_answer():
+    for images in ["x", [1], [{}], [{"image_url": "x"}], {"a": 1}]:
+        for client in CODECS:
+            with case((images, client)):
+                message = {"role": "assistant", "content": "Hi", "images": images}
+                whole = {
+                    "id": "a",
+                    "model": "m",
+                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                }
+                events = read_events("chat", json.dumps(whole).encode())
+                for write in (stream_for, whole_for):
+                    assert images_in(client, write(client, events)) == []
+                    assert b"Hi" in write(client, events)
 
 
 def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
@@ -138,13 +145,14 @@ def test_citations_of_a_chat_server_belong_to_the_text_before_its_images():
 # The types of the SDKs
 
 
-@pytest.mark.parametrize("provider", [name for name in ITEMS if name != "responses"])
-def test_the_openai_sdk_reads_the_item(provider):
-    whole = openai.types.responses.Response.model_validate_json(whole_for("responses", answer_of(provider)))
-    item = whole.output[1]
-    assert isinstance(item, openai.types.responses.response_output_item.ImageGenerationCall)
-    assert (item.status, item.result) == ("completed", PNG)
-    assert item.model_extra == {"output_format": "png"} or item.output_format == "png"
+def test_the_openai_sdk_reads_the_item():
+    for provider in [name for name in ITEMS if name != "responses"]:
+        with case(provider):
+            whole = openai.types.responses.Response.model_validate_json(whole_for("responses", answer_of(provider)))
+            item = whole.output[1]
+            assert isinstance(item, openai.types.responses.response_output_item.ImageGenerationCall)
+            assert (item.status, item.result) == ("completed", PNG)
+            assert item.model_extra == {"output_format": "png"} or item.output_format == "png"
 
 
 def test_the_item_is_announced_without_its_content():

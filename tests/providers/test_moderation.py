@@ -11,6 +11,7 @@ from openai.types.responses import Response
 from providers.apis import CODECS
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
+from tests.support.cases import case
 from tests.support.lanes import reply_for
 from tests.support.provider_streams import read_either
 
@@ -54,23 +55,27 @@ def typed_moderation(api: str, body: bytes, *, stream: bool) -> Any:
     return Response.model_validate(data[-1]["response"]).moderation
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("source", ["chat", "responses"])
-@pytest.mark.parametrize("client", ["chat", "responses"])
-@pytest.mark.parametrize(
-    "moderation",
-    [{"input": result(), "output": result(flagged=True)}, {"input": result(), "output": ERROR}],
-    ids=["results", "an error"],
-)
-def test_moderation_reaches_the_other_api(source, client, moderation, stream):
-    provided = write_body(source, moderation, stream=stream)
-    end = read_either(CODECS[source], provided)[-1]
-    assert isinstance(end, AnswerEnd)
-    body = write_body(client, end.moderation, stream=stream)
-    assert end.moderation == moderation
-    found = typed_moderation(client, body, stream=stream)
-    expected = moderation if client == "responses" else {side: chat_form(one) for side, one in moderation.items()}
-    assert found.to_dict() == expected
+def test_moderation_reaches_the_other_api():
+    for stream in [False, True]:
+        for source in ["chat", "responses"]:
+            for client in ["chat", "responses"]:
+                for moderation in [
+                    {"input": result(), "output": result(flagged=True)},
+                    {"input": result(), "output": ERROR},
+                ]:
+                    with case((stream, source, client, moderation)):
+                        provided = write_body(source, moderation, stream=stream)
+                        end = read_either(CODECS[source], provided)[-1]
+                        assert isinstance(end, AnswerEnd)
+                        body = write_body(client, end.moderation, stream=stream)
+                        assert end.moderation == moderation
+                        found = typed_moderation(client, body, stream=stream)
+                        expected = (
+                            moderation
+                            if client == "responses"
+                            else {side: chat_form(one) for side, one in moderation.items()}
+                        )
+                        assert found.to_dict() == expected
 
 
 def chat_form(side: dict[str, Any]) -> dict[str, Any]:
@@ -92,13 +97,14 @@ def test_of_several_results_the_flagged_one_is_reported():
     assert end.moderation == {"input": result(flagged=True), "output": None}
 
 
-@pytest.mark.parametrize("value", [1, "x", [], {}, {"input": 3}, {"input": {"results": 1}}, {"output": None}])
-@pytest.mark.parametrize("api", ["chat", "responses"])
-def test_malformed_results_break_no_answer(api, value):
-    provided = json.loads(write_body(api, None, stream=False))
-    events = CODECS[api].read_answer(json.dumps(provided | {"moderation": value}).encode())
-    end = events[-1]
-    assert isinstance(end, AnswerEnd)
-    for client in CODECS:
-        for stream in (False, True):
-            assert b"Hello" in write_body(client, end.moderation, stream=stream)
+def test_malformed_results_break_no_answer():
+    for value in [1, "x", [], {}, {"input": 3}, {"input": {"results": 1}}, {"output": None}]:
+        for api in ["chat", "responses"]:
+            with case((value, api)):
+                provided = json.loads(write_body(api, None, stream=False))
+                events = CODECS[api].read_answer(json.dumps(provided | {"moderation": value}).encode())
+                end = events[-1]
+                assert isinstance(end, AnswerEnd)
+                for client in CODECS:
+                    for stream in (False, True):
+                        assert b"Hello" in write_body(client, end.moderation, stream=stream)

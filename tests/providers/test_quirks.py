@@ -42,24 +42,22 @@ SAMPLED: dict[str, dict[str, Any]] = {
 EFFORTS = {None: None, "low": Reasoning("enabled", "low"), "none": Reasoning("disabled", "none")}
 
 
-@pytest.mark.parametrize(
-    ("sampling", "effort", "taken"),
-    [
+def test_sampling_goes_only_to_models_that_take_it():
+    """Each removal is named, but for that of a default (juspay/neurolink#1706, truefoundry/models#2122,
+    Soju06/codex-lb#538)."""
+    for sampling, effort, taken in [
         ("free", None, True), ("free", "low", True), ("never", None, False), ("never", "none", False),
         ("only_effort_none", None, False), ("only_effort_none", "low", False), ("only_effort_none", "none", True),
         ("unless_thinking", None, True), ("unless_thinking", "none", True), ("unless_thinking", "low", False),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("api", OLDER)
-def test_sampling_goes_only_to_models_that_take_it(api, sampling, effort, taken):
-    """Each removal is named, but for that of a default (juspay/neurolink#1706, truefoundry/models#2122,
-    Soju06/codex-lb#538)."""
-    asked = SAMPLED[api]
-    request = request_with(**asked, reasoning=EFFORTS[effort])
-    body, dropped = write_body(api, request, sampling=sampling)
-    body |= {"logprobs": True} if "message.output_text.logprobs" in body.get("include", ()) else {}
-    assert asked.keys() & body.keys() == (asked.keys() if taken else set())
-    assert set(dropped) == (set() if taken else asked.keys() - {"top_p"})
+    ]:  # fmt: skip
+        for api in OLDER:
+            with case((sampling, effort, taken, api)):
+                asked = SAMPLED[api]
+                request = request_with(**asked, reasoning=EFFORTS[effort])
+                body, dropped = write_body(api, request, sampling=sampling)
+                body |= {"logprobs": True} if "message.output_text.logprobs" in body.get("include", ()) else {}
+                assert asked.keys() & body.keys() == (asked.keys() if taken else set())
+                assert set(dropped) == (set() if taken else asked.keys() - {"top_p"})
 
 
 FEW, SOME = ("low", "high"), ("none", "low", "medium", "high")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from streams.event_stream import EVENT_STREAM
 from streams.framing import Framing, FramingError
 from streams.sse import SSE
+from tests.support.cases import case
 
 DATA = st.lists(st.dictionaries(st.text("ab"), st.integers()).map(lambda value: str(value).encode()), max_size=4)
 
@@ -23,17 +24,15 @@ def test_the_events_of_a_whole_stream_are_those_written(framing, values):
     assert list(framing.parse_all(stream_of(framing, values))) == [("one", value) for value in values]
 
 
-@pytest.mark.parametrize(
-    ("body", "events"),
-    [
+def test_a_last_event_without_its_end_counts_if_its_data_is_complete():
+    for body, events in [
         (b"data: {}\n\ndata: [1]", [("", b"{}"), ("", b"[1]")]),
         (b"data: {}\n\ndata: [1", [("", b"{}")]),
         (b"data: {}\n\n: comment\n\n\n", [("", b"{}")]),
         (b"", []),
-    ],
-)
-def test_a_last_event_without_its_end_counts_if_its_data_is_complete(body, events):
-    assert list(SSE.parse_all(body)) == events
+    ]:
+        with case((body, events)):
+            assert list(SSE.parse_all(body)) == events
 
 
 def test_an_incomplete_frame_does_not_count():

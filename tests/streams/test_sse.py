@@ -202,16 +202,17 @@ def test_one_event_is_parsed():
             assert sse.parse(raw) == event
 
 
-@pytest.mark.parametrize("line_end", [b"\r", b"\n", b"\r\n", b"\n\r"])
-def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
+def test_many_blank_lines_of_a_read_are_few_pieces():
     """64 KiB of line ends from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
-    event = b"data: x" + 2 * line_end
-    data = event + line_end * 20_000 + event
-    splitter = sse.Splitter()
-    pieces = splitter.feed(data)
-    assert b"".join([*pieces, splitter.close()]) == data
-    assert len(pieces) <= 4
-    assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
+    for line_end in [b"\r", b"\n", b"\r\n", b"\n\r"]:
+        with case(line_end):
+            event = b"data: x" + 2 * line_end
+            data = event + line_end * 20_000 + event
+            splitter = sse.Splitter()
+            pieces = splitter.feed(data)
+            assert b"".join([*pieces, splitter.close()]) == data
+            assert len(pieces) <= 4
+            assert [sse.parse(piece) for piece in pieces if sse.parse(piece) is not None] == [("", b"x"), ("", b"x")]
 
 
 def test_unicode_line_separators_are_data():
@@ -274,16 +275,17 @@ def test_an_event_above_the_limit_raises():
         splitter.feed(b"x" * 41)
 
 
-@pytest.mark.parametrize("line", [b":\n", b"data:\r", b"event: a\r\n", b"x\n"])
-def test_an_event_of_too_many_lines_raises_whatever_its_lines_are(line):
+def test_an_event_of_too_many_lines_raises_whatever_its_lines_are():
     """8 MB of comment lines without a blank line stopped every stream for a second (CWE-400)."""
-    raw = line * (2 * sse.MAX_LINES + 1)
-    splitter = sse.Splitter()
-    for start in range(0, len(raw), 4096):
-        assert splitter.feed(raw[start : start + 4096]) == []
-    with pytest.raises(sse.EventHasTooManyLines, match="20,000 lines"):
-        splitter.feed(b"data: x" + line[-1:] * 2)
-    assert sse.complete(raw + b"data: {}") == b""
+    for line in [b":\n", b"data:\r", b"event: a\r\n", b"x\n"]:
+        with case(line):
+            raw = line * (2 * sse.MAX_LINES + 1)
+            splitter = sse.Splitter()
+            for start in range(0, len(raw), 4096):
+                assert splitter.feed(raw[start : start + 4096]) == []
+            with pytest.raises(sse.EventHasTooManyLines, match="20,000 lines"):
+                splitter.feed(b"data: x" + line[-1:] * 2)
+            assert sse.complete(raw + b"data: {}") == b""
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
@@ -323,13 +325,14 @@ def test_dumped_json_is_one_line_for_every_splitter_and_means_the_same(value):
     assert len(out.decode().splitlines()) == 1
 
 
-@pytest.mark.parametrize("space", ["\n", "\r", "\r\n", "\n\t "])
-def test_json_that_is_inserted_unchanged_does_not_break_the_line(space):
-    args = msgspec.Raw(f'{{{space}"a":{space}"b\\n c"{space}}}'.encode())
-    out = sse.dump({"args": args})
-    assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
-    assert len(out.splitlines()) == 1
-    assert parsed([sse.data({"args": args})]) == [("", out)]
+def test_json_that_is_inserted_unchanged_does_not_break_the_line():
+    for space in ["\n", "\r", "\r\n", "\n\t "]:
+        with case(space):
+            args = msgspec.Raw(f'{{{space}"a":{space}"b\\n c"{space}}}'.encode())
+            out = sse.dump({"args": args})
+            assert msgspec.json.decode(out) == {"args": {"a": "b\n c"}}
+            assert len(out.splitlines()) == 1
+            assert parsed([sse.data({"args": args})]) == [("", out)]
 
 
 @given(st.text(), st.sampled_from(["message_start", "response.created"]))

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.__main__ import main
 from loadtest.crew.opening import open_file_limit
+from tests.support.cases import case
 
 URL = ("load", "http://127.0.0.1:9", "--model", "m", "--rate", "1")
 
@@ -43,21 +44,19 @@ def test_mistakes_are_reported_before_anything_is_started(capsys):
 IN_PARTS = "was removed: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines"
 
 
-@pytest.mark.parametrize(
-    ("words", "replacement"),
-    [
+def test_removed_words_end_in_one_line_that_names_the_replacement(capsys):
+    for words, replacement in [
         (("load", "worker", "--listen", "0.0.0.0:7071"), f"trigate load worker {IN_PARTS}"),
         ((*URL, "--workers", "a:1,b:1"), f"--workers {IN_PARTS}"),
         ((*URL, "--workers=a:1"), f"--workers {IN_PARTS}"),
         ((*URL, "--secret-env", "NAME"), f"--secret-env {IN_PARTS}"),
         ((*URL, "--remote-write", "http://127.0.0.1:9090"), "--remote-write was removed: send the metrics with --otlp"),
-    ],
-)
-def test_removed_words_end_in_one_line_that_names_the_replacement(capsys, words, replacement):
-    status, text = said(capsys, *words)
-    assert status == 2
-    assert text.startswith(replacement)
-    assert text.count("\n") == 1
+    ]:
+        with case((words, replacement)):
+            status, text = said(capsys, *words)
+            assert status == 2
+            assert text.startswith(replacement)
+            assert text.count("\n") == 1
 
 
 @pytest.mark.skipif(open_file_limit() is None or open_file_limit() > 10**5, reason="there is no limit to meet")

@@ -80,18 +80,16 @@ def test_turns_between_calls_of_server_tools_are_not_added_up_to_a_long_prompt()
     assert cost_of(priced, Usage(input=272_000, calls=(fee,))) == Cost(544_000_000, "exact")
 
 
-@pytest.mark.parametrize(
-    ("usage", "nanos"),
-    [
+def test_writes_to_a_cache_cost_by_their_lifetime():
+    for usage, nanos in [
         (Usage(cache_write=1_000_000), 3_750_000_000),
         (Usage(cache_write=1_000_000, cache_write_5m=1_000_000, cache_write_1h=0), 3_750_000_000),
         (Usage(cache_write=1_000_000, cache_write_5m=0, cache_write_1h=1_000_000), 6_000_000_000),
         (Usage(cache_write=1_000_000, cache_write_5m=400_000, cache_write_1h=600_000), 1_500_000_000 + 3_600_000_000),
-    ],
-)
-def test_writes_to_a_cache_cost_by_their_lifetime(usage: Usage, nanos: int):
-    # BerriAI/litellm#18988
-    assert cost_of(SONNET, usage) == Cost(nanos, "exact")
+    ]:
+        with case((usage, nanos)):
+            # BerriAI/litellm#18988
+            assert cost_of(SONNET, usage) == Cost(nanos, "exact")
 
 
 def test_writes_for_an_hour_have_a_price_in_each_tier_of_length():
@@ -279,9 +277,10 @@ def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
     assert total_cost([Cost(0, "subscription"), Cost(3, "at_least")]) == Cost(3, "at_least")
 
 
-@pytest.mark.parametrize("grade", ["subscription", "exact", "estimated", "at_least"])
-def test_the_ledger_gets_a_grade_back_by_its_rank(grade):
-    assert grade_at(grade_rank(grade)) == grade
+def test_the_ledger_gets_a_grade_back_by_its_rank():
+    for grade in ["subscription", "exact", "estimated", "at_least"]:
+        with case(grade):
+            assert grade_at(grade_rank(grade)) == grade
 
 
 WRITTEN = Usage(input=10, cache_read=50, cache_write=900, cache_write_1h=300, output=5)

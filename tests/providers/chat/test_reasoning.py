@@ -13,6 +13,7 @@ from providers.responses import RESPONSES
 from streams.events import AnswerEnd, TextDelta
 from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
+from tests.support.cases import case
 from tests.support.chat_wire import (
     ISSUER,
     OTHER,
@@ -128,19 +129,17 @@ def test_no_empty_reasoning_is_added_before_the_first_one():
     assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
 
 
-@pytest.mark.parametrize(
-    ("field", "members", "expected"),
-    [
+def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name():
+    for field, members, expected in [
         ("reasoning_content", {"reasoning_content": "hm"}, {"reasoning_content": "hm"}),
         ("reasoning", {"reasoning_content": "hm"}, {"reasoning": "hm"}),
         ("reasoning_content", {"reasoning": "hm"}, {"reasoning": "hm"}),
         ("reasoning", {"reasoning_content": "hm", "reasoning": "hm"}, {"reasoning_content": "hm", "reasoning": "hm"}),
-    ],
-)
-def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name(field, members, expected):
-    call = chat_request({"role": "assistant", "content": "a", **members})
-    (message,) = encode_request(call, reasoning_field=field)[0]["messages"]
-    assert message == {"role": "assistant", "content": "a", **expected}
+    ]:
+        with case((field, members, expected)):
+            call = chat_request({"role": "assistant", "content": "a", **members})
+            (message,) = encode_request(call, reasoning_field=field)[0]["messages"]
+            assert message == {"role": "assistant", "content": "a", **expected}
 
 
 PROVIDERS = {
@@ -181,14 +180,15 @@ def replay_answer(api: str, answer: bytes, issuer: Issuer) -> Request:
     return codec.read_request({**first, place: [question, *given, {"role": "user", "content": "more"}]})
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(provider, api):
+def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks():
     """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
-    message, expected = PROVIDERS[provider]
-    body, dropped = encode_request(replay_answer(api, whole(message), OWN))
-    assert body["messages"][1] == {"role": "assistant", **expected}
-    assert dropped == ()
+    for api in ["chat", "messages", "responses"]:
+        for provider in PROVIDERS:
+            with case((api, provider)):
+                message, expected = PROVIDERS[provider]
+                body, dropped = encode_request(replay_answer(api, whole(message), OWN))
+                assert body["messages"][1] == {"role": "assistant", **expected}
+                assert dropped == ()
 
 
 @pytest.mark.parametrize("api", ["messages", "responses"])

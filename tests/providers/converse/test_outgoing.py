@@ -98,21 +98,19 @@ def test_strict_tools_go_where_they_are_known():
     assert dropped == ("tools[].strict",)
 
 
-@pytest.mark.parametrize(
-    ("choice", "model", "written", "dropped"),
-    [
+def test_tools_are_forced_where_the_family_can_be():
+    for choice, model, written, dropped in [
         (ToolChoice("tool", "get_weather", at="tool_choice"), NOVA, {"tool": {"name": "get_weather"}}, ()),
         (ToolChoice("tool", "get_weather", at="tool_choice"), "mistral.mistral-large-2402-v1:0", {"any": {}}, ()),
         (ToolChoice("required", at="tool_choice"), LLAMA, None, ("tool_choice",)),
         (ToolChoice("required", at="tool_choice"), "us.anthropic.claude-opus-5-5", None, ("tool_choice",)),
-    ],
-)
-def test_tools_are_forced_where_the_family_can_be(choice, model, written, dropped):
-    body, lost = write(chat(tools=(WEATHER, Tool("g")), tool_choice=choice), model)
-    assert body["toolConfig"].get("toolChoice") == written
-    assert lost == dropped
-    if model.startswith("mistral"):
-        assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["get_weather"]
+    ]:
+        with case((choice, model, written, dropped)):
+            body, lost = write(chat(tools=(WEATHER, Tool("g")), tool_choice=choice), model)
+            assert body["toolConfig"].get("toolChoice") == written
+            assert lost == dropped
+            if model.startswith("mistral"):
+                assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["get_weather"]
 
 
 def test_tool_choice_none_omits_the_tools():
@@ -213,19 +211,17 @@ def test_reasoning_is_returned_to_its_author_in_the_same_bytes():
         assert turns[1]["content"][0] == {"reasoningContent": item}
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
+def test_reasoning_of_others_is_dropped_and_reported():
+    for part in [
         ReasoningPart("hm", Seal(OTHER, "converse", SIGNED), at="messages[1].reasoning"),
         ReasoningPart("hm", Seal(OURS, "messages", SIGNED), at="messages[1].reasoning"),
         ReasoningPart("hm", Seal(OURS, "converse", ["x"]), at="messages[1].reasoning"),
         ReasoningPart("hm", native={"text": "hm"}, at="messages[1].reasoning"),
-    ],
-)
-def test_reasoning_of_others_is_dropped_and_reported(part):
-    body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
-    assert body["messages"][1]["content"] == [{"text": "b"}]
-    assert dropped == ("messages[].reasoning",)
+    ]:
+        with case(part):
+            body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
+            assert body["messages"][1]["content"] == [{"text": "b"}]
+            assert dropped == ("messages[].reasoning",)
 
 
 def test_reasoning_is_requested_in_the_format_of_the_family():

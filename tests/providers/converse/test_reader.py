@@ -406,11 +406,14 @@ def test_blocks_in_any_order_are_blocks_one_by_one(sent):
         fold(events)
 
 
-@pytest.mark.parametrize("content", ["x", 1, {}, None])
-def test_a_result_whose_content_is_no_list_at_its_start_is_read(content):
-    result = {"toolUseId": "a", "content": content}
-    events = read([BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE])
-    assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
+def test_a_result_whose_content_is_no_list_at_its_start_is_read():
+    for content in ["x", 1, {}, None]:
+        with case(content):
+            result = {"toolUseId": "a", "content": content}
+            events = read(
+                [BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE]
+            )
+            assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
 
 
 @given(JSON)

@@ -194,16 +194,14 @@ def test_usage_is_read_in_each_rerank_format():
     assert read_costs(routed) == RerankCosts(searches=1, nanos=2_000_000)
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
+def test_a_request_that_cannot_be_ranked_is_refused():
+    for body, param in [
         ({"query": "q", "documents": "text"}, "documents"),
         ({"query": "q"}, "documents"),
         ({"query": "q", "documents": [], "top_n": "2"}, "top_n"),
         ({"query": "q", "documents": [], "top_n": -1}, "top_n"),
-    ],
-)
-def test_a_request_that_cannot_be_ranked_is_refused(body: object, param: str):
-    with pytest.raises(GatewayError) as raised:
-        read_wanted_ranking(_draft(body), JINA)
-    assert (raised.value.info.status, raised.value.info.param) == (400, param)
+    ]:
+        with case((body, param)):
+            with pytest.raises(GatewayError) as raised:
+                read_wanted_ranking(_draft(body), JINA)
+            assert (raised.value.info.status, raised.value.info.param) == (400, param)

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from providers.errors.failures import read_event_failure, read_failure
 from tests.support.cases import case
 
@@ -75,15 +73,13 @@ def test_an_error_within_a_stream_is_read_alike():
     assert not read_event_failure({"error": {"message": "no", "type": "overloaded_error"}}).concerns_all
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
+def test_objects_in_the_request_are_the_client_s_to_correct():
+    for message in [
         "Prompt with id 'pmpt_0123' not found.",
         "CachedContent not found",
         "You do not have permission to access the File abc or it may not exist.",
-    ],
-)
-@pytest.mark.parametrize("status", [403, 404])
-def test_objects_in_the_request_are_the_client_s_to_correct(status, message):
-    failed = read_failure(status, json.dumps({"error": {"message": message}}).encode())
-    assert (failed.reason, failed.message) == ("invalid", message)
+    ]:
+        for status in [403, 404]:
+            with case((message, status)):
+                failed = read_failure(status, json.dumps({"error": {"message": message}}).encode())
+                assert (failed.reason, failed.message) == ("invalid", message)

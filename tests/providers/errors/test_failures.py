@@ -183,9 +183,8 @@ def test_every_kind_can_be_written():
     assert set(MESSAGES_TYPE) == set(OPENAI_TYPE) == set(STATUS)
 
 
-@pytest.mark.parametrize(
-    ("failed", "error"),
-    [
+def test_openai_errors_have_all_four_members():
+    for failed, error in [
         (
             ErrorInfo("invalid_request", "m", param="messages[0]"),
             {"message": "m", "type": "invalid_request_error", "param": "messages[0]", "code": None},
@@ -202,10 +201,9 @@ def test_every_kind_can_be_written():
             ErrorInfo("overloaded", "m", status=529),
             {"message": "m", "type": "server_error", "param": None, "code": "overloaded"},
         ),
-    ],
-)
-def test_openai_errors_have_all_four_members(failed, error):
-    assert openai_error(failed) == error
+    ]:
+        with case((failed, error)):
+            assert openai_error(failed) == error
 
 
 def test_messages_errors_keep_details_only_where_there_are_any():
@@ -228,17 +226,23 @@ def test_messages_types_are_those_of_the_sdk():
             assert messages_error(ErrorInfo(kind, "m"))["type"] == word
 
 
-@pytest.mark.parametrize("texts", [True, False], ids=["short", "long"])
-@pytest.mark.parametrize("api", CODECS)
-def test_an_array_with_an_error_is_that_error_in_every_api(api, texts):
+def test_an_array_with_an_error_is_that_error_in_every_api():
     """With status 200, as with any other (Google; langroid/langroid#988, BerriAI/litellm#28599)."""
-    error = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE", "type": "overloaded_error"}
-    *_, failed = CODECS[api].read_answer(json.dumps([{"error": error}]).encode(), texts)
-    assert isinstance(failed, ErrorInfo)
-    assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
-    with pytest.raises(GatewayError) as raised:
-        tuple(CODECS[api].read_answer(b"[1]", texts))
-    assert raised.value.info.reason == "bad_answer"
+    for texts in [True, False]:
+        for api in CODECS:
+            with case((texts, api)):
+                error = {
+                    "code": 503,
+                    "message": "The model is overloaded.",
+                    "status": "UNAVAILABLE",
+                    "type": "overloaded_error",
+                }
+                *_, failed = CODECS[api].read_answer(json.dumps([{"error": error}]).encode(), texts)
+                assert isinstance(failed, ErrorInfo)
+                assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
+                with pytest.raises(GatewayError) as raised:
+                    tuple(CODECS[api].read_answer(b"[1]", texts))
+                assert raised.value.info.reason == "bad_answer"
 
 
 ANTHROPIC_CODES = (
@@ -265,11 +269,14 @@ def test_anthropics_own_codes_reach_its_clients():
             assert event.details == details
 
 
-@pytest.mark.parametrize(
-    ("status", "type"),
-    [(400, "invalid_request_error"), (404, "not_found_error"), (429, "rate_limit_error"), (503, "overloaded_error")],
-)
-def test_an_unknown_type_of_error_has_the_one_of_its_status(status, type):
-    body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
-    found = CODECS["messages"].read_error(status, body, ())
-    assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type
+def test_an_unknown_type_of_error_has_the_one_of_its_status():
+    for status, type in [
+        (400, "invalid_request_error"),
+        (404, "not_found_error"),
+        (429, "rate_limit_error"),
+        (503, "overloaded_error"),
+    ]:
+        with case((status, type)):
+            body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
+            found = CODECS["messages"].read_error(status, body, ())
+            assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type

@@ -1,8 +1,6 @@
 """Trusted words of a provider: rejections of one sentence about one member. Other text may quote a client
 (https://owasp.org/www-community/Injection_Theory)."""
 
-import pytest
-
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
 from providers.errors.named_alone import PROTECTED, find_sole_rejected, is_protected
 from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
@@ -107,6 +105,7 @@ def test_members_about_privacy_safety_identity_and_storage_are_protected_with_al
                 assert is_protected(parse_path(path))
 
 
-@pytest.mark.parametrize("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])
-def test_other_members_are_not_protected(path):
-    assert not is_protected(parse_path(path))
+def test_other_members_are_not_protected():
+    for path in ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"]:
+        with case(path):
+            assert not is_protected(parse_path(path))

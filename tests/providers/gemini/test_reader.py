@@ -264,20 +264,22 @@ NAMELESS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("parts", NAMELESS)
-def test_a_call_in_pieces_without_a_name_keeps_an_empty_one(parts):
+def test_a_call_in_pieces_without_a_name_keeps_an_empty_one():
     """BerriAI/litellm#23815: they are no arguments of the next call. The whole answer was a 502."""
-    chunks = [candidate({"functionCall": part}) for part in parts]
-    events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
-    calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
-    assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
+    for parts in NAMELESS:
+        with case(parts):
+            chunks = [candidate({"functionCall": part}) for part in parts]
+            events = read_chunks(*chunks, candidate(call("next", {"b": 1}), **STOP))
+            calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
+            assert [(one.name, json.loads(one.input)) for one in calls] == [("", {"a": "x"}), ("next", {"b": 1})]
 
 
-@pytest.mark.parametrize("part", [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}])
-def test_the_end_of_no_call_is_no_call(part):
-    events = read_chunks(candidate(text("a")), candidate({"functionCall": part}, **STOP))
-    assert not [event for event in events if isinstance(event, ToolCallStart)]
-    assert events[-1] == AnswerEnd("stop", "STOP")
+def test_the_end_of_no_call_is_no_call():
+    for part in [{}, {"willContinue": False}, {"name": ""}, {"name": None, "partialArgs": []}]:
+        with case(part):
+            events = read_chunks(candidate(text("a")), candidate({"functionCall": part}, **STOP))
+            assert not [event for event in events if isinstance(event, ToolCallStart)]
+            assert events[-1] == AnswerEnd("stop", "STOP")
 
 
 @pytest.mark.parametrize("begun", [{"args": {"a": 1}}, {"args": {"a": 1}, "willContinue": True}])

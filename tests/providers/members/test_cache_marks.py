@@ -4,9 +4,8 @@ import json
 from itertools import pairwise
 from typing import Any
 
-import pytest
-
 from providers.members.cache_marks import add_cache_marks, add_top_level_mark, has_answers, has_cache_marks
+from tests.support.cases import case
 from tests.support.sent_blocks import content_forms, sent_blocks
 
 MARK = {"type": "ephemeral"}
@@ -64,20 +63,18 @@ def test_converse_marks_follow_the_marked_block():
     assert json.loads(marked)["toolConfig"] == tools
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
+def test_empty_texts_and_reasoning_take_no_mark():
+    for content, expected in [
         ("", 0),
         ([text("")], 0),
         ([text("Hi"), text("")], 1),
         ([{"type": "thinking", "thinking": "x", "signature": "s"}], 0),
-    ],
-)
-def test_empty_texts_and_reasoning_take_no_mark(content: Any, expected: int):
-    sent = body(messages=[{"role": "user", "content": content}])
-    marked, count = add_cache_marks("messages", sent, "5m")
-    assert count == expected
-    assert expected or marked == sent
+    ]:
+        with case((content, expected)):
+            sent = body(messages=[{"role": "user", "content": content}])
+            marked, count = add_cache_marks("messages", sent, "5m")
+            assert count == expected
+            assert expected or marked == sent
 
 
 def test_a_distant_earlier_boundary_is_marked_too():

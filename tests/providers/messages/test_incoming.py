@@ -199,19 +199,17 @@ def test_deferred_tools_are_all_sent_where_anthropic_was_to_search():
     assert len(read(tools=[server, *LATER]).tools) == 4
 
 
-@pytest.mark.parametrize(
-    ("choice", "read_as", "serial"),
-    [
+def test_tool_choice_is_read():
+    for choice, read_as, serial in [
         ({"type": "auto"}, ToolChoice("auto", at="tool_choice"), False),
         ({"type": "any", "disable_parallel_tool_use": True}, ToolChoice("required", at="tool_choice"), True),
         ({"type": "tool", "name": "f"}, ToolChoice("tool", "f", at="tool_choice"), False),
         ({"type": "none"}, ToolChoice("none", at="tool_choice"), False),
-    ],
-)
-def test_tool_choice_is_read(choice, read_as, serial):
-    call = read(tool_choice=choice)
-    assert call.tool_choice == read_as
-    assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
+    ]:
+        with case((choice, read_as, serial)):
+            call = read(tool_choice=choice)
+            assert call.tool_choice == read_as
+            assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
 
 
 def test_thinking_and_effort_are_one_thing():

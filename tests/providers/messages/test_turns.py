@@ -144,9 +144,9 @@ def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
     assert dropped == ("format",)
 
 
-@pytest.mark.parametrize(
-    ("part", "block"),
-    [
+def test_media_are_written():
+    """No part is skipped (miruamel/xuan#191, ferro-labs/ai-gateway#143)."""
+    for part, block in [
         (
             ImagePart(MediaSource("base64", "R0lG", "image/gif")),
             {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "R0lG"}},
@@ -164,11 +164,9 @@ def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
             FilePart(MediaSource("base64", "aGk=", "text/plain")),
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
         ),
-    ],
-)  # fmt: skip
-def test_media_are_written(part, block):
-    """No part is skipped (miruamel/xuan#191, ferro-labs/ai-gateway#143)."""
-    assert messages(user(part))[0]["content"] == [block]
+    ]:  # fmt: skip
+        with case((part, block)):
+            assert messages(user(part))[0]["content"] == [block]
 
 
 def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label():
@@ -190,20 +188,18 @@ def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label():
             }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
+def test_parts_without_a_messages_form_are_a_400_with_the_path():
+    """Ids of files never cross providers (theopenco/llmgateway#4149)."""
+    for part in [
         AudioPart("x", "wav", at="messages[1].content[0]"),
         ImagePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
         FilePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
         FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"),
-    ],
-)
-def test_parts_without_a_messages_form_are_a_400_with_the_path(part):
-    """Ids of files never cross providers (theopenco/llmgateway#4149)."""
-    with pytest.raises(GatewayError) as raised:
-        write(chat(user(part)))
-    assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
+    ]:
+        with case(part):
+            with pytest.raises(GatewayError) as raised:
+                write(chat(user(part)))
+            assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
 
 
 def test_hints_that_the_api_does_not_have_are_reported():
@@ -347,23 +343,21 @@ def test_assistant_messages_have_no_documents_and_user_texts_no_citations():
     assert dropped == ("messages[].content[].citations", "messages[].content[]")
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
+def test_thinking_of_a_messages_client_goes_back_byte_for_byte():
+    """Blocks without text too (anthropics/anthropic-sdk-python#1598, Yeachan-Heo/gajae-code#4247)."""
+    for item in [
         {"type": "thinking", "thinking": "hm", "signature": "c2ln+/="},
         {"type": "thinking", "thinking": "", "signature": "c2ln"},
         {"signature": "c2ln", "thinking": "é\u2028", "type": "thinking", "new": [1.0, None]},
         {"type": "redacted_thinking", "data": "b3Bh"},
-    ],
-)
-def test_thinking_of_a_messages_client_goes_back_byte_for_byte(item):
-    """Blocks without text too (anthropics/anthropic-sdk-python#1598, Yeachan-Heo/gajae-code#4247)."""
-    body = {
-        "max_tokens": 9,
-        "messages": [*HELLO, {"role": "assistant", "content": [item, {"type": "text", "text": "a"}]}],
-    }
-    sent = MESSAGES.write_request(MESSAGES.read_request(body), Recipient("claude", OURS)).body
-    assert msgspec.json.encode(item) in sent
+    ]:
+        with case(item):
+            body = {
+                "max_tokens": 9,
+                "messages": [*HELLO, {"role": "assistant", "content": [item, {"type": "text", "text": "a"}]}],
+            }
+            sent = MESSAGES.write_request(MESSAGES.read_request(body), Recipient("claude", OURS)).body
+            assert msgspec.json.encode(item) in sent
 
 
 def test_big_numbers_and_the_order_of_arguments_survive_reading():

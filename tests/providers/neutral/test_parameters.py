@@ -101,10 +101,11 @@ def test_chat_takes_one_stop_string_or_several(stop):
     assert dropped == ()
 
 
-@pytest.mark.parametrize("provider", ["chat", "gemini", "converse", "interactions"])
-def test_a_paid_answer_is_no_substitute_for_a_warmed_cache(provider):
+def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
     """decolua/9router#560, anomalyco/opencode#37964."""
-    body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True, "ttl": "30m"}}
-    with pytest.raises(GatewayError, match="cannot warm a cache without a response") as caught:
-        CODECS[provider].write_request(CODECS["responses"].read_request(body), Recipient("m", Issuer("p", "")))
-    assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")
+    for provider in ["chat", "gemini", "converse", "interactions"]:
+        with case(provider):
+            body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True, "ttl": "30m"}}
+            with pytest.raises(GatewayError, match="cannot warm a cache without a response") as caught:
+                CODECS[provider].write_request(CODECS["responses"].read_request(body), Recipient("m", Issuer("p", "")))
+            assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")

@@ -23,6 +23,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.cases import case
 from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded_body, words
 from tests.support.responses_streams import (
     created_event,
@@ -291,16 +292,17 @@ def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[s
     assert body["messages"][0]["content"][0]["source"] == source
 
 
-@pytest.mark.parametrize("codec", [CHAT, MESSAGES])
-@pytest.mark.parametrize("content", ["a", [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]])
-def test_a_lost_phase_is_reported_at_the_clients_path(codec: Codec, content: Any) -> None:
-    said = {"role": "assistant", "content": content, "phase": "commentary"}
-    asked = {"role": "user", "content": "q", "phase": "commentary"}  # "Not used for user messages"
-    call = read(input=[said, asked])
-    assert codec.write_request(call, Recipient("up", US)).dropped == ("input[].phase",)
-    sent = RESPONSES.write_request(call, Recipient("up", US))
-    assert sent.dropped == ()
-    assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
-    later = read_continuation({"model": "m", "input": "q"}, [said])
-    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
-    assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()
+def test_a_lost_phase_is_reported_at_the_clients_path() -> None:
+    for codec in [CHAT, MESSAGES]:
+        for content in ["a", [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]]:
+            with case((codec, content)):
+                said = {"role": "assistant", "content": content, "phase": "commentary"}
+                asked = {"role": "user", "content": "q", "phase": "commentary"}  # "Not used for user messages"
+                call = read(input=[said, asked])
+                assert codec.write_request(call, Recipient("up", US)).dropped == ("input[].phase",)
+                sent = RESPONSES.write_request(call, Recipient("up", US))
+                assert sent.dropped == ()
+                assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
+                later = read_continuation({"model": "m", "input": "q"}, [said])
+                assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
+                assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()

@@ -242,23 +242,22 @@ def test_settings_are_read() -> None:
     assert call.dropped == ("reasoning.context", "client_metadata")
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "want"),
-    [
+def test_reasoning_settings_state_no_more_than_the_clients() -> None:
+    for reasoning, want in [
         ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
         ({"summary": "auto"}, Reasoning("adaptive", None, None, "auto", "reasoning")),
         ({"effort": None, "summary": None}, None),
         ({}, None),
-    ],
-)
-def test_reasoning_settings_state_no_more_than_the_clients(reasoning: Any, want: Reasoning | None) -> None:
-    assert read(reasoning=reasoning).reasoning == want
+    ]:
+        with case((reasoning, want)):
+            assert read(reasoning=reasoning).reasoning == want
 
 
-@pytest.mark.parametrize("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
-def test_text_without_a_format_is_text(text: Any) -> None:
+def test_text_without_a_format_is_text() -> None:
     """BerriAI/litellm#28899."""
-    assert read(text=text).format is None
+    for text in [None, {}, {"format": None}, {"format": {"type": "text"}}]:
+        with case(text):
+            assert read(text=text).format is None
 
 
 BODY = st.dictionaries(
@@ -301,18 +300,19 @@ def test_an_output_that_answers_no_call_is_refused() -> None:
             assert "previous_response_id" in error.info.message
 
 
-@pytest.mark.parametrize("call", [
+def test_an_output_may_answer_a_call_of_any_kind() -> None:
+    """Codex answers shell calls with outputs of functions."""
+    for call in [
     CALL,
     {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "x"},
     {"type": "local_shell_call", "call_id": "c1", "action": {}, "status": "completed"},
     {"type": "local_shell_call", "call_id": None, "id": "c1", "action": {}, "status": "completed"},
     {"type": "some_call_of_next_year", "call_id": "c1"},
-])  # fmt: skip
-@pytest.mark.parametrize("type", ["function_call_output", "custom_tool_call_output"])
-def test_an_output_may_answer_a_call_of_any_kind(call: dict[str, Any], type: str) -> None:
-    """Codex answers shell calls with outputs of functions."""
-    (*_, turn) = turns(call, {**OUTPUT, "type": type})
-    assert turn.parts[0].call_id == "c1"
+]:  # fmt: skip
+        for type in ["function_call_output", "custom_tool_call_output"]:
+            with case((call, type)):
+                (*_, turn) = turns(call, {**OUTPUT, "type": type})
+                assert turn.parts[0].call_id == "c1"
 
 
 @pytest.mark.parametrize("elsewhere", [

@@ -1,9 +1,6 @@
 """The writer of tools and settings for a Responses provider."""
 
-from typing import Any
-
 import attrs
-import pytest
 
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
@@ -147,21 +144,17 @@ THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
 LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="only_effort_none")
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "quirks", "asked"),
-    [
+def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
+    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
+    for reasoning, quirks, asked in [
         (None, Quirks(), False),
         (None, THINKER, True),
         (Reasoning("enabled", "low"), Quirks(), True),
         (Reasoning("disabled", "none"), LATER, False),
-    ],
-)
-def test_encrypted_reasoning_is_requested_if_the_model_may_think(
-    reasoning: Reasoning | None, quirks: Quirks, asked: bool
-) -> None:
-    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
-    body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
-    assert (ENCRYPTED in body.get("include", ())) == asked
+    ]:
+        with case((reasoning, quirks, asked)):
+            body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
+            assert (ENCRYPTED in body.get("include", ())) == asked
 
 
 # Log probabilities, caches, the form of the answer
@@ -282,28 +275,26 @@ FILES = {"type": "file_search"}
 MIXED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, FILES]}
 
 
-@pytest.mark.parametrize(
-    ("choice", "places"),
-    [
+def test_the_choice_of_a_hosted_tool_goes_where_the_tool_goes() -> None:
+    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. To another
+    API neither goes, and both are named (ding113/claude-code-hub#1328)."""
+    for choice, places in [
         (FILES, {"tool_choice"}),
         ({"type": "mcp", "server_label": "s", "name": "n"}, {"tool_choice"}),
         ({"type": "allowed_tools", "mode": "auto", "tools": [FILES]}, {"tool_choice.tools[]", "tool_choice"}),
         (MIXED, {"tool_choice.tools[]"}),
-    ],
-)
-def test_the_choice_of_a_hosted_tool_goes_where_the_tool_goes(choice: Any, places: set[str]) -> None:
-    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. To another
-    API neither goes, and both are named (ding113/claude-code-hub#1328)."""
-    tools = [{"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "function", "name": "f"}]
-    call = RESPONSES.read_request({"model": "m", "input": "q", "tools": tools, "tool_choice": choice})
-    body, outgoing = send(call)
-    assert (body["tool_choice"], outgoing.dropped) == (choice, ())
-    other = CHAT.write_request(call, Recipient("up", US))
-    assert set(other.dropped) == {"tools[]", *places}
-    assert b"file_search" not in other.body
-    body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "q", "tool_choice": choice}))
-    assert "tool_choice" not in body
-    assert outgoing.dropped == ("tool_choice",)
+    ]:
+        with case((choice, places)):
+            tools = [{"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "function", "name": "f"}]
+            call = RESPONSES.read_request({"model": "m", "input": "q", "tools": tools, "tool_choice": choice})
+            body, outgoing = send(call)
+            assert (body["tool_choice"], outgoing.dropped) == (choice, ())
+            other = CHAT.write_request(call, Recipient("up", US))
+            assert set(other.dropped) == {"tools[]", *places}
+            assert b"file_search" not in other.body
+            body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "q", "tool_choice": choice}))
+            assert "tool_choice" not in body
+            assert outgoing.dropped == ("tool_choice",)
 
 
 def test_a_call_for_a_summary_forces_no_hosted_tool() -> None:

@@ -102,21 +102,24 @@ def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name not in names} | more
 
 
-@pytest.mark.parametrize("placed", [(), ("added",), ("done",), ("added", "done"), ("delta",)])
-@pytest.mark.parametrize("announced", [True, False])
-def test_text_is_reported_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
+def test_text_is_reported_once_whether_events_say_the_place_or_the_id() -> None:
     """Servers leave ``output_index`` out, not all of them in all events."""
-    kinds = {
-        "added": item_added(0, type="message", id="msg_1", content=[]),
-        "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
-        "done": item_done(0, **message("ab")),
-    }
-    events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
-    told = [events["added"]] * announced + [events["delta"], events["done"]]
-    for after in (told, told[:-1]):
-        found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
-        check_order(found)
-        assert fold(found).blocks == (TextBlock("ab"),)
+    for placed in [(), ("added",), ("done",), ("added", "done"), ("delta",)]:
+        for announced in [True, False]:
+            with case((placed, announced)):
+                kinds = {
+                    "added": item_added(0, type="message", id="msg_1", content=[]),
+                    "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
+                    "done": item_done(0, **message("ab")),
+                }
+                events = {
+                    kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()
+                }
+                told = [events["added"]] * announced + [events["delta"], events["done"]]
+                for after in (told, told[:-1]):
+                    found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
+                    check_order(found)
+                    assert fold(found).blocks == (TextBlock("ab"),)
 
 
 def test_items_that_share_an_id_are_distinguished_by_position() -> None:
@@ -272,19 +275,17 @@ def test_a_text_with_the_index_of_a_reasoning_item_is_a_block_of_its_own() -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("item", "store", "kept"),
-    [
+def test_reasoning_is_kept_if_the_provider_has_a_use_for_it() -> None:
+    for item, store, kept in [
         ({"encrypted_content": "gAAA"}, False, True),
         ({"content": [{"type": "reasoning_text", "text": "hm"}]}, False, True),
         ({}, True, True),
         ({}, False, False),
-    ],
-)
-def test_reasoning_is_kept_if_the_provider_has_a_use_for_it(item: dict[str, Any], store: bool, kept: bool) -> None:
-    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
-    events = read(stream(created_event(store=store), item_done(0, **reasoning), ended_event()))
-    assert any(isinstance(event, ReasoningState) for event in events) == kept
+    ]:
+        with case((item, store, kept)):
+            reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
+            events = read(stream(created_event(store=store), item_done(0, **reasoning), ended_event()))
+            assert any(isinstance(event, ReasoningState) for event in events) == kept
 
 
 def test_annotations_and_refusals_keep_their_place() -> None:

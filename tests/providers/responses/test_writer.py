@@ -75,26 +75,27 @@ def test_the_terminal_event_states_how_the_answer_ended() -> None:
             assert response["output"][0]["status"] == status
 
 
-@pytest.mark.parametrize("kind", ["text", "call", "custom", "thought"])
-def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind: str) -> None:
+def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete() -> None:
     """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
     runs another one (katanemo/plano#791)."""
-    calls = call_events(0, "{}", id="c0")
-    cut: dict[str, list[Event]] = {
-        "text": [TextDelta(1, "hal")],
-        "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
-        "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
-        "thought": [ReasoningDelta(1, "hm")],
-    }
-    to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
-    for reason in ("length", "stop"):
-        events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
-        found = write_events(events, to)
-        whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
-        said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
-        last = "incomplete" if reason == "length" else "completed"
-        for output in (found[-1]["response"]["output"], whole, said):
-            assert [item.get("status") for item in output] == ["completed", last]
+    for kind in ["text", "call", "custom", "thought"]:
+        with case(kind):
+            calls = call_events(0, "{}", id="c0")
+            cut: dict[str, list[Event]] = {
+                "text": [TextDelta(1, "hal")],
+                "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
+                "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
+                "thought": [ReasoningDelta(1, "hm")],
+            }
+            to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
+            for reason in ("length", "stop"):
+                events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
+                found = write_events(events, to)
+                whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
+                said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+                last = "incomplete" if reason == "length" else "completed"
+                for output in (found[-1]["response"]["output"], whole, said):
+                    assert [item.get("status") for item in output] == ["completed", last]
 
 
 def test_a_call_followed_by_another_event_is_complete() -> None:
