@@ -17,6 +17,8 @@ BLOCK_START: Final = re.compile(r"\s*(?:[-*+]|\d+\.)\s+|\s*#+\s+|(?:\s*>\s*)+")
 FENCE: Final = re.compile(r"\s*(?:>\s*)?(```+|~~~+)")
 PAGE_WORDS: Final = (*WORDS, *METAPHORS)
 FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
+"""The members of syntax nodes that are lists of statements."""
 VERB_ADVICE: Final = "begin with an imperative verb, such as Return"
 NAME_ADVICE: Final = "name it by a verb and an object, or the value that it returns; a boolean by is_, has_"
 
@@ -102,7 +104,7 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
 
 def module_offences(text: str) -> Iterator[Offence]:
     """Yield the offences in a module's docstrings and in the names of its functions."""
-    for node in ast.walk(ast.parse(text)):
+    for node in statements(ast.parse(text)):
         if isinstance(node, FUNCTION) and NAME.fullmatch(node.name):
             yield Offence(node.lineno, "name", node.name, NAME_ADVICE)
         for statement in node.body if isinstance(node, (*FUNCTION, ast.ClassDef, ast.Module)) else ():
@@ -114,6 +116,14 @@ def module_offences(text: str) -> Iterator[Offence]:
                     for offence in text_offences(statement.lineno, docstring):
                         if not (starts_function and offence[:2] == (statement.lineno, "opening")):
                             yield offence
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield ``node`` and the statements in it, without their expressions, which are most of a module."""
+    yield node
+    for block in BLOCKS:
+        for inner in getattr(node, block, ()):
+            yield from statements(inner)
 
 
 def needs_verb(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -73,6 +73,7 @@ for line in sys.stdin:
 """A program that forks a process for each run of pytest, because the imports take most of its time."""
 
 IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+UNUSED = ("-p", "no:anyio", "-p", "no:pytest_httpserver")
 CASES = 18
 MARKED = {"process": "PASSED", "server": "PASSED", "server_and_another": "FAILED", "slow": "PASSED"}
 UNMARKED = {"subprocess": "FAILED", "system": "FAILED", "trio": "FAILED", "socket": "PASSED"}
@@ -93,7 +94,19 @@ def run(tmp_path_factory) -> Iterator[Run]:
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def run(*options: str, cases: Mapping[str, str] | None = None) -> str:
-            fixed = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest", "-rA", "-W", IMPORTED)
+            fixed = (
+                "-c",
+                "pyproject.toml",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "tests.conftest",
+                "-rA",
+                "--tb=line",
+                *UNUSED,
+                "-W",
+                IMPORTED,
+            )
             wanted = [f"{files[name]}::test_{name}[{case}]" for name, case in (cases or {}).items()]
             print(json.dumps([*fixed, *options, *(wanted or map(str, programs))]), file=process.stdin, flush=True)
             return "".join(iter(process.stdout.readline, "ENDED\n"))

@@ -51,7 +51,7 @@ def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests
     assert routed.late < 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_unavailable_providers_get_few_requests_and_recover_immediately():
     """Retries multiplied one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
     found = both_ways(Trouble(0, 2, ALL, GONE), minutes=4, rate=4)
@@ -73,11 +73,8 @@ def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
     assert Summary.of(found["route"]).answered > Summary.of(found["retries"]).answered - 0.05
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "reason",
-    ["server_error", *(pytest.param(reason, marks=pytest.mark.soak) for reason in ("overloaded", "connection"))],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("reason", ["server_error", "overloaded", "connection"])
 def test_providers_that_all_fail_often_are_not_taken_out_all_together(reason):
     """A route answered 70 % of requests while plain retries answered 97 %, and 18 % at twenty a second."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.4, reason, 0.1),)), minutes=3, rate=2)

@@ -74,16 +74,11 @@ async def test_eight_slots_of_half_a_second_sustain_sixteen_a_second(autojump_cl
     assert run.tally.counts["whole"] >= 299
     assert len(telling.lines) == len(run.search.steps) + 2
     assert any(line.startswith(("bounded 16 32", "bounded 8 16")) for line in telling.lines)
-
-
-async def test_a_step_above_capacity_ends_before_its_time_and_its_backlog_drains(autojump_clock):
-    run, _ = await found_on(EIGHT, plan())
-    assert run.search is not None
-    backlogs = [step for step in run.search.steps if "backlog grew" in step.why]
-    assert backlogs
+    # A step above the capacity ends before its time, and its backlog drains.
+    assert any("backlog grew" in step.why for step in run.search.steps)
     assert all(step.whole == step.begun for step in run.search.steps)
-    (first,) = [step for step in run.search.steps if step.load == 32]
-    assert first.seconds < 5
+    (above,) = [step for step in run.search.steps if step.load == 32]
+    assert above.seconds < 5
 
 
 @pytest.mark.soak

@@ -258,6 +258,7 @@ def test_citations_take_time_linear_in_their_number():
     assert_time_grows_linearly(writing)
 
 
+@pytest.mark.soak
 def test_text_that_nothing_cites_takes_little_memory():
     """Each piece was kept as an object of its own, so that a stream could take 90 MB."""
     text = CitedText()

@@ -273,10 +273,10 @@ def recorded_events(path: Path) -> Sequence[Event]:
 
 @needs_corpus
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of xAI's items, which the SDK's types lack
-@pytest.mark.sample(8, by="place")
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.sample(24, by="place")
+@pytest.mark.parametrize("part", range(24))
 def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis(part: int) -> None:
-    for path in RECORDED[part::8]:
+    for path in RECORDED[part::24]:
         with case(path.name):
             events = list(recorded_events(path))
             if isinstance(events[-1], ErrorInfo):
