@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from gateway.relay.answers import ApiUsageReader
 from providers.apis import CODECS
@@ -26,6 +25,7 @@ from providers.messages.usage import Counts as MessagesCounts
 from providers.neutral.billing import MOST_TOKENS
 from streams.events import Usage
 from tests.support.cases import case
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,7 +181,7 @@ PRICES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reader", READERS)
+@each_row("reader", READERS)
 def test_no_count_of_a_provider_is_negative_or_overflows(reader):
     read, usage = READERS[reader]
     assert read(usage) is not None
@@ -196,7 +196,7 @@ def test_no_count_of_a_provider_is_negative_or_overflows(reader):
                     assert 0 <= cost_of(price, found).nanos < 2**62
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_whole_answers_of_every_api_have_limited_counts(api):
     for hostile in HOSTILE:
         for usage in (OPENAI, ANTHROPIC):

@@ -12,6 +12,7 @@ from providers.neutral.fields import LONGEST, MAX_PATHS, Drops
 from providers.neutral.hints import HINTS, losses
 from streams.errors import GatewayError
 from tests.support.growth import assert_time_grows_linearly, steps
+from tests.support.rows import each_row
 
 
 def test_losses_are_judged_in_time_linear_in_their_number():
@@ -63,7 +64,7 @@ KEY = "a-key-that-only-its-digest-is-known-of"
 UNITS = (f"{KEY}/", f"{KEY} ", "sk-", "sk-a", "eyJ", "eyJa.", "-eyJ", "eyJaaaaaaaaaa.", "AIza", "a/", "=", "a-")
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@each_row("unit", UNITS)
 def test_keys_are_masked_in_time_linear_in_the_text(unit):
     mask = Mask(("a-secret",), (hashlib.sha256(KEY.encode()).digest(),))
     assert_time_grows_linearly(lambda n: lambda text=unit * (8 * n): mask(text))

@@ -14,6 +14,7 @@ from gateway.upstream.client import Upstream
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import SetClock, gateway
+from tests.support.rows import each_row
 
 
 @contextlib.asynccontextmanager
@@ -158,7 +159,7 @@ async def test_entries_without_a_key_or_list_are_not_queried_for_models():
         assert place.asked == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "names", "more"),
     [
         ({"object": "list", "data": [{"id": "a", "object": "model", "created": 1}, {"id": "b"}]}, ("a", "b"), None),
@@ -187,7 +188,7 @@ def test_the_shapes_that_there_are(body, names, more):
     assert (page.names, page.next) == (names, more)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"3", b'{"data": [{"id": 3}]}', b'{"data": 1}', b"[" * 9999])
+@each_row("body", [b"", b"<html>", b"{}", b"3", b'{"data": [{"id": 3}]}', b'{"data": 1}', b"[" * 9999])
 def test_an_invalid_model_list_raises(body):
     with pytest.raises((ValueError, RecursionError)):
         read_page(body)

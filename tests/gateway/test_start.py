@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from tests.support.harness import ROOT
+from tests.support.rows import each_row
 
 SPARE = 1.02
 """By how much a number of modules may be exceeded: versions of Python and of libraries differ."""
@@ -80,7 +81,7 @@ def commands() -> dict[str, tuple[list[str], float]]:
     return {command: (modules, pages * mmap.PAGESIZE / 2**20) for command, modules, pages in lines}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("command", "modules"),
     [("serve", 881), ("check", 352), ("schema", 284), ("explain", 561), ("connect --list", 144), ("help", 121)],
 )
@@ -93,7 +94,7 @@ def test_a_plain_gateway_takes_little_memory(commands):
     assert 10 < commands["serve"][1] <= 57
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         "quart",

@@ -29,6 +29,7 @@ from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
 from tests.support.harness import PATIENCE
+from tests.support.rows import each_row
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 PROVIDERS = [
@@ -134,7 +135,7 @@ def test_no_provider_gets_an_expired_key_of_this_gateway():
         over.check_credential(own, OLD)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("keys", "words"),
     [
         ([{"name": "a", "keys": []}], "client_keys[0].keys: the list is empty"),
@@ -176,7 +177,7 @@ def test_ends_that_are_near_or_over_are_warnings():
 # Keys
 
 
-@pytest.mark.parametrize(
+@each_row(
     "headers",
     [
         [("authorization", f"Bearer {ALICE}")],
@@ -201,7 +202,7 @@ WRONG = (ALICE[:-1], ALICE + "0", ALICE.upper(), "\xff\xfe", hashlib.sha256(BOB.
 BEARER = ("authorization", f"Bearer {ALICE}")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("words", "headers"),
     [
         ("requires a key", ()),
@@ -264,7 +265,7 @@ def may(models: list[str], asked: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("models", "good", "bad"),
     [
         (["gpt-4o"], ["gpt-4o", "openai/gpt-4o"], ["gpt-4o-mini", "fast", "own", "groq/llama-3.3-70b-versatile"]),
@@ -327,7 +328,7 @@ def mistakes(**root) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("keys", "words"),
     [
         ([], "the list is empty"),
@@ -352,7 +353,7 @@ def test_a_mistake_in_client_keys_is_named_and_the_key_is_not(keys, words):
     assert words in mistakes(client_keys=keys)
 
 
-@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://", "*.example", "null", ""])
+@each_row("origin", ["app.example", "https://app.example/", "https://", "*.example", "null", ""])
 def test_an_invalid_cors_origin_is_a_mistake(origin):
     assert "expected an origin" in mistakes(cors=[origin])
 
@@ -482,7 +483,7 @@ def test_the_limit_itself_is_allowed(packer):
         decompress(pack(bytes(1001)), coding, 1000)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "coding"),
     [
         *((value, None) for value in ("", "identity", " Identity , ", "identity,identity")),
@@ -493,7 +494,7 @@ def test_one_coding_is_read(value, coding):
     assert read_coding(value) == coding
 
 
-@pytest.mark.parametrize("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
+@each_row("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
 def test_another_coding_is_a_415_that_says_what_can_be_read(value):
     with pytest.raises(GatewayError) as caught:
         read_coding(value)
@@ -571,7 +572,7 @@ def grouped(group: dict, **own) -> Authenticator:
     return Authenticator(config(key, model_aliases=ROUTES, client_groups=[{"name": "team", **group}]))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("group", "own", "usable"),
     [
         ({}, {}, {"best", "openai/gpt-4o", "openai/gpt-4o-mini"}),

@@ -25,6 +25,7 @@ from gateway.serving.worker import serve
 from streams.errors import GatewayError
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.harness import PATIENCE
+from tests.support.rows import each_row
 
 KEY = "sk-gw-alice-0123456789"
 SEARCH = "spiffe://example.org/search"
@@ -190,7 +191,7 @@ def test_a_client_that_has_ended_is_refused_with_its_certificate_too():
         authenticator.authenticate((), frozenset({"cn:batch"}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "name"),
     [("CN=a b", "cn:a b"), ("cn: a", "cn:a"), ("DNS:A.example", "dns:a.example"), (SEARCH, f"uri:{SEARCH}"),
      ("URI=urn:x", "uri:urn:x"), ("email:a@b", "email:a@b"), ("SHA256:" + "aB:" * 31 + "ab", "sha256:" + "ab" * 32),

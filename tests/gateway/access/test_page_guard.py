@@ -8,6 +8,7 @@ import pytest
 from gateway.access.page_guard import PageGuard
 from gateway.config.loading import ConfigError, from_mapping
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}
 KEYED = {"client_keys": [{"name": "me", "key": "of-the-client-0815"}]}
@@ -45,7 +46,7 @@ FOREIGN = ("rebound.example:12000", "127.0.0.1.nip.io", "localhost.example", "ev
            "a." * 200, "fe80::1.example")  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@each_row(("method", "path"), ROUTES)
 def test_without_keys_a_loopback_listener_answers_to_names_that_no_page_can_have(method, path):
     """DNS rebinding: CVE-2024-28224."""
     assert [host for host in LOCAL if refused({"host": host}, method, path) is not None] == []
@@ -85,7 +86,7 @@ def test_probes_ask_in_any_name():
         assert refused({"host": host, "origin": PAGE, "sec-fetch-site": "cross-site"}, "GET", "/healthz") is None
 
 
-@pytest.mark.parametrize("host", ["http://gw.example", "gw.example:443", "gw.example/v1", "*.example", "", 7])
+@each_row("host", ["http://gw.example", "gw.example:443", "gw.example/v1", "*.example", "", 7])
 def test_an_invalid_host_name_is_a_mistake(host):
     with pytest.raises(ConfigError, match="hosts"):
         from_mapping({**BARE, "hosts": [host]})
@@ -144,7 +145,7 @@ def test_with_keys_the_key_is_the_guard_but_for_a_handshake():
 FILES = ("/ui", "/ui/events", "/ui/models")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("host", "ends", "status"),
     [
         ("localhost:12000", HERE, None),
@@ -165,7 +166,7 @@ def test_without_a_key_only_this_machine_may_look(host, ends, status):
         assert refused({"host": host}, "GET", path, ends) == status
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-real-ip",
      "forwarded", "via", "cf-connecting-ip", "cf-ray", "cf-visitor", "true-client-ip", "x-envoy-external-address",

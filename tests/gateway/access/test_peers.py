@@ -4,6 +4,7 @@ import pytest
 
 from gateway.access.peers import Peers
 from gateway.config.loading import ConfigError, from_mapping
+from tests.support.rows import each_row
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}
 
@@ -14,7 +15,7 @@ def address(trusted: list[str], peer: tuple[str, int] | None, *forwarded: str) -
     return Peers(networks).address_of({"client": peer, "headers": headers})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("trusted", "peer", "forwarded", "found"),
     [
         ([], "10.0.0.1", ["198.51.100.7"], "10.0.0.1"),
@@ -46,7 +47,7 @@ def test_a_peer_on_a_unix_socket_is_trusted_by_that_word(peer):
     assert address(["unix"], ("10.0.0.1", 1), "198.51.100.7") == "10.0.0.1"
 
 
-@pytest.mark.parametrize("network", ["10.0.0.0/33", "proxy.example", "10.0.0", "", 7, "Unix"])
+@each_row("network", ["10.0.0.0/33", "proxy.example", "10.0.0", "", 7, "Unix"])
 def test_an_invalid_proxy_network_is_a_mistake(network):
     with pytest.raises(ConfigError, match="trusted_proxies"):
         from_mapping({**BARE, "trusted_proxies": [network]})

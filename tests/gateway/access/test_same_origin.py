@@ -4,6 +4,7 @@ import pytest
 
 from gateway.access.same_origin import check_same_origin, is_same_origin, origin_of_url
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 OWN = "https://llm.example"
 
@@ -36,7 +37,7 @@ def test_own_pages_pass(headers):
     check_same_origin(tuple(headers.items()), OWN)
 
 
-@pytest.mark.parametrize("headers", REFUSED.values(), ids=REFUSED)
+@each_row("headers", REFUSED.values(), ids=REFUSED)
 def test_other_senders_are_refused(headers):
     with pytest.raises(GatewayError) as caught:
         check_same_origin(tuple(headers.items()), OWN)
@@ -48,7 +49,7 @@ def test_repeated_headers_are_refused():
     assert not is_same_origin((("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")), OWN)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "origin"),
     [
         ("https://LLM.example/", "https://llm.example"),

@@ -21,6 +21,7 @@ from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput
 from gateway.routing.router import Router
 from providers.apis import CODECS
 from streams.events import Usage
+from tests.support.rows import each_row
 
 
 def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:
@@ -92,7 +93,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "members", "asked"),
     [
         ("chat", {"max_completion_tokens": 100}, RequestedOutput(100)),
@@ -155,8 +156,8 @@ def test_the_limit_of_each_api_is_read(api, members, asked):
     assert requested_output(api, body) == asked
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "[1e400]", '{"a":1e400}'])
-@pytest.mark.parametrize("api", CODECS)
+@each_row("number", ["1e400", "-1e400", "[1e400]", '{"a":1e400}'])
+@each_row("api", CODECS)
 def test_a_number_that_no_computer_holds_limits_nothing(api, number):
     """RFC 8259, section 6. The provider rejects it; until then the body has only been split into members."""
     wire = CODECS[api].wire

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.allowances.periods import SLICES, calendar_period, slice_end, slice_of
+from tests.support.rows import each_row
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = 3600.0, 86400.0
@@ -18,7 +19,7 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("calendar", "moment", "name", "start", "end"),
     [
         ("hour", "2026-11-21T14:59:59+01:00", "2026-11-21T14+0100", "2026-11-21T14:00+01:00", "2026-11-21T15:00+01:00"),

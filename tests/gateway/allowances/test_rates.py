@@ -10,6 +10,7 @@ from gateway.allowances.refusals import refusal_error
 from gateway.config.allowances import Rate, RateLimits
 from gateway.counters.counter import Debit, RateCounter, Shortage, SlotCounter
 from providers.apis import CODECS
+from tests.support.rows import each_row
 
 ALICE = Holder("client_keys", "alice")
 LIMITS = RateLimits(Rate(60, 60, "60/m"), Rate(400_000, 60, "400k/m"), concurrent=2, count_cached=True)
@@ -104,7 +105,7 @@ def test_the_limit_of_an_entry_is_a_reason_to_ask_another_target():
     assert "entry gpu-1: 48 concurrent requests" in found.message
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_programs_find_the_code_where_their_api_has_it(api):
     body = msgspec.json.decode(CODECS[api].write_error(refusal_error([short(allowances()["tokens"], 2)]), "id"))
     match api:

@@ -14,6 +14,7 @@ from tests.support.cases import case
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, LIMITED, UNITS, HeldProvider, Levels
+from tests.support.rows import each_row
 
 PRICE: Final = {"per": UNITS, "tools": {"web_search": 0.01, "file_search": 0.0025, "x_search": 5.0}}
 ENTRY: Final = {"name": "mine", "price": PRICE}
@@ -75,7 +76,7 @@ TOOLS: Final[Mapping[str, tuple[str, str, Mapping[str, Any], float, float]]] = {
 """The provider's API, the client's path and body, and the dollars that are expected and at most possible."""
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@each_row("name", TOOLS)
 async def test_calls_of_tools_with_fees_are_reserved(name):
     api, path, body, expected, most = TOOLS[name]
     model = "gemini/m-1" if api == "gemini" else "vllm/m-1"
@@ -127,7 +128,7 @@ LENGTHS: Final[Mapping[str, tuple[str, Mapping[str, Any], float, float]]] = {
 """A path and a request, and the dollars that are expected and at most possible."""
 
 
-@pytest.mark.parametrize("name", LENGTHS)
+@each_row("name", LENGTHS)
 async def test_lengths_that_are_not_stated_are_reserved(name):
     path, arguments, expected, most = LENGTHS[name]
     for settings, dollars in ((EXPECTED, expected), (LIMITED, most)):

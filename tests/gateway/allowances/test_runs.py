@@ -9,6 +9,7 @@ from gateway.allowances.runs import run_of
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 ROOT, CHILD, GRANDCHILD = (f"01950000-0000-7000-8000-00000000000{i}" for i in (1, 2, 3))
 
@@ -19,7 +20,7 @@ def run(headers: dict[str, str], client: str | None = "alice", **members: Any) -
     return run_of(ClientRequest(tuple(headers.items()), "", client), incoming)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "members", "name"),
     [
         ({"x-trigate-run": "nightly-7"}, {}, "nightly-7"),

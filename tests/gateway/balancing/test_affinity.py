@@ -11,6 +11,7 @@ import trio
 from gateway.balancing.affinity import AUTO, LONG, SHORT, Affinity, find_affinity
 from gateway.request.parse import EarlierItems, read_incoming
 from streams.events import Api
+from tests.support.rows import each_row
 
 SESSION = "f457fe7e-38a4-4a88-9ac9-d02b10e53e2e"
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -40,8 +41,8 @@ CONVERSATION: dict[Api, str] = {"chat": "messages", "messages": "messages", "res
 # Where it is found
 
 
-@pytest.mark.parametrize("api", BODIES)
-@pytest.mark.parametrize(
+@each_row("api", BODIES)
+@each_row(
     ("headers", "sticky", "source"),
     [
         ({"x_tenant": "t", "x_claude_code_session_id": SESSION}, "x-tenant", "header"),
@@ -67,7 +68,7 @@ def test_both_spellings_of_codexs_header_are_known(header):
     assert found.source == "session"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "source"),
     [
         ({"prompt_cache_key": SESSION}, "cache_key"),
@@ -102,8 +103,8 @@ def test_every_turn_has_the_key_of_the_first(api):
     assert key(longer, api) == key(BODIES[api], api)
 
 
-@pytest.mark.parametrize("api", BODIES)
-@pytest.mark.parametrize("change", ["first words", "system"])
+@each_row("api", BODIES)
+@each_row("change", ["first words", "system"])
 def test_another_beginning_is_another_conversation(api, change):
     text = json.dumps(BODIES[api])
     other = text.replace("Hello.", "Good evening.") if change == "first words" else text.replace("brief", "long")
@@ -165,7 +166,7 @@ def test_a_request_without_a_user_message_has_no_affinity(body):
 # How long
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "lifetime"),
     [
         ({}, SHORT),

@@ -20,6 +20,7 @@ from gateway.shared.rows import LocalRows
 from providers.catalog.prices import Price
 from tests.support.counted_calls import calls
 from tests.support.groups import FixedLoads, group, idle, plan, route
+from tests.support.rows import each_row
 
 
 def shares(balance: Balance, weights: Sequence[float], loads: FixedLoads, out: Collection[int] = ()) -> list[float]:
@@ -30,8 +31,8 @@ def shares(balance: Balance, weights: Sequence[float], loads: FixedLoads, out: C
     return [found[at] / 10_000 for at in range(len(weights))]
 
 
-@pytest.mark.parametrize("balance", RULES)
-@pytest.mark.parametrize("weights", [(1, 0, 2, 0.5), (0, 0), (1, 1), (1e-9, 1e9)])
+@each_row("balance", RULES)
+@each_row("weights", [(1, 0, 2, 0.5), (0, 0), (1, 1), (1e-9, 1e9)])
 def test_every_member_is_in_the_order_once(balance, weights):
     order = RULES[balance](weights, idle(len(weights)), Random(1).random)
     assert sorted(order) == list(range(len(weights)))
@@ -50,7 +51,7 @@ def test_members_without_weight_share_what_is_left(balance):
     assert found == pytest.approx([0, 0.5, 0.5], abs=0.02)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("weights", "out", "expected"),
     [
         ((1, 1), (), (0.5, 0.5)),
@@ -66,7 +67,7 @@ def test_shares_are_those_of_the_weights_among_the_members_that_are_not_out(weig
     assert shares("weighted", weights, idle(len(weights)), out) == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("weights", "open", "first"),
     [
         ((1, 1, 1), (2, 1, 2), 1),

@@ -8,6 +8,7 @@ import pytest
 from gateway.commands.answer_differences import find_differences
 from gateway.commands.compared_answers import ServerResponse, read_response
 from gateway.commands.compared_requests import ComparedRequest
+from tests.support.rows import each_row
 
 JSON = (("content-type", "application/json"),)
 SSE = (("content-type", "text/event-stream"),)
@@ -56,7 +57,7 @@ def test_equal_responses_have_no_differences(response):
     assert differences(response, response, exact=True) == set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("old", "new", "difference"),
     [
         (GOOD, failure(404), ("breaks", "status", "200", "404")),

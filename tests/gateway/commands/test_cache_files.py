@@ -13,6 +13,7 @@ from streams.events import APIS
 from tests.support.cached_prompts import SYSTEM, TARGETS, TOOL_NAMES, request_of, tool_of
 from tests.support.command_line import invoke
 from tests.support.harness import ROOT
+from tests.support.rows import each_row
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
 
@@ -36,7 +37,7 @@ def test_two_requests_with_another_order_of_members(tmp_path: Path):
     assert lost == "lost     0.0479 usd on each such turn"
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_clock_in_two_requests_of_every_api(tmp_path: Path, api: str):
     provider, model = TARGETS[api]
     before, after = (request_of(api, 60, system=f"It is 09:14:0{second} now. " + SYSTEM) for second in (1, 2))

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.__main__ import main
 from tests.support.command_line import invoke
+from tests.support.rows import each_row
 
 CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
 READING = {
@@ -39,7 +40,7 @@ def test_every_command_that_reads_a_configuration_is_known_here():
     assert positional == set(), "each of these takes it as --config, too"
 
 
-@pytest.mark.parametrize("line", READING.values(), ids=READING)
+@each_row("line", READING.values(), ids=READING)
 def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
     (tmp_path / "other.yaml").write_text(CONFIG)
     found = invoke(*line, "--config", "trigat.yaml", cwd=tmp_path)

@@ -22,6 +22,7 @@ from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run, script
 from tests.support.harness import refusing_port
+from tests.support.rows import each_row
 
 ROOT = "http://127.0.0.1:12000"
 MODELS = {
@@ -51,7 +52,7 @@ def test_each_client_gets_the_address_and_the_model(home, capsys, name):
     assert "m-large" in printed
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@each_row("name", CLIENTS)
 def test_no_placeholder_is_left_over(name):
     for place in (PLACE, GatewayAddress(ROOT, MODELS, "k")):
         row = CLIENTS[name]
@@ -61,8 +62,8 @@ def test_no_placeholder_is_left_over(name):
             assert not any(word in text for word in ("{root}", "{base}", "{model}", "{small}", "{key}", "_key}"))
 
 
-@pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.language == "python"])
-@pytest.mark.parametrize("key", [None, "k"])
+@each_row("name", [name for name, row in CLIENTS.items() if row.language == "python"])
+@each_row("key", [None, "k"])
 def test_the_programs_are_valid(name, key):
     compile(GatewayAddress(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
 

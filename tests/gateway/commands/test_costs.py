@@ -24,6 +24,7 @@ from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, write_ledger_file
+from tests.support.rows import each_row
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"  # well before the lines, which are of September
@@ -262,7 +263,7 @@ def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["key"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "begin", "end"),
     [
         ("today", "2026-11-21T00:00+01:00", "2026-11-22T00:00+01:00"),
@@ -415,7 +416,7 @@ def test_days_and_months_of_a_period_add_up_to_the_nano_dollar(kept, capsys):
     assert sums == {whole}
 
 
-@pytest.mark.parametrize("text", ["2026-1", "2026-13", "2026-00", "10/2026", "", "0000-01", "9999-12"])
+@each_row("text", ["2026-1", "2026-13", "2026-00", "10/2026", "", "0000-01", "9999-12"])
 def test_another_month_is_a_mistake_that_says_what_to_write(text):
     with pytest.raises(ValueError, match="such as 2026-10"):
         parse_month(text, UTC)

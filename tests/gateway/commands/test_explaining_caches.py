@@ -8,6 +8,7 @@ from gateway.config.loading import from_mapping
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from tests.support.command_line import invoke
 from tests.support.harness import config, provider
+from tests.support.rows import each_row
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
 
@@ -47,7 +48,7 @@ def test_a_provider_with_a_name_of_its_own_has_the_rules_of_its_interface(file):
     assert "caches prompts without marks, in steps of 16 tokens" in output_of(file, "server/m")
 
 
-@pytest.mark.parametrize("rows", ROWS.values(), ids=["/".join(filter(None, key)) for key in ROWS])
+@each_row("rows", ROWS.values(), ids=["/".join(filter(None, key)) for key in ROWS])
 def test_every_row_has_a_text(rows):
     for _, row in rows:
         text = row_text(row)

@@ -14,6 +14,7 @@ import pytest
 from gateway.commands import login, sessions
 from tests.support.command_line import invoke
 from tests.support.http_servers import QuietHandler, http_server
+from tests.support.rows import each_row
 
 ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u202e\nsecond line"
 GRANT: Final = {"device_code": "d", "user_code": "WDJB-MJHT", "interval": 0.5, "expires_in": 5}
@@ -118,7 +119,7 @@ TOKENS: Final[Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+@each_row("token", TOKENS.values(), ids=TOKENS)
 def test_the_token_of_a_hostile_gateway_is_one_line_or_an_error(tmp_path, token):
     with gateway(token=token) as root:
         assert_plain(invoke("login", root, "--no-browser", env=env_of(tmp_path)))

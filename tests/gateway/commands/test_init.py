@@ -28,6 +28,7 @@ from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
+from tests.support.rows import each_row
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
@@ -180,7 +181,7 @@ def test_with_a_key_and_a_local_server_the_keys_provider_is_the_default(tmp_path
     assert Router(config).resolve("smart", "chat").name == "anthropic/claude-sonnet-5-5"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "status"),
     [(b"nonsense", 200), (b"[]", 200), (b'{"models": [{"name": 5}]}', 200), (b'{"models": []}', 200), (b"\xff", 200),
      (json.dumps(TAGS).encode(), 500), (b'{"models": [{"name": "a\\nb: {"}, {"name": "x-embed"}]}', 200)],

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing.router import Router
+from tests.support.rows import each_row
 
 ZAI = "https://api.z.ai/api/anthropic"
 PROXY = "https://proxy.example"
@@ -21,7 +22,7 @@ def urls(made: Config) -> dict[str, str]:
     return {api: "/" + url.split("/", 3)[3] for api, url in found.items()}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "base_url", "messages"),
     [
         *(("anthropic/glm-5.3", ZAI + end, "/api/anthropic/v1/messages") for end in ("", "/", "/v1", "/v1/")),
@@ -53,8 +54,8 @@ def test_an_address_for_anthropics_sdks_is_one_for_messages(model, base_url, mes
     assert urls(config(model=model, base_url=base_url))["messages"] == messages
 
 
-@pytest.mark.parametrize("model", ["anthropic/glm-5.3", "zai/glm-5.3"])
-@pytest.mark.parametrize("end", ["", "/v1", "/v1/messages"])
+@each_row("model", ["anthropic/glm-5.3", "zai/glm-5.3"])
+@each_row("end", ["", "/v1", "/v1/messages"])
 def test_all_clients_are_served_by_messages_where_nothing_else_is(model, end):
     made = config(model=model, base_url=ZAI + end)
     assert set(urls(made).values()) == {"/api/anthropic/v1/messages"}
@@ -73,7 +74,7 @@ def test_an_entry_that_speaks_messages_alone_has_such_an_address():
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "base_url", "chat"),
     [
         ("openai/m", PROXY + "/v1/chat/completions", "/v1/chat/completions"),
@@ -95,7 +96,7 @@ def test_the_path_of_an_api_in_an_address_is_a_warning(end):
     assert warning == f"vllm/m: base_url ends with {end}, which the gateway adds: remove that"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("end", "chat"),
     [
         *(
@@ -115,7 +116,7 @@ def test_an_address_of_azures_portal_is_completed(end, chat):
     assert urls(config(model="azure/m", base_url=f"https://me.openai.azure.com{end}"))["chat"] == chat
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "base_url", "sent"),
     [
         *(

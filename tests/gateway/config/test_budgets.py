@@ -11,6 +11,7 @@ from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.amounts import dollars, read_amount, spelled_amount
 from gateway.config.changes import changes
 from gateway.config.loading import Config, from_mapping
+from tests.support.rows import each_row
 
 ENTRY = {"model": "openai/gpt-5", "name": "five", "access_key": "sk-of-somebody-0123456789"}
 ALICE = {"name": "alice", "key": "alice-0123456789-0123456789-0123456789"}
@@ -36,7 +37,7 @@ def mistakes(*budgets: Any, **more: Any) -> list[str]:
     return [str(mistake) for mistake in error.value.mistakes]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "most", "currency", "period"),
     [
         ("20 usd/day", 20 * 10**9, "usd", "day"),
@@ -57,7 +58,7 @@ def test_an_amount_is_read_exactly(text, most, currency, period):
     assert config(text).client_keys[0].budgets == (SpendingBudget(most, currency, period, text),)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "said"),
     [
         ("$5/day", "5 usd/day"),
@@ -94,7 +95,7 @@ def test_two_budgets_for_one_period_are_a_mistake():
     assert "30.0 usd/day has the same period as 20 usd/day" in mistake
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("zone", "near"),
     [("Europe/Berlni", "Europe/Berlin"), ("berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
      ("new york", "America/New_York"), ("../etc/passwd", None), ("Europe", None), ("+01:00", None)],
@@ -165,7 +166,7 @@ def test_a_reload_names_the_budgets_that_change():
     assert "~ ratelimits.requests none → 60/m" in told
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("nanos", "text"),
     [(0, "0"), (10**9, "1"), (100 * 10**9, "100"), (19_998_412_345, "19.9984"), (1, "0.000000001"),
      (5 * 10**8, "0.5"), (-5 * 10**8, "-0.5")],

@@ -9,6 +9,7 @@ from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
+from tests.support.rows import each_row
 
 REDIS = {"type": "redis", "url": "rediss://me:hunter22@redis.example:6379/1"}
 KEY = {"name": "alice", "key": "tg-alice-a-key-of-more-than-enough-characters"}
@@ -42,7 +43,7 @@ def test_a_name_and_a_client_say_how_they_use_it():
     assert "hunter22" not in repr(config)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("root", "alias", "said"),
     [
         ({"type": "sqlite"}, None, "sqlite needs a path"),

@@ -10,6 +10,7 @@ import yaml
 from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
+from tests.support.rows import each_row
 
 SECRETS = (
     "sk-old",
@@ -128,7 +129,7 @@ def test_prices_are_shown_in_dollars():
     assert said(setting("unpriced", "allow")) == ["~ unpriced refuse → allow"]
 
 
-@pytest.mark.parametrize(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
+@each_row(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
 def test_each_change_has_its_words(path, value, lines):
     assert said(setting(path, value)) == lines
 

@@ -11,6 +11,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
+from tests.support.rows import each_row
 
 FILE: dict[str, Any] = {
     "version": "v0.4.0",
@@ -34,7 +35,7 @@ def test_a_store_is_read_and_enforced():
     assert config.ineffective == ()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("counters", "said"),
     [
         ({"type": "redis"}, "redis needs a url"),

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from gateway.config.loading import ConfigError, from_mapping, load
+from tests.support.rows import each_row
 
 ENTRIES = """version: v0.4.0
 model_providers:
@@ -31,7 +30,7 @@ def loaded(folder: Path, targets: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("targets", "told"),
     [
         ("openai/text-embedding-3-small, openrouter/openai/text-embedding-3-small", None),
@@ -58,7 +57,7 @@ def test_a_route_has_vectors_of_one_model_and_width(tmp_path, targets, told):
 OPENAIS = "text-embedding-3-small"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "url", "more", "takes"),
     [
         ("openai/m", None, {}, True),

@@ -10,6 +10,7 @@ from gateway.config.model_entry import ModelEntry
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName
 from tests.support.command_line import invoke
+from tests.support.rows import each_row
 
 
 def entry(providers: dict[str, Any] | None = None, **said: Any) -> ModelEntry:
@@ -49,7 +50,7 @@ def test_a_configured_provider_sets_endpoints_for_its_entries():
     assert (url(found, "score"), url(found, "embeddings")) == ("http://h/api/score", "http://h/api/mine")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("said", "words"),
     [
         ({"embedings": True}, ("endpoints.embedings", "did you mean embeddings?")),

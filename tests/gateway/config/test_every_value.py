@@ -26,6 +26,7 @@ from gateway.config.settings import Config
 from gateway.serving.tls import CertificateFailed
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, places, value_at
+from tests.support.rows import each_row
 
 VALUES: tuple[Any, ...] = (
     None, "", " ", "x", "a\nb", 0, -1, 10**400, 0.5, float("nan"), True, date(2026, 1, 1), [], [None], [""], [{}], {},
@@ -132,7 +133,7 @@ def test_a_variable_can_give_each_number_and_boolean():
 WORDS = {"true": True, "False": False, "1": True, "0": False, "on": True, "NO": False}
 
 
-@pytest.mark.parametrize(("text", "meaning"), WORDS.items())
+@each_row(("text", "meaning"), WORDS.items())
 def test_a_variable_gives_true_or_false_in_the_usual_words(text, meaning):
     content = {**SMALL, "websocket": "$TEXT"}
     assert configure(Document("", content), {"TEXT": text}, UnreadFiles()).websocket is meaning
@@ -153,7 +154,7 @@ def boolean_types(of: Any, seen: set[Any]) -> Iterator[Any]:
         yield from boolean_types(part, seen)
 
 
-@pytest.mark.parametrize(("text", "meaning"), WORDS.items())
+@each_row(("text", "meaning"), WORDS.items())
 def test_every_key_with_a_boolean_takes_these_words(text, meaning):
     found = list(boolean_types(Config, set()))
     assert len(found) > 5

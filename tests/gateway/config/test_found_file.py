@@ -4,13 +4,13 @@ direnv asks for (https://direnv.net/man/direnv.1.html, ``allow``) is a name on t
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from gateway.config.loading import ConfigError, load
 from gateway.config.settings import Trust
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import invoke
+from tests.support.rows import each_row
 
 ENV = {
     "OPENAI_API_KEY": "secret-openai",
@@ -92,7 +92,7 @@ TAKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+@each_row("content", REFUSED.values(), ids=REFUSED)
 def test_a_found_configuration_may_not_send_secrets_elsewhere(tmp_path, content):
     (tmp_path.parent / "key").write_text("k")
     said = mistakes(tmp_path, "found", **content)
@@ -102,7 +102,7 @@ def test_a_found_configuration_may_not_send_secrets_elsewhere(tmp_path, content)
     assert "in the current directory" not in mistakes(tmp_path, "named", **content)
 
 
-@pytest.mark.parametrize("content", TAKEN.values(), ids=TAKEN)
+@each_row("content", TAKEN.values(), ids=TAKEN)
 def test_the_everyday_needs_no_name(tmp_path, content):
     assert mistakes(tmp_path, "found", **content) == ""
 
@@ -118,7 +118,7 @@ UNADDRESSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("content", UNADDRESSED.values(), ids=UNADDRESSED)
+@each_row("content", UNADDRESSED.values(), ids=UNADDRESSED)
 def test_a_mistake_of_the_address_is_the_only_one(tmp_path, content):
     said = mistakes(tmp_path, "found", **content)
     assert said
@@ -133,7 +133,7 @@ def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
     assert "in the current directory" in mistakes(tmp_path, "found", **entry("openai/m", **link))
 
 
-@pytest.mark.parametrize("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
+@each_row("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
 def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
     more = {} if row.base_url else {"base_url": row.address.replace("NAME", "name").lower()}
     more |= dict.fromkeys(row.missing_settings(None), "us-east-1")

@@ -7,6 +7,7 @@ from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.config.loading import from_mapping
 from tests.support.harness import config, provider
 from tests.support.people_gateway import SIGNING_KEY
+from tests.support.rows import each_row
 
 MODEL = provider("openai/gpt-4o", "https://api.example/v1")
 SIGN_IN = {
@@ -39,7 +40,7 @@ def login(**params):
     return issuer(login={"client_id": "x", "params": params})
 
 
-@pytest.mark.parametrize("name", SIGN_IN_PARAMETERS)
+@each_row("name", SIGN_IN_PARAMETERS)
 def test_the_gateway_alone_sets_the_parameters_of_a_sign_in(name):
     found = mistakes(login(**{name: "mine"}), **SIGN_IN)
     assert list(found) == [f"issuers[0].login.params.{name}"]
@@ -50,7 +51,7 @@ def test_other_parameters_of_a_sign_in_are_valid():
     assert read(login(access_type="offline", prompt="consent", hd="acme.example"), **SIGN_IN).issuers[0].login
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "part"),
     [
         ("https://ada:s3cret-s3cret@id.example", "user name"),
@@ -60,7 +61,7 @@ def test_other_parameters_of_a_sign_in_are_valid():
         ("https://id.example/oauth2#s3cret-s3cret", "fragment"),
     ],
 )
-@pytest.mark.parametrize("more", [{}, {"jwks": "https://id.example/keys"}])
+@each_row("more", [{}, {"jwks": "https://id.example/keys"}])
 def test_the_address_of_an_issuer_has_only_a_host_and_a_path(url, part, more):
     """OpenID Connect Discovery 1.0, section 3: a URL "with no query or fragment component"."""
     found = mistakes(issuer(**{"issuer": url, **more}))
@@ -100,7 +101,7 @@ def with_rules(*groups):
     return issuer(admit=rules)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("groups", "client", "warned"),
     [
         (["research"], "research", "metrics count the client research and people of the group research"),

@@ -8,6 +8,7 @@ import pytest
 from gateway.config.changes import changes
 from gateway.config.listening import TlsSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
+from tests.support.rows import each_row
 
 TLS = {"certificate": "a.pem", "key": "a.key"}
 
@@ -17,7 +18,7 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
     return from_mapping({"version": "v0.3.0", "listeners": list(listeners), "model_providers": providers, **more})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("listener", "open"),
     [({}, False), ({"address": "127.0.0.2"}, False), ({"address": "::1"}, False), ({"address": "localhost"}, False),
      ({"socket": "gw.sock"}, False), ({"address": "0.0.0.0"}, True), ({"address": "::"}, True),
@@ -39,7 +40,7 @@ def test_a_unix_socket_is_private_unless_the_file_sets_a_mode():
     assert other.mode == 0o666
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("listener", "said"),
     [({"socket": "a", "port": 1}, "combined with socket"), ({"socket": "a", "address": "::"}, "combined with socket"),
      ({"socket": "a", "tls": TLS}, "combined with socket"), ({"socket": ""}, "the path is empty"),

@@ -23,6 +23,7 @@ from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.examples import examples
 from tests.support.repository import ROOT
+from tests.support.rows import each_row
 
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
 ENV = {"OPENAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two", "GROQ_API_KEY": "sk-three"}
@@ -153,7 +154,7 @@ model_providers:
 }
 
 
-@pytest.mark.parametrize("name", PLANO)
+@each_row("name", PLANO)
 def test_configurations_of_plano_load_unchanged(read, name):
     config = read(PLANO[name])
     assert config.entries
@@ -400,7 +401,7 @@ def test_messages_contain_no_connection_string_or_key(read, refused):
     assert "hunter2" not in found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("storage", "words"),
     [
         ("{path: /s}", "state_storage.type: missing"),
@@ -431,7 +432,7 @@ NO_CONNECTION_STRINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", NO_CONNECTION_STRINGS)
+@each_row("text", NO_CONNECTION_STRINGS)
 def test_an_invalid_connection_string_is_a_mistake_without_its_text(refused, text):
     storage = f'{{type: postgres, connection_string: "{text}"}}'
     (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
@@ -446,7 +447,7 @@ def test_a_connection_string_is_a_url_or_parameters(text):
     assert from_mapping(minimal(state_storage=storage)).state_storage.connection_string == text.strip()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "warned"),
     [
         ("postgresql://u:p@db.example:5432/d", True),
@@ -503,7 +504,7 @@ def test_a_place_that_the_type_has_no_use_for_is_reported():
     assert [one.path for one in config.ineffective] == ["state_storage.connection_string"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "ours"),
     [
         ({"model": "openai/m"}, False),
@@ -576,7 +577,7 @@ def test_a_name_next_to_a_providers_is_reported_where_it_has_an_address_too(name
     assert f"did you mean {meant}?" in warning
 
 
-@pytest.mark.parametrize("name", ["my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile"])
+@each_row("name", ["my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile"])
 def test_a_name_of_ones_own_is_left_alone(name):
     entry = {"model": f"{name}/m", "base_url": "http://h", "access_key": "k"}
     assert from_mapping(minimal(model_providers=[entry])).warnings == ()
@@ -619,7 +620,7 @@ def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided
 ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "mistakes"),
     [
         ("", ["empty; start the file with `version: v0.4.0`"]),
@@ -748,7 +749,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         assert expected in line
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "mistake"),
     [
         ("{name: a}", "[0].model: missing; this is required"),
@@ -963,8 +964,8 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
     assert advice(ModelEntry, key + "s_of_mine") is None
 
 
-@pytest.mark.parametrize("key", ["expires", "expiresAt", "duration", "ttl", "valid_until"])
-@pytest.mark.parametrize("place", [ClientKey, AcceptedKey])
+@each_row("key", ["expires", "expiresAt", "duration", "ttl", "valid_until"])
+@each_row("place", [ClientKey, AcceptedKey])
 def test_the_advice_says_how_a_key_ends(place, key):
     assert "write it as `until`, the last day or the time of expiry" in (advice(place, key) or "")
 
@@ -981,7 +982,7 @@ def test_a_word_in_an_unknown_key_leads_to_advice(refused, key, says):
     assert f"{key}: unknown key; {says}" in found
 
 
-@pytest.mark.parametrize("key", ["fallbak_model", "budjets_usd", "cahse_it", "tsl", "sheduler", "metadta"])
+@each_row("key", ["fallbak_model", "budjets_usd", "cahse_it", "tsl", "sheduler", "metadta"])
 def test_a_word_unlike_any_key_gets_no_suggestion(refused, key):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found
@@ -998,7 +999,7 @@ BIFROST = """{
 PORTKEY = '{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai", "virtual_key": "v-1"}]}'
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "owner", "then"),
     [
         (LITELLM, "LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`"),
@@ -1145,7 +1146,7 @@ def test_no_structure_is_too_odd_to_be_answered(content):
     assert len({str(mistake) for mistake in mistakes}) == len(mistakes), "each is said once"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "key",
     [
         "OPENAI_API_KEY", "MY_TOKEN", "os.environ/OPENAI_API_KEY", "os.environ/key", "env.OPENAI_API_KEY", "env:KEY",
@@ -1169,7 +1170,7 @@ def test_a_mapping_of_listeners_with_the_keys_of_one_is_advised_to_be_a_list(rea
     assert (mistake.path, mistake.expected) == ("listeners.port", "write a list: `listeners: [{port: 12000}]`")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("more", "place"),
     [
         ({"client_keys": [{"name": "a\nb", "key": "k" * 30}]}, "client_keys[0].name"),
@@ -1196,7 +1197,7 @@ def test_a_name_may_have_any_other_character(name):
     assert VALIDATOR.is_valid(content)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "near"),
     [
         ("openai/gpt-4o-mni", "gpt-4o-mini"),

@@ -1,9 +1,8 @@
 """Claude Code's managed settings: a rule's merged with the base (code.claude.com, "Claude apps gateway"), and warnings
 of settings that run commands."""
 
-import pytest
-
 from gateway.config.managed_settings import COMMANDS, merged_settings
+from tests.support.rows import each_row
 
 
 def test_a_rules_allow_list_replaces_the_bases_and_deny_lists_are_united():
@@ -29,8 +28,8 @@ def test_variables_are_merged_and_hooks_are_united():
     }
 
 
-@pytest.mark.parametrize("name", ["deny", "hooks"])
-@pytest.mark.parametrize("value", ["text", 5, {"a": 1}, [], None])
+@each_row("name", ["deny", "hooks"])
+@each_row("value", ["text", 5, {"a": 1}, [], None])
 def test_values_of_any_type_are_merged_without_an_error(name, value):
     for other in ("text", ["x"], {"b": ["y"]}):
         found = merged_settings({name: value}, {name: other})
@@ -38,7 +37,7 @@ def test_values_of_any_type_are_merged_without_an_error(name, value):
         assert merged_settings({name: other}, {}) == {name: other}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@each_row("name", COMMANDS)
 def test_check_warns_of_settings_that_run_commands(name):
     from gateway.config.loading import from_mapping
 

@@ -8,6 +8,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_names import ModelNames
 from gateway.routing.router import Router
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 ENTRIES = [
     {"model": "openai/*", "access_key": "a"},
@@ -30,7 +31,7 @@ def find_served(name: str, **names: object) -> str:
     return f"{target.entry.key} {target.model}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "loose", "exact"),
     [
         ("mine", "c gpt-4o", "c gpt-4o"),
@@ -58,7 +59,7 @@ def test_a_wildcard_of_a_providers_name_serves_its_known_models_at_any_address()
         router.resolve("claude-x", "chat")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "expected"),
     [
         ({"model": "openai/*"}, []),
@@ -87,7 +88,7 @@ def test_a_star_that_is_no_pattern_has_a_warning(entry, expected):
     assert [warning for warning in config.warnings if "*" in warning] == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "refused", "expected"),
     [
         ("dall-e-2", ["dall-e-2"], "model_not_found"),

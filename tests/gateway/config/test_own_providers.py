@@ -5,6 +5,7 @@ import pytest
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
+from tests.support.rows import each_row
 
 HEAD = {"version": "v0.4.0"}
 
@@ -87,7 +88,7 @@ def test_a_change_of_a_row_is_taken_over_by_a_running_process():
     assert (str(change), change.restart) == ("~ model acme/m: another provider", False)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("own", "mistake"),
     [
         ("{acme: {base_uri: 'http://h'}}", "providers.acme.base_uri: unknown key; did you mean base_url?"),

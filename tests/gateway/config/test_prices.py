@@ -12,6 +12,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.prices import unpriced_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage
+from tests.support.rows import each_row
 
 DAILY = (SpendingBudget(20 * 10**9, "usd", "day", "20 usd/day"),)
 TOKENS = (SpendingBudget(10**6, "tokens", "day", "1M tokens/day"),)
@@ -75,7 +76,7 @@ def test_without_one_it_is_the_catalogues():
     assert config(entry("openai/gpt-5")).entries[0].price is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("price", "line"),
     [
         ("fre", "3:42: model_providers[0].price: 'fre'; did you mean free?"),

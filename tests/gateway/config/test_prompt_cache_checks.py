@@ -5,6 +5,7 @@ import pytest
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from tests.support.harness import config, provider
+from tests.support.rows import each_row
 
 URL = "https://api.example/v1"
 
@@ -17,7 +18,7 @@ def warnings(model, wanted, **more):
     return [one for one in read(model, wanted, **more).warnings if "prompt_cache" in one]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "speaks", "wanted", "reason"),
     [
         ("openai/gpt-4o", ["chat"], {"marks": "5m"}, "openai/gpt-4o accepts no cache marks in chat"),
@@ -35,7 +36,7 @@ def test_a_change_without_effect_is_a_warning(model, speaks, wanted, reason):
     assert f"prompt_cache.{next(iter(wanted))}" in found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "speaks", "wanted"),
     [
         ("anthropic/claude-sonnet-4-6", ["messages"], {"marks": "1h"}),

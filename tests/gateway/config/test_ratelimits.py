@@ -8,6 +8,7 @@ from gateway.config.allowances import NO_QUEUE, QueueSettings, Rate, RateLimits,
 from gateway.config.changes import changes
 from gateway.config.loading import configure, from_mapping
 from gateway.config.settings import Config
+from tests.support.rows import each_row
 
 
 def file(entry: str = "", client: str = "", root: str = "") -> Config:
@@ -78,7 +79,7 @@ def test_an_amount_for_a_time(text, rate):
     assert file(client=f"ratelimits: {{requests: {text}}}").client_keys[0].ratelimits.requests == rate
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("limits", "mistake"),
     [
         ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: expected a rate, such as "

@@ -27,6 +27,7 @@ from gateway.config.redaction import (
     secrets_in,
 )
 from tests.support.growth import steps
+from tests.support.rows import each_row
 
 KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])
@@ -36,7 +37,7 @@ def escaped(text: str, digits: str = "04x") -> str:
     return "".join(f"\\u{ord(char):{digits}}" for char in text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "spelling",
     [
         KEY,
@@ -73,7 +74,7 @@ def test_text_without_credentials_stays_unchanged(data):
     assert redact_spelled(data, SECRETS) == data
 
 
-@pytest.mark.parametrize("part", [b"s", b"%", b"%25", b"\\", b"sk-proj-", b"%73%6b%2d", b"\\u0073"])
+@each_row("part", [b"s", b"%", b"%25", b"\\", b"sk-proj-", b"%73%6b%2d", b"\\u0073"])
 def test_the_search_is_bounded(part):
     data = part * (LONGEST_SPELLED // len(part))
     assert redact_spelled(data, SECRETS) == data
@@ -213,7 +214,7 @@ def test_the_work_of_a_search_does_not_depend_on_the_number_of_secrets():
     assert steps(lambda: many.replace_in(line, "")).total() <= 1.1 * steps(lambda: few.replace_in(line, "")).total()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "parts"),
     [
         ("authorization", "Bearer sk-long-enough", ("sk-long-enough",)),

@@ -14,6 +14,7 @@ from gateway.config.settings import Config
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
 from tests.support.examples import examples
+from tests.support.rows import each_row
 
 HEAD = """version: v0.4.0
 model_providers:
@@ -140,7 +141,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
     assert read("circuit: {cooldown: 30s}\n").circuit == CircuitSettings(cooldown=30, longest=30)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("item", "mistake"),
     [
         (
@@ -213,7 +214,7 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
     assert mistake in str(found).partition("trigate.yaml:")[2]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "mistake"),
     [
         (
@@ -295,7 +296,7 @@ KEYS = """client_keys:
 """
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("group", "own", "mistake"),
     [
         ("{name: taem}", "", "client_keys[0].group: there is no group 'team'; did you mean taem?"),
@@ -366,7 +367,7 @@ def test_preferences_of_entries_are_a_route_of_these_entries():
     }
 
 
-@pytest.mark.parametrize("name", ["a", "gpt-4o", "claude-sonnet-4-5", "groq/x", "r", "single"])
+@each_row("name", ["a", "gpt-4o", "claude-sonnet-4-5", "groq/x", "r", "single"])
 def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
     aliases = "model_aliases: {r: {targets: [a, b]}, single: {target: a}}\n"
     config = read(f"{aliases}routing_preferences: [{{name: {name}, models: [b]}}]\n")
@@ -420,7 +421,7 @@ ONE = "route r: one attempt is too few for its other targets"
 NO_HEDGE = "route r: `hedge.after` is not shorter than the timeout of a target, so there is never a second request"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("route", "warnings"),
     [
         ("{targets: [a, far]}", []),

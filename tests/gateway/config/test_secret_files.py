@@ -12,6 +12,7 @@ import yaml
 
 from configfile.secret_files import SecretFiles
 from gateway.config.loading import Config, ConfigError, load
+from tests.support.rows import each_row
 
 SECRET = "sk-of-the-provider-0123456789"
 SEALING = base64.b64encode(bytes(range(32))).decode()
@@ -96,7 +97,7 @@ def test_a_secret_file_is_read_once(folder):
     assert read(folder, files=SecretFiles(files.texts), entry=entry).entries[0].key == SECRET
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "words"),
     [
         (None, "no such file or directory"),

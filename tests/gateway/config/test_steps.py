@@ -10,6 +10,7 @@ from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.steps import KIND_NAMES, StepAction, StepMoment, StepPart, StepScope, StepSettings
 from gateway.steps.kinds import KINDS
+from tests.support.rows import each_row
 from tests.support.step_files import HEAD
 from trigate.steps import PARTS, Action, Moment, Part
 
@@ -69,7 +70,7 @@ def test_action_and_hold_have_several_forms():
     assert [read_step(hold=hold).hold for hold in ("whole", "nothing", 64)] == ["whole", "nothing", 64]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "message"),
     [
         ({"use": None}, "steps[0].use: missing; this is required."),
@@ -174,7 +175,7 @@ def test_a_secret_file_that_cannot_be_read_is_a_mistake_at_its_place(tmp_path):
 FOUND = "trigate found this file in the current directory, and it "
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("step", "message"),
     [
         ("{use: './steps.py:check'}", f"steps[0].use: {FOUND}loads code"),

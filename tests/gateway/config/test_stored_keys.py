@@ -10,6 +10,7 @@ from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.stored_keys import new_client, read_item, stored_clients
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 KEY = "sk-trigate-of-the-test"
 ACCEPTED = {"keys": [{"sha256": hashlib.sha256(KEY.encode()).hexdigest()}]}
@@ -65,7 +66,7 @@ def test_a_stored_client_has_its_end():
         Authenticator(late).authenticate(SHOWN)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("item", "says"),
     [
         ({"models": ["c"]}, "models\\[0\\]: 'c' is not a configured model"),

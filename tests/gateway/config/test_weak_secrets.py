@@ -6,6 +6,7 @@ import pytest
 
 from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
+from tests.support.rows import each_row
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
 GOOD = "0123456789abcdef"
@@ -23,7 +24,7 @@ def test_a_short_key_is_reported_and_not_shown():
     assert not warnings(client_keys=[{"name": "alice", "sha256": "0" * 64}], ui_key=GOOD)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "said"),
     [
         ("http://provider.example/v1", True),

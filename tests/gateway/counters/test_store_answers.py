@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-import pytest
 import trio
 
 from gateway.counters.counter import Claim, Debit
 from gateway.counters.counter_store import SendStep
 from gateway.counters.remote import RemoteCounters
 from tests.support.counters import budget
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         b"",

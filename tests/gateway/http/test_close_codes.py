@@ -5,6 +5,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
 from gateway.http.close_codes import BAD_GATEWAY, RegisteredCodes
+from tests.support.rows import each_row
 
 
 def plain(code: int, reason: bytes = b"") -> bytes:
@@ -28,8 +29,8 @@ def read(kind: ConnectionType, data: bytes, size: int) -> list[Event]:
     return found
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
-@pytest.mark.parametrize("code", [1000, 1012, 1013, BAD_GATEWAY, 3000])
+@each_row("size", [1, 3, 1000])
+@each_row("code", [1000, 1012, 1013, BAD_GATEWAY, 3000])
 def test_a_close_is_read_with_the_code_that_it_has(code, size):
     for kind, write in ((ConnectionType.CLIENT, plain), (ConnectionType.SERVER, masked)):
         assert read(kind, write(code, b"why"), size) == [CloseConnection(code, "why")]

@@ -20,6 +20,7 @@ from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 from streams.events import APIS, Api
 from tests.support.cases import case
+from tests.support.rows import each_row
 
 ROWS = (*TO_PROVIDER.items(), *TO_CLIENT.items(), *ACCOUNT.items(), *NEVER.items())
 
@@ -41,9 +42,7 @@ def test_every_row_has_its_reason():
             assert len(reason) > 3
 
 
-@pytest.mark.parametrize(
-    "rows", [TO_PROVIDER, TO_CLIENT, ACCOUNT, *(codec.wire.client_headers for codec in CODECS.values())]
-)
+@each_row("rows", [TO_PROVIDER, TO_CLIENT, ACCOUNT, *(codec.wire.client_headers for codec in CODECS.values())])
 def test_no_header_list_contains_a_forbidden_header(rows):
     assert [name for name in rows if reason_never(name) is not None] == []
 
@@ -89,7 +88,7 @@ def test_headers_listed_in_connection_do_not_reach_the_provider():
     assert upstream_headers(headers, to_provider((), (), (), False)) == (("x-stainless-os", "Linux"),)
 
 
-@pytest.mark.parametrize("name", ACCOUNT)
+@each_row("name", ACCOUNT)
 def test_billing_headers_pass_only_with_the_clients_own_credential(name):
     for api in APIS:
         assert sent_to(api, name) == []
@@ -105,7 +104,7 @@ def test_a_providers_own_headers_are_in_its_row(provider, name):
     assert sent_to("chat", name) == []
 
 
-@pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.id)
+@each_row("row", CATALOG.values(), ids=lambda row: row.id)
 def test_no_row_forwards_a_credential_header(row):
     assert [name for name in row.client_headers if reason_never(name) or name in ACCOUNT] == []
 
@@ -113,7 +112,7 @@ def test_no_row_forwards_a_credential_header(row):
 # Towards clients
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         "retry-after-x", "clear-site-data", "nel", "report-to", "refresh", "link", "location", "www-authenticate",
@@ -131,7 +130,7 @@ def test_limits_and_ids_reach_clients():
     assert given(*names) == names
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "told"),
     [
         ("retry-after", "9", "9"), ("retry-after", "0.5", "0.5"), ("retry-after", "3600", "3600"),
@@ -195,7 +194,7 @@ def test_an_entry_adds_names_in_any_case():
     assert config_with("X-Team", "baggage", "x-cost-*").entries[0].pass_headers == ("x-team", "baggage", "x-cost-*")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "words"),
     [
         ("Authorization", "passthrough_auth"), ("set-cookie", "credential"), ("connection", "one connection"),

@@ -3,12 +3,13 @@
 import pytest
 
 from gateway.http.paths import advice, api_of, base_urls, canonical, origin_of
+from tests.support.rows import each_row
 
 ORIGIN = "http://gw:12000"
 ANTHROPIC = (("anthropic-version", "2023-06-01"),)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "route"),
     [
         ("/v1/chat/completions", "/v1/chat/completions"),
@@ -66,7 +67,7 @@ def test_the_route_that_a_path_means(path, route):
     assert canonical(route) == route
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "headers", "api", "base", "right"),
     [
         ("/v1/chat/completions/chat/completions", (), "chat", "/v1/chat/completions", f"{ORIGIN}/v1"),
@@ -121,7 +122,7 @@ def test_vertex_embeddings_get_advice_on_the_path_that_is_served():
 CLAUDE_AT_VERTEX = "/v1/projects/p/locations/l/publishers/anthropic/models/m"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "api", "told"),
     [
         ("/model/a/invoke", "converse", "for clients of InvokeModel, set `compatibility: [litellm]`"),
@@ -144,7 +145,7 @@ def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
     )
 
 
-@pytest.mark.parametrize("path", ["chat/completions", "models", "models/m", "files", "batches/b/cancel", "embeddings"])
+@each_row("path", ["chat/completions", "models", "models/m", "files", "batches/b/cancel", "embeddings"])
 def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
     """The paths of Groq's SDK begin with ``/openai/v1`` (groq/groq-python, ``resources/files.py``)."""
     assert api_of(f"/openai/v1/{path}", ()) == "chat"
@@ -159,7 +160,7 @@ def test_both_base_urls_are_reported_where_a_path_begins_otherwise():
     assert f"{ORIGIN}/v1 for OpenAI's" in base_urls("/api/chat", ORIGIN)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("host", "more", "origin"),
     [
         ("127.0.0.1:12000", (), "http://127.0.0.1:12000"),
@@ -178,7 +179,7 @@ def test_the_origin_follows_from_a_valid_host_header(host, more, origin):
     assert origin_of({"scheme": "http"}, (("host", host), *more)) == origin
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         "/v1/models", "/v1/models/m", "/v1/tunedModels", "/v1/tunedModels/t", "/v1/cachedContents/c",

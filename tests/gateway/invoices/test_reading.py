@@ -18,6 +18,7 @@ from gateway.invoices.line import InvoiceLine, UnreadableInvoice, amount, count
 from gateway.invoices.model_names import find_model, fold_model
 from gateway.invoices.reading import LONGEST_LINE, ReadFiles, read_files
 from tests.support.invoices import FORMATS, csv_bytes, focus_files, plain_files, traffic
+from tests.support.rows import each_row
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -35,7 +36,7 @@ def dollars(lines: list[InvoiceLine]) -> Decimal:
     return sum((line.usd or Decimal(0) for line in lines), start=Decimal(0))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@each_row("form", FORMATS)
 def test_each_format_is_recognized_by_its_content(tmp_path, form):
     _, write = FORMATS[form]
     lines, found = read(tmp_path, *write(traffic()).values())
@@ -67,7 +68,7 @@ def test_gzip_is_unpacked(tmp_path):
         read(tmp_path, gzip.compress(focus_files(traffic())["cur.csv"])[:-30])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "words"),
     [
         (b"", "expected a page of OpenAI's costs"),
@@ -110,7 +111,7 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
     assert "file-0" in str(error.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "usd"),
     [
         ("1,234.50", "1234.50"), ("-12,345,678", "-12345678"), ("1234.5", "1234.5"), (" 7 ", "7"), ("1,234", None),
@@ -204,7 +205,7 @@ def _pages(*spans: tuple[int, int, bool]) -> list[bytes]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("spans", "is_complete"),
     [
         ([(1, 8, False)], True),
@@ -268,7 +269,7 @@ def test_openrouters_requests_have_their_ids(tmp_path):
     assert list(found.formats.values()) == ["openrouter requests"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "folded"),
     [
         (("gpt-5", "gpt-5-2025-08-07", "openai/gpt-5", "GPT-5"), "gpt-5"),
@@ -301,7 +302,7 @@ def test_names_of_different_models_differ():
     assert len({fold_model(name) for name in names}) == len(names)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "model"),
     [
         ("USE1-Claude4.5Sonnet-input-tokens", "claude-sonnet-4-5"),

@@ -9,6 +9,7 @@ from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
 from gateway.kept_objects.owned_ids import AccountDirectory, OwnerIds, only_account, unknown_id_error
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
 ENTRIES = (
@@ -55,8 +56,8 @@ def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
             ids.resolve("file-abc")
 
 
-@pytest.mark.parametrize("capitals", [0, 999, 1000, 1001, 5000])
-@pytest.mark.parametrize("beginning", ["file-", "file_", "files/", "vs_", "cntr_", "container_"])
+@each_row("capitals", [0, 999, 1000, 1001, 5000])
+@each_row("beginning", ["file-", "file_", "files/", "vs_", "cntr_", "container_"])
 def test_an_id_is_suspected_after_any_number_of_capitals(beginning: str, capitals: int):
     accounts = AccountDirectory()
     text = b"The T of T_ and file-t. " + b"T" * capitals

@@ -17,6 +17,7 @@ from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
+from tests.support.rows import each_row
 
 KEY = "key-of-the-team-0815"
 PROMPT = "Dear diary, today I have told a machine what nobody else is ever going to read."
@@ -154,7 +155,7 @@ def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
             assert "key-of" not in text.replace(MASKED, "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         f"Invalid value: '{PROMPT}'. Supported values are: 'user' and 'assistant'.",

@@ -10,6 +10,7 @@ from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, Reply, config, provider, request
 from tests.support.prompt_caches import LONG, text, user
+from tests.support.rows import each_row
 
 CHAT = "/v1/chat/completions"
 MARKED = {"cache_control": {"type": "ephemeral"}}
@@ -58,7 +59,7 @@ def usage(mock: Gateway, api: str, model: str, **more: Any) -> dict[str, Any]:
     return reply.json.get("usage") or reply.json["usageMetadata"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "model", "read"),
     [
         ("messages", "cache/anthropic", lambda usage: usage["cache_read_input_tokens"]),
@@ -147,7 +148,7 @@ def test_other_names_can_use_a_cache(mock):
     assert usage(mock, "messages", "claude-sonnet-4-6")["cache_creation_input_tokens"] > 1900
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wanted", "status", "message"),
     [
         ({"advance": -1}, 400, "advance must be a number of seconds"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.mock.filling import FORMATS, SAMPLES, NoMatchingValue, fill
 from tests.support.examples import examples
+from tests.support.rows import each_row
 
 
 def say(name: str) -> str:
@@ -41,7 +42,7 @@ TREE = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("schema", "value"),
     [
         ({"type": "object", "properties": {"city": {"type": "string"}}}, {"city": "example city"}),
@@ -93,7 +94,7 @@ def test_optional_members_can_be_omitted():
     assert filled(schema) == {"city": "example city", "days": 1, "tags": ["example tags"]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "schema",
     [
         False,

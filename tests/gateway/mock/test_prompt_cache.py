@@ -13,6 +13,7 @@ from gateway.mock import prompt_cache
 from gateway.mock.cache_rules import RULES, cache_descriptions, cache_model
 from streams.errors import GatewayError
 from tests.support.prompt_caches import CREDENTIALS, LONG, CacheTrial, assistant, call, chat, result, text, user
+from tests.support.rows import each_row
 
 MARK = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -264,7 +265,7 @@ def test_a_cache_that_loses_its_entries(trial):
 # Names and bounds
 
 
-@pytest.mark.parametrize("name", [*cache_descriptions(), "cache/anthropic/evict", "cache/openai-5.6-64/silent",
+@each_row("name", [*cache_descriptions(), "cache/anthropic/evict", "cache/openai-5.6-64/silent",
                                   "cache/blocks/429", "cache/openai/529-then-ok", "openai",
                                   "bedrock/silent"])  # fmt: skip
 def test_names_select_a_cache(name):

@@ -8,6 +8,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from gateway.mock.realtime import MockSession
+from tests.support.rows import each_row
 
 EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 CREATE_ITEM = {
@@ -66,7 +67,7 @@ def test_cleared_audio_is_reported():
 MESSAGE = {"type": "message", "role": "user"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("message", "param"),
     [
         ({"type": "session.update", "session": 5}, "session"),

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.support.gateway_thread import mock_thread
+from tests.support.rows import each_row
 
 LINE = b'{"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}\n'
 MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
@@ -145,7 +146,7 @@ CALLS: dict[str, Callable[[openai.OpenAI], Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # videos
-@pytest.mark.parametrize("endpoint", CALLS)
+@each_row("endpoint", CALLS)
 def test_other_endpoints(client, endpoint):
     assert CALLS[endpoint](client) is not None
 

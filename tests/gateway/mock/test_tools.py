@@ -30,6 +30,7 @@ from tests.support.cases import case
 from tests.support.converse_requests import recipient
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
+from tests.support.rows import each_row
 
 
 def asked(
@@ -85,7 +86,7 @@ CLINE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tools", "name", "arguments"),
     [
         (CLAUDE_CODE, "Bash", {"command": "ls"}),
@@ -162,7 +163,7 @@ OBSERVED = (
 ALLOWED = ToolChoice("auto", allowed=("get_time",))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "name"),
     [
         (asked("get_secret", "final_answer", mode="required", messages=OBSERVED), "final_answer"),
@@ -220,7 +221,7 @@ def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():
 # What is said
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("texts", "said"),
     [
         (["<system-reminder>be brief</system-reminder>", "Hello"], "Hello"),
@@ -358,6 +359,6 @@ FORMATS = {key: call for key, call in RECORDED.items() if call.format and call.f
 
 
 @recorded
-@pytest.mark.parametrize("call", FORMATS.values(), ids=FORMATS)
+@each_row("call", FORMATS.values(), ids=FORMATS)
 def test_recorded_formats_are_filled(call):
     judge(call.format.schema, text(attrs.evolve(call, tools=())))

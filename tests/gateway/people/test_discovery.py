@@ -12,6 +12,7 @@ from gateway.people.discovery import (
     read_metadata,
     runs_on_this_machine,
 )
+from tests.support.rows import each_row
 
 ISSUER = "https://id.example.com/oauth2/default"
 
@@ -42,7 +43,7 @@ def test_the_secret_is_in_the_header_unless_only_the_body_is_accepted(methods: A
     assert not found.wants_secret_in_body
 
 
-@pytest.mark.parametrize(
+@each_row(
     "wrong",
     [
         None, [], "text", {}, document(issuer=None), document(issuer=f"{ISSUER}/"), document(issuer=ISSUER.upper()),
@@ -74,7 +75,7 @@ HOSTILE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("url", HOSTILE)
+@each_row("url", HOSTILE)
 def test_a_remote_issuer_leads_the_gateway_nowhere_else(url: str):
     with pytest.raises(BadDocument):
         check_url(url, issuer_is_local=False)

@@ -10,6 +10,7 @@ from tests.support.harness import exchanges
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.oidc import open_provider
 from tests.support.people import bearer, issuer, people_gateway
+from tests.support.rows import each_row
 from tests.support.set_answer import SetAnswer, set_answer_provider
 
 BOB = "key-of-bob-0123456789"
@@ -34,7 +35,7 @@ def all_routes():
             yield served, identity
 
 
-@pytest.mark.parametrize("key", [key for key in ONE_OF_EACH if key != "metrics"])
+@each_row("key", [key for key in ONE_OF_EACH if key != "metrics"])
 def test_a_person_has_the_statuses_of_a_client_key(all_routes, key):
     served, identity = all_routes
     route = ONE_OF_EACH[key]
@@ -47,7 +48,7 @@ def test_a_person_has_the_statuses_of_a_client_key(all_routes, key):
     assert clients <= {"bob", "okta:00u1"}
 
 
-@pytest.mark.parametrize("key", ONE_OF_EACH)
+@each_row("key", ONE_OF_EACH)
 def test_no_route_accepts_a_token_that_no_rule_admits(all_routes, key):
     served, identity = all_routes
     route = ONE_OF_EACH[key]
@@ -57,7 +58,7 @@ def test_no_route_accepts_a_token_that_no_rule_admits(all_routes, key):
     assert statuses == ([403, 401] if with_nothing == 401 else [with_nothing] * 2)
 
 
-@pytest.mark.parametrize("key", [key for key, one in ONE_OF_EACH.items() if one.row.main and one.method == "POST"])
+@each_row("key", [key for key, one in ONE_OF_EACH.items() if one.row.main and one.method == "POST"])
 def test_a_person_without_models_uses_none(all_routes, key):
     served, identity = all_routes
     route = ONE_OF_EACH[key]
@@ -65,12 +66,12 @@ def test_a_person_without_models_uses_none(all_routes, key):
     assert status in (400, 403, 404)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("credential", "status"),
     [({"sub": "00u1", "groups": ["ml"]}, 403), ({"sub": "1", "groups": ["audit"]}, 200),
      ({"sub": "2", "groups": ["boss"]}, 200), ({"sub": "3", "groups": ["lead"]}, 403)],
 )  # fmt: skip
-@pytest.mark.parametrize("path", ["/metrics", "/readyz?verbose"])
+@each_row("path", ["/metrics", "/readyz?verbose"])
 def test_only_auditors_and_admins_see_the_usage_of_all_clients(credential, status, path):
     rules = [
         {"when": {"groups": "ml"}},
@@ -85,7 +86,7 @@ def test_only_auditors_and_admins_see_the_usage_of_all_clients(credential, statu
         assert status == 200 or b"needs the role auditor or admin" in reply.body
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "models"),
     [({"role": "admin"}, []), ({"role": "auditor"}, []), ({"role": "lead", "group": "research"}, []), ({}, None),
      ({"models": []}, []), ({"role": "admin", "models": ["small"]}, ["small"]), ({"role": "user"}, None)],

@@ -16,6 +16,7 @@ from gateway.people.issuers import IssuerDirectory
 from tests.support.harness import config, provider
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, issuer, people_gateway
+from tests.support.rows import each_row
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ IDENTITY_HEADERS = """
 """
 
 
-@pytest.mark.parametrize("header", IDENTITY_HEADERS.split())
+@each_row("header", IDENTITY_HEADERS.split())
 def test_headers_that_state_an_identity_are_ignored(setup, header):
     value = setup.token() if header.endswith("assertion") else "okta:00u1"
     assert setup.ask("chat", None, headers={header: value}).status == 401
@@ -249,7 +250,7 @@ async def test_a_url_of_the_gateway_works_in_a_process_that_does_not_know_the_pe
     await people.aclose()
 
 
-@pytest.mark.parametrize("age", [0.0, 30.0, 59.0, 60.0, 61.0, 3600.0])
+@each_row("age", [0.0, 30.0, 59.0, 60.0, 61.0, 3600.0])
 async def test_the_seconds_left_of_a_token_are_never_negative(age):
     """An opaque token counts until its next introspection has ended, also if its time is over. A clock that is set
     forward has the same effect."""

@@ -8,6 +8,7 @@ from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.people.rules import NotAdmitted, RuleBook, claim_at
 from tests.support.harness import config, provider
+from tests.support.rows import each_row
 
 MODEL = provider("openai/gpt-4o", "https://api.example/v1")
 ISSUER = {"name": "okta", "issuer": "https://id.example", "audience": ["trigate"]}
@@ -27,7 +28,7 @@ def admits(when, claims, /, **more):
     return True
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("when", "claims", "expected"),
     [
         ({"groups": "ml"}, {"groups": ["finance", "ml"]}, True),
@@ -98,7 +99,7 @@ def test_a_person_has_the_issuer_in_its_name_and_the_labels_of_its_claims():
     assert person.groups == ("ml", "3")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("claims", "words"),
     [
         ({}, "no text in the claim sub"),
@@ -199,7 +200,7 @@ GITHUB = {"name": "github", "issuer": "https://token.actions.githubusercontent.c
 GOOGLE = {"name": "google", "issuer": "https://accounts.google.com"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rules", "issuer", "root", "words"),
     [
         ([{"when": {"groups": ""}}], {}, {}, "the text is empty"),
@@ -255,7 +256,7 @@ def test_a_rule_that_would_admit_the_wrong_people_is_a_mistake(rules, issuer, ro
     assert words in mistakes(*rules, issuer=issuer, **root)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("issuer", "when"),
     [
         (GITHUB, {"repository": "acme/app", "ref": "refs/heads/main"}),

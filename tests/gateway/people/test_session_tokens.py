@@ -15,6 +15,7 @@ from gateway.people.seals import RefreshSeals, derive_key
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.token_format import TokenRefused
 from gateway.people.values import Person
+from tests.support.rows import each_row
 
 KEY, OTHER = os.urandom(32), os.urandom(32)
 URL = "https://llm.example"
@@ -108,7 +109,7 @@ def forged_tokens() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("token", forged_tokens())
+@each_row("token", forged_tokens())
 def test_a_changed_token_is_refused(token):
     assert refusal(token) == "signature"
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.people.signing_keys import LARGEST_SET, MOST_KEYS, BadKeySet, KeySet, parse_key_set
 from tests.support.forged_tokens import CURVE, EDWARDS, FIRST, PUBLISHED, WIDE
+from tests.support.rows import each_row
 from tests.support.signed_tokens import base64url, signing_key
 
 
@@ -36,7 +37,7 @@ def test_the_version_follows_the_content():
     assert read(FIRST.jwk()).version == read(FIRST.jwk()).version != read(CURVE.jwk()).version
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("member", "why"),
     [
         (None, "not an object"),
@@ -96,7 +97,7 @@ def test_only_the_public_members_of_a_key_count():
     assert found.keys[0].verifies("RS256", b"data", FIRST.sign(b"data"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"", b"null", b"[]", b'"keys"', b"{}", b'{"keys":{}}', b'{"keys":[]}', b'{"keys":null}', b"<html></html>",

@@ -25,6 +25,7 @@ from tests.support.forged_tokens import (
     PUBLISHED,
     ForgedToken,
 )
+from tests.support.rows import each_row
 from tests.support.signed_tokens import SigningKey, compact, mint, signing_key
 
 
@@ -58,7 +59,7 @@ def claims(**changed: Any) -> dict[str, Any]:
 # Forged tokens
 
 
-@pytest.mark.parametrize("forged", FORGED, ids=lambda forged: forged.name)
+@each_row("forged", FORGED, ids=lambda forged: forged.name)
 def test_a_forged_token_is_refused_for_its_fault(forged: ForgedToken):
     """Nor is it an ID token."""
     token = forged.make(ISSUER)
@@ -147,7 +148,7 @@ def test_a_token_of_each_algorithm_is_accepted(key: SigningKey):
     assert (found.issuer, found.values["sub"], found.values["groups"]) == ("okta", "00u1", ["ml"])
 
 
-@pytest.mark.parametrize("algorithm", [name for name in KEYS_OF if name[:2] in ("RS", "PS")])
+@each_row("algorithm", [name for name in KEYS_OF if name[:2] in ("RS", "PS")])
 def test_an_rsa_key_without_an_algorithm_verifies_each_algorithm_of_its_type(algorithm: str):
     checker = TokenChecker((issuer_of(ISSUER, "okta"),), {"okta": key_set(more=(FIRST.jwk(alg=None),))}.get)
     payload = claims(exp=time.time() + 300)

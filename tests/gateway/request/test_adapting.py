@@ -22,6 +22,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api
 from tests.support.recordings import ABSENT, Recording, answers
+from tests.support.rows import each_row
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 CHAT_ROWS = [row for row in CATALOG.values() if row.speaks.get("chat") == "chat"]
@@ -50,7 +51,7 @@ def chat(model: str, entry: dict[str, Any] | None = None, **members: Any) -> tup
 # By the rows of providers
 
 
-@pytest.mark.parametrize("row", CHAT_ROWS, ids=lambda row: row.id)
+@each_row("row", CHAT_ROWS, ids=lambda row: row.id)
 def test_the_token_limit_has_the_name_that_the_provider_knows(row):
     for name in LIMITS:
         body, outgoing = chat(f"{row.id}/some-model", **{name: 100})
@@ -63,7 +64,7 @@ def test_the_token_limit_has_the_name_that_the_provider_knows(row):
         assert outgoing.dropped == ()
 
 
-@pytest.mark.parametrize("row", CHAT_ROWS, ids=lambda row: row.id)
+@each_row("row", CHAT_ROWS, ids=lambda row: row.id)
 def test_the_role_developer_is_system_where_it_is_not_known(row):
     messages = [{"role": "developer", "content": "a  developer", "x": 1.0}, USER]
     outgoing = sent(f"{row.id}/some-model", {"messages": messages})
@@ -83,8 +84,8 @@ def test_members_that_the_provider_refuses_do_not_go_out_and_are_reported(row):
 # By the rows of models
 
 
-@pytest.mark.parametrize("provider", ["openai", "azure_openai", "github", "vercel", "somebody"])
-@pytest.mark.parametrize("model", ["o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.4-mini", "openai/gpt-5.1", "gpt-6"])
+@each_row("provider", ["openai", "azure_openai", "github", "vercel", "somebody"])
+@each_row("model", ["o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.4-mini", "openai/gpt-5.1", "gpt-6"])
 def test_a_reasoning_model_gets_the_limit_under_the_newer_name(provider, model):
     body, outgoing = chat(f"{provider}/{model}", max_tokens=100)
     assert body == {"max_completion_tokens": 100}
@@ -184,7 +185,7 @@ def test_configured_quirks_apply():
 # Usage of a stream
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "entry", "asks"),
     [("openai/m", {}, True), ("mistral/m", {}, False), ("deepseek/m", {}, True), ("somebody/m", {}, False),
      ("somebody/m", {"provider_interface": "openai"}, True), ("somebody/m", {"quirks": {"stream_usage": True}}, True),

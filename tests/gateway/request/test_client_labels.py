@@ -12,6 +12,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, exchanges, provider
+from tests.support.rows import each_row
 from tests.support.upstreams import Script, Upstream, serve_upstream
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -22,7 +23,7 @@ def labels(*headers: tuple[str, str], **members: Any) -> Any:
     return read_labels(ClientRequest(headers, ""), read_incoming("chat", body))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("found", "expected"),
     [
         (labels(), {}),

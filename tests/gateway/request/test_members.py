@@ -15,6 +15,7 @@ from gateway.request.members import KNOWN, check_members
 from gateway.request.parse import read_incoming
 from streams.errors import GatewayError
 from streams.events import Api
+from tests.support.rows import each_row
 from tests.support.sdk_fields import NOT_IN_BODY, PARAMS
 
 TURN = '"messages":[{"role":"user","content":"hi"}]'
@@ -28,7 +29,7 @@ def refusal(body: str) -> tuple[str | None, str]:
     return caught.value.info.param, caught.value.info.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         '{"model":"big",TURN,"model":"small"}',
@@ -66,7 +67,7 @@ def test_any_other_member_too():
     assert refusal('{"' + "x" * 9000 + '":1,"' + "x" * 9000 + '":1}')[0] == "x" * 100
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "meant"),
     [
         ("Model", "model"), ("MODEL", "model"), ("Previous_Response_Id", "previous_response_id"), ("N", "n"),
@@ -131,8 +132,8 @@ def test_a_duplicate_member_is_found_whatever_its_values(pairs, compact):
 # Where it is asked for
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
-@pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"stream":false,"stream":true'])
+@each_row("api", ["chat", "messages", "responses"])
+@each_row("more", ['"model":"small"', '"Model":"big"', '"stream":false,"stream":true'])
 def test_no_api_accepts_duplicate_members(api: Api, more):
     said = '"input":"hi"' if api == "responses" else TURN
     with pytest.raises(GatewayError) as caught:
@@ -155,7 +156,7 @@ def found(**members: Any) -> tuple[tuple[str, str], ...]:
     return further_models(read_incoming("chat", json.dumps(body).encode()))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "named"),
     [
         ({}, ()),

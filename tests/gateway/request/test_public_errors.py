@@ -11,6 +11,7 @@ from gateway.routing.target import Target
 from providers.errors.failures import read_failure
 from streams.errors import GatewayError
 from streams.events import APIS, ErrorInfo, FailureReason
+from tests.support.rows import each_row
 
 
 def target(**members: object) -> Target:
@@ -26,8 +27,8 @@ def told(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
     return once
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize(
+@each_row("api", APIS)
+@each_row(
     ("status", "error", "reason"),
     [
         (401, {"message": "m"}, "credential"),
@@ -56,7 +57,7 @@ def test_a_rejected_client_credential_is_a_client_error(status: int):
     assert quota.reason == "quota"
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_an_entry_may_configure_more_statuses_as_overload(api: str):
     """api7/aisix#752, anomalyco/opencode#20098."""
     members = {"quirks": {"unavailable_statuses": [403, 422]}}
@@ -78,7 +79,7 @@ def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
     assert (failed.reason, failed.status) == ("quota", 402)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "headers", "told_headers"),
     [
         ({"message": "m"}, {}, {"retry-after": "1"}),

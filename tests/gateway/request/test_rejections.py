@@ -30,13 +30,14 @@ from providers.errors.rejected import BETA, find_rejected, may_omit, parse_path,
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
+from tests.support.rows import each_row
 
 
 def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
     return tuple(".".join(path) for path in find_rejected(ErrorInfo("invalid_request", message, status=status, **more)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("message", "paths"),
     [
         ("context_management: Extra inputs are not permitted", ("context_management",)),
@@ -130,7 +131,7 @@ BODY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "places"),
     [
         ("speed", {"speed"}),
@@ -165,7 +166,7 @@ def test_rejecting_one_type_of_element_keeps_the_others():
     assert body["tools"][0]["input_schema"] == BODY["tools"][0]["input_schema"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("at", "goes"),
     [
         ("temperature", True), ("context_management", True), ("reasoning_effort", True), ("output_config", True),
@@ -356,7 +357,7 @@ TARGET = target()
 SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inputs are not permitted"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("outcomes", "learned"),
     [
         ((), ()),

@@ -11,6 +11,7 @@ from gateway.request.repeatable import may_run_twice
 from gateway.routing.router import Router
 from streams.events import Api
 from tests.support.apis import OLDER
+from tests.support.rows import each_row
 
 FUNCTION = {"type": "function", "function": {"name": "look"}}
 
@@ -66,9 +67,7 @@ STORED_OR_DONE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("api", "members", "may"), [*((*one, True) for one in ANSWERED), *((*one, False) for one in STORED_OR_DONE)]
-)
+@each_row(("api", "members", "may"), [*((*one, True) for one in ANSWERED), *((*one, False) for one in STORED_OR_DONE)])
 def test_only_requests_without_effects_may_run_twice(api, members, may):
     """Side effects would happen twice (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     assert doubled(api, **members) == may

@@ -20,6 +20,7 @@ from gateway.request.routing_options import NO_OPTIONS, RoutingOptions
 from gateway.routing.plan import ONCE, SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.router import Router
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 ALL = ("openrouter", "vercel", "litellm")
 CONFIG = from_mapping(
@@ -102,7 +103,7 @@ def test_duplicate_headers_all_apply():
     assert (names(options), options.fallback, options.deadline) == (["a", "b"], "off", 9.0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "words"),
     [
         ("models", " , ", "must have at least one model"),
@@ -208,7 +209,7 @@ MANY = 129 * ["gpt"]
 """Two megabytes of names took three seconds, in which nobody was answered."""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "at"),
     [
         ({"models": "a"}, "models"),
@@ -250,7 +251,7 @@ def test_headers_take_precedence_over_the_body_and_both_narrow():
 # What is left of the places
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "left"),
     [
         ({"order": ["openai", "azure"]}, ["gpt", "azure-eu azure-us", "sonnet"]),
@@ -269,7 +270,7 @@ def test_options_match_entries_and_providers_by_name(provider, left):
     assert groups(narrow_candidates(SEVERAL, said("openrouter", provider=provider))) == left
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "at"),
     [
         ({"only": ["gemini"]}, "provider.only"),
@@ -307,7 +308,7 @@ def test_plans_are_joined_in_order_with_each_target_once():
     assert join_plans([alone, plans[2]], Retries()).retries.attempts == 4
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "places", "left"),
     [
         (RoutingOptions(deadline=20), SEVERAL, Retries(deadline=20)),

@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from providers.neutral.seal import seal, sealed_by
 from streams.events import UNAVAILABLE
+from tests.support.rows import each_row
 
 NOBODY = ClientRequest((), "")
 TOO_LONG = frozenset({"context_too_long"})
@@ -87,7 +87,7 @@ def test_a_small_window_does_not_lead_to_a_target_for_other_failures():
     assert left(LONG, plan, candidate("big", 1), candidate("paid", 2, when=QUOTA)) == ["big", "paid"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "incoming",
     [
         chat([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}] * 5),
@@ -142,7 +142,7 @@ def responses(*content: object, **members: object) -> Incoming:
 PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ability", "incoming"),
     [
         ("images", IMAGE),
@@ -170,7 +170,7 @@ def test_a_target_without_a_needed_ability_is_skipped(ability, incoming):
     assert left(chat(), unable, able) == ["unable", "able"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ability", "incoming"),
     [
         ("images", chat('what does {"type": "image_url"} mean, or "type": "image"?')),
@@ -252,14 +252,14 @@ def asked_in(entry: dict[str, Any], **members: Any) -> tuple[str, str]:
     return found.api, found.lane
 
 
-@pytest.mark.parametrize("model", ["o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5.5", "gpt-6.1-sol"])
+@each_row("model", ["o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5.5", "gpt-6.1-sol"])
 def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_unchanged(model):
     # anomalyco/opencode#2480
     assert asked_in({"model": f"openai/{model}"}, tools=TOOLS) == ("responses", "hub")
     assert asked_in({"model": f"openai/{model}"}) == ("chat", "byte")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "members"),
     [
         ({"model": "openai/gpt-4o"}, {}),

@@ -8,6 +8,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
+from tests.support.rows import each_row
 
 REGIONS = ("us-east-1", "eu-west-1")
 APIS = ("chat", "messages", "responses", "converse")
@@ -25,8 +26,8 @@ def make_arn(region: str) -> str:
     return f"arn:aws:bedrock:{region}:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5"
 
 
-@pytest.mark.parametrize("provider", ["amazon_bedrock", "bedrock_invoke"])
-@pytest.mark.parametrize("api", APIS)
+@each_row("provider", ["amazon_bedrock", "bedrock_invoke"])
+@each_row("api", APIS)
 def test_an_arn_cannot_leave_the_region_of_its_wildcard(provider, api):
     router = make_router(wildcard("us-east-1", provider))
     target = router.plan(f"{provider}/{make_arn('us-east-1')}", api).first

@@ -16,6 +16,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 from tests.support.moment import Moment
+from tests.support.rows import each_row
 
 NAMES = ("a", "b", "c", "d")
 ROUTER = Router(
@@ -51,7 +52,7 @@ def place(step: Send | GiveUp) -> str | None:
     return step.target.place if isinstance(step, Send) else None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("groups", "outcomes", "next_one"),
     [
         (("a", "b"), (), "a"),
@@ -69,7 +70,7 @@ def test_all_targets_are_tried_in_order_then_again(groups, outcomes, next_one):
     assert place(step(plan(*groups), *map(failed, outcomes))) == next_one
 
 
-@pytest.mark.parametrize("reason", REASONS)
+@each_row("reason", REASONS)
 def test_only_failures_of_the_target_lead_to_another(reason):
     found = step(plan("a", "b"), failed("a", reason))
     assert place(found) == ("b" if reason in UNAVAILABLE else None)
@@ -79,7 +80,7 @@ def test_internal_errors_lead_to_no_other_target():
     assert place(step(plan("a", "b"), Outcome(TARGETS["a"], ErrorInfo("internal", "ours")))) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("outcomes", "out", "next_one"),
     [
         ((), {}, "a"),

@@ -10,6 +10,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import NOTHING, Omissions
 from streams.events import ErrorInfo
 from tests.support.moment import Moment
+from tests.support.rows import each_row
 
 CONFIG = {
     "version": "v0.3.0",
@@ -41,7 +42,7 @@ def step(policy: Policy, *outcomes: Outcome) -> object:
 UNSENT = failed(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("outcomes", "expected"),
     [
         ((), Send(FIRST)),
@@ -58,7 +59,7 @@ def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expecte
     assert step(ONCE, *outcomes) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("outcomes", "expected"),
     [
         ((), Send(FIRST)),

@@ -6,6 +6,7 @@ from gateway.config.loading import from_mapping
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
 from streams.events import APIS, UNAVAILABLE
+from tests.support.rows import each_row
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}
@@ -21,7 +22,7 @@ def failure(function, *arguments):
     return caught.value.info
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "target", "why"),
     [
         ("fast", "openai/gpt-4o-mini", "alias fast → openai/gpt-4o-mini"),
@@ -77,7 +78,7 @@ def test_an_id_on_two_providers_is_not_guessed():
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "target"),
     [
         ("claude-opus-9", "anthropic/claude-opus-9"),
@@ -159,7 +160,7 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
         assert all(routes.resolve(form, "chat").model == forms.rpartition("/")[2] for form in forms.split(" and "))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wildcards", "asked", "advice"),
     [
         (["openai"], "claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
@@ -193,7 +194,7 @@ def test_an_unknown_name_is_reported_with_the_form_that_works(wildcards, asked, 
 BETA = "context-1m-2025-08-07"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "target", "betas"),
     [
         ("claude-opus-4-8[1m]", "anthropic/claude-opus-4-8", (BETA,)),
@@ -267,9 +268,7 @@ def test_an_unknown_model_is_reported_with_its_neighbours_only():
 LONG = ["x" * 100_000, "[1m]" * 200_000 + "]", "[1m]" * 200_000, "claude-" * 200_000 + "[1m]", "[" * 500_000 + "]"]
 
 
-@pytest.mark.parametrize(
-    "asked", ["openai/*", "openai/", "/", "*", *LONG, "a\r\nb", "\ud800", "groq/x", "[1m]", "openai/[1m]"]
-)
+@each_row("asked", ["openai/*", "openai/", "/", "*", *LONG, "a\r\nb", "\ud800", "groq/x", "[1m]", "openai/[1m]"])
 def test_odd_names_are_unknown_models(asked):
     failed = failure(router({"model": "openai/*"}).resolve, asked, "chat")
     assert failed.status == 404
@@ -277,7 +276,7 @@ def test_odd_names_are_unknown_models(asked):
     assert "\n" not in failed.message
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("speaks", "client", "api", "lane"),
     [
         (None, "chat", "chat", "byte"),
@@ -297,7 +296,7 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
     assert target.url.endswith({"chat": "/v1/chat/completions", "messages": "/v1/messages"}.get(api, "/v1/responses"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "client", "api"),
     [
         ({"model": "openai/gpt-4o"}, "messages", "chat"),
@@ -332,7 +331,7 @@ def test_a_model_that_rejects_tools_in_chat_is_used_in_responses(entry, client, 
     assert (target.api, target.lane) == (api, "byte" if api == client else "hub")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "client", "expected"),
     [
         (OPENAI, "chat", {"authorization": "Bearer sk-openai"}),
@@ -441,7 +440,7 @@ POOL = [
 QWEN = {"targets": ["gpu-1", "gpu-2", "cloud", "groq/qwen"]}
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_a_route_is_a_plan_of_its_targets_in_their_order(api):
     plan = router(*POOL, model_aliases={"qwen": QWEN}).plan("qwen", api)
     assert [target.entry.name for target in plan.targets] == ["gpu-1", "gpu-2", "cloud", "groq/*"]
@@ -509,7 +508,7 @@ def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
     assert plan.route.balance == "weighted"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("root", "entry", "alias", "attempts"),
     [
         ({}, {}, {}, {"cloud": 1, "one": 1, "several": 4}),

@@ -11,6 +11,7 @@ from gateway.config.secret_stores import VaultSettings
 from gateway.secret_stores.fetching import SecretUnreadable
 from gateway.secret_stores.stores import SecretReadings, SecretStores
 from gateway.secret_stores.vault import VaultClient
+from tests.support.rows import each_row
 from tests.support.secret_store import FIXED_TOKEN, NAMESPACE, POD_TOKEN, ROLE, SecretStoreServer, open_stores
 
 PLACE = "secret/team/trigate"
@@ -103,7 +104,7 @@ async def test_the_gateway_signs_in_again_when_a_token_cannot_be_renewed(server,
         assert server.count(LOGIN) == 2
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("place", "words"),
     [
         (f"{PLACE}#missing", "it has no member missing with a text"),

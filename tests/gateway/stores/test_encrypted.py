@@ -12,6 +12,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Unavailable
 from tests.support.nodes import node
+from tests.support.rows import each_row
 
 KEY = bytes(range(32))
 
@@ -41,7 +42,7 @@ async def test_another_key_decrypts_nothing():
     assert await EncryptedStore(inner, [KEY]).get("alice", "r1") == node("r1", items=("i",))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"",
@@ -60,7 +61,7 @@ async def test_an_unencrypted_body_is_not_accepted(body):
         await EncryptedStore(inner, [KEY]).get("alice", "r1")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}, {"parent": "r0"}, {"items": ("i", "j")}, {"items": ()}],
 )

@@ -5,9 +5,10 @@ import pytest
 from gateway.upstream.address import Origin, parse_address
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.proxies import ProxyRules
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "origin", "host", "target"),
     [
         ("https://api.example/v1/x?a=1", Origin("https", "api.example", 443), b"api.example", b"/v1/x?a=1"),
@@ -23,9 +24,7 @@ def test_a_url_is_parsed(url, origin, host, target):
     assert (address.origin, address.origin.host_header, address.target) == (origin, host, target)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://h\r\n/", "http://a b/", "http://[::1/", "http://h:-1/", "//h/", "", "http://hé/"]
-)
+@each_row("url", ["http://h\r\n/", "http://a b/", "http://[::1/", "http://h:-1/", "//h/", "", "http://hé/"])
 def test_an_invalid_base_url_is_refused_without_repeating_it(url):
     with pytest.raises(UpstreamError, match="base_url") as caught:
         parse_address(url)
@@ -35,7 +34,7 @@ def test_an_invalid_base_url_is_refused_without_repeating_it(url):
 PROXIES = {"https": "http://secure.proxy:3128", "http": "plain.proxy", "all": "http://any.proxy"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("no", "straight", "proxied"),
     [
         ("", [], ["https://example.com", "http://127.0.0.1"]),

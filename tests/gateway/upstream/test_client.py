@@ -29,6 +29,7 @@ from gateway.upstream.response import DENSE_BYTES
 from gateway.upstream.slots import ConcurrencyLimit
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, refusing_port
+from tests.support.rows import each_row
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -897,8 +898,8 @@ async def test_bytes_after_a_large_body_end_its_connection():
         assert released == [False] or connection.stream.readable
 
 
-@pytest.mark.parametrize("is_read", [False, True])
-@pytest.mark.parametrize("head", ["200 OK\r\ncontent-length: 0", "204 No Content", "304 Not Modified"])
+@each_row("is_read", [False, True])
+@each_row("head", ["200 OK\r\ncontent-length: 0", "204 No Content", "304 Not Modified"])
 async def test_bytes_after_a_response_without_a_body_end_its_connection(head, is_read):
     """Some servers send a body although the status permits none, and its rest may arrive later."""
     async with bare_connection() as (connection, peer, released):

@@ -24,6 +24,7 @@ from providers.catalog.price_list import FILE, price_row
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
+from tests.support.rows import each_row
 
 
 def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_cache_marks_are_added_where_litellm_adds_them(model: str, points: Any, 
     assert found.get("prompt_cache") == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "params", "expected"),
     [
         ("openai/gpt-4o", {}, {"model": "openai/gpt-4o", "access_key": "$OPENAI_API_KEY"}),
@@ -101,8 +102,8 @@ def test_a_converted_model_keeps_its_address_and_name(model, params, expected):
     assert entry(model, **params) == {"name": "m", **expected}
 
 
-@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/messages"])
-@pytest.mark.parametrize("base", ["https://api.z.ai/api/anthropic", "os.environ/BASE"])
+@each_row("end", ["", "/", "/v1", "/v1/messages"])
+@each_row("base", ["https://api.z.ai/api/anthropic", "os.environ/BASE"])
 def test_an_imported_address_for_anthropics_sdks_is_one_for_messages(base, end, tmp_path):
     """LiteLLM adds ``/v1/messages`` to it."""
     given = base if base.startswith("os.environ/") else base + end
@@ -141,7 +142,7 @@ def test_a_file_without_a_master_key_leads_to_an_exposure_warning():
     assert NO_KEYS_WARNING not in text
 
 
-@pytest.mark.parametrize("master", [*sorted(NO_KEYS), "ANY", 1234, "os.environ/MASTER", {"file": "/run/master"}])
+@each_row("master", [*sorted(NO_KEYS), "ANY", 1234, "os.environ/MASTER", {"file": "/run/master"}])
 def test_every_master_key_is_required_from_clients(master):
     """A placeholder such as ``dummy`` protects LiteLLM, too: without it, the gateway would be open to every client."""
     _, text, content = convert_file(item("m", "openai/m"), general_settings={"master_key": master})
@@ -317,7 +318,7 @@ RATED = {"routing_strategy": "usage-based-routing-v2"}
 """Settings with which LiteLLM enforces the rates of models."""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "rates"),
     [
         (None, set()),
@@ -356,7 +357,7 @@ def test_a_model_with_a_rate_of_zero_is_reported():
     assert convert_litellm({"model_list": [item("m", "openai/a", rpm=0)]}).losses == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("params", "info", "price"),
     [
         (TOKEN_COSTS, {}, {"input": 2.5, "output": 10}),
@@ -520,7 +521,7 @@ LOST = [
 ]
 
 
-@pytest.mark.parametrize(("sections", "says"), LOST, ids=[says for _, says in LOST])
+@each_row(("sections", "says"), LOST, ids=[says for _, says in LOST])
 def test_settings_without_a_counterpart_are_reported(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]
     result = convert_litellm({"model_list": models, **sections})
@@ -530,7 +531,7 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
     assert len(result.losses) == text.count("# not converted: ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "settings",
     [
         {"drop_params": True},
@@ -597,7 +598,7 @@ GROUPS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "models", "sections"), GROUPS)
+@each_row(("group", "models", "sections"), GROUPS)
 def test_a_loss_is_of_the_group_that_it_matters_to(group, models, sections):
     result = convert_litellm({"model_list": [item("m", "openai/m"), *models], **sections})
     assert [loss.group for loss in result.losses] == [group]

@@ -5,7 +5,6 @@ The settings: https://docs.litellm.ai/docs/proxy/guardrails/quick_start and the 
 import json
 from typing import Any, Final
 
-import pytest
 import yaml
 
 from gateway.commands.imports.command import run
@@ -16,6 +15,7 @@ from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import load
 from gateway.steps.loading import load_steps
 from tests.support.litellm_files import file_text, item
+from tests.support.rows import each_row
 
 MODEL: Final = item("m", "openai/m", api_key="os.environ/OPENAI_API_KEY")
 VARIABLES: Final = {
@@ -147,7 +147,7 @@ STEPS: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", STEPS)
+@each_row("case", STEPS)
 def test_a_guardrail_becomes_steps(tmp_path, case):
     old, expected = STEPS[case]
     result = convert(old)
@@ -197,7 +197,7 @@ LOST: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", LOST)
+@each_row("case", LOST)
 def test_a_part_without_a_counterpart_is_lost_protection(case):
     old, names = LOST[case]
     result = convert(old)

@@ -14,6 +14,7 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+from tests.support.rows import each_row
 
 HASH = "0123456789abcdef" * 4
 
@@ -38,7 +39,7 @@ def exported(teams: Any = None, **columns: Any) -> Result:
     return convert_litellm(content, clients(row, teams=teams))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "item"),
     [
         ({}, {"name": "team", "sha256": HASH}),
@@ -82,7 +83,7 @@ def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
     assert f"Omitted keys that were invalid already: {told}." in list(summary(result))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "group", "what"),
     [
         ({"expires": "some day"}, Group.PROTECTION, "the key team"),
@@ -103,7 +104,7 @@ def test_an_unverifiable_key_is_lost(columns, group, what):
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "limits"),
     [
         ({"max_budget": 20, "budget_duration": "1d"}, {"budgets": ["20 usd/day"]}),
@@ -138,7 +139,7 @@ DAY_AND_MONTH = [
 ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "budgets"),
     [
         ({"budget_limits": DAY_AND_MONTH}, ["10 usd/day", "100 usd/30d"]),
@@ -186,7 +187,7 @@ def test_a_key_without_own_models_is_reported():
     assert loss.why == "it may use no model"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "group", "what"),
     [
         ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
@@ -224,9 +225,7 @@ def test_an_export_may_be_in_any_form(text):
     assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000]
-)
+@each_row("text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000])
 def test_an_export_that_is_none_is_refused_and_not_repeated(text):
     with pytest.raises(ConfigError, match="LiteLLM_VerificationToken") as caught:
         read_keys(text, "keys.csv")
@@ -285,7 +284,7 @@ def test_a_team_is_the_group_of_its_keys():
     assert client.lists_of_models == (("a",),)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "team", "lists"),
     [
         ([], ["a"], (("a",),)),
@@ -424,7 +423,7 @@ def test_an_export_that_is_no_table_of_teams_is_refused():
         read_teams(b"token\nsk-secret\n", "teams.csv")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("routes", "is_kept", "lost"),
     [
         ('["llm_api_routes"]', True, []),
@@ -446,7 +445,7 @@ def test_a_key_that_may_not_call_models_is_lost(routes: str, is_kept: bool, lost
 # Limits of 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "reason"),
     [
         ({"rpm_limit": 0}, "its rpm_limit is 0"),
@@ -486,7 +485,7 @@ def test_a_team_may_have_no_parallel_requests():
 # Columns without a counterpart
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "group", "what"),
     [
         ({"router_settings": {"num_retries": 3}}, Group.NAMES, "router_settings"),
@@ -509,7 +508,7 @@ def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what
     assert [(loss.group, loss.what) for loss in exported(**columns).losses] == [(group, f"{what} of team")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "group"),
     [
         ({"router_settings": {"fallbacks": [{"a": ["b"]}]}}, Group.NAMES),

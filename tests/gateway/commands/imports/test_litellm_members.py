@@ -6,9 +6,10 @@ from gateway.commands.imports.litellm_members import read_members
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke
 from tests.support.litellm_files import item
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("params", "request_members"),
     [
         ({"temperature": 0, "max_tokens": 100, "seed": None}, {"default": {"temperature": 0, "max_tokens": 100}}),

@@ -10,12 +10,13 @@ from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from tests.support.litellm_files import convert_file, file_text, item
+from tests.support.rows import each_row
 
 CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 INLINE = '{"type": "service_account", "private_key": "hush-hush"}'
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "params", "expected"),
     [
         (f"bedrock/{CLAUDE}", {"aws_region_name": "eu-central-1"},
@@ -88,7 +89,7 @@ def test_a_model_keeps_its_provider_address_and_credential(model, params, expect
     assert "hush-hush" not in text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "params", "why"),
     [
         ("bedrock/agent/X/Y", {}, "trigate does not support agent/ at Bedrock"),
@@ -217,7 +218,7 @@ def test_the_location_of_vertex_is_that_of_the_whole_file(
 HERE = "https://llm.example/v1"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "params", "variables", "provider", "base_url"),
     [
         ("openai/gpt-4o", {}, {"OPENAI_API_BASE": HERE}, "compatible", HERE),

@@ -18,6 +18,7 @@ from gateway.commands.imports.result import Result
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+from tests.support.rows import each_row
 
 LINES = (ROOT / "tests/data/litellm/schema.txt").read_text().splitlines()
 SCHEMA = {table: names for table, *names in map(str.split, LINES)}
@@ -44,7 +45,7 @@ def with_row(table: str, **values: Any) -> Result:
     return import_tables(tables)
 
 
-@pytest.mark.parametrize("table", SCHEMA)
+@each_row("table", SCHEMA)
 def test_every_table_is_converted_or_listed_or_has_no_settings(table):
     known = [table in TABLES or table == SETTINGS, table in LOST, table in WITHOUT_SETTINGS]
     assert any(known), "add the table to litellm_schema.py"
@@ -168,7 +169,7 @@ def test_no_wildcard_serves_a_model_of_the_database():
 SPENT = {"budget_id": "b", "spend": 6}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "tables", "reason"),
     [
         ({}, {USERS: [{"user_id": "u", "metadata": {"scim_active": False}}]}, "its user is deactivated"),

@@ -17,6 +17,7 @@ from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
+from tests.support.rows import each_row
 
 SILENT = {
     ("model_list", 1, "model_info", "mode"),  # the default of the model's name
@@ -80,7 +81,7 @@ def test_no_setting_of_a_company_is_silent(part):
 ONE, TWO = item("primary", "openai/gpt-4o"), item("backup", "anthropic/claude-haiku-4-5")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content",
     [
         {"model_list": [ONE, TWO], "router_settings": {"max_fallbacks": 2, "fallbacks": [{"primary": ["backup"]}]}},
@@ -99,7 +100,7 @@ def test_settings_of_public_files_are_not_silent(content):
     assert {path for path in found if path[-1] not in ("a", "provider", "credential_values")} == set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "kind"),
     [
         ("bedrock/amazon.nova-canvas-v1:0", "image"), ("bedrock/us.amazon.nova-reel-v1:0", "video"),

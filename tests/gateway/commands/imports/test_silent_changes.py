@@ -12,6 +12,7 @@ from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
+from tests.support.rows import each_row
 
 ANY_OPENAI = item("openai/*", "openai/*", api_key="os.environ/OF_ALL")
 
@@ -30,7 +31,7 @@ def convert(*models: Any, **sections: Any) -> Config:
     return from_mapping(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lost", "name"),
     [
         (item("dall-e-2", "azure/d", mock_response="x"), "dall-e-2"),
@@ -87,7 +88,7 @@ def test_a_fallback_to_an_alias_leads_to_its_model():
     assert content["model_aliases"]["a"]["targets"] == ["a-openai", "b"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shares", "expected"),
     [
         ([{"weight": 9}, {"weight": 1}], [9, 1]),
@@ -113,7 +114,7 @@ def test_a_single_model_keeps_its_retries_and_cooldown():
     assert second["retries"] == {"attempts": 1}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("header", "value", "expected"),
     [
         ("x-api-key", "plain", "$M_X_API_KEY"),
@@ -126,7 +127,7 @@ def test_a_single_model_keeps_its_retries_and_cooldown():
         ("anthropic-beta", "context-1m", "context-1m"),
     ],
 )
-@pytest.mark.parametrize("member", ["headers", "extra_headers"])
+@each_row("member", ["headers", "extra_headers"])
 def test_no_secret_of_a_header_is_in_the_new_file(header, value, expected, member):
     _, text, content = convert_file(item("m", "openai/m", **{member: {header: value}}))
     assert content["model_providers"][0]["headers"] == {header: expected}
@@ -177,8 +178,8 @@ def test_included_files_are_a_part_of_the_configuration(tmp_path):
     assert missing.stderr.endswith("models.yaml: cannot be read: no such file or directory; give a readable file.\n")
 
 
-@pytest.mark.parametrize("mode", [None, "embedding", "rerank", "image_generation"])
-@pytest.mark.parametrize("name", ["vectors", "team/*"])
+@each_row("mode", [None, "embedding", "rerank", "image_generation"])
+@each_row("name", ["vectors", "team/*"])
 def test_default_fallbacks_next_to_other_types_give_a_file_that_checks(name, mode):
     model = "openai/*" if "*" in name else "openai/text-embedding-3-small"
     models = [item("m", "openai/gpt-4o"), item(name, model) | {"model_info": {"mode": mode}}]
@@ -250,7 +251,7 @@ def test_a_lost_member_that_protects_is_lost_protection(param):
 EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.cloud.langfuse.com/api/public/otel"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("callbacks", "variables", "endpoint", "is_lost"),
     [
         (["langfuse"], {}, EUROPE, True),
