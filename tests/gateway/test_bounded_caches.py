@@ -4,6 +4,7 @@ The test uses such names everywhere, and then reads the keys of all caches of th
 
 import functools
 import gc
+import itertools
 import json
 import types
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def test_names_of_models():
     assert long_keys() == set()
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("api", CODECS)
 def test_names_of_members(api):
     to = Recipient("m", Issuer("openai", "account"))
@@ -141,16 +142,13 @@ BODIES: dict[str, dict[str, Any]] = {
 """Requests in which each empty text becomes a long one."""
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("path", BODIES)
-async def test_a_gateway_holds_no_long_name_after_its_request(path):
+async def test_a_gateway_holds_no_long_name_after_its_request():
     """40 names of 3 MB took 240 MB, and thousands of them were kept."""
     async with providers(1) as (provider,):
         entry = {"model": "openai/*", "access_key": "k", "base_url": f"{provider.url}/v1", "price": "free"}
         async with gateway({"version": "v0.4.0", "model_providers": [entry]}) as served:
             lines = SettledLines(served)
-            for status in (None, 500):
-                provider.fails = status
+            for path, provider.fails in itertools.product(BODIES, (None, 500)):
                 await served.post(path, content=body_of(path), headers={"content-type": "application/json"})
                 await lines.next()
             del lines

@@ -31,7 +31,7 @@ PAUSES: Final = (0, 0.001, 0.005, 0.02, 0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [[], STEPS], ids=["no steps", "steps"])
+@pytest.mark.parametrize("steps", [STEPS, pytest.param([], marks=pytest.mark.soak)], ids=["steps", "no steps"])
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12))])
 async def test_nothing_of_random_traffic_stays(seed, steps, caplog):
     caplog.set_level(logging.INFO, "trigate")

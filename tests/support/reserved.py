@@ -1,6 +1,6 @@
 """Comparisons of a reservation with the bytes that a provider receives.
 
-A recording provider holds its response while ``compare`` reads what the client ann has reserved."""
+A recording provider holds its response while ``compare`` reads what the client has reserved."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,16 +14,31 @@ from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, S
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND
 
-KEY: Final = "key-of-ann-0123456789-0123456789"
-HEAD: Final = {"authorization": f"Bearer {KEY}"}
+
+def key_of(client: str) -> str:
+    return f"key-of-{client}-0123456789-0123456789"
+
+
+def head_of(client: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key_of(client)}"}
+
+
+KEY: Final = key_of("ann")
+HEAD: Final = head_of("ann")
 UNITS: Final = {"image": 1.0, "character": 0.001, "second": 0.01, "search": 2.0, "page": 3.0}
-LIMITED: Final = {
-    "reserve": "max",
-    "client_keys": [{
-        "name": "ann", "key": KEY, "passthrough": ["mine"], "budgets": ["1000M tokens/day", "1000000 usd/day"],
-        "ratelimits": {"requests": "100/d"},
-    }],
-}  # fmt: skip
+
+
+def limit_clients(*names: str) -> dict[str, Any]:
+    """Return the settings that limit these clients, each with limits of its own."""
+    budgets = ["1000M tokens/day", "1000000 usd/day"]
+    limits = {"passthrough": ["mine"], "budgets": budgets, "ratelimits": {"requests": "100/d"}}
+    return {"reserve": "max", "client_keys": [{"name": name, "key": key_of(name), **limits} for name in names]}
+
+
+LIMITED: Final = limit_clients("ann")
+CLIENTS: Final = tuple(f"client-{number}" for number in range(60))
+"""Clients for one request each, because the rate of requests allows no second one."""
+LIMITED_CLIENTS: Final = limit_clients(*CLIENTS)
 
 Body = Mapping[str, Any]
 
@@ -50,22 +65,23 @@ class Sent:
     form: bytes = b""
     label: str = ""
 
-    @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, client: str) -> dict[str, Any]:
+        """Return the arguments of a request by ``client``."""
         if self.json is not None:
-            return {"json": self.json, "headers": HEAD}
-        return {"content": self.form, "headers": {**HEAD, "content-type": KIND}}
+            return {"json": self.json, "headers": head_of(client)}
+        return {"content": self.form, "headers": {**head_of(client), "content-type": KIND}}
 
 
 class Levels:
-    """The amounts that the client ann has reserved and used."""
+    """The amounts that a client has reserved and used."""
 
-    def __init__(self, served: InProcess) -> None:
+    def __init__(self, served: InProcess, client: str = "ann") -> None:
         self._allowances = served.service.allowances
+        self._client = client
 
     def _levels(self, which: str) -> Mapping[str, float]:
         found = {}
-        for one in self._allowances.of_client("ann"):
+        for one in self._allowances.of_client(self._client):
             counter = one.counter(self._allowances.now(), None)
             assert counter is not None
             found[one.measure] = getattr(self._allowances.counters.level(counter), which)
@@ -100,10 +116,16 @@ def dollars(expected: Expected) -> int:
 
 
 async def compare(
-    served: InProcess, provider: EndpointProvider, held: HeldProvider, sent: Sent, *, leaves: bool
+    served: InProcess,
+    provider: EndpointProvider,
+    held: HeldProvider,
+    sent: Sent,
+    client_name: str = "ann",
+    *,
+    leaves: bool,
 ) -> None:
     """Send a request; compare its reservation with the received bytes, and its charge if the client leaves."""
-    levels = Levels(served)
+    levels, held.released = Levels(served, client_name), trio.Event()
     used, number = levels.used_amounts, len(provider.asked)
     async with (
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
@@ -112,7 +134,7 @@ async def compare(
         statuses: list[int] = []
 
         async def ask() -> None:
-            statuses.append((await client.post(sent.path, **sent.arguments)).status_code)
+            statuses.append((await client.post(sent.path, **sent.arguments(client_name))).status_code)
 
         nursery.start_soon(ask)
         await eventually(lambda: bool(statuses) or len(provider.asked) > number)
@@ -127,6 +149,7 @@ async def compare(
             nursery.cancel_scope.cancel()
         else:
             held.released.set()
+    held.released.set()
     await eventually(lambda: not levels.held_amounts["tokens"])
     assert levels.used_amounts["tokens"] - used["tokens"] == (tokens if leaves else 0)
     assert levels.used_amounts["usd"] - used["usd"] == (dollars(expected) if leaves else 0)

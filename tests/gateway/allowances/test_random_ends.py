@@ -226,7 +226,7 @@ def check(process: InProcess, lines: Sequence[dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @settings(
-    max_examples=4,
+    max_examples=2,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],  # on a busy machine, a failure would be shrunk for minutes
 )

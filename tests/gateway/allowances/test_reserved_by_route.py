@@ -4,7 +4,6 @@ A recording provider holds its response while the test compares the bytes it rec
 has members that its provider ignores or reads differently, and that would reserve less (BerriAI/litellm#40002). A
 client that leaves before the response pays for the sent request: providers bill it (QuantumNous/new-api#5235)."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -20,7 +19,20 @@ from tests.support.audio_files import wav
 from tests.support.cases import case
 from tests.support.endpoint_provider import ReceivedRequest, before
 from tests.support.multipart import multipart, part
-from tests.support.reserved import HEAD, LIMITED, UNITS, Body, Expected, HeldProvider, Levels, Oracle, Sent, compare
+from tests.support.reserved import (
+    CLIENTS,
+    HEAD,
+    LIMITED,
+    LIMITED_CLIENTS,
+    UNITS,
+    Body,
+    Expected,
+    HeldProvider,
+    Levels,
+    Oracle,
+    Sent,
+    compare,
+)
 
 # Conversations
 
@@ -193,33 +205,39 @@ def test_every_route_has_a_row():
     assert set(CONVERSATIONS.values()) == set(APIS)
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
+TURNS: Final = [0, pytest.param(1, marks=pytest.mark.soak)]
+"""In each turn, every second client leaves. Both turns have each request with each end."""
+
+
+@pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("api", APIS)
-async def test_conversations_reserve_what_their_provider_receives(api, leaves):
-    model, entry = entry_for(api)
-    for sent in (sent for provider, sent in conversations() if provider == api):
-        with case(sent.label):
-            held = HeldProvider()
-            async with before(held, model, entry, **LIMITED) as (served, provider):
-                await compare(served, provider, held, sent, leaves=leaves)
+async def test_conversations_reserve_what_their_provider_receives(api, turn):
+    (model, entry), held = entry_for(api), HeldProvider()
+    async with before(held, model, entry, **LIMITED_CLIENTS) as (served, provider):
+        for number, sent in enumerate(sent for provider_api, sent in conversations() if provider_api == api):
+            with case(sent.label):
+                await compare(served, provider, held, sent, CLIENTS[number], leaves=number % 2 == turn)
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("leaves", [False, True], ids=["is rejected", "leaves"])
-@pytest.mark.parametrize("endpoint", [*REQUESTS, *FORMS])
-async def test_endpoints_reserve_what_their_provider_receives(endpoint, leaves):
+@pytest.mark.parametrize("turn", TURNS)
+async def test_endpoints_reserve_what_their_provider_receives(turn):
     entry = {
         "name": "mine",
         "price": {"per": UNITS},
         "endpoints": dict.fromkeys((*PLAIN_JSON_ENDPOINTS, "search"), "/x"),
     }
-    leaves = leaves and endpoint != "videos"  # the gateway reads a new video's id, even if the client leaves
-    for route in (one for one in ROUTES if (one.endpoint, one.method) == (endpoint, "POST") and "{id}" not in one.path):
-        with case(route.path):
-            held = HeldProvider()
-            async with before(held, "trigate/m-1", entry, **LIMITED) as (served, provider):
-                await compare(served, provider, held, request_to(route), leaves=leaves)
+    held = HeldProvider()
+    routes = [
+        one for one in ROUTES
+        if one.endpoint not in OTHERS and one.method == "POST" and "{id}" not in one.path
+    ]  # fmt: skip
+    assert {one.endpoint for one in routes} == {*REQUESTS, *FORMS}
+    async with before(held, "trigate/m-1", entry, **LIMITED_CLIENTS) as (served, provider):
+        for number, route in enumerate(routes):
+            # The gateway reads a new video's id, even if the client leaves.
+            leaves = number % 2 == turn and route.endpoint != "videos"
+            with case(route.path):
+                await compare(served, provider, held, request_to(route), CLIENTS[number], leaves=leaves)
 
 
 PASSED: Final = {
@@ -233,28 +251,26 @@ PASSED: Final = {
     "leaves", [pytest.param(False, id="is rejected"), pytest.param(True, id="leaves", marks=pytest.mark.soak)]
 )
 async def test_pass_through_reserves_what_its_provider_receives(leaves):
-    entry = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}
+    entry, held = {"name": "mine", "passthrough": True, "price": {"per": UNITS}}, HeldProvider()
+    async with before(held, "vllm/m-1", entry, **LIMITED_CLIENTS) as (served, provider):
+        for client, sent in zip(CLIENTS, passed_requests(), strict=False):
+            with case(sent.path):
+                await compare(served, provider, held, sent, client, leaves=leaves)
+
+
+def passed_requests() -> Iterator[Sent]:
     for rest, (body, api) in PASSED.items():
-        with case(rest):
-            held = HeldProvider()
-            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
-                sent = Sent(f"/mine/{rest}", allowed_by(api), json.loads(json.dumps(body)))
-                await compare(served, provider, held, sent, leaves=leaves)
+        yield Sent(f"/mine/{rest}", allowed_by(api), body)
     for endpoint, (body, oracle) in REQUESTS.items():
-        if endpoint in ("fim", "embeddings"):
-            continue
-        path = next(route.path for route in ROUTES if route.endpoint == endpoint).removeprefix("/v1")
-        with case(endpoint):
-            held = HeldProvider()
-            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
-                await compare(served, provider, held, Sent(f"/mine{path}", oracle, body), leaves=leaves)
+        if endpoint not in ("fim", "embeddings"):
+            yield Sent(passed_path(endpoint), oracle, body)
     for endpoint, (form, expected) in FORMS.items():
-        path = next(route.path for route in ROUTES if route.endpoint == endpoint).removeprefix("/v1")
-        with case(endpoint):
-            held = HeldProvider()
-            async with before(held, "vllm/m-1", entry, **LIMITED) as (served, provider):
-                sent = Sent(f"/mine{path}", lambda received, expected=expected: expected, form=form)  # type: ignore[misc]
-                await compare(served, provider, held, sent, leaves=leaves)
+        yield Sent(passed_path(endpoint), lambda received, expected=expected: expected, form=form)  # type: ignore[misc]
+
+
+def passed_path(endpoint: str) -> str:
+    path = next(route.path for route in ROUTES if route.endpoint == endpoint)
+    return f"/mine{path.removeprefix('/v1')}"
 
 
 async def test_unknown_paths_reserve_the_longest_answer():

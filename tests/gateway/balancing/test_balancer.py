@@ -89,7 +89,7 @@ def test_an_answer_is_open_until_its_end():
 # Conversations
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("balance", ["least_busy", "weighted", "lowest_latency", "cheapest"])
 @pytest.mark.parametrize("source", ["session", "beginning"])
 def test_the_turns_of_a_conversation_land_on_one_member_under_mixed_load(balance: Balance, source: AffinitySource):
@@ -300,18 +300,18 @@ def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations(answe
     assert "member-0" in pinned.values()
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 50])
+@pytest.mark.parametrize("at_once", [5, 50])
 def test_weights_apply_to_new_conversations_under_load(at_once):
     """Twice the mean is that of its weight."""
     gateway = Gateway(group(8, 1, 1), route("weighted"))
     chance, found, open = Random(5), Counter[str](), list[Callable[[], object]]()
-    for number in range(5_000):
+    for number in range(3_000):
         name, end = gateway.begin(affinity(f"{number}"))
         found[name] += 1
         open.append(end)
         if len(open) == at_once:
             open.pop(chance.randrange(at_once))()
-    assert [found[name] / 5_000 for name in names(gateway.members)] == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    assert [found[name] / 3_000 for name in names(gateway.members)] == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
 
 
 def test_copies_of_one_prompt_do_not_all_go_to_one_member():

@@ -22,6 +22,7 @@ from tests.support.command_line import invoke
 from tests.support.examples import examples
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, value_at
+from tests.support.rows import each_row
 
 SCHEMA = schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -233,6 +234,7 @@ def good(content: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.mark.soak
 def test_it_is_a_schema_that_its_own_schema_takes():
     Draft202012Validator.check_schema(SCHEMA)
 
@@ -243,7 +245,7 @@ def test_the_command_prints_it():
     assert json.loads(found.stdout) == SCHEMA
 
 
-@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+@each_row("text", CONFIGS.values(), ids=CONFIGS)
 def test_it_takes_every_configuration_in_the_docs(text):
     content = read(text.encode(), "x").content
     VALIDATOR.validate(json.loads(json.dumps(content, default=str)))  # to an editor a date is text
@@ -260,14 +262,14 @@ def test_it_takes_a_configuration_with_every_kind_of_key(content):
 @example({**FULL, "keep_alive": "0s"})
 @example({**FULL, "llm_providers": FULL["model_providers"]})
 @example({**FULL, "limits": {"connections": "1000001"}})
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(70))
 def test_the_schema_rejects_shapes_that_check_rejects(content):
     if refused_by_shape(content):
         assert not VALIDATOR.is_valid(content)
 
 
 @given(mutated())
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(70))
 def test_the_schema_accepts_everything_that_check_accepts(content):
     if good(content):
         VALIDATOR.validate(content)
@@ -297,21 +299,23 @@ SINGLE = [
 """One key of each kind."""
 
 
-PARTS = 12
+PARTS = 36
 
 
-def each_value() -> Iterator[Any]:
-    """Yield each key with a part of the values, and for the soak with all values.
-
-    Neighbours in the list of values are of one kind, so that a part has most kinds, and the next key others."""
-    for number, place in enumerate(SINGLE):
-        yield pytest.param(place, VALUES[number % PARTS :: PARTS], id=place)
-        yield pytest.param(place, VALUES, id=f"{place}-each", marks=pytest.mark.soak)
+@each_row(("number", "place"), enumerate(SINGLE))
+def test_each_key_takes_a_part_of_the_values_that_check_takes(number, place):
+    """Neighbours in the list of values are of one kind, so that a part has many kinds, and the next key others."""
+    compare_values(place, VALUES[number % PARTS :: PARTS])
 
 
-@pytest.mark.parametrize(("place", "values"), list(each_value()))
-def test_each_key_takes_the_values_that_check_takes(place, values):
-    """The schema may be stricter only where ``check`` refuses, too."""
+@pytest.mark.soak
+@pytest.mark.parametrize("place", SINGLE)
+def test_each_key_takes_the_values_that_check_takes(place):
+    compare_values(place, VALUES)
+
+
+def compare_values(place: str, values: list[Any]) -> None:
+    """Compare schema and ``check``. The schema may be stricter only where ``check`` refuses, too."""
     path = [int(step) if step.isdecimal() else step for step in place.split(".")]
     small = {key: FULL[key] for key in ("version", "model_providers", path[0])}
     small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}]
@@ -325,7 +329,7 @@ def test_each_key_takes_the_values_that_check_takes(place, values):
             assert refused_by_shape(content) or not good(content), value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "what"),
     [
         ({"version": None}, "no version"),

@@ -17,6 +17,7 @@ from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import AMOUNT_ROWS, GROUP, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.counters import STORES
+from tests.support.examples import examples
 
 
 def _key(name: str) -> bytes:
@@ -79,7 +80,7 @@ def test_every_backend_behaves_like_the_one_in_memory(kind, store):
                 shared = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
                 assert await play(steps, shared, every, run) == expected
 
-    @settings(max_examples=20, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+    @settings(max_examples=examples(50), deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
     @given(steps=STEPS)
     def holds(steps: Sequence[tuple]) -> None:
         trio.run(compare, steps)

@@ -28,6 +28,7 @@ from tests.support.command_line import invoke
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
+from tests.support.rows import each_row
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 TOOL = Tool("f", schema={"type": "object"})
@@ -97,7 +98,7 @@ async def read(stream: trio.SocketStream) -> tuple[bytes, str]:
 # Names
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "name", "number"),
     [
         ("fault/cut-after-3", "cut-after", 3),
@@ -115,7 +116,7 @@ def test_a_name_means_a_fault_and_its_number(model, name, number):
     assert (found[0], found[2]) == (name, number)
 
 
-@pytest.mark.parametrize("model", ["", "mock-small", "gpt-4o-mini", "claude-3", "other/429", "stall-7", "429-1"])
+@each_row("model", ["", "mock-small", "gpt-4o-mini", "claude-3", "other/429", "stall-7", "429-1"])
 def test_other_models_have_no_fault(model):
     assert fault_of(model) is None
 
@@ -170,7 +171,7 @@ async def test_a_cut_is_a_fin_after_the_words_without_the_last_chunk():
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_a_reset_is_an_rst_after_the_whole_text(stream):
     async with mock() as served:
-        for _ in range(10):
+        for _ in range(4):
             body, end = await read(await served.ask("chat", "fault/reset-after-3", stream=stream))
             assert end == "RST"
             assert b" the" in body
@@ -195,7 +196,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
         await eventually(lambda: not served.lifecycle.in_flight)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("tools", [(), (TOOL,)], ids=["text", "call"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", CODECS)
@@ -241,7 +242,7 @@ async def test_a_refused_request_is_answered_when_it_gets_another_request():
     assert statuses == [b"529", b"529", b"200", b"200", b"529"]
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 async def test_good_and_broken_streams_are_what_they_are_called_in_every_framing(api):
     """They are read as a provider's are."""
     ends: dict[str, Any] = {

@@ -188,11 +188,12 @@ def test_an_ended_session_is_refused_and_others_are_not(stored):
 
 
 def test_an_own_key_has_the_rights_of_its_person_and_ends(stored):
-    secret = "sk-trigate-" + "b" * 43
+    secret, until = "sk-trigate-" + "b" * 43, time.time() + 3
     stored.change(lambda store: store.put_own_key(ADA, own_key(secret, 3.0, "short"), 9, time.time()))
     stored.wait_for(200, secret)
     reply = stored.people.ask("messages", secret)
     assert stored.people.client_of(reply) == "okta:00u1"
+    eventually(lambda: time.time() > until, what="the time of its end")
     stored.wait_for(401, secret)
     assert b"expired on" in stored.people.ask("chat", secret).body
 
@@ -258,8 +259,10 @@ def test_the_file_bounds_a_raise_and_it_ends_at_its_time(tmp_path):
     with budget_gateway(tmp_path, PERSON, {}) as stored:
         token = stored.people.token()
         put_raise(stored, "okta:00u1", "1000 usd/day", seconds=8)
+        until = time.time() + 8
         eventually(lambda: b"of 14 usd" in stored.people.ask("chat", token, max_tokens=7000).body, what="the raise")
         assert ask_until_refused(stored, token) == 20
+        eventually(lambda: time.time() > until, what="the time of its end")
         eventually(lambda: b" of 7 usd" in stored.people.ask("chat", token, max_tokens=7).body, what="its end")
 
 

@@ -151,7 +151,7 @@ def test_a_new_value_that_no_header_can_contain_leaves_the_last_one(stores, upst
     assert set(sent_keys(upstream)) == {OLD}
 
 
-@pytest.mark.parametrize("outage", ["down", "deleted"])
+@pytest.mark.parametrize("outage", ["down", pytest.param("deleted", marks=pytest.mark.soak)])
 def test_the_last_value_stays_while_the_store_does_not_give_it(stores, upstream, outage):
     upstream.script(*[Script(text="hello")] * 50)
 

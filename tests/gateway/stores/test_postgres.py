@@ -1,7 +1,6 @@
 """The PostgreSQL store where its server is down, busy, or does not let it in."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 import trio
@@ -12,12 +11,6 @@ from tests.support.harness import PATIENCE, Late, retried_when_late
 from tests.support.nodes import ids, node
 
 
-@pytest.fixture
-def own_server() -> Iterator[postgres.Server]:
-    with postgres.server_or_skip() as running:
-        yield running
-
-
 async def _refused(store: Store, server: postgres.Server) -> None:
     with trio.fail_after(PATIENCE), pytest.raises(Unavailable) as caught:
         await store.put([node("while down")])
@@ -26,26 +19,26 @@ async def _refused(store: Store, server: postgres.Server) -> None:
 
 
 @pytest.mark.server
-async def test_a_server_that_restarts_is_available_again(own_server):
+async def test_a_server_that_restarts_is_available_again(server, database):
     from gateway.stores.postgres import PostgresStore
 
-    store = PostgresStore(own_server.url, 100, None, limit=3)
+    store = PostgresStore(database, 100, None, limit=3)
     async with trio.open_nursery() as nursery:
         for i in range(8):  # so that there are several connections to lose
             nursery.start_soon(store.put, [node(f"r{i}")])
     for number in (signal.SIGINT, signal.SIGQUIT):
-        await trio.to_thread.run_sync(own_server.stop, number)
-        await _refused(store, own_server)
+        await trio.to_thread.run_sync(server.stop, number)
+        await _refused(store, server)
         with pytest.raises(Unavailable, match="is unreachable"):
             await store.get("alice", "r1")
-        await trio.to_thread.run_sync(own_server.start)
+        await trio.to_thread.run_sync(server.start)
         assert await store.get("alice", "r1") is not None, "at once, whatever has been lost"
         await store.put([node(f"after {number}")])
-    own_server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
+    server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
     try:
-        await _refused(store, own_server)
+        await _refused(store, server)
     finally:
-        own_server.signal_all(signal.SIGCONT)
+        server.signal_all(signal.SIGCONT)
     assert await store.get("alice", "r1") is not None
     await store.aclose()
 

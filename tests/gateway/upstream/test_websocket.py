@@ -16,6 +16,7 @@ from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import PATIENCE
 from tests.support.loop_steps import check_own_steps
+from tests.support.rows import each_row
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
 MOST = 2**20
@@ -100,7 +101,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
     """Thirty thousand frames fit in one read, and were handled in one step (CWE-400)."""
@@ -209,7 +210,7 @@ INVALID_FRAMES = {
 }
 
 
-@pytest.mark.parametrize("frame", INVALID_FRAMES)
+@each_row("frame", INVALID_FRAMES)
 async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
     """Its code was reported as the provider's own close, and its client's fault."""
     sent, told = INVALID_FRAMES[frame]
