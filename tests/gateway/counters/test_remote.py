@@ -36,10 +36,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[postgres.Server]:
-    with postgres.server_or_skip() as server:
-        server.save("empty")
-        yield server
+def cluster(server) -> postgres.Server:
+    server.save("empty")
+    return server
 
 
 @pytest.fixture
@@ -65,15 +64,15 @@ def redis_server() -> Iterator[redis.RedisServer]:
 
 
 @pytest.fixture(params=["redis", "postgres"])
-def server(request) -> StoreServer:
+def store_server(request) -> StoreServer:
     found: StoreServer = request.getfixturevalue(f"{request.param}_server")
     return found
 
 
 @pytest.fixture
-async def gateways(server, nursery) -> AsyncIterator[list[RemoteCounters]]:
+async def gateways(store_server, nursery) -> AsyncIterator[list[RemoteCounters]]:
     """Two of them, which know of one another."""
-    made = [RemoteCounters(store(server), limit=1.0, lease=6.0) for _ in range(2)]
+    made = [RemoteCounters(store(store_server), limit=1.0, lease=6.0) for _ in range(2)]
     for one in made:
         nursery.start_soon(one.run)
         assert not await one.reserve([claim((slots("hello", 100), 1))])
@@ -132,18 +131,18 @@ async def test_a_burst_at_two_gateways_stays_within_one_budget(gateways):
     )
 
 
-async def test_while_the_store_is_away_each_gateway_has_its_share(server, gateways):
+async def test_while_the_store_is_away_each_gateway_has_its_share(store_server, gateways):
     one, other = gateways
     spent, both = budget("b", 100), slots("s", 4)
     assert await spend(one, spent, 20)
     assert await spend(other, spent, 20)
-    server.stop()
+    store_server.stop()
     for counters in gateways:
         assert [await spend(counters, spent, 10) for _ in range(4)].count(True) in (3, 4), "60 left, by two"
         assert [bool(await counters.reserve([claim((both, 1))])) for _ in range(3)] == [False, False, True]
         assert counters.is_away
         assert counters.state()["state"] == "away"
-    server.start()
+    store_server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
     assert (await used(one, both)).held == 4
@@ -151,7 +150,7 @@ async def test_while_the_store_is_away_each_gateway_has_its_share(server, gatewa
 
 @pytest.mark.sample(8)
 @pytest.mark.parametrize("comes_back", ["empty", "old"])
-async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gateways, comes_back):
+async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, gateways, comes_back):
     """Reseeding multiplied spending by the number of pods; a restart brought old counters back (BerriAI/litellm#28247,
     #30684)."""
     one, other = gateways
@@ -161,7 +160,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gatewa
     assert not await other.reserve([held])
     assert (await used(one, spent)).used == 100
     if comes_back == "old":
-        server.save("old")
+        store_server.save("old")
     for counters in gateways:
         assert await spend(counters, spent, 200)
     assert not await one.reserve([claim((tokens, 90))])
@@ -169,12 +168,12 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gatewa
         await until(lambda counters=counters: counters.is_synced, "all is told")
     for counters in gateways:
         assert (await used(counters, spent)).used == 500
-    server.stop()
+    store_server.stop()
     for counters in gateways:
         assert await spend(counters, spent, 7)
     other.settle(held, [1, 40])
-    server.put_back(comes_back)
-    server.start()
+    store_server.put_back(comes_back)
+    store_server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
         await until(lambda counters=counters: counters.is_synced, "all is told")
@@ -186,14 +185,14 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(server, gatewa
 
 @pytest.mark.sample(8)
 @pytest.mark.parametrize("times", [1, 3])
-async def test_a_store_that_is_emptied_in_use_loses_no_charge(server, gateways, times):
+async def test_a_store_that_is_emptied_in_use_loses_no_charge(store_server, gateways, times):
     """The gateway that rejoined last raised the sum to what it knew, which included no charge since then."""
     one, other = gateways
     spent, total = budget("b", 10_000), 0
     for _ in range(times):
         assert await spend(one, spent, 20)
         await until(lambda: one.is_synced, "all is told")
-        empty(server)
+        empty(store_server)
         assert await spend(other, spent, 7)
         assert await spend(one, spent, 5)
         total += 32
@@ -203,12 +202,12 @@ async def test_a_store_that_is_emptied_in_use_loses_no_charge(server, gateways, 
             assert await used(counters, spent) == Level(total, 0)
 
 
-async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_all_have_rejoined(server, gateways):
+async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_all_have_rejoined(store_server, gateways):
     one, other = gateways
     spent = budget("b", 100)
     assert await spend(one, spent, 20)
     await until(lambda: one.is_synced, "all is told")
-    empty(server)
+    empty(store_server)
     assert await spend(other, spent, 70)
     assert not await spend(one, spent, 11)
     assert await spend(one, spent, 10)
@@ -216,40 +215,40 @@ async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_al
     assert level.used + level.held == 100
 
 
-def empty(server: StoreServer) -> None:
+def empty(store_server: StoreServer) -> None:
     """Remove everything from the store while it is in use."""
-    if isinstance(server, redis.RedisServer):
-        server.say("FLUSHALL")
+    if isinstance(store_server, redis.RedisServer):
+        store_server.say("FLUSHALL")
     else:
-        server.sql("TRUNCATE trigate_counters, trigate_counting, trigate_claims")
+        store_server.sql("TRUNCATE trigate_counters, trigate_counting, trigate_claims")
 
 
-async def test_a_hanging_store_delays_one_request_once(server, nursery):
-    counters = RemoteCounters(store(server))
+async def test_a_hanging_store_delays_one_request_once(store_server, nursery):
+    counters = RemoteCounters(store(store_server))
     nursery.start_soon(counters.run)
     spent = budget("b", 10_000)
     assert await spend(counters, spent, 1)
-    server.signal_all(signal.SIGSTOP)
+    store_server.signal_all(signal.SIGSTOP)
     began = trio.current_time()
     assert await spend(counters, spent, 10)
     first = trio.current_time() - began
     assert await spend(counters, spent, 10)
     assert trio.current_time() - began - first < first / 2 < 1.5
-    server.signal_all(signal.SIGCONT)
+    store_server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store answers")
     await until(lambda: counters.is_synced, "all is told")
     assert await used(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
     await counters.finish()
 
 
-async def test_amounts_held_during_an_outage_are_known(server, nursery):
+async def test_amounts_held_during_an_outage_are_known(store_server, nursery):
     """What a client has left of a budget was more than the budget, by what its own request had reserved."""
-    counters = RemoteCounters(store(server))
+    counters = RemoteCounters(store(store_server))
     nursery.start_soon(counters.run)
     spent = budget("b", 10_000)
     before, meanwhile = claim((spent, 50)), claim((spent, 30))
     assert not await counters.reserve([before])
-    server.stop()
+    store_server.stop()
     assert not await counters.reserve([meanwhile])
     assert counters.level(spent) == Level(0, 80)
     counters.settle(meanwhile, [10])
@@ -289,18 +288,18 @@ async def test_an_idle_gateway_learns_the_usage_of_others(gateways, monkeypatch)
     await until(lambda: one.level(spent) == Level(800), "it is heard of")
 
 
-async def test_a_refresh_from_a_silent_store_ends_in_time(server, nursery):
-    counters = RemoteCounters(store(server), limit=0.1)
+async def test_a_refresh_from_a_silent_store_ends_in_time(store_server, nursery):
+    counters = RemoteCounters(store(store_server), limit=0.1)
     nursery.start_soon(counters.run)
     spent = budget("b")
     assert await spend(counters, spent, 5)
     await until(lambda: counters.is_synced, "it is told")
-    server.signal_all(signal.SIGSTOP)
+    store_server.signal_all(signal.SIGSTOP)
     with trio.fail_after(START_SECONDS):
         await counters.refresh([spent, slots("s")])
         await counters.refresh([spent, slots("s")])
     assert counters.level(spent).used == 5
-    server.signal_all(signal.SIGCONT)
+    store_server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store is back")
     await counters.refresh([spent])
     assert counters.level(spent).used == 5
@@ -319,38 +318,38 @@ async def test_a_refresh_of_many_counters_takes_several_steps(gateways):
     assert {one.level(counter) for counter in many} == {Level(7)}
 
 
-async def test_limited_requests_are_refused_during_an_outage_if_configured(server, nursery):
-    counters = RemoteCounters(store(server), "refuse", limit=0.5)
+async def test_limited_requests_are_refused_during_an_outage_if_configured(store_server, nursery):
+    counters = RemoteCounters(store(store_server), "refuse", limit=0.5)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
-    server.stop()
+    store_server.stop()
     (short,) = await counters.reserve([claim((budget("b"), 1))])
     assert (short.wait, short.used, short.is_lasting, short.cause) == (1.0, 1, False, "store_away")
-    server.start()
+    store_server.start()
     await until(lambda: not counters.is_away, "the store is back")
     assert await spend(counters, budget("b"), 1)
     assert counters.take_outage_reservations() == 1
     await counters.finish()
 
 
-async def test_a_request_cancelled_while_waiting_reserves_nothing(server, gateways):
+async def test_a_request_cancelled_while_waiting_reserves_nothing(store_server, gateways):
     one, other = gateways
     both = slots("s", 1)
-    server.signal_all(signal.SIGSTOP)
+    store_server.signal_all(signal.SIGSTOP)
     with trio.move_on_after(0.05) as scope:
         await one.reserve([claim((both, 1))])
     assert scope.cancelled_caught
-    server.signal_all(signal.SIGCONT)
+    store_server.signal_all(signal.SIGCONT)
     await until(lambda: one.is_synced, "it goes back")
     assert not await other.reserve([claim((both, 1))])
 
 
-async def test_secrets_of_the_address_are_in_no_message(server, nursery, caplog):
-    if isinstance(server, redis.RedisServer):
-        server.say("CONFIG", "SET", "requirepass", "hunter22hunter22")
-        where: CounterStore = RedisCounters(f"{server.url}?password=wrongwrongwrong")
+async def test_secrets_of_the_address_are_in_no_message(store_server, nursery, caplog):
+    if isinstance(store_server, redis.RedisServer):
+        store_server.say("CONFIG", "SET", "requirepass", "hunter22hunter22")
+        where: CounterStore = RedisCounters(f"{store_server.url}?password=wrongwrongwrong")
     else:
-        where = PostgresCounters(server.url.replace("someone:hunter2", "wrong:wrongwrongwrong"))
+        where = PostgresCounters(store_server.url.replace("someone:hunter2", "wrong:wrongwrongwrong"))
     counters = RemoteCounters(where, limit=0.2)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
@@ -395,13 +394,13 @@ trio.run(main, *sys.argv[1:])
 
 @pytest.mark.sample(2, by="place")
 @pytest.mark.process
-async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(server, nursery):
+async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(store_server, nursery):
     """Keys locked for ever, phantom spending (BerriAI/litellm#1477, #27639). Its answer to a reservation says that the
     settlement before it, in the same step or an earlier one, has been done."""
-    counters = RemoteCounters(store(server), lease=0.4, limit=5.0)
+    counters = RemoteCounters(store(store_server), lease=0.4, limit=5.0)
     nursery.start_soon(counters.run)
     spent, both = budget("b", 10**9), slots("s", 10**6)
-    asked = [sys.executable, "-c", DYING, type(server).__name__, server.url]
+    asked = [sys.executable, "-c", DYING, type(store_server).__name__, store_server.url]
     process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
     lines = [await trio.to_thread.run_sync(process.stdout.readline) for _ in range(5)]
     process.kill()

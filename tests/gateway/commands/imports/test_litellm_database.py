@@ -20,7 +20,6 @@ from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import file_text, item
-from tests.support.postgres import server_or_skip
 
 SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
 DIGESTS = {name: hashlib.sha256(secret.encode()).hexdigest() for name, secret in SECRETS.items()}
@@ -59,20 +58,21 @@ INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, models, team_id, user
 
 
 @pytest.fixture(scope="module")
-def server():
-    with server_or_skip() as found:
-        with psycopg.connect(found.url, autocommit=True) as connection:
-            connection.execute(SCHEMA)
-            for name, *rest in ROWS:
-                connection.execute(INSERT, (DIGESTS[name], name, *rest))
-        yield found
+def stored(server):
+    """Return the connection string of a database of LiteLLM."""
+    url = server.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+        for name, *rest in ROWS:
+            connection.execute(INSERT, (DIGESTS[name], name, *rest))
+    return url
 
 
 @pytest.fixture(scope="module")
-def dump(server, tmp_path_factory):
+def dump(server, stored, tmp_path_factory):
     """Write a dump with the command of docs/migrating-reference.md, and return its path."""
     file = tmp_path_factory.mktemp("dump") / "litellm.sql"
-    command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", server.url]
+    command = [server.bin / "pg_dump", "--data-only", "--format=plain", '--table="LiteLLM_"*', "-d", stored]
     file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
     return file
 
@@ -135,9 +135,9 @@ def test_the_log_of_requests_shows_the_forms_that_clients_need(server, tmp_path)
 
 @pytest.mark.process  # pg_dump
 @pytest.mark.parametrize("source", ["server", "prisma", "dump"])
-def test_keys_keep_their_hashes_teams_users_and_budgets(server, dump, folder, source):
-    prisma = server.url.replace("postgresql://", "postgres://") + "&schema=public&connection_limit=5&pool_timeout=60"
-    env = {"DATABASE_URL": prisma if source == "prisma" else server.url}
+def test_keys_keep_their_hashes_teams_users_and_budgets(stored, dump, folder, source):
+    prisma = stored.replace("postgresql://", "postgres://") + "&schema=public&connection_limit=5&pool_timeout=60"
+    env = {"DATABASE_URL": prisma if source == "prisma" else stored}
     said = import_from(folder, dump if source == "dump" else "DATABASE_URL", **env)
     found = yaml.safe_load(said.stdout)
     assert found["client_keys"] == EXPECTED_KEYS
@@ -154,9 +154,10 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(server, dump, folder, so
 
 
 @pytest.mark.server
-def test_a_user_who_may_only_read_is_enough(server, folder):
-    server.sql("CREATE ROLE reader LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-    said = import_from(folder, "DATABASE_URL", DATABASE_URL=server.url.replace("someone:", "reader:"))
+def test_a_user_who_may_only_read_is_enough(stored, folder):
+    with psycopg.connect(stored, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    said = import_from(folder, "DATABASE_URL", DATABASE_URL=stored.replace("someone:", "reader:"))
     assert yaml.safe_load(said.stdout)["client_keys"] == EXPECTED_KEYS
 
 
@@ -213,14 +214,14 @@ def test_a_dump_without_some_tables_is_reported(tmp_path):
 
 
 @pytest.mark.server
-def test_the_keys_of_clients_work_after_the_move(server, folder):
+def test_the_keys_of_clients_work_after_the_move(stored, folder):
     """The gateway never learns the keys: it has their hashes only."""
     with mock_thread() as mock:
         file = folder / "litellm.yaml"
         content = yaml.safe_load(file.read_text())
         content["model_list"][0]["litellm_params"] |= {"model": "openai/demo", "api_base": f"{mock.url}/v1"}
         file.write_text(yaml.safe_dump(content))
-        moved = yaml.safe_load(import_from(folder, "DATABASE_URL", DATABASE_URL=server.url).stdout)
+        moved = yaml.safe_load(import_from(folder, "DATABASE_URL", DATABASE_URL=stored).stdout)
         moved["listeners"][0]["port"] = 0
         body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
         with gateway_thread(moved, env={"OPENAI_KEY": "sk-up"}) as gateway:
