@@ -17,7 +17,6 @@ from gateway.allowances import reservation
 from gateway.request.routing_options import BUDGET
 from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
-from tests.support.rows import each_row
 from tests.support.task_steps import count_task_steps
 from tests.support.websocket_client import Client
 
@@ -56,8 +55,9 @@ async def ask(
     return answer
 
 
-@each_row("stream", [False, True])
-@each_row("api", APIS)
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", APIS)
 async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stream):
     async with providers(1) as [place], gateway(config([entry(place)], "0.041 usd/day")) as running:
         first = await ask(running, api=api, stream=stream)

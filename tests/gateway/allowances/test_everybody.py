@@ -13,7 +13,6 @@ from gateway.config.loading import from_mapping
 from gateway.counters.counter import RateCounter
 from gateway.endpoints.health import visible_limits
 from tests.support.in_process import CountingProvider, gateway, providers
-from tests.support.rows import each_row
 
 ALICE, BOB = ("alice-0123456789-0123456789-0123456789", "bob-0123456789-0123456789-0123456789-0")
 CLIENTS = [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]
@@ -29,8 +28,9 @@ def keyed(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
-@each_row("stream", [False, True])
-@each_row("api", ["chat", "messages", "responses"])
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 async def test_a_budget_of_the_root_stops_requests_without_any_key(api, stream):
     async with providers(1) as [place], gateway(config(place, budgets=["0.041 usd/day"])) as running:
         first = await running.ask("a", api, stream=stream)

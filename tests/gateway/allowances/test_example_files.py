@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.counters.counter import SumCounter
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
 
 KEYS = {"ben": "BEN_KEY", "nightly": "NIGHTLY_KEY", "bank": "BANK_KEY", "shop": "SHOP_KEY"}
@@ -23,7 +23,7 @@ def secret(variable: str) -> str:
 def example(name: str, places: Mapping[str, CountingProvider]) -> dict[str, Any]:
     """The file, with ``places`` at the addresses of these entries, and counters in memory."""
     text = (ROOT / f"docs/examples/{name}.yaml").read_text()
-    content: dict[str, Any] = yaml.safe_load(re.sub(r"\$([A-Z_]+)", lambda match: secret(match[1]), text))
+    content: dict[str, Any] = load_yaml(re.sub(r"\$([A-Z_]+)", lambda match: secret(match[1]), text))
     content.pop("counters", None)
     for entry in content["model_providers"]:
         entry.pop("probe", None)

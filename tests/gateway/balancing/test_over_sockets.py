@@ -10,7 +10,6 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
-from tests.support.rows import each_row
 
 APIS = ("chat", "messages", "responses")
 SESSION = "f457fe7e-38a4-4a88-9ac9-d02b10e53e2e"
@@ -52,7 +51,7 @@ def turn(number: int, api: str) -> dict[str, Any]:
     return {"input" if api == "responses" else "messages": said}
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("named", NAMED)
 async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(named, api):
@@ -88,8 +87,9 @@ async def test_the_least_busy_member_gets_requests_while_answers_are_open(stream
         await eventually(lambda: not any(open_answers(running)))
 
 
-@each_row("stream", [False, True], ids=["whole", "streamed"])
-@each_row("how", ["status", "cut", "client"])
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("how", ["status", "cut", "client"])
 async def test_no_answer_stays_open_however_it_ends(how, stream):
     async with providers(2) as places, gateway(config(places)) as running:
         for place in places:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gateway.commands.client import KEY_VARIABLE
 from tests.support.command_line import Finished, invoke, script
+from tests.support.quick_yaml import dump_yaml
 
 ELSEWHERE = (
     "ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", "XDG_CONFIG_HOME",
@@ -34,7 +34,7 @@ def keys(request, tmp_path) -> Callable[..., Finished]:
 
     def run(*args: str, **more: object) -> Finished:
         file = tmp_path / "c.yaml"
-        file.write_text(yaml.safe_dump(request.module.settings(tmp_path, **more)))
+        file.write_text(dump_yaml(request.module.settings(tmp_path, **more)))
         return invoke("keys", *args, "--config", str(file))
 
     return run

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import trio
-import yaml
 
 from gateway.config.loading import Config, load
 from gateway.followed_keys import FollowedKeys
 from gateway.open_store import open_key_store
 from tests.support.cases import case
 from tests.support.command_line import Finished
+from tests.support.quick_yaml import dump_yaml
 
 Keys = Callable[..., Finished]
 OWN = "a-key-that-the-client-has-already"
@@ -160,7 +160,7 @@ def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
         {"name": "bob", "key": "a-literal-key-of-bob-0123456789"},
         {"name": "carol", "keys": [{"sha256": "c" * 64, "until": "2098-01-31"}, {"sha256": "d" * 64}]},
     ]  # fmt: skip
-    file.write_text(yaml.safe_dump({"client_keys": items}))
+    file.write_text(dump_yaml({"client_keys": items}))
     done = keys("import", str(file), "--by", "the move from LiteLLM")
     assert "Stored 3 clients" in (good(done) or done.stderr)
     found = clients(tmp_path)
@@ -211,7 +211,7 @@ def test_keys_in_variables_and_files_stay_where_they_are(keys, tmp_path, key):
     """The master key of an imported proxy is in a variable."""
     file = tmp_path / "in.yaml"
     items = [{"name": "master", "key": key}, {"name": "alice", "sha256": DIGEST}]
-    file.write_text(yaml.safe_dump({"client_keys": items}))
+    file.write_text(dump_yaml({"client_keys": items}))
     assert "replace it by `sha256`" in refused(keys("import", str(file), "master"))
     done = keys("import", str(file))
     assert good(done) == ""
@@ -223,7 +223,7 @@ def test_keys_in_variables_and_files_stay_where_they_are(keys, tmp_path, key):
 
 def test_only_the_listed_clients_are_imported(keys, tmp_path):
     file = tmp_path / "in.yaml"
-    file.write_text(yaml.safe_dump({"client_keys": [{"name": n, "sha256": n * 64} for n in ("1", "2", "3")]}))
+    file.write_text(dump_yaml({"client_keys": [{"name": n, "sha256": n * 64} for n in ("1", "2", "3")]}))
     good(keys("import", str(file), "1", "3"))
     assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss", "1", "3"]
     assert "no client with the name 9" in refused(keys("import", str(file), "9"))

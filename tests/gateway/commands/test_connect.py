@@ -6,7 +6,6 @@ import stat
 import tomllib
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run, script
 from tests.support.harness import refusing_port
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 ROOT = "http://127.0.0.1:12000"
@@ -165,7 +165,7 @@ def test_the_pages_of_docs_are_the_rows():
 # Writing
 
 
-PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load, "yaml_list": yaml.safe_load}
+PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": load_yaml, "yaml_list": load_yaml}
 
 
 @pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.file and name != "vercel-ai-sdk"])
@@ -321,7 +321,7 @@ def test_llm_has_an_item_for_each_model(home):
     path.write_text("# mine\n" + path.read_text().replace("model_name: a\n", "model_name: a\n  headers: {x: y}\n"))
     assert connect("llm", ConnectOptions(url="http://127.0.0.1:1", model="a", write=True)) == 0
     assert path.read_text().startswith("# mine\n- model_id: trigate/a\n")
-    first, second = yaml.safe_load(path.read_text())
+    first, second = load_yaml(path.read_text())
     assert first["api_base"] == "http://127.0.0.1:1/v1"
     assert first["headers"] == {"x": "y"}
     assert second["api_base"] == f"{ROOT}/v1"

@@ -12,7 +12,6 @@ import attrs
 import click
 import pytest
 import trio
-import yaml
 
 from gateway.commands import costs
 from gateway.commands.costs import FORMATS, CostOptions
@@ -24,6 +23,7 @@ from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, write_ledger_file
+from tests.support.quick_yaml import dump_yaml, load_yaml
 from tests.support.rows import each_row
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
@@ -208,9 +208,9 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
 
 def test_a_report_of_more_than_is_kept_is_reported(kept, capsys):
     config = kept(line(attempt(5)))
-    content = yaml.safe_load(config.read_text())
+    content = load_yaml(config.read_text())
     content["state_storage"] |= {"ledger": {"keep": "7d"}}
-    config.write_text(yaml.safe_dump(content))
+    config.write_text(dump_yaml(content))
     assert "the ledger starts at" in shown(capsys, config, ("key",), "30d", None, "table")
     assert "ledger.keep" not in shown(capsys, config, ("key",), "3d", None, "table")
 
@@ -353,7 +353,7 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.sqlite").touch()
     given = {} if storage is None else {"state_storage": storage}
-    Path("trigate.yaml").write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
+    Path("trigate.yaml").write_text(dump_yaml({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
     assert costs.run(None, CostOptions()) == costs.UNREADABLE
     assert words in capsys.readouterr().err
 

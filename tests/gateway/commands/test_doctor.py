@@ -5,11 +5,11 @@ import socket
 
 import pytest
 import trio
-import yaml
 
 from gateway.commands.doctor import run
 from gateway.commands.probing import FEATURES, PROBES, start_advice
 from tests.support.harness import config, provider, refusing_port
+from tests.support.quick_yaml import dump_yaml
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
 
 CITY = '{"city": "Oslo"}'
@@ -38,7 +38,7 @@ def doctor(tmp_path, capsys, monkeypatch):
 
     def examine(entries, *models, apis=(), limit=15.0, as_json=True, **more):
         path = tmp_path / "trigate.yaml"
-        path.write_text(yaml.safe_dump(config(entries, 1, **more)))
+        path.write_text(dump_yaml(config(entries, 1, **more)))
         status = run(models, path, apis, limit, 4, as_json)
         out, err = capsys.readouterr()
         return status, json.loads(out) if as_json and out else out, err

@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import click
 import pytest
-import yaml
 
 from gateway.commands.explaining import explain, parse_assumptions
 from gateway.commands.rehearsal import KINDS, Rehearsal, rehearse
@@ -18,6 +17,7 @@ from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, refusing_port
+from tests.support.quick_yaml import dump_yaml, load_yaml
 from tests.support.upstreams import Raw, Script, Tokens
 
 NAMES = ("gpu-1", "gpu-2", "cloud", "long")
@@ -123,7 +123,7 @@ def test_a_supposition_selects_targets_by_model_or_pattern_and_the_last_wins():
 
 def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(routed(**more)))
+    file.write_text(dump_yaml(routed(**more)))
     assert explain("best", "messages", file, no_env=True, supposed=supposed) == 0
     said = capsys.readouterr()
     assert said.err == ""
@@ -166,7 +166,7 @@ def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
     settings = config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings))
+    file.write_text(dump_yaml(settings))
     with gateway_thread(file, port) as gateway:
         body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 200
@@ -189,7 +189,7 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
     upstream.script(Raw(401, (), (b"{}",)))
     port, file = free_port(), tmp_path / "trigate.yaml"
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
-    file.write_text(yaml.safe_dump(config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})))
+    file.write_text(dump_yaml(config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})))
     with gateway_thread(file, port) as gateway:
         body = {"model": "a", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 502
@@ -201,7 +201,7 @@ def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_a
 
 def test_a_model_of_a_wildcard_entry_has_the_entrys_position(tmp_path, capsys, upstream):
     port, file = free_port(), tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
+    file.write_text(dump_yaml(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
     with gateway_thread(file, port) as gateway:
         assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
     assert "now      vllm/large: available, 0 open requests\n" in capsys.readouterr().out
@@ -215,11 +215,11 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
     def explained(tokens: int, statuses: Sequence[int], holder: Callable[[Any], dict[str, Any]] | None = None) -> str:
         monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
         file, port = tmp_path / "trigate.yaml", free_port()
-        settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
+        settings = load_yaml(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
         settings["model_providers"][0]["base_url"] = upstream.url
         if holder is not None:
             holder(settings)["budgets"] = ["5 usd/day"]
-        file.write_text(yaml.safe_dump(settings))
+        file.write_text(dump_yaml(settings))
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         key = {"authorization": "Bearer alices-key-0123456789"}
         with gateway_thread(file, port) as gateway:
@@ -235,7 +235,7 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(routed()))
+    file.write_text(dump_yaml(routed()))
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
@@ -318,7 +318,7 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
     written["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
     written["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(written))
+    file.write_text(dump_yaml(written))
     assert explain("best", "responses", file, False, key="ann") == 0
     shown = capsys.readouterr().out
     assert "members  group team: default: {seed: 1}\n" in shown
@@ -338,7 +338,7 @@ def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tm
     """N3, N30: of both lanes."""
     file = tmp_path / "trigate.yaml"
     entry = {"model": "gemini/gemini-omni-flash-preview", "access_key": "sk-secret"}
-    file.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [entry]}))
+    file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [entry]}))
     assert explain(entry["model"], api, file, no_env=False) == 0
     shown = capsys.readouterr().out
     assert "url      POST https://generativelanguage.googleapis.com/v1beta/interactions\n" in shown

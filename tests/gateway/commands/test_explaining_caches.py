@@ -1,13 +1,13 @@
 """The rules of prompt caches in ``trigate explain``, and the warnings of ``check`` about marks without effect."""
 
 import pytest
-import yaml
 
 from gateway.commands.explaining_caches import row_text
 from gateway.config.loading import from_mapping
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from tests.support.command_line import invoke
 from tests.support.harness import config, provider
+from tests.support.quick_yaml import dump_yaml
 from tests.support.rows import each_row
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
@@ -21,7 +21,7 @@ def file(tmp_path):
         provider("server/m", "http://127.0.0.1:9/v1", provider_interface="vllm"),
     ]
     path = tmp_path / "trigate.yaml"
-    path.write_text(yaml.safe_dump(config(entries, 1, model_aliases={"best": {"targets": [CLAUDE, "openai/gpt-5"]}})))
+    path.write_text(dump_yaml(config(entries, 1, model_aliases={"best": {"targets": [CLAUDE, "openai/gpt-5"]}})))
     return path
 
 

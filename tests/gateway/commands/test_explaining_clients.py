@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.commands.explaining import explain
 from tests.support.command_line import Finished, invoke
 from tests.support.people_gateway import people_gateway
+from tests.support.quick_yaml import dump_yaml
 
 PRICED = {"model": "openai/gpt-4o", "access_key": "k", "base_url": "http://127.0.0.1:9", "price": "free"}
 Run = Callable[..., Finished]
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Run:
             "client_groups": [{"name": "search", "budgets": ["9 usd/day"]}],
             "client_keys": [{"name": "boss", "key": "key-of-the-boss-0123456789"}], **more,
         }  # fmt: skip
-        file.write_text(yaml.safe_dump(settings))
+        file.write_text(dump_yaml(settings))
         return invoke(*args, "--config", str(file))
 
     return run_command
@@ -69,7 +69,7 @@ def test_the_limits_of_a_person_are_those_of_its_rule(tmp_path, capsys):
     with people_gateway(tmp_path, providers=(PRICED,)) as gateway:
         gateway.sign_in("ada")
         file = tmp_path / "trigate.yaml"
-        file.write_text(yaml.safe_dump(dict(gateway.settings)))
+        file.write_text(dump_yaml(dict(gateway.settings)))
 
         def output_of(key, status):
             assert explain("gpt-4o", "chat", file, False, key=key) == status
@@ -87,7 +87,7 @@ def test_one_rule_needs_no_storage(tmp_path, capsys):
     issuer = {"name": "ci", "issuer": "https://ci.example", "audience": ["trigate"], "admit": [rule]}
     settings = {"version": "v0.4.0", "model_providers": [PRICED], "issuers": [issuer]}
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings))
+    file.write_text(dump_yaml(settings))
     assert explain("gpt-4o", "chat", file, False, key="ci:acme/app") == 0
     assert "client_keys.ci:acme/app: 3 usd/day" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["trigate.yaml"]

@@ -5,7 +5,6 @@ import json
 import tomllib
 
 import pytest
-import yaml
 
 from gateway.commands import finding
 from gateway.commands.choosing import (
@@ -23,6 +22,7 @@ from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke as trigate
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, refusing_port
+from tests.support.quick_yaml import dump_yaml
 
 NOWHERE = "http://127.0.0.1:9"
 WILD = [
@@ -52,7 +52,7 @@ def usual_port(monkeypatch):
 
 def put(path, entries, port, **more):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config(entries, port, **more)))
+    path.write_text(dump_yaml(config(entries, port, **more)))
 
 
 def claude(capsys):

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import yaml
 
 from gateway.commands.init import (
     CLOUDS,
@@ -28,6 +27,7 @@ from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
@@ -40,7 +40,7 @@ def loaded(tmp_path, text, env):
     return load(path, env)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(13, by="turns")
 @pytest.mark.parametrize("row", USABLE, ids=lambda row: row.id)
 @pytest.mark.parametrize("keyed", [False, True])
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
@@ -275,7 +275,7 @@ def test_init_reports_an_available_sign_in_and_its_requirements(tmp_path):
     assert "sk-" not in text
     assert not loaded(tmp_path, text, KEYED).warnings
     entries = [line.removeprefix("  # ") for line in text.splitlines() if line.startswith(("  # - ", "  #   "))]
-    found = yaml.safe_load("\n".join(entries))
+    found = load_yaml("\n".join(entries))
     assert [entry["sign_in"] for entry in found] == ["aws", "google", "azure"]
     assert found[0]["region"] == "us-east-1"
     assert (found[1]["project"], found[1]["location"]) == ("PROJECT", "global")

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
-import yaml
 
 from gateway.config.loading import load
 from gateway.open_store import open_people_store
 from gateway.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.people.store import PeopleStore
 from tests.support.command_line import Finished, invoke
+from tests.support.quick_yaml import dump_yaml
 
 T = TypeVar("T")
 People = Callable[..., Finished]
@@ -43,7 +43,7 @@ def people(tmp_path) -> People:
 
     def run(*args: str, **more: object) -> Finished:
         file = tmp_path / "c.yaml"
-        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
+        file.write_text(dump_yaml(settings(tmp_path, **more)))
         return invoke("people", *args, "--config", str(file))
 
     return run
@@ -51,7 +51,7 @@ def people(tmp_path) -> People:
 
 def in_store(folder: Path, work: Callable[[PeopleStore], Awaitable[T]]) -> T:
     file = folder / "c.yaml"
-    file.write_text(yaml.safe_dump(settings(folder)))
+    file.write_text(dump_yaml(settings(folder)))
 
     async def run() -> T:
         store = open_people_store(load(file, {}))

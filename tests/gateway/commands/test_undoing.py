@@ -6,7 +6,6 @@ import stat
 import tomllib
 
 import pytest
-import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from gateway.commands.edits import FORMATS, MISSING, merge, revert, values_at
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.notation import Unmergeable
 from gateway.commands.undoing import notes_path
+from tests.support.quick_yaml import load_yaml
 
 ROOT = "http://127.0.0.1:12000"
 FILES = {
@@ -177,7 +177,7 @@ def test_llm_gets_each_of_its_items_taken_out(home):
         write("llm", model)
     put(path, path.read_text() + "- model_id: own\n")
     assert undo("llm") == 0
-    assert [item["model_id"] for item in yaml.safe_load(path.read_text())] == ["other", "own"]
+    assert [item["model_id"] for item in load_yaml(path.read_text())] == ["other", "own"]
     assert path.read_text().startswith("# mine\n")
 
 

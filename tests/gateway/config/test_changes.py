@@ -5,11 +5,11 @@ from typing import Any
 
 import attrs
 import pytest
-import yaml
 
 from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
+from tests.support.quick_yaml import dump_yaml
 from tests.support.rows import each_row
 
 SECRETS = (
@@ -130,8 +130,9 @@ def test_prices_are_shown_in_dollars():
 
 
 @each_row(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
-def test_each_change_has_its_words(path, value, lines):
+def test_each_change_has_its_words_without_a_secret(path, value, lines):
     assert said(setting(path, value)) == lines
+    assert not [secret for secret in SECRETS if secret in "\n".join(lines)]
 
 
 def test_a_route_that_becomes_the_default_is_reported():
@@ -161,11 +162,6 @@ def test_the_parts_of_one_place_of_storage_are_named_one_by_one():
     ]
 
 
-def test_no_line_repeats_a_secret():
-    text = "\n".join(line for path, value, _ in CHANGES for line in said(setting(path, value)))
-    assert not [secret for secret in SECRETS if secret in text]
-
-
 def test_a_setting_that_needs_a_restart_is_kept():
     old = from_mapping(OLD)
     new = attrs.evolve(from_mapping({**OLD, "drain": "1m", "strict": True}))
@@ -174,10 +170,10 @@ def test_a_setting_that_needs_a_restart_is_kept():
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "old.yaml").write_text(yaml.safe_dump(OLD))
+    (tmp_path / "old.yaml").write_text(dump_yaml(OLD))
     new = copy.deepcopy(OLD)
     new["model_providers"][0]["access_key"] = "$NEW_KEY"
-    (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(new))
+    (tmp_path / "trigate.yaml").write_text(dump_yaml(new))
     return tmp_path
 
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import attrs
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
 from configfile.document import Document
@@ -26,6 +25,7 @@ from gateway.config.settings import Config
 from gateway.serving.tls import CertificateFailed
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, places, value_at
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 VALUES: tuple[Any, ...] = (
@@ -37,7 +37,7 @@ SECTIONS = [
     {**SMALL, **content}
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for body in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)
-    if isinstance(content := yaml.safe_load(body), dict)
+    if isinstance(content := load_yaml(body), dict)
 ]
 
 

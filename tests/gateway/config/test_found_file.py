@@ -4,12 +4,11 @@ direnv asks for (https://direnv.net/man/direnv.1.html, ``allow``) is a name on t
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gateway.config.loading import ConfigError, load
 from gateway.config.settings import Trust
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import invoke
+from tests.support.quick_yaml import dump_yaml
 from tests.support.rows import each_row
 
 ENV = {
@@ -29,7 +28,7 @@ ENV = {
 
 def mistakes(folder: Path, trust: Trust, **content: Any) -> str:
     file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump({"version": "v0.3.0", "model_providers": [{"model": "openai/m"}], **content}))
+    file.write_text(dump_yaml({"version": "v0.3.0", "model_providers": [{"model": "openai/m"}], **content}))
     try:
         load(file, ENV, trust=trust)
     except ConfigError as error:
@@ -142,7 +141,7 @@ def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
 
 def test_the_command_line_and_the_environment_name_a_file(tmp_path):
     (tmp_path / "trigate.yaml").write_text(
-        yaml.safe_dump({"version": "v0.3.0", **entry(base_url=ELSEWHERE, access_key="$NPM_TOKEN")})
+        dump_yaml({"version": "v0.3.0", **entry(base_url=ELSEWHERE, access_key="$NPM_TOKEN")})
     )
     env = {"NPM_TOKEN": "secret-npm"}
     for command in ("check", "doctor", "serve"):

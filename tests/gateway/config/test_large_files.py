@@ -18,4 +18,4 @@ def read(number: int) -> Callable[[], None]:
 
 
 def test_keys_and_models_are_read_in_linear_steps():
-    assert_steps_grow_linearly(read, few=10, ratio=1.05)
+    assert_steps_grow_linearly(read, few=6, ratio=1.05)

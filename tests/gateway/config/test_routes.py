@@ -1,7 +1,6 @@
 """Names with several targets: what a file says of them, and what is wrong with it."""
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from gateway.config.settings import Config
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
 from tests.support.examples import examples
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 HEAD = """version: v0.4.0
@@ -510,7 +510,7 @@ ROUTES = st.fixed_dictionaries(
 )
 @settings(deadline=None, max_examples=examples(150))
 def test_a_route_of_any_shape_is_refused_or_planned(route, good):
-    entries = yaml.safe_load(HEAD)["model_providers"]
+    entries = load_yaml(HEAD)["model_providers"]
     for item in (route, {"targets": [good]}, {**route, "targets": good}):
         aliases = {"r": item, "single": {"target": "a"}}
         try:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from configfile.secret_files import SecretFiles
 from gateway.config.loading import Config, ConfigError, load
+from tests.support.quick_yaml import dump_yaml
 from tests.support.rows import each_row
 
 SECRET = "sk-of-the-provider-0123456789"
@@ -33,7 +33,7 @@ def write(path: Path, text: str | bytes, mode: int = 0o600) -> None:
 def read(folder: Path, env: dict[str, str] | None = None, files: SecretFiles | None = None, **more: Any) -> Config:
     content = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", **more.pop("entry", {})}], **more}
     file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    file.write_text(dump_yaml(content, sort_keys=False))
     return load(file, {} if env is None else env, files=files)
 
 
@@ -85,7 +85,7 @@ def test_without_an_environment_no_file_is_needed(tmp_path):
     file = tmp_path / "trigate.yaml"
     keys = [{"name": "a", "key": {"file": "/none/1"}}, {"name": "b", "key": {"file": "/none/2"}}]
     entry = {"model": "openai/gpt-4o", "access_key": {"file": "/none/3"}}
-    file.write_text(yaml.safe_dump({"version": "v0.3.0", "model_providers": [entry], "client_keys": keys}))
+    file.write_text(dump_yaml({"version": "v0.3.0", "model_providers": [entry], "client_keys": keys}))
     assert [client.name for client in load(file, None).client_keys] == ["a", "b"]
 
 

@@ -13,7 +13,6 @@ from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.harness import refusing_port
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
-from tests.support.rows import each_row
 
 APIS = ("chat", "messages", "responses")
 
@@ -75,8 +74,9 @@ async def test_a_host_that_cannot_be_reached_gets_no_more_requests():
             assert tried == "1"
 
 
-@each_row("stream", [False, True], ids=["whole", "streamed"])
-@each_row("api", APIS)
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
 async def test_an_unreachable_provider_is_reported_with_its_entry_and_without_its_address(api, stream):
     with refusing_port() as port:
         async with gateway(config(f"http://127.0.0.1:{port}")) as running:
@@ -311,8 +311,9 @@ USED_UP = (("x-codex-primary-used-percent", "100"), ("x-codex-primary-reset-afte
 QUOTA_ALONE = {"r": {"targets": ["a", {"target": "b", "when": ["quota"]}]}}
 
 
-@each_row("stream", [True, False], ids=["stream", "whole"])
-@each_row("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
+@pytest.mark.sample(2, by="place")
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
 async def test_a_place_that_has_nothing_left_is_passed_over(told, stream):
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = told

@@ -10,13 +10,13 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
-import yaml
 
 from gateway.commands import reconcile
 from gateway.commands.reconcile import ReconcileOptions
 from gateway.kept_ledger.line import UNPRICED
 from streams.events import Usage
 from tests.support.invoices import FORMATS, Call, call, ledger_lines, plain_files, traffic, usd_of, write_ledger
+from tests.support.quick_yaml import dump_yaml
 
 Compared = Callable[..., tuple[int, dict[str, Any]]]
 LARGE: Final = "m-large"
@@ -46,7 +46,7 @@ def compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Compared:
             for model in sorted({one.model for one in renamed})
         ]
         storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
-        config.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
+        config.write_text(dump_yaml({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
         paths = []
         for name, content in (write(calls) if files is None else files).items():
             paths.append(tmp_path / name)

@@ -11,7 +11,6 @@ import attrs
 import click
 import pytest
 import trio
-import yaml
 
 from gateway.commands.reconcile import parse_tolerance
 from gateway.invoices.comparison import Tolerance
@@ -29,6 +28,7 @@ from tests.support.invoices import (
     traffic,
     write_ledger,
 )
+from tests.support.quick_yaml import dump_yaml, load_yaml
 
 Prepared = Callable[..., list[str]]
 
@@ -42,7 +42,7 @@ def prepared(tmp_path: Path) -> Prepared:
         config = tmp_path / "trigate.yaml"
         storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
         entries = [{"model": f"{provider}/*", "access_key": "$NOT_SET", **entry}]
-        config.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
+        config.write_text(dump_yaml({"version": "v0.4.0", "model_providers": entries, "state_storage": storage}))
         for name, content in files.items():
             (tmp_path / name).write_bytes(content)
         return ["reconcile", "--config", str(config), *(str(tmp_path / name) for name in files)]
@@ -73,8 +73,8 @@ def test_without_a_month_the_days_are_those_of_the_files(prepared):
 def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
     calls = traffic(3)
     arguments = prepared(calls, "mistral", plain_files(calls))
-    content = yaml.safe_load((tmp_path / "trigate.yaml").read_text())
-    (tmp_path / "trigate.yaml").write_text(yaml.safe_dump({**content, "timezone": "Pacific/Auckland"}))
+    content = load_yaml((tmp_path / "trigate.yaml").read_text())
+    (tmp_path / "trigate.yaml").write_text(dump_yaml({**content, "timezone": "Pacific/Auckland"}))
     status, found = compare(arguments)
     assert (status, found["total"]["causes"]) == (0, {})
 

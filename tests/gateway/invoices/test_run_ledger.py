@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from gateway.commands import reconcile
 from gateway.commands.reconcile import ReconcileOptions
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config
 from tests.support.hostile_bodies import HostileAnswer
+from tests.support.quick_yaml import dump_yaml
 from tests.support.set_answer import SetAnswer, set_answer_provider
 
 USAGE: Final = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 600}}
@@ -99,7 +99,7 @@ def test_the_ledger_of_a_gateway_agrees_with_its_providers_count(
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [entry], "state_storage": storage}))
+    file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [entry], "state_storage": storage}))
     options = ReconcileOptions(tolerance=("0%", "0usd"), form="json")
     status = reconcile.run(paths, file, options, datetime.now(UTC) + timedelta(days=4))
     found = json.loads(capsys.readouterr().out)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.sample(2)
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("by", get_args(By))
 async def test_the_sums_of_every_column_are_the_nano_dollars_of_the_lines(table, by):
     draw = random.Random(11)

@@ -105,10 +105,14 @@ def no_secret_in(*texts: str) -> None:
         assert not [word for word in SECRETS if word.lower() in text.lower()], text
 
 
+PARTS = 3
+
+
 @pytest.mark.sample(8)
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("form", ["whole", "stream", "broken_stream"])
 @pytest.mark.parametrize("api", PATHS)
-async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, caplog):
+async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, part, caplog):
     """``broken_stream``: the provider sends status 200, and the error is the first event."""
     caplog.set_level(logging.INFO)
     quoted = ""
@@ -126,7 +130,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, capl
         async with gateway(settings(*entries)) as served, calling_http(served) as client:
             for own in PATHS:
                 path, body = request_of(api, own, stream=form != "whole")
-                for quoted in QUOTING:
+                for quoted in QUOTING[part::PARTS]:
                     with case(f"{own}: {quoted}"), lines(served) as found:
                         response = await client.post(path, json=body)
                         assert response.status_code in (400, 502), response.text

@@ -132,6 +132,7 @@ async def test_a_new_sign_in_of_a_browser_ends_its_old_session(make):
     assert [one.id for one in await store.sessions("okta:ada", 1.0)] == ["new"]
 
 
+@pytest.mark.sample(2, by="place")
 async def test_a_person_has_a_bounded_number_of_sessions(make):
     store = make()
     for number in range(MOST_SESSIONS + 2):
@@ -142,6 +143,7 @@ async def test_a_person_has_a_bounded_number_of_sessions(make):
     assert not there & {"s0", "s1"}
 
 
+@pytest.mark.sample(2, by="place")
 async def test_exchanged_tokens_end_no_other_session(make):
     """A CI service may exchange hundreds of tokens for one client at the same time."""
     store = make()
@@ -156,17 +158,18 @@ async def test_exchanged_tokens_end_no_other_session(make):
     assert len(there) == MOST_SESSIONS + 11
 
 
-async def write_hundreds(store: PeopleStore, hundreds: int, work: Callable[[PeopleTables, int], object]) -> None:
-    """Call ``work`` with each number, a hundred in a transaction."""
-    for first in range(0, 100 * hundreds, 100):
+async def write_many(store: PeopleStore, most: int, work: Callable[[PeopleTables, int], object]) -> None:
+    """Call ``work`` with each number below ``most``, a hundred in a transaction."""
+    for first in range(0, most, 100):
 
         def write(session: Session, first: int = first) -> None:
-            for number in range(first, first + 100):
+            for number in range(first, min(first + 100, most)):
                 work(PeopleTables(session, store.database.notation), number)
 
         await store.database.write(write)
 
 
+@pytest.mark.sample(2, by="place")
 async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make):
     """Every process remembers sessions that end early, and readers of them wait: a loop must not fill the tables."""
     store = make()
@@ -180,8 +183,8 @@ async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make)
     async def begin(number: int, at: float, kind: SessionKind = "exchange", person: SeenPerson = ADA) -> bool:
         return await store.add_exchange(person, session(number, at, kind, person))
 
-    await write_hundreds(store, 9, lambda rows, number: add_session(rows, session(number, 1.0, "exchange", ADA)))
-    for number in range(900, 1000):
+    await write_many(store, 995, lambda rows, number: add_session(rows, session(number, 1.0, "exchange", ADA)))
+    for number in range(995, 1000):
         assert await begin(number, 1.0)
     with pytest.raises(GatewayError) as error:
         await begin(1000, 2.0)
@@ -192,6 +195,7 @@ async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make)
     assert await begin(1001, 602.0)
 
 
+@pytest.mark.sample(2, by="place")
 async def test_a_device_code_stays_valid_if_its_person_began_too_many_sessions(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
@@ -230,6 +234,7 @@ async def test_a_flood_of_device_codes_stops_no_sign_in(make):
     assert await store.find_grant(GRANT.user_code) is not None, "a person has approved it"
 
 
+@pytest.mark.sample(2, by="place")
 async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(make):
     """Each refresh is a request to the issuer, and leaves a row until the session ends."""
     store = make()
@@ -244,6 +249,7 @@ async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(m
     await store.check_refreshes("sid", 611.0)
 
 
+@pytest.mark.sample(2, by="place")
 async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
@@ -252,7 +258,7 @@ async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
         new = refreshed(number, 10.0 + number)
         rotate_session(rows, new.session, new.refresh, new.tokens_until, new.now)
 
-    await write_hundreds(store, 10, refresh)
+    await write_many(store, 1000, refresh)
     for number in range(1000, 1010):
         assert await store.refresh(refreshed(number, 10.0 + number))
     assert await store.find_refresh(digest_of("r0")) is None

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import trio
-import yaml
 
 from tests.support.bare_provider import listening, read_request
 from tests.support.command_line import invoke, run, running_command
@@ -15,6 +14,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider, request, with_ports
 from tests.support.metrics_page import HEAD, Numbers, chunk
 from tests.support.processes import workers
+from tests.support.quick_yaml import dump_yaml
 from tests.support.secret_store import AWS_ENV, FIXED_TOKEN, SecretStoreServer, open_stores
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
@@ -192,7 +192,7 @@ def test_an_entry_whose_key_is_missing_is_out_until_its_store_has_it(stores, ups
 
 def file_of(folder: Path, content: dict[str, Any]) -> str:
     file = folder / "trigate.yaml"
-    file.write_text(yaml.safe_dump(with_ports(content)[0]))
+    file.write_text(dump_yaml(with_ports(content)[0]))
     file.chmod(0o600)
     return str(file)
 

@@ -7,11 +7,11 @@ import json
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from gateway.commands.imports.command import run
 from gateway.commands.imports.foreign_guards import read_foreign_guards
 from gateway.commands.imports.losses import Group
+from tests.support.quick_yaml import load_yaml
 
 PORTKEY: Final[dict[str, Any]] = {
     "targets": [{"provider": "openai", "input_guardrails": ["id-of-a-guard"]}],
@@ -111,7 +111,7 @@ def test_the_command_writes_the_section_and_exits_with_3(tmp_path, capsys, conte
     assert run(file, new) == 3
     guards = read_foreign_guards(content)
     assert guards is not None
-    assert yaml.safe_load(new.read_text())["steps"] == guards.steps
+    assert load_yaml(new.read_text())["steps"] == guards.steps
     assert all(f"# not converted: {what}" in new.read_text() for what in protection(guards))
     assert "protection" in capsys.readouterr().err
 

@@ -1,17 +1,17 @@
 """The command ``trigate import``: its output, its files and its exit status."""
 
 import pytest
-import yaml
 
 from gateway.commands.imports.result import NO_KEYS_WARNING
 from tests.support.command_line import invoke
 from tests.support.litellm_files import item
+from tests.support.quick_yaml import dump_yaml
 
 
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "litellm.yaml"
-    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", max_parallel_requests=0.5)]}))
+    path.write_text(dump_yaml({"model_list": [item("m", "openai/m", max_parallel_requests=0.5)]}))
     return path
 
 
@@ -44,7 +44,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
     ],
 )
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):
-    file.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", **params)]}))
+    file.write_text(dump_yaml({"model_list": [item("m", "openai/m", **params)]}))
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
@@ -68,7 +68,7 @@ def test_the_command_refuses_what_it_cannot_read(file, text):
 
 
 def test_the_command_refuses_names_that_yaml_cannot_hold_as_keys(file):
-    file.write_text(yaml.safe_dump({"model_list": [item("x" * 2000, "openai/m"), item("x" * 2000, "openai/n")]}))
+    file.write_text(dump_yaml({"model_list": [item("x" * 2000, "openai/m"), item("x" * 2000, "openai/n")]}))
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr == (
@@ -110,7 +110,7 @@ ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-
 
 @pytest.mark.parametrize("write", [(), ("--write", "trigate.yaml")])
 def test_a_model_without_an_entry_is_an_error_unless_requested(file, write):
-    file.write_text(yaml.safe_dump({"model_list": [ELSEWHERE, item("anthropic/*", "anthropic/*")]}))
+    file.write_text(dump_yaml({"model_list": [ELSEWHERE, item("anthropic/*", "anthropic/*")]}))
     found = invoke("import", "litellm.yaml", *write, cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert not (file.parent / "trigate.yaml").exists()
@@ -136,7 +136,7 @@ def test_an_unquoted_version_is_read(file):
 def test_default_fallbacks_next_to_an_embedding_model_give_a_file_that_checks(file):
     models = [item("m", "openai/gpt-4o"), item("e", "openai/text-embedding-3-small")]
     settings = {"default_fallbacks": ["m"]}
-    file.write_text(yaml.safe_dump({"model_list": models, "litellm_settings": settings}))
+    file.write_text(dump_yaml({"model_list": models, "litellm_settings": settings}))
     assert invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent).returncode == 0
     assert invoke("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
 
@@ -156,7 +156,7 @@ def test_a_comment_names_the_key_for_paths_of_other_clients(file):
 def test_no_name_of_a_foreign_file_controls_the_terminal(file):
     evil = "a\x1b]0;title\x07\x9b31m\u202eb"
     for models in ([item(evil, "unknown/m")], [item(evil, "openai/m", **{evil: 0.5})]):
-        file.write_text(yaml.safe_dump({"model_list": models, evil: 1}))
+        file.write_text(dump_yaml({"model_list": models, evil: 1}))
         found = invoke("import", "litellm.yaml", cwd=file.parent)
         assert "\\u202eb" in found.stderr
         assert all(line.isprintable() for line in found.stderr.splitlines())

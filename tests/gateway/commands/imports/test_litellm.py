@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from providers.catalog.price_list import FILE, price_row
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 
@@ -547,13 +547,13 @@ def test_settings_without_a_counterpart_are_reported(sections, says):
 def test_settings_for_the_gateways_default_behaviour_are_no_loss(settings):
     result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
-    assert from_mapping(yaml.safe_load(file_text(result))).warnings == ()
+    assert from_mapping(load_yaml(file_text(result))).warnings == ()
     assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
 
 
 def test_callbacks_for_traces_turn_traces_on_without_an_address():
     result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": {"callbacks": ["otel"]}})
-    assert from_mapping(yaml.safe_load(file_text(result))).tracing is not None
+    assert from_mapping(load_yaml(file_text(result))).tracing is not None
 
 
 GROUPS = [
@@ -813,11 +813,13 @@ def test_every_price_of_the_list_can_be_that_of_an_entry():
     pairs = {(places[each], _name_of(clause)) for each in places for clause, _ in rows[each]}
     found = [listed for pair in pairs if (listed := base_price("/".join(pair), "compatible", "own")) is not None]
     assert any("units of the tier batch" in remark for listed in found for remark in listed.remarks)
+    assert len(found) > 200
+    shapes = {re.sub(r"[\d.]+", "0", json.dumps(listed.price)): listed.price for listed in found}
     entries = [
-        {"model": "compatible/own", "name": f"m-{at}", "base_url": "http://h/v1", "price": listed.price}
-        for at, listed in enumerate(found)
+        {"model": "compatible/own", "name": f"m-{at}", "base_url": "http://h/v1", "price": price}
+        for at, price in enumerate(shapes.values())
     ]
-    assert len(from_mapping({"version": "v0.4.0", "model_providers": entries}).entries) == len(found) > 200
+    assert len(from_mapping({"version": "v0.4.0", "model_providers": entries}).entries) == len(shapes) > 20
 
 
 def test_a_base_model_of_embeddings_has_a_price_without_output():

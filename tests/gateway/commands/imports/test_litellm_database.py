@@ -7,7 +7,6 @@ import subprocess
 
 import psycopg
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import file_text, item
+from tests.support.quick_yaml import dump_yaml, load_yaml
 
 SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
 DIGESTS = {name: hashlib.sha256(secret.encode()).hexdigest() for name, secret in SECRETS.items()}
@@ -80,7 +80,7 @@ def dump(server, stored, tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path):
     models = [{"model_name": "demo", "litellm_params": {"model": "openai/gpt-4o", "api_key": "os.environ/OPENAI_KEY"}}]
-    (tmp_path / "litellm.yaml").write_text(yaml.safe_dump({"model_list": models}))
+    (tmp_path / "litellm.yaml").write_text(dump_yaml({"model_list": models}))
     return tmp_path
 
 
@@ -127,7 +127,7 @@ def test_the_log_of_requests_shows_the_forms_that_clients_need(server, tmp_path)
         clients = read_database(source, {})
         assert clients.counts == RequestCounts(requests=3, passed=1, with_user=1, with_tags=1)
         result = convert_litellm({"model_list": [item("demo", "openai/gpt-5")]}, clients)
-        content = yaml.safe_load(file_text(result))
+        content = load_yaml(file_text(result))
         assert content["compatibility"] == ["azure", "litellm"]
         assert content["client_routing"] == ["litellm"]
         assert [loss.group for loss in result.losses if loss.group is not Group.UNKNOWN] == [Group.LOGS] * 2
@@ -139,7 +139,7 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(stored, dump, folder, so
     prisma = stored.replace("postgresql://", "postgres://") + "&schema=public&connection_limit=5&pool_timeout=60"
     env = {"DATABASE_URL": prisma if source == "prisma" else stored}
     said = import_from(folder, dump if source == "dump" else "DATABASE_URL", **env)
-    found = yaml.safe_load(said.stdout)
+    found = load_yaml(said.stdout)
     assert found["client_keys"] == EXPECTED_KEYS
     assert found["client_groups"] == EXPECTED_GROUPS
     assert said.returncode == 3  # what follows is lost
@@ -158,7 +158,7 @@ def test_a_user_who_may_only_read_is_enough(stored, folder):
     with psycopg.connect(stored, autocommit=True) as connection:
         connection.execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     said = import_from(folder, "DATABASE_URL", DATABASE_URL=stored.replace("someone:", "reader:"))
-    assert yaml.safe_load(said.stdout)["client_keys"] == EXPECTED_KEYS
+    assert load_yaml(said.stdout)["client_keys"] == EXPECTED_KEYS
 
 
 @pytest.mark.process  # pg_dump
@@ -218,10 +218,10 @@ def test_the_keys_of_clients_work_after_the_move(stored, folder):
     """The gateway never learns the keys: it has their hashes only."""
     with mock_thread() as mock:
         file = folder / "litellm.yaml"
-        content = yaml.safe_load(file.read_text())
+        content = load_yaml(file.read_text())
         content["model_list"][0]["litellm_params"] |= {"model": "openai/demo", "api_base": f"{mock.url}/v1"}
-        file.write_text(yaml.safe_dump(content))
-        moved = yaml.safe_load(import_from(folder, "DATABASE_URL", DATABASE_URL=stored).stdout)
+        file.write_text(dump_yaml(content))
+        moved = load_yaml(import_from(folder, "DATABASE_URL", DATABASE_URL=stored).stdout)
         moved["listeners"][0]["port"] = 0
         body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
         with gateway_thread(moved, env={"OPENAI_KEY": "sk-up"}) as gateway:

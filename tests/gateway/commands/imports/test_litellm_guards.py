@@ -5,8 +5,6 @@ The settings: https://docs.litellm.ai/docs/proxy/guardrails/quick_start and the 
 import json
 from typing import Any, Final
 
-import yaml
-
 from gateway.commands.imports.command import run
 from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
@@ -15,6 +13,7 @@ from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import load
 from gateway.steps.loading import load_steps
 from tests.support.litellm_files import file_text, item
+from tests.support.quick_yaml import dump_yaml, load_yaml
 from tests.support.rows import each_row
 
 MODEL: Final = item("m", "openai/m", api_key="os.environ/OPENAI_API_KEY")
@@ -153,7 +152,7 @@ def test_a_guardrail_becomes_steps(tmp_path, case):
     result = convert(old)
     assert result.steps == expected
     assert result.losses == []
-    assert yaml.safe_load(file_text(result))["steps"] == expected
+    assert load_yaml(file_text(result))["steps"] == expected
     check_loads(result, tmp_path)
 
 
@@ -208,7 +207,7 @@ def test_a_part_without_a_counterpart_is_lost_protection(case):
 def test_lost_protection_is_the_exit_status_3(tmp_path, capsys):
     file = tmp_path / "config.yaml"
     for guards, status in (([guard("hide-secrets")], 0), ([guard("aporia")], 3)):
-        file.write_text(yaml.safe_dump({
+        file.write_text(dump_yaml({
             "model_list": [MODEL], "guardrails": guards,
             "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
         }))  # fmt: skip
@@ -221,7 +220,7 @@ def test_lost_protection_is_the_exit_status_3(tmp_path, capsys):
 def test_a_guardrail_that_is_not_on_by_default_is_for_requests_that_list_it(tmp_path):
     result = convert(guard("hide-secrets", default_on=...))
     assert [step["for"] for step in result.steps] == ["on_request"]
-    assert yaml.safe_load(file_text(result))["client_routing"] == ["litellm"]
+    assert load_yaml(file_text(result))["client_routing"] == ["litellm"]
     check_loads(result, tmp_path)
 
 
@@ -236,7 +235,7 @@ def test_keys_and_teams_that_list_a_guardrail_are_its_clients(tmp_path):
     teams = read_teams(json.dumps([team]).encode(), "teams.json")
     result = convert(guard("hide-secrets", default_on=False), clients=Clients(keys, teams))
     assert [step["for"] for step in result.steps] == [{"clients": ["app", "chat"]}]
-    assert "client_routing" not in yaml.safe_load(file_text(result))
+    assert "client_routing" not in load_yaml(file_text(result))
     check_loads(result, tmp_path)
 
 

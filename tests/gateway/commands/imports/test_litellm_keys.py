@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
@@ -14,6 +13,7 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 HASH = "0123456789abcdef" * 4
@@ -130,7 +130,7 @@ def test_the_limits_of_a_key_are_in_its_item(columns, limits):
     assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
     lost = {name for name, value in columns.items() if (name == "max_budget" and not limits) or value == "many"}
     assert {loss.what.split()[0] for loss in result.losses} == lost
-    from_mapping(yaml.safe_load(file_text(result)))
+    from_mapping(load_yaml(file_text(result)))
 
 
 DAY_AND_MONTH = [
@@ -156,7 +156,7 @@ def test_budgets_with_their_own_periods_are_in_the_item_of_a_key(columns, budget
     assert result.client_keys[0].get("budgets") == budgets
     lost = {"the spend so far in `budget_limits` of team"} if budgets else set()
     assert {loss.what for loss in result.losses} == lost
-    from_mapping(yaml.safe_load(file_text(result)))
+    from_mapping(load_yaml(file_text(result)))
 
 
 @pytest.mark.parametrize("limits", [[*DAY_AND_MONTH, {"budget_duration": "2mo", "max_budget": 1.0}], ["x"], "[", 5])
@@ -249,7 +249,7 @@ def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
     row = {"token": HASH, "key_alias": "team", "models": [], "max_budget": 20, "budget_duration": "1d"}
     models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
     result = convert_litellm({"model_list": models}, clients(row))
-    assert from_mapping(yaml.safe_load(file_text(result))).unpriced == "allow"
+    assert from_mapping(load_yaml(file_text(result))).unpriced == "allow"
     assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
 
 
@@ -262,9 +262,7 @@ def test_a_key_for_a_group_may_use_its_name():
 
 def test_a_key_ends_when_it_ended():
     result = exported(expires="2999-01-01 18:30:00")
-    assert from_mapping(yaml.safe_load(file_text(result))).client_keys[0].until == datetime(
-        2999, 1, 1, 18, 30, tzinfo=UTC
-    )
+    assert from_mapping(load_yaml(file_text(result))).client_keys[0].until == datetime(2999, 1, 1, 18, 30, tzinfo=UTC)
     assert result.losses == []
 
 
@@ -280,7 +278,7 @@ def test_a_team_is_the_group_of_its_keys():
          "budgets": ["50 usd/30d"]}
     ]  # fmt: skip
     assert result.losses == []
-    (client,) = from_mapping(yaml.safe_load(file_text(result))).client_keys
+    (client,) = from_mapping(load_yaml(file_text(result))).client_keys
     assert client.lists_of_models == (("a",),)
 
 
@@ -299,7 +297,7 @@ def test_a_team_is_the_group_of_its_keys():
 )
 def test_a_key_may_use_what_its_team_may_use(key, team, lists):
     result = exported(teams=[{"team_id": "t", "models": team}], team_id="t", models=key)
-    (client,) = from_mapping(yaml.safe_load(file_text(result))).client_keys
+    (client,) = from_mapping(load_yaml(file_text(result))).client_keys
     assert client.lists_of_models == lists
     assert result.losses == []
 
@@ -313,7 +311,7 @@ def test_keys_of_a_blocked_team_are_no_longer_good():
 def test_teams_without_a_key_here_are_left_out():
     result = exported(teams=[TEAM, {"team_id": "t-2"}], team_id="t-1")
     assert [group["name"] for group in result.client_groups] == ["red"]
-    assert from_mapping(yaml.safe_load(file_text(result))).warnings == ()
+    assert from_mapping(load_yaml(file_text(result))).warnings == ()
 
 
 def test_two_teams_of_one_name_are_two_groups():
@@ -388,7 +386,7 @@ def test_what_is_spent_of_a_period_counts_until_its_end():
     assert result.opening_spend == [{"client": "team", **OPENING}]
     assert result.client_keys[0]["budgets"] == ["20 usd/30d"]
     assert result.losses == []
-    config = from_mapping(yaml.safe_load(file_text(result)))
+    config = from_mapping(load_yaml(file_text(result)))
     assert [(one.client, one.spent.amount) for one in config.opening_spend] == [("team", 12_345_678_901)]
     assert exported(**{**SPENT, "spend": 20.5}).opening_spend[0]["spent"] == "20.5 usd"
 

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-import yaml
 
 from gateway.commands.imports.litellm import Clients, convert_litellm
 from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.litellm_files import file_text, item
+from tests.support.quick_yaml import load_yaml
 
 ISSUER, DIGEST = "https://idp.example.com/realms/main", "ab" * 32
 TEAMS = read_teams(json.dumps([{"team_id": "t-1", "team_alias": "research", "models": ["demo"]}]).encode(), "teams")
@@ -23,7 +23,7 @@ def convert(clients=None, **settings):
 
 def issuers_of(result):
     """Return the issuers in the new file, which the gateway accepts."""
-    content = yaml.safe_load(file_text(result))
+    content = load_yaml(file_text(result))
     from_mapping(content)
     return content.get("issuers", [])
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.commands.imports import litellm_columns as columns
 from gateway.commands.imports.litellm import convert_litellm
@@ -18,6 +17,7 @@ from gateway.commands.imports.result import Result
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 LINES = (ROOT / "tests/data/litellm/schema.txt").read_text().splitlines()
@@ -93,7 +93,7 @@ READ = {"expires", "models", "blocked", "key_alias", "team_alias", "max_budget",
 COLUMNS = [(table, column) for table in SILENT for column in SCHEMA[table] if column not in ROWS[table]]
 
 
-@pytest.mark.sample(16)
+@pytest.mark.sample(16, by="turns")
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_column_is_silent(table, column):
     """Each column with a value changes the new file, or it is in the list of columns without settings."""
@@ -122,7 +122,7 @@ def test_settings_of_the_database_are_those_of_the_file(is_text):
     settings = {"fallbacks": [{"m": ["n"]}], "num_retries": 4}
     row = settings_row("router_settings", json.dumps(settings) if is_text else settings)
     result = import_tables({KEYS: [{"token": "a" * 64}], SETTINGS: [row]}, item("n", "openai/n", **TOKEN_COSTS))
-    content = yaml.safe_load(file_text(result))
+    content = load_yaml(file_text(result))
     assert content["retries"] == {"attempts": 5}
     assert list(content["model_aliases"]) == ["m"]
     assert "router_settings.fallbacks" in file_text(result)
@@ -131,7 +131,7 @@ def test_settings_of_the_database_are_those_of_the_file(is_text):
 def test_the_file_has_precedence_and_the_other_value_is_reported():
     row = settings_row("router_settings", {"num_retries": 4, "timeout": 9})
     result = import_tables({KEYS: [{"token": "a" * 64}], SETTINGS: [row]}, router_settings={"num_retries": 1})
-    assert yaml.safe_load(file_text(result))["retries"] == {"attempts": 2}
+    assert load_yaml(file_text(result))["retries"] == {"attempts": 2}
     (loss,) = result.losses
     assert (loss.group, loss.what) == (Group.PROTECTION, "router_settings.num_retries in the database")
 
@@ -159,7 +159,7 @@ def test_no_wildcard_serves_a_model_of_the_database():
     result = import_tables(
         tables, item("openai/*", "openai/*"), router_settings={"fallbacks": [{"m": ["openai/gpt-4o"]}]}
     )
-    config = from_mapping(yaml.safe_load(file_text(result)))
+    config = from_mapping(load_yaml(file_text(result)))
     assert config.model_names.refused == ("openai/gpt-4o",)
     assert any("fallbacks from m to openai/gpt-4o" in loss.what for loss in result.losses)
 

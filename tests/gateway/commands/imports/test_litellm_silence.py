@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 SILENT = {
@@ -74,7 +74,7 @@ def silent_settings(content: Any, part: int = 0, parts: int = 1) -> set[tuple[An
 @pytest.mark.sample(PARTS, by="place")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_setting_of_a_company_is_silent(part):
-    content = yaml.safe_load((ROOT / "tests/data/litellm/config.yaml").read_text())
+    content = load_yaml((ROOT / "tests/data/litellm/config.yaml").read_text())
     assert silent_settings(content, part, PARTS) - SILENT == set()
 
 
@@ -118,7 +118,7 @@ def test_models_of_clouds_without_conversations_are_refused_by_name(model, kind)
 def test_the_limits_of_a_model_are_those_of_its_entry():
     info = {"max_input_tokens": 100_000, "max_output_tokens": 8000, "max_tokens": 8000, "supports_vision": True}
     result = convert_litellm({"model_list": [{**item("m", "anthropic/own", max_tokens=500), "model_info": info}]})
-    config = from_mapping(yaml.safe_load(file_text(result)))
+    config = from_mapping(load_yaml(file_text(result)))
     quirks = config.entries[0].quirks_of("own")
     assert (quirks.context_window, quirks.max_output, quirks.default_max_tokens) == (100_000, 8000, 500)
     (loss,) = result.losses
@@ -159,7 +159,7 @@ def test_a_deployment_without_a_name_has_a_reason():
 )  # fmt: skip
 def test_the_header_of_clients_keys_needs_their_forms(header, servers, lost):
     result = convert_litellm({"model_list": [ONE], "general_settings": {"litellm_key_header_name": header}})
-    content = yaml.safe_load(file_text(result))
+    content = load_yaml(file_text(result))
     assert content.get("compatibility") == servers
     assert [loss.group for loss in result.losses] == [Group.NAMES] * lost
     assert list(from_mapping(content).compatibility) == (servers or [])

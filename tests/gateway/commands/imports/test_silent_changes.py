@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import yaml
 
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
@@ -12,6 +11,7 @@ from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
+from tests.support.quick_yaml import load_yaml
 from tests.support.rows import each_row
 
 ANY_OPENAI = item("openai/*", "openai/*", api_key="os.environ/OF_ALL")
@@ -28,7 +28,7 @@ def find_served(config: Config, name: str) -> str:
 
 def convert(*models: Any, **sections: Any) -> Config:
     text = file_text(convert_litellm({"model_list": list(models), **sections}))
-    return from_mapping(yaml.safe_load(text))
+    return from_mapping(load_yaml(text))
 
 
 @each_row(
@@ -76,7 +76,7 @@ def test_a_name_that_litellm_did_not_have_is_not_find_served():
 def test_an_alias_has_precedence_over_a_model():
     models = item("old", "openai/a", api_key="os.environ/A"), item("new", "groq/b", api_key="os.environ/B")
     result = convert_litellm({"model_list": list(models), "router_settings": {"model_group_alias": {"old": "new"}}})
-    config = from_mapping(yaml.safe_load(file_text(result)))
+    config = from_mapping(load_yaml(file_text(result)))
     assert find_served(config, "old") == "groq/b $B"
     assert find_served(config, "old-openai") == "openai/a $A"
     assert "as in LiteLLM, old means new" in file_text(result)
@@ -154,7 +154,7 @@ def test_the_last_of_two_equal_keys_applies_as_in_litellm(tmp_path):
     )
     found = invoke("import", "litellm.yaml", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    assert yaml.safe_load(found.stdout)["model_providers"][0]["model"] == "openai/b"
+    assert load_yaml(found.stdout)["model_providers"][0]["model"] == "openai/b"
     assert "an earlier model_list[0].litellm_params in line 4: the key appears twice" in found.stdout
 
 
@@ -169,7 +169,7 @@ def test_included_files_are_a_part_of_the_configuration(tmp_path):
     )
     found = invoke("import", "litellm.yaml", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    content = yaml.safe_load(found.stdout)
+    content = load_yaml(found.stdout)
     assert [one["name"] for one in content["model_providers"]] == ["m", "n"]
     assert content["retries"] == {"attempts": 3}
     (tmp_path / "more" / "models.yaml").unlink()
@@ -205,7 +205,7 @@ MASTER = {"general_settings": {"master_key": "os.environ/MASTER"}}
 def test_the_cache_is_one_of_all_client_keys(params, ttl, store):
     settings = {"cache": True} | ({} if params is None else {"cache_params": params})
     result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **MASTER})
-    content = yaml.safe_load(file_text(result))
+    content = load_yaml(file_text(result))
     assert [key["cache"] for key in content["client_keys"]] == [{"ttl": ttl, "scope": "all"}]
     assert content.get("cache") == store
     assert "hush-hush" not in file_text(result)
@@ -223,7 +223,7 @@ def test_a_cache_of_another_kind_is_a_loss_of_money(params, sections):
     settings = {"cache": True, "cache_params": params}
     result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings, **sections})
     assert {loss.what for loss in result.losses} == {"litellm_settings.cache", "litellm_settings.cache_params"}
-    assert "cache" not in yaml.safe_load(file_text(result))
+    assert "cache" not in load_yaml(file_text(result))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.clou
 def test_prompts_for_langfuse_go_to_the_host_in_the_file(callbacks, variables, endpoint, is_lost):
     sections = {"litellm_settings": {"success_callback": callbacks}, "environment_variables": variables}
     result = convert_litellm({"model_list": [item("m", "openai/m")], **sections})
-    assert yaml.safe_load(file_text(result))["tracing"] == {"endpoint": endpoint, "content": ["*"]}
+    assert load_yaml(file_text(result))["tracing"] == {"endpoint": endpoint, "content": ["*"]}
     lost = [loss.what for loss in result.losses if loss.group is Group.RESIDENCY]
     assert lost == (["the host of Langfuse, which gets prompts and answers"] if is_lost else [])
 
@@ -297,7 +297,7 @@ def test_traces_for_langfuse_go_to_its_collector():
 def test_the_budgets_of_the_proxy_and_of_a_model_apply(given, budgets, lost):
     models = [item("m", "openai/gpt-4o", **TOKEN_COSTS, **given)]
     result = convert_litellm({"model_list": models, "litellm_settings": given})
-    content = yaml.safe_load(file_text(result))
+    content = load_yaml(file_text(result))
     assert content.get("budgets") == budgets
     assert content["model_providers"][0].get("budgets") == budgets
     whats = [loss.what for loss in result.losses if "budget_duration" in loss.what]
