@@ -48,7 +48,7 @@ STATUSES: Final = {"application/json": 200, EVENTS: 200, "application/json; char
 """The statuses of responses, by content type."""
 
 
-PARTS: Final = 8
+PARTS: Final = 17
 
 
 def bodies_by_part() -> Iterator[Any]:

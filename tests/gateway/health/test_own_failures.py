@@ -170,7 +170,7 @@ def forms_of_requests() -> Iterator[Any]:
             is_default = (lane == "hub") is (stream ^ (number % 2 == 0))
             name = f"{api}-{lane}-{'streamed' if stream else 'whole'}"
             if is_default:
-                yield pytest.param(api, lane, stream, some_failures(number + (lane == "hub"), 3), id=name)
+                yield pytest.param(api, lane, stream, some_failures(2 * number + (lane == "hub"), 6), id=name)
             yield pytest.param(api, lane, stream, FAILURES, id=f"{name}-each", marks=pytest.mark.soak)
 
 
@@ -288,7 +288,7 @@ KEY_WORDS: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("name", KEY_WORDS)
 async def test_a_revoked_key_leaves_all_routes_with_its_first_request(api, name):
@@ -326,7 +326,7 @@ async def test_a_single_client_s_repeated_request_proves_nothing(keys):
         assert await at.ask(ANN, "Hi") == "a=ok"
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("keys", [(), (ANN,), (ANN, BOB)], ids=["no keys", "one key", "two keys"])
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
 async def test_a_passed_websocket_does_not_affect_its_targets_health(keys, status):
@@ -345,7 +345,7 @@ async def test_a_passed_websocket_does_not_affect_its_targets_health(keys, statu
 @pytest.mark.parametrize(("part", "path"), list(enumerate(["responses", "anything/else", "models/x"])))
 async def test_a_passed_request_does_not_affect_its_targets_health(part, path):
     async with scene(keys=()) as at:
-        for failing in some_failures(part, 3).values():
+        for failing in some_failures(part, 6).values():
             at.a.failing, at.a.everybody = failing, True
             for _ in range(6):
                 url = f"{at.running.url}/a/{path}"

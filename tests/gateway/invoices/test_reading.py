@@ -252,7 +252,7 @@ def test_a_large_file_is_read_in_bounded_memory(tmp_path):
             tracemalloc.stop()
 
     peak_memory(1)  # what happens once in a process
-    small, large = peak_memory(500), peak_memory(2000)
+    small, large = peak_memory(300), peak_memory(900)
     assert large < min(1.1 * small, 2**20)
 
 

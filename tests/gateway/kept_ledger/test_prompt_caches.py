@@ -82,7 +82,7 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
     return whole, {name: (tokens[name], nanos[name]) for name in tokens}
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("by", NAME_OF)
 async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by, monkeypatch):
     draw = random.Random(13)

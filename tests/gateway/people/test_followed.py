@@ -227,7 +227,7 @@ LOSSES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_database, store, loss):
     """Their websockets end, also if a process reads everything again after an outage."""

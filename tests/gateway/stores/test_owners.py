@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from gateway.stores.nodes import OwnerBytes
 
-CHANGES = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=300)
+CHANGES = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=60)
 
 
 @given(CHANGES, st.sets(st.sampled_from("abcdef")))

@@ -437,7 +437,7 @@ async def test_an_owners_share_applies_in_an_empty_store(place):
 
 async def test_owners_without_nodes_are_dropped(place):
     store = place.store(max_bytes=2_000_000)
-    for i in range(60):
+    for i in range(20):
         await store.put([of(f"passing {i}", "a", 10)])
         assert await store.delete(f"passing {i}", ["a"]) == 1
     assert await store.size() == Size(0, 0, 2_000_000)

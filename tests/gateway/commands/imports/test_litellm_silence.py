@@ -28,7 +28,7 @@ SILENT = {
 """Settings of the tests' file without effect."""
 
 
-PARTS = 24
+PARTS = 71
 """The gate tries a part of the settings."""
 REFUSED_WHOLE = ("credential_info", "environment_variables", "cache_params", "cache_control_injection_points")
 
