@@ -25,7 +25,7 @@ from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
 from gateway.mock.prompt_cache import PromptCaches
 from gateway.mock.script import script
 from gateway.serving.quart_connections import HostlessQuart, configure
-from gateway.serving.quart_views import add_view, current_scope, read_body
+from gateway.serving.quart_views import MatchedRule, add_view, current_scope, read_body
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, MOST_SPLIT, join_choices
@@ -60,6 +60,7 @@ def create_mock(
     ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
     ``fault/reset-after-3`` closes like ``fault/cut-after-3``. ``clock`` is the time of its prompt caches."""
     app = HostlessQuart("trigate-mock", static_folder=None)
+    app.url_rule_class = MatchedRule
     configure(app)
     failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
     caches = PromptCaches(clock)
