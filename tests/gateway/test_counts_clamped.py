@@ -25,7 +25,7 @@ from providers.messages.usage import Counts as MessagesCounts
 from providers.neutral.billing import MOST_TOKENS
 from streams.events import Usage
 from tests.support.cases import case
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ROOT = Path(__file__).parents[2]
 

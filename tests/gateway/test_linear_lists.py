@@ -11,8 +11,8 @@ from gateway.routing.router import Router
 from providers.neutral.fields import LONGEST, MAX_PATHS, Drops
 from providers.neutral.hints import HINTS, losses
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.growth import assert_time_grows_linearly, steps
-from tests.support.rows import each_row
 
 
 def test_losses_are_judged_in_time_linear_in_their_number():

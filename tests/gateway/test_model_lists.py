@@ -11,10 +11,10 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.model_lists import FRESH, MAX_MODELS, RETRY_AFTER, ProviderLists, read_page
 from gateway.upstream.client import Upstream
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import SetClock, gateway
-from tests.support.rows import each_row
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
-from tests.support.rows import each_row
 
 SPARE = 1.02
 """By how much a number of modules may be exceeded: versions of Python and of libraries differ."""

@@ -28,8 +28,8 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
-from tests.support.rows import each_row
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 PROVIDERS = [

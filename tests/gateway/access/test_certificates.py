@@ -24,8 +24,8 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from streams.errors import GatewayError
 from tests.support.certificates import LOOPBACK, Authority, Pair
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
-from tests.support.rows import each_row
 
 KEY = "sk-gw-alice-0123456789"
 SEARCH = "spiffe://example.org/search"

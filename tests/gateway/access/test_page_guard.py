@@ -8,7 +8,7 @@ import pytest
 from gateway.access.page_guard import PageGuard
 from gateway.config.loading import ConfigError, from_mapping
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}
 KEYED = {"client_keys": [{"name": "me", "key": "of-the-client-0815"}]}

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.access.same_origin import check_same_origin, is_same_origin, origin_of_url
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 OWN = "https://llm.example"
 

@@ -21,7 +21,7 @@ from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput
 from gateway.routing.router import Router
 from providers.apis import CODECS
 from streams.events import Usage
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:

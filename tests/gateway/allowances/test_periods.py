@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.allowances.periods import SLICES, calendar_period, slice_end, slice_of
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = 3600.0, 86400.0

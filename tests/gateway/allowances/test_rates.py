@@ -10,7 +10,7 @@ from gateway.allowances.refusals import refusal_error
 from gateway.config.allowances import Rate, RateLimits
 from gateway.counters.counter import Debit, RateCounter, Shortage, SlotCounter
 from providers.apis import CODECS
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ALICE = Holder("client_keys", "alice")
 LIMITS = RateLimits(Rate(60, 60, "60/m"), Rate(400_000, 60, "400k/m"), concurrent=2, count_cached=True)

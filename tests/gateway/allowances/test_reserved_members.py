@@ -11,10 +11,10 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, LIMITED, UNITS, HeldProvider, Levels
-from tests.support.rows import each_row
 
 PRICE: Final = {"per": UNITS, "tools": {"web_search": 0.01, "file_search": 0.0025, "x_search": 5.0}}
 ENTRY: Final = {"name": "mine", "price": PRICE}

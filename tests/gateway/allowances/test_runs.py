@@ -9,7 +9,7 @@ from gateway.allowances.runs import run_of
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ROOT, CHILD, GRANDCHILD = (f"01950000-0000-7000-8000-00000000000{i}" for i in (1, 2, 3))
 

@@ -11,7 +11,7 @@ import trio
 from gateway.balancing.affinity import AUTO, LONG, SHORT, Affinity, find_affinity
 from gateway.request.parse import EarlierItems, read_incoming
 from streams.events import Api
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 SESSION = "f457fe7e-38a4-4a88-9ac9-d02b10e53e2e"
 SYSTEM = {"role": "system", "content": "Be brief."}

@@ -19,8 +19,8 @@ from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from providers.catalog.prices import Price
 from tests.support.counted_calls import calls
+from tests.support.each_row import each_row
 from tests.support.groups import FixedLoads, group, idle, plan, route
-from tests.support.rows import each_row
 
 
 def shares(balance: Balance, weights: Sequence[float], loads: FixedLoads, out: Collection[int] = ()) -> list[float]:

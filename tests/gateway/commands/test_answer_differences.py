@@ -8,7 +8,7 @@ import pytest
 from gateway.commands.answer_differences import find_differences
 from gateway.commands.compared_answers import ServerResponse, read_response
 from gateway.commands.compared_requests import ComparedRequest
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 JSON = (("content-type", "application/json"),)
 SSE = (("content-type", "text/event-stream"),)

@@ -12,8 +12,8 @@ import pytest
 from streams.events import APIS
 from tests.support.cached_prompts import SYSTEM, TARGETS, TOOL_NAMES, request_of, tool_of
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
-from tests.support.rows import each_row
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
 

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.__main__ import main
 from tests.support.command_line import invoke
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
 READING = {

@@ -20,9 +20,9 @@ from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run, script
+from tests.support.each_row import each_row
 from tests.support.harness import refusing_port
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 ROOT = "http://127.0.0.1:12000"
 MODELS = {

@@ -22,9 +22,9 @@ from gateway.kept_ledger.usage_periods import days_between, months_between, pars
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, write_ledger_file
 from tests.support.quick_yaml import dump_yaml, load_yaml
-from tests.support.rows import each_row
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"  # well before the lines, which are of September

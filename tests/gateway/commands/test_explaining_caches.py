@@ -6,9 +6,9 @@ from gateway.commands.explaining_caches import row_text
 from gateway.config.loading import from_mapping
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 from tests.support.quick_yaml import dump_yaml
-from tests.support.rows import each_row
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
 

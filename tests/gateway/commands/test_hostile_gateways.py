@@ -13,8 +13,8 @@ import pytest
 
 from gateway.commands import login, sessions
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.http_servers import QuietHandler, http_server
-from tests.support.rows import each_row
 
 ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u202e\nsecond line"
 GRANT: Final = {"device_code": "d", "user_code": "WDJB-MJHT", "interval": 0.5, "expires_in": 5}

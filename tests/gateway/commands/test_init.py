@@ -25,10 +25,10 @@ from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke
+from tests.support.each_row import each_row
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing.router import Router
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ZAI = "https://api.z.ai/api/anthropic"
 PROXY = "https://proxy.example"

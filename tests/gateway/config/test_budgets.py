@@ -11,7 +11,7 @@ from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.amounts import dollars, read_amount, spelled_amount
 from gateway.config.changes import changes
 from gateway.config.loading import Config, from_mapping
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ENTRY = {"model": "openai/gpt-5", "name": "five", "access_key": "sk-of-somebody-0123456789"}
 ALICE = {"name": "alice", "key": "alice-0123456789-0123456789-0123456789"}

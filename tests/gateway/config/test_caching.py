@@ -9,7 +9,7 @@ from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 REDIS = {"type": "redis", "url": "rediss://me:hunter22@redis.example:6379/1"}
 KEY = {"name": "alice", "key": "tg-alice-a-key-of-more-than-enough-characters"}

@@ -9,8 +9,8 @@ import pytest
 from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.quick_yaml import dump_yaml
-from tests.support.rows import each_row
 
 SECRETS = (
     "sk-old",

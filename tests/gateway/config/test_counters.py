@@ -11,7 +11,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 FILE: dict[str, Any] = {
     "version": "v0.4.0",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.config.loading import ConfigError, from_mapping, load
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ENTRIES = """version: v0.4.0
 model_providers:

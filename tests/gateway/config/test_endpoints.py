@@ -10,7 +10,7 @@ from gateway.config.model_entry import ModelEntry
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName
 from tests.support.command_line import invoke
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def entry(providers: dict[str, Any] | None = None, **said: Any) -> ModelEntry:

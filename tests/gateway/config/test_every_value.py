@@ -23,10 +23,10 @@ from gateway.commands.schema import schema
 from gateway.config.loading import ConfigError, configure
 from gateway.config.settings import Config
 from gateway.serving.tls import CertificateFailed
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, places, value_at
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 VALUES: tuple[Any, ...] = (
     None, "", " ", "x", "a\nb", 0, -1, 10**400, 0.5, float("nan"), True, date(2026, 1, 1), [], [None], [""], [{}], {},

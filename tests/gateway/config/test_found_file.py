@@ -8,8 +8,8 @@ from gateway.config.loading import ConfigError, load
 from gateway.config.settings import Trust
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.quick_yaml import dump_yaml
-from tests.support.rows import each_row
 
 ENV = {
     "OPENAI_API_KEY": "secret-openai",

@@ -5,9 +5,9 @@ import pytest
 from configfile.document import ConfigError
 from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.config.loading import from_mapping
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 from tests.support.people_gateway import SIGNING_KEY
-from tests.support.rows import each_row
 
 MODEL = provider("openai/gpt-4o", "https://api.example/v1")
 SIGN_IN = {

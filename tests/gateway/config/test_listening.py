@@ -8,7 +8,7 @@ import pytest
 from gateway.config.changes import changes
 from gateway.config.listening import TlsSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 TLS = {"certificate": "a.pem", "key": "a.key"}
 

@@ -21,9 +21,9 @@ from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
 from streams.events import APIS
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.repository import ROOT
-from tests.support.rows import each_row
 
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
 ENV = {"OPENAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two", "GROQ_API_KEY": "sk-three"}

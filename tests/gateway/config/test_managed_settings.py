@@ -2,7 +2,7 @@
 of settings that run commands."""
 
 from gateway.config.managed_settings import COMMANDS, merged_settings
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def test_a_rules_allow_list_replaces_the_bases_and_deny_lists_are_united():

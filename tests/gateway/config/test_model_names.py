@@ -8,7 +8,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_names import ModelNames
 from gateway.routing.router import Router
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ENTRIES = [
     {"model": "openai/*", "access_key": "a"},

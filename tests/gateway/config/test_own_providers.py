@@ -5,7 +5,7 @@ import pytest
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 HEAD = {"version": "v0.4.0"}
 

@@ -12,7 +12,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.prices import unpriced_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 DAILY = (SpendingBudget(20 * 10**9, "usd", "day", "20 usd/day"),)
 TOKENS = (SpendingBudget(10**6, "tokens", "day", "1M tokens/day"),)

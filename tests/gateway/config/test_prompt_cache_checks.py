@@ -4,8 +4,8 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
-from tests.support.rows import each_row
 
 URL = "https://api.example/v1"
 

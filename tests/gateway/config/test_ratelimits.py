@@ -8,7 +8,7 @@ from gateway.config.allowances import NO_QUEUE, QueueSettings, Rate, RateLimits,
 from gateway.config.changes import changes
 from gateway.config.loading import configure, from_mapping
 from gateway.config.settings import Config
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def file(entry: str = "", client: str = "", root: str = "") -> Config:

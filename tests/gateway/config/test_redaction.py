@@ -26,8 +26,8 @@ from gateway.config.redaction import (
     search_forms,
     secrets_in,
 )
+from tests.support.each_row import each_row
 from tests.support.growth import steps
-from tests.support.rows import each_row
 
 KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])

@@ -12,9 +12,9 @@ from gateway.config.names import Names
 from gateway.config.settings import Config
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 HEAD = """version: v0.4.0
 model_providers:

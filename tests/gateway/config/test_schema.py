@@ -19,10 +19,10 @@ from gateway.commands.schema import schema
 from gateway.config.loading import WITHOUT_EFFECT, ConfigError, configure
 from gateway.config.settings import Config
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, value_at
-from tests.support.rows import each_row
 
 SCHEMA = schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -11,8 +11,8 @@ import pytest
 
 from configfile.secret_files import SecretFiles
 from gateway.config.loading import Config, ConfigError, load
+from tests.support.each_row import each_row
 from tests.support.quick_yaml import dump_yaml
-from tests.support.rows import each_row
 
 SECRET = "sk-of-the-provider-0123456789"
 SEALING = base64.b64encode(bytes(range(32))).decode()

@@ -10,7 +10,7 @@ from gateway.config.redaction import secrets_in
 from gateway.config.settings import Config
 from gateway.config.steps import KIND_NAMES, StepAction, StepMoment, StepPart, StepScope, StepSettings
 from gateway.steps.kinds import KINDS
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 from tests.support.step_files import HEAD
 from trigate.steps import PARTS, Action, Moment, Part
 

@@ -10,7 +10,7 @@ from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.stored_keys import new_client, read_item, stored_clients
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 KEY = "sk-trigate-of-the-test"
 ACCEPTED = {"keys": [{"sha256": hashlib.sha256(KEY.encode()).hexdigest()}]}

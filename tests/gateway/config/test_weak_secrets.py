@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
 GOOD = "0123456789abcdef"

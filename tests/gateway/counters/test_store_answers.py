@@ -9,7 +9,7 @@ from gateway.counters.counter import Claim, Debit
 from gateway.counters.counter_store import SendStep
 from gateway.counters.remote import RemoteCounters
 from tests.support.counters import budget
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 @each_row(

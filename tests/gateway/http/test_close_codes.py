@@ -5,7 +5,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
 from gateway.http.close_codes import BAD_GATEWAY, RegisteredCodes
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def plain(code: int, reason: bytes = b"") -> bytes:

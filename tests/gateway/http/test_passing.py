@@ -20,7 +20,7 @@ from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 from streams.events import APIS, Api
 from tests.support.cases import case
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ROWS = (*TO_PROVIDER.items(), *TO_CLIENT.items(), *ACCOUNT.items(), *NEVER.items())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.http.paths import advice, api_of, base_urls, canonical, origin_of
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ORIGIN = "http://gw:12000"
 ANTHROPIC = (("anthropic-version", "2023-06-01"),)

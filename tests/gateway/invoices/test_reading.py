@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from gateway.invoices.line import InvoiceLine, UnreadableInvoice, amount, count
 from gateway.invoices.model_names import find_model, fold_model
 from gateway.invoices.reading import LONGEST_LINE, ReadFiles, read_files
+from tests.support.each_row import each_row
 from tests.support.invoices import FORMATS, csv_bytes, focus_files, plain_files, traffic
-from tests.support.rows import each_row
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 

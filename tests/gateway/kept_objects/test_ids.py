@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.kept_objects.id_texts import IdPlaces, id_texts, replace_texts
 from gateway.kept_objects.ids import PREFIXES, AccountMark, parse_tagged_id, short_digest, tagged_id
+from tests.support.each_row import each_row
 from tests.support.growth import Work, seconds
-from tests.support.rows import each_row
 
 HERE = AccountMark(short_digest("openai"), short_digest("main"))
 SECRET = b"s" * 32

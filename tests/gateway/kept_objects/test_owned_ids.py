@@ -9,7 +9,7 @@ from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
 from gateway.kept_objects.owned_ids import AccountDirectory, OwnerIds, only_account, unknown_id_error
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
 ENTRIES = (

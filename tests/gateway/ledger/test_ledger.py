@@ -17,7 +17,7 @@ from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 KEY = "key-of-the-team-0815"
 PROMPT = "Dear diary, today I have told a machine what nobody else is ever going to read."

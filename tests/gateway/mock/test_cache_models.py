@@ -7,10 +7,10 @@ import pytest
 
 from gateway.mock.cache_rules import cache_descriptions
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, Reply, config, provider, request
 from tests.support.prompt_caches import LONG, text, user
-from tests.support.rows import each_row
 
 CHAT = "/v1/chat/completions"
 MARKED = {"cache_control": {"type": "ephemeral"}}

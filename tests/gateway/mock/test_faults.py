@@ -25,10 +25,10 @@ from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
-from tests.support.rows import each_row
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 TOOL = Tool("f", schema={"type": "object"})

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.mock.filling import FORMATS, SAMPLES, NoMatchingValue, fill
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.rows import each_row
 
 
 def say(name: str) -> str:

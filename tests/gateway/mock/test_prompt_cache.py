@@ -12,8 +12,8 @@ import pytest
 from gateway.mock import prompt_cache
 from gateway.mock.cache_rules import RULES, cache_descriptions, cache_model
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.prompt_caches import CREDENTIALS, LONG, CacheTrial, assistant, call, chat, result, text, user
-from tests.support.rows import each_row
 
 MARK = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}

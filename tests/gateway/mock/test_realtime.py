@@ -8,7 +8,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from gateway.mock.realtime import MockSession
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 CREATE_ITEM = {

@@ -11,8 +11,8 @@ import httpx2
 import openai
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import mock_thread
-from tests.support.rows import each_row
 
 LINE = b'{"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}\n'
 MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}

@@ -28,9 +28,9 @@ from streams.errors import GatewayError
 from streams.events import TextDelta
 from tests.support.cases import case
 from tests.support.converse_requests import recipient
+from tests.support.each_row import each_row
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
-from tests.support.rows import each_row
 
 
 def asked(

@@ -12,7 +12,7 @@ from gateway.people.discovery import (
     read_metadata,
     runs_on_this_machine,
 )
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ISSUER = "https://id.example.com/oauth2/default"
 

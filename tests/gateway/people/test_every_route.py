@@ -6,13 +6,13 @@ import json
 import pytest
 
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.every_route import ONE_OF_EACH, ordinary_request, send_to_route, settings
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import exchanges
 from tests.support.hostile_bodies import HostileAnswer
 from tests.support.oidc import open_provider
 from tests.support.people import bearer, issuer, people_gateway
-from tests.support.rows import each_row
 from tests.support.set_answer import SetAnswer, set_answer_provider
 
 BOB = "key-of-bob-0123456789"

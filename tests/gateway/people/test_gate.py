@@ -13,10 +13,10 @@ from gateway.config.loading import from_mapping
 from gateway.people.directory import PeopleDirectory
 from gateway.people.gate import PeopleGate
 from gateway.people.issuers import IssuerDirectory
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, open_provider
 from tests.support.people import MODEL, OTHER_MODEL, PATHS, bearer, body_of, issuer, people_gateway
-from tests.support.rows import each_row
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.people.rules import NotAdmitted, RuleBook, claim_at
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
-from tests.support.rows import each_row
 
 MODEL = provider("openai/gpt-4o", "https://api.example/v1")
 ISSUER = {"name": "okta", "issuer": "https://id.example", "audience": ["trigate"]}

@@ -15,7 +15,7 @@ from gateway.people.seals import RefreshSeals, derive_key
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.token_format import TokenRefused
 from gateway.people.values import Person
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 KEY, OTHER = os.urandom(32), os.urandom(32)
 URL = "https://llm.example"

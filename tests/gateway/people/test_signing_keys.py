@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.people.signing_keys import LARGEST_SET, MOST_KEYS, BadKeySet, KeySet, parse_key_set
+from tests.support.each_row import each_row
 from tests.support.forged_tokens import CURVE, EDWARDS, FIRST, PUBLISHED, WIDE
-from tests.support.rows import each_row
 from tests.support.signed_tokens import base64url, signing_key
 
 

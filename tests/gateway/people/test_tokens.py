@@ -13,6 +13,7 @@ from gateway.config.issuers import ALGORITHMS, AdmitRule, TrustedIssuer
 from gateway.people.signing_keys import KEYS_OF, KeySet, parse_key_set
 from gateway.people.token_format import LONGEST, TokenRefused, is_signed_token
 from gateway.people.tokens import CannotJudge, Claims, TokenChecker, UnknownKey
+from tests.support.each_row import each_row
 from tests.support.forged_tokens import (
     ATTACKER,
     AUDIENCE,
@@ -25,7 +26,6 @@ from tests.support.forged_tokens import (
     PUBLISHED,
     ForgedToken,
 )
-from tests.support.rows import each_row
 from tests.support.signed_tokens import SigningKey, compact, mint, signing_key
 
 

@@ -21,8 +21,8 @@ from providers.neutral.edits import dropped_paths
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api
+from tests.support.each_row import each_row
 from tests.support.recordings import ABSENT, Recording, answers
-from tests.support.rows import each_row
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 CHAT_ROWS = [row for row in CATALOG.values() if row.speaks.get("chat") == "chat"]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from gateway.request.client_labels import LONGEST, MOST_TAGS, read_labels
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, exchanges, provider
-from tests.support.rows import each_row
 from tests.support.upstreams import Script, Upstream, serve_upstream
 
 HELLO: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}

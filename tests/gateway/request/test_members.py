@@ -15,7 +15,7 @@ from gateway.request.members import KNOWN, check_members
 from gateway.request.parse import read_incoming
 from streams.errors import GatewayError
 from streams.events import Api
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 from tests.support.sdk_fields import NOT_IN_BODY, PARAMS
 
 TURN = '"messages":[{"role":"user","content":"hi"}]'

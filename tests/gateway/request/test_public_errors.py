@@ -11,7 +11,7 @@ from gateway.routing.target import Target
 from providers.errors.failures import read_failure
 from streams.errors import GatewayError
 from streams.events import APIS, ErrorInfo, FailureReason
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def target(**members: object) -> Target:

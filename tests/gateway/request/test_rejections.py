@@ -30,7 +30,7 @@ from providers.errors.rejected import BETA, find_rejected, may_omit, parse_path,
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:

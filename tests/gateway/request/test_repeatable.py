@@ -11,7 +11,7 @@ from gateway.request.repeatable import may_run_twice
 from gateway.routing.router import Router
 from streams.events import Api
 from tests.support.apis import OLDER
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 FUNCTION = {"type": "function", "function": {"name": "look"}}
 

@@ -20,7 +20,7 @@ from gateway.request.routing_options import NO_OPTIONS, RoutingOptions
 from gateway.routing.plan import ONCE, SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.router import Router
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 ALL = ("openrouter", "vercel", "litellm")
 CONFIG = from_mapping(

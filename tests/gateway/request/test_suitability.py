@@ -17,7 +17,7 @@ from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from providers.neutral.seal import seal, sealed_by
 from streams.events import UNAVAILABLE
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 NOBODY = ClientRequest((), "")
 TOO_LONG = frozenset({"context_too_long"})

@@ -8,7 +8,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 REGIONS = ("us-east-1", "eu-west-1")
 APIS = ("chat", "messages", "responses", "converse")

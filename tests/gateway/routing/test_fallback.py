@@ -15,8 +15,8 @@ from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send,
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+from tests.support.each_row import each_row
 from tests.support.moment import Moment
-from tests.support.rows import each_row
 
 NAMES = ("a", "b", "c", "d")
 ROUTER = Router(

@@ -9,8 +9,8 @@ from gateway.routing.plan import ONCE, Candidate, GiveUp, Outcome, Plan, Policy,
 from gateway.routing.router import Router
 from gateway.routing.target import NOTHING, Omissions
 from streams.events import ErrorInfo
+from tests.support.each_row import each_row
 from tests.support.moment import Moment
-from tests.support.rows import each_row
 
 CONFIG = {
     "version": "v0.3.0",

@@ -6,7 +6,7 @@ from gateway.config.loading import from_mapping
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
 from streams.events import APIS, UNAVAILABLE
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}

@@ -11,7 +11,7 @@ from gateway.config.secret_stores import VaultSettings
 from gateway.secret_stores.fetching import SecretUnreadable
 from gateway.secret_stores.stores import SecretReadings, SecretStores
 from gateway.secret_stores.vault import VaultClient
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 from tests.support.secret_store import FIXED_TOKEN, NAMESPACE, POD_TOKEN, ROLE, SecretStoreServer, open_stores
 
 PLACE = "secret/team/trigate"

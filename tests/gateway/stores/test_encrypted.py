@@ -11,8 +11,8 @@ from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Unavailable
+from tests.support.each_row import each_row
 from tests.support.nodes import node
-from tests.support.rows import each_row
 
 KEY = bytes(range(32))
 

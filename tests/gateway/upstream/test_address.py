@@ -5,7 +5,7 @@ import pytest
 from gateway.upstream.address import Origin, parse_address
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.proxies import ProxyRules
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 
 @each_row(

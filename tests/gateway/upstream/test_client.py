@@ -28,8 +28,8 @@ from gateway.upstream.request import UploadedBody, UpstreamRequest
 from gateway.upstream.response import DENSE_BYTES
 from gateway.upstream.slots import ConcurrencyLimit
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE, refusing_port
-from tests.support.rows import each_row
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

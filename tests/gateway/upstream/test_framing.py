@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.http11 import PIECE, WireRequest
-from tests.support.rows import each_row
+from tests.support.each_row import each_row
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 

@@ -14,9 +14,9 @@ from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
 from tests.support.certificates import LOOPBACK, Authority
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.loop_steps import check_own_steps
-from tests.support.rows import each_row
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
 MOST = 2**20

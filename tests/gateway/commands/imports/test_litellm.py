@@ -21,10 +21,10 @@ from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import FILE, price_row
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 
 def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import load
 from gateway.steps.loading import load_steps
+from tests.support.each_row import each_row
 from tests.support.litellm_files import file_text, item
 from tests.support.quick_yaml import dump_yaml, load_yaml
-from tests.support.rows import each_row
 
 MODEL: Final = item("m", "openai/m", api_key="os.environ/OPENAI_API_KEY")
 VARIABLES: Final = {

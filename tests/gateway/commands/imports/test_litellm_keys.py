@@ -12,9 +12,9 @@ from gateway.commands.imports.litellm_keys import read_keys, read_teams
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import ConfigError, from_mapping
+from tests.support.each_row import each_row
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 HASH = "0123456789abcdef" * 4
 

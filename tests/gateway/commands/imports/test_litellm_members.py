@@ -5,8 +5,8 @@ import pytest
 from gateway.commands.imports.litellm_members import read_members
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.litellm_files import item
-from tests.support.rows import each_row
 
 
 @each_row(

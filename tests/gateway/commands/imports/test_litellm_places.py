@@ -9,8 +9,8 @@ from gateway.commands.imports.litellm_tables import TYPES
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
 from gateway.routing.router import Router
+from tests.support.each_row import each_row
 from tests.support.litellm_files import convert_file, file_text, item
-from tests.support.rows import each_row
 
 CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 INLINE = '{"type": "service_account", "private_key": "hush-hush"}'

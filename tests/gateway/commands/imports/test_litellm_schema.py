@@ -15,10 +15,10 @@ from gateway.commands.imports.litellm_schema import LOST, SETTINGS, WITHOUT_SETT
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
 from gateway.config.loading import from_mapping
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 LINES = (ROOT / "tests/data/litellm/schema.txt").read_text().splitlines()
 SCHEMA = {table: names for table, *names in map(str.split, LINES)}

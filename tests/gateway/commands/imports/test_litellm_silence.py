@@ -14,10 +14,10 @@ import pytest
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 SILENT = {
     ("model_list", 1, "model_info", "mode"),  # the default of the model's name

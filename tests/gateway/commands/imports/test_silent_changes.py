@@ -10,9 +10,9 @@ from gateway.config.loading import Config, from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
-from tests.support.rows import each_row
 
 ANY_OPENAI = item("openai/*", "openai/*", api_key="os.environ/OF_ALL")
 
