@@ -46,7 +46,7 @@ class Walk:
     commit, and the walk is a context manager, which closes its accounts. It is for one task at a time."""
 
     desertion: trio.Event | None = None
-    """Set when nobody wants the response any more, if clients may share it."""
+    """Set when no client wants the response any more, if several may share it."""
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
         self.context = context
