@@ -341,7 +341,7 @@ def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
     assert upstream.seen == []
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(16, by="turns")
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])

@@ -342,7 +342,7 @@ ONE_T = """
 
 
 @needs_chromium
-def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
+def test_a_stream_appears_moves_and_ends(page, gateway, by_hand):
     answer = answer_stream("chat")
     with call(gateway, by_hand, HUB) as one:
         assert "waiting" in page.until(f"{row(one.id)}?.innerText")
@@ -361,13 +361,17 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
         page.until(f"Number({row(one.id)}.cells[4].innerText) > 0")
         assert "{" not in "".join(page.until(f"{ONE_T}[5]"))  # what is the same but for its text is folded away
         page.until("document.getElementById('answer').innerText.includes('one tone tone t')")
-        shots = [shoot(page, scheme, tmp_path) for scheme in ("light", "dark")]
         one.up.send(chunks(*answer.rest) + b"0\r\n\r\n")
         one.client.read_until(b"message_stop")
         page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
     page.until(f"!{row(one.id)}")
     assert "complete" in page.until(f"{ended(one.id)}?.innerText")
-    assert shots[0] != shots[1]
+
+
+@pytest.mark.soak
+@needs_chromium
+def test_the_page_is_light_or_dark_as_the_viewer_prefers(page, tmp_path):
+    assert shoot(page, "light", tmp_path) != shoot(page, "dark", tmp_path)
 
 
 @pytest.mark.soak
