@@ -187,6 +187,7 @@ def test_two_choices_in_another_form_are_refused_instead_of_halved(gateway, upst
         assert ("without streaming" if stream else "only with streaming") in reply.json["error"]["message"]
 
 
+@pytest.mark.soak
 def test_an_event_of_eight_megabytes_passes(gateway, upstream):
     big = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (8 * 2**20) + b'"}}]}\n\n'
     pieces = tuple(big[i : i + 65536] for i in range(0, len(big), 65536))

@@ -274,6 +274,7 @@ def test_the_mock_alone_refuses_what_a_provider_would():
             assert "request body" in reply.json["error"]["message"]
 
 
+@pytest.mark.soak
 def test_the_demo_also_serves_the_other_endpoints(served):
     """One address for all that a program asks for: OpenAI's SDK through the gateway, the stand-in behind it."""
     with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
@@ -306,6 +307,7 @@ def test_the_demo_also_serves_the_other_endpoints(served):
         assert [one["index"] for one in ranked["results"]] == [1, 0]
 
 
+@pytest.mark.soak
 def test_files_and_batches_can_be_tried(served):
     """OpenAI's SDK and Anthropic's: a batch is done when it is asked for again, and its results stay with us."""
     body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}

@@ -130,6 +130,7 @@ def test_an_example_is_explained(name, failing, answers, tmp_path, capsys):
         assert answer.startswith("result   502")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
 def test_an_example_works_as_it_is_explained(name, failing, answers):
     with serving(name) as stage:

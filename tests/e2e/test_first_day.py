@@ -159,6 +159,7 @@ router_settings:
 """
 
 
+@pytest.mark.soak
 def test_a_litellm_file_of_ten_models(tmp_path, answering):
     (tmp_path / "litellm.yaml").write_text(LITELLM)
     env = {**KEYS, "GROQ_API_KEY": "gsk-0123456789", "LITELLM_MASTER_KEY": "sk-master-0123456789"}

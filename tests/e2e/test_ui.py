@@ -667,6 +667,7 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
         one.leave("FIN")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_a_target_that_is_out_is_reported_with_its_reason_until_it_is_in_again(browser, upstream):
     busy = Raw(429, (("content-type", "application/json"), ("retry-after", "1")), (b"{}",))

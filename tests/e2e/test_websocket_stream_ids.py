@@ -191,6 +191,7 @@ def count_sockets() -> int:
     return sum(name.startswith("socket:") for name in open_files(os.getpid()))
 
 
+@pytest.mark.soak
 def test_ten_thousand_lanes_are_refused_and_the_gateway_serves_others(gateway, upstream):
     upstream.script(Script(text="still here"))
     with Client.connect(gateway.port) as hostile:

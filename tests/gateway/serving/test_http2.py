@@ -656,6 +656,7 @@ async def test_many_requests_that_come_at_once_leave_turns_to_others():
         assert max(passes.spawned) < 30
 
 
+@pytest.mark.soak
 async def test_a_body_of_tiny_frames_is_read_between_the_turns_of_others():
     """A read of 64 KiB contains six thousand frames of a byte, and was handled in one step (CWE-400)."""
     async with connected(max_body=10_000_000) as (_, peer):

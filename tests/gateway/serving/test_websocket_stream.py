@@ -305,6 +305,7 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
         assert closed == [(4321, "enough")]
 
 
+@pytest.mark.soak
 async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_client_leaves():
     """The window is that of all streams of a connection, which may be a proxy's."""
     taken, size, batch = set(), 60_000, 50
