@@ -60,13 +60,13 @@ EVERY = [
 
 
 def _is_typical(cell: Cell) -> bool:
-    """Return whether the gate has this cell: two of each model, four with ``listed``.
+    """Return whether the gate has this cell: one of each model, two with ``listed``.
 
-    One is whole in one lane, the other is streamed in the other lane. The APIs take turns."""
+    APIs, lanes and forms take turns. Arrays have one lane."""
     number = MODELS.index(cell.model)
-    turn = number + 2 * (cell.source == cell.api) + cell.stream
-    has_turn = OLDER.index(cell.api) == turn % len(OLDER) and (cell.source == cell.api) == (number + cell.stream) % 2
-    return cell.model.endswith("-array") or has_turn
+    has_turn = OLDER.index(cell.api) == (number + 2 * (cell.source == cell.api) + cell.stream) % len(OLDER)
+    has_lane = cell.model.endswith("-array") or (cell.source == cell.api) == (number + cell.stream) % 2
+    return has_turn and has_lane and cell.stream == number // 2 % 2
 
 
 MODELS = sorted({cell.model for cell in EVERY})

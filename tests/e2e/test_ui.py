@@ -531,6 +531,7 @@ def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
         one.leave("FIN")
 
 
+@pytest.mark.soak
 @needs_chromium
 def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
@@ -561,8 +562,9 @@ def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
     )
 
 
+@pytest.mark.soak
 @needs_chromium
-@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.soak), 400])
+@pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_of_models_says_how_each_is_reached(page, width):
     page.look(width=width)
     page.value("location.hash = '#models'")
