@@ -96,20 +96,23 @@ async def test_a_client_that_leaves_while_the_provider_does_not_read_ends_the_se
         talk.over.set()
 
 
+async def leave(peer: Http2Client, websocket: Http2WebSocket, how: str) -> None:
+    """End the stream of a websocket, or the connection that it shares."""
+    if how in ("fin", "rst"):
+        peer.client.leave(how)
+        return
+    end = peer.connection.reset_stream if how == "reset" else peer.connection.end_stream
+    end(websocket.stream)
+    await peer.flush()
+
+
 @each_row("how", ["reset", "end", "fin", "rst"], every=2)
 async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
     talk = Unread()
     async with serve_sessions(talk) as (running, _), http2_client(running.url) as peer:
         websocket = await Http2WebSocket.open(peer, PATH)
         await websocket.fill(BytesMessage(data=bytes(100_000)))
-        if how == "reset":
-            peer.connection.reset_stream(websocket.stream)
-            await peer.flush()
-        elif how == "end":
-            peer.connection.end_stream(websocket.stream)
-            await peer.flush()
-        else:
-            peer.client.leave(how)
+        await leave(peer, websocket, how)
         await is_over(running)
         talk.over.set()
 
@@ -166,12 +169,5 @@ async def test_an_http2_client_that_leaves_while_its_session_opens_ends_the_hand
         for _ in range(2):
             await websocket.send(json.dumps(FIRST[path]))
         await eventually(lambda: server.peers)
-        if how == "reset":
-            peer.connection.reset_stream(websocket.stream)
-            await peer.flush()
-        elif how == "end":
-            peer.connection.end_stream(websocket.stream)
-            await peer.flush()
-        else:
-            peer.client.leave(how)
+        await leave(peer, websocket, how)
         await is_over(running)

@@ -190,18 +190,23 @@ def test_only_values_of_a_restoring_step_return(gateway, upstream):
     assert f"about falcon-12 and {code[0].decode()}" in json.dumps(items)
 
 
+def read_ended_turn(gateway: Any, client: str, id: str) -> Any:
+    """Return a background turn as it is stored at its end."""
+
+    def read() -> Any:
+        _, kept = call(gateway, client, "GET", f"/v1/responses/{id}")
+        return kept if kept["status"] not in ("queued", "in_progress") else None
+
+    return eventually(read, what="the end of the turn")
+
+
 @pytest.mark.parametrize("client", ["mask", "refuse"])
 def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, client):
     upstream.script(Script(text="it is falcon-77"))
     status, begun = ask(gateway, client, "hi", background=True)
     assert status == 200, begun
 
-    def read_ended_turn() -> Any:
-        _, kept = call(gateway, client, "GET", f"/v1/responses/{begun['id']}")
-        return kept if kept["status"] not in ("queued", "in_progress") else None
-
-    eventually(read_ended_turn, what="the end of the turn")
-    kept = read_ended_turn()
+    kept = read_ended_turn(gateway, client, begun["id"])
     assert "falcon" not in json.dumps(kept)
     assert kept["status"] == {"mask": "completed", "refuse": "failed"}[client]
 
@@ -213,12 +218,7 @@ def test_concurrent_steps_check_background_turns_too(gateway, upstream, client):
     code, begun = ask(gateway, client, "about falcon-12", background=True)
     assert code == 200, begun
 
-    def ended() -> Any:
-        _, kept = call(gateway, client, "GET", f"/v1/responses/{begun['id']}")
-        return kept if kept["status"] not in ("queued", "in_progress") else None
-
-    eventually(ended, what="the end of the turn")
-    kept = ended()
+    kept = read_ended_turn(gateway, client, begun["id"])
     assert (kept["status"], kept["error"]["code"]) == ("failed", "content_filter")
     assert "falcon-77" not in json.dumps(kept)
 
