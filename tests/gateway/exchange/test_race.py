@@ -60,7 +60,7 @@ async def puppets() -> AsyncIterator[tuple[Puppet, Puppet]]:
         yield a, b
 
 
-def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:
+def config(a: Puppet, b: Puppet, hedge_after: str = "10ms", **more: Any) -> dict[str, Any]:
     entries = [
         {
             "model": f"vllm/{name}",
@@ -72,7 +72,7 @@ def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:
         }
         for name, one in (("a", a), ("b", b))
     ]
-    route = {"targets": ["a", "b"], "hedge": {"after": "10ms", "at_most": "100%"}}
+    route = {"targets": ["a", "b"], "hedge": {"after": hedge_after, "at_most": "100%"}}
     return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, **more}
 
 
@@ -242,8 +242,8 @@ async def test_a_failed_hedge_is_not_recorded_as_lost():
 async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_connection(attempts):
     """Retries, hedges and a request that met a dead connection are counted together (envoyproxy/envoy#32580). The
     second try is not made if it would take the last attempt from the next target."""
-    retries = {"attempts": attempts}
-    async with puppets() as (a, b), gateway(config(a, b, retries=retries)) as running, trio.open_nursery() as nursery:
+    more = {"hedge_after": "200ms", "retries": {"attempts": attempts}}  # the hedge is after the second try
+    async with puppets() as (a, b), gateway(config(a, b, **more)) as running, trio.open_nursery() as nursery:
         answers: list[httpx2.Response] = []
 
         async def ask(model: str) -> None:
