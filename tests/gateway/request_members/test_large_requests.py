@@ -34,7 +34,7 @@ def large(api: str, to: str) -> bytes:
     return msgspec.json.encode(members if api in ("gemini", "converse") else {**members, "model": to})
 
 
-@pytest.mark.sample(6, by="place")
+@pytest.mark.sample(6, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("api", "to"),
