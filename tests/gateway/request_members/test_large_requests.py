@@ -39,7 +39,7 @@ def large(api: str, to: str) -> bytes:
 @pytest.mark.parametrize(
     ("api", "to"),
     [
-        ("chat", "messages"), ("messages", "gemini"), ("responses", "responses"), ("gemini", "chat"),
+        ("messages", "gemini"), ("chat", "messages"), ("responses", "responses"), ("gemini", "chat"),
         ("converse", "gemini"), ("interactions", "gemini"),
     ],
 )  # fmt: skip
