@@ -78,7 +78,10 @@ OWN: Final = (
     re.compile(rb"^ *(?:self\.)?(_[^\W_]\w*)(?:: [^=\n]+)? = ", re.MULTILINE),
 )
 """Names that a module defines or assigns, at the beginning of a line."""
-FOREIGN: Final = re.compile(rb"\b(?:getattr|setattr|hasattr)\(|^ *(?:from|import)\b[^\n]*[ .]_[^\W_]", re.MULTILINE)
+FOREIGN: Final = re.compile(
+    rb"\b(?:getattr|setattr|hasattr)\((?:[^()]|\([^()]*\))*[\"']_[^\W_]|^ *(?:from|import)\b[^\n]*[ .]_[^\W_]",
+    re.MULTILINE,
+)
 """Ways to use a name of another module that a module also defines."""
 
 
