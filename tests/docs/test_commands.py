@@ -383,7 +383,7 @@ def check_end(row: Row, status: int, out: str, path: Path) -> None:
     check_what_it_leaves(path, row.leaves)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(5)
 @each(CALLS)
 def test_it_ends_as_it_should(command, row, new_desk):
     desk = new_desk(row.without)
@@ -391,7 +391,7 @@ def test_it_ends_as_it_should(command, row, new_desk):
 
 
 @pytest.mark.process
-@pytest.mark.sample(3)
+@pytest.mark.sample(5)
 @each(SHELL_LINES)
 def test_a_shell_ends_as_it_should(command, row, ended):
     for needed in re.findall(r"\b(sqlite3|curl|openssl) ", command):

@@ -34,6 +34,7 @@ def test_the_chances_are_those_of_the_binomial_distribution():
     assert chance_of_at_most(9, 10, 0) == 0
 
 
+@pytest.mark.soak
 def test_certainty_that_a_share_is_kept_is_wrong_at_most_once_in_twenty():
     """1,000 seeds of a server that keeps a little less than is asked."""
     for share, values, over in ((0.99, 299, 0), (0.99, 628, 2), (0.95, 93, 1)):

@@ -100,14 +100,14 @@ def test_a_request_matches_its_row():
             CODECS[api].read_request(REQUESTS[api][shape](2))
 
 
-@pytest.mark.sample(97, by="turns")
+@pytest.mark.sample(151, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "targets"), list(translated_rows()))
 def test_translating_takes_linear_steps(api, shape, targets):
     assert_steps_grow_linearly(lambda n: translate_request(api, shape, targets, n))
 
 
-@pytest.mark.sample(19, by="turns")
+@pytest.mark.sample(59, by="turns")
 @each_row
 def test_editing_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: edit_request(api, shape, n))

@@ -37,7 +37,7 @@ SMALL = 2_000
 
 LONG = 50_000
 
-PARTS = 10
+PARTS = 30
 """The gate reads a part of the streams byte by byte."""
 
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)
@@ -85,7 +85,7 @@ def test_the_smallest_pieces_give_the_same_events(part: int) -> None:
             check_order(read_whole(stream))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     "stream", [one for one in STREAMS if len(one.body) <= SMALL], ids=lambda one: f"{one.key}-{one.api}"
 )
