@@ -22,6 +22,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Codec
 from streams.events import AnswerEnd, ErrorInfo
 from streams.fold import Answer, Fold, TextBlock, ToolCallBlock
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import app_thread
 from tests.support.harness import PATIENCE, config, eventually, provider
 from tests.support.toy_api import ROW, TOY, frame, signature
@@ -228,6 +229,7 @@ def failures(client: str, body: bytes) -> list[ErrorInfo]:
     return [event for event in read(client, body) if isinstance(event, ErrorInfo)]
 
 
+@pytest.mark.sample(2, by="place")
 def test_text(gateway, upstream, way, stream):
     upstream.script(Script(text="Grüezi, wie geht es? 😀"))
     reply = gateway.ask(*asked(*way, stream))
@@ -240,6 +242,7 @@ def test_text(gateway, upstream, way, stream):
     assert "x-toy-request" in reply.headers or way[0] != "toy"
 
 
+@pytest.mark.sample(2, by="place")
 def test_the_request_goes_to_the_path_of_its_model(gateway, upstream, way, stream):
     upstream.script(Script(text="ok"))
     gateway.ask(*asked(*way, stream))
@@ -256,6 +259,7 @@ def test_the_request_goes_to_the_path_of_its_model(gateway, upstream, way, strea
         assert "Be kind." in json.dumps(seen.json)
 
 
+@pytest.mark.sample(2, by="place")
 def test_a_call_of_a_tool(gateway, upstream, way, stream):
     upstream.script(Script(text="Let me look.", calls=(CALL,), stop="tool_calls"))
     answer = folded(way[0], gateway.ask(*asked(*way, stream, tools=True)), stream)
@@ -300,6 +304,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.sample(2, by="place")
 def test_an_error_before_the_answer_has_its_status_and_the_clients_shape(gateway, upstream, way, stream):
     upstream.script(Raw(429, (("retry-after", "7"),), (ERRORS[way[1]],)))
     reply = gateway.ask(*asked(*way, stream))
@@ -341,7 +346,7 @@ def test_a_frame_that_is_cut_or_broken_ends_the_stream_with_an_error(gateway, up
                 assert reply.status == 502
 
 
-@pytest.mark.parametrize("client", APIS)
+@each_row("client", APIS)
 def test_an_error_in_a_toys_stream_is_the_clients_last_event(gateway, upstream, client):
     oops = frame("oops", {"what": "overloaded", "words": "too much"})
     upstream.script(Raw(200, FRAMES, (*half("toy")[1], oops, frame("text", {"text": "more"})), "chunked"))
@@ -439,7 +444,7 @@ def test_a_silent_providers_client_gets_pings_in_its_own_api(gateway, upstream):
     eventually(lambda: not gateway.lifecycle.in_flight, what="the end of the request")
 
 
-@pytest.mark.parametrize("client", APIS)
+@each_row("client", APIS)
 def test_the_client_leaving_ends_the_request(gateway, upstream, client):
     headers, begun = half("toy")
     upstream.script(Raw(200, headers, begun, "hang"))

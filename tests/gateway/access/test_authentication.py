@@ -95,7 +95,7 @@ def test_every_key_of_a_client_opens_what_is_the_clients():
     assert not door.can_use("carol", "gpt-4o-mini")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "keys",
     [
         {"keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]},
@@ -394,9 +394,7 @@ def test_a_preflight_response_lists_what_may_be_sent():
     assert {"GET", "POST"} <= set(headers["access-control-allow-methods"].split(", "))
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://other.example", "https://app.example.evil", "http://app.example", "null", None]
-)
+@each_row("origin", ["https://other.example", "https://app.example.evil", "http://app.example", "null", None])
 def test_another_origin_gets_nothing_but_the_word_for_caches(origin):
     cors = Cors(["https://app.example"])
     assert cors.preflight(origin, "authorization") == (("vary", "Origin"),)
@@ -438,7 +436,7 @@ def test_compressed_bodies_are_decompressed_unchanged(packer, data):
     assert decompress(pack(data), coding, max(1, len(data))) == data
 
 
-@pytest.mark.parametrize("packer", PACKERS)
+@each_row("packer", PACKERS)
 def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
     coding, pack = PACKERS[packer]
     whole = pack(b'{"model": "m", "messages": []}')
@@ -476,7 +474,7 @@ def test_a_bomb_is_refused_and_never_unpacked(packer):
     assert peak < 8 * 2**20
 
 
-@pytest.mark.parametrize("packer", PACKERS)
+@each_row("packer", PACKERS)
 def test_the_limit_itself_is_allowed(packer):
     coding, pack = PACKERS[packer]
     assert decompress(pack(bytes(1000)), coding, 1000) == bytes(1000)

@@ -32,7 +32,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("headers", PERMITTED.values(), ids=PERMITTED)
+@each_row("headers", PERMITTED.values(), ids=PERMITTED)
 def test_own_pages_pass(headers):
     check_same_origin(tuple(headers.items()), OWN)
 

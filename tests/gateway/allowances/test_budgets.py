@@ -4,7 +4,6 @@ import random
 from datetime import datetime
 
 import attrs
-import pytest
 
 from gateway.allowances.allowance import Holder
 from gateway.allowances.budgets import BatchReserves, BudgetAllowance, budget_allowances
@@ -13,6 +12,7 @@ from gateway.allowances.refusals import LimitError, exhausted_error, refusal_err
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.counters.memory import LocalCounters
+from tests.support.each_row import each_row
 
 ALICE = Holder("client_keys", "alice")
 USD = 10**9
@@ -209,7 +209,7 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     assert dict(error.headers) == {"x-should-retry": "false", "x-trigate-limit": "client_keys.alice.budgets"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "used", "run", "said"),
     [
         ("20 usd/day", 20 * USD, None, "exhausted (20 usd of 20 usd). It resets at 2026-11-22T00:00+01:00."),

@@ -2,7 +2,6 @@
 
 import attrs
 import msgspec
-import pytest
 
 from gateway.allowances.allowance import Holder
 from gateway.allowances.rates import RateAllowance, rate_allowances
@@ -48,7 +47,7 @@ def test_a_counter_is_the_same_in_every_process_and_another_where_its_limit_is()
     assert other["concurrent"].counter(0, None).key == keys["concurrent"], "what is under way goes on counting"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rate", "burst"),
     [
         (Rate(10, 1, "10/s"), 10),
@@ -92,7 +91,7 @@ def test_all_limits_that_are_violated_are_reported_with_the_longest_wait():
     }
 
 
-@pytest.mark.parametrize(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
+@each_row(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
 def test_a_wait_is_rounded_up_to_whole_seconds(wait, told):
     # A refusal without a wait was retried at once (lidge-jun/opencodex#4653).
     assert dict(refusal_error([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)

@@ -20,6 +20,7 @@ from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
+from tests.support.each_row import each_row
 from tests.support.ledger_lines import attempt, line
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -89,7 +90,7 @@ def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
     assert found["everybody 9 usd/day"] == 3 * 10**9
 
 
-@pytest.mark.parametrize("left", [1.0, HOUR, 3 * DAY, 29 * DAY, 90 * DAY])
+@each_row("left", [1.0, HOUR, 3 * DAY, 29 * DAY, 90 * DAY])
 def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
     """It may count a thirtieth longer, never shorter."""
     until = min(left, 30 * DAY)  # of the longest period that can count it

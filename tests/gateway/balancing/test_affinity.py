@@ -111,7 +111,7 @@ def test_another_beginning_is_another_conversation(api, change):
     assert key(json.loads(other), api) != key(BODIES[api], api)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "arguments",
     [
         {"body": CHAT},

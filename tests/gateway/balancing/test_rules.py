@@ -38,14 +38,14 @@ def test_every_member_is_in_the_order_once(balance, weights):
     assert sorted(order) == list(range(len(weights)))
 
 
-@pytest.mark.parametrize("balance", RULES)
+@each_row("balance", RULES)
 def test_members_of_weight_0_come_last(balance):
     """It is for when the others are out."""
     loads = FixedLoads([50, 0, 50], [9.0, 0.1, 9.0], [2.0, 0.0, None])
     assert all(RULES[balance]((1, 0, 3), loads, Random(seed).random)[-1] == 1 for seed in range(20))
 
 
-@pytest.mark.parametrize("balance", RULES)
+@each_row("balance", RULES)
 def test_members_without_weight_share_what_is_left(balance):
     found = shares(balance, (1, 0, 0), idle(3), out=(0,))
     assert found == pytest.approx([0, 0.5, 0.5], abs=0.02)
@@ -86,7 +86,7 @@ def test_ties_of_the_least_busy_are_broken_at_random():
     assert shares("least_busy", (1, 1, 1), FixedLoads((1, 1, 2))) == pytest.approx([0.5, 0.5, 0], abs=0.02)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("prices", "expected"),
     [
         ((3.0, 1.0, 2.0), [1, 2, 0]),
@@ -181,7 +181,7 @@ def balancer(members: int) -> Balancer:
     return one
 
 
-@pytest.mark.parametrize("balance", RULES)
+@each_row("balance", RULES)
 def test_a_choice_calls_few_functions_for_each_member(balance):
     one, asked = balancer(100), plan(group(*[1] * 100), route(balance))
     one.arrange(asked, None, 0.0)  # what is the same for the next request
@@ -199,7 +199,7 @@ def priced(target: Target, dollars: int) -> Target:
     return attrs.evolve(target, entry=attrs.evolve(target.entry, price=Price(dollars, dollars, origin="config")))
 
 
-@pytest.mark.parametrize("balance", RULES)
+@each_row("balance", RULES)
 def test_a_choice_between_two_takes_few_calls(balance):
     one, asked = balancer(2), plan(group(1, 1), route(balance))
     one.arrange(asked, None, 0.0)

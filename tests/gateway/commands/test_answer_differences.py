@@ -3,7 +3,6 @@
 import json
 
 import attrs
-import pytest
 
 from gateway.commands.answer_differences import find_differences
 from gateway.commands.compared_answers import ServerResponse, read_response
@@ -52,7 +51,7 @@ GOOD = whole(completion())
 HELLO = stream({"role": "assistant", "content": "Hel"}, {"content": "lo"})
 
 
-@pytest.mark.parametrize("response", [GOOD, HELLO, failure(429), whole(completion(None, [CALL]))])
+@each_row("response", [GOOD, HELLO, failure(429), whole(completion(None, [CALL]))])
 def test_equal_responses_have_no_differences(response):
     assert differences(response, response, exact=True) == set()
 

@@ -8,6 +8,7 @@ import pytest
 
 from streams.events import APIS
 from tests.support.command_line import environment, invoke
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, config, provider, refusing_port
 from tests.support.http_servers import QuietHandler, http_server
@@ -122,7 +123,7 @@ def test_the_text_report_lists_differences_by_effect(mock, gateway):
     assert "first byte, median" in said.stdout
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("args", "words"),
     [
         (("--model", "m", "--old-key-env", "NOT_SET"), "--old-key-env: the environment variable NOT_SET is not set"),
@@ -137,7 +138,7 @@ def test_a_command_that_cannot_compare_says_why(mock, args, words):
     assert words in " ".join(said.stderr.split())
 
 
-@pytest.mark.parametrize("content", ["not json", "[1]", '{"path": "/v1/unknown"}', ""])
+@each_row("content", ["not json", "[1]", '{"path": "/v1/unknown"}', ""])
 def test_a_file_is_checked_before_any_server_is_called(tmp_path, content):
     """A mistake in the file was reported only after both servers had answered."""
     log = tmp_path / "requests.jsonl"

@@ -419,7 +419,7 @@ def test_any_text_is_merged_whole_or_refused(text, form):
     assert notation.parse(after) == notation.expect(notation.parse(text.replace("\r\n", "\n")), settings)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@each_row("form", FORMATS)
 def test_line_ends_stay_those_of_the_file(form):
     text = settings_text(form, [(("a",), "1")]).replace("\n", "\r\n")
     after = merge(form, text, [(("a",), "2"), (("b",), "3")])

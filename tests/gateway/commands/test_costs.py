@@ -309,7 +309,7 @@ def test_an_unknown_column_is_a_mistake_that_lists_the_known_ones(kept):
     assert (done.returncode, "'foo' is not one of 'key', 'client'" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("command", "option", "advice"),
     [
         ("costs", "--month", "; for several months, use --since and --until\n"),
@@ -327,7 +327,7 @@ def test_a_repeated_period_is_a_mistake(command, option, advice):
     assert done.stderr.endswith(f"give {option} once, not 2026-09 and 2026-10{advice}")
 
 
-@pytest.mark.parametrize("text", ["never", "7", "2026-13-01", "", "9999-12-31"])
+@each_row("text", ["never", "7", "2026-13-01", "", "9999-12-31"])
 def test_another_moment_is_a_mistake_that_says_what_to_write(text):
     with pytest.raises(ValueError, match="such as 7d, 24h or 4w, or a date such as 2026-11-01"):
         parse_moment(text, NOW, end=True)

@@ -60,7 +60,7 @@ def test_an_empty_row_has_only_what_is_known():
     assert row_text(CachingRow()) == "caches prompts without marks"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "speaks", "warns"),
     [
         (CLAUDE, ["messages"], False),

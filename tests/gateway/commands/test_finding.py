@@ -20,6 +20,7 @@ from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke as trigate
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml
@@ -256,7 +257,7 @@ def test_codex_gets_a_model_that_it_knows():
     assert model_for_codex(offer([default, *WILD])) == {"model": "openai/gpt-6-luna"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "tokens"),
     [("openai/gpt-5.1", 272_000), ("x/Claude-Sonnet-4.5", 200_000), ("openai/gpt-4o", 128_000), ("vllm/mine", 128_000)],
 )

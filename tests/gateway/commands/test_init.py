@@ -80,7 +80,7 @@ def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     assert not config.warnings
 
 
-@pytest.mark.parametrize("folder", ["plain", "with space", "with $HOME", "with: colon"])
+@each_row("folder", ["plain", "with space", "with $HOME", "with: colon"])
 def test_the_state_is_in_a_file_next_to_the_configuration(tmp_path, folder):
     """`trigate costs` and budgets find it from every folder."""
     (tmp_path / folder).mkdir()
@@ -198,9 +198,7 @@ def test_a_silent_ollama_does_not_delay_init():
         assert time.monotonic() - before < 5
 
 
-@pytest.mark.parametrize(
-    "host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"]
-)
+@each_row("host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"])
 def test_init_queries_no_other_machine(host):
     assert query_local_ollama({"OLLAMA_HOST": host}) is None
 

@@ -4,21 +4,22 @@ import pytest
 
 from gateway.commands.addressing import address_of, with_model
 from providers.recordings import UnreadableRecording
+from tests.support.each_row import each_row
 
 
-@pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
+@each_row("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
 def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
     with pytest.raises(UnreadableRecording, match="--model"):
         with_model(request_body, "other")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
+@each_row("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
 def test_replay_refuses_an_invalid_address(url):
     with pytest.raises(UnreadableRecording, match="--to"):
         address_of(url, "chat")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "address"),
     [
         ("http://127.0.0.1:12000", "http://127.0.0.1:12000/v1/messages"),

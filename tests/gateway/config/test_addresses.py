@@ -173,7 +173,7 @@ def test_an_address_for_messages_on_an_entry_in_chat_is_a_warning(base_url):
         assert urls(own)["messages"].endswith("/v1/messages")
 
 
-@pytest.mark.parametrize("model", ["foundry/claude-opus-5-5", "foundry/gpt-5", "zai/m", "anthropic/m", "deepseek/*"])
+@each_row("model", ["foundry/claude-opus-5-5", "foundry/gpt-5", "zai/m", "anthropic/m", "deepseek/*"])
 def test_a_provider_with_messages_at_such_an_address_is_no_warning(model):
     assert config(model=model, base_url="https://host.example/anthropic").warnings == ()
 

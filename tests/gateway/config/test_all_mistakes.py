@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loading import ConfigError, load
+from tests.support.each_row import each_row
 
 KEY = "sk-gw-0123456789-0123"
 VALID = {
@@ -186,7 +187,7 @@ def test_a_mistake_of_yaml_hides_no_other(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "names"),
     [
         (item("model_providers", modle="openai/gpt-4.1"), ["openai/gpt-4.1", "gpt-4.1"]),

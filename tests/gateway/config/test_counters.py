@@ -55,7 +55,7 @@ def test_missing_counter_settings_are_reported_at_startup(counters, said):
         read(counters)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "counters",
     [REDIS["url"], [REDIS["url"]], {"type": REDIS["url"]}, {**REDIS, "when_down": REDIS["url"]}],
 )

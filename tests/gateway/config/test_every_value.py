@@ -171,7 +171,7 @@ def test_another_word_of_a_variable_is_a_mistake(text):
         configure(Document("", {**SMALL, "websocket": "$TEXT"}), {"TEXT": text}, UnreadFiles())
 
 
-@pytest.mark.parametrize("key", ["model_aliases", "budgets", "timeouts", "client_keys", "cors"])
+@each_row("key", ["model_aliases", "budgets", "timeouts", "client_keys", "cors"])
 def test_no_variable_gives_a_list_or_mapping(key):
     content = {**SMALL, key: "$TEXT"}
     assert not is_valid(content, {"TEXT": "x"})

@@ -441,7 +441,7 @@ def test_an_invalid_connection_string_is_a_mistake_without_its_text(refused, tex
     assert "hunter2" not in found
 
 
-@pytest.mark.parametrize("text", ["postgresql://u:p@h,h2/d", "postgres://h", "host=h dbname=d", " host = h "])
+@each_row("text", ["postgresql://u:p@h,h2/d", "postgres://h", "host=h dbname=d", " host = h "])
 def test_a_connection_string_is_a_url_or_parameters(text):
     storage = {"type": "postgres", "connection_string": text}
     assert from_mapping(minimal(state_storage=storage)).state_storage.connection_string == text.strip()
@@ -530,7 +530,7 @@ def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
     assert "Responses clients use its API chat, which stores no state; set `ours`" in found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "words"),
     [
         ({"model": "openai/m", "passthrough_auth": True, "access_key": "k"}, "access_key is ignored"),
@@ -566,7 +566,7 @@ def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_th
     assert {pinned.api_for(client, names[2]) for client in APIS} == {"converse"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "meant"),
     [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
 )
@@ -957,7 +957,7 @@ def test_no_key_that_people_try_is_read():
     assert not read, "they work now: take them out of unknown.py"
 
 
-@pytest.mark.parametrize("key", ["api-key", "apiKey", "API_KEY", "api_key"])
+@each_row("key", ["api-key", "apiKey", "API_KEY", "api_key"])
 def test_the_advice_knows_a_key_in_every_spelling(key):
     assert advice(ModelEntry, key) == "write it as `access_key`"
     assert advice(Config, key) != advice(ModelEntry, key)
@@ -970,7 +970,7 @@ def test_the_advice_says_how_a_key_ends(place, key):
     assert "write it as `until`, the last day or the time of expiry" in (advice(place, key) or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "says"),
     [("fallbackModels", "it belongs to an alias"), ("load_balancer", "it belongs to an alias"),
      ("x_retry_s", "write it as `retr"),
@@ -1158,7 +1158,7 @@ def test_a_variable_in_another_syntax_has_a_warning(read, key):
     assert config.warnings == ("openai/gpt-4o: access_key looks like the name of a variable: write it as $NAME",)
 
 
-@pytest.mark.parametrize("key", ["sk-proj-KEY", "mock-openai-key", "AKIAIOSFODNN7EXAMPLE", "$OPENAI_API_KEY"])
+@each_row("key", ["sk-proj-KEY", "mock-openai-key", "AKIAIOSFODNN7EXAMPLE", "$OPENAI_API_KEY"])
 def test_other_keys_have_no_warning(read, key):
     assert read(f"version: v0.4.0\nmodel_providers: [{{model: openai/gpt-4o, access_key: {key}}}]\n").warnings == ()
 
@@ -1190,7 +1190,7 @@ def test_a_name_has_no_line_break_and_no_control_character(more, place):
     assert not VALIDATOR.is_valid(minimal(**more))
 
 
-@pytest.mark.parametrize("name", ["a b", "Zoë’s 👩‍💻", "a\u00a0b", "日本"])
+@each_row("name", ["a b", "Zoë’s 👩‍💻", "a\u00a0b", "日本"])
 def test_a_name_may_have_any_other_character(name):
     content = minimal(client_keys=[{"name": name, "key": "k" * 30}], model_aliases={name: {"target": "openai/gpt-4o"}})
     assert from_mapping(content).client_keys[0].name == name

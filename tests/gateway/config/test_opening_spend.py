@@ -4,6 +4,7 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import config, provider
 
@@ -18,7 +19,7 @@ def _content(*items):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("item", "found"),
     [
         ({"spent": "5 usd/day", "until": LATER}, "expected an amount such as 2 usd or 500k tokens"),

@@ -47,7 +47,7 @@ def test_keys_groups_and_entries_may_have_rates():
     assert not config.ineffective
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "counts"),
     [
         ("ratelimits: {input_tokens: 2M/m}", True),
@@ -66,7 +66,7 @@ def test_an_entry_leaves_cached_tokens_out_where_its_provider_does():
     assert not from_mapping({"version": "v0.4.0", "model_providers": [entry]}).entries[0].ratelimits.count_cached
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "rate"),
     [
         ("600/m", Rate(600, 60, "600/m")),
@@ -117,7 +117,7 @@ def test_a_queue(queue, found):
     assert not [warning for warning in config.warnings if "queue" in warning]
 
 
-@pytest.mark.parametrize("queue", ["64", "true", "[64]", "3s"])
+@each_row("queue", ["64", "true", "[64]", "3s"])
 def test_a_queue_that_is_none_is_a_mistake(queue):
     with pytest.raises(ConfigError, match=r"queue: .*; expected a mapping such as \{size: 64, wait: 3s\}, or 0"):
         file(entry=f"queue: {queue}")

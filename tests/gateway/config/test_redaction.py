@@ -8,7 +8,6 @@ import urllib.parse
 from typing import Any, Final
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,7 +197,7 @@ def test_a_search_for_many_secrets_finds_what_a_search_for_each_finds(parts):
     assert search.replace_in(text, REDACTED.decode()) == redact(data, forms).decode()
 
 
-@pytest.mark.parametrize("secret", ["ü" * 20, 'quoted"key"of"the"team', "exactly-15-long", "x" * 200, "14-characters-"])
+@each_row("secret", ["ü" * 20, 'quoted"key"of"the"team', "exactly-15-long", "x" * 200, "14-characters-"])
 def test_each_of_many_secrets_is_found_at_any_place(secret):
     search = SecretSearch([*_KEYS, secret])
     for before in range(20):

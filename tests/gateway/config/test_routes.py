@@ -122,7 +122,7 @@ def test_without_routing_keys_no_routing_is_configured(read):
     assert (config.retries, config.routes, config.client_routing) == (None, {}, ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("listener", "root", "retries"),
     [
         ("max_retries: 2", "", Retries(attempts=3)),
@@ -375,7 +375,7 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
     assert f"routing_preferences[].name: another entry or alias has the name '{name}'" in config.warnings
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("item", "mistake"),
     [
         (

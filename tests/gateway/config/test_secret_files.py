@@ -131,7 +131,7 @@ def test_a_file_after_a_variable_is_named_by_the_variable(tmp_path):
     assert "cannot read the file that KEY_FILE names" in said
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entry", "words"),
     [
         ({"access_key": {"file": 5}}, "access_key: not text"),

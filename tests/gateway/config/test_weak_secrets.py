@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
 from tests.support.each_row import each_row
@@ -43,7 +41,7 @@ def test_a_key_that_crosses_a_network_in_clear_is_reported(url, said):
     assert not any("unencrypted" in text for text in warnings({"base_url": url, "access_key": None}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "mode", "said"),
     [
         ("access_key: literal-key-0815", 0o644, True),

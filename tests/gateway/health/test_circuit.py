@@ -32,6 +32,7 @@ from gateway.health.circuit import (
     without_trial,
 )
 from streams.events import UNAVAILABLE, FailureReason
+from tests.support.each_row import each_row
 
 SETTINGS = CircuitSettings(failures=5, error_rate=0.5, cooldown=5.0, longest=20.0)
 COUNTED = sorted(UNAVAILABLE - {"rate_limited", "quota", "credential", "gone"})
@@ -54,7 +55,7 @@ def opened(at: float = 100.0) -> Circuit:
     return reduce(lambda circuit, _: fail(circuit, at=at), range(5), CLOSED)
 
 
-@pytest.mark.parametrize("reason", COUNTED)
+@each_row("reason", COUNTED)
 def test_five_consecutive_failures_of_any_kind_open_the_circuit(reason):
     """Hosts that could not be reached were exempt elsewhere, and 25 answers of 500 left a server in rotation
     (BerriAI/litellm#34836, #27362)."""
@@ -72,9 +73,7 @@ def test_a_success_resets_the_consecutive_failures():
     assert availability(circuit, 100.0) == "in"
 
 
-@pytest.mark.parametrize(
-    ("good", "bad", "expected"), [(5, 5, "out"), (6, 4, "in"), (4, 5, "in"), (90, 100, "out"), (0, 9, "in")]
-)
+@each_row(("good", "bad", "expected"), [(5, 5, "out"), (6, 4, "in"), (4, 5, "in"), (90, 100, "out"), (0, 9, "in")])
 def test_half_of_ten_attempts_in_thirty_seconds_open_the_circuit(good, bad, expected):
     circuit = with_counts(CLOSED, 90.0, good, bad - 1)
     circuit = fail(circuit, "server_error", at=110.0)
@@ -200,7 +199,7 @@ def test_a_place_is_unsteady_while_it_answers_between_its_failures():
     assert availability(well, 102.0) == "out"
 
 
-@pytest.mark.parametrize("reason", ["rate_limited", "quota", "credential", "gone"])
+@each_row("reason", ["rate_limited", "quota", "credential", "gone"])
 def test_a_place_that_would_refuse_the_next_request_too_is_not_unsteady(reason):
     answering = with_counts(CLOSED, 100.0, good=3)
     assert not is_unsteady(fail(answering, reason, wait=60.0), 100.0, SETTINGS)

@@ -23,6 +23,7 @@ from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
 from tests.support.counted_calls import calls
+from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
 ONE = {"model": "openai/m", "name": "one", "access_key": "k1"}
@@ -112,7 +113,7 @@ def test_models_of_a_wildcard_are_places_of_their_own():
     assert scene.is_out("mistral/a", "mistral/b") == [True, False]
 
 
-@pytest.mark.parametrize("reason", [None, "invalid", "context_too_long", "content_filter"])
+@each_row("reason", [None, "invalid", "context_too_long", "content_filter"])
 def test_client_errors_start_no_cooldown(reason):
     """A caller's time limit of 100 ms took a deployment out for everybody (BerriAI/litellm#41223)."""
     scene = Scene()

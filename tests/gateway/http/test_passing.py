@@ -168,7 +168,7 @@ def test_a_wait_until_a_moment_is_reported_in_seconds():
 # The query
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "query", "passed"),
     [
         ("messages", "beta=true", "beta=true"),

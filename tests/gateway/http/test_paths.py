@@ -192,7 +192,7 @@ def test_errors_of_googles_first_version_have_googles_form_for_its_clients(path)
     assert api_of(path, ()) == "chat"
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/vector_stores"])
+@each_row("path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/vector_stores"])
 def test_googles_key_on_paths_of_openai_changes_no_error(path):
     assert api_of(path, (("x-goog-api-key", "k"),)) == api_of(path, ())
 

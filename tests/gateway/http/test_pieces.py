@@ -3,11 +3,11 @@
 import itertools
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.pieces import JOINED_IN_LOOP, SMALL_PIECE, add_piece, join_pieces
+from tests.support.each_row import each_row
 from tests.support.loop_steps import loop_steps
 
 PIECES = st.lists(st.binary(min_size=1, max_size=40) | st.integers(1, 3).map(lambda times: b"x" * SMALL_PIECE * times))
@@ -22,7 +22,7 @@ def test_pieces_keep_their_order_and_small_ones_are_joined(pieces):
     assert all(len(first) + len(second) >= SMALL_PIECE for first, second in itertools.pairwise(parts))
 
 
-@pytest.mark.parametrize("size", [0, 1, JOINED_IN_LOOP, JOINED_IN_LOOP + 1])
+@each_row("size", [0, 1, JOINED_IN_LOOP, JOINED_IN_LOOP + 1])
 async def test_pieces_are_joined_in_their_order(size):
     pieces: list[bytes | bytearray] = []
     data = bytes(range(256)) * (size // 256 + 1)

@@ -10,7 +10,14 @@ from gateway.stores.sqlite import SqliteDatabase
 MOST, PAGE_SIZE = 12, 4
 
 
-@pytest.fixture(params=["memory", "sqlite", "encrypted", pytest.param("postgres", marks=pytest.mark.server)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("sqlite", marks=pytest.mark.soak),
+        "encrypted",
+        pytest.param("postgres", marks=pytest.mark.server),
+    ]
+)
 def inventory(request, tmp_path) -> Inventory:
     if request.param == "memory":
         return MemoryInventory(MOST, page_size=PAGE_SIZE)

@@ -91,8 +91,8 @@ def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
     assert (line["ended"], line["status"]) == ("complete", 200)
 
 
-@pytest.mark.parametrize(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
-@pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
+@each_row(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
+@each_row("reason", ["hedge_lost", "connection"])
 def test_an_unknown_attempt_with_free_tokens_has_an_exact_cost(price, grade, reason):
     record = Record("req_1", "chat", bill=Bill(request_size=4000))
     record.bill.attempt_records = (tried("a", reason=reason, unknown_usage=Usage(input=1000), price=price),)

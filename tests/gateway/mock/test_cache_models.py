@@ -110,7 +110,7 @@ def test_streams_report_the_same_counts(mock):
     assert (first["prompt_cache_hit_tokens"], second["prompt_cache_hit_tokens"] > 1900) == (0, True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "model"),
     [("messages", "anthropic"), ("chat", "openai-5.6"), ("responses", "openai"), ("converse", "bedrock")],
 )
@@ -165,7 +165,7 @@ def test_a_wrong_setting_is_refused(mock, wanted, status, message):
     assert (reply.status, message in reply.json["error"]["message"]) == (status, True)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"x"'])
+@each_row("body", [b"", b"[]", b"{", b'"x"'])
 def test_a_setting_that_is_no_object_is_refused(mock, body):
     assert request(mock.url, "POST", "/cache", body).status == 400
 

@@ -16,6 +16,7 @@ from gateway.mock.kept import MAX_OBJECTS, MockObjects
 from gateway.mock.realtime import PATH, MockSession
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import mock_thread
 
 SOUND = {"file": [UploadedFile("a.wav", b"\0" * 32_000)]}
@@ -143,7 +144,7 @@ def lines_of(shelf, id):
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("statuses", "files"),
     [([200, 200], (True, False)), ([400, 500], (False, True)), ([200, 429], (True, True)), ([], (False, False))],
 )
@@ -179,9 +180,7 @@ def test_a_line_of_a_batch_that_is_no_request_fails_alone():
     assert [[json.loads(line)["response"]["status_code"] for line in lines] for lines in files] == [[200], [400] * 3]
 
 
-@pytest.mark.parametrize(
-    "requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]]
-)
+@each_row("requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]])
 def test_a_malformed_message_batch_is_refused(requests):
     with pytest.raises(GatewayError, match="requests") as refused:
         MockObjects(lambda path, body: (200, {})).create_message_batch(EndpointCall({"requests": requests}))

@@ -121,9 +121,7 @@ def test_other_models_have_no_fault(model):
     assert fault_of(model) is None
 
 
-@pytest.mark.parametrize(
-    "model", ["fault/", "fault/cut", "fault/stall-7", "fault/cut-after-x", "fault/cut-after-99999"]
-)
+@each_row("model", ["fault/", "fault/cut", "fault/stall-7", "fault/cut-after-x", "fault/cut-after-99999"])
 def test_a_fault_that_there_is_not_is_a_404_that_names_those_there_are(model):
     with pytest.raises(GatewayError, match=r"fault/cut-after-3, fault/reset-after-3") as raised:
         fault_of(model)

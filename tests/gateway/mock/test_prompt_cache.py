@@ -272,12 +272,12 @@ def test_names_select_a_cache(name):
     assert cache_model(name).rule in RULES.values()
 
 
-@pytest.mark.parametrize("name", ["mock-small", "openai-", "gpt-5.6", "anthropic/claude-sonnet-4-6", "fault/429"])
+@each_row("name", ["mock-small", "openai-", "gpt-5.6", "anthropic/claude-sonnet-4-6", "fault/429"])
 def test_other_names_select_none(name):
     assert cache_model(name) is None
 
 
-@pytest.mark.parametrize("name", ["cache/", "cache/gemini", "cache/openai/nothing", "cache/anthropic/evict-0"])
+@each_row("name", ["cache/", "cache/gemini", "cache/openai/nothing", "cache/anthropic/evict-0"])
 def test_an_unknown_cache_is_a_404_that_lists_the_known_ones(name):
     with pytest.raises(GatewayError, match="use one of cache/anthropic, cache/openai") as raised:
         cache_model(name)

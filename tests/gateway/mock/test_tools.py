@@ -114,7 +114,7 @@ def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, argumen
     assert "two files" in text(attrs.evolve(ended, tools=()))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "tools",
     [
         ("Agent", "Task", "spawn_agent", "transfer_to_billing", "handoff", "delegate_work"),
@@ -238,7 +238,7 @@ def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said
     assert f"You said: “{said}”." in text(call)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("result", "is_error", "shown"),
     [
         ("a.txt\nb.txt", False, "which returned:\n\n```\na.txt\nb.txt\n```"),

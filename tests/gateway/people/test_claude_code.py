@@ -13,6 +13,7 @@ import pytest
 
 from gateway.people.session_tokens import SessionTokens
 from gateway.people.values import Person
+from tests.support.each_row import each_row
 from tests.support.harness import Reply, provider
 from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, people_gateway
 from tests.support.upstreams import Raw, Upstream, serve_upstream
@@ -119,7 +120,7 @@ def test_an_exhausted_budget_is_a_429_that_claude_code_shows(stream):
         assert abs(int(reply.headers["retry-after"]) - left) < 5
 
 
-@pytest.mark.parametrize(("budget", "period"), [("week", "weekly"), ("month", "monthly"), ("hour", None), ("5h", None)])
+@each_row(("budget", "period"), [("week", "weekly"), ("month", "monthly"), ("hour", None), ("5h", None)])
 def test_only_the_protocols_periods_are_named(budget, period):
     with gateway_with(*rules(f"1 usd/{budget}")) as setup:
         replies = [ask(setup) for _ in range(4)]

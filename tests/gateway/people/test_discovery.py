@@ -35,9 +35,7 @@ def test_the_endpoints_are_those_of_the_document():
     )
 
 
-@pytest.mark.parametrize(
-    "methods", [None, "client_secret_post", [], ["client_secret_basic", "client_secret_post"], [5]]
-)
+@each_row("methods", [None, "client_secret_post", [], ["client_secret_basic", "client_secret_post"], [5]])
 def test_the_secret_is_in_the_header_unless_only_the_body_is_accepted(methods: Any):
     found = read_metadata(document(token_endpoint_auth_methods_supported=methods), ISSUER)
     assert not found.wants_secret_in_body

@@ -1,6 +1,5 @@
 """A person is a client on every route: it gets the responses of a client key with the same rights, and no others."""
 
-import itertools
 import json
 
 import pytest
@@ -44,10 +43,12 @@ def test_a_person_has_the_statuses_of_a_client_key(all_routes, part):
     served, identity = all_routes
     before = len(served.log)
     token = identity.token(sub="00u1", groups=["ml"])
-    for key, route in itertools.islice(ONE_OF_EACH.items(), part, None, 3):
+    routes = [(key, route) for key, route in ONE_OF_EACH.items() if key != "metrics"]
+    for key, route in routes[part::3]:
         with case(key):
             statuses = [send_to_route(served.port, route, ordinary_request(route), one) for one in (BOB, token)]
-            assert key == "metrics" or (statuses[0] == statuses[1] and statuses[1] not in (0, 401, 500))
+            assert statuses[0] == statuses[1]
+            assert statuses[1] not in (0, 401, 500)
     clients = {line.get("client") for line in exchanges(served.log[before:])}
     assert clients <= {"bob", "okta:00u1"}
 

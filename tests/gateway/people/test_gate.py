@@ -31,7 +31,7 @@ def key_headers(token):
             {"x-trigate-key": token, "authorization": "Bearer something-else"}]  # fmt: skip
 
 
-@pytest.mark.parametrize("api", PATHS)
+@each_row("api", PATHS)
 def test_a_token_is_a_key_in_every_api_and_header(setup, api):
     for headers in key_headers(setup.token()):
         reply = setup.ask(api, None, headers=headers)
@@ -43,7 +43,7 @@ def test_a_token_may_be_in_the_query_of_gemini(setup):
     assert setup.gateway.request("POST", path, body_of("gemini")).status == 200
 
 
-@pytest.mark.parametrize("api", PATHS)
+@each_row("api", PATHS)
 def test_no_token_gets_the_apis_own_errors(setup, api):
     expired, foreign = setup.token(exp=1_000_000), setup.token(groups=["sales"])
     refused = [setup.ask(api, token) for token in (None, expired, "not-a-token", foreign, expired[:-4] + "AAAA")]
@@ -120,7 +120,7 @@ def behind_proxy():
         yield found
 
 
-@pytest.mark.parametrize("api", PATHS)
+@each_row("api", PATHS)
 def test_a_token_in_the_header_of_a_proxy_counts_and_reaches_no_provider(behind_proxy, api):
     token = behind_proxy.token()
     for headers in ({HEADER: token}, {HEADER: token, "authorization": "Bearer any-word-of-an-sdk"}):

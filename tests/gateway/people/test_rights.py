@@ -23,6 +23,7 @@ from gateway.people.tables import PEOPLE_TABLES
 from gateway.people.values import Person
 from gateway.stores.sql import Session
 from gateway.stores.sqlite import NOTATION, SqliteDatabase
+from tests.support.each_row import each_row
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
 from tests.support.websocket_client import Client
@@ -90,7 +91,7 @@ def test_unknown_keys_of_our_form_are_unknown(stored):
     assert stored.status("sk-trigate-" + "z" * 43) == 401
 
 
-@pytest.mark.parametrize("api", PATHS)
+@each_row("api", PATHS)
 def test_a_session_token_is_a_key(stored, api):
     token = session_token("s1")
     for headers in ({"authorization": f"Bearer {token}"}, {"x-api-key": token}):

@@ -123,7 +123,7 @@ def test_128_characters_are_a_name():
     assert person.name == f"okta:{'ä' * 128}"
 
 
-@pytest.mark.parametrize(("verified", "expected"), [({}, True), ({"email_verified": True}, True),
+@each_row(("verified", "expected"), [({}, True), ({"email_verified": True}, True),
                                                     ({"email_verified": False}, False),
                                                     ({"email_verified": "false"}, False)])  # fmt: skip
 def test_an_unverified_address_names_nobody(verified, expected):

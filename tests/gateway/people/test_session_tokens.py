@@ -53,7 +53,7 @@ def test_a_library_verifies_the_signature_with_the_derived_key():
     assert payload["sub"] == "okta:00u1"
 
 
-@pytest.mark.parametrize("claims", [CLAIMS, {}, {"groups": ["other"]}, {"roles": ["ml", "café"], "x": None}])
+@each_row("claims", [CLAIMS, {}, {"groups": ["other"]}, {"roles": ["ml", "café"], "x": None}])
 def test_a_token_returns_the_claims_that_rules_read(claims):
     found = SessionTokens((KEY,), URL).read(session_token(claims=claims), 1001.0)
     assert (found.person, found.session, found.issuer, found.expiry) == ("okta:00u1", "sid-1", "okta", 4600)

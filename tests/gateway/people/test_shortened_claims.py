@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.people.rules import NotAdmitted, RuleBook
+from tests.support.each_row import each_row
 
 WORDS = ("ml", "ml-leads", "finance", "*", "ml*", "*-leads", "1", "true")
 PATHS = ("groups", "/groups", "/groups/0", "roles", "/realm/roles", "teams", "department")
@@ -48,7 +48,7 @@ def test_the_same_rule_admits_shortened_claims(whens: list[dict[str, str]], clai
         assert (full.name, full.rule) == (short.name, short.rule)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("when", "claims", "expected"),
     [
         ({"groups": "ml"}, {"groups": ["a", "ml", "b"]}, {"groups": ["ml"]}),

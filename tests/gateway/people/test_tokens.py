@@ -142,7 +142,7 @@ def test_a_token_with_any_byte_changed_is_refused(at: int, flip: int):
 # Valid tokens
 
 
-@pytest.mark.parametrize("key", PUBLISHED, ids=lambda key: key.alg)
+@each_row("key", PUBLISHED, ids=lambda key: key.alg)
 def test_a_token_of_each_algorithm_is_accepted(key: SigningKey):
     found = accept(mint(claims(groups=["ml"]), key))
     assert (found.issuer, found.values["sub"], found.values["groups"]) == ("okta", "00u1", ["ml"])
@@ -166,7 +166,7 @@ def test_an_issuer_with_a_list_of_algorithms_permits_no_other():
     assert reason_of(mint(claims(), FIRST), checker) == "algorithm"
 
 
-@pytest.mark.parametrize("word", ["JWT", "jwt", "at+jwt", "application/at+jwt", None])
+@each_row("word", ["JWT", "jwt", "at+jwt", "application/at+jwt", None])
 def test_a_permitted_type_is_accepted(word: str | None):
     assert accept(mint(claims(), FIRST, {"typ": word})).issuer == "okta"
 

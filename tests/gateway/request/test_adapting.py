@@ -127,7 +127,7 @@ def test_sampling_of_a_model_that_takes_it_unless_it_thinks(effort, kept):
     assert outgoing.dropped == (() if kept else ("temperature",))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "asked", "goes"),
     [("openai/o3", "xhigh", "high"), ("openai/gpt-5", "none", None), ("openai/gpt-5.1", "low", "low"),
      ("openai/o3", "a-new-level", "a-new-level"), ("openai/gpt-4o", "high", "high")],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.request.decompress import DECODERS, MEMBERS, PIECE, RATIO, UNFOLDED, decompress
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 
 LIMIT = 64 * 2**20
 
@@ -82,7 +83,7 @@ def test_many_bombs_in_a_row_are_one_bomb():
 TWO = gzip.compress(b"two", mtime=0)
 
 
-@pytest.mark.parametrize("rest", [b"\0", b"x" * 40, TWO[:-1], TWO[:12]], ids=["zero", "text", "cut", "header"])
+@each_row("rest", [b"\0", b"x" * 40, TWO[:-1], TWO[:12]], ids=["zero", "text", "cut", "header"])
 def test_a_damaged_later_member_is_a_mistake(rest):
     with pytest.raises(GatewayError, match="not valid gzip") as refused:
         decompress(gzip.compress(b"one") + rest, "gzip", LIMIT)

@@ -52,7 +52,7 @@ def test_a_duplicate_member_is_rejected_by_name(body):
     assert "remove one" in message
 
 
-@pytest.mark.parametrize("part", ["x", '\\"', "\\\\", "\\u0041"])
+@each_row("part", ["x", '\\"', "\\\\", "\\u0041"])
 def test_member_names_of_any_length_are_distinguished(part):
     name = part * 5000
     once = f'{{ "{name}": 1, "{name}x": 1, "model": 1}}'
@@ -81,7 +81,7 @@ def test_a_known_member_in_another_case_is_refused_by_name(name, meant):
     assert f"write {meant}" in message
 
 
-@pytest.mark.parametrize("api", ["chat", "messages", "responses", "interactions"])
+@each_row("api", ["chat", "messages", "responses", "interactions"])
 def test_every_member_of_the_sdks_is_known(api):
     """Those of Gemini and Converse have capital letters, so that no other case of them is compared."""
     assert set(get_type_hints(PARAMS[api])) - set(NOT_IN_BODY.get(api, ())) - KNOWN == set()

@@ -220,7 +220,7 @@ def asked(beta: str) -> ClientRequest:
     return ClientRequest((("x", "1"), (BETA, beta), ("y", "2")), "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("paths", "kept", "dropped"),
     [
         ([(BETA, "b-2")], "a-1,c-3", ("anthropic-beta.b-2",)),

@@ -38,7 +38,7 @@ def test_an_arn_cannot_leave_the_region_of_its_wildcard(provider, api):
     assert "eu-west-1" in refused.value.info.message
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_an_arn_selects_the_wildcard_entry_of_its_region(api):
     router = make_router(*map(wildcard, REGIONS))
     for region in REGIONS:

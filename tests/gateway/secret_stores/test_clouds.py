@@ -10,6 +10,7 @@ from gateway.config.loading import from_mapping
 from gateway.secret_stores.clouds import azure_request, google_request
 from gateway.secret_stores.fetching import SecretUnreadable, SecretVersion
 from gateway.secret_stores.stores import SecretStores
+from tests.support.each_row import each_row
 from tests.support.secret_store import AWS_ENV, open_stores
 
 
@@ -51,7 +52,7 @@ def test_the_latest_version_of_a_secret_of_google_is_requested():
     assert found == SecretVersion("sk-google")
 
 
-@pytest.mark.parametrize("value", [{}, {"payload": 1}, {"payload": {"data": "!"}}, {"payload": {"data": "/w=="}}])
+@each_row("value", [{}, {"payload": 1}, {"payload": {"data": "!"}}, {"payload": {"data": "/w=="}}])
 def test_a_response_of_google_without_text_is_no_secret(value):
     secret = StoredSecret("google_secret", "projects/p/secrets/s")
     with pytest.raises(SecretUnreadable, match=r"not text|empty"):
@@ -78,7 +79,7 @@ def test_a_secret_of_azure_is_requested_for_its_cloud(host, scope):
     )
 
 
-@pytest.mark.parametrize("host", ["evil.example", "vault.azure.net.evil.example", "mine.vault.azure.net.", "10.0.0.1"])
+@each_row("host", ["evil.example", "vault.azure.net.evil.example", "mine.vault.azure.net.", "10.0.0.1"])
 def test_a_token_of_azure_goes_only_to_its_vaults(host):
     with pytest.raises(SecretUnreadable, match="is not a vault of Azure"):
         azure_request(StoredSecret("azure_secret", f"https://{host}/secrets/a"))

@@ -827,8 +827,8 @@ async def bare_connection() -> AsyncIterator[tuple[http11.Connection, trio.Socke
         await stream.aclose()
 
 
-@pytest.mark.parametrize("is_upload", [False, True])
-@pytest.mark.parametrize("reset", [False, True])
+@each_row("is_upload", [False, True])
+@each_row("reset", [False, True])
 async def test_a_large_request_on_a_dead_pooled_connection_is_stale(reset, is_upload):
     """Its response is read while it is sent. Before its head is written, the end would be that of the last response."""
     async with bare_connection() as (connection, peer, released):

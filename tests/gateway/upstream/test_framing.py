@@ -79,7 +79,7 @@ def test_an_invalid_chunk_is_refused(data, words):
         Chunked().feed(data)
 
 
-@pytest.mark.parametrize("declared", [b"3e9\r\n", b"3e9", b"fffffffff", b"ffffffffffffffff\r\n", b"3e9;a=b\r\nx"])
+@each_row("declared", [b"3e9\r\n", b"3e9", b"fffffffff", b"ffffffffffffffff\r\n", b"3e9;a=b\r\nx"])
 def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_its_bytes_come(declared):
     with pytest.raises(ChunkTooLarge):
         Chunked(1000).feed(declared)
@@ -140,7 +140,7 @@ def test_a_body_without_length_is_over_with_its_connection():
 # Requests as they are written to a provider
 
 
-@pytest.mark.parametrize("size", [0, 9, PIECE, PIECE + 1, 5 * PIECE])
+@each_row("size", [0, 9, PIECE, PIECE + 1, 5 * PIECE])
 def test_a_large_body_is_written_in_pieces_that_are_not_copied(size):
     """One call of OpenSSL takes what it is given to its end."""
     body = bytes(range(256)) * (size // 256 + 1)

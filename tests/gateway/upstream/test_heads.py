@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.upstream.heads import MAX_FIELDS, MAX_HEAD, MAX_INTERIM, Head, HeadReader
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 
 
@@ -94,7 +95,7 @@ def test_a_head_parses_the_same_in_pieces_of_one_byte(head):
     assert ours(*(head[i : i + 1] for i in range(len(head)))) == ours(head)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "length", "chunked"),
     [
         (b"", None, False), (b"content-length: 5\r\n", 5, False),
@@ -119,7 +120,7 @@ def test_the_final_response_follows_interim_ones():
     assert (head.status, head.headers) == (200, ())
 
 
-@pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\r\n", b"\n", b" HTTP/1.1"])
+@each_row("first", [b"\x16\x03\x01", b"\r\n", b"\n", b" HTTP/1.1"])
 def test_an_invalid_status_line_is_refused_at_its_first_byte(first):
     with pytest.raises(ValueError, match=r"it does not begin with a status line|it is TLS"):
         HeadReader().feed(first)

@@ -11,6 +11,7 @@ import pytest
 from gateway.commands.imports.command import run
 from gateway.commands.imports.foreign_guards import read_foreign_guards
 from gateway.commands.imports.losses import Group
+from tests.support.each_row import each_row
 from tests.support.quick_yaml import load_yaml
 
 PORTKEY: Final[dict[str, Any]] = {
@@ -116,7 +117,7 @@ def test_the_command_writes_the_section_and_exits_with_3(tmp_path, capsys, conte
     assert "protection" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [{}, [], {"model_list": [], "guardrails_config": {}}, {"version": "v0.4.0"}])
+@each_row("content", [{}, [], {"model_list": [], "guardrails_config": {}}, {"version": "v0.4.0"}])
 def test_other_files_are_not_of_them(content):
     assert read_foreign_guards(content) is None
 

@@ -22,6 +22,7 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.portkey import read_portkey
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.litellm_files import file_text
 from tests.support.places import changed_at, places
@@ -333,7 +334,7 @@ def test_a_key_that_the_import_does_not_know_is_never_lost_in_silence(read, cont
     assert "surprise" in file_text(result)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("read", "content", "group", "what"),
     [
         (read_bifrost, {"client": {"enforce_governance_header": True}}, Group.PROTECTION,

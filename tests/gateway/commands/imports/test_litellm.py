@@ -32,7 +32,7 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "points", "expected"),
     [
         ("anthropic/claude-sonnet-4-6", [{"location": "message", "role": "system"}], {"marks": "5m"}),
@@ -242,7 +242,7 @@ def test_the_order_of_models_is_the_order_of_groups():
     assert targets(*models) == ["m-openai-2", ["m-openai", "m-openai-3"]]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shares", "expected"),
     [
         ([{"weight": 3}, {"weight": 1}], [{"target": "m-openai", "weight": 3}, "m-openai-2"]),
@@ -258,7 +258,7 @@ def test_weights_are_shares(shares, expected):
     assert targets(*(item("m", f"openai/{number}", **share) for number, share in enumerate(shares))) == [expected]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("strategy", "balance"),
     [("simple-shuffle", "weighted"), ("least-busy", "least_busy"), ("latency-based-routing", "lowest_latency"),
      ("cost-based-routing", "cheapest"), ("usage-based-routing-v2", "least_busy")],
@@ -682,13 +682,13 @@ def test_any_litellm_file_becomes_a_valid_configuration(models, general, router,
     )
 
 
-@pytest.mark.parametrize("content", [None, [], {}, {"model_list": []}, {"model_list": [item("x", "sagemaker/x")]}])
+@each_row("content", [None, [], {}, {"model_list": []}, {"model_list": [item("x", "sagemaker/x")]}])
 def test_a_file_without_a_model_for_us_is_refused(content):
     with pytest.raises(ConfigError, match="model"):
         convert_litellm(content)
 
 
-@pytest.mark.parametrize("prefix", ["hosted_vllm", "ollama", "lm_studio", "llamafile"])
+@each_row("prefix", ["hosted_vllm", "ollama", "lm_studio", "llamafile"])
 def test_a_server_that_needs_no_key_gets_no_variable_for_one(prefix):
     config, _, content = convert_file(item("m", f"{prefix}/x", api_base="http://h:1/v1"))
     assert "access_key" not in content["model_providers"][0]
@@ -700,7 +700,7 @@ def test_the_optional_key_of_a_server_is_reported():
     assert "# if HOSTED_VLLM_API_KEY was set for LiteLLM, add access_key: $HOSTED_VLLM_API_KEY" in text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "query"),
     [
         (datetime.date(2024, 10, 21), "2024-10-21"),  # as YAML reads it without quotes

@@ -17,6 +17,7 @@ from gateway.commands.imports.litellm_keys import keys_of_rows
 from gateway.commands.imports.litellm_usage import RequestCounts
 from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import file_text, item
 from tests.support.quick_yaml import dump_yaml, load_yaml
@@ -246,7 +247,7 @@ def test_an_unreadable_database_is_reported_without_its_password(folder, source,
     assert words in " ".join(said.stderr.split())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "words"),
     [
         (b"PGDMP\x01\x0e", "pg_restore"),

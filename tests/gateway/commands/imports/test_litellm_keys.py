@@ -66,7 +66,7 @@ def test_a_key_is_taken_over_by_its_hash(columns, item):
     assert "database_url" not in str(result.losses)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "told"),
     [
         ({"blocked": True}, "team (blocked)"),
@@ -159,7 +159,7 @@ def test_budgets_with_their_own_periods_are_in_the_item_of_a_key(columns, budget
     from_mapping(load_yaml(file_text(result)))
 
 
-@pytest.mark.parametrize("limits", [[*DAY_AND_MONTH, {"budget_duration": "2mo", "max_budget": 1.0}], ["x"], "[", 5])
+@each_row("limits", [[*DAY_AND_MONTH, {"budget_duration": "2mo", "max_budget": 1.0}], ["x"], "[", 5])
 def test_a_budget_without_a_counterpart_is_reported_with_the_others(limits):
     result = exported(budget_limits=limits)
     assert result.client_keys[0].get("budgets") == (["10 usd/day", "100 usd/30d"] if "2mo" in str(limits) else None)
@@ -210,7 +210,7 @@ def test_restrictions_without_a_counterpart_are_reported_as_lost(columns, group,
 ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         json.dumps([ROW]),
@@ -346,7 +346,7 @@ def test_a_team_without_its_row_is_a_group_by_its_id():
     assert all("--teams FILE" in loss.why for loss in result.losses)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "budgets"),
     [
         ({"max_budget": 20}, ["20 usd/366d"]),
@@ -396,9 +396,7 @@ def test_what_a_team_has_spent_counts_for_its_group():
     assert result.opening_spend == [{"group": result.client_groups[0]["name"], **OPENING}]
 
 
-@pytest.mark.parametrize(
-    "columns", [{"budget_reset_at": "2020-01-01"}, {"spend": 0}, {"budget_duration": None}, {"max_budget": None}]
-)
+@each_row("columns", [{"budget_reset_at": "2020-01-01"}, {"spend": 0}, {"budget_duration": None}, {"max_budget": None}])
 def test_a_period_that_has_ended_leaves_no_opening_spend(columns):
     assert exported(**{**SPENT, **columns}).opening_spend == []
 
@@ -534,7 +532,7 @@ def test_columns_with_their_usual_value_are_no_loss(column):
 ALIASED = {"aliases": {"a": "b", "new": "b"}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("columns", "models"),
     [
         ({}, ["b"]),

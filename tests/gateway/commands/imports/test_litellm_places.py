@@ -111,7 +111,7 @@ def test_a_model_without_its_provider_is_refused_with_the_reason(model, params, 
     assert why in loss.why
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("base", "path"),
     [("http://h:1", "/chat/completions"), ("http://h:1/", "/chat/completions"),
      ("http://h:1/v1", "/v1/chat/completions"), ("http://h:1/own", "/own/chat/completions")],
@@ -123,7 +123,7 @@ def test_an_address_means_what_it_means_to_litellm(base, path, tmp_path):
     assert target.url == f"http://h:1{path}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "base",
     ["https://aiplatform.googleapis.com/v1/publishers/google", "https://h/v1beta", "https://h/v1", "https://h/own"],
 )
@@ -148,7 +148,7 @@ def test_gemini_at_an_address_without_a_path_is_reported(base, note):
     assert any(note in remark for remark in remarks) if note else not remarks
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "mode", "why"),
     [
         ("gemini/imagen-4.0-generate-001", None, "does not support imagen-4.0-generate-001 at Google"),
@@ -195,7 +195,7 @@ def test_default_members_apply_to_models_that_lack_them():
     assert content["model_providers"][1]["request"] == {"default": {"temperature": 0}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("params", "sections", "place"),
     [
         ({}, {"environment_variables": {"VERTEXAI_LOCATION": "europe-west1"}},
@@ -263,7 +263,7 @@ def test_a_placeholder_key_is_dropped_with_a_remark():
     assert [remark for remark in remarks if "fake-key looks like a placeholder" in remark]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "api_base", "is_lost"),
     [
         ("openai/text-embedding-3-small", "http://h:8000", True),

@@ -104,7 +104,7 @@ def test_no_column_is_silent(table, column):
         assert file_text(result) != file_text(with_row(table))
 
 
-@pytest.mark.parametrize("table", SILENT)
+@each_row("table", SILENT)
 def test_an_unknown_column_is_reported(table):
     losses = [loss for loss in with_row(table, novel_setting=[1]).losses if loss.group is Group.UNKNOWN]
     assert ["novel_setting" in loss.what for loss in losses] == [True]
@@ -136,7 +136,7 @@ def test_the_file_has_precedence_and_the_other_value_is_reported():
     assert (loss.group, loss.what) == (Group.PROTECTION, "router_settings.num_retries in the database")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("section", "value", "group", "what"),
     [
         ("environment_variables", {"OPENAI_API_KEY": "zzz"}, Group.NAMES, "environment_variables (OPENAI_API_KEY)"),

@@ -190,7 +190,7 @@ def test_default_fallbacks_next_to_other_types_give_a_file_that_checks(name, mod
 MASTER = {"general_settings": {"master_key": "os.environ/MASTER"}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("params", "ttl", "store"),
     [
         ({"type": "local"}, "600s", None),
@@ -212,7 +212,7 @@ def test_the_cache_is_one_of_all_client_keys(params, ttl, store):
     assert (result.losses, from_mapping(content).warnings) == ([], ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("params", "sections"),
     [
         ({"type": "redis-semantic", "similarity_threshold": 0.8}, MASTER), ({"mode": "default_off"}, MASTER),
@@ -242,7 +242,7 @@ def test_clients_cannot_replace_an_extra_body_where_litellm_does_not_let_them(mo
     assert entry["request"] == request_members
 
 
-@pytest.mark.parametrize("param", ["guardrailConfig", "safety_settings", "provider", "safe_prompt"])
+@each_row("param", ["guardrailConfig", "safety_settings", "provider", "safe_prompt"])
 def test_a_lost_member_that_protects_is_lost_protection(param):
     (loss,) = convert_litellm({"model_list": [item("m", "openai/m", **{param: {"a": 1}})]}).losses
     assert loss.group is Group.PROTECTION
