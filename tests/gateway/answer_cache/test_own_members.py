@@ -12,9 +12,9 @@ from providers.grammar import judge
 from streams.sse import SSE
 from streams.surrogates import any_json
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.flights import Body
 from tests.support.in_process import CountingProvider, gateway, providers
-from tests.support.row_cases import each_row
 
 MINE = {"metadata": {"ticket": "1"}, "user": "ann", "safety_identifier": "s1", "prompt_cache_key": "k1"}
 YOURS = {"metadata": {"ticket": "2"}, "user": "ben", "safety_identifier": "s2", "prompt_cache_key": "k2"}

@@ -20,8 +20,8 @@ from gateway.conversations.bodies import (
     turn_body,
 )
 from gateway.stores.store import Unavailable
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(

@@ -28,8 +28,8 @@ from streams.fold import Answer
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
 from streams.sse import SSE
+from tests.support.each_row import each_row
 from tests.support.lanes import SCRIPTS, events_of
-from tests.support.row_cases import each_row
 
 SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
 LONG = "x" * (LARGE + 1)

@@ -21,7 +21,7 @@ from providers.messages.incoming import thread_unsupported
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 ROUTER = Router(
     from_mapping(

@@ -37,9 +37,9 @@ from streams.events import ErrorInfo
 from streams.fold import fold
 from streams.sse import SSE
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.messages_streams import frames, sdk_message
 from tests.support.responses_api import forwarded_data
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, ToolCall, render
 
 ROUTER = Router(

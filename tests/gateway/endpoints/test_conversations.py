@@ -17,8 +17,8 @@ from gateway.stores.store import Changed, Node
 from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, message, serving, store_turn
 
 PATH = "/v1/conversations"

@@ -10,10 +10,10 @@ import trio
 
 from gateway.stores.memory import MemoryStore
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import before, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.interactions_api import PATH
-from tests.support.row_cases import each_row
 
 DONE: dict[str, Any] = {
     "id": "v1_theirs", "object": "interaction", "status": "completed", "model": "gemini-3.8-flash", "future": {"x": 1},

@@ -12,8 +12,8 @@ from gateway.counters.counter import Claim, Debit
 from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.logs.masking import MASKED, Mask
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.in_process import gateway
-from tests.support.row_cases import each_row
 
 METRICS, UI = "the-metrics-key-0123456789", "the-ui-key-0123456789"
 CLIENT, LIMITED, WRONG = "a-client-key-0123456789", "a-limited-key-0123456789", "no-key-of-this-gateway-01234"

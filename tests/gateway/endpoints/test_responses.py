@@ -18,8 +18,8 @@ from gateway.stores.store import Node
 from providers.responses.ids import own_id
 from providers.responses.replay import after_number, replay
 from streams import sse
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 from tests.support.state_endpoints import ALICE, BOB, Down, message, running, serving, store_turn
 
 ROOM = (3600.0, 2**24)  # seconds and bytes

@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx2
 
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess
-from tests.support.row_cases import each_row
 
 ASKED = [{"role": "user", "content": "Hi"}]
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}

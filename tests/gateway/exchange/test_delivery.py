@@ -27,8 +27,8 @@ from gateway.ledger.record import Record
 from gateway.streaming.lane import Lane, StreamProgress
 from streams.events import ErrorInfo
 from streams.sse import COMMENT_PING
+from tests.support.each_row import each_row
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane
-from tests.support.row_cases import each_row
 
 KEEP_ALIVE = 15.0
 OPENING, WORD, *MORE = events_of("chat", SCRIPTS["text"])

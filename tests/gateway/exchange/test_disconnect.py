@@ -14,7 +14,7 @@ from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from streams.events import APIS, STATUS
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -25,7 +26,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
-from tests.support.row_cases import each_row
 
 LIMITS = {
     "retry-after": "17000",

@@ -3,6 +3,7 @@ still refuses: the gateway asks no other target."""
 
 from typing import Any
 
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
@@ -13,7 +14,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import gateway
 from tests.support.messages_streams import raw
-from tests.support.row_cases import each_row
 
 BLOCK = {"type": "fallback", "from": {"model": "claude-fable-5-1"}, "to": {"model": "claude-opus-5"}}
 USAGE = {"input_tokens": 9, "output_tokens": 1}

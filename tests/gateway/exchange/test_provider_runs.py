@@ -21,6 +21,7 @@ from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.memory import MemoryStore
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -32,7 +33,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.interactions_api import PATH
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import STREAM
 

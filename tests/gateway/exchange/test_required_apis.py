@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.in_process import CountingProvider, gateway, providers
 from tests.support.interactions_answers import (
     begin,
@@ -16,7 +17,6 @@ from tests.support.interactions_answers import (
     stop,
     text_step,
 )
-from tests.support.row_cases import each_row
 
 ALONE = "gemini-new is only supported in the Interactions API and cannot be called directly via generateContent."
 STREAM = [

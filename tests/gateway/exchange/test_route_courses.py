@@ -11,10 +11,10 @@ import trio
 from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import PlayedProvider, entry, played_provider
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.wire_clients import ALL, body_of, path_of
 

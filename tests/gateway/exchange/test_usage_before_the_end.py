@@ -12,8 +12,8 @@ import trio
 
 from tests.support.asgi_app import Client, eventually
 from tests.support.bare_provider import head, listening, read_request
+from tests.support.each_row import each_row
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled import lines
 
 KEY = "sk-client-of-the-gateway-1"

@@ -11,7 +11,7 @@ from gateway.prompt_caches.prompt_blocks import HEAD, TAIL
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 _PATHS = {
     "messages": ("tools[3]", "system[0]", "messages[2].content[0]"),

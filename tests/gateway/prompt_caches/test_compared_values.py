@@ -10,7 +10,7 @@ from gateway.prompt_caches.blocks import read_prompt
 from gateway.prompt_caches.compared_values import EXCERPT, Excerpt, Excerpts, excerpts_of, shared_end, shared_start
 from gateway.prompt_caches.differences import first_difference
 from streams.events import Api
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 KEY = b"k" * 32
 LONG = "Answer as an engineer would, in full sentences and with examples. " * 20

@@ -6,7 +6,7 @@ from gateway.prompt_caches.loss import loss
 from gateway.prompt_caches.values import CacheVerdict, CauseShare
 from providers.catalog.prices import SUBSCRIPTION, read_price
 from streams.events import Usage
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 _CLAUDE = read_price({"input": 3, "output": 15, "cached": 0.3, "cache_write": 3.75, "cache_write_1h": 6}, "catalogue")
 

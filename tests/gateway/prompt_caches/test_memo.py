@@ -15,8 +15,8 @@ from gateway.prompt_caches.prompts import PromptDigest
 from providers.catalog.prompt_caching import ROWS, CachingRow
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, read, request_of, user_item
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 
 
 def _facts(prompt: PromptDigest) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from gateway.prompt_caches.prompt_reader import PromptReader
 from gateway.prompt_caches.prompts import PromptDigest
 from gateway.prompt_caches.situations import CacheScope
 from tests.support.cached_prompts import read, row_of
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
 MANY: Final = 200

@@ -8,7 +8,7 @@ from gateway.prompt_caches.positions import anchors, boundary_positions, lookup_
 from gateway.prompt_caches.prompts import PromptDigest
 from streams.events import APIS
 from tests.support.cached_prompts import HISTORY, KEY, read, request_of, row_of, tool_of, user_item
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 MARKER = "zanzibar-7731-secret-marker"
 

@@ -16,7 +16,7 @@ from gateway.prompt_caches.tracker import PromptTracker
 from streams.events import APIS, Usage
 from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
 from tests.support.counted_calls import calls
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -18,7 +18,7 @@ from gateway.realtime.notices import FrameRejected, OutputPiece, ResponseEnded, 
 from gateway.realtime.opening import BETA, OfferedProtocols, upstream_protocols, with_offered_keys
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 
 class Rule:

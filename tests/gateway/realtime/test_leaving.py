@@ -12,10 +12,10 @@ import trio
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from tests.support.asgi_app import Client, eventually
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.realtime.live import LiveFrames
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server

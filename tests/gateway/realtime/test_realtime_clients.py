@@ -20,10 +20,10 @@ from gateway.realtime.notices import OutputPiece, ResponseEnded, Resumable
 from streams.errors import GatewayError
 from streams.events import Usage
 from tests.support.asgi_app import Client, eventually
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server

@@ -12,8 +12,8 @@ from gateway.realtime.gemini_live import GeminiFrames
 from gateway.realtime.live import LiveFrames
 from gateway.realtime.notices import FrameReader, OutputPiece
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.in_process import gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, websocket_server

@@ -8,9 +8,9 @@ from gateway.config.model_entry import ModelEntry
 from gateway.relay.batch_costs import Booking, ResultLines, ended_batch, line_booking
 from providers.catalog.prices import Cost, Price, cost_of, price_of, read_price
 from streams.events import Usage
+from tests.support.each_row import each_row
 from tests.support.recordings import Recording, answers, content_of
 from tests.support.repository import SHARED
-from tests.support.row_cases import each_row
 
 ROW = {"input": 10, "output": 100, "cached": 1, "cache_write": 12, "cache_write_1h": 20, "tools": {"web_search": 0.01},
        "per": {"input_audio_token": 0.00004}}  # fmt: skip

@@ -10,6 +10,7 @@ import openai
 import pytest
 import trio
 
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -21,7 +22,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.openai_client import openai_client
-from tests.support.row_cases import each_row
 from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]

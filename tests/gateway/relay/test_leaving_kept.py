@@ -12,9 +12,9 @@ import trio
 
 from gateway.upstream.request import UpstreamRequest
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
-from tests.support.row_cases import each_row
 
 PLAIN = part("file", b"words", "a.txt")
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-5", "messages": []}}

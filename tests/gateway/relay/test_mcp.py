@@ -17,10 +17,10 @@ from gateway.relay.mcp import MAX_ID, MAX_REFUSED, RpcForms, RpcMessage, decode_
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"

@@ -9,9 +9,9 @@ import pytest
 from gateway.relay.new_batches import MEMBERS
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
-from tests.support.row_cases import each_row
 
 URL = "/v1/chat/completions"
 TARGETS = {"openai": "openai/gpt-5", "mistral": "mistral/mistral-small"}

@@ -14,6 +14,7 @@ import trio
 from gateway.relay.routes import ROUTES
 from providers.apis import CODECS
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -24,7 +25,6 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
@@ -17,7 +18,6 @@ from tests.support.in_process import gateway
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, MULTIPART
-from tests.support.row_cases import each_row
 
 PREAMBLES = (b"\r\n", b"A form follows.\r\n\r\n")
 MODEL = part("model", b"mine")

@@ -9,10 +9,10 @@ import trio
 
 from providers.endpoints.endpoint import STANDARD_PLACES
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
-from tests.support.row_cases import each_row
 
 KEY = "ann-key-0123456789-0123456789"
 CHAT = "/v1/chat/completions"

@@ -7,7 +7,7 @@ from gateway.ledger.record import Record
 from gateway.relay.relay import RelayedLane
 from streams.events import ErrorInfo, Usage
 from streams.sse import SSE
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 FAILED = ErrorInfo("upstream", "the provider went away")
 

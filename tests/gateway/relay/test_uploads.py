@@ -15,6 +15,7 @@ from gateway.relay.relaying import PASSING
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.bare_provider import listening
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -26,7 +27,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
-from tests.support.row_cases import each_row
 from tests.support.uploading import Upload
 
 PATH = "/v1/audio/transcriptions"

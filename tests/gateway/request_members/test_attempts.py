@@ -6,10 +6,10 @@ import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.stored_keys import read_item, stored_clients
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.in_process import gateway
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Raw, Script, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 

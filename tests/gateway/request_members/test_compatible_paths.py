@@ -6,9 +6,9 @@ from typing import Any, Final
 import pytest
 
 from tests.support.compatible_requests import compatible_requests
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
-from tests.support.row_cases import each_row
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, Upstream, fake_upstream
 

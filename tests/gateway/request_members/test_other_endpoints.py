@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from providers.members.names import BODY_ENDPOINTS
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.relayed_requests import ASKED, MULTIPART, NEEDED
-from tests.support.row_cases import each_row
 from tests.support.upstreams import JSON, Raw, Seen, Upstream, serve_upstream
 
 ANSWERS: dict[str, Any] = {

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import ALL, body_of, path_of, text_of

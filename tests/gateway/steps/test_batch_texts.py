@@ -10,7 +10,7 @@ from gateway.steps.form_texts import FormField, FormTexts
 from gateway.steps.json_texts import KeyMasked
 from gateway.steps.request_texts import RequestTexts
 from streams.errors import GatewayError
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 LINES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     "chat": (

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import body_of, events_of, path_of

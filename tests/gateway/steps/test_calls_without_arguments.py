@@ -5,9 +5,9 @@ import json
 from typing import Final
 
 from gateway.steps.loading import load_steps
+from tests.support.each_row import each_row
 from tests.support.growing_streams import chunk, wire
 from tests.support.released_streams import release
-from tests.support.row_cases import each_row
 from tests.support.step_files import step_config
 
 CALL: Final = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "rm", "arguments": ""}}]}

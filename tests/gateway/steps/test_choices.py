@@ -9,8 +9,8 @@ import pytest
 
 from providers.apis import CODECS
 from providers.neutral.choices import MOST_SPLIT
+from tests.support.each_row import each_row
 from tests.support.harness import provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import JSON, STREAM, Raw, data
 from tests.support.wire_clients import body_of, path_of, text_of

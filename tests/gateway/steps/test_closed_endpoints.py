@@ -11,8 +11,8 @@ from gateway.realtime.routes import PATHS as SESSION_PATHS
 from gateway.relay.routes import ROUTES
 from gateway.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
+from tests.support.each_row import each_row
 from tests.support.harness import Reply, provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 
 CODE = """

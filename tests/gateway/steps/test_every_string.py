@@ -27,9 +27,9 @@ from gateway.steps.exemptions import exempt_paths, exemptions
 from gateway.steps.request_texts import RequestTexts
 from gateway.steps.tables import APIS, table_for
 from gateway.steps.tables.gemini import camel_case
+from tests.support.each_row import each_row
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT, CORPUS
-from tests.support.row_cases import each_row
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
 TYPES: Final[dict[str, tuple[str, Any]]] = {

@@ -21,7 +21,7 @@ from gateway.steps.json_texts import (
     string_text,
     value_at,
 )
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)

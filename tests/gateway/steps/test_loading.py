@@ -7,7 +7,7 @@ from gateway.config.loading import ConfigError
 from gateway.steps.loading import load_steps, try_steps
 from gateway.steps.runner import run_step
 from gateway.steps.scope import ClientFacts
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import eventually, exchanges, provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, fake_upstream
 from tests.support.wire_clients import ALL, body_of, events_of, path_of

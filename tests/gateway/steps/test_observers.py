@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed import APIS, ask, observer, record_of, records_in, settings_for, short_batches
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import text_of

@@ -10,8 +10,8 @@ import trio
 
 from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gateway.stores.memory import MemoryStore
 from tests.support import word_steps
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
@@ -16,7 +17,6 @@ from tests.support.endpoint_provider import (
 )
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 PROMPT: Final = "about falcon-12 now"

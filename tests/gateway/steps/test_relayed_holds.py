@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from tests.support import word_steps
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, settings
 from tests.support.in_process import InProcess, gateway
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 TEXT: Final = "the first words are fine, then it is falcon-77 today, and the last words are fine again"

@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 from tests.support import word_steps
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
-from tests.support.row_cases import each_row
 from tests.support.settled_lines import SettledLines
 
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}

@@ -14,7 +14,7 @@ from gateway.steps.json_texts import KeyMasked, NotJson
 from gateway.steps.request_texts import RequestTexts
 from providers.responses.compaction import compaction_item, summary
 from providers.responses.ids import own_id
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from trigate.steps import Passage
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, request
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script
 
 CODE = """

@@ -6,9 +6,9 @@ from typing import Any, Final
 import httpx2
 
 from tests.support import word_steps
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
-from tests.support.row_cases import each_row
 
 STEP: Final = {
     "use": "tests.support.word_steps:words", "name": "words", "for": {"on_request": True, "models": ["m-1"]},

@@ -19,8 +19,8 @@ from gateway.steps.response_texts import UnreadTexts, item_strings, reported_str
 from gateway.steps.tables.gemini import camel_case
 from providers.apis import CODECS
 from streams.events import ErrorInfo, TextDelta
+from tests.support.each_row import each_row
 from tests.support.recordings import ABSENT, CORPUS, recordings
-from tests.support.row_cases import each_row
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
 TYPES: Final[dict[str, tuple[str, Any]]] = {

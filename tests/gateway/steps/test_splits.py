@@ -24,8 +24,8 @@ from streams.errors import GatewayError
 from streams.events import ReasoningDelta, TextDelta, ToolCallDelta
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
+from tests.support.each_row import each_row
 from tests.support.examples import examples, places
-from tests.support.row_cases import each_row
 from tests.support.step_files import step_config
 from tests.support.upstreams import Script, ToolCall, render
 from tests.support.upstreams import data as sse_event

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script, render
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import Gateway, eventually, provider
-from tests.support.row_cases import each_row
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script

@@ -23,8 +23,8 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.each_row import each_row
 from tests.support.lanes import byte_lane, hub_lane
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, Tokens, render
 
 CONTENT: dict[str, Event] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 from providers.apis import CODECS
 from streams.events import APIS, ErrorInfo, Usage
+from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, candidate, text
 from tests.support.lanes import byte_lane, hub_lane
-from tests.support.row_cases import each_row
 from tests.support.upstreams import converse_frame
 
 COUNTS = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}

@@ -7,9 +7,9 @@ from gateway.streaming.lane import Lane, reframe_for_client
 from providers.gemini.framing import ARRAY, CRLF_SSE
 from providers.grammar import judge
 from streams.events import ErrorInfo
+from tests.support.each_row import each_row
 from tests.support.examples import places
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, hub_lane
-from tests.support.row_cases import each_row
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
 OTHERS = ("chat", "messages", "responses")

@@ -9,8 +9,8 @@ import pytest
 from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
+from tests.support.each_row import each_row
 from tests.support.lanes import clean, masked_error
-from tests.support.row_cases import each_row
 
 
 def event(value: Any, end: bytes) -> bytes:

@@ -10,9 +10,9 @@ from providers.apis import CODECS
 from providers.grammar import judge
 from streams.errors import GatewayError
 from streams.fold import TextBlock, ToolCallBlock, fold
+from tests.support.each_row import each_row
 from tests.support.interactions_answers import begin, interaction, piece, stop, stream, text_step
 from tests.support.lanes import SCRIPTS, events_of, hub_lane, reply_for
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, ToolCall
 
 SOURCES = ("chat", "messages", "responses", "gemini", "converse")

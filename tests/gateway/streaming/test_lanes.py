@@ -18,9 +18,9 @@ from streams.events import ErrorInfo
 from streams.framing import EventTooLarge
 from streams.sse import COMMENT_PING, SSE
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.examples import places
 from tests.support.lanes import KEY, SCRIPTS, byte_lane, events_of, half, hub_lane, masked_error, reply_for, whole_lane
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, render
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")

@@ -20,9 +20,9 @@ from streams.fold import fold
 from streams.framing import EventTooComplex
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS
+from tests.support.each_row import each_row
 from tests.support.growing_streams import STREAMS, wire
 from tests.support.lanes import byte_lane, masked_error, reply_for, whole_lane
-from tests.support.row_cases import each_row
 
 SENT = 5 * 2**19
 """Bytes that are sent, less than which a stream may hold."""

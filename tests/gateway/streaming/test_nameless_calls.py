@@ -6,9 +6,9 @@ import pytest
 
 from providers.apis import CODECS
 from streams.fold import ToolCallBlock, fold
+from tests.support.each_row import each_row
 from tests.support.lanes import events_of, hub_lane, reply_for
 from tests.support.provider_streams import read_stream
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Script, ToolCall, render
 
 NAMELESS = Script(

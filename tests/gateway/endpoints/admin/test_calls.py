@@ -15,9 +15,9 @@ from gateway.counters.memory import LocalCounters
 from gateway.endpoints.admin.serving import count_call
 from streams.errors import GatewayError
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
+from tests.support.each_row import each_row
 from tests.support.harness import eventually
 from tests.support.people_gateway import SIGNING_KEY
-from tests.support.row_cases import each_row
 
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.each_row import each_row
 from tests.support.oidc import open_provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PEOPLE, RULES, PeopleGateway, gateway_of, people_gateway
-from tests.support.row_cases import each_row
 
 OWN_PAGE = {"origin": "null", "sec-fetch-site": "same-origin"}
 OWN_KEYS = {"most": 3, "longest": "30d"}

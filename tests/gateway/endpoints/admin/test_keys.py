@@ -13,8 +13,8 @@ import pytest
 
 from gateway.config.clients import ClientKey
 from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
+from tests.support.each_row import each_row
 from tests.support.people import Answering
-from tests.support.row_cases import each_row
 from tests.support.upstreams import serve_upstream
 
 GROUP = {"group": "research"}

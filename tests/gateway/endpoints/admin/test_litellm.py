@@ -11,7 +11,7 @@ from gateway.endpoints.admin.table import ROUTES
 from gateway.people import rights_rows
 from gateway.stores import key_store
 from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 
 @pytest.fixture(scope="module")

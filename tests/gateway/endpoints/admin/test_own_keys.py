@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
+from tests.support.each_row import each_row
 from tests.support.harness import Reply, eventually
-from tests.support.row_cases import each_row
 
 KEYS = "/me/keys"
 

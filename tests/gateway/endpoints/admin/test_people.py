@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.admin import AdminGateway, admin_gateway, soon
+from tests.support.each_row import each_row
 from tests.support.harness import eventually
-from tests.support.row_cases import each_row
 
 
 @pytest.fixture(scope="module")

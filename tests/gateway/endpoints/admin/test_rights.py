@@ -14,8 +14,8 @@ import pytest
 from gateway.endpoints.admin.table import ROUTES, AdminRoute, matches_of
 from gateway.people.records import IssuerSession, PersonSession, SeenPerson
 from tests.support.admin import PEOPLE, SETUP, AdminGateway, admin_gateway, soon
+from tests.support.each_row import each_row
 from tests.support.harness import Reply
-from tests.support.row_cases import each_row
 
 VERBS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 CALLERS: Final[Mapping[str, str]] = {

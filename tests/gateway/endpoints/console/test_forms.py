@@ -13,9 +13,9 @@ from urllib.parse import quote
 import attrs
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.people_browser import BrowserPage, PageForm, PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
-from tests.support.row_cases import each_row
 
 ADA: Final = "okta:00u1"
 KEY: Final = re.compile(r"sk-trigate-[A-Za-z0-9]{43}")

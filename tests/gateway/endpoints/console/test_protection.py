@@ -15,10 +15,10 @@ import pytest
 
 from gateway.endpoints.console.table import ACTIONS, PAGES
 from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.each_row import each_row
 from tests.support.harness import eventually
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
-from tests.support.row_cases import each_row
 
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&"
 TAGS: Final = frozenset((

@@ -11,9 +11,9 @@ import pytest
 from gateway.endpoints.admin.table import AdminRoute
 from gateway.endpoints.console.api_calls import route_of
 from gateway.endpoints.console.table import ACTIONS, PAGES, ConsolePage, FormAction
+from tests.support.each_row import each_row
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
-from tests.support.row_cases import each_row
 
 ROLES: Final[Mapping[str, str]] = {
     "ada": "user", "lin": "lead", "aud": "auditor", "root": "admin",

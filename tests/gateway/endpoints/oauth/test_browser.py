@@ -14,6 +14,7 @@ import pytest
 from gateway.config.issuers import SIGN_IN_PARAMETERS
 from gateway.endpoints.oauth.cookies import SESSION, SIGN_IN
 from gateway.endpoints.oauth.sign_in_states import SignInStates
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port
 from tests.support.oidc import CLIENT_SECRET, Fault, open_provider
@@ -26,7 +27,6 @@ from tests.support.people_gateway import (
     people_gateway,
     people_settings,
 )
-from tests.support.row_cases import each_row
 from tests.support.signed_tokens import mint, mint_by_secret, signing_key
 
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port
 from tests.support.oidc import open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import PEOPLE, gateway_of, issuer_settings, people_gateway, people_settings
-from tests.support.row_cases import each_row
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 PROGRAM = "claude-cli/2.1.300 (external, cli)"

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from gateway.endpoints.oauth.cookies import SESSION
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE, provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
-from tests.support.row_cases import each_row
 from tests.support.upstreams import Raw, Upstream, serve_upstream
 
 UI_KEY = "ui-key-0123456789abcdef"

@@ -10,7 +10,7 @@ from gateway.endpoints.oauth.cookies import delete_cookie, new_cookie_value, rea
 from gateway.endpoints.oauth.forms import parse_form
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignInStates, StateRefused
 from streams.errors import GatewayError
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000.0

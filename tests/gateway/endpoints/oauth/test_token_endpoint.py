@@ -6,11 +6,11 @@ import sqlite3
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.harness import eventually
 from tests.support.oidc import Fault, open_provider
 from tests.support.people_browser import PeopleBrowser, own_address
 from tests.support.people_gateway import PEOPLE, gateway_of, people_gateway
-from tests.support.row_cases import each_row
 from tests.support.signed_tokens import claims_of, header_of, mint, mint_by_secret, signing_key
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -9,7 +9,7 @@ import trio.testing
 from gateway.endpoints.websocket.envelopes import CREATE, LaneFrame, read_lane
 from gateway.endpoints.websocket.lanes import MAX_OPEN, MAX_RUNNING, OPEN_SECONDS, WAITING, Lanes
 from streams.errors import GatewayError
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 
 def frame(stream_id: str | None = None, text: str = "") -> LaneFrame:

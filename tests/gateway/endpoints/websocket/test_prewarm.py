@@ -10,7 +10,7 @@ import pytest
 from gateway.endpoints.websocket.envelopes import read_envelope
 from gateway.endpoints.websocket.prewarm import MAX_PREWARMS, Prewarms
 from streams.errors import GatewayError
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 MEGABYTE = 2**20
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.steps.kinds.differences import changes_between
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 
 
 def apply(old: str, changes: list[tuple[int, int, str]]) -> str:

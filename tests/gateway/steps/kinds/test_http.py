@@ -17,8 +17,8 @@ from gateway.steps.loading import load_steps
 from gateway.steps.runner import StepFailed, run_step
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.check_services import GUARDRAIL_PATH, CheckService, check_service, masking
+from tests.support.each_row import each_row
 from tests.support.harness import free_port
-from tests.support.row_cases import each_row
 from tests.support.step_files import HEAD, step_config
 from tests.support.upstreams import JSON, Raw
 from trigate.steps import Check, Finding, Passage

@@ -11,7 +11,7 @@ from gateway.steps.kinds.normal import LONGEST_GAP
 from gateway.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
 from gateway.steps.kinds.secrets import SecretsSettings, SecretsStep
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 from trigate.steps import Check, Passage
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from configfile.wording import Wrong
 from gateway.steps.kinds.pii import ALL, PiiSettings, PiiStep
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 STEP: Final = PiiStep(PiiSettings())

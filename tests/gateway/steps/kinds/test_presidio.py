@@ -14,7 +14,7 @@ from gateway.steps.loaded import LoadedStep
 from gateway.steps.loading import load_steps
 from gateway.steps.runner import StepFailed, run_step
 from tests.support.check_services import analyzer, check_service
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from tests.support.step_files import step_config
 from trigate.steps import Check, Passage
 

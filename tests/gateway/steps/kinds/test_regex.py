@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from configfile.wording import Wrong
 from gateway.steps.kinds.linear import LinearPattern
 from gateway.steps.kinds.regex import RegexSettings, RegexStep
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 PATTERNS: Final = (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.steps.kinds.secret_formats import ROWS
 from gateway.steps.kinds.secrets import LABELS, SecretsSettings, SecretsStep
+from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.row_cases import each_row
 from tests.support.step_pieces import find, find_in_pieces, find_texts
 
 MIXED: Final = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY" * 4

@@ -8,7 +8,7 @@ from configfile.wording import Wrong
 from gateway.steps.kinds.size import SizeSettings, SizeStep
 from gateway.steps.kinds.tools import ToolsSettings, ToolsStep
 from gateway.steps.request_texts import RequestTexts
-from tests.support.row_cases import each_row
+from tests.support.each_row import each_row
 from trigate.steps import Check, Passage
 
 STEP = ToolsStep(ToolsSettings(("read_*", "search"), ("read_secret",), {"read_file": {"path": "^/srv/"}}))
