@@ -123,7 +123,7 @@ async def test_an_event_that_is_too_large_ends_the_answer():
 
 
 @pytest.mark.soak
-def test_an_event_of_the_greatest_size_without_its_end_has_no_content():
+async def test_an_event_of_the_greatest_size_without_its_end_has_no_content():
     whole = TimedExchange(LoadRequest("m"), "reads", 0.0)
     whole.take_head(ResponseHead(200, {}, "1.1"), 0.0)
     large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
