@@ -23,6 +23,7 @@ from providers.neutral.formats import (
     schema_with_description,
     with_format,
 )
+from providers.neutral.object_schemas import is_combined, object_schema
 from providers.neutral.parameters import BY_NAME, stop_strings, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
@@ -288,8 +289,8 @@ def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
     description, schema = custom_tools.as_function(tool, drops)
     if description:
         spec["description"] = description
-    spec["inputSchema"] = {"json": custom_tools.object_schema(schema)}
-    if tool.strict and family.strict_tools and to.quirks.structured_output:
+    spec["inputSchema"] = {"json": object_schema(schema, tool.at, drops)}
+    if tool.strict and family.strict_tools and to.quirks.structured_output and not is_combined(schema):
         spec["strict"] = True
     elif tool.strict:
         drops.add(join_path(tool.at, "strict"))

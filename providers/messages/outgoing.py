@@ -21,6 +21,7 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import with_format
+from providers.neutral.object_schemas import is_combined, object_schema
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 from providers.neutral.tool_changes import changes_of
@@ -134,9 +135,11 @@ def _write_tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: B
     description, schema = custom_tools.as_function(tool, drops)
     if description:
         block["description"] = description
-    block["input_schema"] = custom_tools.object_schema(schema)
-    if tool.strict:
+    block["input_schema"] = object_schema(schema, tool.at, drops)
+    if tool.strict and not is_combined(schema):
         block["strict"] = True
+    elif tool.strict:
+        drops.add(join_path(tool.at, "strict"))
     for name, value in (tool.marks or NO_MARKS).items():
         if (control := cache_control(name, value)) is not None:
             breakpoints.mark(block, control, tool.at)

@@ -61,10 +61,3 @@ def function_description(tool: Tool, drops: Drops) -> str | None:
 def as_function(tool: Tool, drops: Drops) -> tuple[str | None, Any]:
     """Return the description and schema of ``tool`` as a function."""
     return (function_description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
-
-
-def object_schema(schema: Any) -> Any:
-    """Return ``schema`` as the schema of an object with a type."""
-    if not isinstance(schema, dict):
-        return {"type": "object", "properties": {}}
-    return schema if "type" in schema else {"type": "object", **schema}
