@@ -21,7 +21,7 @@ def an_object(*required: str, **properties) -> dict:
     return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
 
 
-def written(schema) -> tuple[dict, tuple[str, ...]]:
+def reduce_to_object(schema) -> tuple[dict, tuple[str, ...]]:
     drops = Drops()
     return object_schema(schema, "tools[0]", drops), drops.paths()
 
@@ -51,7 +51,7 @@ def written(schema) -> tuple[dict, tuple[str, ...]]:
 )  # fmt: skip
 def test_a_root_of_several_schemas_becomes_one_object(schema, expected):
     before = json.dumps(schema)
-    found, dropped = written(schema)
+    found, dropped = reduce_to_object(schema)
     assert found == expected
     assert dropped == tuple(f"tools[].{name}" for name in ("allOf", "anyOf", "oneOf") if name in schema)
     assert json.dumps(schema) == before
@@ -68,7 +68,7 @@ def test_a_root_of_several_schemas_becomes_one_object(schema, expected):
     ],
 )
 def test_other_schemas_lose_nothing(schema, expected):
-    assert written(schema) == (expected, ())
+    assert reduce_to_object(schema) == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_other_schemas_lose_nothing(schema, expected):
     ],
 )
 def test_more_schemas_than_anybody_writes_are_left_out(large):
-    found, dropped = written({**an_object("own", own=STRING), "anyOf": large})
+    found, dropped = reduce_to_object({**an_object("own", own=STRING), "anyOf": large})
     assert (found, dropped) == (an_object("own", own=STRING), ("tools[].anyOf",))
 
 
@@ -87,7 +87,7 @@ def test_deep_combinations_are_left_out():
     deep: dict = an_object(a=STRING)
     for _ in range(200):
         deep = {"anyOf": [deep]}
-    assert written(deep) == ({"type": "object"}, ("tools[].anyOf",))
+    assert reduce_to_object(deep) == ({"type": "object"}, ("tools[].anyOf",))
 
 
 UNION = {"anyOf": [an_object("a", a=STRING), an_object("b", b=INTEGER)]}
