@@ -14,7 +14,8 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_path, use_other_form
+from providers.errors.rejected import ANYWHERE, BETA, SYSTEM_PLACE, Path, parse_path, remove_path, use_other_form
+from providers.errors.system_place import PLACES, move_system
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why, losses_of
@@ -133,6 +134,10 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 
     Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
     for path in paths:
+        if path == SYSTEM_PLACE:
+            if moved := move_system({name: draft.value(name) for name in PLACES if name in draft}):
+                draft.replace(moved, [f"{name}[].role" for name in moved], why)
+            continue
         if path[0] == ANYWHERE:
             names = tuple(draft.values())
         elif path[0] == BETA or path[0] not in draft:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
+from providers.errors.system_place import is_misplaced
 from providers.neutral.values import load, text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -241,13 +242,15 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
 
     Never raises; without a readable message, describes the status instead.
     """
-    kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
         error = error_object(any_json(body))
     except NOT_JSON:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else text_or_none(error.get("message"))
+    if status == 500 and given and is_misplaced(given):  # llama.cpp, Ollama: the request's fault, not the server's
+        status = 400
+    kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)

@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from providers.errors.rejected import BETA, CACHE_POINTS, OTHER_API, ROUTE, Path, find_rejected_encoding, parse_path
+from providers.errors.rejected import (
+    BETA,
+    CACHE_POINTS,
+    OTHER_API,
+    ROUTE,
+    SYSTEM_PLACE,
+    Path,
+    find_rejected_encoding,
+    parse_path,
+)
+from providers.errors.system_place import is_only_misplaced
 from streams.events import ErrorInfo
 
 PROTECTED: Final[Mapping[str, str]] = {
@@ -110,6 +120,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (CACHE_POINTS,)
     if _OTHER_ROUTE.fullmatch(error.message):
         return (ROUTE,)
+    if is_only_misplaced(error.message):
+        return (SYSTEM_PLACE,)
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
     if (betas := _BETAS.fullmatch(error.message)) is not None:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from providers.errors.system_place import is_misplaced
 from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
@@ -26,6 +27,8 @@ ANYWHERE = "**"
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""
+SYSTEM_PLACE: Path = (":system",)
+"""The place of system messages, for a model that accepts only one, at the beginning."""
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
@@ -153,6 +156,8 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
+    if is_misplaced(text):
+        found.append(SYSTEM_PLACE)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))

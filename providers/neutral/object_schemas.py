@@ -77,7 +77,7 @@ class _Merge:
         if isinstance(properties := schema.get("properties"), dict):
             for name, definition in properties.items():
                 self._properties.setdefault(name, {})[json.dumps(definition)] = definition
-        names = dict.fromkeys(name for name in _listed(schema, "required") if isinstance(name, str))
+        names = dict.fromkeys(name for name in _list_in(schema, "required") if isinstance(name, str))
         for required in self._merge_parts(schema, "allOf", depth):
             names |= required
         for keyword in _ALTERNATIVES:
@@ -88,7 +88,7 @@ class _Merge:
 
     def _merge_parts(self, schema: Mapping[str, Any], keyword: str, depth: int) -> list[dict[str, None]]:
         """Merge the parts of a combination, and return the names that each distinct part requires."""
-        required = [self._merge(part, depth + 1) for part in _listed(schema, keyword)]
+        required = [self._merge(part, depth + 1) for part in _list_in(schema, keyword)]
         return list({id(names): names for names in required}.values())
 
     def _resolve(self, schema: Any) -> Any:
@@ -105,7 +105,7 @@ class _Merge:
         return schema
 
 
-def _listed(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+def _list_in(schema: Mapping[str, Any], keyword: str) -> list[Any]:
     return found if isinstance(found := schema.get(keyword), list) else []
 
 

@@ -1,0 +1,92 @@
+"""System messages after the beginning of a conversation, for models whose chat template allows only one.
+
+The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama.cpp#27367, ollama/ollama#17774,
+raullenchai/Rapid-MLX#1543). Claude Code and Codex send such messages in every longer conversation.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+PLACES: Final = ("messages", "input", "system", "instructions")
+"""The members of a request that may have instructions."""
+
+_INSTRUCTIONS: Final = ("system", "developer")
+_SENTENCE: Final = r"[Ss]ystem message must be at the beginning"
+_IN_A_TEXT: Final = re.compile(_SENTENCE)
+_ALONE: Final = re.compile(
+    # vLLM, SGLang, Ollama, Rapid-MLX
+    rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{_SENTENCE}\.?"
+    # llama.cpp, which quotes its template
+    r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
+    rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
+    rf"Error: Jinja Exception: {_SENTENCE}\."
+)
+
+
+def is_misplaced(message: str) -> bool:
+    """Return whether a provider's ``message`` rejects the place of a system message."""
+    return _IN_A_TEXT.search(message) is not None
+
+
+def is_only_misplaced(message: str) -> bool:
+    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
+    return _ALONE.fullmatch(message) is not None
+
+
+def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed member of ``body`` with a single system message at the beginning, ``{}`` if nothing changes.
+
+    The first ones become one message. Later ones stay in place as messages of the user, so that the conversation keeps
+    its prefix for prompt caches.
+    """
+    name = "messages" if "messages" in body else "input"
+    messages = body.get(name)
+    if not isinstance(messages, list):
+        return {}
+    # The server puts these members at the beginning.
+    leading = [] if body.get("system") or body.get("instructions") else list(takewhile(_is_instruction, messages))
+    later = messages[len(leading) :]
+    if len(leading) < 2 and not any(map(_is_instruction, later)):
+        return {}
+    kind = "text" if name == "messages" else "input_text"
+    first = [{**leading[0], "content": _join_contents(leading, kind)}] if leading else []
+    return {name: [*first, *(_as_user(message) if _is_instruction(message) else message for message in later)]}
+
+
+def _is_instruction(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in _INSTRUCTIONS
+
+
+def _join_contents(messages: Sequence[Mapping[str, Any]], kind: str) -> Any:
+    """Return the contents of ``messages`` as a text, or as parts, where ``kind`` is the type of a text."""
+    contents = [message.get("content") for message in messages]
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "\n\n".join(texts)
+    parts: list[Any] = []
+    for content in contents:
+        if isinstance(content, str):
+            parts.append({"type": kind, "text": content})
+        elif isinstance(content, list):
+            parts += content
+    return parts
+
+
+def _as_user(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if isinstance(content, list):
+        content = [_mark_part(part) for part in content]
+    elif isinstance(content, str):
+        content = _mark_text(content)
+    return {**message, "role": "user", "content": content}
+
+
+def _mark_part(part: Any) -> Any:
+    text = part.get("text") if isinstance(part, dict) else None
+    return {**part, "text": _mark_text(text)} if isinstance(text, str) else part
+
+
+def _mark_text(text: str) -> str:
+    return f"<system>\n{text}\n</system>"
