@@ -234,8 +234,16 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
     return {
         "role": "tool",
         "tool_call_id": to.call_id(part.call_id),
-        "content": simplify_content(to, pieces) if pieces else "",
+        "content": _join_texts(to, pieces),
     }
+
+
+def _join_texts(to: PartsTarget, pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return the texts of a result as one, because templates lose an array without an error, and some servers reject it
+    (vllm-project/vllm#39899, strands-agents/harness-sdk#1696, MoonshotAI/kimi-cli#1771)."""
+    if pieces and (to.keeps_lists or any(piece.keys() != {"type", "text"} for piece in pieces)):
+        return list(pieces)
+    return "\n".join(str(piece["text"]) for piece in pieces)
 
 
 def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[str, Any]]:

@@ -38,8 +38,8 @@ def is_only_misplaced(message: str) -> bool:
 def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed member of ``body`` with a single system message at the beginning, ``{}`` if nothing changes.
 
-    The first ones become one message. Later ones stay in place as messages of the user, so that the conversation keeps
-    its prefix for prompt caches.
+    The first ones become one message with one text. Later ones stay in place as messages of the user, so that the
+    conversation keeps its prefix for prompt caches.
     """
     name = "messages" if "messages" in body else "input"
     messages = body.get(name)
@@ -48,10 +48,9 @@ def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     # The server puts these members at the beginning.
     leading = [] if body.get("system") or body.get("instructions") else list(takewhile(_is_instruction, messages))
     later = messages[len(leading) :]
-    if len(leading) < 2 and not any(map(_is_instruction, later)):
+    if len(leading) < 2 and not any(_is_instruction(message) for message in later) and not _has_list(leading):
         return {}
-    kind = "text" if name == "messages" else "input_text"
-    first = [{**leading[0], "content": _join_contents(leading, kind)}] if leading else []
+    first = [{**leading[0], "content": _join_contents(leading)}] if leading else []
     return {name: [*first, *(_as_user(message) if _is_instruction(message) else message for message in later)]}
 
 
@@ -59,19 +58,18 @@ def _is_instruction(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") in _INSTRUCTIONS
 
 
-def _join_contents(messages: Sequence[Mapping[str, Any]], kind: str) -> Any:
-    """Return the contents of ``messages`` as a text, or as parts, where ``kind`` is the type of a text."""
-    contents = [message.get("content") for message in messages]
-    texts = [content for content in contents if isinstance(content, str)]
-    if len(texts) == len(contents):
-        return "\n\n".join(texts)
-    parts: list[Any] = []
-    for content in contents:
-        if isinstance(content, str):
-            parts.append({"type": kind, "text": content})
-        elif isinstance(content, list):
-            parts += content
-    return parts
+def _has_list(messages: Sequence[Mapping[str, Any]]) -> bool:
+    return any(isinstance(message.get("content"), list) for message in messages)
+
+
+def _join_contents(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the texts of ``messages`` as one, because Ollama makes a message of each part of a list."""
+    texts: list[str] = []
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts += [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return "\n\n".join(texts)
 
 
 def _as_user(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_images_of_results_come_in_one_message_after_all_results():
     [
         ((TextPart("boom"),), "Error: boom"),
         ((), "Error: "),
-        ((TextPart("a"), TextPart("b")), [{"type": "text", "text": "Error: a"}, {"type": "text", "text": "b"}]),
+        ((TextPart("a"), TextPart("b")), "Error: a\nb"),
     ],
 )
 def test_a_failed_tool_is_reported_in_words(parts, expected):

@@ -1,6 +1,7 @@
 """Rejections of system messages after the beginning of a conversation, in the words of servers, and the moved messages.
 
-The messages are those of vLLM (`TestDetectMergeInlineSystem`), llama.cpp (ggml-org/llama.cpp#27367, SillyTavern/
+Ollama makes a message of each part of a list (maximhq/bifrost, `TestMultiBlockSystemToChatRequest`). The messages are
+those of vLLM (`TestDetectMergeInlineSystem`), llama.cpp (ggml-org/llama.cpp#27367, SillyTavern/
 SillyTavern#5276), Ollama (ollama/ollama#17774) and Rapid-MLX (raullenchai/Rapid-MLX#1543).
 """
 
@@ -64,7 +65,7 @@ def part(text: str, kind: str = "text") -> dict:
         ({"messages": [{"role": "system", "content": "a"}, {"role": "developer", "content": "b"}, USER]},
          {"messages": [{"role": "system", "content": "a\n\nb"}, USER]}),
         ({"messages": [SYSTEM, {"role": "system", "content": [part("b"), part("c")]}, USER]},
-         {"messages": [{"role": "system", "content": [part("a"), part("b"), part("c")]}, USER]}),
+         {"messages": [{"role": "system", "content": "a\n\nb\n\nc"}, USER]}),
         ({"messages": [USER, {"role": "system", "content": "late"}, ASSISTANT, USER]},
          {"messages": [USER, {"role": "user", "content": "<system>\nlate\n</system>"}, ASSISTANT, USER]}),
         ({"system": "s", "messages": [USER, {"role": "system", "content": [part("late")]}]},
@@ -72,8 +73,10 @@ def part(text: str, kind: str = "text") -> dict:
         ({"instructions": "i", "input": [{"role": "developer", "content": [part("d", "input_text")]}, USER]},
          {"input": [{"role": "user", "content": [part("<system>\nd\n</system>", "input_text")]}, USER]}),
         ({"input": [SYSTEM, {"role": "system", "content": [part("b", "input_text")]}, USER]},
-         {"input": [{"role": "system", "content": [part("a", "input_text"), part("b", "input_text")]}, USER]}),
+         {"input": [{"role": "system", "content": "a\n\nb"}, USER]}),
         ({"messages": [{"role": "system", "content": "a"}, USER, ASSISTANT]}, {}),
+        ({"messages": [{"role": "system", "content": [part("a"), part("b")]}, USER]},
+         {"messages": [{"role": "system", "content": "a\n\nb"}, USER]}),
         ({"messages": [USER]}, {}),
         ({"input": "hi", "instructions": "i"}, {}),
         ({"messages": [7, None, {"role": ["system"]}]}, {}),
