@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from gateway.access.same_origin import origin_of_url
 from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
 from gateway.http.certificates import certificate_names
@@ -90,6 +91,7 @@ HeaderMap: TypeAlias = Mapping[bytes, bytes]
 _LOCAL: Final = (".localhost", ".internal")
 """Suffixes of host names that no public DNS resolves: RFC 6761, section 6.3, and ICANN's resolution of 2024-07-29."""
 
+_PAGE: Final = b"document"
 _FOREIGN_SITES: Final = (b"cross-site", b"same-site")
 _PAGES: Final = frozenset(
     ("/", "/ui", "/ui/", "/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/ui/audit", "/oauth/login",
@@ -141,7 +143,8 @@ class PageGuard:
 
     If clients need a key, only ``hosts`` are checked: pages have no key. WebSockets, the live view (whose password
     browsers may remember) and requests with a client certificate (which browsers send for every page) are always
-    checked, and so are requests for MCP servers, as the protocol requires."""
+    checked, and so are requests for MCP servers, as the protocol requires. Sign-in is always checked, because it needs
+    no key and counts failures by address: a page could exhaust the limits of its visitor's address."""
 
     def __init__(self, config: Config, open: Collection[str]) -> None:
         """Prepare the checks of ``config``. ``open`` has the paths of probes, which are never checked."""
@@ -151,6 +154,7 @@ class PageGuard:
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
+        self._public_origin = None if config.public_url is None else origin_of_url(config.public_url).encode()
         self._is_known_cached: Callable[[bytes, bool], bool] = lru_cache(_CACHED_VERDICTS)(self._is_known)
 
     def check(self, asgi: Mapping[str, Any], headers: HeaderMap) -> None:
@@ -172,6 +176,7 @@ class PageGuard:
             is_ui
             or not self._keyed
             or asgi["type"] == "websocket"
+            or is_sign_in(path)
             or (self._has_mcp and is_mcp(path))
             or certificate_names(asgi)
         ):
@@ -218,7 +223,7 @@ class PageGuard:
             raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refusal(_OTHER_ORIGIN, origin)
         if site not in _FOREIGN_SITES:
             return
-        if headers.get(b"sec-fetch-mode") == b"navigate" and asgi["path"] in _PAGES and method in ("GET", "HEAD"):
+        if asgi["path"] in _PAGES and method in ("GET", "HEAD") and _opens_page(headers):
             return
         if is_ui:
             raise GatewayError("permission", _OTHER_PAGE)
@@ -230,7 +235,7 @@ class PageGuard:
 
         A proxy may have changed ``Host``."""
         place = origin.lower().partition(b"://")[2]
-        return place == host.lower() or _host_name(place) in self._hosts
+        return origin == self._public_origin or place == host.lower() or _host_name(place) in self._hosts
 
     def _may_call(self, origin: bytes | None) -> bool:
         if ANY in self._origins:
@@ -243,9 +248,19 @@ def is_live_view(path: str) -> bool:
     return path == "/ui" or path.startswith("/ui/")
 
 
+def is_sign_in(path: str) -> bool:
+    """Return whether ``path`` belongs to the sign-in of people and programs."""
+    return path == "/device" or path.startswith("/oauth/")
+
+
 def is_mcp(path: str) -> bool:
     """Return whether ``path`` is that of an MCP server."""
     return path.startswith("/mcp/")
+
+
+def _opens_page(headers: HeaderMap) -> bool:
+    """Return whether a browser opens the page for a person, not in a frame of another page."""
+    return headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest", _PAGE) == _PAGE
 
 
 def _refusal(text: str, value: bytes) -> GatewayError:

@@ -37,6 +37,13 @@ def is_same_origin(headers: Headers, own_origin: str) -> bool:
     return bool(sites)
 
 
+def is_from_other_site(headers: Headers) -> bool:
+    """Return whether a page of another origin made the browser send the request with ``headers``.
+
+    Programs and old browsers do not send ``Sec-Fetch-Site``; ``none`` is an address that a person typed."""
+    return any(name == "sec-fetch-site" and value not in ("same-origin", "none") for name, value in headers)
+
+
 def check_same_origin(headers: Headers, own_origin: str) -> None:
     """Raise ``GatewayError`` (403, ``page_refused``) unless a page of ``own_origin`` sent the request.
 

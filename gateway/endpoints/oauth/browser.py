@@ -18,7 +18,7 @@ from gateway.endpoints.oauth.browser_sessions import shown_name
 from gateway.endpoints.oauth.context import SignInContext, program_of
 from gateway.endpoints.oauth.cookies import SESSION, SIGN_IN, delete_cookie, new_cookie_value, read_cookie, set_cookie
 from gateway.endpoints.oauth.errors import OAuthError, PageError
-from gateway.endpoints.oauth.forms import parse_query, read_form
+from gateway.endpoints.oauth.forms import Form, parse_query, read_form
 from gateway.endpoints.oauth.paths import CALLBACK
 from gateway.endpoints.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
 from gateway.http.headers import Headers, bearer_token
@@ -240,21 +240,27 @@ class BrowserSignIn:
         raise PageError("The gateway has no sign-in with this issuer.", retry=HOME)
 
     async def finish(self, incoming: PiecesRequest) -> Response:
-        """Handle the redirect from an issuer: check it, and set the cookie of a new session."""
+        """Handle the redirect from an issuer: check it, and set the cookie of a new session.
+
+        A redirect without a sign-in of this browser counts as no failure: any page can cause one, and it uses neither
+        the storage nor an issuer."""
         context, address = self._context, incoming.scope.address
+        query = parse_query(incoming.query)
+        try:
+            sign_in, issuer = self._open(query.get("state", ""), read_cookie(incoming.headers, SIGN_IN))
+        except PageError as error:
+            context.log_refusal("sign_in_failed", incoming, reason=error.message)
+            raise
         async with context.limits.failures.attempt(context.counters, address) as attempt:
             try:
                 with context.limits.finishing.hold(address):
-                    return await self._finish(incoming)
+                    return await self._finish(incoming, query, sign_in, issuer)
             except PageError as error:
                 attempt.counts = error.status < 500
                 context.log_refusal("sign_in_failed", incoming, reason=error.message)
                 raise
 
-    async def _finish(self, incoming: PiecesRequest) -> Response:
-        query = parse_query(incoming.query)
-        browser = read_cookie(incoming.headers, SIGN_IN)
-        sign_in, issuer = self._open(query.get("state", ""), browser)
+    async def _finish(self, incoming: PiecesRequest, query: Form, sign_in: SignIn, issuer: TrustedIssuer) -> Response:
         await self._issuers.check_sender(issuer, query.get("iss"))
         if not await self._context.store.use_once(sign_in.digest, sign_in.until):
             raise PageError(_AGAIN.format("This sign-in was used already."), retry=sign_in.path)

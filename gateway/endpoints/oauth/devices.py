@@ -9,7 +9,7 @@ import time
 from typing import Final
 from urllib.parse import urlencode
 
-from gateway.access.same_origin import check_same_origin
+from gateway.access.same_origin import check_same_origin, is_from_other_site
 from gateway.endpoints.html import Html, html_page
 from gateway.endpoints.oauth import pages
 from gateway.endpoints.oauth.browser import BrowserSignIn, browser_of
@@ -97,22 +97,33 @@ class DeviceSignIn:
     # The page
 
     async def show(self, incoming: PiecesRequest) -> Response:
-        """Show the form for a code. After the sign-in that began there, show the question for approval."""
+        """Show the form for a code. After the sign-in that began there, show the question for approval.
+
+        The code of a link on another site's page is shown, but not looked up before the person continues: such a page
+        could enter wrong codes, which count."""
         query = parse_query(incoming.query)
         text = query.get("user_code", "")
         if not text:
             return self._page("Sign in a program", pages.code_form())
+        is_confirmed = self._has_confirmed(incoming.headers, text, query.get("confirmed", ""))
+        if not is_confirmed and is_from_other_site(incoming.headers):
+            return self._page("Sign in a program", pages.code_form(text[:20]))
         found = await self._find(incoming, text)
         if found is None:
             return self._wrong_code(text)
         user_code, grant = found
         shown = pages.ShownGrant(user_code, grant.program, grant.address)
-        browser = read_cookie(incoming.headers, SIGN_IN)
-        if self._context.states.has_confirmed(browser, user_code, query.get("confirmed", "")):
+        if is_confirmed:
             session = await self._browser.session(incoming.headers)
             if session is not None:
                 return self._page("Approve the sign-in?", pages.approval(shown, shown_name(session)))
         return self._page("Sign in a program", pages.code_form(user_code, grant=shown))
+
+    def _has_confirmed(self, headers: Headers, text: str, proof: str) -> bool:
+        """Return whether ``proof`` shows that this browser confirmed the code in ``text`` on the gateway's page."""
+        user_code = read_user_code(text)
+        browser = read_cookie(headers, SIGN_IN)
+        return user_code is not None and self._context.states.has_confirmed(browser, user_code, proof)
 
     async def decide(self, incoming: PiecesRequest) -> Response:
         """Handle both forms: the code, and the decision of the person who is signed in."""

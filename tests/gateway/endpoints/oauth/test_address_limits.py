@@ -1,12 +1,14 @@
 """Limits of sign-in by address, which several gateways count together."""
 
 import tracemalloc
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import trio
 
 from gateway.counters.memory import LocalCounters
 from gateway.endpoints.oauth.address_limits import WINDOW, AddressLimit
+from gateway.endpoints.oauth.cookies import SIGN_IN
 from gateway.http.addresses import ADDRESSES
 from streams.errors import GatewayError
 from tests.support.people_browser import PeopleBrowser
@@ -37,7 +39,10 @@ def test_gateways_with_shared_counters_count_an_address_together(tmp_path, kind,
 
         assert statuses(30, "POST", "/oauth/device_authorization") == [200] * 30 + [429] * 4
         assert statuses(10, "POST", "/device", data=WRONG) == [400] * 10 + [429] * 4
-        assert statuses(30, "GET", "/oauth/callback?state=x&code=y") == [400] * 30 + [429] * 4
+        begun = browser.request("GET", f"{first.url}/oauth/login").headers["location"]
+        state = dict(parse_qsl(urlsplit(begun).query))["state"]
+        browser.cookies[second.url, SIGN_IN] = browser.cookies[first.url, SIGN_IN]
+        assert statuses(30, "GET", f"/oauth/callback?state={state}&code=y") == [400] * 30 + [429] * 4
 
 
 def test_one_request_id_makes_no_request_free(tmp_path):

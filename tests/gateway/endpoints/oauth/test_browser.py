@@ -425,7 +425,8 @@ def test_cors_opens_no_path_of_sign_in(tmp_path):
 def test_failed_sign_ins_of_an_address_are_limited(tmp_path):
     with people_gateway(tmp_path) as gateway:
         browser = PeopleBrowser()
-        statuses = [browser.request("GET", f"{gateway.url}/oauth/callback?state=x").status_code for _ in range(32)]
+        url = with_query(answer_of_issuer(gateway, browser), code="wrong")
+        statuses = [browser.request("GET", url).status_code for _ in range(32)]
     assert statuses == [400] * 30 + [429] * 2
 
 
