@@ -54,6 +54,9 @@ def add_process_tasks(app: App, service: Service) -> None:
     counters = service.allowances.counters
 
     async def begin() -> None:
+        if counters.remote is not None:
+            app.nursery.start_soon(counters.remote.run)
+            await counters.remote.read_clock()  # periods begin by it
         if service.steps is not None:
             await service.steps.open(app.nursery, store)
         await service.kept_ledger.begin()
@@ -61,8 +64,6 @@ def add_process_tasks(app: App, service: Service) -> None:
         hashing = partial(trio.to_thread.run_sync, service.router.hash_keys, trio.from_thread.check_cancelled)
         app.nursery.start_soon(hashing)
         app.nursery.start_soon(observe)
-        if counters.remote is not None:
-            app.nursery.start_soon(counters.remote.run)
         app.nursery.start_soon(recorder.run)
         app.nursery.start_soon(caching)
         background.nursery = app.nursery

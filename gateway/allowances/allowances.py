@@ -1,6 +1,5 @@
 """All allowances of one configuration, and the parts that outlive a configuration."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -29,14 +28,14 @@ _SHARED: Final = ("client_groups", "timezone", "ratelimits", "budgets")
 class Allowances:
     """The allowances of one configuration, counted in ``counters``, which outlive it.
 
-    ``now`` returns Unix time; periods begin by it."""
+    ``now`` returns Unix time, by default that of the counters; periods begin by it."""
 
     def __init__(
         self,
         config: Config | None = None,
         counters: Counters | None = None,
         room: Room | None = None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
         refusals: Refusals | None = None,
         outputs: ExpectedOutputs | None = None,
         queues: Queueing | None = None,
@@ -53,7 +52,7 @@ class Allowances:
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
         self.queues: Queueing = Queues(self.counters) if queues is None else queues
-        self.now = now
+        self.now = self.counters.now if now is None else now
         self.charges_undelivered = config.charge_undelivered
         self.reserve: Reserve = config.reserve
         self.outputs = ExpectedOutputs() if outputs is None else outputs

@@ -148,6 +148,10 @@ class Counters(Protocol):
         """These counters, if a server keeps them for several gateways."""
         ...
 
+    def now(self) -> float:
+        """Return the Unix time by which periods begin, the same for all processes that share these counters."""
+        ...
+
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         """Reserve all debits of all ``claims``, or none, and return the shortages. On cancellation nothing is
         reserved."""
@@ -200,6 +204,10 @@ class ServerCounters(Counters, Protocol):
 
     def take_outage_reservations(self) -> int:
         """Return the number of reservations that were made without the server since the last call."""
+        ...
+
+    async def read_clock(self) -> None:
+        """Wait a moment until ``now`` is the server's time. Never raises."""
         ...
 
     async def run(self) -> None:

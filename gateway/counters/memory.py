@@ -64,6 +64,9 @@ class LocalCounters:
         self._earlier: set[bytes] = set()  # the keys of these slices
         self._callbacks: list[OnSettled] = []
 
+    def now(self) -> float:
+        return self._now()
+
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         now = self._clock()
         short = [

@@ -105,6 +105,7 @@ class RemoteCounters:
         lease: float = LEASE,
         limit: float = LIMIT,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         most_chosen: int = MOST_CHOSEN,
     ) -> None:
         self._store = store
@@ -131,9 +132,11 @@ class RemoteCounters:
         self._known = KnownStates()
         self._refreshes = PendingRefreshes()
         self._earlier_sums: OrderedDict[bytes, tuple[float, Sequence[int]]] = OrderedDict()
-        self._chosen = ChosenInStore(most_chosen)
+        self._chosen = ChosenInStore(most_chosen, self.now)
         self._alive = 1
-        self._clock_offset = 0.0  # seconds by which the store's clock is ahead
+        # Seconds by which the store's Unix time is ahead of ``clock``; until it replies, that of ``wall``.
+        self._clock_offset = wall() - clock()
+        self._tried = trio.Event()  # set when the store has replied, or is unavailable
         self._share: Share | None = None  # set while the store is unavailable
         self._away_since = 0.0
         self._outage_reservations = 0
@@ -145,6 +148,9 @@ class RemoteCounters:
     @property
     def is_away(self) -> bool:
         return self._share is not None
+
+    def now(self) -> float:
+        return self._clock() + self._clock_offset
 
     def state(self) -> Mapping[str, Any]:
         """Return the state of the connection for people: the store, and the number of processes that use it."""
@@ -202,7 +208,7 @@ class RemoteCounters:
         known = self._known.get(counter.key) or KnownState(counter)
         added = self._unconfirmed_amount(counter)
         if isinstance(counter, RateCounter):
-            return Level(max(0, unrefilled_units(counter, known.full, self._now()) + added))
+            return Level(max(0, unrefilled_units(counter, known.full, self.now()) + added))
         alone = 0 if self._share is None else self._share.held_amount(counter)
         return Level(known.used_amount + added, known.held_amount + alone)
 
@@ -257,7 +263,7 @@ class RemoteCounters:
         known = self._known.get(counter.key) or KnownState(counter, received_at=self._clock())
         fresh = self._clock() - known.received_at < _FRESH and self._share is None
         if isinstance(counter, RateCounter):
-            return rate_shortage(counter, debit, known.full, self._now()) if fresh else None
+            return rate_shortage(counter, debit, known.full, self.now()) if fresh else None
         short = room_shortage(debit, counter.most, known.used_amount, known.held_amount)
         return short if short is not None and (fresh or short.is_lasting) else None
 
@@ -279,6 +285,7 @@ class RemoteCounters:
         unconfirmed = {key: self._unconfirmed_amount(counter) for key, (counter, _) in used.items()}
         self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()
+        self._tried.set()
         instead = (
             "this process applies its share of each limit"
             if self._when_down == "share"
@@ -325,6 +332,11 @@ class RemoteCounters:
         self._wake.set()
 
     # The task that sends steps
+
+    async def read_clock(self) -> None:
+        """Wait until the store has replied or is unavailable, so that ``now`` is its time if it replies."""
+        with trio.move_on_after(_CONNECT_TIMEOUT):
+            await self._tried.wait()
 
     async def run(self) -> None:
         """Send steps to the store while the counters are in use. Never raises."""
@@ -409,7 +421,7 @@ class RemoteCounters:
             holds = {held.name: held.claim for held in self._open.values()} | self._delayed.claims
             ended = {}  # an abandoned name releases everything it held
             raised += [(known.counter, known.state[0]) for known in self._known]
-        self._refreshes.add(self._known.received_before(self._clock() - _REFRESH, self._now(), REFRESHES_PER_STEP))
+        self._refreshes.add(self._known.received_before(self._clock() - _REFRESH, self.now(), REFRESHES_PER_STEP))
         refreshes = self._refreshes.take()
         leaves = self._leaving and not self._waiting and not self._delayed  # open claims are released with the name
         step = CountingStep(
@@ -445,6 +457,7 @@ class RemoteCounters:
         self._step = batch.step.number
         self._alive = max(1, reply.alive)
         self._clock_offset = reply.time - self._clock()
+        self._tried.set()
         if batch.step.joins:
             self._joining = False
             self._former.clear()
@@ -479,7 +492,7 @@ class RemoteCounters:
 
     def _update_known(self, counter: Counter, state: State) -> None:
         self._delayed.see(counter.key)
-        unused = state[0] <= (self._now() if isinstance(counter, RateCounter) else 0)
+        unused = state[0] <= (self.now() if isinstance(counter, RateCounter) else 0)
         if unused and not any(state[1:]):
             self._known.forget(counter)
         else:
@@ -522,9 +535,6 @@ class RemoteCounters:
         for waiting in everybody:
             waiting.given_up = True
             waiting.done.set()
-
-    def _now(self) -> float:
-        return self._clock() + self._clock_offset
 
 
 def _new_name() -> str:

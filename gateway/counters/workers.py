@@ -52,6 +52,9 @@ class WorkerCounters:
         self._open: set[str] = set()
         self._callbacks: list[OnSettled] = []
 
+    def now(self) -> float:
+        return self._wall()
+
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         amounts = self._amounts
         amounts.lock()

@@ -3,9 +3,8 @@
 Events are counted over all workers and gateways that share counters. While these cannot count, each process counts
 separately."""
 
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -48,15 +47,12 @@ class CountedAttempt:
 
 
 class AddressLimit:
-    """A limit on one kind of event by address, with the message for an address that exceeds it.
+    """A limit on one kind of event by address, with the message for an address that exceeds it."""
 
-    ``now`` returns Unix time."""
-
-    def __init__(self, name: str, most: int, message: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, name: str, most: int, message: str) -> None:
         self._name = f"sign_in.{name}"
         self._most = most
         self._message = message
-        self._now = now
         self._own_counts = AddressCounts(most, WINDOW)
 
     async def take(self, counters: Counters, address: str | None) -> None:
@@ -69,7 +65,7 @@ class AddressLimit:
         """Reserve an event of ``address`` during the block, which decides whether it counts.
 
         Simultaneous attempts are never more than the limit. Raises ``GatewayError`` (429) for one too many."""
-        claim = new_claim(Debit(self._counter(counted_name(address or ""), self._now()), 1))
+        claim = new_claim(Debit(self._counter(counted_name(address or ""), counters.now()), 1))
         short = await counters.reserve((claim,))
         if short and short[0].cause == "no_room":
             raise self._error(WINDOW) if short[0].is_lasting else _too_many(_BUSY, _SOON)

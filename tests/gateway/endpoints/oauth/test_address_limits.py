@@ -76,7 +76,7 @@ async def count_permitted(limit, counters, number, address="192.0.2.1"):
 
 async def test_an_address_has_its_events_in_any_ten_minutes():
     clock = Clock()
-    limit, counters = AddressLimit("test", 10, "too many", clock), LocalCounters(now=clock)
+    limit, counters = AddressLimit("test", 10, "too many"), LocalCounters(now=clock)
     assert await count_permitted(limit, counters, 6) == 6
     clock.now += WINDOW - 70
     assert await count_permitted(limit, counters, 6) == 4
