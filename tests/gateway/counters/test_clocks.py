@@ -1,5 +1,6 @@
 """Gateways whose clocks differ: periods follow the clock of the store that counts, so no limit has two periods."""
 
+import contextlib
 import time
 
 import pytest
@@ -75,11 +76,9 @@ async def test_gateways_with_other_clocks_count_an_address_together(store, nurse
         nursery.start_soon(counters.run)
         assert not await counters.reserve([claim()]), "it has joined"
         for _ in range(10):
-            try:
+            with contextlib.suppress(GatewayError):
                 await limit.take(counters, "192.0.2.1")
                 permitted += 1
-            except GatewayError as error:
-                assert error.info.status == 429
         await counters.finish()
     assert permitted == 10
 
