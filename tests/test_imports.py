@@ -49,7 +49,7 @@ ARROWS: Final = {
     "loadtest": """
         providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
         providers.recordings""",
-    "gateway.stores": "",
+    "gateway.stores": "http",
     "gateway.http": "",
     "gateway.shared": "",
     "gateway.serving": "http",

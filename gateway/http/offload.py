@@ -18,6 +18,8 @@ import attrs
 import trio
 from trio.lowlevel import RunVar
 
+from gateway.http.threads import call_in_thread
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
     sys.setswitchinterval(SWITCH)
     client, slots = CLIENT.get(), _slots()
     async with _turn(client), slots.slot(client):
-        return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=slots.limiter)
+        return await call_in_thread(lambda: work(*args, **keywords), limiter=slots.limiter)
 
 
 async def offload_always(work: Callable[[], T]) -> T:
@@ -73,7 +75,7 @@ async def run_in_thread(work: Callable[P, T], *args: P.args, **keywords: P.kwarg
 
     Cancellation waits for running work."""
     sys.setswitchinterval(SWITCH)
-    return await trio.to_thread.run_sync(lambda: work(*args, **keywords))
+    return await call_in_thread(lambda: work(*args, **keywords))
 
 
 @attrs.define(eq=False)

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
@@ -17,6 +18,7 @@ import msgspec
 import trio
 
 from gateway.config.issuers import TrustedIssuer
+from gateway.http.threads import call_in_thread
 from gateway.people.discovery import (
     WELL_KNOWN,
     BadDocument,
@@ -189,7 +191,7 @@ class IssuerClient:
 
     async def _parse_keys(self, body: bytes) -> KeySet:
         try:
-            return await trio.to_thread.run_sync(parse_key_set, body)
+            return await call_in_thread(partial(parse_key_set, body))
         except BadKeySet as error:
             raise IssuerUnavailable(f"its key set is not usable: {error}") from None
 
@@ -351,6 +353,6 @@ async def _read_file(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
 
     try:
-        return await trio.to_thread.run_sync(read)
+        return await call_in_thread(read)
     except OSError as error:
         raise IssuerUnavailable(f"cannot read {path}: {error.strerror}") from None

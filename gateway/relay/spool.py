@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-import trio
-
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
 from gateway.http.pieces import add_piece
+from gateway.http.threads import call_in_thread
 from streams.errors import GatewayError
 
 LARGEST: Final = 2 * 2**30
@@ -235,7 +234,7 @@ class Spool:
 async def run_disk_work(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
     try:
-        return await trio.to_thread.run_sync(work)
+        return await call_in_thread(work)
     except OSError as error:
         failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
         raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None

@@ -7,12 +7,14 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 import trio
 
+from gateway.http.threads import call_in_thread
 from gateway.ledger.record import Record
 from gateway.steps.loaded import AppliedSteps, LoadedStep, StepSet
 from gateway.steps.masks import Placeholders, Span
@@ -242,7 +244,7 @@ class ObserverQueues:
         content, finished = pending.content, pending.finished
         if content is None:
             return finished
-        request, response = await trio.to_thread.run_sync(_read_texts, content)
+        request, response = await call_in_thread(partial(_read_texts, content))
         if pending.masks:
             masking = TextMasking(finished, self.steps.mask_key)
             request, response = await masking.mask(pending.masks, request, response)
@@ -336,19 +338,19 @@ class TextMasking:
 
     async def _mask_request(self, step: LoadedStep, body: bytes) -> bytes | None:
         try:
-            texts = await trio.to_thread.run_sync(RequestTexts.of, self._api, body, step.parts)
+            texts = await call_in_thread(partial(RequestTexts.of, self._api, body, step.parts))
             shown = [one for one in texts.passages if not step.latest or texts.is_latest(one)]
             spans = await self._spans(step, shown)
             if spans is None:
                 return None
             edits = self._placeholders.edits_of(zip(shown, spans, strict=True))
-            return await trio.to_thread.run_sync(texts.replace, edits) if edits else body
+            return await call_in_thread(partial(texts.replace, edits)) if edits else body
         except ValueError:  # no JSON, or a mask that JSON cannot express
             return None
 
     async def _mask_response(self, step: LoadedStep, body: bytes) -> bytes | None:
         try:
-            value = await trio.to_thread.run_sync(any_json, body)
+            value = await call_in_thread(partial(any_json, body))
         except NOT_JSON:
             return None
         found = [ItemText(_part_of(one.path), one.path, one.text, one.keys) for one in answer_strings(self._api, value)]

@@ -7,12 +7,13 @@ import time
 import types
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 import trio
 
 from gateway.http.offload import SWITCH, offload
+from gateway.http.threads import call_in_thread
 from gateway.steps.json_texts import without_surrogates
 from gateway.steps.loaded import LoadedStep, is_async
 from gateway.steps.memory import CLEAN_TEXTS, digests_of
@@ -186,15 +187,16 @@ async def call_function(step: LoadedStep, client: str | None, argument: Any) -> 
     if is_async(function):
         async with slots:
             return await await_timed(step, function(argument))
-    result = await call_in_thread(slots, function, argument)
+    result = await call_user_function(slots, function, argument)
     return await await_timed(step, result) if inspect.isawaitable(result) else result
 
 
-async def call_in_thread(slots: ClientSlots, function: Callable[[Any], Any], argument: Any) -> Any:
+async def call_user_function(slots: ClientSlots, function: Callable[[Any], Any], argument: Any) -> Any:
     """Return the result of a plain function of a user, which may compute: the streams get the interpreter soon."""
     sys.setswitchinterval(SWITCH)
     # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
-    return await trio.to_thread.run_sync(function, argument, limiter=slots, abandon_on_cancel=True)  # type: ignore[arg-type]
+    limiter = cast("trio.CapacityLimiter", slots)
+    return await call_in_thread(partial(function, argument), limiter=limiter, abandon_on_cancel=True)
 
 
 async def await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar, cast
 
 import attrs
 import trio
 
+from gateway.http.threads import call_in_thread
 from gateway.stores.store import Changed, Unavailable
 
 SILENT: Final = "the state storage does not respond"
@@ -100,7 +102,7 @@ class ConnectionPool(Generic[C]):
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
             limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope))
-            return await trio.to_thread.run_sync(self._work, work, use, abandon_on_cancel=True, limiter=limiter)
+            return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)
 
