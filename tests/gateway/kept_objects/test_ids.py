@@ -180,7 +180,7 @@ def test_a_string_takes_the_same_time_at_any_depth():
     """Each one deep within took the time of its path: 5 s for a megabyte."""
 
     def work(depth: int) -> Work:
-        members = b",".join([b'"b":"x"'] * 5_000 + [b'"file_id":"y"', b'"container":{"id":"z"}'])
+        members = b",".join([b'"b":"x"'] * 20_000 + [b'"file_id":"y"', b'"container":{"id":"z"}'])
         body = b'{"a":' * depth + b"{" + members + b"}" * (depth + 1)
         return lambda: [one.text for one in id_texts(body, PLACES)]
 
