@@ -11,5 +11,6 @@
 - ``addresses``: IP addresses of clients
 - ``close_codes``, ``large_frames``, ``frame_rate``: the frames of websockets; ``turns``: turns of connections with tiny
   frames
-- ``offload``: slow work in threads; ``late_imports``: imports while the gateway serves requests
+- ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves
+  requests
 - ``pieces``: lists of the pieces of a body"""
