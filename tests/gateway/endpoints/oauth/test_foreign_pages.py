@@ -1,4 +1,4 @@
-"""Pages of other sites, which a person opens at the same time: they cannot use up the limits of the person's address.
+"""Pages of other sites, which a person opens at the same time: they cannot exhaust the limits of the person's address.
 
 A page can make the browser send images, frames, forms and navigations, all with ``Sec-Fetch-Site``."""
 
