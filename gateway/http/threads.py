@@ -21,7 +21,7 @@ async def call_in_thread(
     def capture() -> None:
         try:
             results.append(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # raised below
             errors.append(error)
 
     await trio.to_thread.run_sync(capture, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
