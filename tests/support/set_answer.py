@@ -40,6 +40,9 @@ class SetAnswer(QuietHandler):
 
 @contextlib.contextmanager
 def set_answer_provider() -> Iterator[str]:
-    """Run the provider and yield its URL."""
-    with http_server(SetAnswer) as host:
-        yield f"http://{host}"
+    """Run the provider and yield its URL. Afterwards its answer is that of the beginning, for the next test."""
+    try:
+        with http_server(SetAnswer) as host:
+            yield f"http://{host}"
+    finally:
+        SetAnswer.answer, SetAnswer.status = HostileAnswer(b"{}"), 200
