@@ -110,7 +110,7 @@ def test_failures_carry_their_wait():
 
 
 def test_a_provider_may_announce_that_it_will_refuse():
-    """What it says of its limits is used before it refuses (openai/codex#32341)."""
+    """The gateway uses a provider's reported limits before the provider rejects a request (openai/codex#32341)."""
     for headers, outage in [
         ({}, None),
         ({"content-length": "0", "age": "100"}, None),

@@ -154,7 +154,7 @@ def test_the_whole_answer_is_the_same_response() -> None:
 
 
 def test_a_missing_or_incomplete_summary_is_a_failure() -> None:
-    """What is cut off must not look whole: the client would throw the conversation away for it."""
+    """A summary that is cut off must not look complete: the client would discard the conversation for it."""
     for events in [
         [AnswerStart(), AnswerEnd("stop")],
         [AnswerStart(), TextDelta(0, "  "), BlockEnd(0), AnswerEnd("stop")],
