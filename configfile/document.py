@@ -12,13 +12,15 @@ from typing import Any, Final, TypeAlias
 import attrs
 import yaml
 
+from configfile.nodes import Scalars, compose
+
 Path: TypeAlias = tuple[str | int, ...]
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _QUOTED = re.compile(r"'(?!<)[^']{4,}'")
-MAX_BYTES = 2**24  # reading this takes half a minute
+MAX_BYTES = 2**24  # reading this takes up to a minute
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
 
 
@@ -156,12 +158,10 @@ def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
     """Return the one document in ``data`` with its ``mistakes``. Raises ``ConfigError`` for invalid YAML."""
     if len(data) > MAX_BYTES:
         raise _create_error(file, f"the file has more than {MAX_BYTES >> 20} MiB", "give a configuration")
-    loader = None
     try:
         text = _replace_tabs(data.decode("utf-8-sig"))
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        return Document(file, None) if node is None else _Conversion(loader, file, last_wins).document(node)
+        node = compose(text)
+        return Document(file, None) if node is None else _Conversion(file, last_wins).document(node)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _create_error(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
@@ -172,9 +172,6 @@ def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
         raise _create_error(file, "the file has a control character", "remove it", line) from None
     except RecursionError:
         raise _create_error(file, "the nesting is too deep", "use fewer levels") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def _replace_tabs(text: str) -> str:
@@ -216,8 +213,8 @@ _SYNTAX_ADVICE: Final = (
 class _Conversion:
     """The conversion of one node graph, with its mistakes."""
 
-    def __init__(self, loader: yaml.SafeLoader, file: str, last_wins: bool) -> None:
-        self._loader = loader
+    def __init__(self, file: str, last_wins: bool) -> None:
+        self._scalars = Scalars()
         self._file = file
         self._last_wins = last_wins
         self._duplicates: list[str] = []
@@ -256,12 +253,13 @@ class _Conversion:
             self._open_nodes.discard(id(node))
 
     def _convert_scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
-        if node.tag not in (_TEXT, plain):  # PyYAML's constructors raise whatever they like for !!bool x
+        if node.tag == _TEXT:
+            return node.value
+        if node.tag != self._scalars.plain_tag(node):  # PyYAML's constructors raise whatever they like for !!bool x
             self._add_mistake(node, path, "a tag changes the type of this value", "remove the tag")
             return None
         try:
-            return self._loader.construct_object(node)
+            return self._scalars.construct_object(node)
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
             what = "a date" if node.tag.endswith(":timestamp") else "a number"
             self._add_mistake(node, path, f"this looks like {what}, but is not valid", "put it in quotes")
