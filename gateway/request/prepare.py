@@ -14,8 +14,17 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.rejected import ANYWHERE, BETA, SYSTEM_PLACE, Path, parse_path, remove_path, use_other_form
-from providers.errors.system_place import PLACES, move_system
+from providers.errors.rejected import (
+    ANYWHERE,
+    BETA,
+    OTHER_SHAPES,
+    OtherShape,
+    Path,
+    parse_path,
+    remove_path,
+    use_other_form,
+)
+from providers.errors.system_place import PLACES
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why, losses_of
@@ -134,9 +143,8 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 
     Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
     for path in paths:
-        if path == SYSTEM_PLACE:
-            if moved := move_system({name: draft.value(name) for name in PLACES if name in draft}):
-                draft.replace(moved, [f"{name}[].role" for name in moved], why)
+        if path in OTHER_SHAPES:
+            _reshape(draft, OTHER_SHAPES[path], why)
             continue
         if path[0] == ANYWHERE:
             names = tuple(draft.values())
@@ -151,6 +159,12 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
         if lost:
             touched = {name: changed.get(name) for name in names if name not in changed or changed[name] != held[name]}
             draft.replace(touched, sorted(lost), why)
+
+
+def _reshape(draft: Draft, shape: OtherShape, why: Why) -> None:
+    for name, value in shape.change({name: draft.value(name) for name in PLACES if name in draft}).items():
+        draft.put(name, value)
+        draft.note(shape.edit(name, why))
 
 
 STORAGE: Final = frozenset({("store",)})

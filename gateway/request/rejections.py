@@ -16,8 +16,16 @@ from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected, is_protected
-from providers.errors.rejected import BETA, OTHER_API, ROUTE, SYSTEM_PLACE, Path, find_rejected, may_omit, remove_path
-from providers.errors.system_place import move_system
+from providers.errors.rejected import (
+    BETA,
+    OTHER_API,
+    OTHER_SHAPES,
+    ROUTE,
+    Path,
+    find_rejected,
+    may_omit,
+    remove_path,
+)
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -89,8 +97,8 @@ def _can_omit(prepared: Prepared, path: Path) -> bool:
         body = parse_json(prepared.outgoing.body, dict[str, Any])
     except GatewayError:  # it has no members: it was forwarded unchanged
         return False
-    if path == SYSTEM_PLACE:
-        return bool(move_system(body))
+    if path in OTHER_SHAPES:
+        return bool(OTHER_SHAPES[path].change(body))
     _, places = remove_path(body, path)
     return bool(places) and all(may_omit(place, body) for place in places)
 

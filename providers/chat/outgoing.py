@@ -106,7 +106,7 @@ def _write_message(to: PartsTarget, message: Message) -> Iterator[dict[str, Any]
     if pieces:
         yield {
             "role": role,
-            "content": simplify_content(to, pieces),
+            "content": simplify_content(to, pieces, role),
             **({"name": message.name} if message.name else {}),
         }
 
@@ -142,7 +142,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
         message["name"] = name
     reasoning = write_reasoning(to, reasoning_parts)
     pieces = reasoning.pop("content", []) + pieces
-    message |= {"content": simplify_content(to, pieces) if pieces else None}
+    message |= {"content": simplify_content(to, pieces, "assistant") if pieces else None}
     if refusals:
         message["refusal"] = "".join(refusals)
     message |= reasoning | numbered_images(images)

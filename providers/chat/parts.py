@@ -9,6 +9,7 @@ import attrs
 from providers.neutral.codec import Recipient
 from providers.neutral.custom_tools import wrap_text
 from providers.neutral.fields import Drops
+from providers.neutral.joined_texts import join_texts
 from providers.neutral.made_images import turn_images
 from providers.neutral.media import is_audio, is_video
 from providers.neutral.quirks import Quirks
@@ -183,11 +184,15 @@ def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, 
             assert_never(part)
 
 
-def simplify_content(to: PartsTarget, pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return a plain string if it expresses the same, because every server accepts one; else the array."""
-    if not to.keeps_lists and len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
-        return str(pieces[0]["text"])
-    return list(pieces)
+def simplify_content(to: PartsTarget, pieces: Sequence[dict[str, Any]], role: str) -> str | list[dict[str, Any]]:
+    """Return the texts of a message as one if the server may reject a list, or always for one text.
+
+    The results of tools are always one text, because templates lose a list without an error, and some servers reject it
+    (vllm-project/vllm#39899, strands-agents/harness-sdk#1696, MoonshotAI/kimi-cli#1771)."""
+    is_other = any(piece.keys() != {"type", "text"} for piece in pieces)
+    if is_other or (to.keeps_lists and pieces) or (len(pieces) > 1 and to.quirks.text_lists and role != "tool"):
+        return list(pieces)
+    return join_texts(role, (piece["text"] for piece in pieces))
 
 
 _NO_ARGUMENTS = "{}"
@@ -234,16 +239,8 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
     return {
         "role": "tool",
         "tool_call_id": to.call_id(part.call_id),
-        "content": _join_texts(to, pieces),
+        "content": simplify_content(to, pieces, "tool"),
     }
-
-
-def _join_texts(to: PartsTarget, pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return the texts of a result as one, because templates lose an array without an error, and some servers reject it
-    (vllm-project/vllm#39899, strands-agents/harness-sdk#1696, MoonshotAI/kimi-cli#1771)."""
-    if pieces and (to.keeps_lists or any(piece.keys() != {"type", "text"} for piece in pieces)):
-        return list(pieces)
-    return "\n".join(str(piece["text"]) for piece in pieces)
 
 
 def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[str, Any]]:

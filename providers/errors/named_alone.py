@@ -15,11 +15,13 @@ from providers.errors.rejected import (
     OTHER_API,
     ROUTE,
     SYSTEM_PLACE,
+    TEXT_LISTS,
     Path,
     find_rejected_encoding,
     parse_path,
 )
 from providers.errors.system_place import is_only_misplaced
+from providers.errors.text_lists import rejects_only_lists
 from streams.events import ErrorInfo
 
 PROTECTED: Final[Mapping[str, str]] = {
@@ -122,6 +124,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (ROUTE,)
     if is_only_misplaced(error.message):
         return (SYSTEM_PLACE,)
+    if rejects_only_lists(error.message):
+        return (TEXT_LISTS,)
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
     if (betas := _BETAS.fullmatch(error.message)) is not None:

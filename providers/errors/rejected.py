@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.errors.system_place import is_misplaced
+from providers.errors.system_place import is_misplaced, move_system
+from providers.errors.text_lists import join_text_lists, rejects_lists
+from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
@@ -29,6 +31,31 @@ ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""
 SYSTEM_PLACE: Path = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""
+TEXT_LISTS: Path = (":texts",)
+"""Lists of texts, for a server that accepts one text."""
+
+
+@attrs.frozen(repr=False)
+class OtherShape:
+    """Another shape of a conversation for a server that rejects the client's.
+
+    ``change`` returns the changed members of a body, ``{}`` without any. ``member`` is the part of a message that
+    changes; ``lost`` and ``form`` are those of its ``Edit``."""
+
+    change: Callable[[Mapping[str, Any]], dict[str, list[Any]]]
+    member: str
+    lost: bool = True
+    form: str = ""
+
+    def edit(self, name: str, why: Why) -> Edit:
+        """Return the edit of the member ``name`` of a body."""
+        return Edit(f"{name}[].{self.member}", self.lost, self.form, why)
+
+
+OTHER_SHAPES: Mapping[Path, OtherShape] = {
+    SYSTEM_PLACE: OtherShape(move_system, "role"),
+    TEXT_LISTS: OtherShape(join_text_lists, "content", lost=False, form="=text"),
+}
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
@@ -158,6 +185,8 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
             found.extend(read(match))
     if is_misplaced(text):
         found.append(SYSTEM_PLACE)
+    if rejects_lists(text):
+        found.append(TEXT_LISTS)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))

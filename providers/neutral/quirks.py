@@ -59,6 +59,14 @@ class Quirks:
         shown="`true`; `false` for all but OpenAI",
     )
 
+    text_lists: bool = setting(
+        "Chat: `true` if the texts of a message may be a list. Otherwise a translated message has one text.",
+        True,
+        shown="`true`; `false` for all but OpenAI",
+    )
+    """DeepSeek, Groq and Fireworks reject lists (QwenLM/qwen-code#2320, microsoft/PyRIT#704,
+    mozilla-ai/any-llm#1228)."""
+
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
         "The requests that go to Responses, if the provider has that API. `by_responses_clients`: those of "
         "Responses clients. `with_tools`: also translated requests, and Chat requests with tools while the model "
