@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 _BETWEEN: Final[Mapping[str, str]] = {"assistant": "", "tool": "\n"}
-"""What separates the texts of a role. Those of an answer are its pieces, as its Chat client received them."""
+"""The separator of texts by role. The assistant's texts are the pieces of one answer."""
 
 _PARAGRAPH: Final = "\n\n"
 
