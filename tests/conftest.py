@@ -45,7 +45,7 @@ STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sys
 """Audit events of code that starts a process."""
 SERVERS = ("initdb", "postgres", "redis-server", "valkey-server", "cp")
 """Programs of the fixtures that run Redis and PostgreSQL; ``cp`` saves and restores their data."""
-CACHES = ("__pycache__", ".hypothesis", ".pytest_cache", ".lint_cache")
+CACHES = ("__pycache__", ".hypothesis", ".pytest_cache", ".lint_cache", ".mypy_cache", ".ruff_cache")
 """Folders of the repository that Python and the tools write to."""
 
 
