@@ -295,10 +295,14 @@ class RealtimeSession:
                 except GatewayError as error:
                     await self._report_error(error.info, frame.event_id)
                     continue
-            with trio.move_on_after(STALL_SECONDS) as stall:
-                await self._provider.send(frame.message)
-            if stall.cancelled_caught:
-                self.end("stalled", STALLED, STALLED)
+            await self._send_to_provider(frame.message)
+
+    async def _send_to_provider(self, message: Piece) -> None:
+        """Send ``message``, and end the session if the provider does not read it."""
+        with trio.move_on_after(STALL_SECONDS) as stall:
+            await self._provider.send(message)
+        if stall.cancelled_caught:
+            self.end("stalled", STALLED, STALLED)
 
     async def _report_error(self, error: ErrorInfo, event_id: str | None) -> None:
         """Report an error to the client by a frame, or by a close if the API has no such frame."""
@@ -348,7 +352,7 @@ class RealtimeSession:
         if cancel_frame is None or error.kind == "billing":
             self.refuse(closing_for(error))
         else:
-            await self._provider.send(cancel_frame)
+            await self._send_to_provider(cancel_frame)
 
     def _redact(self, message: Piece) -> Piece:
         if isinstance(message, bytes):

@@ -482,6 +482,25 @@ async def test_a_client_that_does_not_read_slows_its_provider():
         await server.peers[0].gone.wait()
 
 
+async def test_a_session_ends_if_the_provider_reads_no_more(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    monkeypatch.setattr("gateway.realtime.session.STALL_SECONDS", 0.3)
+
+    async def read_nothing(peer: Peer) -> None:
+        await peer.accept()
+        await trio.sleep_forever()
+
+    async with served(read_nothing) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(2):
+                await caller.send(b"\x00" * (15 * 2**20))
+        await caller.rest()
+        assert caller.closed == (1011, "the provider accepts no more data")
+        await eventually(lambda: logged_exchanges(caplog))
+    (session,) = logged_exchanges(caplog)
+    assert session["reason"] == "stalled"
+
+
 async def test_a_session_ends_when_it_was_silent_for_too_long():
     async with (
         served(echo, websocket_idle="300ms") as (running, server),
