@@ -6,7 +6,7 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 if yaml.__with_libyaml__:
-    from yaml._yaml import CParser
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
     class _QuickLoader(Composer, CParser, Resolver):
         """A loader that composes libyaml's events in Python.

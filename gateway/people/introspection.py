@@ -20,6 +20,8 @@ from gateway.people.tokens import CannotJudge, Claims, audience_in, digest_of
 log = logging.getLogger("trigate.people")
 
 CACHED_SECONDS: Final = 60.0
+LATE_SECONDS: Final = 5.0
+"""Seconds after the end of a judgement in which it still counts for the requests that waited for it."""
 UNAVAILABLE_SECONDS: Final = 1.0
 """Seconds for which a failed query is remembered."""
 QUERY_SECONDS: Final = 2.0
@@ -85,6 +87,15 @@ class Introspector:
             raise TokenRefused(rejected.result.reason, rejected.result.message)
         raise CannotJudge(self._client.issuer.name)
 
+    def late_claims(self, token: str, now: float) -> Claims | None:
+        """Return the claims that a request may rely on whose judgement ended after its wait for it.
+
+        Each query replaces the judgement, so one that the issuer has withdrawn is not among them."""
+        accepted = self._accepted.get(digest_of(token))
+        if accepted is None or self._clock() >= accepted.until + LATE_SECONDS or now >= accepted.result.expiry:
+            return None
+        return accepted.result
+
     async def check(self, token: str, now: float, address: str | None, deadline: float) -> Claims:
         """Return the claims of ``token`` from a client at ``address``, before ``deadline`` (trio's time).
 
@@ -146,6 +157,7 @@ class Introspector:
         self._error, self._is_silent = "", False
 
     def _reject(self, digest: bytes, error: TokenRefused | CannotJudge, seconds: float) -> None:
+        self._accepted.pop(digest, None)
         _put(self._rejected, digest, _Judgement(error, self._clock() + seconds))
 
     def _claims_in_response(self, body: bytes, digest: bytes, now: float) -> Claims:

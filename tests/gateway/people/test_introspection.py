@@ -82,6 +82,32 @@ async def test_a_revoked_token_is_refused_within_a_minute(provider: OidcProvider
         assert await judge.reason() == "inactive"
 
 
+async def test_a_judgement_that_ends_during_a_request_counts_for_it(provider: OidcProvider):
+    """The request waited for a judgement that was still valid, and then got a 401 for an unknown key."""
+    async with judge_of(provider) as judge:
+        now = time.time()
+        claims = await judge.check(now=now)
+        judge.clock.now += 60
+        assert judge.introspector.remembered_claims(TOKEN, now) is None
+        assert judge.introspector.late_claims(TOKEN, now) == claims
+        assert judge.introspector.late_claims(TOKEN, now + 300) is None, "the token has expired"
+        judge.clock.now += introspection.LATE_SECONDS
+        assert judge.introspector.late_claims(TOKEN, now) is None
+
+
+@pytest.mark.parametrize(("fault", "error"), [(None, TokenRefused), (Fault(status=500), CannotJudge)])
+async def test_a_later_judgement_ends_an_earlier_one(provider: OidcProvider, fault: Fault | None, error: type):
+    async with judge_of(provider) as judge:
+        await judge.check()
+        judge.clock.now += 60
+        provider.active.clear()
+        if fault is not None:
+            provider.faults[PATH] = fault
+        with pytest.raises(error):
+            await judge.check()
+        assert judge.introspector.late_claims(TOKEN, time.time()) is None
+
+
 @pytest.mark.parametrize("skew", [0.0, 60.0])
 async def test_a_judgement_does_not_outlive_the_token(provider: OidcProvider, skew: float):
     now = time.time()
