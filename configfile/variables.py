@@ -55,6 +55,11 @@ class Variables:
         self._faults: list[tuple[Path, tuple[str, str]]] = []
 
     @property
+    def has_values(self) -> bool:
+        """Whether any text may have the mark of a value that was inserted (see ``Expanded``)."""
+        return bool(self.used or self.files or self.stored)
+
+    @property
     def mistakes(self) -> Iterator[tuple[Path, tuple[str, str, str | None]]]:
         """The mistakes, with every missing variable once, at its first use, and the variable that is probably meant."""
         yield from ((path, (*words, None)) for path, words in self._faults)

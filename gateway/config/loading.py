@@ -225,7 +225,8 @@ def _examine(
         doubts += tuple(command_warnings(config))
     stored = tuple(dict.fromkeys(secret for _, secret in variables.stored))
     config = attrs.evolve(config, stored_secrets=stored, warnings=(*config.warnings, *doubts))
-    return Examined(without_marks(config), (), expanded, findings)
+    # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
+    return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
 
 
 def _without_reported(mistakes: Iterable[Mistake], written: Document) -> Iterator[Mistake]:
