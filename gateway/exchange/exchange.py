@@ -36,7 +36,7 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, STREAM_HEADERS, Response, ResponseBody, stream_headers
 from gateway.ledger.record import Record
-from gateway.request.client_request import ClientRequest, with_betas
+from gateway.request.client_request import ClientRequest, with_betas, with_headers
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers
@@ -105,6 +105,11 @@ class Exchange:
     def add_betas(self, betas: Collection[str]) -> None:
         """Add betas that the client sent in another place than the header."""
         request = with_betas(self.context.client_request, betas)
+        self.context = attrs.evolve(self.context, client_request=request)
+
+    def replace_headers(self, headers: Headers) -> None:
+        """Replace headers of the client that this request has elsewhere."""
+        request = with_headers(self.context.client_request, headers)
         self.context = attrs.evolve(self.context, client_request=request)
 
     async def read(self, body: bytes) -> PlannedRequest:

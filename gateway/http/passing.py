@@ -57,6 +57,7 @@ ACCOUNT: Final[Rows] = {
     "anthropic-organization-id": "the same",
     "anthropic-workspace-id": "the same",
     "chatgpt-account-id": "the same",
+    "x-openai-internal-codex-residency": "the region of a ChatGPT workspace, which otherwise refuses Codex",
     "x-goog-user-project": "the same",
 }
 """Headers about the credential, in both directions; only if the credential is the client's (``passthrough_auth``)."""

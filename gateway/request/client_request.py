@@ -53,6 +53,15 @@ def with_betas(request: ClientRequest, betas: Collection[str]) -> ClientRequest:
     return attrs.evolve(request, headers=(*others, (BETA, value)))
 
 
+def with_headers(request: ClientRequest, headers: Headers) -> ClientRequest:
+    """Replace the headers of a request that are among ``headers``, and omit those with an empty value."""
+    if not headers:
+        return request
+    names = {name for name, _ in headers}
+    others = tuple(pair for pair in request.headers if pair[0] not in names)
+    return attrs.evolve(request, headers=(*others, *(pair for pair in headers if pair[1])))
+
+
 def without_betas(request: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
     """Remove the values of ``anthropic-beta`` that match ``paths`` (shell patterns), and return their paths."""
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]

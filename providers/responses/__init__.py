@@ -66,7 +66,8 @@ WIRE = WireApi(
     # underscores.
     client_headers=(
         "openai-beta", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
-        "conversation-id", "conversation_id", "x-codex-*", "x-openai-subagent",
+        "conversation-id", "conversation_id", "x-codex-*", "x-openai-subagent", "x-openai-memgen-request",
+        "x-openai-internal-codex-responses-lite",
     ),
     # For calls about stored responses; ``[]`` may also arrive encoded.
     query_members=frozenset(

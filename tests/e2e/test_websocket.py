@@ -102,6 +102,19 @@ def test_the_marks_of_the_transport_stay_out_of_the_providers_headers(gateway, u
     assert not any(name.startswith("sec-websocket") for name in names)
 
 
+def test_the_headers_in_the_metadata_of_a_frame_replace_those_of_the_handshake(gateway, upstream):
+    """Codex keeps one connection for turns that differ in them (openai/codex#26542, Menci/Floway#455)."""
+    upstream.script(*(Script(text="hi") for _ in range(3)))
+    lite = {"ws_request_header_x_openai_internal_codex_responses_lite": "true"}
+    with Client.connect(gateway.port, {"x-codex-turn-metadata": "prewarm", "originator": "codex_exec"}) as client:
+        for metadata in ({"x-codex-turn-metadata": "turn 1", **lite}, {"x-codex-turn-metadata": "two\nlines"}, {}):
+            client.ask("on-responses", client_metadata=metadata)
+    names = ("x-codex-turn-metadata", "x-openai-internal-codex-responses-lite", "originator")
+    assert [tuple(map(seen.header, names)) for seen in upstream.seen] == [
+        ("turn 1", "true", "codex_exec"), (None, None, "codex_exec"), ("prewarm", None, "codex_exec"),
+    ]  # fmt: skip
+
+
 def test_the_first_frame_has_the_headers_values(client, upstream):
     upstream.script(Script(text="x"))
     first, second, *_ = client.ask("on-messages", prompt_cache_key="k")

@@ -365,6 +365,7 @@ class _Connection:
                     self._authenticate_again()
                     self._service.admission.take("in_flight", self._holder, scope)
                     envelope = await self._read(frame.text, self._service.admission.body(self._holder, scope))
+                    exchange.replace_headers(envelope.headers)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
                     response = exchange.refuse(error.info)

@@ -13,7 +13,9 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.http.large_frames import size_of
+from gateway.http.passing import HeaderNames
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
+from providers.apis import CODECS
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON, describe_json_error, tolerate_lone_surrogates
@@ -130,11 +132,13 @@ def steer_failed_frame(frame: LaneFrame) -> str:
 
 @attrs.frozen
 class Envelope:
-    """A client's frame; ``members`` are those of a POST's body with unchanged bytes."""
+    """A client's frame; ``members`` are those of a POST's body with unchanged bytes. ``headers`` are those of a POST in
+    ``client_metadata``, with lower-case names."""
 
     members: Members
     generate: bool = True
     stream_id: str | None = None
+    headers: Headers = ()
 
 
 def read_envelope(frame: str | bytes | None) -> Envelope:
@@ -157,8 +161,37 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
     if len(stream_id or "") > MAX_STREAM_ID:
         raise invalid(f"stream_id has more than {MAX_STREAM_ID} characters: use a shorter one", "stream_id")
     return Envelope(
-        {name: raw for name, raw in members.items() if name not in _ENVELOPE}, generate is not False, stream_id
+        {name: raw for name, raw in members.items() if name not in _ENVELOPE},
+        generate is not False,
+        stream_id,
+        tuple(_metadata_headers(members.get("client_metadata"))),
     )
+
+
+_HEADER_KEY: Final = "ws_request_header_"
+_FRAME_HEADERS: Final = HeaderNames.of(CODECS["responses"].wire.client_headers)
+_LONGEST_HEADER: Final = 4096
+
+
+def _metadata_headers(metadata: msgspec.Raw | None) -> Iterator[tuple[str, str]]:
+    """Yield the headers that Codex sends in the metadata of each frame, because the handshake has those of the first
+    turn (openai/codex#26542, Menci/Floway#455). A value that no header can have is empty."""
+    try:
+        values = msgspec.json.decode(metadata or b"{}", type=dict[str, msgspec.Raw])
+    except NOT_JSON:
+        return
+    for key, raw in values.items():
+        name = key.removeprefix(_HEADER_KEY).replace("_", "-") if key.startswith(_HEADER_KEY) else key
+        if name in _FRAME_HEADERS:
+            yield name, _header_value(raw)
+
+
+def _header_value(raw: msgspec.Raw) -> str:
+    try:
+        value = msgspec.json.decode(raw, type=str) if len(raw) <= _LONGEST_HEADER else ""
+    except NOT_JSON:
+        return ""
+    return value if value.isascii() and value.isprintable() else ""
 
 
 def body_of(members: Members) -> bytes:

@@ -52,7 +52,7 @@ SESSIONS = ("user-agent", "x-stainless-lang", "x-stainless-retry-count", "x-sess
 CLAUDE = ("anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access", "x-app",
           "x-claude-code-session-id")  # fmt: skip
 CODEX = ("originator", "session-id", "thread-id", "x-codex-window-id", "x-codex-turn-metadata", "openai-beta",
-         "x-client-request-id")  # fmt: skip
+         "x-openai-internal-codex-responses-lite", "x-client-request-id")  # fmt: skip
 
 
 @pytest.mark.parametrize(

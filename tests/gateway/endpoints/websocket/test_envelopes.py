@@ -12,6 +12,7 @@ from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, err
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
+from tests.support.each_row import each_row
 from tests.support.open_responses import misfits
 
 EVENTS = [
@@ -66,6 +67,29 @@ def test_values_keep_their_bytes():
     body = body_of(read_envelope(frame).members)
     for part in (b"1.0e0", b'[ {"a" :1} ]', b"12345678901234567890123"):
         assert part in body
+
+
+@each_row(
+    ("metadata", "headers"),
+    [
+        ({"ws_request_header_x_openai_internal_codex_responses_lite": "true"},
+         (("x-openai-internal-codex-responses-lite", "true"),)),
+        ({"x-codex-turn-metadata": '{"turn_id":"2"}', "turn_id": "2"}, (("x-codex-turn-metadata", '{"turn_id":"2"}'),)),
+        ({"x-codex-turn-metadata": "a" * 5000}, (("x-codex-turn-metadata", ""),)),
+        ({"x-codex-a": "two\r\nlines", "x-codex-b": "ü", "x-codex-c": 7, "x-codex-d": None},
+         (("x-codex-a", ""), ("x-codex-b", ""), ("x-codex-c", ""), ("x-codex-d", ""))),
+        ({"ws_request_header_authorization": "Bearer a", "authorization": "Bearer a", "cookie": "a"}, ()),
+        ({"ws_request_header_": "a", "ws_request_header_x_trigate_client": "a", "": "a"}, ()),
+        ("text", ()),
+        (None, ()),
+    ],
+)  # fmt: skip
+def test_the_headers_of_codex_are_in_the_metadata_of_each_frame(metadata, headers):
+    """openai/codex#26542, Menci/Floway#455."""
+    frame = json.dumps({"type": "response.create", "client_metadata": metadata})
+    envelope = read_envelope(frame)
+    assert envelope.headers == headers
+    assert json.loads(bytes(envelope.members["client_metadata"])) == metadata
 
 
 @given(st.integers(1, 200))
