@@ -13,6 +13,7 @@ from providers.catalog.strict import fits_strict, provider_strict
 from providers.chat.parts import (
     PartsTarget,
     complete_reasoning,
+    move_extras,
     numbered_images,
     sends_custom_tools,
     simplify_content,
@@ -141,6 +142,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
     if name:
         message["name"] = name
     reasoning = write_reasoning(to, reasoning_parts)
+    move_extras(to, reasoning, calls)
     pieces = reasoning.pop("content", []) + pieces
     message |= {"content": simplify_content(to, pieces, "assistant") if pieces else None}
     if refusals:

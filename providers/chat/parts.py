@@ -262,6 +262,38 @@ TYPED_FIELD = "content"
 """The member in which reasoning is a part among the text (Mistral)."""
 
 
+EXTRA = "extra_content"
+"""The member of a tool call with its thought signature, which Gemini 3 requires back
+(https://ai.google.dev/gemini-api/docs/thought-signatures, earendil-works/pi#8590)."""
+
+CALL_EXTRA = "tool_call.extra_content"
+"""The type of the one of the ``reasoning_details`` that has the ``EXTRA`` of a call, by the call's ``id``."""
+
+
+def move_extras(to: PartsTarget, reasoning: dict[str, Any], calls: Iterable[dict[str, Any]]) -> None:
+    """Move each ``EXTRA`` among the members ``reasoning`` of a message to its call."""
+    details = reasoning.get("reasoning_details", ())
+    extras = {to.call_id(one["id"]): one[EXTRA] for one in details if _is_extra(one)}
+    if not extras:
+        return
+    reasoning["reasoning_details"] = [one for one in details if not _is_extra(one)]
+    if not reasoning["reasoning_details"]:
+        del reasoning["reasoning_details"]
+    for call in calls:
+        if call["id"] in extras:
+            call[EXTRA] = extras[call["id"]]
+
+
+def _is_extra(detail: Any) -> bool:
+    """Return whether one of the ``reasoning_details`` is an ``EXTRA``. It came out of a seal and is not trusted."""
+    return (
+        isinstance(detail, dict)
+        and detail.get("type") == CALL_EXTRA
+        and isinstance(detail.get("id"), str)
+        and isinstance(detail.get(EXTRA), dict)
+    )
+
+
 def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
     """Return the members that send reasoning back; reasoning of other providers is dropped (anomalyco/opencode#24722,
     openclaw/openclaw#92201)."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.chat.chunks import Choice, Delta
-from providers.chat.parts import TYPED_FIELD
+from providers.chat.parts import CALL_EXTRA, EXTRA, TYPED_FIELD
 from providers.neutral.bounds import PLACE, AnswerBudgets, Budget
 from providers.neutral.codec import new_id
 from providers.neutral.values import arguments_text, as_string, bounded_objects
@@ -350,6 +350,9 @@ def _add_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Eve
     if not (name or text or fragment.get("id")):
         return
     call = answer.calls.find(fragment, name, text)
+    if isinstance(extra := fragment.get(EXTRA), dict) and answer.holds_content:
+        answer.charge_event("tool calls")
+        answer.details.add({"type": CALL_EXTRA, "id": call.id, EXTRA: extra})
     if call.block is None:
         call.kind = kind
         if name:
