@@ -427,7 +427,7 @@ def _add_after_text(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
 
 
 def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
-    """Add the events of typed content (Mistral); unknown types of parts are ignored."""
+    """Add the events of typed content (Mistral, Databricks: tidyverse/ellmer#822); unknown parts are ignored."""
     for part in bounded_objects(content):
         match part.get("type"):
             case "text":
@@ -436,3 +436,6 @@ def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
             case "thinking":
                 if text := _joined_text(part.get("thinking")):
                     _add_reasoning(answer, TYPED_FIELD, text, out)
+            case "reasoning":
+                if text := _joined_text(part.get("summary")):
+                    _add_reasoning(answer, "", text, out)

@@ -45,6 +45,7 @@ class ResponsesReader(StagedReader):
         """Start before the first event. ``content_limit`` is ignored, because the last event of each item repeats
         its content."""
         self._answer = OpenAnswer()
+        self._unexplained: ErrorInfo | None = None  # the error of a `response.failed` without one
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -62,7 +63,7 @@ class ResponsesReader(StagedReader):
             if name in _STARTS:
                 return self._read_start(wire)
             if name in _ENDS:
-                return self._end_events(wire.response, _ENDS[name])
+                return self._await_error(self._end_events(wire.response, _ENDS[name]), as_object(wire.response))
         except AnswerTooLarge as error:
             return self.fail(error.info)
         if name == "error" or wire.error:
@@ -70,7 +71,11 @@ class ResponsesReader(StagedReader):
         return ()  # keep-alives, progress of hosted tools, unknown events
 
     def close(self) -> Sequence[Event]:
-        return () if self._stage is ENDED else self.fail(EARLY)
+        if self._stage is ENDED:
+            return ()
+        if self._unexplained is not None:  # before any content, the client gets a status instead of the event
+            return self.fail(attrs.evolve(self._unexplained, native=self._answer.blocks > 0))
+        return self.fail(EARLY)
 
     def read_whole(self, response: Json) -> Sequence[Event]:
         self._answer_start(response)
@@ -117,6 +122,16 @@ class ResponsesReader(StagedReader):
             return [*start, *self._usage_events(response), ErrorInfo("upstream", message, native=True, reason=None)]
         rest = finish_all(self._answer, response.get("output"))
         return [*start, *rest, *self._usage_events(response), self._answer_end(response, status)]
+
+    def _await_error(self, events: Sequence[Event], response: Json) -> Sequence[Event]:
+        """Return the ``events`` of an end. Hold a failure without an error until the next event, because Azure sends
+        the error after ``response.failed`` (maximhq/bifrost#6419)."""
+        *others, last = events
+        if not isinstance(last, ErrorInfo) or response.get("error") or response.get("status") in PENDING_STATUSES:
+            return events
+        self._stage = ANSWERING
+        self._unexplained = last
+        return others
 
     def _usage_events(self, response: Json) -> Sequence[Usage]:
         billed = self._answer.billed

@@ -105,6 +105,15 @@ STREAMS = {
         thought("tu", {"field": "content"}),
         TextBlock("ab"),
     ),
+    # Databricks (tidyverse/ellmer#822)
+    "reasoning as typed parts": row(
+        chunk({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}]})
+        + chunk({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "u"}]}]})
+        + chunk({"content": [{"type": "text", "text": "a"}]}, "stop")
+        + DONE,
+        ReasoningBlock("tu"),
+        TextBlock("a"),
+    ),
     # ollama/ollama#17101, Wei-Shaw/sub2api#4286: each block is opened once and closed once
     "text, then reasoning, then text": row(
         chunk({"content": "a"}) + chunk({"reasoning": "t"}) + chunk({"content": "b"}, "stop") + DONE,
