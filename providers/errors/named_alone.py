@@ -19,6 +19,7 @@ from providers.errors.rejected import (
     Path,
     find_rejected_encoding,
     parse_path,
+    snake_path,
 )
 from providers.errors.system_place import is_only_misplaced
 from providers.errors.text_lists import rejects_only_lists
@@ -63,16 +64,21 @@ def is_protected(path: Path) -> bool:
 
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
-_MAX_TEXT: Final = 1000  # characters of such a message; it may list the expected members
+_MAX_TEXT: Final = 4000  # characters of such a message; it may list the expected members, or many messages
 
 _NAME: Final = r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?"
 _AT: Final = r"'?(?P<at>[\w\-.\[\]/]{1,200})'?"
 
 # The vendors' messages as in ``rejected.py``, completed so that they match whole messages without quotes.
 _SENTENCES: Final = (
-    rf"{_NAME}: Extra inputs are not permitted",
-    r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)(?: supplied)?: "
-    rf"{_NAME}(?: is not supported with this model)?\.?",
+    rf"(?:Validation error at #/|The model returned the following errors: )?{_NAME}: Extra inputs are not permitted",
+    r"body -> (?P<name>[\w\-]{1,100})\n {1,4}Extra inputs are not permitted(?: \(type=extra_forbidden\))?",
+    rf"Extra inputs are not permitted, field: {_NAME}(?:, value: '?[\w.\-]{{0,100}}'?)?\.?",
+    r"(?:Validation: )?(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)(?:\(s\))?"
+    rf"(?: supplied)?: {_NAME}(?: is not supported with this model)?\.?",
+    rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. "
+    r"Only the default \([\w.\-]{1,20}\) value is supported\.?",
+    r"(?P<same>[\w.\-]{1,200}): property '(?P<name>(?P=same))' is unsupported",
     rf"(?:{_AT} ?: )?property {_NAME} is unsupported(?:, did you mean '[\w\-]{{1,100}}'\?)?",
     rf"(?:Invalid JSON payload received\. )?Unknown name {_NAME}(?: at {_AT})?: Cannot find field\.?",
     rf"(?:Malformed input request: )?#(?:{_AT})?: extraneous key \[(?P<name>\w{{1,200}})\] is not permitted"
@@ -93,6 +99,7 @@ _OTHER_ROUTE: Final = re.compile(
     r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? isn['\u2019]t supported on this route\.?"
 )
 
+_CAMEL: Final = re.compile(r"Model [\w.\-/:]{1,200} does not support parameter (?P<name>\w{1,100})\.?")
 _OTHER_API: Final = re.compile(
     r"(?:(?:models/)?[\w.\-]{1,200} is only supported in the Interactions API"
     r"(?: and cannot be called directly via \w{1,60})?"
@@ -128,11 +135,25 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (TEXT_LISTS,)
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
+    if (camel := _CAMEL.fullmatch(error.message)) is not None:
+        return (snake_path(camel["name"]),)
     if (betas := _BETAS.fullmatch(error.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    found = next(filter(None, (_matched_path(words.fullmatch(error.message)) for words in _compiled_sentences())), ())
+    found = _sole_path(error.message)
     encoding = None if found else find_rejected_encoding(error)
     return found if encoding is None else (encoding,)
+
+
+_BETWEEN: Final = re.compile(r"; |\n(?! )")
+
+
+def _sole_path(message: str) -> tuple[Path, ...]:
+    """Return the one path that all sentences of ``message`` name, such as a member of several messages."""
+    paths = {
+        next(filter(None, (_matched_path(words.fullmatch(sentence)) for words in _compiled_sentences())), ())
+        for sentence in _BETWEEN.split(message)
+    }
+    return paths.pop() if len(paths) == 1 else ()
 
 
 def _matched_path(found: re.Match[str] | None) -> tuple[Path, ...]:

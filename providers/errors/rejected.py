@@ -101,8 +101,9 @@ _REMOVABLE = frozenset(
         "parametersJsonSchema",
     )
 )  # fmt: skip
-_MADE_IMAGES = "messages[].images"
-"""The images of earlier answers, which only some Chat servers accept. Translated requests for others lack them, too."""
+_ONLY_OF_SOME = ("messages[].images", "messages[].name")
+"""Members of messages that only some Chat servers accept: the images of earlier answers, which translated requests for
+others lack, too, and the names of participants (nomtek/mistralai_client_dart#44)."""
 
 # Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
 # whole, from its start.
@@ -122,6 +123,20 @@ def _listed_paths(found: re.Match[str]) -> Iterable[Path]:
     return map(parse_path, re.findall(_NAME, found[1]))
 
 
+def snake_path(camel: str) -> Path:
+    """Return the path of a member that xAI names in its own spelling (``reasoningEffort``)."""
+    return parse_path(re.sub(r"(?<=[a-z0-9])[A-Z]", lambda capital: f"_{capital[0].lower()}", camel))
+
+
+def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
+    path = snake_path(found[1])
+    return (path, ("reasoning", "effort")) if path == ("reasoning_effort",) else (path,)  # the latter in Responses
+
+
+def _named_steps(found: re.Match[str]) -> Iterable[Path]:
+    return (parse_path(".".join(re.findall(r"[\w\-]+", found[1].replace("->", " ")))),)
+
+
 def _nested_path(found: re.Match[str]) -> Iterable[Path]:
     return ((*parse_path(found["at"] or ""), *parse_path(found["name"])),)
 
@@ -129,11 +144,32 @@ def _nested_path(found: re.Match[str]) -> Iterable[Path]:
 _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
     # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
     (re.compile(rf"(?<![\w\-.\[\]])[.\[\]]*+({_NAME}): Extra inputs are not permitted"), _listed_paths),
-    # OpenAI and Azure (Gitlawb/openclaude#739)
+    # Fireworks (web-infra-dev/midscene#1322)
+    (re.compile(rf"Extra inputs are not permitted, field: '({_NAME})'"), _listed_paths),
+    # NVIDIA (BerriAI/litellm#4558)
+    (re.compile(r"\bbody((?: -> [\w\-]{1,100}){1,10}+)\s{1,20}Extra inputs are not permitted"), _named_steps),
+    # Servers that print FastAPI's list, or its JSON (mistralai/client-ts#65, mistralai/platform-docs-public#7)
     (
         re.compile(
-            r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?: supplied)?: "
-            rf"({_QUOTED}(?:, {_QUOTED})*)"
+            r"""['"]loc['"]: ?[(\[]['"]body['"],((?: ?(?:['"][\w\-]{1,100}['"]|\d{1,9}),?){1,10}+)[)\]], ?"""
+            r"""['"]msg['"]: ?['"]Extra inputs are not permitted"""
+        ),
+        _named_steps,
+    ),
+    # xAI (BerriAI/litellm#16265, open-webui/open-webui#21266)
+    (re.compile(rf"\bModel [\w.\-/:]{{1,200}}+ does not support parameter ({_NAME})"), _snake_paths),
+    # OpenAI's reasoning models
+    (
+        re.compile(
+            rf"Unsupported value: '({_NAME})' does not support [\w.\-]{{1,40}} with this model\. Only the default"
+        ),
+        _listed_paths,
+    ),
+    # OpenAI and Azure (Gitlawb/openclaude#739), NVIDIA (MoonshotAI/kimi-cli#2534)
+    (
+        re.compile(
+            r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?:\(s\))?"
+            rf"(?: supplied)?: ({_QUOTED}(?:, {_QUOTED})*)"
         ),
         _listed_paths,
     ),
@@ -209,7 +245,7 @@ def may_omit(at: str, body: Mapping[str, Any]) -> bool:
     """Return whether ``body`` may be sent without its member ``at`` (a path that ``without`` has returned)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _CONVERSATION and top != at:
-        return last in _REMOVABLE or at == _MADE_IMAGES
+        return last in _REMOVABLE or at in _ONLY_OF_SOME
     if any(at == name or at.startswith(f"{name}.") for name in _ESSENTIAL):
         return False
     member = body.get(at)
