@@ -55,6 +55,10 @@ _SENTENCES = (
     r"prompt contains (?:at least )?(?P<input>#) input tokens",
     r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}has (?P<input>#) input tokens \((?P<output>#) >",
     r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}resulted in (?P<input>#) tokens",
+    r"passed (?P<input>#) input tokens and requested (?P<output>#) output tokens\..{1,40}context length is only "
+    r"(?P<limit>#)",
+    # LM Studio (lmstudio-ai/lmstudio-bug-tracker#546)
+    r"keep the first (?P<input>#) tokens when context the overflows.{1,80}context length of only (?P<limit>#) tokens",
     # xAI, Gemini, Mistral, llama.cpp, SGLang, Fireworks, Cohere, Copilot, text-generation-inference, Qwen, Moonshot
     r"maximum prompt length is (?P<limit>#) but the request contains (?P<input>#) tokens",
     r"input token count \((?P<input>#)\) exceeds the maximum number of tokens allowed \((?P<limit>#)\)",

@@ -30,6 +30,16 @@ IS = "This model's maximum context length is"
 WITH_FIGURES = [
     (f"{IS} 128000 tokens. However, your messages resulted in 150000 tokens. Please reduce …", prompt(150000, 128000)),
     (
+        "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with context "
+        "length of only 32768 tokens, which is not enough.",
+        prompt(111490, 32768),
+    ),
+    (
+        "You passed 140000 input tokens and requested 100 output tokens. However, the model's context length is only "
+        "131072 tokens, resulting in a maximum input length of 130972 tokens.",
+        prompt(140000, 131072),
+    ),
+    (
         f"{IS} 1048565 tokens. However, you requested 1250025 tokens (1250025 in the messages, 0 in the completion).",
         prompt(1250025, 1048565),
     ),
