@@ -13,16 +13,13 @@ from providers.errors.rejected import (
     BETA,
     CACHE_POINTS,
     OTHER_API,
+    OTHER_SHAPES,
     ROUTE,
-    SYSTEM_PLACE,
-    TEXT_LISTS,
     Path,
     find_rejected_encoding,
     parse_path,
     snake_path,
 )
-from providers.errors.system_place import is_only_misplaced
-from providers.errors.text_lists import rejects_only_lists
 from streams.events import ErrorInfo
 
 PROTECTED: Final[Mapping[str, str]] = {
@@ -129,10 +126,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (CACHE_POINTS,)
     if _OTHER_ROUTE.fullmatch(error.message):
         return (ROUTE,)
-    if is_only_misplaced(error.message):
-        return (SYSTEM_PLACE,)
-    if rejects_only_lists(error.message):
-        return (TEXT_LISTS,)
+    if shapes := [path for path, shape in OTHER_SHAPES.items() if shape.is_only_rejected(error.message)]:
+        return tuple(shapes)
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
     if (camel := _CAMEL.fullmatch(error.message)) is not None:

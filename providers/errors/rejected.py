@@ -10,8 +10,13 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.errors.system_place import is_misplaced, move_system
-from providers.errors.text_lists import join_text_lists, rejects_lists
+from providers.errors.missing_reasoning import (
+    add_reasoning,
+    rejects_missing_reasoning,
+    rejects_only_missing_reasoning,
+)
+from providers.errors.system_place import is_misplaced, is_only_misplaced, move_system
+from providers.errors.text_lists import join_text_lists, rejects_lists, rejects_only_lists
 from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
@@ -33,15 +38,20 @@ SYSTEM_PLACE: Path = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""
 TEXT_LISTS: Path = (":texts",)
 """Lists of texts, for a server that accepts one text."""
+MISSING_REASONING: Path = (":reasoning",)
+"""The turns without reasoning, for a model that requires reasoning in all."""
 
 
 @attrs.frozen(repr=False)
 class OtherShape:
     """Another shape of a conversation for a server that rejects the client's.
 
-    ``change`` returns the changed members of a body, ``{}`` without any. ``member`` is the part of a message that
-    changes; ``lost`` and ``form`` are those of its ``Edit``."""
+    ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
+    message has no other content. ``change`` returns the changed members of a body, ``{}`` without any. ``member`` is
+    the part of a message that changes; ``lost`` and ``form`` are those of its ``Edit``."""
 
+    is_rejected: Callable[[str], bool]
+    is_only_rejected: Callable[[str], bool]
     change: Callable[[Mapping[str, Any]], dict[str, list[Any]]]
     member: str
     lost: bool = True
@@ -53,8 +63,16 @@ class OtherShape:
 
 
 OTHER_SHAPES: Mapping[Path, OtherShape] = {
-    SYSTEM_PLACE: OtherShape(move_system, "role"),
-    TEXT_LISTS: OtherShape(join_text_lists, "content", lost=False, form="=text"),
+    SYSTEM_PLACE: OtherShape(is_misplaced, is_only_misplaced, move_system, "role"),
+    TEXT_LISTS: OtherShape(rejects_lists, rejects_only_lists, join_text_lists, "content", lost=False, form="=text"),
+    MISSING_REASONING: OtherShape(
+        rejects_missing_reasoning,
+        rejects_only_missing_reasoning,
+        add_reasoning,
+        "reasoning_content",
+        lost=False,
+        form="=blank",
+    ),
 }
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
@@ -219,10 +237,7 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
-    if is_misplaced(text):
-        found.append(SYSTEM_PLACE)
-    if rejects_lists(text):
-        found.append(TEXT_LISTS)
+    found += (path for path, shape in OTHER_SHAPES.items() if shape.is_rejected(text))
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))

@@ -1,0 +1,49 @@
+"""Rejections of earlier turns without their reasoning, by models that require it back.
+
+Kimi and DeepSeek reject the history of another model, or of a client that drops reasoning (BerriAI/litellm#26156,
+anomalyco/opencode#29690, anomalyco/opencode#24722).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_MEMBER: Final = "reasoning_content"
+_BLANK: Final = " "
+"""The content of the added member. Kimi takes an empty one for missing (NousResearch/hermes-agent#23407)."""
+
+_SENTENCES: Final = (
+    rf"thinking is enabled but {_MEMBER} is missing in assistant tool call message at index \d{{1,6}}"
+    rf"|The `?{_MEMBER}`? in the thinking mode must be passed back to the API"
+    rf"|Missing `?{_MEMBER}`? field in the assistant message at message index \d{{1,6}}"
+)
+_IN_A_TEXT: Final = re.compile(_SENTENCES)
+_ALONE: Final = re.compile(
+    rf"(?:{_SENTENCES})\.?(?: For more information, please refer to https://[\w./#\-]{{1,200}})?"
+)
+
+
+def rejects_missing_reasoning(message: str) -> bool:
+    """Return whether a provider's ``message`` rejects an earlier turn without reasoning."""
+    return _IN_A_TEXT.search(message) is not None
+
+
+def rejects_only_missing_reasoning(message: str) -> bool:
+    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
+    return _ALONE.fullmatch(message) is not None
+
+
+def add_reasoning(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed ``messages`` of ``body``, in which each turn of the model has reasoning; ``{}`` if nothing
+    changes."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}
+    changed = [_with_reasoning(message) for message in messages]
+    return {"messages": changed} if any(new is not old for new, old in zip(changed, messages, strict=True)) else {}
+
+
+def _with_reasoning(message: Any) -> Any:
+    if not isinstance(message, dict) or message.get("role") != "assistant" or message.get(_MEMBER):
+        return message
+    return {**message, _MEMBER: _BLANK}
