@@ -24,7 +24,6 @@ from providers.errors.rejected import (
     remove_path,
     use_other_form,
 )
-from providers.errors.system_place import PLACES
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why, losses_of
@@ -162,9 +161,9 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 
 
 def _reshape(draft: Draft, shape: OtherShape, why: Why) -> None:
-    for name, value in shape.change({name: draft.value(name) for name in PLACES if name in draft}).items():
+    for name, value in shape.change({name: draft.value(name) for name in shape.reads if name in draft}).items():
         draft.put(name, value)
-        draft.note(shape.edit(name, why))
+        draft.note(shape.edit(name, value, why))
 
 
 STORAGE: Final = frozenset({("store",)})

@@ -3,6 +3,6 @@
 ``failures`` reads and writes errors and their retry delays, with ``reasons``; ``limits`` reads rate limit headers,
 ``ended`` finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
 provider rejects; ``named_alone`` finds the one member that a rejection names, and lists members about privacy and
-safety. ``system_place`` finds rejections of later system messages and moves these, ``text_lists`` those of lists of
-texts and joins them, ``missing_reasoning`` those of turns without reasoning and adds it.
+safety. Some rejections concern the conversation's shape, which then changes: ``system_place`` of later system messages,
+``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``forced_tools`` of forced calls.
 """

@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from providers.errors import forced_tools
 from providers.errors.missing_reasoning import (
     add_reasoning,
     rejects_missing_reasoning,
     rejects_only_missing_reasoning,
 )
-from providers.errors.system_place import is_misplaced, is_only_misplaced, move_system
+from providers.errors.system_place import PLACES, is_misplaced, is_only_misplaced, move_system
 from providers.errors.text_lists import join_text_lists, rejects_lists, rejects_only_lists
 from providers.neutral.edits import Edit, Why
 from providers.neutral.fields import join_path
@@ -46,33 +47,49 @@ MISSING_REASONING: Path = (":reasoning",)
 class OtherShape:
     """Another shape of a conversation for a server that rejects the client's.
 
-    ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
-    message has no other content. ``change`` returns the changed members of a body, ``{}`` without any. ``member`` is
-    the part of a message that changes; ``lost`` and ``form`` are those of its ``Edit``."""
+    - ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
+      message has no other content.
+    - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any.
+    - ``member`` is the part of a message that changes, "" if whole members change. ``lost`` and ``form`` are those of
+      the ``Edit``.
+    """
 
     is_rejected: Callable[[str], bool]
     is_only_rejected: Callable[[str], bool]
-    change: Callable[[Mapping[str, Any]], dict[str, list[Any]]]
-    member: str
-    lost: bool = True
+    reads: tuple[str, ...]
+    change: Callable[[Mapping[str, Any]], dict[str, Any]]
+    member: str = ""
+    lost: bool = False
     form: str = ""
 
-    def edit(self, name: str, why: Why) -> Edit:
-        """Return the edit of the member ``name`` of a body."""
-        return Edit(f"{name}[].{self.member}", self.lost, self.form, why)
+    def edit(self, name: str, value: Any, why: Why) -> Edit:
+        """Return the edit of the member ``name`` of a body, which becomes ``value``."""
+        if value is None:
+            return Edit(name, why=why)
+        return Edit(f"{name}[].{self.member}" if self.member else name, self.lost, self.form, why)
+
+
+def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str) -> OtherShape:
+    reads = (forced_tools.CHOICE, forced_tools.EFFORT, member)
+    change = forced_tools.turn_thinking_off(member, value)
+    return OtherShape(forced_tools.is_in(words), forced_tools.is_all_of(words), reads, change, form=form)
 
 
 OTHER_SHAPES: Mapping[Path, OtherShape] = {
-    SYSTEM_PLACE: OtherShape(is_misplaced, is_only_misplaced, move_system, "role"),
-    TEXT_LISTS: OtherShape(rejects_lists, rejects_only_lists, join_text_lists, "content", lost=False, form="=text"),
+    SYSTEM_PLACE: OtherShape(is_misplaced, is_only_misplaced, PLACES, move_system, "role", lost=True),
+    TEXT_LISTS: OtherShape(rejects_lists, rejects_only_lists, ("messages",), join_text_lists, "content", form="=text"),
     MISSING_REASONING: OtherShape(
         rejects_missing_reasoning,
         rejects_only_missing_reasoning,
+        ("messages",),
         add_reasoning,
         "reasoning_content",
-        lost=False,
         form="=blank",
     ),
+    (":thinking", "thinking"): _without_thinking(
+        forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"
+    ),
+    (":thinking", "enable_thinking"): _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
 }
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
