@@ -17,9 +17,9 @@ from providers.apis import CODECS
 from providers.errors.rejected import (
     ANYWHERE,
     BETA,
-    OTHER_SHAPES,
     OtherShape,
     Path,
+    find_shape,
     parse_path,
     remove_path,
     use_other_form,
@@ -142,8 +142,8 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 
     Raises a 400 for a moderation that blocks, because the answer would not be moderated."""
     for path in paths:
-        if path in OTHER_SHAPES:
-            _reshape(draft, OTHER_SHAPES[path], why)
+        if (shape := find_shape(path)) is not None:
+            _reshape(draft, shape, why)
             continue
         if path[0] == ANYWHERE:
             names = tuple(draft.values())

@@ -19,10 +19,10 @@ from providers.errors.named_alone import find_sole_rejected, is_protected
 from providers.errors.rejected import (
     BETA,
     OTHER_API,
-    OTHER_SHAPES,
     ROUTE,
     Path,
     find_rejected,
+    find_shape,
     may_omit,
     remove_path,
 )
@@ -97,8 +97,8 @@ def _can_omit(prepared: Prepared, path: Path) -> bool:
         body = parse_json(prepared.outgoing.body, dict[str, Any])
     except GatewayError:  # it has no members: it was forwarded unchanged
         return False
-    if path in OTHER_SHAPES:
-        return bool(OTHER_SHAPES[path].change(body))
+    if (shape := find_shape(path)) is not None:
+        return bool(shape.change(body))
     _, places = remove_path(body, path)
     return bool(places) and all(may_omit(place, body) for place in places)
 

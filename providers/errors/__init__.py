@@ -4,5 +4,6 @@
 ``ended`` finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
 provider rejects; ``named_alone`` finds the one member that a rejection names, and lists members about privacy and
 safety. Some rejections concern the conversation's shape, which then changes: ``system_place`` of later system messages,
-``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``forced_tools`` of forced calls.
+``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``forced_tools`` of forced calls,
+``output_limits`` of token limits above the model's.
 """

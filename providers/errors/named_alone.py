@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
+from providers.errors.output_limits import find_output_limit, states_only_limit
 from providers.errors.rejected import (
     BETA,
     CACHE_POINTS,
     OTHER_API,
     OTHER_SHAPES,
+    OUTPUT_LIMIT,
     ROUTE,
     Path,
     find_rejected_encoding,
@@ -128,6 +130,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (ROUTE,)
     if shapes := [path for path, shape in OTHER_SHAPES.items() if shape.is_only_rejected(error.message)]:
         return tuple(shapes)
+    if states_only_limit(error.message):
+        return ((OUTPUT_LIMIT, str(find_output_limit(error.message))),)
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
     if (camel := _CAMEL.fullmatch(error.message)) is not None:

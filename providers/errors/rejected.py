@@ -6,11 +6,12 @@ A path is a tuple of names in the provider's spelling, with ``[]`` for any index
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import attrs
 
-from providers.errors import forced_tools
+from providers.errors import forced_tools, output_limits
 from providers.errors.missing_reasoning import (
     add_reasoning,
     rejects_missing_reasoning,
@@ -50,8 +51,8 @@ class OtherShape:
     - ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
       message has no other content.
     - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any.
-    - ``member`` is the part of a message that changes, "" if whole members change. ``lost`` and ``form`` are those of
-      the ``Edit``.
+    - ``member`` is the part of a message that changes, "" if whole members change, or their members in ``nested``.
+      ``lost`` and ``form`` are those of the ``Edit``.
     """
 
     is_rejected: Callable[[str], bool]
@@ -61,12 +62,14 @@ class OtherShape:
     member: str = ""
     lost: bool = False
     form: str = ""
+    nested: Mapping[str, str] = attrs.field(factory=dict)
 
     def edit(self, name: str, value: Any, why: Why) -> Edit:
         """Return the edit of the member ``name`` of a body, which becomes ``value``."""
         if value is None:
             return Edit(name, why=why)
-        return Edit(f"{name}[].{self.member}" if self.member else name, self.lost, self.form, why)
+        path = f"{name}[].{self.member}" if self.member else name
+        return Edit(f"{path}.{self.nested[name]}" if name in self.nested else path, self.lost, self.form, why)
 
 
 def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str) -> OtherShape:
@@ -91,6 +94,28 @@ OTHER_SHAPES: Mapping[Path, OtherShape] = {
     ),
     (":thinking", "enable_thinking"): _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
 }
+OUTPUT_LIMIT = ":limit"
+"""The first name of a path to a token limit above the model's; the model's limit is its second name."""
+
+
+def find_shape(path: Path) -> OtherShape | None:
+    """Return the shape for a path that is no member of a body, or ``None``."""
+    return _with_limit(int(path[1])) if path[0] == OUTPUT_LIMIT else OTHER_SHAPES.get(path)
+
+
+@lru_cache(maxsize=64)
+def _with_limit(limit: int) -> OtherShape:
+    reads = (*output_limits.FLAT, *output_limits.NESTED, output_limits.THINKING)
+    return OtherShape(
+        lambda message: output_limits.find_output_limit(message) == limit,
+        output_limits.states_only_limit,
+        reads,
+        output_limits.lower_to(limit),
+        nested=output_limits.NESTED,
+        form=f"={limit}",
+    )
+
+
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
@@ -255,6 +280,8 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         for match in pattern.finditer(text):
             found.extend(read(match))
     found += (path for path, shape in OTHER_SHAPES.items() if shape.is_rejected(text))
+    if (limit := output_limits.find_output_limit(text)) is not None:
+        found.append((OUTPUT_LIMIT, str(limit)))
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))
