@@ -14,12 +14,11 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
+from providers.errors.other_shapes import OtherShape, find_shape
 from providers.errors.rejected import (
     ANYWHERE,
     BETA,
-    OtherShape,
     Path,
-    find_shape,
     parse_path,
     remove_path,
     use_other_form,
@@ -163,7 +162,7 @@ def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:
 def _reshape(draft: Draft, shape: OtherShape, why: Why) -> None:
     for name, value in shape.change({name: draft.value(name) for name in shape.reads if name in draft}).items():
         draft.put(name, value)
-        draft.note(shape.edit(name, value, why))
+        draft.note(attrs.evolve(shape.describe(name, value), why=why))
 
 
 STORAGE: Final = frozenset({("store",)})

@@ -16,13 +16,13 @@ from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
 from providers.errors.named_alone import find_sole_rejected, is_protected
+from providers.errors.other_shapes import find_shape
 from providers.errors.rejected import (
     BETA,
     OTHER_API,
     ROUTE,
     Path,
     find_rejected,
-    find_shape,
     may_omit,
     remove_path,
 )

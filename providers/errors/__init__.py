@@ -3,7 +3,9 @@
 ``failures`` reads and writes errors and their retry delays, with ``reasons``; ``limits`` reads rate limit headers,
 ``ended`` finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
 provider rejects; ``named_alone`` finds the one member that a rejection names, and lists members about privacy and
-safety. Some rejections concern the conversation's shape, which then changes: ``system_place`` of later system messages,
-``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``forced_tools`` of forced calls,
-``output_limits`` of token limits above the model's.
+safety.
+
+Some rejections require a request in another shape, which ``other_shapes`` lists: ``system_place`` of later system
+messages, ``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``json_schemas`` of a
+schema for the answer, ``forced_tools`` of forced calls, ``output_limits`` of token limits above the model's.
 """

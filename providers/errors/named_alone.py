@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from providers.errors.output_limits import find_output_limit, states_only_limit
+from providers.errors.other_shapes import find_sole_shape
 from providers.errors.rejected import (
     BETA,
     CACHE_POINTS,
     OTHER_API,
-    OTHER_SHAPES,
-    OUTPUT_LIMIT,
     ROUTE,
     Path,
     find_rejected_encoding,
@@ -77,6 +75,7 @@ _SENTENCES: Final = (
     rf"(?: supplied)?: {_NAME}(?: is not supported with this model)?\.?",
     rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. "
     r"Only the default \([\w.\-]{1,20}\) value is supported\.?",
+    rf"invalid {_NAME}: only (?:type=)?[\w.]{{1,20}} is allowed for this model\.?",
     r"(?P<same>[\w.\-]{1,200}): property '(?P<name>(?P=same))' is unsupported",
     rf"(?:{_AT} ?: )?property {_NAME} is unsupported(?:, did you mean '[\w\-]{{1,100}}'\?)?",
     rf"(?:Invalid JSON payload received\. )?Unknown name {_NAME}(?: at {_AT})?: Cannot find field\.?",
@@ -128,10 +127,8 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
         return (CACHE_POINTS,)
     if _OTHER_ROUTE.fullmatch(error.message):
         return (ROUTE,)
-    if shapes := [path for path, shape in OTHER_SHAPES.items() if shape.is_only_rejected(error.message)]:
-        return tuple(shapes)
-    if states_only_limit(error.message):
-        return ((OUTPUT_LIMIT, str(find_output_limit(error.message))),)
+    if shapes := find_sole_shape(error.message):
+        return shapes
     if _OTHER_API.fullmatch(error.message):
         return ((OTHER_API, "interactions"),)
     if (camel := _CAMEL.fullmatch(error.message)) is not None:

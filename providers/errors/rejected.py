@@ -6,20 +6,11 @@ A path is a tuple of names in the provider's spelling, with ``[]`` for any index
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import attrs
 
-from providers.errors import forced_tools, output_limits
-from providers.errors.missing_reasoning import (
-    add_reasoning,
-    rejects_missing_reasoning,
-    rejects_only_missing_reasoning,
-)
-from providers.errors.system_place import PLACES, is_misplaced, is_only_misplaced, move_system
-from providers.errors.text_lists import join_text_lists, rejects_lists, rejects_only_lists
-from providers.neutral.edits import Edit, Why
+from providers.errors.other_shapes import find_other_shapes
 from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
@@ -36,86 +27,6 @@ ANYWHERE = "**"
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""
-SYSTEM_PLACE: Path = (":system",)
-"""The place of system messages, for a model that accepts only one, at the beginning."""
-TEXT_LISTS: Path = (":texts",)
-"""Lists of texts, for a server that accepts one text."""
-MISSING_REASONING: Path = (":reasoning",)
-"""The turns without reasoning, for a model that requires reasoning in all."""
-
-
-@attrs.frozen(repr=False)
-class OtherShape:
-    """Another shape of a conversation for a server that rejects the client's.
-
-    - ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
-      message has no other content.
-    - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any.
-    - ``member`` is the part of a message that changes, "" if whole members change, or their members in ``nested``.
-      ``lost`` and ``form`` are those of the ``Edit``.
-    """
-
-    is_rejected: Callable[[str], bool]
-    is_only_rejected: Callable[[str], bool]
-    reads: tuple[str, ...]
-    change: Callable[[Mapping[str, Any]], dict[str, Any]]
-    member: str = ""
-    lost: bool = False
-    form: str = ""
-    nested: Mapping[str, str] = attrs.field(factory=dict)
-
-    def edit(self, name: str, value: Any, why: Why) -> Edit:
-        """Return the edit of the member ``name`` of a body, which becomes ``value``."""
-        if value is None:
-            return Edit(name, why=why)
-        path = f"{name}[].{self.member}" if self.member else name
-        return Edit(f"{path}.{self.nested[name]}" if name in self.nested else path, self.lost, self.form, why)
-
-
-def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str) -> OtherShape:
-    reads = (forced_tools.CHOICE, forced_tools.EFFORT, member)
-    change = forced_tools.turn_thinking_off(member, value)
-    return OtherShape(forced_tools.is_in(words), forced_tools.is_all_of(words), reads, change, form=form)
-
-
-OTHER_SHAPES: Mapping[Path, OtherShape] = {
-    SYSTEM_PLACE: OtherShape(is_misplaced, is_only_misplaced, PLACES, move_system, "role", lost=True),
-    TEXT_LISTS: OtherShape(rejects_lists, rejects_only_lists, ("messages",), join_text_lists, "content", form="=text"),
-    MISSING_REASONING: OtherShape(
-        rejects_missing_reasoning,
-        rejects_only_missing_reasoning,
-        ("messages",),
-        add_reasoning,
-        "reasoning_content",
-        form="=blank",
-    ),
-    (":thinking", "thinking"): _without_thinking(
-        forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"
-    ),
-    (":thinking", "enable_thinking"): _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
-}
-OUTPUT_LIMIT = ":limit"
-"""The first name of a path to a token limit above the model's; the model's limit is its second name."""
-
-
-def find_shape(path: Path) -> OtherShape | None:
-    """Return the shape for a path that is no member of a body, or ``None``."""
-    return _with_limit(int(path[1])) if path[0] == OUTPUT_LIMIT else OTHER_SHAPES.get(path)
-
-
-@lru_cache(maxsize=64)
-def _with_limit(limit: int) -> OtherShape:
-    reads = (*output_limits.FLAT, *output_limits.NESTED, output_limits.THINKING)
-    return OtherShape(
-        lambda message: output_limits.find_output_limit(message) == limit,
-        output_limits.states_only_limit,
-        reads,
-        output_limits.lower_to(limit),
-        nested=output_limits.NESTED,
-        form=f"={limit}",
-    )
-
-
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
 
@@ -225,6 +136,8 @@ _WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
         ),
         _listed_paths,
     ),
+    # Kimi (NoFxAiOS/nofx#1415, MoonshotAI/Kimi-K2#141)
+    (re.compile(rf"\binvalid ({_NAME}): only (?:type=)?[\w.]{{1,20}} is allowed for this model"), _listed_paths),
     # OpenAI and Azure (Gitlawb/openclaude#739), NVIDIA (MoonshotAI/kimi-cli#2534)
     (
         re.compile(
@@ -279,9 +192,7 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
-    found += (path for path, shape in OTHER_SHAPES.items() if shape.is_rejected(text))
-    if (limit := output_limits.find_output_limit(text)) is not None:
-        found.append((OUTPUT_LIMIT, str(limit)))
+    found += find_other_shapes(text)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))

@@ -30,10 +30,14 @@ def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message
     if format is None or enforced:
         return messages
     drops.add(format.at)
-    schema = schema_with_description(format) if format.kind != "json_object" else {}
-    hint = f"{_SCHEMA}\n\n{msgspec.json.encode(schema).decode()}" if schema else _JSON
+    hint = describe_schema(schema_with_description(format) if format.kind != "json_object" else {})
     end = next((i for i in range(len(messages), 0, -1) if messages[i - 1].role != "assistant"), 0)
     return (*messages[:end], Message("system", (TextPart(hint),)), *messages[end:])
+
+
+def describe_schema(schema: Any) -> str:
+    """Return the instruction to answer with JSON that is valid against ``schema``, if it has any content."""
+    return f"{_SCHEMA}\n\n{msgspec.json.encode(schema).decode()}" if schema else _JSON
 
 
 def format_in_words(text: str) -> Format | None:

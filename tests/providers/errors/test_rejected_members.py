@@ -46,6 +46,9 @@ ROWS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
     ("Cerebras", {"message": "\n".join(
         f"messages.{number}.assistant.reasoning_content: property 'messages.{number}.assistant.reasoning_content' is "
         "unsupported" for number in (2, 4))}, (REASONING,), True),
+    # Kimi: NoFxAiOS/nofx#1415, MoonshotAI/Kimi-K2#141
+    ("Kimi", {"message": "invalid temperature: only 1 is allowed for this model"}, (("temperature",),), True),
+    ("Kimi, 2", {"message": "invalid thinking: only type=enabled is allowed for this model"}, (("thinking",),), True),
     ("OpenAI", {"message": "Unsupported value: 'temperature' does not support 0.2 with this model. "
                            "Only the default (1) value is supported."}, (("temperature",),), True),
 ]  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 
 from providers.errors.failures import read_failure
 from providers.errors.named_alone import find_sole_rejected
-from providers.errors.rejected import SYSTEM_PLACE, find_rejected
+from providers.errors.other_shapes import SYSTEM_PLACE
+from providers.errors.rejected import find_rejected
 from providers.errors.system_place import move_system
 
 LLAMA_CPP = (

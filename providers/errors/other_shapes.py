@@ -1,0 +1,128 @@
+"""Requests in another shape, for servers that reject the client's: the table of such rejections.
+
+Each is a path that is no member of a body: its first name begins with ``:``.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import attrs
+
+from providers.errors import forced_tools, json_schemas, missing_reasoning, output_limits, system_place, text_lists
+from providers.neutral.edits import Edit
+
+SYSTEM_PLACE: Final = (":system",)
+"""The place of system messages, for a model that accepts only one, at the beginning."""
+TEXT_LISTS: Final = (":texts",)
+"""Lists of texts, for a server that accepts one text."""
+MISSING_REASONING: Final = (":reasoning",)
+"""The turns without reasoning, for a model that requires reasoning in all."""
+JSON_SCHEMA: Final = (":schema",)
+"""The schema of the answer, for a model that only has JSON mode."""
+THINKING: Final = (":thinking", "thinking")
+ENABLE_THINKING: Final = (":thinking", "enable_thinking")
+"""A forced tool call while a model thinks; the second name is the member that turns thinking off."""
+OUTPUT_LIMIT: Final = ":limit"
+"""The first name of a path to a token limit above the model's; the model's limit is its second name."""
+
+
+@attrs.frozen(repr=False)
+class OtherShape:
+    """Another shape of a request.
+
+    - ``is_rejected`` returns whether a server's message rejects the client's shape, ``is_only_rejected`` whether the
+      message has no other content.
+    - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any. ``None`` means
+      that the member is removed.
+    - ``describe`` returns the edit of a changed member, from its name and new value.
+    """
+
+    is_rejected: Callable[[str], bool]
+    is_only_rejected: Callable[[str], bool]
+    reads: tuple[str, ...]
+    change: Callable[[Mapping[str, Any]], dict[str, Any]]
+    describe: Callable[[str, Any], Edit]
+
+
+def _describe_messages(member: str, *, lost: bool = False, form: str = "") -> Callable[[str, Any], Edit]:
+    return lambda name, value: Edit(f"{name}[].{member}", lost, form)
+
+
+def _describe_format(name: str, value: Any) -> Edit:
+    return Edit("messages[]", lost=False, form="+response_format") if name == json_schemas.MESSAGES else Edit(name)
+
+
+def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str) -> OtherShape:
+    return OtherShape(
+        forced_tools.is_in(words),
+        forced_tools.is_all_of(words),
+        (forced_tools.CHOICE, forced_tools.EFFORT, member),
+        forced_tools.turn_thinking_off(member, value),
+        lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
+    )
+
+
+OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
+    SYSTEM_PLACE: OtherShape(
+        system_place.is_misplaced,
+        system_place.is_only_misplaced,
+        system_place.PLACES,
+        system_place.move_system,
+        _describe_messages("role", lost=True),
+    ),
+    TEXT_LISTS: OtherShape(
+        text_lists.rejects_lists,
+        text_lists.rejects_only_lists,
+        ("messages",),
+        text_lists.join_text_lists,
+        _describe_messages("content", form="=text"),
+    ),
+    MISSING_REASONING: OtherShape(
+        missing_reasoning.rejects_missing_reasoning,
+        missing_reasoning.rejects_only_missing_reasoning,
+        ("messages",),
+        missing_reasoning.add_reasoning,
+        _describe_messages("reasoning_content", form="=blank"),
+    ),
+    JSON_SCHEMA: OtherShape(
+        json_schemas.rejects_schema,
+        json_schemas.rejects_only_schema,
+        (json_schemas.MESSAGES, json_schemas.FORMAT),
+        json_schemas.use_json_mode,
+        _describe_format,
+    ),
+    THINKING: _without_thinking(forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
+    ENABLE_THINKING: _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
+}
+
+
+def find_shape(path: tuple[str, ...]) -> OtherShape | None:
+    """Return the shape for ``path``, ``None`` if that is the path of a member."""
+    return _with_limit(int(path[1])) if path[0] == OUTPUT_LIMIT else OTHER_SHAPES.get(path)
+
+
+@lru_cache(maxsize=64)
+def _with_limit(limit: int) -> OtherShape:
+    nested = output_limits.NESTED
+    return OtherShape(
+        lambda message: output_limits.find_output_limit(message) == limit,
+        output_limits.states_only_limit,
+        (*output_limits.FLAT, *nested, output_limits.THINKING),
+        output_limits.lower_to(limit),
+        lambda name, value: Edit(f"{name}.{nested[name]}" if name in nested else name, lost=False, form=f"={limit}"),
+    )
+
+
+def find_other_shapes(message: str) -> tuple[tuple[str, ...], ...]:
+    """Return the paths to all shapes that a provider's ``message`` rejects."""
+    limit = output_limits.find_output_limit(message)
+    limits = () if limit is None else ((OUTPUT_LIMIT, str(limit)),)
+    return (*(path for path, shape in OTHER_SHAPES.items() if shape.is_rejected(message)), *limits)
+
+
+def find_sole_shape(message: str) -> tuple[tuple[str, ...], ...]:
+    """Return the path to the shape that ``message`` rejects without any other content, or nothing."""
+    found = find_other_shapes(message)
+    return found if len(found) == 1 and (shape := find_shape(found[0])) and shape.is_only_rejected(message) else ()
