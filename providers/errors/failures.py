@@ -325,7 +325,7 @@ def error_object(value: Any) -> Mapping[str, Any]:
     several = value.get("errors")
     inner = _first_element(value.get("error")) or (_first_element(several) if isinstance(several, list) else None)
     if isinstance(inner, dict):
-        return inner
+        return _with_reason(inner)
     if isinstance(inner, str):
         return {"message": inner, "code": value.get("code"), "type": value.get("error_type")}
     for holder in (value, value.get("message")):  # FastAPI servers; Mistral one level deeper
@@ -333,7 +333,29 @@ def error_object(value: Any) -> Mapping[str, Any]:
             return {"message": message}
     if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' front end
         return {**value, "message": said}
-    return value
+    return _with_reason(value)
+
+
+_NO_REASON: Final = "Provider returned error"
+
+
+def _with_reason(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a router's ``error`` with the message of the provider that it called.
+
+    OpenRouter puts that into ``metadata.raw``, as JSON or text (OpenRouterTeam/ai-sdk-provider#422)."""
+    metadata = error.get("metadata")
+    if error.get("message") != _NO_REASON or not isinstance(metadata, dict):
+        return error
+    raw = metadata.get("raw")
+    if isinstance(raw, str):
+        raw = load(raw.encode(errors="replace")) if raw[:1] in ("{", "[") else raw.strip()
+    if isinstance(raw, dict | list):
+        raw = {**error_object(raw)}.get("message")
+    return {**error, "message": raw} if isinstance(raw, str) and _is_message(raw) else error
+
+
+def _is_message(text: str) -> bool:
+    return 0 < len(text) <= _MAX_TEXT and not text.startswith("<")
 
 
 def _first_element(value: Any) -> Any:
