@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from providers.errors.other_shapes import find_sole_shape
+from providers.errors.other_shapes import find_sole_shape, with_known_name
 from providers.errors.rejected import (
     BETA,
     CACHE_POINTS,
@@ -64,6 +64,7 @@ _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with t
 _MAX_TEXT: Final = 4000  # characters of such a message; it may list the expected members, or many messages
 
 _NAME: Final = r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?"
+_OTHER: Final = r"[`'\"]?max_(?:completion_)?tokens[`'\"]?"
 _AT: Final = r"'?(?P<at>[\w\-.\[\]/]{1,200})'?"
 
 # The vendors' messages as in ``rejected.py``, completed so that they match whole messages without quotes.
@@ -72,7 +73,7 @@ _SENTENCES: Final = (
     r"body -> (?P<name>[\w\-]{1,100})\n {1,4}Extra inputs are not permitted(?: \(type=extra_forbidden\))?",
     rf"Extra inputs are not permitted, field: {_NAME}(?:, value: '?[\w.\-]{{0,100}}'?)?\.?",
     r"(?:Validation: )?(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)(?:\(s\))?"
-    rf"(?: supplied)?: {_NAME}(?: is not supported with this model)?\.?",
+    rf"(?: supplied)?: {_NAME}(?: is not supported with this model)?\.?(?: Use {_OTHER} instead\.?)?",
     rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. "
     r"Only the default \([\w.\-]{1,20}\) value is supported\.?",
     rf"invalid {_NAME}: only (?:type=)?[\w.]{{1,20}} is allowed for this model\.?",
@@ -113,10 +114,15 @@ def _compiled_sentences() -> tuple[re.Pattern[str], ...]:
 
 def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     """Return the one member that ``error`` names, in ``param`` or in a message that only concerns it; else nothing.
+    Return its other name instead, if it has one.
 
     There are two exceptions. A message may name several betas, which are values of the client's header rather than
     members. For the encoding of vectors any message counts, because omitting it loses nothing.
     """
+    return tuple(with_known_name(path, error.message) for path in _sole_paths(error))
+
+
+def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
     if error.code in _CODES and error.param:
         return _matched_path(re.fullmatch(_NAME, error.param))
     if len(error.message) > _MAX_TEXT:

@@ -24,6 +24,8 @@ JSON_SCHEMA: Final = (":schema",)
 THINKING: Final = (":thinking", "thinking")
 ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
+LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
+"""The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
 """The first name of a path to a token limit above the model's; the model's limit is its second name."""
 
@@ -64,6 +66,21 @@ def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str
     )
 
 
+def _with_other_name(old: str, new: str) -> OtherShape:
+    def rename(body: Mapping[str, Any]) -> dict[str, Any]:
+        return {} if body.get(old) is None else {old: None, new: body[old]}
+
+    def describe(name: str, value: Any) -> Edit:
+        return Edit(name, lost=False, form=f"->{new}" if name == old else "")
+
+    return OtherShape(_is_never, _is_never, (old,), rename, describe)
+
+
+def _is_never(message: str) -> bool:
+    """Return ``False``: the words of the rejection are those about an unknown member."""
+    return False
+
+
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(
         system_place.is_misplaced,
@@ -95,7 +112,18 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ),
     THINKING: _without_thinking(forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
     ENABLE_THINKING: _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
+    **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
+
+
+def with_known_name(path: tuple[str, ...], message: str) -> tuple[str, ...]:
+    """Return the path to the other name of a token limit if ``message`` rejects ``path``, its name; else ``path``.
+
+    Messages has the older name, too, so that is rejected only for the newer one."""
+    older, newer = LIMIT_NAMES
+    if path == (older,) and newer in message:
+        return (":name", newer)
+    return (":name", older) if path == (newer,) else path
 
 
 def find_shape(path: tuple[str, ...]) -> OtherShape | None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.errors.other_shapes import find_other_shapes
+from providers.errors.other_shapes import find_other_shapes, with_known_name
 from providers.neutral.fields import join_path
 from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
@@ -195,6 +195,7 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     found += find_other_shapes(text)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
+    found = [with_known_name(path, text) for path in found]
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))
 
 

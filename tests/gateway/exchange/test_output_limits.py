@@ -67,6 +67,38 @@ def test_it_is_lowered_and_this_is_remembered(upstream, path, api):
         assert upstream.seen[-1].json[name] == 100
 
 
+AZURE = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+OLDER_AZURE = "Unrecognized request argument supplied: max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        (
+            "max_tokens",
+            "max_completion_tokens",
+            {"message": AZURE, "param": "max_tokens", "code": "unsupported_parameter"},
+        ),
+        ("max_tokens", "max_completion_tokens", {"message": AZURE}),
+        ("max_completion_tokens", "max_tokens", {"message": OLDER_AZURE}),
+    ],
+)
+def test_the_limit_gets_its_other_name(upstream, old, new, error):
+    """A deployment's name does not show its model (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
+    entry = provider("custom/deployment", f"{upstream.url}/v1", ["chat"], name="small", provider_interface="openai")
+    with gateway_thread(config([entry])) as gateway:
+        upstream.script(Raw(400, JSON, (json.dumps({"error": error}).encode(),)), Script(text="a"), Script(text="b"))
+        body = {"model": "small", "messages": TURN, old: 100}
+        replies = [gateway.request("POST", "/v1/chat/completions", body) for _ in range(2)]
+        assert [reply.status for reply in replies] == [200, 200], replies[0].body
+        assert [(seen.json.get(old), seen.json.get(new)) for seen in upstream.seen] == [
+            (100, None),
+            (None, 100),
+            (None, 100),
+        ]
+        assert {reply.headers["x-trigate-adapted"] for reply in replies} == {f"{old}->{new}"}
+
+
 @each_row("message", SENTENCES)
 def test_the_words_of_servers_are_known(message):
     error = read_failure(400, json.dumps({"error": {"message": message}}).encode())
