@@ -5,7 +5,8 @@
 provider rejects; ``named_alone`` finds the one member that a rejection names, and lists members about privacy and
 safety.
 
-Some rejections require a request in another shape, which ``other_shapes`` lists: ``system_place`` of later system
-messages, ``text_lists`` of lists of texts, ``missing_reasoning`` of turns without reasoning, ``json_schemas`` of a
-schema for the answer, ``forced_tools`` of forced calls, ``output_limits`` of token limits above the model's.
+Some rejections, recognized by their ``words``, require a request in another shape, which ``other_shapes`` lists:
+``system_place`` of later system messages, ``text_lists`` of lists of texts, ``missing_reasoning`` of turns without
+reasoning, ``json_schemas`` of a schema for the answer, ``tool_schemas`` of tools, ``thinking_support`` of settings for
+thinking, ``forced_tools`` of forced calls, ``output_limits`` of token limits above the model's.
 """

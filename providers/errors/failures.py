@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from providers.errors import system_place
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import concerns_all_clients, details_of, failure_reason, log_message
-from providers.errors.system_place import is_misplaced
 from providers.neutral.values import load, text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -248,7 +248,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else text_or_none(error.get("message"))
-    if status == 500 and given and is_misplaced(given):  # llama.cpp, Ollama: the request's fault, not the server's
+    if status == 500 and given and system_place.WORDS.are_in(given):  # llama.cpp, Ollama: it is the request's fault
         status = 400
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"

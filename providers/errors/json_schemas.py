@@ -3,10 +3,10 @@
 DeepSeek and some models at Groq reject it (BerriAI/litellm#7580, llm-exe/llm-exe#662).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from providers.errors.words import Words
 from providers.neutral.formats import describe_schema
 
 FORMAT: Final = "response_format"
@@ -17,21 +17,11 @@ _SENTENCES: Final = (
     r"|response_format: response_format\.type `?json_schema`? is unavailable now"
     r"|This model does not support response format `json_schema`"
 )
-_IN_A_TEXT: Final = re.compile(_SENTENCES)
-_ALONE: Final = re.compile(
-    rf"(?:Failed to deserialize the JSON body into the target type: )?(?:{_SENTENCES})"
-    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?"
+WORDS: Final = Words.of(
+    _SENTENCES,
+    r"(?:Failed to deserialize the JSON body into the target type: )?",
+    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?",
 )
-
-
-def rejects_schema(message: str) -> bool:
-    """Return whether a provider's ``message`` rejects the schema of an answer."""
-    return _IN_A_TEXT.search(message) is not None
-
-
-def rejects_only_schema(message: str) -> bool:
-    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
-    return _ALONE.fullmatch(message) is not None
 
 
 def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:

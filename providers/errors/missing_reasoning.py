@@ -4,9 +4,10 @@ Kimi and DeepSeek reject the history of another model, or of a client that drops
 anomalyco/opencode#29690, anomalyco/opencode#24722).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from providers.errors.words import Words
 
 _MEMBER: Final = "reasoning_content"
 _BLANK: Final = " "
@@ -17,20 +18,7 @@ _SENTENCES: Final = (
     rf"|The `?{_MEMBER}`? in the thinking mode must be passed back to the API"
     rf"|Missing `?{_MEMBER}`? field in the assistant message at message index \d{{1,6}}"
 )
-_IN_A_TEXT: Final = re.compile(_SENTENCES)
-_ALONE: Final = re.compile(
-    rf"(?:{_SENTENCES})\.?(?: For more information, please refer to https://[\w./#\-]{{1,200}})?"
-)
-
-
-def rejects_missing_reasoning(message: str) -> bool:
-    """Return whether a provider's ``message`` rejects an earlier turn without reasoning."""
-    return _IN_A_TEXT.search(message) is not None
-
-
-def rejects_only_missing_reasoning(message: str) -> bool:
-    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
-    return _ALONE.fullmatch(message) is not None
+WORDS: Final = Words.of(_SENTENCES, after=r"\.?(?: For more information, please refer to https://[\w./#\-]{1,200})?")
 
 
 def add_reasoning(body: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -3,14 +3,23 @@
 Each is a path that is no member of a body: its first name begins with ``:``.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import attrs
 
-from providers.errors import forced_tools, json_schemas, missing_reasoning, output_limits, system_place, text_lists
+from providers.errors import (
+    forced_tools,
+    json_schemas,
+    missing_reasoning,
+    output_limits,
+    system_place,
+    text_lists,
+    thinking_support,
+    tool_schemas,
+)
+from providers.errors.words import Words
 from providers.neutral.edits import Edit
 
 SYSTEM_PLACE: Final = (":system",)
@@ -24,6 +33,13 @@ JSON_SCHEMA: Final = (":schema",)
 THINKING: Final = (":thinking", "thinking")
 ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
+NO_THINKING: Final = (":thinking", "unsupported")
+NO_EFFORT: Final = (":thinking", "effort")
+ADAPTIVE_THINKING: Final = (":thinking", "adaptive")
+"""Settings for thinking that a model does not have: all, the effort, the budget."""
+INCOMPLETE_TOOLS: Final = (":tools", "incomplete")
+COMBINED_TOOLS: Final = (":tools", "combined")
+"""Tools whose schemas lack members that a server requires, or combine other schemas at the root."""
 LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 """The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
@@ -56,10 +72,10 @@ def _describe_format(name: str, value: Any) -> Edit:
     return Edit("messages[]", lost=False, form="+response_format") if name == json_schemas.MESSAGES else Edit(name)
 
 
-def _without_thinking(words: re.Pattern[str], member: str, value: Any, form: str) -> OtherShape:
+def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
     return OtherShape(
-        forced_tools.is_in(words),
-        forced_tools.is_all_of(words),
+        words.are_in,
+        words.are_all_of,
         (forced_tools.CHOICE, forced_tools.EFFORT, member),
         forced_tools.turn_thinking_off(member, value),
         lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
@@ -81,37 +97,67 @@ def _is_never(message: str) -> bool:
     return False
 
 
+def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> OtherShape:
+    def describe(name: str, value: Any) -> Edit:
+        return Edit(thinking_support.place_of(name))
+
+    return OtherShape(words.are_in, words.are_all_of, thinking_support.MEMBERS, change, describe)
+
+
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(
-        system_place.is_misplaced,
-        system_place.is_only_misplaced,
+        system_place.WORDS.are_in,
+        system_place.WORDS.are_all_of,
         system_place.PLACES,
         system_place.move_system,
         _describe_messages("role", lost=True),
     ),
     TEXT_LISTS: OtherShape(
-        text_lists.rejects_lists,
-        text_lists.rejects_only_lists,
+        text_lists.WORDS.are_in,
+        text_lists.WORDS.are_all_of,
         ("messages",),
         text_lists.join_text_lists,
         _describe_messages("content", form="=text"),
     ),
     MISSING_REASONING: OtherShape(
-        missing_reasoning.rejects_missing_reasoning,
-        missing_reasoning.rejects_only_missing_reasoning,
+        missing_reasoning.WORDS.are_in,
+        missing_reasoning.WORDS.are_all_of,
         ("messages",),
         missing_reasoning.add_reasoning,
         _describe_messages("reasoning_content", form="=blank"),
     ),
     JSON_SCHEMA: OtherShape(
-        json_schemas.rejects_schema,
-        json_schemas.rejects_only_schema,
+        json_schemas.WORDS.are_in,
+        json_schemas.WORDS.are_all_of,
         (json_schemas.MESSAGES, json_schemas.FORMAT),
         json_schemas.use_json_mode,
         _describe_format,
     ),
     THINKING: _without_thinking(forced_tools.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
     ENABLE_THINKING: _without_thinking(forced_tools.QWEN, "enable_thinking", False, "=false"),
+    NO_THINKING: _omit_settings(thinking_support.UNSUPPORTED, thinking_support.omit_thinking),
+    NO_EFFORT: _omit_settings(thinking_support.UNSUPPORTED_EFFORT, thinking_support.omit_effort),
+    ADAPTIVE_THINKING: OtherShape(
+        thinking_support.ADAPTIVE.are_in,
+        thinking_support.ADAPTIVE.are_all_of,
+        ("thinking",),
+        thinking_support.think_adaptively,
+        lambda name, value: Edit(name, lost=False, form="=adaptive"),
+    ),
+    INCOMPLETE_TOOLS: OtherShape(
+        tool_schemas.INCOMPLETE.are_in,
+        tool_schemas.INCOMPLETE.are_all_of,
+        (tool_schemas.TOOLS,),
+        tool_schemas.complete_schemas,
+        lambda name, value: Edit(f"{name}[].schema", lost=False, form="=complete"),
+    ),
+    COMBINED_TOOLS: OtherShape(
+        tool_schemas.COMBINED.are_in,
+        tool_schemas.COMBINED.are_all_of,
+        (tool_schemas.TOOLS,),
+        tool_schemas.merge_combinations,
+        lambda name, value: Edit(f"{name}[].schema"),
+    ),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
 

@@ -4,35 +4,28 @@ The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama
 raullenchai/Rapid-MLX#1543). Claude Code and Codex send such messages in every longer conversation.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
+
+from providers.errors.words import Words
 
 PLACES: Final = ("messages", "input", "system", "instructions")
 """The members of a request that may have instructions."""
 
 _INSTRUCTIONS: Final = ("system", "developer")
 _SENTENCE: Final = r"[Ss]ystem message must be at the beginning"
-_IN_A_TEXT: Final = re.compile(_SENTENCE)
-_ALONE: Final = re.compile(
-    # vLLM, SGLang, Ollama, Rapid-MLX
-    rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{_SENTENCE}\.?"
-    # llama.cpp, which quotes its template
-    r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
-    rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
-    rf"Error: Jinja Exception: {_SENTENCE}\."
+WORDS: Final = Words(
+    _SENTENCE,
+    (
+        # vLLM, SGLang, Ollama, Rapid-MLX
+        rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{_SENTENCE}\.?"
+        # llama.cpp, which quotes its template
+        r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
+        rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
+        rf"Error: Jinja Exception: {_SENTENCE}\."
+    ),
 )
-
-
-def is_misplaced(message: str) -> bool:
-    """Return whether a provider's ``message`` rejects the place of a system message."""
-    return _IN_A_TEXT.search(message) is not None
-
-
-def is_only_misplaced(message: str) -> bool:
-    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
-    return _ALONE.fullmatch(message) is not None
 
 
 def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -3,41 +3,33 @@
 DeepSeek, Groq and Fireworks reject lists (QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from providers.errors.words import Words
 from providers.neutral.joined_texts import join_texts
 
 _PLACE: Final = r"messages(?:\[\d{1,6}\]|\.\d{1,6})(?:\.\w{1,20})?(?:\.content)?(?:\.str)?"
-_IN_A_TEXT: Final = re.compile(
-    # Servers in Rust, among them DeepSeek
-    rf"{_PLACE}: invalid type: sequence, expected a string"
-    # Groq
-    rf"|'{_PLACE}' ?: value must be a string"
-    # Fireworks, Cerebras
-    rf"|Input should be a valid string, field: '{_PLACE}'"
-    rf"|{_PLACE}: Input should be a valid string"
-    # servers with FastAPI
-    r"|'content'(?:, 'str')?\), 'msg': 'Input should be a valid string'"
+WORDS: Final = Words(
+    (
+        # Servers in Rust, among them DeepSeek
+        rf"{_PLACE}: invalid type: sequence, expected a string"
+        # Groq
+        rf"|'{_PLACE}' ?: value must be a string"
+        # Fireworks, Cerebras
+        rf"|Input should be a valid string, field: '{_PLACE}'"
+        rf"|{_PLACE}: Input should be a valid string"
+        # servers with FastAPI
+        r"|'content'(?:, 'str')?\), 'msg': 'Input should be a valid string'"
+    ),
+    (
+        r"(?:Failed to deserialize the JSON body into the target type: )?"
+        rf"{_PLACE}: invalid type: sequence, expected a string(?: at line \d+ column \d+)?\.?"
+        rf"|'messages\.\d{{1,6}}' ?: for 'role: ?\w{{1,20}}' the following must be satisfied"
+        rf"\[\('{_PLACE}' ?: value must be a string\)\]"
+        rf"|{_PLACE}: Input should be a valid string\.?"
+    ),
 )
-_ALONE: Final = re.compile(
-    r"(?:Failed to deserialize the JSON body into the target type: )?"
-    rf"{_PLACE}: invalid type: sequence, expected a string(?: at line \d+ column \d+)?\.?"
-    rf"|'messages\.\d{{1,6}}' ?: for 'role: ?\w{{1,20}}' the following must be satisfied"
-    rf"\[\('{_PLACE}' ?: value must be a string\)\]"
-    rf"|{_PLACE}: Input should be a valid string\.?"
-)
-
-
-def rejects_lists(message: str) -> bool:
-    """Return whether a provider's ``message`` rejects the list in a message of the conversation."""
-    return _IN_A_TEXT.search(message) is not None
-
-
-def rejects_only_lists(message: str) -> bool:
-    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
-    return _ALONE.fullmatch(message) is not None
 
 
 def join_text_lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -7,15 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from providers.neutral.fields import Drops
+from providers.neutral.inner_schemas import inner_schemas, map_schemas
 from providers.neutral.request import Format, Message, Request, TextPart
 
 _JSON: Final = "Answer with a single JSON object and nothing else: no explanation and no code fence."
 _SCHEMA: Final = (
     "Answer with JSON that is valid against this JSON Schema, and nothing else: no explanation, no code fence."
 )
-_INNER: Final = ("items", "not")
-_LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems")
-_MAPS: Final = ("properties", "$defs", "definitions")
 
 
 def with_format(request: Request, enforced: bool, drops: Drops) -> tuple[Message, ...]:
@@ -75,28 +73,14 @@ def _has_open_object(schema: Any) -> bool:
     nameless = not schema.get("properties")
     if schema.get("type") == "object" and schema.get("additionalProperties", nameless) is not False:
         return True
-    inner = [schema.get(name) for name in _INNER]
-    for name in _LISTS:
-        inner += found if isinstance(found := schema.get(name), list) else []
-    for name in _MAPS:
-        inner += found.values() if isinstance(found := schema.get(name), dict) else []
-    return any(map(_has_open_object, inner))
+    return any(map(_has_open_object, inner_schemas(schema)))
 
 
 def close_objects(schema: Any) -> Any:
     """Add ``additionalProperties: false`` to every object without it, as Anthropic requires."""
-    if not isinstance(schema, dict):
-        return schema
-    found = dict(schema)
-    for name in _INNER:
-        if name in found:
-            found[name] = close_objects(found[name])
-    for name in _LISTS:
-        if isinstance(found.get(name), list):
-            found[name] = [close_objects(item) for item in found[name]]
-    for name in _MAPS:
-        if isinstance(found.get(name), dict):
-            found[name] = {key: close_objects(value) for key, value in found[name].items()}
-    if found.get("type") == "object":
-        found.setdefault("additionalProperties", False)
-    return found
+    return map_schemas(schema, _close)
+
+
+def _close(schema: dict[str, Any]) -> None:
+    if schema.get("type") == "object":
+        schema.setdefault("additionalProperties", False)

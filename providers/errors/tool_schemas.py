@@ -1,0 +1,80 @@
+"""Rejections of tools because of their JSON Schemas, which other providers accept.
+
+MCP servers describe tools without arguments as ``{"type": "object"}``, which OpenAI rejects
+(langchain-ai/langchain-mcp-adapters#137, modelcontextprotocol's Go SDK: xpzouying/xiaohongshu-mcp#677). One such tool
+fails every request of an agent.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from providers.errors.words import Words
+from providers.neutral.fields import Drops
+from providers.neutral.inner_schemas import map_schemas
+from providers.neutral.object_schemas import is_combined, object_schema
+
+TOOLS: Final = "tools"
+_TOOL: Final = r"Invalid schema for function '[\w.:\-]{1,200}': "
+
+INCOMPLETE: Final = Words.of(
+    # OpenAI (microsoft/playwright-mcp#1191, sigoden/aichat#1049), DeepSeek (farion1231/cc-switch#5490)
+    r"(?:In context=\([\w'\"$, \-]{0,300}\), )?(?:object schema missing properties|array schema missing items)"
+    r"|schema must be a JSON Schema of 'type: \"object\"', got 'type: \"?(?:None|null)\"?'"
+    # Anthropic
+    r"|tools\.\d{1,5}\.custom\.input_schema\.type: Field required",
+    f"(?:{_TOOL})?",
+)
+COMBINED: Final = Words.of(
+    # OpenAI (langchain-ai/langchainjs#9804), Anthropic (anthropics/claude-code#5319)
+    r"schema must have type 'object' and not have (?:'\w{1,20}'/){1,9}'\w{1,20}' at the top level"
+    r"|tools\.\d{1,5}\.custom\.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
+    f"(?:{_TOOL})?",
+)
+
+
+def complete_schemas(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed tools of a Chat, Responses or Messages ``body``, ``{}`` if nothing changes.
+
+    Each root has a type, each object ``properties``, each array ``items``. The added ones allow every value."""
+    return _change_schemas(body, _complete)
+
+
+def merge_combinations(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed tools of ``body``, in which no root combines other schemas; ``{}`` if nothing changes."""
+    return _change_schemas(body, lambda schema: object_schema(schema, "", Drops()) if is_combined(schema) else schema)
+
+
+def _complete(schema: Any) -> Any:
+    root = schema if not isinstance(schema, dict) or schema.get("type") is not None else {**schema, "type": "object"}
+    return map_schemas(root, _add_members)
+
+
+def _add_members(schema: dict[str, Any]) -> None:
+    kind = schema.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "object" in kinds:
+        schema.setdefault("properties", {})
+    if "array" in kinds:
+        schema.setdefault("items", {})
+
+
+def _change_schemas(body: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    tools = body.get(TOOLS)
+    if not isinstance(tools, list):
+        return {}
+    changed = [_change_tool(tool, change) for tool in tools]
+    return {TOOLS: changed} if changed != tools else {}
+
+
+def _change_tool(tool: Any, change: Callable[[Any], Any]) -> Any:
+    if not isinstance(tool, dict):
+        return tool
+    found = dict(tool)
+    for name in ("parameters", "input_schema"):
+        if isinstance(found.get(name), dict):
+            found[name] = change(found[name])
+    if isinstance(found.get("function"), dict):
+        found["function"] = _change_tool(found["function"], change)
+    if isinstance(found.get(TOOLS), list):  # a namespace of Responses
+        found[TOOLS] = [_change_tool(inner, change) for inner in found[TOOLS]]
+    return found

@@ -1,0 +1,28 @@
+"""The words of a rejection in providers' messages."""
+
+import re
+
+import attrs
+
+
+@attrs.frozen(repr=False)
+class Words:
+    """The words of one rejection, as patterns: of a part of any message, and of a whole one, which quotes no client.
+
+    The first error compiles them."""
+
+    part: str
+    alone: str
+
+    @classmethod
+    def of(cls, sentences: str, before: str = "", after: str = r"\.?") -> "Words":
+        """Return the words of ``sentences``, alternatives of a pattern. A whole message may have the others around."""
+        return cls(sentences, f"{before}(?:{sentences}){after}")
+
+    def are_in(self, message: str) -> bool:
+        """Return whether a provider's ``message`` has these words."""
+        return re.search(self.part, message) is not None
+
+    def are_all_of(self, message: str) -> bool:
+        """Return whether ``message`` has no other words."""
+        return re.fullmatch(self.alone, message) is not None
